@@ -1,1 +1,5 @@
-//! Filled in by the commits that follow.
+//! One TCP connection, sans I/O.
+
+pub mod state;
+
+pub use state::State;

@@ -1,1 +1,5 @@
-//! Filled in by the commits that follow.
+//! Pinned threads that run everything to completion.
+
+pub mod tap;
+
+pub use tap::{Direction, Tap, TapEvent};
