@@ -70,6 +70,8 @@ drop_reasons! {
     BadIcmpChecksum => "bad_icmp_checksum",
     /// A neighbour discovery message that RFC 4861 §7.1 tells us to discard.
     MalformedNeighbour => "malformed_neighbour",
+    /// An echo request whose answer would exceed the MTU.
+    BeyondMtu => "beyond_mtu",
     /// An ICMP message we neither answer nor act on.
     IgnoredIcmp => "ignored_icmp",
     /// Shorter than the TCP header it announces.
@@ -90,6 +92,8 @@ drop_reasons! {
     NoListener => "no_listener",
     /// An RST for a connection that does not exist.
     StrayReset => "stray_reset",
+    /// An RST that ended its connection.
+    ResetTaken => "reset_taken",
     /// A segment outside the receive window (RFC 9293 §3.10.7.4, first check).
     OutsideWindow => "outside_window",
     /// An RST inside the window but not at RCV.NXT: answered with a challenge ACK (RFC 5961 §3.2).

@@ -19,3 +19,9 @@ pub mod wire;
 pub mod worker;
 #[allow(unsafe_code)]
 pub mod xdp;
+
+pub use self::{
+    app::Service,
+    stack::{Cidr, Stream},
+    tcp::CloseReason,
+};

@@ -53,3 +53,31 @@ impl fmt::Display for State {
         f.pad(self.name())
     }
 }
+
+/// What moves a synchronized connection from one state to the next: the FINs and nothing else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Our FIN was sent for the first time.
+    FinSent,
+    /// Our FIN was acknowledged.
+    FinAcknowledged,
+    /// The peer's FIN, and all before it, has arrived.
+    FinReceived,
+}
+
+impl State {
+    /// The state after `step`: figure 5 of RFC 9293 from ESTABLISHED on. `None` where the step cannot happen.
+    pub const fn after(self, step: Step) -> Option<Self> {
+        match (self, step) {
+            (Self::Established, Step::FinSent) => Some(Self::FinWait1),
+            (Self::Established, Step::FinReceived) => Some(Self::CloseWait),
+            (Self::FinWait1, Step::FinAcknowledged) => Some(Self::FinWait2),
+            (Self::FinWait1, Step::FinReceived) => Some(Self::Closing),
+            (Self::FinWait2, Step::FinReceived) => Some(Self::TimeWait),
+            (Self::CloseWait, Step::FinSent) => Some(Self::LastAck),
+            (Self::Closing, Step::FinAcknowledged) => Some(Self::TimeWait),
+            (Self::LastAck, Step::FinAcknowledged) => Some(Self::Closed),
+            _ => None,
+        }
+    }
+}

@@ -1,5 +1,9 @@
 //! Pinned threads that run everything to completion.
 
+mod application;
 pub mod tap;
 
-pub use tap::{Direction, Tap, TapEvent};
+pub use self::{
+    application::Application,
+    tap::{Direction, Tap, TapEvent},
+};
