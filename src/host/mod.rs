@@ -1,1 +1,15 @@
-//! Filled in by the commits that follow.
+//! The kernel, asked and told: links and their features over netlink, network namespaces, capabilities, cores.
+//!
+//! Facts and settings only; what to make of them is for the callers to say (`lab` builds on them, `doctor` judges them).
+//! Everything here is synchronous, and speaks about the network namespace of the calling thread.
+
+pub mod cores;
+mod error;
+pub mod ethtool;
+pub mod link;
+pub mod netns;
+pub mod rights;
+mod rtnl;
+pub mod sysctl;
+
+pub use self::{error::HostError, link::Link};

@@ -1,0 +1,110 @@
+use std::{io, path::PathBuf};
+
+use thiserror::Error;
+
+/// What can go wrong when the kernel is asked or told something.
+#[derive(Debug, Error)]
+pub enum HostError {
+    /// No link of that name in the network namespace of the calling thread.
+    #[error("there is no interface {name} here, only {known}: name one of these, or enter the namespace that has it")]
+    NoSuchInterface {
+        /// The name asked for.
+        name: String,
+        /// The names there are, separated by commas.
+        known: String,
+    },
+
+    /// No network namespace of that name.
+    #[error(
+        "there is no network namespace {name} in {}: `ip netns list` shows those there are",
+        super::netns::DIRECTORY
+    )]
+    NoSuchNamespace {
+        /// The name asked for.
+        name: String,
+    },
+
+    /// A network namespace of that name is there already.
+    #[error(
+        "the network namespace {name} exists already: choose another name, or delete it with `ip netns delete {name}`"
+    )]
+    NamespaceExists {
+        /// The name asked for.
+        name: String,
+    },
+
+    /// The kernel refused for want of rights.
+    #[error("not permitted to {what}: run as root, or with the capabilities CAP_NET_ADMIN and CAP_SYS_ADMIN")]
+    NotPermitted {
+        /// What was tried.
+        what: String,
+    },
+
+    /// The kernel refused for another reason.
+    #[error("could not {what}: {source}")]
+    Refused {
+        /// What was tried.
+        what: String,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+
+    /// A netlink reply that makes no sense to this program.
+    #[error(
+        "could not {what}: the kernel's reply was not understood ({why}); please report it with the kernel's version"
+    )]
+    Reply {
+        /// What was tried.
+        what: String,
+        /// What was wrong with the reply.
+        why: String,
+    },
+
+    /// An offload that has to be changed, but is fixed by the driver or missing from the kernel.
+    #[error("the feature {feature} of interface {index} cannot be turned {}: the driver keeps it fixed, so use another interface", if *.on {"on"} else {"off"})]
+    FixedFeature {
+        /// The interface's index.
+        index: u32,
+        /// The kernel's name of the feature, as `ethtool -k` shows it.
+        feature: String,
+        /// What was wanted of it.
+        on: bool,
+    },
+
+    /// A file below `/proc` or `/sys` could not be read, or does not hold what it should.
+    #[error("could not read {}: {why}; is the file system mounted?", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What was wrong.
+        why: String,
+    },
+
+    /// A core that the machine does not have, or not switched on.
+    #[error("core {core} does not exist: the cores online are {online}, choose among these")]
+    NoSuchCore {
+        /// The core asked for.
+        core: usize,
+        /// The cores there are, as a list of ranges.
+        online: String,
+    },
+}
+
+impl HostError {
+    /// The error for a refused attempt to do `what`, told apart by the kernel's error number.
+    pub(crate) fn refused(what: impl Into<String>, source: impl Into<io::Error>) -> Self {
+        let (what, source) = (what.into(), source.into());
+        match source.kind() {
+            io::ErrorKind::PermissionDenied => Self::NotPermitted { what },
+            _ => Self::Refused { what, source },
+        }
+    }
+
+    /// The kernel's error number behind this error, if there is one.
+    pub(crate) fn errno(&self) -> Option<i32> {
+        match self {
+            Self::Refused { source, .. } => source.raw_os_error(),
+            _ => None,
+        }
+    }
+}

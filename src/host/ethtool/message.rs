@@ -1,0 +1,195 @@
+//! The ethtool family of generic netlink: a command, a header that names the interface, and nested attributes. Numbers
+//! and layouts are those of `linux/ethtool_netlink.h` and the kernel's Documentation/networking/ethtool-netlink.rst.
+
+use netlink_packet_generic::{
+    GenlFamily, GenlHeader, GenlMessage,
+    ctrl::{GenlCtrl, GenlCtrlCmd, nlas::GenlCtrlAttrs},
+};
+use rtnetlink::{
+    packet_core::{
+        DecodeError, DefaultNla, Emitable, NLA_F_NESTED, NLM_F_ACK, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage,
+        NetlinkPayload, NlaBuffer, NlasIterator, ParseableParametrized,
+    },
+    sys::{Socket, SocketAddr, protocols::NETLINK_GENERIC},
+};
+
+use super::super::HostError;
+
+/// What is asked of the kernel. Where request and reply have different numbers, this is the request's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verb {
+    FeaturesGet = 11,
+    FeaturesSet = 12,
+    ChannelsGet = 17,
+    RssGet = 38,
+}
+
+/// `ETHTOOL_A_HEADER_DEV_INDEX` and `ETHTOOL_A_HEADER_FLAGS`, in the header that is attribute 1 of every message.
+const HEADER: u16 = 1;
+const HEADER_DEV_INDEX: u16 = 1;
+const HEADER_FLAGS: u16 = 3;
+/// `ETHTOOL_FLAG_OMIT_REPLY`: an acknowledgement is enough.
+const FLAG_OMIT_REPLY: u32 = 1 << 1;
+
+/// A message of the family: its attributes, still as bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Message {
+    command: u8,
+    attributes: Vec<u8>,
+}
+
+impl Message {
+    pub(super) fn new(verb: Verb, index: u32) -> Self {
+        let flags = if verb == Verb::FeaturesSet { FLAG_OMIT_REPLY } else { 0 };
+        let header = [attribute(HEADER_DEV_INDEX, &index.to_ne_bytes()), attribute(HEADER_FLAGS, &flags.to_ne_bytes())];
+        Self { command: verb as u8, attributes: nested(HEADER, &header.concat()) }
+    }
+
+    pub(super) fn with(mut self, attribute: &[u8]) -> Self {
+        self.attributes.extend_from_slice(attribute);
+        self
+    }
+}
+
+/// An attribute, header and padding included.
+pub(super) fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
+    let attribute = DefaultNla::new(kind, value.to_vec());
+    let mut bytes = vec![0; attribute.buffer_len()];
+    attribute.emit(&mut bytes);
+    bytes
+}
+
+/// An attribute whose value is attributes.
+pub(super) fn nested(kind: u16, attributes: &[u8]) -> Vec<u8> {
+    attribute(kind | NLA_F_NESTED, attributes)
+}
+
+/// Iterates over attributes: kind and value of each.
+pub(super) fn attributes(bytes: &[u8]) -> impl Iterator<Item = Result<(u16, &[u8]), DecodeError>> {
+    NlasIterator::new(bytes).map(|attribute| {
+        let attribute: NlaBuffer<&[u8]> = attribute?;
+        let length = usize::from(attribute.length());
+        Ok((attribute.kind(), &attribute.into_inner()[4..length]))
+    })
+}
+
+/// A `u32` in the machine's byte order.
+pub(super) fn number(value: &[u8]) -> Result<u32, DecodeError> {
+    let bytes = value.try_into().map_err(|_| DecodeError::from(format!("{} bytes where 4 were due", value.len())))?;
+    Ok(u32::from_ne_bytes(bytes))
+}
+
+/// A string that may end in a zero byte.
+pub(super) fn text(value: &[u8]) -> String {
+    let end = value.iter().position(|byte| *byte == 0).unwrap_or(value.len());
+    String::from_utf8_lossy(&value[..end]).into_owned()
+}
+
+impl GenlFamily for Message {
+    fn family_name() -> &'static str {
+        "ethtool"
+    }
+
+    fn command(&self) -> u8 {
+        self.command
+    }
+
+    fn version(&self) -> u8 {
+        1
+    }
+}
+
+impl Emitable for Message {
+    fn buffer_len(&self) -> usize {
+        self.attributes.len()
+    }
+
+    fn emit(&self, buffer: &mut [u8]) {
+        buffer[..self.attributes.len()].copy_from_slice(&self.attributes);
+    }
+}
+
+impl ParseableParametrized<[u8], GenlHeader> for Message {
+    fn parse_with_param(buffer: &[u8], header: GenlHeader) -> Result<Self, DecodeError> {
+        Ok(Self { command: header.cmd, attributes: buffer.to_vec() })
+    }
+}
+
+/// A generic netlink socket on which the family's number is known.
+pub(super) struct Connection {
+    socket: Socket,
+    family: u16,
+    sequence: u32,
+}
+
+impl Connection {
+    pub(super) fn open() -> Result<Self, HostError> {
+        let what = "open an ethtool netlink socket";
+        let failed = |error| HostError::refused(what, error);
+        let mut socket = Socket::new(NETLINK_GENERIC).map_err(failed)?;
+        socket.bind_auto().map_err(failed)?;
+        socket.connect(&SocketAddr::new(0, 0)).map_err(failed)?;
+        let mut connection = Self { socket, family: 0, sequence: 0 };
+        let question = GenlCtrl {
+            cmd: GenlCtrlCmd::GetFamily,
+            nlas: vec![GenlCtrlAttrs::FamilyName(Message::family_name().to_owned())],
+        };
+        let answer = connection.ask(what, GenlMessage::from_payload(question))?;
+        connection.family = answer
+            .into_iter()
+            .flat_map(|reply| reply.nlas)
+            .find_map(|attribute| match attribute {
+                GenlCtrlAttrs::FamilyId(id) => Some(id),
+                _ => None,
+            })
+            .ok_or_else(|| HostError::Reply { what: what.to_owned(), why: "it names no family".to_owned() })?;
+        Ok(connection)
+    }
+
+    /// Sends a request and gives back the attributes of the reply: empty, if the request asks for none.
+    pub(super) fn request(&mut self, what: &str, message: Message) -> Result<Vec<u8>, HostError> {
+        let mut message = GenlMessage::from_payload(message);
+        message.set_resolved_family_id(self.family);
+        Ok(self.ask(what, message)?.into_iter().flat_map(|reply| reply.attributes).collect())
+    }
+
+    fn ask<F>(&mut self, what: &str, message: GenlMessage<F>) -> Result<Vec<F>, HostError>
+    where
+        F: GenlFamily + Emitable + ParseableParametrized<[u8], GenlHeader> + std::fmt::Debug,
+    {
+        self.sequence += 1;
+        let mut header = NetlinkHeader::default();
+        header.flags = NLM_F_REQUEST | NLM_F_ACK;
+        header.sequence_number = self.sequence;
+        let mut message = NetlinkMessage::new(header, NetlinkPayload::from(message));
+        message.finalize();
+        let mut bytes = vec![0; message.buffer_len()];
+        message.serialize(&mut bytes);
+        self.socket.send(&bytes, 0).map_err(|error| HostError::refused(what, error))?;
+        self.replies(what)
+    }
+
+    /// Reads up to the acknowledgement, which the kernel sends last.
+    fn replies<F>(&mut self, what: &str) -> Result<Vec<F>, HostError>
+    where
+        F: GenlFamily + Emitable + ParseableParametrized<[u8], GenlHeader> + std::fmt::Debug,
+    {
+        let bad = |why: String| HostError::Reply { what: what.to_owned(), why };
+        let mut replies = Vec::new();
+        loop {
+            let (datagram, _) = self.socket.recv_from_full().map_err(|error| HostError::refused(what, error))?;
+            let mut rest = datagram.as_slice();
+            while !rest.is_empty() {
+                let message = NetlinkMessage::<GenlMessage<F>>::deserialize(rest).map_err(|e| bad(e.to_string()))?;
+                let length = usize::try_from(message.header.length).unwrap_or(usize::MAX).next_multiple_of(4);
+                rest = rest.get(length..).unwrap_or_default();
+                match message.payload {
+                    NetlinkPayload::Error(error) if error.code.is_none() => return Ok(replies),
+                    NetlinkPayload::Error(error) => return Err(HostError::refused(what, error.to_io())),
+                    NetlinkPayload::InnerMessage(reply) => replies.push(reply.payload),
+                    other => return Err(bad(format!("unexpected {other:?}"))),
+                }
+            }
+        }
+    }
+}

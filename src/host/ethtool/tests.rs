@@ -1,0 +1,76 @@
+use super::*;
+
+fn bitset(bits: &[(&str, bool)]) -> Vec<u8> {
+    let mut list = Vec::new();
+    for (name, set) in bits {
+        let mut bit = attribute(1, &7_u32.to_ne_bytes());
+        bit.extend(attribute(BIT_NAME, &[name.as_bytes(), &[0]].concat()));
+        if *set {
+            bit.extend(attribute(BIT_VALUE, &[]));
+        }
+        list.extend(nested(BITS_BIT, &bit));
+    }
+    let size = attribute(2, &64_u32.to_ne_bytes());
+    [size, nested(BITSET_BITS, &list)].concat()
+}
+
+#[test]
+fn features_are_on_or_off_and_changeable_or_fixed() {
+    let reply = [
+        nested(1, &attribute(1, &2_u32.to_ne_bytes())),
+        nested(FEATURES_HW, &bitset(&[("rx-gro", true), ("highdma", false), ("tx-lockless", true)])),
+        nested(FEATURES_WANTED, &bitset(&[("rx-gro", true)])),
+        nested(FEATURES_ACTIVE, &bitset(&[("rx-gro", true), ("highdma", true)])),
+        nested(FEATURES_NOCHANGE, &bitset(&[("tx-lockless", true)])),
+    ]
+    .concat();
+    let features = parse_features(&reply).unwrap();
+    assert_eq!(features.get("rx-gro"), Some(Feature { on: true, changeable: true }));
+    assert_eq!(features.get("highdma"), Some(Feature { on: true, changeable: false }));
+    assert_eq!(features.get("tx-lockless"), Some(Feature { on: false, changeable: false }));
+    assert_eq!(features.get("unheard-of"), None);
+    assert!(features.has_gro() && !features.offloads_tx_checksums() && !features.sends_super_frames());
+}
+
+#[test]
+fn a_truncated_reply_is_an_error_and_not_a_panic() {
+    let reply = nested(FEATURES_ACTIVE, &bitset(&[("rx-gro", true), ("highdma", true)]));
+    assert!(parse_features(&reply).is_ok());
+    for length in 1..reply.len() {
+        assert!(parse_features(&reply[..length]).is_err(), "{length} of {} bytes", reply.len());
+    }
+    assert!(parse_channels(&attribute(9, &[1, 2])).is_err());
+    assert!(parse_rss(&attribute(4, &[0; 7])).is_err());
+}
+
+#[test]
+fn combined_channels_count_both_ways() {
+    let counts = [(2, 1), (3, 2), (5, 8), (6, 1), (7, 2), (9, 4)];
+    let reply: Vec<u8> = counts.iter().flat_map(|(kind, n): &(u16, u32)| attribute(*kind, &n.to_ne_bytes())).collect();
+    assert_eq!(parse_channels(&reply).unwrap(), Channels { rx: 5, tx: 6, rx_max: 9, tx_max: 10 });
+}
+
+#[test]
+fn the_indirection_table_is_a_list_of_queues() {
+    let table: Vec<u8> = [0_u32, 1, 2, 3].iter().flat_map(|queue| queue.to_ne_bytes()).collect();
+    let reply = [attribute(4, &table), attribute(5, &[0xde, 0xad])].concat();
+    assert_eq!(parse_rss(&reply).unwrap(), Rss { indirection: vec![0, 1, 2, 3], key: vec![0xde, 0xad] });
+}
+
+#[test]
+fn a_plain_wire_names_each_feature_once() {
+    let names: Vec<_> = plain_wire().map(|(name, _)| name).collect();
+    let distinct: std::collections::BTreeSet<_> = names.iter().collect();
+    assert_eq!(names.len(), distinct.len());
+}
+
+#[test]
+fn loopback_tells_its_features_and_has_no_channels() {
+    let mut ethtool = Ethtool::open().unwrap();
+    // Loopback is the first interface of every network namespace.
+    let features = ethtool.features(1).unwrap();
+    assert!(features.iter().count() > 20);
+    assert_eq!(ethtool.channels(1).unwrap(), None);
+    assert_eq!(ethtool.rss(1).unwrap(), None);
+    assert!(ethtool.features(u32::MAX / 2).is_err());
+}

@@ -1,0 +1,338 @@
+//! Links: what the kernel says about an interface, and the few settings the lab needs.
+
+use std::{
+    fs,
+    net::IpAddr,
+    os::fd::{AsRawFd, BorrowedFd},
+    path::{Path, PathBuf},
+};
+
+use rtnetlink::{
+    LinkMessageBuilder, LinkUnspec, LinkVeth,
+    packet_route::{
+        AddressFamily,
+        address::{AddressAttribute, AddressHeaderFlags, AddressMessage},
+        link::{InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, LinkXdp, XdpAttached},
+        route::{RouteAttribute, RouteHeader, RouteMessage},
+    },
+};
+use serde::Serialize;
+
+use super::{HostError, rtnl::Rtnl};
+
+/// An interface, as the kernel described it when asked.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Link {
+    /// Its index in this network namespace.
+    pub index: u32,
+    /// Its name.
+    pub name: String,
+    /// Its Ethernet address; zeros where it has none.
+    pub mac: [u8; 6],
+    /// The largest payload of a frame, in bytes.
+    pub mtu: u32,
+    /// Whether it was set up by its administrator (`IFF_UP`).
+    pub up: bool,
+    /// Whether it is up and has a carrier (`IFF_RUNNING`).
+    pub running: bool,
+    /// The kind of a virtual interface, such as `veth` (`IFLA_INFO_KIND`).
+    pub kind: Option<String>,
+    /// The driver of the device below it, such as `virtio_net`; the kind of a virtual interface.
+    pub driver: Option<String>,
+    /// The NUMA node its device is attached to, where the machine has more than one.
+    pub numa_node: Option<u32>,
+    /// The XDP program that is attached to it.
+    pub xdp: Option<Attachment>,
+    /// Its addresses and their prefix lengths.
+    pub addresses: Vec<(IpAddr, u8)>,
+    /// Whether a default route leaves by it: taking its traffic may cut the machine off.
+    pub has_default_route: bool,
+    /// The other end, if it is one of a veth pair.
+    pub peer: Option<Peer>,
+    /// The receive queues it was made with (`IFLA_NUM_RX_QUEUES`).
+    pub rx_queues: u32,
+    /// The transmit queues it was made with (`IFLA_NUM_TX_QUEUES`).
+    pub tx_queues: u32,
+}
+
+/// An XDP program on an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Attachment {
+    /// The program's id, as `bpftool prog show id` takes it.
+    pub program: u32,
+    /// Where in the kernel it runs.
+    pub mode: AttachMode,
+}
+
+/// Where an XDP program runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AttachMode {
+    /// In the driver.
+    Native,
+    /// In the kernel's general receive path, on socket buffers.
+    Generic,
+    /// On the device.
+    Offloaded,
+    /// In several of these places at once.
+    Multiple,
+}
+
+impl std::fmt::Display for AttachMode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Native => "native",
+            Self::Generic => "generic",
+            Self::Offloaded => "offloaded",
+            Self::Multiple => "several modes",
+        })
+    }
+}
+
+/// The other end of a veth pair.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Peer {
+    /// The peer's index, in the network namespace it lives in.
+    pub index: u32,
+    /// Whether that is another namespace than the one the link was found in.
+    pub elsewhere: bool,
+}
+
+impl Link {
+    /// Finds the interface `name` in the calling thread's network namespace.
+    ///
+    /// # Errors
+    /// [`HostError::NoSuchInterface`], with the names there are; or that of a failed netlink request.
+    pub fn find(name: &str) -> Result<Self, HostError> {
+        let rtnl = Rtnl::open()?;
+        let links = links(&rtnl)?;
+        let mut found = match links.iter().find(|link| link.name == name) {
+            Some(link) => link.clone(),
+            None => {
+                let known: Vec<_> = links.into_iter().map(|link| link.name).collect();
+                return Err(HostError::NoSuchInterface { name: name.to_owned(), known: known.join(", ") });
+            }
+        };
+        found.addresses = addresses(&rtnl, found.index)?;
+        found.has_default_route = has_default_route(&rtnl, found.index)?;
+        Ok(found)
+    }
+
+    /// Every interface of the calling thread's network namespace, without addresses and routes.
+    ///
+    /// # Errors
+    /// That of a failed netlink request.
+    pub fn list() -> Result<Vec<Self>, HostError> {
+        links(&Rtnl::open()?)
+    }
+
+    /// Whether this is one end of a veth pair.
+    pub fn is_veth(&self) -> bool {
+        self.kind.as_deref() == Some("veth")
+    }
+
+    /// Sets the interface up.
+    ///
+    /// # Errors
+    /// That of a failed netlink request.
+    pub fn set_up(&self) -> Result<(), HostError> {
+        let rtnl = Rtnl::open()?;
+        let message = LinkUnspec::new_with_index(self.index).up().build();
+        rtnl.run(|| format!("set {} up", self.name), rtnl.handle().link().set(message).execute())
+    }
+
+    /// Gives the interface an address, or keeps the one it has. An IPv6 address is usable at once: without duplicate
+    /// address detection (RFC 4862 §5.4).
+    ///
+    /// # Errors
+    /// That of a failed netlink request.
+    pub fn add_address(&self, address: IpAddr, prefix: u8) -> Result<(), HostError> {
+        let rtnl = Rtnl::open()?;
+        let mut request = rtnl.handle().address().add(self.index, address, prefix).replace();
+        if address.is_ipv6() {
+            request.message_mut().header.flags |= AddressHeaderFlags::Nodad;
+        }
+        rtnl.run(|| format!("add the address {address}/{prefix} to {}", self.name), request.execute())
+    }
+
+    /// Removes the interface, and with it the peer of a veth.
+    ///
+    /// # Errors
+    /// That of a failed netlink request.
+    pub fn delete(&self) -> Result<(), HostError> {
+        let rtnl = Rtnl::open()?;
+        rtnl.run(|| format!("delete {}", self.name), rtnl.handle().link().del(self.index).execute())
+    }
+}
+
+/// One end of a veth pair to be made.
+#[derive(Clone, Copy, Debug)]
+pub struct VethEnd<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Its Ethernet address.
+    pub mac: [u8; 6],
+}
+
+/// Makes a veth pair: `near` in the calling thread's network namespace, `far` in the one that `namespace` is open on.
+/// Both ends have `queues` queues each way and the same `mtu` in bytes.
+///
+/// # Errors
+/// That of a failed netlink request.
+pub fn create_veth(
+    near: VethEnd<'_>,
+    far: VethEnd<'_>,
+    namespace: BorrowedFd<'_>,
+    queues: u32,
+    mtu: u32,
+) -> Result<(), HostError> {
+    let far_message = with_settings(LinkMessageBuilder::<LinkUnspec>::new(), far, queues, mtu)
+        .setns_by_fd(namespace.as_raw_fd())
+        .build();
+    let builder = LinkMessageBuilder::<LinkVeth>::new_with_info_kind(InfoKind::Veth);
+    let message =
+        with_settings(builder, near, queues, mtu).set_info_data(InfoData::Veth(InfoVeth::Peer(far_message))).build();
+    let rtnl = Rtnl::open()?;
+    let what = || format!("make the veth pair {} and {} with {queues} queues and MTU {mtu}", near.name, far.name);
+    rtnl.run(what, rtnl.handle().link().add(message).execute())
+}
+
+fn with_settings<T>(builder: LinkMessageBuilder<T>, end: VethEnd<'_>, queues: u32, mtu: u32) -> LinkMessageBuilder<T> {
+    builder
+        .name(end.name)
+        .address(end.mac.to_vec())
+        .mtu(mtu)
+        .append_extra_attribute(LinkAttribute::NumTxQueues(queues))
+        .append_extra_attribute(LinkAttribute::NumRxQueues(queues))
+}
+
+fn links(rtnl: &Rtnl) -> Result<Vec<Link>, HostError> {
+    let messages = rtnl.collect(|| "list the interfaces".to_owned(), rtnl.handle().link().get().execute())?;
+    Ok(messages.iter().map(describe).collect())
+}
+
+fn describe(message: &LinkMessage) -> Link {
+    let flags = message.header.flags;
+    let mut link = Link {
+        index: message.header.index,
+        up: flags.contains(LinkFlags::Up),
+        running: flags.contains(LinkFlags::Running),
+        ..Link::default()
+    };
+    let (mut lower, mut elsewhere) = (None, false);
+    let (mut bus, mut device) = (None, None);
+    for attribute in &message.attributes {
+        match attribute {
+            LinkAttribute::IfName(name) => link.name.clone_from(name),
+            LinkAttribute::Address(bytes) => link.mac = bytes.as_slice().try_into().unwrap_or_default(),
+            LinkAttribute::Mtu(mtu) => link.mtu = *mtu,
+            LinkAttribute::NumRxQueues(queues) => link.rx_queues = *queues,
+            LinkAttribute::NumTxQueues(queues) => link.tx_queues = *queues,
+            LinkAttribute::Link(index) => lower = Some(*index),
+            LinkAttribute::LinkNetNsId(_) => elsewhere = true,
+            LinkAttribute::ParentDevBusName(name) => bus = Some(name.as_str()),
+            LinkAttribute::ParentDevName(name) => device = Some(name.as_str()),
+            LinkAttribute::LinkInfo(infos) => link.kind = infos.iter().find_map(kind),
+            LinkAttribute::Xdp(attributes) => link.xdp = attachment(attributes),
+            _ => {}
+        }
+    }
+    if link.is_veth() {
+        link.peer = lower.map(|index| Peer { index, elsewhere });
+    }
+    let device = bus.zip(device).and_then(|(bus, device)| Device::find(bus, device));
+    link.driver = device.as_ref().and_then(Device::driver).or_else(|| link.kind.clone());
+    link.numa_node = device.as_ref().and_then(Device::numa_node);
+    link
+}
+
+fn kind(info: &LinkInfo) -> Option<String> {
+    match info {
+        LinkInfo::Kind(kind) => Some(kind.to_string()),
+        _ => None,
+    }
+}
+
+fn attachment(attributes: &[LinkXdp]) -> Option<Attachment> {
+    let (mut mode, mut program) = (None, 0);
+    for attribute in attributes {
+        match attribute {
+            LinkXdp::Attached(XdpAttached::Driver) => mode = Some(AttachMode::Native),
+            LinkXdp::Attached(XdpAttached::SocketBuffer) => mode = Some(AttachMode::Generic),
+            LinkXdp::Attached(XdpAttached::Hardware) => mode = Some(AttachMode::Offloaded),
+            LinkXdp::Attached(XdpAttached::Multiple) => mode = Some(AttachMode::Multiple),
+            LinkXdp::ProgId(id) | LinkXdp::DrvProgId(id) | LinkXdp::SkbProgId(id) | LinkXdp::HwProgId(id) => {
+                program = *id;
+            }
+            _ => {}
+        }
+    }
+    mode.map(|mode| Attachment { program, mode })
+}
+
+fn addresses(rtnl: &Rtnl, index: u32) -> Result<Vec<(IpAddr, u8)>, HostError> {
+    let dump = rtnl.handle().address().get().set_link_index_filter(index).execute();
+    let messages = rtnl.collect(|| format!("list the addresses of interface {index}"), dump)?;
+    Ok(messages.iter().filter_map(address).collect())
+}
+
+/// The interface's own address: of a point-to-point link, `Address` is the other end's and `Local` ours.
+fn address(message: &AddressMessage) -> Option<(IpAddr, u8)> {
+    let local = message.attributes.iter().find_map(|attribute| match attribute {
+        AddressAttribute::Local(address) => Some(*address),
+        _ => None,
+    });
+    let address = message.attributes.iter().find_map(|attribute| match attribute {
+        AddressAttribute::Address(address) => Some(*address),
+        _ => None,
+    });
+    Some((local.or(address)?, message.header.prefix_len))
+}
+
+fn has_default_route(rtnl: &Rtnl, index: u32) -> Result<bool, HostError> {
+    for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+        let mut filter = RouteMessage::default();
+        filter.header.address_family = family;
+        let dump = rtnl.handle().route().get(filter).execute();
+        let routes = rtnl.collect(|| "list the routes".to_owned(), dump)?;
+        if routes.iter().any(|route| is_default_by(route, index)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn is_default_by(route: &RouteMessage, index: u32) -> bool {
+    let leaves_by = |attribute: &RouteAttribute| match attribute {
+        RouteAttribute::Oif(oif) => *oif == index,
+        RouteAttribute::MultiPath(hops) => hops.iter().any(|hop| hop.interface_index == index),
+        _ => false,
+    };
+    route.header.destination_prefix_length == 0
+        && route.header.table == RouteHeader::RT_TABLE_MAIN
+        && route.attributes.iter().any(leaves_by)
+}
+
+/// A device on a bus. Its directory is the same in every network namespace, unlike those in `/sys/class/net`.
+struct Device(PathBuf);
+
+impl Device {
+    fn find(bus: &str, name: &str) -> Option<Self> {
+        fs::canonicalize(Path::new("/sys/bus").join(bus).join("devices").join(name)).ok().map(Self)
+    }
+
+    fn driver(&self) -> Option<String> {
+        let driver = fs::canonicalize(self.0.join("driver")).ok()?;
+        Some(driver.file_name()?.to_string_lossy().into_owned())
+    }
+
+    /// The node of the nearest device up the tree that has one: a virtio device itself does not, its PCI function does.
+    fn numa_node(&self) -> Option<u32> {
+        let text = self.0.ancestors().find_map(|directory| fs::read_to_string(directory.join("numa_node")).ok())?;
+        // The kernel writes -1 where the machine has no nodes.
+        text.trim().parse().ok()
+    }
+}
+
+#[cfg(test)]
+mod tests;
