@@ -22,6 +22,7 @@ pub mod xdp;
 
 pub use self::{
     app::Service,
+    server::{Server, ServerError},
     stack::{Cidr, Stream},
     tcp::CloseReason,
 };

@@ -148,7 +148,7 @@ impl Connection {
             tuple: handshake.tuple,
             link: handshake.link,
             state: State::Established,
-            send: SendSide::new(handshake.iss, mss, peer_scale, now),
+            send: SendSide::new(handshake.iss, handshake.irs, mss, peer_scale, now),
             receive: ReceiveSide::new(handshake.irs, window, our_scale, receive_limit),
             rtt: RttEstimator::new(config),
             congestion: Reno::new(mss),

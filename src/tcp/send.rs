@@ -87,15 +87,16 @@ pub struct SendSide {
 }
 
 impl SendSide {
-    /// The side of a connection whose SYN took sequence number `iss` and is acknowledged.
-    pub fn new(iss: SeqNumber, mss: u32, scale: u8, now: Instant) -> Self {
+    /// The side of a connection whose SYN took sequence number `iss` and is acknowledged; the peer's took `irs`. The window
+    /// is shut until the acknowledgment that ended the handshake has been taken in.
+    pub fn new(iss: SeqNumber, irs: SeqNumber, mss: u32, scale: u8, now: Instant) -> Self {
         let una = iss.advance(1);
         Self {
             una,
             nxt: una,
             window: 0,
             max_window: 0,
-            window_seq: una,
+            window_seq: irs,
             window_ack: una,
             scale,
             mss,
