@@ -1,1 +1,33 @@
-fn main() {}
+//! Compiles the XDP program and generates its skeleton.
+
+use libbpf_cargo::SkeletonBuilder;
+use std::{env, ffi::OsString, path::PathBuf, process::Command};
+
+fn main() {
+    println!("cargo:rerun-if-changed=bpf");
+    if Command::new("clang").arg("--version").output().is_err() {
+        eprintln!(
+            "clang is needed to compile the XDP program: install it with `apt-get install clang llvm libelf-dev`"
+        );
+        std::process::exit(1);
+    }
+    let skeleton = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR")).join("steer.skel.rs");
+    let built = SkeletonBuilder::new().source("bpf/steer.bpf.c").clang_args(clang_args()).build_and_generate(&skeleton);
+    if let Err(error) = built {
+        eprintln!("the XDP program did not compile: {error:#}");
+        eprintln!("if a header is missing, install it with `apt-get install linux-libc-dev libc6-dev`");
+        std::process::exit(1);
+    }
+}
+
+/// Debian keeps <asm/types.h> in a directory named after the architecture, where clang's BPF target does not look.
+fn clang_args() -> Vec<OsString> {
+    let target = env::var("CARGO_CFG_TARGET_ARCH").expect("cargo sets the target's architecture");
+    let multiarch = PathBuf::from(format!("/usr/include/{target}-linux-gnu"));
+    let mut args: Vec<OsString> = ["-Wall", "-Wextra", "-Werror"].map(OsString::from).to_vec();
+    if multiarch.is_dir() {
+        args.push("-idirafter".into());
+        args.push(multiarch.into());
+    }
+    args
+}

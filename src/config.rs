@@ -1,1 +1,93 @@
-//! leaf
+//! Every limit and knob, with its default. A value, not a set of cargo features.
+
+use crate::wire::{ChecksumPolicy, ip::DEFAULT_HOP_LIMIT};
+use std::time::Duration;
+
+/// How TCP behaves. Times and sizes are per connection.
+#[derive(Clone, Debug)]
+pub struct TcpConfig {
+    /// The largest IP packet to send or to invite, bytes. Default 1,500.
+    pub mtu: usize,
+    /// The most received data kept for the application, bytes; it decides the window offered. Default 512 KiB.
+    pub receive_buffer: usize,
+    /// The most data accepted from the application and not yet acknowledged, bytes. Default 512 KiB.
+    pub send_buffer: usize,
+    /// Out-of-order pieces kept; a segment that would make one more is dropped. Default 64.
+    pub max_holes: usize,
+    /// Whether small segments wait while another small one is unacknowledged (Nagle as modified by Minshall;
+    /// RFC 9293 SHLD-7). Default true; an application may switch it off per connection (MUST-17).
+    pub nagle: bool,
+    /// Retransmission timeout before a round-trip time is known (RFC 6298 §2.1). Default 1 s.
+    pub rto_initial: Duration,
+    /// Lower bound of the retransmission timeout. RFC 6298 §2.4 says 1 s; 200 ms is what today's stacks use, and ours does.
+    pub rto_min: Duration,
+    /// Upper bound of the retransmission timeout (RFC 6298 §2.5: at least 60 s). Default 60 s.
+    pub rto_max: Duration,
+    /// Time-outs in a row after which a connection is given up: R2 of RFC 9293 §3.8.3. Default 12, which with the
+    /// back-off from 200 ms comes to some seven minutes (SHLD-11 asks for 100 s).
+    pub max_timeouts: u32,
+    /// How long an acknowledgment may wait for company (MUST-40: below 500 ms). Default 40 ms.
+    pub delayed_ack: Duration,
+    /// Maximum segment lifetime: TIME-WAIT lasts twice as long. RFC 9293 §3.4.2 says 2 min; 30 s as Linux does.
+    pub msl: Duration,
+    /// How long a connection closed on both sides by the application waits in FIN-WAIT-2 for the peer. Default 60 s.
+    pub fin_wait_2: Duration,
+    /// SYN-ACKs sent again before a half-open connection is dropped; 5, from 1 s on, takes 63 s.
+    pub syn_ack_retries: u32,
+    /// Time to live, or hop limit, of what is sent (MUST-49). Default 64.
+    pub hop_limit: u8,
+}
+
+impl Default for TcpConfig {
+    fn default() -> Self {
+        Self {
+            mtu: 1_500,
+            receive_buffer: 512 * 1_024,
+            send_buffer: 512 * 1_024,
+            max_holes: 64,
+            nagle: true,
+            rto_initial: Duration::from_secs(1),
+            rto_min: Duration::from_millis(200),
+            rto_max: Duration::from_secs(60),
+            max_timeouts: 12,
+            delayed_ack: Duration::from_millis(40),
+            msl: Duration::from_secs(30),
+            fin_wait_2: Duration::from_secs(60),
+            syn_ack_retries: 5,
+            hop_limit: DEFAULT_HOP_LIMIT,
+        }
+    }
+}
+
+/// How one stack behaves: TCP, and the limits of what is kept. Everything has a limit.
+#[derive(Clone, Debug)]
+pub struct StackConfig {
+    /// TCP's part.
+    pub tcp: TcpConfig,
+    /// Whether received checksums must be whole.
+    pub checksums: ChecksumPolicy,
+    /// Connections at once. Default 65,536.
+    pub max_connections: u32,
+    /// Half-open connections at once; the oldest makes room for a newer one. Default 8,192.
+    pub max_half_open: u32,
+    /// TIME-WAIT entries at once; the oldest makes room for a newer one. Default 131,072.
+    pub max_time_wait: u32,
+    /// Replies that belong to no connection and wait to be sent. Default 1,024.
+    pub max_replies: usize,
+    /// RSTs sent a second to segments that belong to no connection. Default 10,000.
+    pub resets_per_second: u32,
+}
+
+impl Default for StackConfig {
+    fn default() -> Self {
+        Self {
+            tcp: TcpConfig::default(),
+            checksums: ChecksumPolicy::default(),
+            max_connections: 65_536,
+            max_half_open: 8_192,
+            max_time_wait: 131_072,
+            max_replies: 1_024,
+            resets_per_second: 10_000,
+        }
+    }
+}

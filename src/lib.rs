@@ -19,3 +19,10 @@ pub mod wire;
 pub mod worker;
 #[allow(unsafe_code)]
 pub mod xdp;
+
+pub use self::{
+    app::Service,
+    server::{Server, ServerError},
+    stack::{Cidr, Stream},
+    tcp::CloseReason,
+};

@@ -1,1 +1,48 @@
-//! leaf
+//! Secrets and seeds. Keys come from the operating system once, at start; everything random after that is derived.
+
+use siphasher::sip::SipHasher24;
+use std::hash::Hasher;
+
+/// A 128-bit key for SipHash.
+#[derive(Clone, Copy)]
+pub struct SipKey([u8; 16]);
+
+impl SipKey {
+    /// A key that nobody outside this process can know.
+    ///
+    /// # Errors
+    /// Where the operating system cannot provide random bytes.
+    pub fn random() -> Result<Self, getrandom::Error> {
+        let mut key = [0; 16];
+        getrandom::fill(&mut key)?;
+        Ok(Self(key))
+    }
+
+    /// A key derived from a seed, for simulations and tests that must repeat.
+    pub const fn from_seed(seed: u64) -> Self {
+        let low = splitmix64(seed);
+        let high = splitmix64(low);
+        Self((((high as u128) << 64) | low as u128).to_le_bytes())
+    }
+
+    /// SipHash-2-4 of whatever `feed` writes.
+    pub fn hash(&self, feed: impl FnOnce(&mut SipHasher24)) -> u64 {
+        let mut hasher = SipHasher24::new_with_key(&self.0);
+        feed(&mut hasher);
+        hasher.finish()
+    }
+}
+
+impl std::fmt::Debug for SipKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SipKey(..)") // a key that can be logged is no key
+    }
+}
+
+/// One step of SplitMix64 (Steele, Lea, Flood 2014): mixes a seed into 64 well-spread bits.
+pub const fn splitmix64(seed: u64) -> u64 {
+    let mut z = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}

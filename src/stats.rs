@@ -1,1 +1,62 @@
-//! leaf
+//! What happened, in numbers.
+
+/// Declares a set of counters with their names and what they count.
+macro_rules! counters {
+    ($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident,)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub struct $name {
+            $($(#[$field_doc])* pub $field: u64,)*
+        }
+
+        impl $name {
+            /// Each counter with its name.
+            pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
+                [$((stringify!($field), self.$field),)*].into_iter()
+            }
+
+            /// Adds the counts of another worker.
+            pub fn merge(&mut self, other: &Self) {
+                $(self.$field += other.$field;)*
+            }
+        }
+    };
+}
+
+counters! {
+    /// One stack's counters since its start.
+    StackStats {
+        /// Frames handed to the stack.
+        frames_received,
+        /// Frames the stack has built.
+        frames_transmitted,
+        /// TCP segments that were well-formed and addressed to us.
+        segments_received,
+        /// Data segments and FINs sent for the first time.
+        segments_transmitted,
+        /// Segments sent again.
+        segments_retransmitted,
+        /// Acknowledgments without data sent.
+        acknowledgments_transmitted,
+        /// RSTs sent.
+        resets_transmitted,
+        /// SYNs that began a handshake.
+        handshakes_begun,
+        /// SYN-ACKs sent again.
+        syn_acks_retransmitted,
+        /// Connections that reached ESTABLISHED.
+        connections_opened,
+        /// Connections that ended with a FIN each way.
+        connections_finished,
+        /// Connections that ended with an RST from the peer.
+        connections_reset,
+        /// Connections that ended with an RST from us.
+        connections_aborted,
+        /// Connections given up because nothing came back.
+        connections_timed_out,
+        /// ARP requests and neighbour solicitations answered.
+        neighbour_replies,
+        /// Echo requests answered.
+        echo_replies,
+    }
+}

@@ -1,1 +1,96 @@
-//! Filled in by the commits that follow.
+//! Servers on top of the stack: the trait to write one, and a few ready-made ones.
+//!
+//! A [`Service`] is called when something happened on a connection and does as much as it can at once. It never waits.
+//!
+//! ```
+//! use xskip::{Service, Stream};
+//!
+//! /// Sends everything back.
+//! struct Echo;
+//!
+//! impl Service for Echo {
+//!     type Session = ();
+//!
+//!     fn open(&mut self, _: &mut Stream<'_>) {}
+//!
+//!     fn ready(&mut self, _: &mut (), stream: &mut Stream<'_>) {
+//!         stream.forward();
+//!         if stream.at_end() {
+//!             stream.close();
+//!         }
+//!     }
+//! }
+//! ```
+
+mod echo;
+
+pub use self::echo::Echo;
+
+use crate::{
+    stack::{ConnectionId, Event, Stack, Stream},
+    tcp::CloseReason,
+    time::Instant,
+    worker::Application,
+};
+
+/// A server. Each worker has one of its own, so it needs no lock.
+pub trait Service: Send {
+    /// What is kept for each connection.
+    type Session: Send;
+
+    /// A connection was opened. [`Service::ready`] is called right after, so that a server may speak first.
+    fn open(&mut self, stream: &mut Stream<'_>) -> Self::Session;
+
+    /// Something changed: data have arrived, the peer has closed its side, or there is room to write after there was too
+    /// little. Called once for any number of changes; do as much as can be done.
+    fn ready(&mut self, session: &mut Self::Session, stream: &mut Stream<'_>);
+
+    /// The connection is no more.
+    fn closed(&mut self, session: Self::Session, reason: CloseReason) {
+        let _ = (session, reason);
+    }
+}
+
+/// A [`Service`] with the sessions of its connections.
+#[derive(Debug)]
+pub struct Services<S: Service> {
+    service: S,
+    sessions: Vec<Option<S::Session>>,
+}
+
+impl<S: Service> Services<S> {
+    /// A service without connections yet.
+    pub fn new(service: S) -> Self {
+        Self { service, sessions: Vec::new() }
+    }
+
+    fn open(&mut self, now: Instant, id: ConnectionId, stack: &mut Stack) {
+        // It may have been reset in the batch that opened it.
+        let Some(mut stream) = stack.stream(now, id) else { return };
+        let mut session = self.service.open(&mut stream);
+        self.service.ready(&mut session, &mut stream);
+        if self.sessions.len() <= id.index() {
+            self.sessions.resize_with(id.index() + 1, || None);
+        }
+        self.sessions[id.index()] = Some(session);
+    }
+}
+
+impl<S: Service> Application for Services<S> {
+    fn handle(&mut self, now: Instant, event: Event, stack: &mut Stack) {
+        match event {
+            Event::Opened(id) => self.open(now, id, stack),
+            Event::Ready(id) => {
+                let Some(mut stream) = stack.stream(now, id) else { return };
+                if let Some(Some(session)) = self.sessions.get_mut(id.index()) {
+                    self.service.ready(session, &mut stream);
+                }
+            }
+            Event::Closed(id, reason) => {
+                if let Some(session) = self.sessions.get_mut(id.index()).and_then(Option::take) {
+                    self.service.closed(session, reason);
+                }
+            }
+        }
+    }
+}

@@ -1,1 +1,152 @@
-//! Filled in by the commits that follow.
+//! A server from end to end: the XDP program, a queue and a worker for each of the interface's queues, and a service on top.
+//!
+//! ```no_run
+//! use xskip::{Server, app::Echo};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! Server::on("veth0").address("198.18.0.1/24".parse()?).port(7).run(|| Echo)?;
+//! # Ok(())
+//! # }
+//! ```
+
+mod error;
+mod plan;
+mod running;
+
+pub use self::{
+    error::ServerError,
+    plan::FRAME_SIZES,
+    running::{Running, ServerReport, Setup},
+};
+
+use crate::{
+    app::Service,
+    config::StackConfig,
+    stack::Cidr,
+    worker::{Idle, Tap},
+    xdp::Require,
+};
+use std::{net::IpAddr, sync::Arc, time::Duration};
+
+/// A server to be. Nothing happens, and nothing is checked, before [`Server::start`] or [`Server::run`].
+pub struct Server {
+    interface: String,
+    own: Vec<Cidr>,
+    shared: Vec<IpAddr>,
+    ports: Vec<u16>,
+    queues: Vec<u32>,
+    cores: Vec<usize>,
+    require: Require,
+    idle: Idle,
+    drain: Duration,
+    config: StackConfig,
+    tap: Option<Arc<dyn Tap>>,
+}
+
+impl Server {
+    /// A server on the interface of this name.
+    pub fn on(interface: impl Into<String>) -> Self {
+        Self {
+            interface: interface.into(),
+            own: Vec::new(),
+            shared: Vec::new(),
+            ports: Vec::new(),
+            queues: Vec::new(),
+            cores: Vec::new(),
+            require: Require::default(),
+            idle: Idle::default(),
+            drain: Duration::ZERO,
+            config: StackConfig::default(),
+            tap: None,
+        }
+    }
+
+    /// Adds an address of the stack's own: the kernel must not have it, and the stack answers ARP, neighbour discovery and
+    /// ping for it.
+    #[must_use]
+    pub fn address(mut self, address: Cidr) -> Self {
+        self.own.push(address);
+        self
+    }
+
+    /// Adds an address that stays the kernel's: only the listed ports of it are the stack's.
+    #[must_use]
+    pub fn shared_address(mut self, address: IpAddr) -> Self {
+        self.shared.push(address);
+        self
+    }
+
+    /// Adds a port to listen on, at every address.
+    #[must_use]
+    pub fn port(mut self, port: u16) -> Self {
+        self.ports.push(port);
+        self
+    }
+
+    /// Serves these queues of the interface only. By default it is all of them: traffic that arrives on a queue nobody
+    /// serves is lost.
+    #[must_use]
+    pub fn queues(mut self, queues: impl IntoIterator<Item = u32>) -> Self {
+        self.queues.extend(queues);
+        self
+    }
+
+    /// Pins the workers to these cores, in turn. By default it is all that are online.
+    #[must_use]
+    pub fn cores(mut self, cores: impl IntoIterator<Item = usize>) -> Self {
+        self.cores.extend(cores);
+        self
+    }
+
+    /// Makes a fall-back an error: to generic mode, or to copying.
+    #[must_use]
+    pub fn require(mut self, require: Require) -> Self {
+        self.require = require;
+        self
+    }
+
+    /// What workers do when there is nothing to do. By default they sleep.
+    #[must_use]
+    pub fn idle(mut self, idle: Idle) -> Self {
+        self.idle = idle;
+        self
+    }
+
+    /// How long connections may go on once the server is told to stop. By default they are reset at once.
+    #[must_use]
+    pub fn drain(mut self, drain: Duration) -> Self {
+        self.drain = drain;
+        self
+    }
+
+    /// Limits and knobs. The MTU and the checksum policy are the interface's, whatever is said here.
+    #[must_use]
+    pub fn config(mut self, config: StackConfig) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// Lets a tap look on at every frame, in and out.
+    #[must_use]
+    pub fn tap(mut self, tap: Arc<dyn Tap>) -> Self {
+        self.tap = Some(tap);
+        self
+    }
+
+    /// Starts serving; `service` makes one service for each worker.
+    ///
+    /// # Errors
+    /// [`ServerError`] says what stands in the way and what to do about it. Nothing is left behind then.
+    pub fn start<S: Service + 'static>(&self, service: impl FnMut() -> S) -> Result<Running, ServerError> {
+        let plan = self.plan()?;
+        Running::start(self, &plan, service)
+    }
+
+    /// Serves until SIGINT or SIGTERM.
+    ///
+    /// # Errors
+    /// As [`Server::start`], and where a worker could not go on.
+    pub fn run<S: Service + 'static>(&self, service: impl FnMut() -> S) -> Result<ServerReport, ServerError> {
+        self.start(service)?.until_signalled()
+    }
+}

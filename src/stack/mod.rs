@@ -1,1 +1,345 @@
-//! Filled in by the commits that follow.
+//! Many connections on one queue.
+//!
+//! A [`Stack`] has five verbs: [`handle_frame`](Stack::handle_frame) and [`handle_timeout`](Stack::handle_timeout) take
+//! things in, [`poll_event`](Stack::poll_event), [`poll_transmit`](Stack::poll_transmit) and
+//! [`poll_timeout`](Stack::poll_timeout) let them out. It never looks at a clock, never blocks, and knows nothing of
+//! AF_XDP: the same stack runs on a simulated wire.
+//!
+//! A flow has three sizes, and each is a type of its own: a handshake under way (`half_open`), a
+//! [`Connection`](crate::tcp::Connection), and a TIME-WAIT entry (`time_wait`). One [`flow_table`] finds all three.
+
+mod address;
+mod aged_slab;
+mod arrive;
+mod flow_table;
+mod half_open;
+mod lifecycle;
+mod neighbour;
+mod rate_limit;
+mod replies;
+mod slab;
+mod stream;
+mod time_wait;
+mod timer_wheel;
+
+#[cfg(test)]
+mod tests;
+
+pub use self::{
+    address::{Addresses, Cidr, CidrError, LocalAddress, Ownership},
+    flow_table::{Flow, FlowTable},
+    slab::Slab,
+    stream::Stream,
+    timer_wheel::TimerWheel,
+};
+
+use self::{half_open::HalfOpens, lifecycle::Entry, rate_limit::RateLimit, replies::Replies, time_wait::TimeWaits};
+use crate::{
+    config::StackConfig,
+    drops::{DropReason, Drops},
+    rng::SipKey,
+    stats::StackStats,
+    tcp::{CloseReason, SentKind, State, isn::IsnGenerator},
+    time::Instant,
+    wire::{self, FourTuple, MacAddress, Packet, ParsedFrame},
+};
+use std::{
+    collections::{HashMap, VecDeque},
+    hash::Hash,
+    net::IpAddr,
+};
+
+/// Segments one connection may send before the next has its turn.
+const BURST: u32 = 16;
+
+/// Names one connection for as long as it lasts, and never another one after it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ConnectionId {
+    index: u32,
+    generation: u32,
+}
+
+impl ConnectionId {
+    /// A small number that no other connection has at the same time: an index for whoever keeps things beside connections.
+    pub const fn index(self) -> usize {
+        self.index as usize
+    }
+}
+
+/// Something the application should know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A listener has a new connection.
+    Opened(ConnectionId),
+    /// Data or their end can be read, or there is room to write again.
+    Ready(ConnectionId),
+    /// The connection is no more. Its id means nothing from now on.
+    Closed(ConnectionId, CloseReason),
+}
+
+/// The secrets a stack needs.
+#[derive(Clone, Debug)]
+pub struct Secrets {
+    isn: SipKey,
+    flows: SipKey,
+}
+
+impl Secrets {
+    /// Secrets that nobody outside this process can know.
+    ///
+    /// # Errors
+    /// Where the operating system has no random bytes.
+    pub fn random() -> Result<Self, getrandom::Error> {
+        Ok(Self { isn: SipKey::random()?, flows: SipKey::random()? })
+    }
+
+    /// Secrets from a seed, for tests and simulations that must repeat.
+    pub fn from_seed(seed: u64) -> Self {
+        Self { isn: SipKey::from_seed(seed), flows: SipKey::from_seed(!seed) }
+    }
+
+    /// The hash by which flows are found, and spread over workers.
+    pub fn hash_flow(&self, tuple: &FourTuple) -> u32 {
+        self.flows.hash(|hasher| tuple.hash(hasher)) as u32
+    }
+}
+
+/// A TCP/IP stack for one queue. See the [module](self).
+#[derive(Debug)]
+pub struct Stack {
+    config: StackConfig,
+    mac: MacAddress,
+    addresses: Addresses,
+    secrets: Secrets,
+    isn: IsnGenerator,
+    flows: FlowTable,
+    connections: Slab<Entry>,
+    generation: u32,
+    half_open: HalfOpens,
+    time_wait: TimeWaits,
+    /// By port, the addresses that listen; `None` for all of them.
+    listeners: HashMap<u16, Vec<Option<IpAddr>>>,
+    timers: TimerWheel,
+    replies: Replies,
+    resets: RateLimit,
+    /// Connections that may have something to send, in turn.
+    transmit_queue: VecDeque<ConnectionId>,
+    /// Segments the first of them has sent in this turn.
+    burst: u32,
+    events: VecDeque<Event>,
+    stats: StackStats,
+    drops: Drops,
+}
+
+impl Stack {
+    /// A stack at `mac` that answers to `addresses`.
+    pub fn new(config: StackConfig, mac: MacAddress, addresses: Vec<LocalAddress>, secrets: Secrets) -> Self {
+        let flows = config.max_connections as usize + config.max_half_open as usize + config.max_time_wait as usize;
+        Self {
+            mac,
+            addresses: Addresses::new(addresses),
+            isn: IsnGenerator::new(secrets.isn),
+            secrets,
+            flows: FlowTable::new(flows),
+            connections: Slab::new(config.max_connections),
+            generation: 0,
+            half_open: HalfOpens::new(config.max_half_open),
+            time_wait: TimeWaits::new(config.max_time_wait, 2 * config.tcp.msl),
+            listeners: HashMap::new(),
+            timers: TimerWheel::default(),
+            replies: Replies::new(config.max_replies),
+            resets: RateLimit::new(config.resets_per_second),
+            transmit_queue: VecDeque::new(),
+            burst: 0,
+            events: VecDeque::new(),
+            stats: StackStats::default(),
+            drops: Drops::default(),
+            config,
+        }
+    }
+
+    /// Accepts connections to `port`, at one address or at all of the stack's. Connections there are stay untouched
+    /// (MUST-41); listeners at several addresses share a port in peace (MUST-42).
+    pub fn listen(&mut self, address: Option<IpAddr>, port: u16) {
+        let addresses = self.listeners.entry(port).or_default();
+        if !addresses.contains(&address) {
+            addresses.push(address);
+        }
+    }
+
+    /// Stops accepting new connections anywhere. Connections there are go on.
+    pub fn stop_listening(&mut self) {
+        self.listeners.clear();
+    }
+
+    // The five verbs.
+
+    /// Takes in one frame. Bounded work: at most one segment is handled and one reply queued.
+    pub fn handle_frame(&mut self, now: Instant, frame: &[u8]) {
+        self.stats.frames_received += 1;
+        let handled = wire::parse(frame, self.config.checksums).and_then(|parsed| self.handle_parsed(now, &parsed));
+        if let Err(reason) = handled {
+            self.drops.count(reason);
+        }
+    }
+
+    /// Takes in a batch of frames that arrived in this order.
+    pub fn handle_frames<'a>(&mut self, now: Instant, frames: impl IntoIterator<Item = &'a [u8]>) {
+        for frame in frames {
+            self.handle_frame(now, frame);
+        }
+    }
+
+    fn handle_parsed(&mut self, now: Instant, frame: &ParsedFrame<'_>) -> Result<(), DropReason> {
+        if frame.link.destination != self.mac && !frame.link.destination.is_group() {
+            return Err(DropReason::OtherStation);
+        }
+        match &frame.packet {
+            Packet::Arp(packet) => self.handle_arp(&frame.link, packet),
+            Packet::Icmp(ip, message) => {
+                self.check_source(ip.source)?;
+                self.handle_icmp(&frame.link, ip, message)
+            }
+            Packet::Tcp(ip, segment) => {
+                self.check_source(ip.source)?;
+                self.handle_segment(now, &frame.link, ip, segment)
+            }
+        }
+    }
+
+    fn check_source(&self, source: IpAddr) -> Result<(), DropReason> {
+        if self.addresses.contains(source) {
+            Err(DropReason::OwnSource)
+        } else if self.addresses.is_broadcast(source) {
+            Err(DropReason::InvalidSource)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Deals with every timer that is due.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        while let Some(index) = self.timers.expire(now) {
+            self.connection_timer_expired(now, index);
+        }
+        self.expire_handshakes(now);
+        while let Some((index, entry)) = self.time_wait.expire(now) {
+            self.flows.remove(entry.hash, Flow::TimeWait(index));
+        }
+    }
+
+    /// When [`Stack::handle_timeout`] should be called next. It may find nothing to do then.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let deadlines = [self.timers.next_deadline(), self.half_open.next_deadline(), self.time_wait.next_deadline()];
+        deadlines.into_iter().flatten().min()
+    }
+
+    /// What the application should know next.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        let event = self.events.pop_front()?;
+        if let Event::Ready(id) = event
+            && let Some(entry) = self.entry_mut(id)
+        {
+            entry.ready_queued = false;
+        }
+        Some(event)
+    }
+
+    /// Builds the next frame to send in `buffer` and returns its length; `None` where there is nothing to send.
+    ///
+    /// # Panics
+    /// Where `buffer` cannot hold a frame of the configured MTU with two VLAN tags.
+    pub fn poll_transmit(&mut self, now: Instant, buffer: &mut [u8]) -> Option<usize> {
+        let length = self.replies.pop_into(buffer).or_else(|| self.transmit_from_connections(now, buffer))?;
+        self.stats.frames_transmitted += 1;
+        Some(length)
+    }
+
+    fn transmit_from_connections(&mut self, now: Instant, buffer: &mut [u8]) -> Option<usize> {
+        while let Some(&id) = self.transmit_queue.front() {
+            let Some(entry) = self.connections.get_mut(id.index).filter(|entry| entry.generation == id.generation)
+            else {
+                self.next_turn(None);
+                continue;
+            };
+            match entry.connection.poll_transmit(now, &self.config.tcp, buffer) {
+                Some((length, kind)) => {
+                    self.count_sent(kind);
+                    self.burst += 1;
+                    if self.burst >= BURST {
+                        self.next_turn(Some(id));
+                    }
+                    return Some(length);
+                }
+                None => {
+                    entry.transmit_queued = false;
+                    if let Some(deadline) = entry.connection.poll_timeout() {
+                        self.timers.arm(id.index, deadline);
+                    }
+                    self.next_turn(None);
+                }
+            }
+        }
+        None
+    }
+
+    fn next_turn(&mut self, back: Option<ConnectionId>) {
+        self.transmit_queue.pop_front();
+        self.transmit_queue.extend(back);
+        self.burst = 0;
+    }
+
+    fn count_sent(&mut self, kind: SentKind) {
+        match kind {
+            SentKind::New => self.stats.segments_transmitted += 1,
+            SentKind::Retransmission => self.stats.segments_retransmitted += 1,
+            SentKind::Acknowledgment => self.stats.acknowledgments_transmitted += 1,
+        }
+    }
+
+    // Getters.
+
+    /// A connection, for its application. Whatever is done to it takes effect when the [`Stream`] is dropped.
+    pub fn stream(&mut self, now: Instant, id: ConnectionId) -> Option<Stream<'_>> {
+        self.entry_mut(id)?;
+        Some(Stream::new(self, id, now))
+    }
+
+    /// Our side's state for a 4-tuple.
+    pub fn state_of(&self, tuple: &FourTuple) -> State {
+        match self.find(tuple, self.secrets.hash_flow(tuple)) {
+            Some(Flow::Connection(index)) => self.connections[index].connection.state(),
+            Some(Flow::HalfOpen(_)) => State::SynReceived,
+            Some(Flow::TimeWait(_)) => State::TimeWait,
+            None => State::Closed,
+        }
+    }
+
+    /// Connections, handshakes under way, and connections in TIME-WAIT.
+    pub fn flow_counts(&self) -> (u32, u32, u32) {
+        (self.connections.len(), self.half_open.len(), self.time_wait.len())
+    }
+
+    /// What happened so far.
+    pub fn stats(&self) -> &StackStats {
+        &self.stats
+    }
+
+    /// What was refused so far, by reason.
+    pub fn drops(&self) -> &Drops {
+        &self.drops
+    }
+
+    /// Counts a drop that happened on the way to this stack.
+    pub fn count_drop(&mut self, reason: DropReason) {
+        self.drops.count(reason);
+    }
+
+    fn find(&self, tuple: &FourTuple, hash: u32) -> Option<Flow> {
+        self.flows.find(hash, |flow| match flow {
+            Flow::Connection(index) => self.connections[index].connection.tuple() == tuple,
+            Flow::HalfOpen(index) => self.half_open.get(index).handshake.tuple == *tuple,
+            Flow::TimeWait(index) => self.time_wait.get(index).tuple == *tuple,
+        })
+    }
+}

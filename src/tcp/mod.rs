@@ -1,1 +1,30 @@
-//! Filled in by the commits that follow.
+//! One TCP connection, sans I/O: segments and time go in, segments and a deadline come out.
+//!
+//! The files follow RFC 9293. [`connection`] holds the control block, `arrive` the ladder of §3.10.7.4 that a received
+//! segment climbs, `transmit` what is sent and when. [`send`] and [`receive`] are the two sides with their sequence
+//! variables; [`recovery`], [`congestion`] and [`rtt`] decide what is lost, how much may be in flight, and how long to
+//! wait. A connection begins when the handshake is over and ends at TIME-WAIT or CLOSED: what comes before and after is
+//! smaller, and lives in [`crate::stack`].
+
+mod arrive;
+pub mod assembler;
+pub mod byte_ring;
+pub mod congestion;
+pub mod connection;
+pub mod isn;
+pub mod receive;
+pub mod recovery;
+pub mod rtt;
+pub mod send;
+pub mod state;
+pub mod timer;
+mod transmit;
+
+#[cfg(test)]
+mod tests;
+
+pub use self::{
+    connection::{CloseReason, Connection, Handshake},
+    state::State,
+    transmit::SentKind,
+};

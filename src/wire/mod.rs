@@ -1,1 +1,155 @@
-//! Filled in by the commits that follow.
+//! Bytes to values and values to bytes. No state, no allocation.
+//!
+//! A frame is parsed once, by [`parse`], into a value that cannot be wrong; a frame that cannot be trusted becomes a
+//! [`DropReason`].
+//!
+//! ```
+//! use xskip::{drops::DropReason, wire};
+//!
+//! let too_short = wire::parse(&[0; 13], wire::ChecksumPolicy::Verify);
+//! assert_eq!(too_short.unwrap_err(), DropReason::TruncatedEthernet);
+//! ```
+
+pub mod arp;
+pub mod checksum;
+pub mod ethernet;
+pub mod icmp;
+pub mod ip;
+pub mod ipv4;
+pub mod ipv6;
+pub mod seq;
+pub mod tcp;
+pub mod tcp_options;
+
+#[cfg(test)]
+mod tests;
+
+pub use self::{
+    arp::ArpPacket,
+    ethernet::{LinkHeader, MacAddress},
+    icmp::IcmpMessage,
+    ip::{IpHeader, Protocol},
+    seq::SeqNumber,
+    tcp::{ChecksumPolicy, Segment, TcpFlags, TcpHeader},
+    tcp_options::TcpOptions,
+};
+
+use crate::drops::DropReason;
+use std::{fmt, net::IpAddr};
+
+/// One end of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Endpoint {
+    /// The IP address.
+    pub address: IpAddr,
+    /// The TCP port.
+    pub port: u16,
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        std::net::SocketAddr::new(self.address, self.port).fmt(f)
+    }
+}
+
+/// The two ends of a connection, seen from our side: what RFC 9293 calls the socket pair.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct FourTuple {
+    /// Our end.
+    pub local: Endpoint,
+    /// The peer's end.
+    pub remote: Endpoint,
+}
+
+impl FourTuple {
+    /// The tuple of a segment that was received: its destination is our end.
+    pub fn of_received(ip: &IpHeader, tcp: &TcpHeader) -> Self {
+        Self {
+            local: Endpoint { address: ip.destination, port: tcp.destination_port },
+            remote: Endpoint { address: ip.source, port: tcp.source_port },
+        }
+    }
+
+    /// The tuple as the peer sees it.
+    #[must_use]
+    pub fn reversed(self) -> Self {
+        Self { local: self.remote, remote: self.local }
+    }
+}
+
+impl fmt::Display for FourTuple {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} <-> {}", self.local, self.remote)
+    }
+}
+
+/// A frame, understood.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ParsedFrame<'a> {
+    /// Where it comes from on the link.
+    pub link: LinkHeader,
+    /// What it carries.
+    pub packet: Packet<'a>,
+}
+
+/// What a frame carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Packet<'a> {
+    /// Address resolution.
+    Arp(ArpPacket),
+    /// ICMP of either IP version.
+    Icmp(IpHeader, IcmpMessage<'a>),
+    /// A TCP segment.
+    Tcp(IpHeader, Segment<'a>),
+}
+
+/// Understands a frame.
+///
+/// # Errors
+/// The [`DropReason`] that applies. Whether the frame is *for us* is not asked here.
+pub fn parse(frame: &[u8], policy: ChecksumPolicy) -> Result<ParsedFrame<'_>, DropReason> {
+    let (link, ether_type, payload) = LinkHeader::parse(frame)?;
+    let (ip, payload) = match ether_type {
+        ethernet::ETHER_TYPE_ARP => {
+            return Ok(ParsedFrame { link, packet: Packet::Arp(ArpPacket::parse(payload)?) });
+        }
+        ethernet::ETHER_TYPE_IPV4 => ipv4::parse(payload)?,
+        ethernet::ETHER_TYPE_IPV6 => ipv6::parse(payload)?,
+        _ => return Err(DropReason::UnknownEtherType),
+    };
+    let packet = match ip.protocol {
+        Protocol::Tcp => Packet::Tcp(ip, Segment::parse(&ip, payload, policy)?),
+        Protocol::Icmpv4 | Protocol::Icmpv6 => Packet::Icmp(ip, IcmpMessage::parse(&ip, payload)?),
+    };
+    Ok(ParsedFrame { link, packet })
+}
+
+/// Writes a TCP frame whose data are `payload`'s two parts, in place, and returns its length.
+///
+/// Two parts, because a ring buffer's content is two slices where it wraps around.
+///
+/// # Panics
+/// Where `buffer` is too short: see [`tcp_frame_len`].
+pub fn write_tcp(
+    link: &LinkHeader,
+    ip: &IpHeader,
+    tcp: &TcpHeader,
+    payload: (&[u8], &[u8]),
+    buffer: &mut [u8],
+) -> usize {
+    let header_len = tcp.len();
+    let segment_len = header_len + payload.0.len() + payload.1.len();
+    let rest = link.write(ip.ether_type(), buffer);
+    let rest = ip.write(segment_len, rest);
+    let segment = &mut rest[..segment_len];
+    let (first, second) = segment[header_len..].split_at_mut(payload.0.len());
+    first.copy_from_slice(payload.0);
+    second.copy_from_slice(payload.1);
+    tcp.write(ip, segment);
+    tcp_frame_len(link, ip, tcp) + payload.0.len() + payload.1.len()
+}
+
+/// Bytes of headers in front of a segment's data.
+pub fn tcp_frame_len(link: &LinkHeader, ip: &IpHeader, tcp: &TcpHeader) -> usize {
+    link.len() + ip.len() + tcp.len()
+}

@@ -1,1 +1,19 @@
-//! Filled in by the commits that follow.
+//! Pinned threads that run everything to completion: one thread, one core, one queue.
+//!
+//! A [`Worker`] carries frames from its queue through its stack to its application and back, a batch at a time, and
+//! sleeps when there is nothing to do. It is the only one to read a clock, and shares nothing with other workers but
+//! their mailboxes.
+
+mod application;
+mod clock;
+mod hand_off;
+mod run;
+pub mod tap;
+
+pub use self::{
+    application::Application,
+    clock::Clock,
+    hand_off::{HandOff, Mailbox, Placement},
+    run::{Idle, Report, Shutdown, Worker, WorkerOptions},
+    tap::{Direction, Tap, TapEvent},
+};

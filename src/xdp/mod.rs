@@ -1,1 +1,100 @@
-//! Filled in by the commits that follow.
+//! Everything that touches XDP: the program that steers a queue's traffic, and the AF_XDP socket that takes it.
+//!
+//! This is the only room with `unsafe` I/O. It knows no protocol: a frame is bytes. The way of a frame is
+//!
+//! ```text
+//!     pool ──▶ fill ring ──▶ kernel ──▶ RX ring ──▶ ours (a Frame) ──▶ pool
+//!     pool ──▶ ours (a Frame) ──▶ TX ring ──▶ kernel ──▶ completion ring ──▶ pool
+//! ```
+//!
+//! and at each moment a frame is in one of these places only: a [`Frame`] can be neither copied nor cloned, and
+//! [`Queue::audit`] counts them all.
+
+mod error;
+mod frame;
+mod program;
+mod queue;
+mod socket_options;
+
+pub use self::{
+    error::XdpError,
+    frame::{Frame, FrameAudit},
+    program::{Program, Steering, Verdicts},
+    queue::{Flush, Queue, QueueOptions, QueueStatistics},
+};
+
+use std::{fmt, str::FromStr};
+
+/// Where the XDP program runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum XdpMode {
+    /// In the driver, before the kernel has spent anything on the frame.
+    Native,
+    /// In the kernel's general receive path: works on every interface, but slowly.
+    Generic,
+}
+
+impl fmt::Display for XdpMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Native => "native",
+            Self::Generic => "generic",
+        })
+    }
+}
+
+/// Whether frames are copied between the NIC's memory and ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CopyMode {
+    /// The NIC uses our memory.
+    ZeroCopy,
+    /// The kernel copies.
+    Copy,
+}
+
+impl fmt::Display for CopyMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::ZeroCopy => "zero copy",
+            Self::Copy => "copy mode",
+        })
+    }
+}
+
+/// The least to be content with; less is an error instead of an announced fall-back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Require {
+    /// Whatever works.
+    #[default]
+    Nothing,
+    /// Native XDP.
+    Native,
+    /// Native XDP and zero copy.
+    ZeroCopy,
+}
+
+impl fmt::Display for Require {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Nothing => "nothing",
+            Self::Native => "native",
+            Self::ZeroCopy => "zero-copy",
+        })
+    }
+}
+
+/// A word that is none of the requirements.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("\"{0}\" cannot be required: write nothing, native or zero-copy")]
+pub struct RequireError(String);
+
+impl FromStr for Require {
+    type Err = RequireError;
+
+    fn from_str(text: &str) -> Result<Self, RequireError> {
+        [Self::Nothing, Self::Native, Self::ZeroCopy]
+            .into_iter()
+            .find(|require| require.to_string() == text)
+            .ok_or_else(|| RequireError(text.to_owned()))
+    }
+}

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-only */
+/* What the program shares with user space. src/xdp/program.rs mirrors these layouts. */
+#ifndef XSKIP_MAPS_H
+#define XSKIP_MAPS_H
+
+#include <linux/bpf.h>
+#include <linux/types.h>
+
+#include <bpf/bpf_helpers.h>
+
+/* An IPv6 address, or an IPv4 address mapped into ::ffff:0:0/96, in network byte order. */
+struct address {
+	__u32 words[4];
+};
+
+/* A TCP port at an address the kernel keeps. */
+struct service {
+	struct address address;
+	__be16 port;
+	__u16 padding;
+};
+
+/* What was decided, and why: indices into `verdicts`. */
+enum verdict {
+	PASSED_FOREIGN,     /* not addressed to us */
+	PASSED_MALFORMED,   /* cannot be judged: the kernel's business */
+	REDIRECTED_OWN,     /* an address of the stack's own */
+	REDIRECTED_SHARED,  /* a listed port of an address the kernel keeps */
+	REDIRECTED_ARP,     /* an ARP packet that asks for an address of the stack's own */
+	REDIRECTED_NEIGHBOUR, /* a neighbour solicitation likewise */
+	DROPPED_NO_SOCKET,  /* ours, but no socket serves the queue: a SYN is sent again, not reset */
+	VERDICTS,
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_XSKMAP);
+	__uint(max_entries, 1); /* one for each queue: set before loading */
+	__type(key, __u32);
+	__type(value, __u32);
+} queues SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1024);
+	__type(key, struct address);
+	__type(value, __u8);
+} own_addresses SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 4096);
+	__type(key, struct service);
+	__type(value, __u8);
+} shared_ports SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, VERDICTS);
+	__type(key, __u32);
+	__type(value, __u64);
+} verdicts SEC(".maps");
+
+static __always_inline void count(__u32 verdict)
+{
+	__u64 *counter = bpf_map_lookup_elem(&verdicts, &verdict);
+
+	if (counter)
+		*counter += 1;
+}
+
+#endif

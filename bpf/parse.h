@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-only */
+/* From a frame to whom it is addressed to. Reads no further than that takes, and judges nothing. */
+#ifndef XSKIP_PARSE_H
+#define XSKIP_PARSE_H
+
+#include <linux/bpf.h>
+#include <linux/icmpv6.h>
+#include <linux/if_ether.h>
+#include <linux/in.h>
+#include <linux/in6.h>
+#include <linux/ip.h>
+#include <linux/ipv6.h>
+#include <linux/types.h>
+
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+#include "maps.h"
+
+#define MAX_VLAN_TAGS 2
+#define MAX_EXTENSION_HEADERS 6
+
+#define IPV4_FRAGMENT 0x3fff /* more fragments, or an offset */
+#define HARDWARE_ETHERNET 1
+#define NEIGHBOUR_SOLICITATION 135
+
+#define NEXT_HOP_BY_HOP 0
+#define NEXT_ROUTING 43
+#define NEXT_DESTINATION 60
+
+struct vlan_tag {
+	__be16 control;
+	__be16 ether_type;
+};
+
+/* ARP about Ethernet and IPv4 (RFC 826); <linux/if_arp.h> would draw in half of the C library. */
+struct arp_packet {
+	__be16 hardware;
+	__be16 protocol;
+	__u8 hardware_len;
+	__u8 protocol_len;
+	__be16 operation;
+	__u8 sender_mac[ETH_ALEN];
+	__u8 sender_ip[4];
+	__u8 target_mac[ETH_ALEN];
+	__u8 target_ip[4];
+} __attribute__((packed));
+
+enum reading {
+	READ_FOREIGN,   /* neither IP nor ARP */
+	READ_MALFORMED, /* too short to tell */
+	READ_ARP,       /* `destination` is the address asked for */
+	READ_NEIGHBOUR, /* likewise, by a neighbour solicitation */
+	READ_IP,
+};
+
+/* Whom a frame is addressed to. */
+struct packet {
+	struct address destination;
+	__be16 port; /* TCP destination port; 0 where there is none to be seen */
+};
+
+/* Where reading has got to. */
+struct cursor {
+	void *at;
+	void *end;
+};
+
+static __always_inline void map_ipv4(struct address *address, __be32 ipv4)
+{
+	address->words[0] = 0;
+	address->words[1] = 0;
+	address->words[2] = bpf_htonl(0xffff);
+	address->words[3] = ipv4;
+}
+
+static __always_inline void copy_ipv6(struct address *address, const struct in6_addr *ipv6)
+{
+	address->words[0] = ipv6->s6_addr32[0];
+	address->words[1] = ipv6->s6_addr32[1];
+	address->words[2] = ipv6->s6_addr32[2];
+	address->words[3] = ipv6->s6_addr32[3];
+}
+
+/* The TCP destination port at the cursor, if all of it is there. */
+static __always_inline void read_port(struct cursor *cursor, struct packet *packet)
+{
+	__be16 *ports = cursor->at;
+
+	if ((void *)(ports + 2) <= cursor->end)
+		packet->port = ports[1];
+}
+
+static __always_inline enum reading read_arp(struct cursor *cursor, struct packet *packet)
+{
+	struct arp_packet *arp = cursor->at;
+	__be32 target;
+
+	if ((void *)(arp + 1) > cursor->end)
+		return READ_MALFORMED;
+	if (arp->hardware != bpf_htons(HARDWARE_ETHERNET) || arp->protocol != bpf_htons(ETH_P_IP) ||
+	    arp->hardware_len != ETH_ALEN || arp->protocol_len != sizeof(target))
+		return READ_FOREIGN;
+	__builtin_memcpy(&target, arp->target_ip, sizeof(target));
+	map_ipv4(&packet->destination, target);
+	return READ_ARP;
+}
+
+static __always_inline enum reading read_ipv4(struct cursor *cursor, struct packet *packet)
+{
+	struct iphdr *ip = cursor->at;
+	__u32 header_len;
+
+	if ((void *)(ip + 1) > cursor->end)
+		return READ_MALFORMED;
+	map_ipv4(&packet->destination, ip->daddr);
+	header_len = ip->ihl * 4;
+	if (ip->protocol == IPPROTO_TCP && header_len >= sizeof(*ip) && !(ip->frag_off & bpf_htons(IPV4_FRAGMENT))) {
+		cursor->at += header_len;
+		read_port(cursor, packet);
+	}
+	return READ_IP;
+}
+
+/* Moves the cursor behind the extension headers that an end host may skip, and returns what comes then. */
+static __always_inline __u8 skip_extensions(struct cursor *cursor, __u8 next)
+{
+#pragma unroll
+	for (int i = 0; i < MAX_EXTENSION_HEADERS; i++) {
+		struct ipv6_opt_hdr *extension = cursor->at;
+
+		if (next != NEXT_HOP_BY_HOP && next != NEXT_ROUTING && next != NEXT_DESTINATION)
+			break;
+		if ((void *)(extension + 1) > cursor->end)
+			return IPPROTO_NONE;
+		next = extension->nexthdr;
+		cursor->at += (extension->hdrlen + 1) * 8;
+	}
+	return next;
+}
+
+static __always_inline enum reading read_ipv6(struct cursor *cursor, struct packet *packet)
+{
+	struct ipv6hdr *ip = cursor->at;
+	__u8 next;
+
+	if ((void *)(ip + 1) > cursor->end)
+		return READ_MALFORMED;
+	copy_ipv6(&packet->destination, &ip->daddr);
+	cursor->at = ip + 1;
+	next = skip_extensions(cursor, ip->nexthdr);
+	if (next == IPPROTO_TCP) {
+		read_port(cursor, packet);
+	} else if (next == IPPROTO_ICMPV6) {
+		/* A solicitation goes to a multicast group: what counts is the target, behind the first 8 bytes. */
+		struct icmp6hdr *icmp = cursor->at;
+		struct in6_addr *target = (void *)(icmp + 1);
+
+		if ((void *)(target + 1) <= cursor->end && icmp->icmp6_type == NEIGHBOUR_SOLICITATION) {
+			copy_ipv6(&packet->destination, target);
+			return READ_NEIGHBOUR;
+		}
+	}
+	return READ_IP;
+}
+
+static __always_inline enum reading read_packet(struct xdp_md *ctx, struct packet *packet)
+{
+	struct cursor cursor = { .at = (void *)(long)ctx->data, .end = (void *)(long)ctx->data_end };
+	struct ethhdr *ethernet = cursor.at;
+	__be16 ether_type;
+
+	if ((void *)(ethernet + 1) > cursor.end)
+		return READ_MALFORMED;
+	ether_type = ethernet->h_proto;
+	cursor.at = ethernet + 1;
+#pragma unroll
+	for (int i = 0; i < MAX_VLAN_TAGS; i++) {
+		struct vlan_tag *tag = cursor.at;
+
+		if (ether_type != bpf_htons(ETH_P_8021Q) && ether_type != bpf_htons(ETH_P_8021AD))
+			break;
+		if ((void *)(tag + 1) > cursor.end)
+			return READ_MALFORMED;
+		ether_type = tag->ether_type;
+		cursor.at = tag + 1;
+	}
+	switch (ether_type) {
+	case bpf_htons(ETH_P_IP):
+		return read_ipv4(&cursor, packet);
+	case bpf_htons(ETH_P_IPV6):
+		return read_ipv6(&cursor, packet);
+	case bpf_htons(ETH_P_ARP):
+		return read_arp(&cursor, packet);
+	default:
+		return READ_FOREIGN;
+	}
+}
+
+#endif

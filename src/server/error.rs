@@ -1,0 +1,135 @@
+//! What can stand in a server's way.
+
+use crate::{host::HostError, xdp::XdpError};
+use std::net::IpAddr;
+use thiserror::Error;
+
+/// Why a server did not start, or could not go on.
+#[derive(Debug, Error)]
+pub enum ServerError {
+    /// No address to serve.
+    #[error("no address to serve: give one of the stack's own, such as --address 198.18.0.1/24")]
+    NoAddress,
+
+    /// No port to listen on.
+    #[error("no port to listen on: give at least one, such as --port 80")]
+    NoPort,
+
+    /// Port 0 means nothing on the wire.
+    #[error("port 0 cannot be listened on: give a port from 1 to 65535")]
+    PortZero,
+
+    /// The process may not do what AF_XDP needs.
+    #[error("missing {missing}: run as root, or give the program these capabilities with `setcap`")]
+    Rights {
+        /// The capabilities that are missing, separated by commas.
+        missing: String,
+    },
+
+    /// A kernel without AF_XDP.
+    #[error("this kernel cannot open AF_XDP sockets: it needs Linux 5.15 or later with CONFIG_XDP_SOCKETS=y")]
+    NoAfXdp,
+
+    /// The interface is down.
+    #[error("interface {interface} is down: set it up with `ip link set dev {interface} up`")]
+    InterfaceDown {
+        /// The interface.
+        interface: String,
+    },
+
+    /// Not so many queues.
+    #[error(
+        "interface {interface} has {available} queue(s), numbered from 0, but queue {asked} was asked for: ask for fewer, or add some with `ethtool -L {interface} combined N` (a veth pair gets its number when it is made)"
+    )]
+    NoSuchQueue {
+        /// The interface.
+        interface: String,
+        /// Queues it has.
+        available: u32,
+        /// The queue asked for.
+        asked: u32,
+    },
+
+    /// A queue was named twice.
+    #[error("queue {queue} was asked for twice: name each queue once")]
+    QueueTwice {
+        /// The queue.
+        queue: u32,
+    },
+
+    /// Another XDP program is attached.
+    #[error(
+        "another XDP program (id {program}) is attached to {interface}: see what it is with `bpftool prog show id {program}`, and detach it by ending its owner or with `ip link set dev {interface} xdp off`"
+    )]
+    Occupied {
+        /// The interface.
+        interface: String,
+        /// The program's id.
+        program: u32,
+    },
+
+    /// The kernel has the address already.
+    #[error(
+        "the kernel already uses {address} on {interface}: take it away with `ip address del {address}/{prefix} dev {interface}`, choose another address, or share it with --shared"
+    )]
+    AddressInUse {
+        /// The interface.
+        interface: String,
+        /// The address.
+        address: IpAddr,
+        /// Its prefix length there.
+        prefix: u8,
+    },
+
+    /// An address to be shared that the kernel does not have.
+    #[error(
+        "the kernel does not have {address} on {interface}, so it cannot be shared: add it with `ip address add`, or drop --shared to make it the stack's own"
+    )]
+    AddressNotShared {
+        /// The interface.
+        interface: String,
+        /// The address.
+        address: IpAddr,
+    },
+
+    /// The MTU is beyond what a frame holds.
+    #[error(
+        "the MTU of {interface} is {mtu}, but a frame holds packets of at most {most} bytes: lower it with `ip link set dev {interface} mtu {most}`"
+    )]
+    MtuTooLarge {
+        /// The interface.
+        interface: String,
+        /// Its MTU.
+        mtu: u32,
+        /// The largest possible.
+        most: u32,
+    },
+
+    /// The kernel could not be asked or told.
+    #[error(transparent)]
+    Host(#[from] HostError),
+
+    /// XDP or AF_XDP refused.
+    #[error(transparent)]
+    Xdp(#[from] XdpError),
+
+    /// No secret without randomness.
+    #[error("the operating system gave no random bytes ({0}): is /dev/urandom there?")]
+    Random(#[from] getrandom::Error),
+
+    /// The operating system refused something else.
+    #[error("could not {what}: {source}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// What it said.
+        source: std::io::Error,
+    },
+
+    /// A worker panicked, which is a bug.
+    #[error("the worker of queue {queue} ended in a panic: please report it with what it printed")]
+    WorkerPanicked {
+        /// The queue it served.
+        queue: u32,
+    },
+}

@@ -1,0 +1,255 @@
+//! A server at work.
+
+use super::{Server, ServerError, plan::Plan};
+use crate::{
+    app::{Service, Services},
+    drops::{DropReason, Drops},
+    stack::{Secrets, Stack},
+    stats::StackStats,
+    worker::{Clock, HandOff, Mailbox, Report, Shutdown, Worker, WorkerOptions},
+    xdp::{CopyMode, Program, Queue, QueueOptions, Require, Verdicts, XdpError, XdpMode},
+};
+use crossbeam::channel::{Receiver, Sender, unbounded};
+use signal_hook::{
+    consts::{SIGINT, SIGTERM},
+    iterator::Signals,
+};
+use std::{
+    fmt,
+    sync::Arc,
+    thread::{self, JoinHandle},
+};
+
+/// What was asked for and what the kernel gave: no fall-back is silent.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// The interface.
+    pub interface: String,
+    /// What was required of it.
+    pub require: Require,
+    /// Where the XDP program runs.
+    pub mode: XdpMode,
+    /// For each queue: its number, the core of its worker, and whether its frames are copied.
+    pub queues: Vec<(u32, usize, CopyMode)>,
+}
+
+impl Setup {
+    /// Whether everything is as fast as it was asked for: native mode and zero copy.
+    pub fn is_full(&self) -> bool {
+        self.mode == XdpMode::Native && self.queues.iter().all(|&(_, _, copy)| copy == CopyMode::ZeroCopy)
+    }
+}
+
+impl fmt::Display for Setup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let zero_copies = self.queues.iter().filter(|&&(_, _, copy)| copy == CopyMode::ZeroCopy).count();
+        let copying = match zero_copies {
+            0 => "copy mode",
+            n if n == self.queues.len() => "zero copy",
+            _ => "zero copy on some queues, copy mode on others",
+        };
+        let Self { interface, require, mode, .. } = self;
+        write!(
+            f,
+            "{interface}: asked for native XDP with zero copy (required: {require}), got {mode} XDP with {copying}"
+        )?;
+        for (queue, core, _) in &self.queues {
+            write!(f, "; queue {queue} on core {core}")?;
+        }
+        Ok(())
+    }
+}
+
+/// What a server did, all workers together.
+#[derive(Clone, Debug)]
+pub struct ServerReport {
+    /// What each worker did.
+    pub workers: Vec<Report>,
+    /// What the XDP program decided.
+    pub verdicts: Verdicts,
+}
+
+impl ServerReport {
+    /// The counters of all stacks together.
+    pub fn stats(&self) -> StackStats {
+        self.workers.iter().fold(StackStats::default(), |mut sum, worker| {
+            sum.merge(&worker.stats);
+            sum
+        })
+    }
+
+    /// The refusals of all stacks together.
+    pub fn drops(&self) -> Drops {
+        self.workers.iter().fold(Drops::default(), |mut sum, worker| {
+            sum.merge(&worker.drops);
+            sum
+        })
+    }
+
+    /// A sentence for the user where the counters show a mistake in the set-up rather than bad luck.
+    pub fn diagnosis(&self) -> Option<&'static str> {
+        (self.drops().get(DropReason::PartialTcpChecksum) > 0).then_some(
+            "segments came with unfinished checksums, so their sender leaves them to hardware that is not there: turn \
+             that off at the sender with `ethtool -K IF tx off`",
+        )
+    }
+}
+
+/// A server at work, until it is stopped. Dropping it ends the workers too, but tells nothing.
+pub struct Running {
+    setup: Setup,
+    workers: Vec<(u32, JoinHandle<Result<Report, XdpError>>)>,
+    mailboxes: Arc<[Mailbox]>,
+    shutdown: Shutdown,
+    /// Where workers that end, for whatever reason, say so.
+    ended: (Sender<()>, Receiver<()>),
+    /// Last, so that it goes last: the program is detached when its workers have sent their resets.
+    program: Program,
+}
+
+impl fmt::Debug for Running {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Running").field("setup", &self.setup).finish_non_exhaustive()
+    }
+}
+
+impl Running {
+    pub(super) fn start<S: Service + 'static>(
+        server: &Server,
+        plan: &Plan,
+        mut service: impl FnMut() -> S,
+    ) -> Result<Self, ServerError> {
+        let interface = &server.interface;
+        let most_queues = plan.queues.iter().max().map_or(1, |highest| highest + 1);
+        let mut program = Program::load(&plan.steering, most_queues)?;
+        let mode = program.attach(interface, plan.link.index, server.require)?;
+        let options = QueueOptions { frame_size: plan.frame_size, ..QueueOptions::default() };
+        let mut queues = Vec::new();
+        for &id in &plan.queues {
+            let queue = Queue::open(interface, id, mode, server.require, &options)?;
+            program.connect(&queue)?;
+            queues.push(queue);
+        }
+        let cores = plan.cores.iter().copied();
+        let summary = queues.iter().zip(cores.clone()).map(|(queue, core)| (queue.id(), core, queue.copy_mode()));
+        let setup = Setup { interface: interface.clone(), require: server.require, mode, queues: summary.collect() };
+        tracing::info!("{setup}");
+
+        let secrets = Secrets::random()?;
+        let mailboxes = mailboxes(queues.len())?;
+        let clock = Clock::start();
+        let shutdown = Shutdown::default();
+        let mut running = Self { setup, workers: Vec::new(), mailboxes, shutdown, ended: unbounded(), program };
+        for (number, (queue, core)) in queues.into_iter().zip(cores).enumerate() {
+            let stack = build_stack(server, plan, secrets.clone());
+            let hand_off = HandOff::new(plan.placement, secrets.clone(), number, running.mailboxes.clone());
+            let options = WorkerOptions { core: Some(core), idle: server.idle, drain: server.drain };
+            let application = Services::new(service());
+            let (id, ended) = (queue.id(), running.ended.0.clone());
+            let worker = Worker::new(queue, stack, application, clock, hand_off, options, running.shutdown.clone())
+                .with_tap(server.tap.clone());
+            let thread = thread::Builder::new()
+                .name(format!("xskip-{id}"))
+                .spawn(move || {
+                    let report = worker.run();
+                    ended.send(()).ok();
+                    report
+                })
+                .map_err(|source| ServerError::System { what: "start a worker's thread", source })?;
+            running.workers.push((id, thread));
+        }
+        Ok(running)
+    }
+
+    /// What was asked for and what the kernel gave.
+    pub fn setup(&self) -> &Setup {
+        &self.setup
+    }
+
+    /// What the XDP program has decided so far.
+    ///
+    /// # Errors
+    /// Where the kernel does not tell.
+    pub fn verdicts(&self) -> Result<Verdicts, XdpError> {
+        self.program.verdicts()
+    }
+
+    /// Ends every connection and every worker, detaches the program, and reports.
+    ///
+    /// # Errors
+    /// Where a worker had to give up, or panicked.
+    pub fn stop(mut self) -> Result<ServerReport, ServerError> {
+        self.request_stop();
+        self.collect()
+    }
+
+    /// Serves until SIGINT or SIGTERM, or until every worker has ended by itself, which only happens in trouble.
+    ///
+    /// # Errors
+    /// As [`Running::stop`].
+    pub fn until_signalled(self) -> Result<ServerReport, ServerError> {
+        let wait = |source| ServerError::System { what: "wait for signals", source };
+        let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(wait)?;
+        let handle = signals.handle();
+        let (told, ended) = (self.ended.0.clone(), self.ended.1.clone());
+        let listener = thread::spawn(move || {
+            if let Some(signal) = signals.forever().next() {
+                tracing::info!(signal, "stopping");
+                told.send(()).ok();
+            }
+        });
+        // The first word comes from a signal or from a worker that has given up; either way all of them end.
+        ended.recv().ok();
+        handle.close();
+        listener.join().ok();
+        self.stop()
+    }
+
+    fn request_stop(&self) {
+        self.shutdown.request();
+        for mailbox in self.mailboxes.iter() {
+            mailbox.ring();
+        }
+    }
+
+    fn collect(&mut self) -> Result<ServerReport, ServerError> {
+        let mut reports = Vec::new();
+        let mut failure = None;
+        for (queue, worker) in self.workers.drain(..) {
+            match worker.join() {
+                Ok(Ok(report)) => reports.push(report),
+                Ok(Err(error)) => failure = Some(error.into()),
+                Err(_) => failure = Some(ServerError::WorkerPanicked { queue }),
+            }
+        }
+        match failure {
+            Some(error) => Err(error),
+            None => Ok(ServerReport { workers: reports, verdicts: self.program.verdicts()? }),
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.request_stop();
+        for (_, worker) in self.workers.drain(..) {
+            worker.join().ok();
+        }
+    }
+}
+
+fn mailboxes(count: usize) -> Result<Arc<[Mailbox]>, ServerError> {
+    let mailboxes = (0..count).map(|_| Mailbox::new()).collect::<Result<Vec<_>, _>>();
+    mailboxes.map(Arc::from).map_err(|errno| ServerError::System { what: "make a mailbox", source: errno.into() })
+}
+
+fn build_stack(server: &Server, plan: &Plan, secrets: Secrets) -> Stack {
+    let mut config = server.config.clone();
+    config.tcp.mtu = plan.link.mtu as usize;
+    config.checksums = plan.checksums;
+    let mut stack = Stack::new(config, plan.mac(), plan.addresses.clone(), secrets);
+    for &port in &server.ports {
+        stack.listen(None, port);
+    }
+    stack
+}

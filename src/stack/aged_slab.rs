@@ -1,0 +1,107 @@
+//! A slab whose values stand in line: the oldest is known, and makes room when it must.
+
+use super::slab::Slab;
+
+const NONE: u32 = u32::MAX;
+
+/// A slab that remembers the order in which its values came, or were last renewed.
+#[derive(Debug)]
+pub struct AgedSlab<T> {
+    links: Slab<Link<T>>,
+    oldest: u32,
+    newest: u32,
+}
+
+#[derive(Debug)]
+struct Link<T> {
+    value: T,
+    older: u32,
+    newer: u32,
+}
+
+impl<T> AgedSlab<T> {
+    /// An empty slab for at most `limit` values.
+    pub fn new(limit: u32) -> Self {
+        Self { links: Slab::new(limit), oldest: NONE, newest: NONE }
+    }
+
+    /// Values in the slab.
+    pub fn len(&self) -> u32 {
+        self.links.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.links.is_empty()
+    }
+
+    /// Whether the next insertion needs the oldest value to go first.
+    pub fn is_full(&self) -> bool {
+        self.links.is_full()
+    }
+
+    /// The index of the oldest value.
+    pub fn oldest(&self) -> Option<u32> {
+        (self.oldest != NONE).then_some(self.oldest)
+    }
+
+    /// Adds a value as the newest; it comes back where there is no room.
+    pub fn insert(&mut self, value: T) -> Result<u32, T> {
+        let link = Link { value, older: NONE, newer: NONE };
+        let index = self.links.insert(link).map_err(|link| link.value)?;
+        self.link_newest(index);
+        Ok(index)
+    }
+
+    /// The value at `index`.
+    pub fn get(&self, index: u32) -> Option<&T> {
+        self.links.get(index).map(|link| &link.value)
+    }
+
+    /// The value at `index`, to be changed.
+    pub fn get_mut(&mut self, index: u32) -> Option<&mut T> {
+        self.links.get_mut(index).map(|link| &mut link.value)
+    }
+
+    /// Makes the value at `index` the newest.
+    pub fn renew(&mut self, index: u32) {
+        self.unlink(index);
+        self.link_newest(index);
+    }
+
+    /// Takes the value out of `index`.
+    pub fn remove(&mut self, index: u32) -> Option<T> {
+        self.links.get(index)?;
+        self.unlink(index);
+        self.links.remove(index).map(|link| link.value)
+    }
+
+    fn link_newest(&mut self, index: u32) {
+        let older = std::mem::replace(&mut self.newest, index);
+        (self.links[index].older, self.links[index].newer) = (older, NONE);
+        match self.links.get_mut(older) {
+            Some(link) => link.newer = index,
+            None => self.oldest = index,
+        }
+    }
+
+    fn unlink(&mut self, index: u32) {
+        let Link { older, newer, .. } = self.links[index];
+        match self.links.get_mut(older) {
+            Some(link) => link.newer = newer,
+            None => self.oldest = newer,
+        }
+        match self.links.get_mut(newer) {
+            Some(link) => link.older = older,
+            None => self.newest = older,
+        }
+    }
+}
+
+impl<T> std::ops::Index<u32> for AgedSlab<T> {
+    type Output = T;
+
+    fn index(&self, index: u32) -> &T {
+        &self.links[index].value
+    }
+}

@@ -1,0 +1,271 @@
+//! A segment arrives: which flow it belongs to, and what LISTEN, SYN-RECEIVED, TIME-WAIT and CLOSED do about it
+//! (RFC 9293 §3.10.7). Synchronized connections climb their own ladder in [`crate::tcp`].
+
+use super::{
+    Stack,
+    flow_table::Flow,
+    half_open::{HalfOpen, Overdue},
+    time_wait::Arrival,
+};
+use crate::{
+    drops::DropReason,
+    tcp::{Connection, Handshake, connection::default_mss},
+    time::Instant,
+    wire::{self, FourTuple, IpHeader, LinkHeader, Protocol, Segment, SeqNumber, TcpFlags, TcpHeader, TcpOptions},
+};
+
+impl Stack {
+    pub(super) fn handle_segment(
+        &mut self,
+        now: Instant,
+        link: &LinkHeader,
+        ip: &IpHeader,
+        segment: &Segment<'_>,
+    ) -> Result<(), DropReason> {
+        // MUST-57: TCP to a group is dropped silently, whichever layer names the group.
+        if link.destination.is_group() || ip.destination.is_multicast() || self.addresses.is_broadcast(ip.destination) {
+            return Err(DropReason::GroupDestination);
+        }
+        // MUST-63; IPv4's other impossible sources have been refused by the parser.
+        if ip.source.is_unspecified() {
+            return Err(DropReason::InvalidSource);
+        }
+        if !self.addresses.contains(ip.destination) {
+            return Err(DropReason::OtherDestination);
+        }
+        self.stats.segments_received += 1;
+        let back = link.answered_by(self.mac);
+        let tuple = FourTuple::of_received(ip, &segment.header);
+        let hash = self.secrets.hash_flow(&tuple);
+        match self.find(&tuple, hash) {
+            Some(Flow::Connection(index)) => self.arrive_at_connection(now, &back, index, segment),
+            Some(Flow::HalfOpen(index)) => self.arrive_at_half_open(now, &back, index, segment),
+            Some(Flow::TimeWait(index)) => self.arrive_at_time_wait(now, &back, index, segment),
+            None => self.arrive_at_listener(now, &back, tuple, hash, segment),
+        }
+    }
+
+    fn arrive_at_connection(
+        &mut self,
+        now: Instant,
+        link: &LinkHeader,
+        index: u32,
+        segment: &Segment<'_>,
+    ) -> Result<(), DropReason> {
+        let outcome = self.connections[index].connection.arrive(now, link, segment, &self.config.tcp);
+        self.settle(now, index);
+        outcome
+    }
+
+    /// LISTEN and CLOSED (§3.10.7.2 and §3.10.7.1).
+    fn arrive_at_listener(
+        &mut self,
+        now: Instant,
+        link: &LinkHeader,
+        tuple: FourTuple,
+        hash: u32,
+        segment: &Segment<'_>,
+    ) -> Result<(), DropReason> {
+        if segment.has(TcpFlags::RST) {
+            return Err(DropReason::StrayReset);
+        }
+        let listeners = self.listeners.get(&tuple.local.port);
+        let listens = listeners.is_some_and(|addresses| {
+            addresses.iter().any(|address| address.is_none_or(|address| address == tuple.local.address))
+        });
+        if !listens || segment.has(TcpFlags::ACK) {
+            self.reset(now, link, &tuple, segment)?;
+            return Err(DropReason::NoListener);
+        }
+        if !segment.has(TcpFlags::SYN) {
+            return Err(DropReason::NoAck);
+        }
+        if segment.has(TcpFlags::FIN) {
+            return Err(DropReason::ContradictoryFlags);
+        }
+        self.begin_handshake(now, link, tuple, hash, segment)
+    }
+
+    fn begin_handshake(
+        &mut self,
+        now: Instant,
+        link: &LinkHeader,
+        tuple: FourTuple,
+        hash: u32,
+        segment: &Segment<'_>,
+    ) -> Result<(), DropReason> {
+        if let Some((index, evicted)) = self.half_open.make_room() {
+            self.flows.remove(evicted.hash, Flow::HalfOpen(index));
+            self.drops.count(DropReason::SynCacheEvicted);
+        }
+        let options = &segment.header.options;
+        let handshake = Handshake {
+            tuple,
+            link: *link,
+            iss: self.isn.generate(now, &tuple),
+            irs: segment.header.seq,
+            peer_mss: options.mss.unwrap_or(default_mss(tuple.remote.address)),
+            peer_window_scale: options.window_scale,
+        };
+        let entry = HalfOpen::new(handshake, hash, options, now, &self.config.tcp);
+        let index = self.half_open.insert(entry).ok_or(DropReason::SynCacheEvicted)?;
+        self.flows.insert(hash, Flow::HalfOpen(index));
+        self.stats.handshakes_begun += 1;
+        self.send_syn_ack(index)
+    }
+
+    fn send_syn_ack(&mut self, index: u32) -> Result<(), DropReason> {
+        let entry = self.half_open.get(index);
+        let (ip, tcp) = entry.syn_ack(&self.config.tcp);
+        let link = entry.handshake.link;
+        self.send_reply(&link, &ip, &tcp)
+    }
+
+    /// SYN-RECEIVED (§3.10.7.4), as far as a handshake goes that came from LISTEN.
+    fn arrive_at_half_open(
+        &mut self,
+        now: Instant,
+        link: &LinkHeader,
+        index: u32,
+        segment: &Segment<'_>,
+    ) -> Result<(), DropReason> {
+        let entry = self.half_open.get(index);
+        let handshake = entry.handshake;
+        let hash = entry.hash;
+        let (seq, rcv_nxt) = (segment.header.seq, handshake.irs.advance(1));
+        if segment.has(TcpFlags::RST) {
+            // RFC 5961 §3.2 holds here too: only an exact RST counts. Back to LISTEN, which is to be forgotten.
+            if seq != rcv_nxt {
+                return Err(DropReason::InexactReset);
+            }
+            self.forget_half_open(index, hash);
+            return Err(DropReason::ResetTaken);
+        }
+        if segment.has(TcpFlags::SYN) {
+            // The same SYN again draws the same SYN-ACK; another one a challenge, which a peer that did restart will reset
+            // (RFC 5961 §4.2).
+            if seq == handshake.irs && !segment.has(TcpFlags::ACK) {
+                self.stats.syn_acks_retransmitted += 1;
+                return self.send_syn_ack(index);
+            }
+            self.acknowledge_half_open(&handshake)?;
+            return Err(DropReason::SynInWindow);
+        }
+        if !segment.has(TcpFlags::ACK) {
+            return Err(DropReason::NoAck);
+        }
+        if segment.header.ack != handshake.iss.advance(1) {
+            self.reset(now, link, &handshake.tuple, segment)?;
+            return Err(DropReason::UnacceptableAck);
+        }
+        if !seq.in_window(rcv_nxt, crate::tcp::connection::syn_ack_window(&self.config.tcp).into()) {
+            self.acknowledge_half_open(&handshake)?;
+            return Err(DropReason::OutsideWindow);
+        }
+        let established = Connection::established(&handshake, now, &self.config.tcp);
+        let connection = self.add_connection(established, hash).ok_or(DropReason::ConnectionLimit)?;
+        self.flows.replace(hash, Flow::HalfOpen(index), Flow::Connection(connection));
+        self.half_open.remove(index);
+        self.arrive_at_connection(now, link, connection, segment)
+    }
+
+    fn forget_half_open(&mut self, index: u32, hash: u32) {
+        self.half_open.remove(index);
+        self.flows.remove(hash, Flow::HalfOpen(index));
+    }
+
+    fn acknowledge_half_open(&mut self, handshake: &Handshake) -> Result<(), DropReason> {
+        let seq = handshake.iss.advance(1);
+        let (ip, mut tcp) = self.bare(&handshake.tuple, TcpFlags::ACK, seq, handshake.irs.advance(1));
+        tcp.window = crate::tcp::connection::syn_ack_window(&self.config.tcp);
+        self.send_reply(&handshake.link, &ip, &tcp)
+    }
+
+    pub(super) fn expire_handshakes(&mut self, now: Instant) {
+        while let Some(overdue) = self.half_open.expire(now, &self.config.tcp) {
+            match overdue {
+                Overdue::SendAgain(index) => {
+                    self.stats.syn_acks_retransmitted += 1;
+                    if let Err(reason) = self.send_syn_ack(index) {
+                        self.drops.count(reason);
+                    }
+                }
+                Overdue::GaveUp(index) => {
+                    self.forget_half_open(index, self.half_open.get(index).hash);
+                    self.drops.count(DropReason::HandshakeTimeout);
+                }
+            }
+        }
+    }
+
+    fn arrive_at_time_wait(
+        &mut self,
+        now: Instant,
+        link: &LinkHeader,
+        index: u32,
+        segment: &Segment<'_>,
+    ) -> Result<(), DropReason> {
+        let entry = *self.time_wait.get(index);
+        match entry.arrival(segment) {
+            Arrival::Ignore => Ok(()),
+            Arrival::Acknowledge => {
+                self.time_wait.restart(index, now);
+                let (ip, tcp) = entry.acknowledgment(self.config.tcp.hop_limit);
+                self.send_reply(&entry.link, &ip, &tcp)
+            }
+            Arrival::NewConnection => {
+                self.time_wait.remove(index);
+                self.flows.remove(entry.hash, Flow::TimeWait(index));
+                self.arrive_at_listener(now, link, entry.tuple, entry.hash, segment)
+            }
+        }
+    }
+
+    /// The RST that a segment draws which belongs to no connection (§3.10.7.1).
+    fn reset(
+        &mut self,
+        now: Instant,
+        link: &LinkHeader,
+        tuple: &FourTuple,
+        segment: &Segment<'_>,
+    ) -> Result<(), DropReason> {
+        if !self.resets.allow(now) {
+            return Err(DropReason::RateLimited);
+        }
+        let (flags, seq, ack) = if segment.has(TcpFlags::ACK) {
+            (TcpFlags::RST, segment.header.ack, SeqNumber::default())
+        } else {
+            (TcpFlags::RST | TcpFlags::ACK, SeqNumber::default(), segment.header.seq.advance(segment.len()))
+        };
+        self.send_reset(link, tuple, flags, seq, ack)
+    }
+
+    pub(super) fn send_reset(
+        &mut self,
+        link: &LinkHeader,
+        tuple: &FourTuple,
+        flags: TcpFlags,
+        seq: SeqNumber,
+        ack: SeqNumber,
+    ) -> Result<(), DropReason> {
+        let (ip, tcp) = self.bare(tuple, flags, seq, ack);
+        self.send_reply(link, &ip, &tcp)?;
+        self.stats.resets_transmitted += 1;
+        Ok(())
+    }
+
+    /// The headers of a segment without data or options.
+    fn bare(&self, tuple: &FourTuple, flags: TcpFlags, seq: SeqNumber, ack: SeqNumber) -> (IpHeader, TcpHeader) {
+        let mut ip = IpHeader::new(tuple.local.address, tuple.remote.address, Protocol::Tcp);
+        ip.hop_limit = self.config.tcp.hop_limit;
+        let (source_port, destination_port) = (tuple.local.port, tuple.remote.port);
+        let options = TcpOptions::default();
+        (ip, TcpHeader { source_port, destination_port, seq, ack, flags, window: 0, urgent: 0, options })
+    }
+
+    pub(super) fn send_reply(&mut self, link: &LinkHeader, ip: &IpHeader, tcp: &TcpHeader) -> Result<(), DropReason> {
+        self.replies.push(wire::tcp_frame_len(link, ip, tcp), |buffer| {
+            wire::write_tcp(link, ip, tcp, (&[], &[]), buffer);
+        })
+    }
+}

@@ -1,0 +1,128 @@
+//! Handshakes under way: SYN-RECEIVED, in a fraction of a control block.
+
+use super::{aged_slab::AgedSlab, timer_wheel::TimerWheel};
+use crate::{
+    config::TcpConfig,
+    tcp::{
+        Handshake,
+        connection::{syn_ack_options, syn_ack_window},
+    },
+    time::Instant,
+    wire::{IpHeader, Protocol, TcpFlags, TcpHeader, TcpOptions},
+};
+
+/// A handshake whose SYN-ACK has been sent.
+#[derive(Debug)]
+pub struct HalfOpen {
+    /// What was agreed on so far.
+    pub handshake: Handshake,
+    /// The 4-tuple's hash, for leaving the flow table.
+    pub hash: u32,
+    /// The options of our SYN-ACK.
+    options: TcpOptions,
+    /// SYN-ACKs sent again.
+    retries: u32,
+    due: Instant,
+}
+
+/// What became of a handshake whose timer expired.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Overdue {
+    /// It is not over yet: send the SYN-ACK at this index again.
+    SendAgain(u32),
+    /// It took too long.
+    GaveUp(u32),
+}
+
+impl HalfOpen {
+    /// The handshake that a SYN with these options has begun.
+    pub fn new(handshake: Handshake, hash: u32, syn: &TcpOptions, now: Instant, config: &TcpConfig) -> Self {
+        let options = syn_ack_options(handshake.tuple.local.address, syn, config);
+        Self { handshake, hash, options, retries: 0, due: now + config.rto_initial }
+    }
+
+    /// The SYN-ACK: its IP and TCP header.
+    pub fn syn_ack(&self, config: &TcpConfig) -> (IpHeader, TcpHeader) {
+        let tuple = &self.handshake.tuple;
+        let mut ip = IpHeader::new(tuple.local.address, tuple.remote.address, Protocol::Tcp);
+        ip.hop_limit = config.hop_limit;
+        let tcp = TcpHeader {
+            source_port: tuple.local.port,
+            destination_port: tuple.remote.port,
+            seq: self.handshake.iss,
+            ack: self.handshake.irs.advance(1),
+            flags: TcpFlags::SYN | TcpFlags::ACK,
+            window: syn_ack_window(config),
+            urgent: 0,
+            options: self.options,
+        };
+        (ip, tcp)
+    }
+}
+
+/// All handshakes under way.
+#[derive(Debug)]
+pub struct HalfOpens {
+    entries: AgedSlab<HalfOpen>,
+    timers: TimerWheel,
+}
+
+impl HalfOpens {
+    /// Room for at most `limit` handshakes.
+    pub fn new(limit: u32) -> Self {
+        Self { entries: AgedSlab::new(limit), timers: TimerWheel::default() }
+    }
+
+    /// Handshakes under way.
+    pub fn len(&self) -> u32 {
+        self.entries.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// The handshake at `index`.
+    pub fn get(&self, index: u32) -> &HalfOpen {
+        &self.entries[index]
+    }
+
+    /// Makes room for one more: removes and returns the oldest where there is none.
+    pub fn make_room(&mut self) -> Option<(u32, HalfOpen)> {
+        let oldest = self.entries.oldest().filter(|_| self.entries.is_full())?;
+        self.remove(oldest).map(|entry| (oldest, entry))
+    }
+
+    /// Adds a handshake; `None` where there is no room, not even for one.
+    pub fn insert(&mut self, entry: HalfOpen) -> Option<u32> {
+        let due = entry.due;
+        let index = self.entries.insert(entry).ok()?;
+        self.timers.arm(index, due);
+        Some(index)
+    }
+
+    /// Takes a handshake out.
+    pub fn remove(&mut self, index: u32) -> Option<HalfOpen> {
+        self.timers.cancel(index);
+        self.entries.remove(index)
+    }
+
+    /// Takes one overdue handshake; to be called until it returns `None`.
+    pub fn expire(&mut self, now: Instant, config: &TcpConfig) -> Option<Overdue> {
+        let index = self.timers.expire(now)?;
+        let entry = self.entries.get_mut(index)?;
+        if entry.retries == config.syn_ack_retries {
+            return Some(Overdue::GaveUp(index));
+        }
+        entry.retries += 1;
+        entry.due = now + config.rto_initial * 2u32.saturating_pow(entry.retries);
+        self.timers.arm(index, entry.due);
+        Some(Overdue::SendAgain(index))
+    }
+
+    /// When [`HalfOpens::expire`] should be called next.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.timers.next_deadline()
+    }
+}

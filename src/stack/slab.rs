@@ -1,0 +1,107 @@
+//! Slots that keep their index, with a limit.
+
+/// Values at stable indices. A freed slot is used again first, so that a busy stack stays in few cache lines.
+#[derive(Debug)]
+pub struct Slab<T> {
+    slots: Vec<Slot<T>>,
+    first_free: Option<u32>,
+    len: u32,
+    limit: u32,
+}
+
+#[derive(Debug)]
+enum Slot<T> {
+    Taken(T),
+    Free { next: Option<u32> },
+}
+
+impl<T> Slab<T> {
+    /// An empty slab for at most `limit` values. The room is reserved at once; the kernel backs it when it is touched.
+    pub fn new(limit: u32) -> Self {
+        Self { slots: Vec::with_capacity(limit as usize), first_free: None, len: 0, limit }
+    }
+
+    /// Values in the slab.
+    pub fn len(&self) -> u32 {
+        self.len
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Whether not one more value fits.
+    pub fn is_full(&self) -> bool {
+        self.len == self.limit
+    }
+
+    /// The index that the next insertion will use.
+    fn next_index(&self) -> u32 {
+        self.first_free.unwrap_or(self.slots.len() as u32)
+    }
+
+    /// Puts a value into a free slot; the value comes back where there is none.
+    pub fn insert(&mut self, value: T) -> Result<u32, T> {
+        if self.is_full() {
+            return Err(value);
+        }
+        let index = self.next_index();
+        match self.slots.get_mut(index as usize) {
+            Some(slot) => {
+                let Slot::Free { next } = *slot else { unreachable!("the free list holds free slots only") };
+                self.first_free = next;
+                *slot = Slot::Taken(value);
+            }
+            None => self.slots.push(Slot::Taken(value)),
+        }
+        self.len += 1;
+        Ok(index)
+    }
+
+    /// The value at `index`.
+    pub fn get(&self, index: u32) -> Option<&T> {
+        match self.slots.get(index as usize) {
+            Some(Slot::Taken(value)) => Some(value),
+            _ => None,
+        }
+    }
+
+    /// The value at `index`, to be changed.
+    pub fn get_mut(&mut self, index: u32) -> Option<&mut T> {
+        match self.slots.get_mut(index as usize) {
+            Some(Slot::Taken(value)) => Some(value),
+            _ => None,
+        }
+    }
+
+    /// Takes the value out of `index`.
+    pub fn remove(&mut self, index: u32) -> Option<T> {
+        let slot = self.slots.get_mut(index as usize).filter(|slot| matches!(slot, Slot::Taken(_)))?;
+        let Slot::Taken(value) = std::mem::replace(slot, Slot::Free { next: self.first_free }) else {
+            unreachable!("a taken slot was just asked for")
+        };
+        self.first_free = Some(index);
+        self.len -= 1;
+        Some(value)
+    }
+
+    /// The indices in use, in ascending order.
+    pub fn indices(&self) -> impl Iterator<Item = u32> + '_ {
+        (0..self.slots.len() as u32).filter(|&index| self.get(index).is_some())
+    }
+}
+
+impl<T> std::ops::Index<u32> for Slab<T> {
+    type Output = T;
+
+    fn index(&self, index: u32) -> &T {
+        self.get(index).expect("an index held by the flow table is taken")
+    }
+}
+
+impl<T> std::ops::IndexMut<u32> for Slab<T> {
+    fn index_mut(&mut self, index: u32) -> &mut T {
+        self.get_mut(index).expect("an index held by the flow table is taken")
+    }
+}

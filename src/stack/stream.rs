@@ -1,0 +1,142 @@
+//! What an application sees of a connection: two streams of bytes, and when they end.
+
+use super::{ConnectionId, Stack};
+use crate::{
+    tcp::{Connection, State},
+    time::Instant,
+    wire::Endpoint,
+};
+
+/// A connection in its application's hands. Nothing here blocks: what cannot be done now is reported as zero bytes, and
+/// the application is called again when it can.
+#[derive(Debug)]
+pub struct Stream<'a> {
+    stack: &'a mut Stack,
+    id: ConnectionId,
+    now: Instant,
+}
+
+impl<'a> Stream<'a> {
+    pub(super) fn new(stack: &'a mut Stack, id: ConnectionId, now: Instant) -> Self {
+        Self { stack, id, now }
+    }
+
+    fn connection(&self) -> &Connection {
+        &self.stack.connections[self.id.index].connection
+    }
+
+    fn connection_mut(&mut self) -> &mut Connection {
+        &mut self.stack.connections[self.id.index].connection
+    }
+
+    /// The connection's name.
+    pub fn id(&self) -> ConnectionId {
+        self.id
+    }
+
+    /// The other end.
+    pub fn peer(&self) -> Endpoint {
+        self.connection().tuple().remote
+    }
+
+    /// Our end.
+    pub fn local(&self) -> Endpoint {
+        self.connection().tuple().local
+    }
+
+    /// The state of RFC 9293 it is in.
+    pub fn state(&self) -> State {
+        self.connection().state()
+    }
+
+    /// Received data where they lie. Where the ring wraps this is a part of them, and after [`Stream::consume`] the rest
+    /// appears.
+    pub fn readable(&self) -> &[u8] {
+        self.connection().readable()
+    }
+
+    /// Takes `length` bytes of [`Stream::readable`] as read, which opens the window for as many more.
+    ///
+    /// # Panics
+    /// Where fewer have been received.
+    pub fn consume(&mut self, length: usize) {
+        self.connection_mut().consume(length);
+    }
+
+    /// Copies received data into `buffer` and takes them as read; returns how many bytes.
+    pub fn read(&mut self, buffer: &mut [u8]) -> usize {
+        let mut length = 0;
+        while length < buffer.len() {
+            let piece = self.readable();
+            let taken = piece.len().min(buffer.len() - length);
+            if taken == 0 {
+                break;
+            }
+            buffer[length..length + taken].copy_from_slice(&piece[..taken]);
+            self.consume(taken);
+            length += taken;
+        }
+        length
+    }
+
+    /// Whether the peer has closed its side and everything it sent has been read.
+    pub fn at_end(&self) -> bool {
+        self.connection().is_at_end()
+    }
+
+    /// Bytes that can be written now. Where that is zero, the application is called again when there is room.
+    pub fn writable(&mut self) -> usize {
+        let Stack { connections, config, .. } = &mut *self.stack;
+        connections[self.id.index].connection.writable(&config.tcp)
+    }
+
+    /// Queues as much of `data` as there is room for; returns how many bytes. Where that was not all of them, the
+    /// application is called again when there is room.
+    pub fn write(&mut self, data: &[u8]) -> usize {
+        let Stack { connections, config, .. } = &mut *self.stack;
+        connections[self.id.index].connection.write(data, &config.tcp)
+    }
+
+    /// Lets `fill` write in place into at most `limit` bytes of room in one piece; it returns how many it wrote, and so
+    /// does this.
+    pub fn write_with(&mut self, limit: usize, fill: impl FnOnce(&mut [u8]) -> usize) -> usize {
+        let Stack { connections, config, .. } = &mut *self.stack;
+        connections[self.id.index].connection.write_with(limit, &config.tcp, fill)
+    }
+
+    /// Sends back what was received, as much as there is room for; returns how many bytes.
+    pub fn forward(&mut self) -> usize {
+        let Stack { connections, config, .. } = &mut *self.stack;
+        connections[self.id.index].connection.forward(&config.tcp)
+    }
+
+    /// Closes our side: the peer sees the end of the data once it has read what was written. It may go on sending
+    /// (half-close), and what it sends should be read until [`Stream::at_end`].
+    pub fn finish(&mut self) {
+        self.connection_mut().finish();
+    }
+
+    /// Closes both sides. What was written is still delivered; if unread data have come, or more come, the connection is reset
+    /// (RFC 9293 SHLD-3).
+    pub fn close(&mut self) {
+        let now = self.now;
+        let Stack { connections, config, .. } = &mut *self.stack;
+        connections[self.id.index].connection.close(now, &config.tcp);
+    }
+
+    /// Ends the connection at once with an RST.
+    pub fn abort(&mut self) {
+        self.connection_mut().abort();
+    }
+
+    /// Switches Nagle's algorithm off, or on again (MUST-17).
+    pub fn set_no_delay(&mut self, no_delay: bool) {
+        self.connection_mut().set_no_delay(no_delay);
+    }
+}
+
+impl Drop for Stream<'_> {
+    fn drop(&mut self) {
+        self.stack.settle(self.now, self.id.index);
+    }
+}

@@ -1,0 +1,202 @@
+//! A segment arrives at a synchronized connection: the ladder of RFC 9293 §3.10.7.4, one named step after the other.
+//!
+//! A step that refuses the segment returns the reason, and whatever the peer is owed for it is noted on the way.
+
+use super::{
+    congestion::Controller,
+    connection::{CloseReason, Connection, Signals},
+    state::{State, Step},
+    timer::Timer,
+};
+use crate::{
+    config::TcpConfig,
+    drops::DropReason,
+    time::Instant,
+    wire::{LinkHeader, Segment, TcpFlags},
+};
+
+/// Most early segments answered one by one within a batch; more acknowledgments than this tell the peer nothing new.
+const MAX_DUPLICATES_OWED: u32 = 8;
+
+impl Connection {
+    /// Takes in a segment that came with `link`, the way back to whoever sent it.
+    ///
+    /// # Errors
+    /// Why it was refused, for the counters; there is nothing left to do about it.
+    pub fn arrive(
+        &mut self,
+        now: Instant,
+        link: &LinkHeader,
+        segment: &Segment<'_>,
+        config: &TcpConfig,
+    ) -> Result<(), DropReason> {
+        self.check_sequence(segment)?;
+        self.check_reset(now, segment)?;
+        self.check_syn(now, segment)?;
+        self.check_ack(now, segment)?;
+        // Only a peer that knows the sequence numbers may change the way back: the segment has passed all checks.
+        self.link = *link;
+        self.take_acknowledgment(now, segment, config);
+        self.take_data(now, segment, config)?;
+        self.take_fin(now, segment, config);
+        Ok(())
+    }
+
+    /// First: does any of it lie in the receive window?
+    fn check_sequence(&mut self, segment: &Segment<'_>) -> Result<(), DropReason> {
+        let (seq, length) = (segment.header.seq, segment.len());
+        let (nxt, window) = (self.receive.nxt(), self.receive.window());
+        let acceptable = if segment.has(TcpFlags::RST) {
+            seq == nxt || seq.in_window(nxt, window)
+        } else if length == 0 {
+            // The right edge itself counts too: there a peer stands that has filled the window, and its acknowledgments
+            // are worth having.
+            seq.since(nxt) <= window
+        } else if window == 0 {
+            // The data cannot be taken, but their acknowledgment and RST can (MUST-66, RFC 9293 §3.10.7.4).
+            seq == nxt
+        } else {
+            seq.in_window(nxt, window) || seq.advance(length - 1).in_window(nxt, window)
+        };
+        if acceptable {
+            return Ok(());
+        }
+        if !segment.has(TcpFlags::RST) {
+            self.acks.owed = self.acks.owed.max(1);
+        }
+        Err(DropReason::OutsideWindow)
+    }
+
+    /// Second: a reset must be exact (RFC 5961 §3.2).
+    fn check_reset(&mut self, now: Instant, segment: &Segment<'_>) -> Result<(), DropReason> {
+        if !segment.has(TcpFlags::RST) {
+            return Ok(());
+        }
+        if segment.header.seq != self.receive.nxt() {
+            self.challenge(now);
+            return Err(DropReason::InexactReset);
+        }
+        self.finish_with(CloseReason::ResetByPeer);
+        Err(DropReason::ResetTaken)
+    }
+
+    /// Fourth (security, the third, is long obsolete): a SYN has no business here (RFC 5961 §4.2).
+    fn check_syn(&mut self, now: Instant, segment: &Segment<'_>) -> Result<(), DropReason> {
+        if segment.has(TcpFlags::SYN) {
+            self.challenge(now);
+            return Err(DropReason::SynInWindow);
+        }
+        Ok(())
+    }
+
+    /// Fifth: without a plausible acknowledgment it is not from our peer (RFC 5961 §5.2).
+    fn check_ack(&mut self, now: Instant, segment: &Segment<'_>) -> Result<(), DropReason> {
+        if !segment.has(TcpFlags::ACK) {
+            return Err(DropReason::NoAck);
+        }
+        if !self.send.is_plausible_ack(segment.header.ack) {
+            self.challenge(now);
+            return Err(DropReason::UnacceptableAck);
+        }
+        Ok(())
+    }
+
+    fn take_acknowledgment(&mut self, now: Instant, segment: &Segment<'_>, config: &TcpConfig) {
+        let ack = segment.header.ack;
+        let advances = self.send.una().precedes(ack);
+        if advances {
+            self.data_acknowledged(now, segment, config);
+        }
+        if !self.send.una().at_or_before(ack) {
+            return; // an old acknowledgment that was overtaken says nothing, not even of the window
+        }
+        let was_shut = self.send.window() == 0;
+        let window_changed = self.send.update_window(segment);
+        if self.send.window() > 0 {
+            if was_shut && self.probes > 0 {
+                // What was probed with has most likely been thrown away.
+                self.send.mark_all_lost();
+            }
+            self.probes = 0;
+            self.probe_due = false;
+        }
+        let is_duplicate = !advances && !window_changed && segment.is_empty() && self.send.flight_size() > 0;
+        if is_duplicate && self.send.window() > 0 {
+            self.recovery.duplicate(&mut self.send, &mut self.congestion);
+        }
+    }
+
+    fn data_acknowledged(&mut self, now: Instant, segment: &Segment<'_>, config: &TcpConfig) {
+        // The window counts as tested where it was at least half used (RFC 7661 §4.1).
+        let limited = self.send.in_flight() >= self.congestion.window() / 2;
+        let acknowledged = self.send.acknowledge(segment.header.ack, now);
+        if let Some(rtt) = acknowledged.rtt {
+            self.rtt.measured(rtt, config);
+        }
+        self.recovery.advanced(acknowledged.octets, limited, &mut self.send, &mut self.congestion);
+        self.timeouts = 0;
+        self.timers.cancel(Timer::Retransmit); // RFC 6298 §5.3: it starts afresh when everything due has been sent
+        if self.write_blocked && self.send.buffered() <= config.send_buffer / 2 {
+            self.write_blocked = false;
+            self.signals |= Signals::WRITABLE;
+        }
+        if acknowledged.fin {
+            self.step(Step::FinAcknowledged, now, config);
+        }
+    }
+
+    /// Seventh (urgent data, the sixth, are data like any others here): the text of the segment.
+    fn take_data(&mut self, now: Instant, segment: &Segment<'_>, config: &TcpConfig) -> Result<(), DropReason> {
+        if segment.payload.is_empty() {
+            return Ok(());
+        }
+        if !matches!(self.state, State::Established | State::FinWait1 | State::FinWait2) {
+            return Err(DropReason::DataAfterFin);
+        }
+        let end = segment.header.seq.advance(segment.payload.len() as u32);
+        if self.discarding && self.receive.nxt().precedes(end) {
+            self.finish_with(CloseReason::Aborted);
+            return Err(DropReason::DataAfterClose);
+        }
+        let stored = match self.receive.store(segment.header.seq, segment.payload, config.max_holes) {
+            Ok(stored) => stored,
+            Err(reason) => {
+                self.acks.owed += 1;
+                return Err(reason);
+            }
+        };
+        if stored.advanced > 0 {
+            self.signals |= Signals::READABLE;
+        }
+        self.schedule_ack(now, stored.advanced, stored.out_of_order, config);
+        Ok(())
+    }
+
+    /// RFC 5681 §4.2: at least every second full-sized segment, at once around holes, otherwise after a short wait.
+    fn schedule_ack(&mut self, now: Instant, advanced: u32, out_of_order: bool, config: &TcpConfig) {
+        self.acks.unacknowledged += advanced;
+        if advanced == 0 || out_of_order {
+            self.acks.owed = (self.acks.owed + 1).min(MAX_DUPLICATES_OWED);
+        } else if self.acks.unacknowledged >= 2 * self.send.mss() {
+            self.acks.owed = self.acks.owed.max(1);
+        } else {
+            self.timers.arm_if_idle(Timer::DelayedAck, now + config.delayed_ack);
+        }
+    }
+
+    /// Eighth: the FIN, which counts only when everything before it has arrived.
+    fn take_fin(&mut self, now: Instant, segment: &Segment<'_>, config: &TcpConfig) {
+        if segment.has(TcpFlags::FIN) {
+            let seq = segment.header.seq.advance(segment.payload.len() as u32);
+            if seq.since(self.receive.nxt()) <= self.receive.window() {
+                self.receive.note_fin(seq);
+            }
+            self.acks.owed = self.acks.owed.max(1);
+        }
+        if self.receive.take_fin() {
+            self.acks.owed = self.acks.owed.max(1);
+            self.signals |= Signals::READABLE;
+            self.step(Step::FinReceived, now, config);
+        }
+    }
+}

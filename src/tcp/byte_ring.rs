@@ -1,0 +1,111 @@
+//! A ring of bytes that takes memory when data come and not before.
+
+/// The smallest allocation, bytes.
+const MIN_CAPACITY: usize = 2_048;
+
+/// A queue of bytes whose content is at most two slices. It grows by doubling; its owner keeps the limit.
+#[derive(Debug, Default)]
+pub struct ByteRing {
+    /// Empty, or a power of two long.
+    bytes: Box<[u8]>,
+    head: usize,
+    len: usize,
+}
+
+impl ByteRing {
+    /// Bytes in the queue.
+    pub const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there are none.
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The `length` bytes that begin `offset` behind the front.
+    ///
+    /// # Panics
+    /// Where they are not all in the queue.
+    pub fn range(&self, offset: usize, length: usize) -> (&[u8], &[u8]) {
+        assert!(offset + length <= self.len, "the range lies within the queue");
+        let (start, first) = self.locate(offset, length);
+        (&self.bytes[start..start + first], &self.bytes[..length - first])
+    }
+
+    /// The longest run of bytes from the front on that lies in one piece.
+    pub fn front(&self) -> &[u8] {
+        self.range(0, self.len).0
+    }
+
+    /// Puts bytes at the back.
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.write_at(self.len, bytes);
+        self.len += bytes.len();
+    }
+
+    /// Writes bytes `offset` behind the front, beyond the back if need be, without making them part of the queue yet:
+    /// that is [`ByteRing::extend`]'s work.
+    pub fn write_at(&mut self, offset: usize, bytes: &[u8]) {
+        self.reserve(offset + bytes.len());
+        let (start, first) = self.locate(offset, bytes.len());
+        self.bytes[start..start + first].copy_from_slice(&bytes[..first]);
+        self.bytes[..bytes.len() - first].copy_from_slice(&bytes[first..]);
+    }
+
+    /// Makes the `length` bytes behind the back, already written, part of the queue.
+    ///
+    /// # Panics
+    /// Where that is more than there is room for, so that they cannot have been written.
+    pub fn extend(&mut self, length: usize) {
+        assert!(self.len + length <= self.bytes.len(), "only what was written can join the queue");
+        self.len += length;
+    }
+
+    /// Room behind the back in one piece, at most `limit` bytes and at least one where `limit` is; see
+    /// [`ByteRing::extend`].
+    pub fn spare(&mut self, limit: usize) -> &mut [u8] {
+        if limit == 0 {
+            return &mut [];
+        }
+        if self.len == self.bytes.len() {
+            self.reserve(self.len + limit.min(MIN_CAPACITY));
+        }
+        let room = limit.min(self.bytes.len() - self.len);
+        let (start, first) = self.locate(self.len, room);
+        &mut self.bytes[start..start + first]
+    }
+
+    /// Takes `length` bytes from the front.
+    ///
+    /// # Panics
+    /// Where there are fewer.
+    pub fn consume(&mut self, length: usize) {
+        assert!(length <= self.len, "only what is in the queue can be taken from it");
+        self.len -= length;
+        // The head moves on even when the queue runs empty: out-of-order bytes may be waiting behind the back.
+        self.head = if self.bytes.is_empty() { 0 } else { (self.head + length) & (self.bytes.len() - 1) };
+    }
+
+    /// Where `length` bytes at `offset` lie: the index of the first, and how many stand there before the wrap.
+    fn locate(&self, offset: usize, length: usize) -> (usize, usize) {
+        if self.bytes.is_empty() {
+            return (0, 0);
+        }
+        let start = (self.head + offset) & (self.bytes.len() - 1);
+        (start, length.min(self.bytes.len() - start))
+    }
+
+    fn reserve(&mut self, needed: usize) {
+        if needed <= self.bytes.len() {
+            return;
+        }
+        // All of the old ring moves, not just the queue: bytes beyond the back may be waiting to join it.
+        let mut grown = vec![0; needed.next_power_of_two().max(MIN_CAPACITY)].into_boxed_slice();
+        let first = self.bytes.len() - self.head;
+        grown[..first].copy_from_slice(&self.bytes[self.head..]);
+        grown[first..self.bytes.len()].copy_from_slice(&self.bytes[..self.head]);
+        self.bytes = grown;
+        self.head = 0;
+    }
+}

@@ -1,0 +1,400 @@
+//! The control block of one connection, from ESTABLISHED to its end.
+//!
+//! Its methods form four families, and the files follow them: commands of the application (here), segments that arrive
+//! (`arrive`), segments to be sent (`transmit`), and timers (here).
+
+use super::{
+    congestion::{Controller, Reno},
+    receive::{ReceiveSide, window_scale_for},
+    recovery::Recovery,
+    rtt::RttEstimator,
+    send::SendSide,
+    state::{State, Step},
+    timer::{Timer, Timers},
+};
+use crate::{
+    config::TcpConfig,
+    time::Instant,
+    wire::{FourTuple, LinkHeader, SeqNumber, TcpOptions, ip, tcp},
+};
+use std::{net::IpAddr, time::Duration};
+
+/// Most challenge ACKs a connection sends a second (RFC 5961 §7). Per connection, because a limit shared by all tells an
+/// attacker what others do (CVE-2016-5696).
+const CHALLENGES_PER_SECOND: u32 = 10;
+
+/// How a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CloseReason {
+    /// Both sides closed and everything was acknowledged.
+    Finished,
+    /// The peer reset it.
+    ResetByPeer,
+    /// Nothing came back for so long that it was given up (R2 of RFC 9293 §3.8.3).
+    TimedOut,
+    /// We reset it: the application asked for that, or closed while the peer was still sending.
+    Aborted,
+}
+
+/// What the handshake agreed on.
+#[derive(Clone, Copy, Debug)]
+pub struct Handshake {
+    /// The two ends.
+    pub tuple: FourTuple,
+    /// The way back on the link: how the peer's frames are answered.
+    pub link: LinkHeader,
+    /// Our initial sequence number.
+    pub iss: SeqNumber,
+    /// The peer's initial sequence number.
+    pub irs: SeqNumber,
+    /// The most data the peer takes in one segment: its MSS option, or the default (MUST-15).
+    pub peer_mss: u16,
+    /// The peer's window scale; `None` where scaling is not used either way (RFC 7323 §2.2).
+    pub peer_window_scale: Option<u8>,
+}
+
+/// The MSS assumed where the peer names none (MUST-15).
+pub const fn default_mss(address: IpAddr) -> u16 {
+    match address {
+        IpAddr::V4(_) => 536,
+        IpAddr::V6(_) => 1_220,
+    }
+}
+
+/// The most data in one of our segments to or from `address` at this MTU, and the MSS we announce (MUST-67).
+pub fn mss_for(address: IpAddr, mtu: usize) -> u16 {
+    let data = mtu.saturating_sub(ip::header_len(address) + tcp::HEADER_LEN);
+    u16::try_from(data).unwrap_or(u16::MAX)
+}
+
+/// The options of our SYN-ACK in answer to a SYN's.
+pub fn syn_ack_options(local: IpAddr, syn: &TcpOptions, config: &TcpConfig) -> TcpOptions {
+    TcpOptions {
+        mss: Some(mss_for(local, config.mtu)),
+        window_scale: syn.window_scale.map(|_| window_scale_for(config.receive_buffer)),
+        ..TcpOptions::default()
+    }
+}
+
+/// The window field of our SYN-ACK, which is never scaled (RFC 7323 §2.2).
+pub fn syn_ack_window(config: &TcpConfig) -> u16 {
+    u16::try_from(config.receive_buffer).unwrap_or(u16::MAX)
+}
+
+bitflags::bitflags! {
+    /// What the application should hear of.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    pub struct Signals: u8 {
+        /// Data, or the end of them, can be read.
+        const READABLE = 1;
+        /// There is room to write again, after there was too little.
+        const WRITABLE = 2;
+    }
+}
+
+/// When the next acknowledgment goes out.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct AckSchedule {
+    /// Octets received since the last acknowledgment.
+    pub unacknowledged: u32,
+    /// Acknowledgments owed at once: one for each early segment, so that the peer can count them (RFC 5681 §3.2).
+    pub owed: u32,
+}
+
+/// One connection, from the end of the handshake on.
+#[derive(Debug)]
+pub struct Connection {
+    pub(super) tuple: FourTuple,
+    pub(super) link: LinkHeader,
+    pub(super) state: State,
+    pub(super) send: SendSide,
+    pub(super) receive: ReceiveSide,
+    pub(super) rtt: RttEstimator,
+    pub(super) congestion: Reno,
+    pub(super) recovery: Recovery,
+    pub(super) timers: Timers,
+    pub(super) acks: AckSchedule,
+    pub(super) signals: Signals,
+    pub(super) end: Option<CloseReason>,
+    /// Retransmission timeouts in a row.
+    pub(super) timeouts: u32,
+    /// Window probes in a row.
+    pub(super) probes: u32,
+    pub(super) probe_due: bool,
+    /// The application closed both sides: what still comes in has no reader.
+    pub(super) discarding: bool,
+    /// The application found too little room to write.
+    pub(super) write_blocked: bool,
+    pub(super) no_delay: bool,
+    /// Start and count of the current second of challenge ACKs.
+    challenges: (Instant, u32),
+}
+
+impl Connection {
+    /// The connection that a handshake has opened: ESTABLISHED, our SYN acknowledged.
+    pub fn established(handshake: &Handshake, now: Instant, config: &TcpConfig) -> Self {
+        let local = handshake.tuple.local.address;
+        let mss = handshake.peer_mss.clamp(1, mss_for(local, config.mtu)).into();
+        let (peer_scale, our_scale) = match handshake.peer_window_scale {
+            Some(scale) => (scale, window_scale_for(config.receive_buffer)),
+            None => (0, 0),
+        };
+        let receive_limit = match handshake.peer_window_scale {
+            Some(_) => config.receive_buffer,
+            None => config.receive_buffer.min(usize::from(u16::MAX)),
+        };
+        let window = u32::from(syn_ack_window(config));
+        Self {
+            tuple: handshake.tuple,
+            link: handshake.link,
+            state: State::Established,
+            send: SendSide::new(handshake.iss, handshake.irs, mss, peer_scale, now),
+            receive: ReceiveSide::new(handshake.irs, window, our_scale, receive_limit),
+            rtt: RttEstimator::new(config),
+            congestion: Reno::new(mss),
+            recovery: Recovery::default(),
+            timers: Timers::default(),
+            acks: AckSchedule::default(),
+            signals: Signals::default(),
+            end: None,
+            timeouts: 0,
+            probes: 0,
+            probe_due: false,
+            discarding: false,
+            write_blocked: false,
+            no_delay: !config.nagle,
+            challenges: (now, 0),
+        }
+    }
+
+    /// The two ends.
+    pub fn tuple(&self) -> &FourTuple {
+        &self.tuple
+    }
+
+    /// The way back on the link.
+    pub fn link(&self) -> &LinkHeader {
+        &self.link
+    }
+
+    /// The state. [`State::TimeWait`] and [`State::Closed`] mean that the protocol needs this control block no more.
+    pub fn state(&self) -> State {
+        self.state
+    }
+
+    /// How it ended, once its state is [`State::Closed`].
+    pub fn end(&self) -> Option<CloseReason> {
+        self.end
+    }
+
+    /// SND.NXT and RCV.NXT, which is all that TIME-WAIT, or an RST, needs to know.
+    pub fn sequence(&self) -> (SeqNumber, SeqNumber) {
+        (self.send.nxt(), self.receive.nxt())
+    }
+
+    /// The smoothed round-trip time, once one was measured.
+    pub fn round_trip_time(&self) -> Option<Duration> {
+        self.rtt.smoothed()
+    }
+
+    /// What the application should hear of; asking clears it.
+    pub fn take_signals(&mut self) -> Signals {
+        std::mem::take(&mut self.signals)
+    }
+
+    // Commands of the application.
+
+    /// Received data, the first piece of them where the ring wraps.
+    pub fn readable(&self) -> &[u8] {
+        self.receive.readable().front()
+    }
+
+    /// Octets received and not yet consumed.
+    pub fn readable_len(&self) -> usize {
+        self.receive.readable().len()
+    }
+
+    /// Takes `length` octets that the application has read, which may open the window.
+    ///
+    /// # Panics
+    /// Where fewer are readable.
+    pub fn consume(&mut self, length: usize) {
+        self.receive.consume(length);
+        if self.receive.should_announce_window(self.send.mss()) {
+            self.acks.owed = self.acks.owed.max(1);
+        }
+    }
+
+    /// Whether the peer has closed its side and everything it sent has been read.
+    pub fn is_at_end(&self) -> bool {
+        self.receive.is_finished() && self.receive.readable().is_empty()
+    }
+
+    /// Octets that may be written now. Zero once our side is closed.
+    pub fn writable(&mut self, config: &TcpConfig) -> usize {
+        let room = if self.accepts_data() { self.send.room(config.send_buffer) } else { 0 };
+        self.write_blocked |= room == 0;
+        room
+    }
+
+    fn accepts_data(&self) -> bool {
+        matches!(self.state, State::Established | State::CloseWait)
+    }
+
+    /// Queues as much of `data` as there is room for and returns how much that was. Where it was not all,
+    /// [`Signals::WRITABLE`] tells of new room.
+    pub fn write(&mut self, data: &[u8], config: &TcpConfig) -> usize {
+        let length = self.writable(config).min(data.len());
+        self.send.write(&data[..length]);
+        self.write_blocked |= length < data.len();
+        length
+    }
+
+    /// Lets `fill` write in place into at most `limit` octets of room, in one piece; it returns how many it wrote.
+    pub fn write_with(&mut self, limit: usize, config: &TcpConfig, fill: impl FnOnce(&mut [u8]) -> usize) -> usize {
+        let room = self.writable(config);
+        let spare = self.send.spare(room.min(limit));
+        let length = fill(spare).min(spare.len());
+        self.send.written(length);
+        length
+    }
+
+    /// Moves received data to the sending side without a detour through the application; returns how many octets.
+    pub fn forward(&mut self, config: &TcpConfig) -> usize {
+        let mut moved = 0;
+        loop {
+            let room = self.writable(config);
+            let front = self.receive.readable().front();
+            let length = front.len().min(room);
+            if length == 0 {
+                return moved;
+            }
+            self.send.write(&front[..length]);
+            self.consume(length);
+            moved += length;
+        }
+    }
+
+    /// Closes our side: a FIN follows what was written. The peer may go on sending (half-close).
+    pub fn finish(&mut self) {
+        self.send.close();
+    }
+
+    /// Closes both sides. Data that the application has not read, or that come later, reset the connection, because
+    /// otherwise the peer would believe they were read (SHLD-3).
+    pub fn close(&mut self, now: Instant, config: &TcpConfig) {
+        self.send.close();
+        self.discarding = true;
+        if !self.receive.readable().is_empty() {
+            self.finish_with(CloseReason::Aborted);
+        } else if self.state == State::FinWait2 {
+            self.timers.arm_if_idle(Timer::FinWait2, now + config.fin_wait_2);
+        }
+    }
+
+    /// Ends the connection at once; an RST tells the peer.
+    pub fn abort(&mut self) {
+        self.finish_with(CloseReason::Aborted);
+    }
+
+    /// Whether the application has closed both sides.
+    pub fn is_discarding(&self) -> bool {
+        self.discarding
+    }
+
+    /// Whether small segments go out at once (MUST-17).
+    pub fn set_no_delay(&mut self, no_delay: bool) {
+        self.no_delay = no_delay;
+    }
+
+    // Timers.
+
+    /// The earliest deadline.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.timers.next()
+    }
+
+    /// Deals with every timer that is due.
+    pub fn handle_timeout(&mut self, now: Instant, config: &TcpConfig) {
+        while let Some(timer) = self.timers.expire(now) {
+            match timer {
+                Timer::Retransmit => self.retransmission_timed_out(config),
+                Timer::Persist => {
+                    self.probes += 1;
+                    self.probe_due = true;
+                }
+                Timer::DelayedAck => self.acks.owed = self.acks.owed.max(1),
+                Timer::FinWait2 => self.finish_with(CloseReason::Finished),
+            }
+        }
+    }
+
+    /// RFC 6298 §5.4 to §5.6.
+    fn retransmission_timed_out(&mut self, config: &TcpConfig) {
+        self.timeouts += 1;
+        if self.timeouts > config.max_timeouts {
+            self.finish_with(CloseReason::TimedOut);
+            return;
+        }
+        self.congestion.timed_out(self.send.flight_size(), !self.send.first_was_retransmitted());
+        self.recovery.timed_out(&mut self.send);
+        self.rtt.back_off(config);
+    }
+
+    /// Sees to it that a timer runs exactly when something is outstanding. Called when everything that could be sent was.
+    pub(super) fn settle_timers(&mut self, now: Instant, config: &TcpConfig) {
+        let in_flight = self.send.flight_size() > 0;
+        // With nothing in flight only the window can hold data back: it is shut, or too small to be worth filling.
+        let held_back = self.send.has_unsent() && !in_flight;
+        if held_back || (in_flight && self.send.window() == 0) {
+            self.timers.cancel(Timer::Retransmit);
+            let interval = self.rtt.rto() * 2u32.saturating_pow(self.probes.min(16));
+            self.timers.arm_if_idle(Timer::Persist, now + interval.min(config.rto_max));
+            return;
+        }
+        self.timers.cancel(Timer::Persist);
+        if in_flight {
+            self.timers.arm_if_idle(Timer::Retransmit, now + self.rtt.rto());
+        } else {
+            self.timers.cancel(Timer::Retransmit);
+        }
+    }
+
+    // Shared by the families.
+
+    /// Ends the connection for the protocol.
+    pub(super) fn finish_with(&mut self, reason: CloseReason) {
+        self.state = State::Closed;
+        self.end.get_or_insert(reason);
+    }
+
+    /// Moves on in figure 5 of RFC 9293.
+    pub(super) fn step(&mut self, step: Step, now: Instant, config: &TcpConfig) {
+        let Some(state) = self.state.after(step) else {
+            debug_assert!(false, "{step:?} cannot happen in {}", self.state);
+            return;
+        };
+        self.state = state;
+        match state {
+            State::Closed => self.finish_with(CloseReason::Finished),
+            State::FinWait2 if self.discarding => self.timers.arm(Timer::FinWait2, now + config.fin_wait_2),
+            _ => {}
+        }
+    }
+
+    /// Owes the peer a challenge ACK, unless it has drawn enough of them this second.
+    pub(super) fn challenge(&mut self, now: Instant) {
+        if now - self.challenges.0 >= Duration::from_secs(1) {
+            self.challenges = (now, 0);
+        }
+        if self.challenges.1 < CHALLENGES_PER_SECOND {
+            self.challenges.1 += 1;
+            self.acks.owed = self.acks.owed.max(1);
+        }
+    }
+
+    /// The congestion controller, for whoever looks on.
+    pub fn congestion_window(&self) -> u32 {
+        self.congestion.window()
+    }
+}

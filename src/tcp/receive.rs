@@ -1,0 +1,163 @@
+//! The receiving side: what has arrived in order for the application, and what has arrived too early.
+//!
+//! ```text
+//!          with the application │   readable    │ holes and early pieces │ not invited
+//!     ──────────────────────────┼───────────────┼────────────────────────┼─────────────▶ sequence numbers
+//!                                            RCV.NXT          RCV.NXT + RCV.WND
+//! ```
+
+use super::{assembler::Assembler, byte_ring::ByteRing};
+use crate::{drops::DropReason, wire::SeqNumber};
+
+/// What storing a segment's data changed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stored {
+    /// Octets by which RCV.NXT moved.
+    pub advanced: u32,
+    /// Whether a hole remains, or one was filled: the peer should hear at once (RFC 5681 §4.2).
+    pub out_of_order: bool,
+}
+
+/// The receiving side of a connection.
+#[derive(Debug)]
+pub struct ReceiveSide {
+    /// RCV.NXT: the next octet expected.
+    nxt: SeqNumber,
+    /// The right edge of the window as last advertised; it never moves back (SHLD-14).
+    edge: SeqNumber,
+    /// Our window scale: the window field counts in units of 2^scale octets.
+    scale: u8,
+    /// Octets kept for the application at most.
+    limit: u32,
+    /// Readable data in front, early pieces behind.
+    buffer: ByteRing,
+    early: Assembler,
+    /// The sequence number of the peer's FIN, once one has arrived, even if data before it are missing.
+    fin: Option<SeqNumber>,
+    fin_taken: bool,
+}
+
+impl ReceiveSide {
+    /// The side of a connection whose peer's SYN took sequence number `irs`, and was answered with a window of `window`.
+    pub fn new(irs: SeqNumber, window: u32, scale: u8, limit: usize) -> Self {
+        let nxt = irs.advance(1);
+        Self {
+            nxt,
+            edge: nxt.advance(window),
+            scale,
+            limit: u32::try_from(limit).unwrap_or(u32::MAX),
+            buffer: ByteRing::default(),
+            early: Assembler::default(),
+            fin: None,
+            fin_taken: false,
+        }
+    }
+
+    /// RCV.NXT.
+    pub fn nxt(&self) -> SeqNumber {
+        self.nxt
+    }
+
+    /// RCV.WND as last advertised.
+    pub fn window(&self) -> u32 {
+        self.edge.since(self.nxt)
+    }
+
+    /// Data ready for the application.
+    pub fn readable(&self) -> &ByteRing {
+        &self.buffer
+    }
+
+    /// Takes `length` octets that the application has read.
+    pub fn consume(&mut self, length: usize) {
+        self.buffer.consume(length);
+    }
+
+    /// Whether the peer has closed and everything before its FIN has arrived.
+    pub fn is_finished(&self) -> bool {
+        self.fin_taken
+    }
+
+    /// Whether octets beyond a hole are waiting.
+    pub fn has_holes(&self) -> bool {
+        !self.early.is_empty()
+    }
+
+    /// Stores a segment's data, trimmed to the window, and takes in whatever has become contiguous.
+    ///
+    /// # Errors
+    /// [`DropReason::TooManyHoles`] where the data would make one more than `max_holes` early pieces.
+    pub fn store(&mut self, seq: SeqNumber, payload: &[u8], max_holes: usize) -> Result<Stored, DropReason> {
+        let start = seq.latest(self.nxt);
+        let end = seq.advance(payload.len() as u32).earliest(self.edge);
+        if !start.precedes(end) {
+            return Ok(Stored::default());
+        }
+        let fresh = &payload[start.since(seq) as usize..end.since(seq) as usize];
+        if start != self.nxt {
+            self.early.insert(start, end, max_holes).map_err(|_| DropReason::TooManyHoles)?;
+            self.buffer.write_at(self.buffer.len() + start.since(self.nxt) as usize, fresh);
+            return Ok(Stored { advanced: 0, out_of_order: true });
+        }
+        let had_holes = self.has_holes();
+        self.buffer.push(fresh);
+        let reached = self.early.take_through(end);
+        self.buffer.extend(reached.since(end) as usize);
+        let advanced = reached.since(self.nxt);
+        self.nxt = reached;
+        Ok(Stored { advanced, out_of_order: had_holes })
+    }
+
+    /// Notes the peer's FIN, which follows the octet before `seq`.
+    pub fn note_fin(&mut self, seq: SeqNumber) {
+        self.fin.get_or_insert(seq);
+    }
+
+    /// Takes the FIN if its turn has come: everything before it has arrived. Returns whether it did now.
+    pub fn take_fin(&mut self) -> bool {
+        if self.fin_taken || self.fin != Some(self.nxt) {
+            return false;
+        }
+        self.nxt = self.nxt.advance(1);
+        self.edge = self.edge.latest(self.nxt);
+        self.fin_taken = true;
+        true
+    }
+
+    /// The window we could offer: room left in the buffer.
+    fn offerable(&self) -> u32 {
+        self.limit.saturating_sub(self.buffer.len() as u32)
+    }
+
+    /// Whether the window has opened by so much that the peer should hear of it unasked: by two segments or half of the
+    /// buffer, so that no silly window is ever announced (MUST-39, RFC 9293 §3.8.6.2.2).
+    pub fn should_announce_window(&self, mss: u32) -> bool {
+        let opened = self.offerable().saturating_sub(self.window());
+        !self.fin_taken && opened >= (2 * mss).min(self.limit / 2)
+    }
+
+    /// The window field to send now. Moves the advertised edge, never back.
+    pub fn advertise(&mut self, mss: u32) -> u16 {
+        let offerable = self.offerable();
+        let current = self.window();
+        // Less than a segment more is not worth saying: it would invite a small segment.
+        let wanted = if offerable >= current.saturating_add(mss.min(self.limit / 2)) { offerable } else { current };
+        let unit = 1 << self.scale;
+        // Rounded up, so that the edge does not move back by a fraction of a unit (RFC 7323 §2.4), but never beyond the
+        // room there is: a peer that sends single octets could otherwise push the edge on for ever.
+        let rounded_up = wanted.div_ceil(unit);
+        let units = if rounded_up * unit <= offerable { rounded_up } else { wanted / unit };
+        let field = u16::try_from(units).unwrap_or(u16::MAX);
+        self.edge = self.edge.latest(self.nxt.advance(u32::from(field) << self.scale));
+        field
+    }
+}
+
+/// The window scale to offer for a buffer of `limit` octets: the smallest shift that lets 16 bits describe it.
+pub fn window_scale_for(limit: usize) -> u8 {
+    let mut scale = 0;
+    while scale < crate::wire::tcp_options::MAX_WINDOW_SCALE && (limit >> scale) > usize::from(u16::MAX) {
+        scale += 1;
+    }
+    scale
+}

@@ -1,0 +1,50 @@
+//! Round-trip time and the retransmission timeout (RFC 6298).
+
+use crate::config::TcpConfig;
+use std::time::Duration;
+
+/// G of RFC 6298: the timer wheel's tick.
+pub const CLOCK_GRANULARITY: Duration = Duration::from_millis(1);
+
+/// Smoothed round-trip time, its variation, and the timeout derived from them.
+#[derive(Clone, Debug)]
+pub struct RttEstimator {
+    /// SRTT and RTTVAR; `None` before the first measurement.
+    smoothed: Option<(Duration, Duration)>,
+    rto: Duration,
+}
+
+impl RttEstimator {
+    /// An estimator that knows nothing yet.
+    pub fn new(config: &TcpConfig) -> Self {
+        Self { smoothed: None, rto: config.rto_initial }
+    }
+
+    /// The current retransmission timeout, back-off included.
+    pub const fn rto(&self) -> Duration {
+        self.rto
+    }
+
+    /// The smoothed round-trip time, once one was measured.
+    pub fn smoothed(&self) -> Option<Duration> {
+        self.smoothed.map(|(srtt, _)| srtt)
+    }
+
+    /// Takes in a measurement, never of a retransmitted segment (Karn's algorithm, MUST-18). Ends any back-off.
+    pub fn measured(&mut self, rtt: Duration, config: &TcpConfig) {
+        let (srtt, rttvar) = match self.smoothed {
+            // RFC 6298 §2.2
+            None => (rtt, rtt / 2),
+            // RFC 6298 §2.3, with alpha = 1/8 and beta = 1/4
+            Some((srtt, rttvar)) => ((srtt * 7 + rtt) / 8, (rttvar * 3 + srtt.abs_diff(rtt)) / 4),
+        };
+        self.smoothed = Some((srtt, rttvar));
+        let rto = srtt + CLOCK_GRANULARITY.max(rttvar * 4);
+        self.rto = rto.clamp(config.rto_min, config.rto_max);
+    }
+
+    /// Doubles the timeout after it has expired (RFC 6298 §5.5).
+    pub fn back_off(&mut self, config: &TcpConfig) {
+        self.rto = (self.rto * 2).min(config.rto_max);
+    }
+}

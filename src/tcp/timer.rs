@@ -1,0 +1,60 @@
+//! A connection's timers: a fixed table, of which only the earliest deadline is anyone's business outside.
+
+use crate::time::Instant;
+
+/// What may fall due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Timer {
+    /// Something sent was not acknowledged in time (RFC 6298).
+    Retransmit,
+    /// The peer's window holds data back: ask whether it has opened (RFC 9293 §3.8.6.1).
+    Persist,
+    /// An acknowledgment has waited long enough for company (RFC 9293 §3.8.6.3).
+    DelayedAck,
+    /// The peer has not closed its side in time after the application closed ours.
+    FinWait2,
+}
+
+impl Timer {
+    /// All of them, in the order they are looked at.
+    pub const ALL: [Self; 4] = [Self::Retransmit, Self::Persist, Self::DelayedAck, Self::FinWait2];
+}
+
+/// The deadlines of a connection's timers.
+#[derive(Clone, Debug, Default)]
+pub struct Timers([Option<Instant>; Timer::ALL.len()]);
+
+impl Timers {
+    /// Sets a deadline, replacing an earlier one.
+    pub fn arm(&mut self, timer: Timer, deadline: Instant) {
+        self.0[timer as usize] = Some(deadline);
+    }
+
+    /// Sets a deadline unless the timer runs already.
+    pub fn arm_if_idle(&mut self, timer: Timer, deadline: Instant) {
+        self.0[timer as usize].get_or_insert(deadline);
+    }
+
+    /// Stops a timer.
+    pub fn cancel(&mut self, timer: Timer) {
+        self.0[timer as usize] = None;
+    }
+
+    /// Whether a timer runs.
+    pub fn is_armed(&self, timer: Timer) -> bool {
+        self.0[timer as usize].is_some()
+    }
+
+    /// The earliest deadline.
+    pub fn next(&self) -> Option<Instant> {
+        self.0.iter().copied().flatten().min()
+    }
+
+    /// Stops and returns one timer that is due at `now`.
+    pub fn expire(&mut self, now: Instant) -> Option<Timer> {
+        let due =
+            Timer::ALL.into_iter().find(|&timer| self.0[timer as usize].is_some_and(|deadline| deadline <= now))?;
+        self.cancel(due);
+        Some(due)
+    }
+}

@@ -1,0 +1,87 @@
+//! Segments to be sent, most pressing first: what was lost, a window probe, new data, a bare acknowledgment.
+
+use super::{congestion::Controller, connection::Connection, send::Chunk, state::Step, timer::Timer};
+use crate::{
+    config::TcpConfig,
+    time::Instant,
+    wire::{self, IpHeader, Protocol, TcpFlags, TcpHeader, TcpOptions},
+};
+
+/// What a transmitted segment was, for the counters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SentKind {
+    /// New data, or the first FIN.
+    New,
+    /// Something sent before.
+    Retransmission,
+    /// A bare acknowledgment.
+    Acknowledgment,
+}
+
+impl Connection {
+    /// Builds the next segment as a frame in `buffer`; its length and kind, or `None` where nothing is to be sent now.
+    ///
+    /// Each call does a bounded amount of work. When it returns `None`, every timer stands as it should.
+    ///
+    /// # Panics
+    /// Where `buffer` cannot hold a frame of the configured MTU.
+    pub fn poll_transmit(&mut self, now: Instant, config: &TcpConfig, buffer: &mut [u8]) -> Option<(usize, SentKind)> {
+        if let Some(chunk) = self.next_chunk(now, config) {
+            let again = chunk.seq != self.send.nxt();
+            let length = self.write_chunk(&chunk, config, buffer);
+            if self.send.sent(&chunk, now) {
+                self.step(Step::FinSent, now, config);
+            }
+            return Some((length, if again { SentKind::Retransmission } else { SentKind::New }));
+        }
+        self.settle_timers(now, config);
+        if self.acks.owed == 0 {
+            return None;
+        }
+        let remaining = self.acks.owed - 1;
+        let bare = Chunk { seq: self.send.nxt(), length: 0, fin: false };
+        let length = self.write_chunk(&bare, config, buffer);
+        self.acks.owed = remaining;
+        Some((length, SentKind::Acknowledgment))
+    }
+
+    fn next_chunk(&mut self, now: Instant, config: &TcpConfig) -> Option<Chunk> {
+        if std::mem::take(&mut self.probe_due) {
+            return self.send.probe();
+        }
+        if self.send.window() == 0 {
+            return None;
+        }
+        let idle = self.send.flight_size() == 0 && now - self.send.last_sent() > self.rtt.rto();
+        if idle && self.send.has_unsent() {
+            self.congestion.idled();
+        }
+        let urgent = self.recovery.take_urgency();
+        let allowance = self.congestion.window().saturating_add(self.recovery.bonus());
+        self.send
+            .next_lost(if urgent { u32::MAX } else { allowance })
+            .or_else(|| self.send.next_new(allowance, config.nagle && !self.no_delay))
+    }
+
+    /// Every segment acknowledges and tells the window, so what was owed is paid with it.
+    fn write_chunk(&mut self, chunk: &Chunk, config: &TcpConfig, buffer: &mut [u8]) -> usize {
+        self.acks = Default::default();
+        self.timers.cancel(Timer::DelayedAck);
+        let mut flags = TcpFlags::ACK;
+        flags.set(TcpFlags::PSH, self.send.is_pushed(chunk));
+        flags.set(TcpFlags::FIN, chunk.fin);
+        let header = TcpHeader {
+            source_port: self.tuple.local.port,
+            destination_port: self.tuple.remote.port,
+            seq: chunk.seq,
+            ack: self.receive.nxt(),
+            flags,
+            window: self.receive.advertise(self.send.mss()),
+            urgent: 0,
+            options: TcpOptions::default(),
+        };
+        let mut ip = IpHeader::new(self.tuple.local.address, self.tuple.remote.address, Protocol::Tcp);
+        ip.hop_limit = config.hop_limit;
+        wire::write_tcp(&self.link, &ip, &header, self.send.data(chunk), buffer)
+    }
+}

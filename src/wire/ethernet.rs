@@ -1,0 +1,144 @@
+//! Ethernet II with up to two VLAN tags (IEEE 802.1Q, 802.1ad).
+
+use crate::drops::DropReason;
+use std::fmt;
+
+/// Bytes of an Ethernet header without tags.
+pub const HEADER_LEN: usize = 14;
+/// Bytes of one VLAN tag.
+pub const TAG_LEN: usize = 4;
+/// Tags that a frame may carry.
+pub const MAX_TAGS: usize = 2;
+
+const TPID_CUSTOMER: u16 = 0x8100;
+const TPID_SERVICE: u16 = 0x88a8;
+
+/// EtherType of ARP.
+pub const ETHER_TYPE_ARP: u16 = 0x0806;
+/// EtherType of IPv4.
+pub const ETHER_TYPE_IPV4: u16 = 0x0800;
+/// EtherType of IPv6.
+pub const ETHER_TYPE_IPV6: u16 = 0x86dd;
+
+/// A 48-bit station or group address.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct MacAddress(pub [u8; 6]);
+
+impl MacAddress {
+    /// Every station on the link.
+    pub const BROADCAST: Self = Self([0xff; 6]);
+
+    /// Whether this names a group of stations: multicast or broadcast.
+    pub const fn is_group(self) -> bool {
+        self.0[0] & 1 == 1
+    }
+}
+
+impl fmt::Display for MacAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, d, e, g] = self.0;
+        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+    }
+}
+
+/// One VLAN tag: protocol identifier and control information, as on the wire.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct VlanTag {
+    /// 0x8100 (802.1Q) or 0x88a8 (802.1ad).
+    pub protocol: u16,
+    /// Priority, drop eligibility and the 12-bit VLAN identifier.
+    pub control: u16,
+}
+
+/// The tags of a frame, outermost first. What comes in with tags is answered with the same ones.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct VlanTags {
+    count: u8,
+    tags: [VlanTag; MAX_TAGS],
+}
+
+impl VlanTags {
+    /// The tags, outermost first.
+    pub fn as_slice(&self) -> &[VlanTag] {
+        &self.tags[..usize::from(self.count)]
+    }
+
+    /// Adds an inner tag; `None` where there are two already.
+    #[must_use]
+    pub fn with(mut self, tag: VlanTag) -> Option<Self> {
+        *self.tags.get_mut(usize::from(self.count))? = tag;
+        self.count += 1;
+        Some(self)
+    }
+}
+
+/// Where a frame comes from and where it goes on the link.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct LinkHeader {
+    /// The station or group it is for.
+    pub destination: MacAddress,
+    /// The station it comes from.
+    pub source: MacAddress,
+    /// Its VLAN tags.
+    pub vlan: VlanTags,
+}
+
+impl LinkHeader {
+    /// Bytes on the wire, tags included.
+    pub fn len(&self) -> usize {
+        HEADER_LEN + TAG_LEN * usize::from(self.vlan.count)
+    }
+
+    /// The header of an answer that `ours` sends back the way the frame came.
+    #[must_use]
+    pub fn answered_by(&self, ours: MacAddress) -> Self {
+        Self { destination: self.source, source: ours, vlan: self.vlan }
+    }
+
+    /// Reads the header: itself, the EtherType behind the tags, and what follows.
+    ///
+    /// # Errors
+    /// [`DropReason::TruncatedEthernet`], [`DropReason::TooManyVlanTags`] or [`DropReason::GroupSourceMac`].
+    pub fn parse(frame: &[u8]) -> Result<(Self, u16, &[u8]), DropReason> {
+        let (addresses, mut rest) = frame.split_first_chunk::<12>().ok_or(DropReason::TruncatedEthernet)?;
+        let [d0, d1, d2, d3, d4, d5, s0, s1, s2, s3, s4, s5] = *addresses;
+        let source = MacAddress([s0, s1, s2, s3, s4, s5]);
+        if source.is_group() {
+            return Err(DropReason::GroupSourceMac);
+        }
+        let mut vlan = VlanTags::default();
+        loop {
+            let ether_type = take_u16(&mut rest)?;
+            if ether_type != TPID_CUSTOMER && ether_type != TPID_SERVICE {
+                let destination = MacAddress([d0, d1, d2, d3, d4, d5]);
+                return Ok((Self { destination, source, vlan }, ether_type, rest));
+            }
+            let tag = VlanTag { protocol: ether_type, control: take_u16(&mut rest)? };
+            vlan = vlan.with(tag).ok_or(DropReason::TooManyVlanTags)?;
+        }
+    }
+
+    /// Writes the header in front of a packet of `ether_type` and returns the bytes behind it.
+    ///
+    /// # Panics
+    /// Where `buffer` is shorter than [`LinkHeader::len`].
+    pub fn write<'a>(&self, ether_type: u16, buffer: &'a mut [u8]) -> &'a mut [u8] {
+        let (header, rest) = buffer.split_at_mut(self.len());
+        header[..6].copy_from_slice(&self.destination.0);
+        header[6..12].copy_from_slice(&self.source.0);
+        let mut at = 12;
+        for tag in self.vlan.as_slice() {
+            header[at..at + 2].copy_from_slice(&tag.protocol.to_be_bytes());
+            header[at + 2..at + 4].copy_from_slice(&tag.control.to_be_bytes());
+            at += TAG_LEN;
+        }
+        header[at..].copy_from_slice(&ether_type.to_be_bytes());
+        rest
+    }
+}
+
+fn take_u16(rest: &mut &[u8]) -> Result<u16, DropReason> {
+    let (value, behind) = rest.split_first_chunk::<2>().ok_or(DropReason::TruncatedEthernet)?;
+    *rest = behind;
+    Ok(u16::from_be_bytes(*value))
+}

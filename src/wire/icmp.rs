@@ -1,0 +1,120 @@
+//! ICMP echo (RFC 792, RFC 4443) and the neighbour discovery messages that an end host answers (RFC 4861).
+
+use super::{
+    checksum::Checksum,
+    ethernet::MacAddress,
+    ip::{IpHeader, Protocol},
+};
+use crate::drops::DropReason;
+use std::net::{IpAddr, Ipv6Addr};
+
+/// Bytes in front of an echo's data.
+pub const ECHO_HEADER_LEN: usize = 8;
+/// Bytes of a neighbour advertisement with the target's link-layer address.
+pub const ADVERTISEMENT_LEN: usize = 32;
+
+const ECHO_REPLY: u8 = 0;
+const ECHO_REQUEST: u8 = 8;
+const ECHO_REQUEST_V6: u8 = 128;
+const ECHO_REPLY_V6: u8 = 129;
+const NEIGHBOUR_SOLICITATION: u8 = 135;
+const NEIGHBOUR_ADVERTISEMENT: u8 = 136;
+
+const OPTION_TARGET_LINK_ADDRESS: u8 = 2;
+const FLAG_SOLICITED: u8 = 0x40;
+const FLAG_OVERRIDE: u8 = 0x20;
+
+/// An ICMP message we act on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IcmpMessage<'a> {
+    /// Someone asks whether we are there.
+    EchoRequest {
+        /// Identifier and sequence number, returned as they came.
+        identifier: [u8; 4],
+        /// The data, returned as it came.
+        data: &'a [u8],
+    },
+    /// Someone asks for the link-layer address of `target`.
+    NeighbourSolicitation {
+        /// The address asked for.
+        target: Ipv6Addr,
+    },
+}
+
+impl<'a> IcmpMessage<'a> {
+    /// Reads and verifies a message.
+    ///
+    /// # Errors
+    /// The [`DropReason`] that applies; messages we do not act on are [`DropReason::IgnoredIcmp`].
+    pub fn parse(ip: &IpHeader, bytes: &'a [u8]) -> Result<Self, DropReason> {
+        let (header, data) = bytes.split_first_chunk::<ECHO_HEADER_LEN>().ok_or(DropReason::TruncatedIcmp)?;
+        if !pseudo_header(ip, bytes.len()).with(bytes).is_valid() {
+            return Err(DropReason::BadIcmpChecksum);
+        }
+        let [kind, code, _, _, identifier @ ..] = *header;
+        match (ip.protocol, kind) {
+            (Protocol::Icmpv4, ECHO_REQUEST) | (Protocol::Icmpv6, ECHO_REQUEST_V6) if code == 0 => {
+                Ok(Self::EchoRequest { identifier, data })
+            }
+            (Protocol::Icmpv6, NEIGHBOUR_SOLICITATION) => {
+                let (target, options) = data.split_first_chunk::<16>().ok_or(DropReason::MalformedNeighbour)?;
+                let target = Ipv6Addr::from(*target);
+                // RFC 4861 §7.1.1: a hop limit below 255 has crossed a router, and options have a length.
+                if ip.hop_limit != 255 || code != 0 || target.is_multicast() || !options_are_valid(options) {
+                    return Err(DropReason::MalformedNeighbour);
+                }
+                Ok(Self::NeighbourSolicitation { target })
+            }
+            _ => Err(DropReason::IgnoredIcmp),
+        }
+    }
+}
+
+fn options_are_valid(mut options: &[u8]) -> bool {
+    while let [_, length, ..] = *options {
+        match options.get(8 * usize::from(length)..) {
+            Some(rest) if length > 0 => options = rest,
+            _ => return false,
+        }
+    }
+    options.is_empty()
+}
+
+/// Writes the answer to an echo request whose data already stands behind the header in `message`.
+///
+/// # Panics
+/// Where `message` is shorter than [`ECHO_HEADER_LEN`].
+pub fn write_echo_reply(ip: &IpHeader, identifier: [u8; 4], message: &mut [u8]) {
+    let kind = if ip.protocol == Protocol::Icmpv6 { ECHO_REPLY_V6 } else { ECHO_REPLY };
+    message[..4].copy_from_slice(&[kind, 0, 0, 0]);
+    message[4..8].copy_from_slice(&identifier);
+    fill_checksum(ip, message);
+}
+
+/// Writes the advertisement that `target` is at `ours`; solicited where the question had a source to send it to.
+///
+/// # Panics
+/// Where `message` is shorter than [`ADVERTISEMENT_LEN`].
+pub fn write_advertisement(ip: &IpHeader, target: Ipv6Addr, solicited: bool, ours: MacAddress, message: &mut [u8]) {
+    let flags = FLAG_OVERRIDE | if solicited { FLAG_SOLICITED } else { 0 };
+    message[..8].copy_from_slice(&[NEIGHBOUR_ADVERTISEMENT, 0, 0, 0, flags, 0, 0, 0]);
+    message[8..24].copy_from_slice(&target.octets());
+    message[24..26].copy_from_slice(&[OPTION_TARGET_LINK_ADDRESS, 1]);
+    message[26..32].copy_from_slice(&ours.0);
+    fill_checksum(ip, &mut message[..ADVERTISEMENT_LEN]);
+}
+
+fn fill_checksum(ip: &IpHeader, message: &mut [u8]) {
+    let field = pseudo_header(ip, message.len()).with(message).field();
+    message[2..4].copy_from_slice(&field);
+}
+
+/// ICMPv6 covers a pseudo-header (RFC 4443 §2.3), ICMPv4 does not.
+fn pseudo_header(ip: &IpHeader, length: usize) -> Checksum {
+    match (ip.source, ip.destination) {
+        (IpAddr::V6(_), IpAddr::V6(_)) => {
+            Checksum::pseudo_header(ip.source, ip.destination, Protocol::Icmpv6.number(), length)
+        }
+        _ => Checksum::default(),
+    }
+}

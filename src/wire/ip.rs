@@ -1,0 +1,93 @@
+//! What IPv4 and IPv6 have in common, as one value.
+
+use super::{ethernet, ipv4, ipv6};
+use std::net::IpAddr;
+
+/// Hop limit of what we send (RFC 1700 recommended 64; MUST-49 makes it configurable).
+pub const DEFAULT_HOP_LIMIT: u8 = 64;
+
+/// The transports we know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Protocol {
+    /// TCP, protocol 6.
+    Tcp,
+    /// ICMP for IPv4, protocol 1.
+    Icmpv4,
+    /// ICMP for IPv6, next header 58.
+    Icmpv6,
+}
+
+impl Protocol {
+    /// The number in the IP header.
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::Tcp => 6,
+            Self::Icmpv4 => 1,
+            Self::Icmpv6 => 58,
+        }
+    }
+
+    /// The transport with this number; each ICMP belongs to one IP version only.
+    pub(super) const fn from_number(number: u8, is_ipv6: bool) -> Option<Self> {
+        match (number, is_ipv6) {
+            (6, _) => Some(Self::Tcp),
+            (1, false) => Some(Self::Icmpv4),
+            (58, true) => Some(Self::Icmpv6),
+            _ => None,
+        }
+    }
+}
+
+/// The fields of an IPv4 or IPv6 header that the stack looks at or sets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IpHeader {
+    /// Sender.
+    pub source: IpAddr,
+    /// Receiver; of the same family as the sender.
+    pub destination: IpAddr,
+    /// The transport behind it.
+    pub protocol: Protocol,
+    /// DSCP in the upper six bits, ECN in the lower two (RFC 2474, RFC 3168).
+    pub traffic_class: u8,
+    /// Time to live, or hop limit.
+    pub hop_limit: u8,
+}
+
+impl IpHeader {
+    /// A header with default traffic class and hop limit.
+    pub const fn new(source: IpAddr, destination: IpAddr, protocol: Protocol) -> Self {
+        Self { source, destination, protocol, traffic_class: 0, hop_limit: DEFAULT_HOP_LIMIT }
+    }
+
+    /// Bytes of the header as we send it.
+    pub const fn len(&self) -> usize {
+        header_len(self.source)
+    }
+
+    /// The EtherType that announces it.
+    pub const fn ether_type(&self) -> u16 {
+        match self.source {
+            IpAddr::V4(_) => ethernet::ETHER_TYPE_IPV4,
+            IpAddr::V6(_) => ethernet::ETHER_TYPE_IPV6,
+        }
+    }
+
+    /// Writes the header for `payload_len` bytes and returns the room behind it.
+    ///
+    /// # Panics
+    /// Where the packet does not fit `buffer`.
+    pub fn write<'a>(&self, payload_len: usize, buffer: &'a mut [u8]) -> &'a mut [u8] {
+        match self.source {
+            IpAddr::V4(_) => ipv4::write(self, payload_len, buffer),
+            IpAddr::V6(_) => ipv6::write(self, payload_len, buffer),
+        }
+    }
+}
+
+/// Bytes of the IP header we put in front of a segment from or to `address`.
+pub const fn header_len(address: IpAddr) -> usize {
+    match address {
+        IpAddr::V4(_) => ipv4::HEADER_LEN,
+        IpAddr::V6(_) => ipv6::HEADER_LEN,
+    }
+}

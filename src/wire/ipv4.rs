@@ -1,0 +1,96 @@
+//! IPv4 (RFC 791), as much of it as an end host needs: options are skipped, fragments refused.
+
+use super::{
+    checksum::Checksum,
+    ip::{IpHeader, Protocol},
+};
+use crate::drops::DropReason;
+use std::net::{IpAddr, Ipv4Addr};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned, network_endian::U16};
+
+/// Bytes of a header without options, the only kind we send.
+pub const HEADER_LEN: usize = size_of::<Layout>();
+
+const DONT_FRAGMENT: u16 = 0x4000;
+const MORE_FRAGMENTS_OR_OFFSET: u16 = 0x3fff;
+
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct Layout {
+    version_and_length: u8,
+    traffic_class: u8,
+    total_length: U16,
+    identification: U16,
+    fragment: U16,
+    time_to_live: u8,
+    protocol: u8,
+    checksum: [u8; 2],
+    source: [u8; 4],
+    destination: [u8; 4],
+}
+
+/// Reads a header and returns it with the payload it announces; Ethernet padding is cut off.
+///
+/// # Errors
+/// The [`DropReason`] that applies.
+pub fn parse(packet: &[u8]) -> Result<(IpHeader, &[u8]), DropReason> {
+    let (layout, _) = Layout::ref_from_prefix(packet).map_err(|_| DropReason::TruncatedIp)?;
+    if layout.version_and_length >> 4 != 4 {
+        return Err(DropReason::WrongIpVersion);
+    }
+    let header_len = usize::from(layout.version_and_length & 0xf) * 4;
+    if header_len < HEADER_LEN || header_len > packet.len() {
+        return Err(DropReason::BadIpHeaderLength);
+    }
+    if !Checksum::of(&packet[..header_len]).is_valid() {
+        return Err(DropReason::BadIpChecksum);
+    }
+    let total_length = usize::from(layout.total_length.get());
+    if total_length < header_len || total_length > packet.len() {
+        return Err(DropReason::BadIpLength);
+    }
+    if layout.fragment.get() & MORE_FRAGMENTS_OR_OFFSET != 0 {
+        return Err(DropReason::Fragment);
+    }
+    let source = Ipv4Addr::from(layout.source);
+    if source.is_multicast() || source.is_broadcast() || source.is_loopback() || source.octets()[0] == 0 {
+        return Err(DropReason::InvalidSource);
+    }
+    let header = IpHeader {
+        source: IpAddr::V4(source),
+        destination: IpAddr::V4(layout.destination.into()),
+        protocol: Protocol::from_number(layout.protocol, false).ok_or(DropReason::UnknownProtocol)?,
+        traffic_class: layout.traffic_class,
+        hop_limit: layout.time_to_live,
+    };
+    Ok((header, &packet[header_len..total_length]))
+}
+
+/// Writes a header for `payload_len` bytes and returns the room behind it.
+///
+/// DF is always set, for path MTU discovery (RFC 1191); so the identification may stay zero (RFC 6864 §4.1).
+///
+/// # Panics
+/// Where the addresses are not IPv4, or the packet exceeds `buffer` or 65,535 bytes.
+pub(super) fn write<'a>(header: &IpHeader, payload_len: usize, buffer: &'a mut [u8]) -> &'a mut [u8] {
+    let (IpAddr::V4(source), IpAddr::V4(destination)) = (header.source, header.destination) else {
+        unreachable!("an IPv4 header has IPv4 addresses");
+    };
+    let total_length = u16::try_from(HEADER_LEN + payload_len).expect("an IPv4 packet is at most 65,535 bytes long");
+    let mut layout = Layout {
+        version_and_length: 0x45,
+        traffic_class: header.traffic_class,
+        total_length: U16::new(total_length),
+        identification: U16::ZERO,
+        fragment: U16::new(DONT_FRAGMENT),
+        time_to_live: header.hop_limit,
+        protocol: header.protocol.number(),
+        checksum: [0; 2],
+        source: source.octets(),
+        destination: destination.octets(),
+    };
+    layout.checksum = Checksum::of(layout.as_bytes()).field();
+    let (front, rest) = buffer.split_at_mut(HEADER_LEN);
+    front.copy_from_slice(layout.as_bytes());
+    rest
+}

@@ -1,0 +1,94 @@
+//! IPv6 (RFC 8200), as much of it as an end host needs: extension headers are skipped with a bound, fragments refused.
+
+use super::ip::{IpHeader, Protocol};
+use crate::drops::DropReason;
+use std::net::{IpAddr, Ipv6Addr};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned, network_endian::U16};
+
+/// Bytes of the fixed header, the only one we send.
+pub const HEADER_LEN: usize = size_of::<Layout>();
+/// Extension headers that are skipped; more is an attack or an accident (RFC 8504 §5.3).
+const MAX_EXTENSION_HEADERS: usize = 8;
+
+const HOP_BY_HOP: u8 = 0;
+const ROUTING: u8 = 43;
+const FRAGMENT: u8 = 44;
+const DESTINATION_OPTIONS: u8 = 60;
+
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct Layout {
+    version_class_flow: [u8; 4],
+    payload_length: U16,
+    next_header: u8,
+    hop_limit: u8,
+    source: [u8; 16],
+    destination: [u8; 16],
+}
+
+/// Reads a header and returns it with the transport payload behind any extension headers.
+///
+/// # Errors
+/// The [`DropReason`] that applies.
+pub fn parse(packet: &[u8]) -> Result<(IpHeader, &[u8]), DropReason> {
+    let (layout, rest) = Layout::ref_from_prefix(packet).map_err(|_| DropReason::TruncatedIp)?;
+    let [first, second, ..] = layout.version_class_flow;
+    if first >> 4 != 6 {
+        return Err(DropReason::WrongIpVersion);
+    }
+    let payload = rest.get(..usize::from(layout.payload_length.get())).ok_or(DropReason::BadIpLength)?;
+    let source = Ipv6Addr::from(layout.source);
+    // An IPv4-mapped address has no business on the wire (RFC 4942 §2.2) and would alias an IPv4 connection.
+    if source.is_multicast() || source.is_loopback() || source.to_ipv4_mapped().is_some() {
+        return Err(DropReason::InvalidSource);
+    }
+    let (next_header, payload) = skip_extensions(layout.next_header, payload)?;
+    let header = IpHeader {
+        source: IpAddr::V6(source),
+        destination: IpAddr::V6(layout.destination.into()),
+        protocol: Protocol::from_number(next_header, true).ok_or(DropReason::UnknownProtocol)?,
+        traffic_class: (first << 4) | (second >> 4),
+        hop_limit: layout.hop_limit,
+    };
+    Ok((header, payload))
+}
+
+fn skip_extensions(mut next_header: u8, mut payload: &[u8]) -> Result<(u8, &[u8]), DropReason> {
+    for _ in 0..MAX_EXTENSION_HEADERS {
+        match next_header {
+            HOP_BY_HOP | DESTINATION_OPTIONS | ROUTING => {
+                let (&[next, length], _) = payload.split_first_chunk().ok_or(DropReason::BadExtensionHeaders)?;
+                // A routing header that still names a next hop is not for an end host; type 0 is forbidden (RFC 5095).
+                if next_header == ROUTING && payload.get(3) != Some(&0) {
+                    return Err(DropReason::BadExtensionHeaders);
+                }
+                payload = payload.get(8 + 8 * usize::from(length)..).ok_or(DropReason::BadExtensionHeaders)?;
+                next_header = next;
+            }
+            FRAGMENT => return Err(DropReason::Fragment),
+            _ => return Ok((next_header, payload)),
+        }
+    }
+    Err(DropReason::BadExtensionHeaders)
+}
+
+/// Writes a header for `payload_len` bytes and returns the room behind it.
+///
+/// # Panics
+/// Where the addresses are not IPv6, or the packet exceeds `buffer` or 65,535 bytes of payload.
+pub(super) fn write<'a>(header: &IpHeader, payload_len: usize, buffer: &'a mut [u8]) -> &'a mut [u8] {
+    let (IpAddr::V6(source), IpAddr::V6(destination)) = (header.source, header.destination) else {
+        unreachable!("an IPv6 header has IPv6 addresses");
+    };
+    let layout = Layout {
+        version_class_flow: [0x60 | header.traffic_class >> 4, header.traffic_class << 4, 0, 0],
+        payload_length: U16::new(u16::try_from(payload_len).expect("an IPv6 payload is at most 65,535 bytes long")),
+        next_header: header.protocol.number(),
+        hop_limit: header.hop_limit,
+        source: source.octets(),
+        destination: destination.octets(),
+    };
+    let (front, rest) = buffer.split_at_mut(HEADER_LEN);
+    front.copy_from_slice(layout.as_bytes());
+    rest
+}

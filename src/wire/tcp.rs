@@ -1,0 +1,194 @@
+//! The TCP header (RFC 9293 §3.1).
+
+use super::{
+    checksum::Checksum,
+    ip::{IpHeader, Protocol},
+    seq::SeqNumber,
+    tcp_options::TcpOptions,
+};
+use crate::drops::DropReason;
+use std::fmt;
+use zerocopy::{
+    FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned,
+    network_endian::{U16, U32},
+};
+
+/// Bytes of a header without options.
+pub const HEADER_LEN: usize = size_of::<Layout>();
+
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct Layout {
+    source_port: U16,
+    destination_port: U16,
+    seq: U32,
+    ack: U32,
+    data_offset: u8,
+    flags: u8,
+    window: U16,
+    checksum: [u8; 2],
+    urgent: U16,
+}
+
+bitflags::bitflags! {
+    /// The control bits.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+    pub struct TcpFlags: u8 {
+        /// No more data from the sender.
+        const FIN = 0x01;
+        /// Synchronize sequence numbers.
+        const SYN = 0x02;
+        /// Reset the connection.
+        const RST = 0x04;
+        /// Push what is buffered to the application.
+        const PSH = 0x08;
+        /// The acknowledgment number counts.
+        const ACK = 0x10;
+        /// The urgent pointer counts.
+        const URG = 0x20;
+        /// ECN echo (RFC 3168).
+        const ECE = 0x40;
+        /// Congestion window reduced (RFC 3168).
+        const CWR = 0x80;
+    }
+}
+
+impl fmt::Display for TcpFlags {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, (name, _)) in self.iter_names().enumerate() {
+            write!(f, "{}{name}", if index > 0 { "," } else { "" })?;
+        }
+        Ok(())
+    }
+}
+
+/// A TCP header as a value. What can be constructed can be written; the checksum is computed, never stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TcpHeader {
+    /// The sender's port.
+    pub source_port: u16,
+    /// The receiver's port.
+    pub destination_port: u16,
+    /// Sequence number of the first octet, or of the SYN.
+    pub seq: SeqNumber,
+    /// The next sequence number its sender expects; counts only with [`TcpFlags::ACK`].
+    pub ack: SeqNumber,
+    /// The control bits.
+    pub flags: TcpFlags,
+    /// The receive window, not yet shifted by any window scale.
+    pub window: u16,
+    /// Urgent pointer, an offset from `seq`; counts only with [`TcpFlags::URG`].
+    pub urgent: u16,
+    /// The options.
+    pub options: TcpOptions,
+}
+
+impl TcpHeader {
+    /// Bytes of the header with its options.
+    pub fn len(&self) -> usize {
+        HEADER_LEN + self.options.len()
+    }
+
+    /// Writes the header in front of the payload that already stands in `segment`, and the checksum over both.
+    ///
+    /// # Panics
+    /// Where `segment` is shorter than [`TcpHeader::len`].
+    pub fn write(&self, ip: &IpHeader, segment: &mut [u8]) {
+        let header_len = self.len();
+        let layout = Layout {
+            source_port: U16::new(self.source_port),
+            destination_port: U16::new(self.destination_port),
+            seq: U32::new(self.seq.get()),
+            ack: U32::new(self.ack.get()),
+            data_offset: (header_len as u8 / 4) << 4,
+            flags: self.flags.bits(),
+            window: U16::new(self.window),
+            checksum: [0; 2],
+            urgent: U16::new(self.urgent),
+        };
+        segment[..HEADER_LEN].copy_from_slice(layout.as_bytes());
+        self.options.write(&mut segment[HEADER_LEN..header_len]);
+        let sum = Checksum::pseudo_header(ip.source, ip.destination, Protocol::Tcp.number(), segment.len());
+        let field = sum.with(segment).field();
+        segment[16..18].copy_from_slice(&field);
+    }
+}
+
+/// How much a received TCP checksum is to be believed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ChecksumPolicy {
+    /// It must add up (MUST-3).
+    #[default]
+    Verify,
+    /// It may also hold the pseudo-header sum alone. For veth only: there a kernel peer leaves the rest to hardware that
+    /// does not exist, and no wire lies between that could damage the segment.
+    AcceptPartial,
+}
+
+/// A received segment: its header as a value, its payload where it lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Segment<'a> {
+    /// The header.
+    pub header: TcpHeader,
+    /// The data.
+    pub payload: &'a [u8],
+}
+
+impl<'a> Segment<'a> {
+    /// Reads and verifies a segment.
+    ///
+    /// # Errors
+    /// The [`DropReason`] that applies.
+    pub fn parse(ip: &IpHeader, bytes: &'a [u8], policy: ChecksumPolicy) -> Result<Self, DropReason> {
+        let (layout, _) = Layout::ref_from_prefix(bytes).map_err(|_| DropReason::TruncatedTcp)?;
+        let header_len = usize::from(layout.data_offset >> 4) * 4;
+        if header_len < HEADER_LEN {
+            return Err(DropReason::BadDataOffset);
+        }
+        let options = bytes.get(HEADER_LEN..header_len).ok_or(DropReason::TruncatedTcp)?;
+        verify_checksum(ip, bytes, layout.checksum, policy)?;
+        if layout.source_port == U16::ZERO || layout.destination_port == U16::ZERO {
+            return Err(DropReason::PortZero);
+        }
+        let header = TcpHeader {
+            source_port: layout.source_port.get(),
+            destination_port: layout.destination_port.get(),
+            seq: SeqNumber::new(layout.seq.get()),
+            ack: SeqNumber::new(layout.ack.get()),
+            flags: TcpFlags::from_bits_retain(layout.flags),
+            window: layout.window.get(),
+            urgent: layout.urgent.get(),
+            options: TcpOptions::parse(options)?,
+        };
+        Ok(Self { header, payload: &bytes[header_len..] })
+    }
+
+    /// Whether all the bits of `flags` are set.
+    pub fn has(&self, flags: TcpFlags) -> bool {
+        self.header.flags.contains(flags)
+    }
+
+    /// Octets of sequence space it takes: SEG.LEN of RFC 9293, SYN and FIN included.
+    pub fn len(&self) -> u32 {
+        let controls = u32::from(self.has(TcpFlags::SYN)) + u32::from(self.has(TcpFlags::FIN));
+        self.payload.len() as u32 + controls
+    }
+
+    /// Whether it takes no sequence space.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+fn verify_checksum(ip: &IpHeader, bytes: &[u8], stored: [u8; 2], policy: ChecksumPolicy) -> Result<(), DropReason> {
+    let pseudo_header = Checksum::pseudo_header(ip.source, ip.destination, Protocol::Tcp.number(), bytes.len());
+    if pseudo_header.with(bytes).is_valid() {
+        Ok(())
+    } else if stored != pseudo_header.folded() {
+        Err(DropReason::BadTcpChecksum)
+    } else if policy == ChecksumPolicy::AcceptPartial {
+        Ok(())
+    } else {
+        Err(DropReason::PartialTcpChecksum)
+    }
+}

@@ -1,0 +1,290 @@
+//! The loop.
+
+use super::{
+    Application, Clock, HandOff,
+    tap::{Direction, Tap, TapEvent},
+};
+use crate::{
+    drops::Drops,
+    stack::Stack,
+    stats::StackStats,
+    tcp::State,
+    time::Instant,
+    wire::{self, ChecksumPolicy, FourTuple, Packet},
+    xdp::{Frame, FrameAudit, Queue, QueueStatistics, XdpError},
+};
+use nix::{
+    poll::{PollFd, PollFlags, ppoll},
+    sys::time::TimeSpec,
+};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+/// Frames received, or passed on by other workers, before answers are sent.
+const BATCH: usize = 64;
+/// How soon a frame that the kernel did not take is offered again.
+const TRANSMIT_RETRY: Duration = Duration::from_micros(200);
+/// How soon an interface that went down is looked at again.
+const LINK_RETRY: Duration = Duration::from_millis(100);
+
+/// What a worker does when there is nothing to do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Idle {
+    /// Sleep until a frame or a timer is due: no load at rest.
+    #[default]
+    Sleep,
+    /// Look again at once: the lowest latency, for a whole core.
+    Spin,
+}
+
+/// How one worker runs.
+#[derive(Clone, Debug, Default)]
+pub struct WorkerOptions {
+    /// The core it is pinned to; `None` for wherever the scheduler puts it.
+    pub core: Option<usize>,
+    /// What it does when there is nothing to do.
+    pub idle: Idle,
+    /// How long connections may go on after [`Shutdown::request`] before they are reset.
+    pub drain: Duration,
+}
+
+/// Tells workers to end.
+#[derive(Clone, Debug, Default)]
+pub struct Shutdown(Arc<AtomicBool>);
+
+impl Shutdown {
+    /// Asks every worker that looks at this to end; ring their mailboxes afterwards.
+    pub fn request(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    /// Whether that has been asked.
+    pub fn is_requested(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// What a worker did.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// The queue it served.
+    pub queue: u32,
+    /// What its stack did.
+    pub stats: StackStats,
+    /// What its stack refused.
+    pub drops: Drops,
+    /// What its queue did.
+    pub queue_statistics: QueueStatistics,
+    /// Where its frames were in the end.
+    pub frames: FrameAudit,
+}
+
+/// A queue, a stack and an application, and the thread to run them.
+pub struct Worker<A> {
+    queue: Queue,
+    stack: Stack,
+    application: A,
+    clock: Clock,
+    hand_off: HandOff,
+    options: WorkerOptions,
+    tap: Option<Arc<dyn Tap>>,
+    shutdown: Shutdown,
+    /// The batch under way; empty between batches, kept for its memory.
+    batch: Vec<Frame>,
+    /// Whether the link was down when last tried, so that it is reported once.
+    link_down: bool,
+}
+
+impl<A: Application> Worker<A> {
+    /// A worker that has not begun.
+    pub fn new(
+        queue: Queue,
+        stack: Stack,
+        application: A,
+        clock: Clock,
+        hand_off: HandOff,
+        options: WorkerOptions,
+        shutdown: Shutdown,
+    ) -> Self {
+        let batch = Vec::with_capacity(BATCH);
+        Self { queue, stack, application, clock, hand_off, options, tap: None, shutdown, batch, link_down: false }
+    }
+
+    /// Lets `tap` look on.
+    #[must_use]
+    pub fn with_tap(mut self, tap: Option<Arc<dyn Tap>>) -> Self {
+        self.tap = tap;
+        self
+    }
+
+    /// Runs until [`Shutdown::request`], on the calling thread, which is pinned to its core first.
+    ///
+    /// # Errors
+    /// Where the queue cannot be closed in order. An interface that goes down is waited for instead.
+    pub fn run(mut self) -> Result<Report, XdpError> {
+        if let Some(id) = self.options.core
+            && !core_affinity::set_for_current(core_affinity::CoreId { id })
+        {
+            tracing::warn!(core = id, queue = self.queue.id(), "the worker could not be pinned to its core");
+        }
+        while !self.shutdown.is_requested() {
+            if !self.turn() {
+                self.rest(None);
+            }
+        }
+        self.wind_up();
+        let queue_statistics = self.queue.statistics()?;
+        Ok(Report {
+            queue: self.queue.id(),
+            stats: *self.stack.stats(),
+            drops: self.stack.drops().clone(),
+            queue_statistics,
+            frames: self.queue.close()?,
+        })
+    }
+
+    /// One batch from end to end. Whether anything was done.
+    fn turn(&mut self) -> bool {
+        let now = self.clock.now();
+        let received = self.receive(now) + self.receive_mail(now);
+        self.stack.handle_timeout(now);
+        while let Some(event) = self.stack.poll_event() {
+            self.application.handle(now, event, &mut self.stack);
+        }
+        let transmitted = self.transmit(now);
+        received + transmitted > 0
+    }
+
+    fn receive(&mut self, now: Instant) -> usize {
+        let mut batch = std::mem::take(&mut self.batch);
+        let received = self.queue.receive(&mut batch, BATCH);
+        for frame in batch.drain(..) {
+            let data = self.queue.data(&frame);
+            match self.hand_off.pass_on(data) {
+                Ok(true) => {}
+                Ok(false) => handle(&mut self.stack, self.tap.as_deref(), &self.clock, now, data),
+                Err(reason) => self.stack.count_drop(reason),
+            }
+            self.queue.release(frame);
+        }
+        self.batch = batch;
+        received
+    }
+
+    fn receive_mail(&mut self, now: Instant) -> usize {
+        for received in 0..BATCH {
+            let Some(frame) = self.hand_off.mailbox().take() else { return received };
+            handle(&mut self.stack, self.tap.as_deref(), &self.clock, now, &frame);
+        }
+        BATCH
+    }
+
+    /// Sends all there is to send, or as much as the ring takes: the rest stays queued in the stack.
+    fn transmit(&mut self, now: Instant) -> usize {
+        let mut transmitted = 0;
+        while let Some(mut frame) = self.queue.allocate() {
+            let buffer = self.queue.buffer(&mut frame);
+            let Some(length) = self.stack.poll_transmit(now, buffer) else {
+                self.queue.release(frame);
+                break;
+            };
+            if let Some(tap) = self.tap.as_deref() {
+                show(tap, &self.clock, &self.stack, Direction::Transmitted, &buffer[..length]);
+            }
+            self.queue.transmit(frame, length);
+            transmitted += 1;
+        }
+        if self.queue.wants_flush() {
+            self.flush();
+        }
+        transmitted
+    }
+
+    fn flush(&mut self) {
+        let down = match self.queue.flush() {
+            Ok(_) => false,
+            Err(error) => {
+                if !self.link_down {
+                    tracing::warn!(queue = self.queue.id(), %error, "transmission waits");
+                }
+                true
+            }
+        };
+        if self.link_down && !down {
+            tracing::info!(queue = self.queue.id(), "transmission goes on");
+        }
+        self.link_down = down;
+    }
+
+    /// Waits until something can be done, or until `limit` has passed.
+    fn rest(&mut self, limit: Option<Duration>) {
+        if self.options.idle == Idle::Spin && limit.is_none() {
+            std::hint::spin_loop();
+            return;
+        }
+        let now = self.clock.now();
+        let timer = self.stack.poll_timeout().map(|deadline| deadline - now);
+        let retry = self.queue.wants_flush().then_some(if self.link_down { LINK_RETRY } else { TRANSMIT_RETRY });
+        let wait = [timer, retry, limit].into_iter().flatten().min();
+        let mailbox = self.hand_off.mailbox();
+        if mailbox.may_sleep() && !self.shutdown.is_requested() || limit.is_some() {
+            // An interface that is down makes its socket readable for ever: only the clock and the bell count then.
+            let interest = if self.link_down { PollFlags::empty() } else { PollFlags::POLLIN };
+            let mut sources =
+                [PollFd::new(self.queue.as_fd(), interest), PollFd::new(mailbox.bell(), PollFlags::POLLIN)];
+            // Interrupted or not, the next turn looks at everything again.
+            let _ = ppoll(&mut sources, wait.map(TimeSpec::from), None);
+        }
+        mailbox.woke();
+    }
+
+    /// Ends the connections: lets them finish for a while, then resets what is left.
+    fn wind_up(&mut self) {
+        self.stack.stop_listening();
+        let deadline = self.clock.now() + self.options.drain;
+        while self.stack.flow_counts().0 > 0 && self.clock.now() < deadline {
+            if !self.turn() {
+                self.rest(Some(Duration::from_millis(10)));
+            }
+        }
+        self.stack.abort_all(self.clock.now());
+        // Each turn sends what the ring takes; a link that is down takes nothing, and is not waited for.
+        for _ in 0..BATCH {
+            if !self.turn() && !self.queue.wants_flush() || self.link_down {
+                break;
+            }
+        }
+    }
+}
+
+fn handle(stack: &mut Stack, tap: Option<&dyn Tap>, clock: &Clock, now: Instant, frame: &[u8]) {
+    stack.handle_frame(now, frame);
+    if let Some(tap) = tap {
+        show(tap, clock, stack, Direction::Received, frame);
+    }
+}
+
+/// Shows a frame to whoever looks on, with the state it left behind and the time of this very frame, not of its batch.
+fn show(tap: &dyn Tap, clock: &Clock, stack: &Stack, direction: Direction, frame: &[u8]) {
+    let at = clock.calendar(clock.now());
+    let state = wire::parse(frame, ChecksumPolicy::AcceptPartial).ok().and_then(|parsed| match parsed.packet {
+        Packet::Tcp(ip, segment) => {
+            let tuple = FourTuple::of_received(&ip, &segment.header);
+            Some(state_after(stack, direction, tuple))
+        }
+        _ => None,
+    });
+    tap.frame(&TapEvent { at, direction, frame, state });
+}
+
+fn state_after(stack: &Stack, direction: Direction, tuple: FourTuple) -> State {
+    match direction {
+        Direction::Received => stack.state_of(&tuple),
+        Direction::Transmitted => stack.state_of(&tuple.reversed()),
+    }
+}

@@ -1,0 +1,142 @@
+//! What XDP and AF_XDP can refuse.
+
+use std::io;
+use thiserror::Error;
+
+/// Why the kernel would not do something with XDP.
+#[derive(Debug, Error)]
+pub enum XdpError {
+    /// The process lacks a right.
+    #[error("not permitted to {what}: run as root, or with CAP_NET_ADMIN, CAP_BPF and CAP_NET_RAW")]
+    NotPermitted {
+        /// What was tried.
+        what: String,
+    },
+
+    /// The program was refused.
+    #[error("the kernel did not load the XDP program ({source}): it needs Linux 5.15 or later with BPF enabled")]
+    Load {
+        /// What libbpf said.
+        source: libbpf_rs::Error,
+    },
+
+    /// Another program is attached.
+    #[error(
+        "another XDP program is attached to {interface}: `ip link show dev {interface}` shows it, and `ip link set dev {interface} xdp off` detaches it unless a running process holds it"
+    )]
+    Occupied {
+        /// The interface.
+        interface: String,
+    },
+
+    /// Native mode was required and is not to be had.
+    #[error(
+        "{interface} does not run XDP in its driver ({source}), which --require asks for: use another interface, lower its MTU, or drop the requirement to run in generic mode"
+    )]
+    NoNative {
+        /// The interface.
+        interface: String,
+        /// What the kernel said.
+        source: io::Error,
+    },
+
+    /// No mode works.
+    #[error(
+        "the kernel did not attach the XDP program to {interface} ({source}): is its MTU above what XDP takes (3,498 on most drivers), or LRO switched on?"
+    )]
+    Attach {
+        /// The interface.
+        interface: String,
+        /// What the kernel said.
+        source: io::Error,
+    },
+
+    /// Zero copy was required and is not to be had.
+    #[error(
+        "{interface} cannot share its memory with an AF_XDP socket ({source}), which --require zero-copy asks for: its driver must support zero copy; drop the requirement to run in copy mode"
+    )]
+    NoZeroCopy {
+        /// The interface.
+        interface: String,
+        /// What the kernel said.
+        source: io::Error,
+    },
+
+    /// No such queue.
+    #[error(
+        "queue {queue} of {interface} cannot be bound ({source}): `ethtool -l {interface}` shows how many queues there are"
+    )]
+    NoSuchQueue {
+        /// The interface.
+        interface: String,
+        /// The queue.
+        queue: u32,
+        /// What the kernel said.
+        source: io::Error,
+    },
+
+    /// The queue has a socket already.
+    #[error(
+        "queue {queue} of {interface} has another AF_XDP socket: end the program that holds it (`ss --xdp` lists them), or serve other queues"
+    )]
+    QueueBusy {
+        /// The interface.
+        interface: String,
+        /// The queue.
+        queue: u32,
+    },
+
+    /// The kernel has no AF_XDP.
+    #[error("this kernel cannot open AF_XDP sockets: it needs Linux 5.15 or later with CONFIG_XDP_SOCKETS=y")]
+    NoAfXdp,
+
+    /// No memory for frames.
+    #[error(
+        "no memory for {frames} frames of {frame_size} bytes ({source}): raise the limit with `ulimit -l unlimited`, or use fewer frames"
+    )]
+    NoMemory {
+        /// How many.
+        frames: u32,
+        /// How large, bytes.
+        frame_size: u32,
+        /// What the kernel said.
+        source: io::Error,
+    },
+
+    /// A size that rings or frames cannot have.
+    #[error("{what} cannot be {value}: it must be {must}")]
+    BadOption {
+        /// Which option.
+        what: &'static str,
+        /// What was asked for.
+        value: u32,
+        /// What is possible.
+        must: &'static str,
+    },
+
+    /// The interface went down.
+    #[error("{interface} is down: set it up with `ip link set dev {interface} up`")]
+    LinkDown {
+        /// The interface.
+        interface: String,
+    },
+
+    /// Something else.
+    #[error("could not {what}: {source}")]
+    Refused {
+        /// What was tried.
+        what: String,
+        /// What the kernel said.
+        source: io::Error,
+    },
+}
+
+impl XdpError {
+    pub(super) fn refused(what: impl Into<String>, source: impl Into<io::Error>) -> Self {
+        let (what, source) = (what.into(), source.into());
+        match source.kind() {
+            io::ErrorKind::PermissionDenied => Self::NotPermitted { what },
+            _ => Self::Refused { what, source },
+        }
+    }
+}

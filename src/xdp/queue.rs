@@ -1,0 +1,458 @@
+//! One AF_XDP socket with its memory and its four rings.
+
+use super::{CopyMode, Frame, FrameAudit, Require, XdpError, XdpMode, socket_options};
+use std::{
+    ffi::CString,
+    io,
+    num::NonZeroU32,
+    os::fd::{AsRawFd, BorrowedFd},
+    time::{Duration, Instant},
+};
+use xsk_rs::{
+    CompQueue, FillQueue, FrameDesc, RxQueue, Socket, TxQueue, Umem,
+    config::{BindFlags, FrameSize, Interface, LibxdpFlags, QueueSize, SocketConfig, UmemConfig, XdpFlags},
+};
+
+/// Wake-ups after which a flush leaves the rest to the next one.
+const MAX_WAKE_UPS: u32 = 64;
+/// How long [`Queue::close`] waits for the kernel to finish with frames under way.
+const CLOSE_PATIENCE: Duration = Duration::from_millis(500);
+
+/// How large a queue's memory and rings are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueueOptions {
+    /// Frames in all. Default 4,096.
+    pub frames: u32,
+    /// Bytes of a frame, 2,048 or 4,096; the kernel keeps 256 of them. Default 2,048.
+    pub frame_size: u32,
+    /// Entries of each ring, a power of two. Default 2,048.
+    pub ring_size: u32,
+    /// Whether the memory is in huge pages, which must have been set aside (`vm.nr_hugepages`). Default false.
+    pub huge_pages: bool,
+}
+
+impl Default for QueueOptions {
+    fn default() -> Self {
+        Self { frames: 4_096, frame_size: 2_048, ring_size: 2_048, huge_pages: false }
+    }
+}
+
+/// Whether the kernel has taken everything there was to send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flush {
+    /// It has.
+    Idle,
+    /// Some of it waits for the next flush.
+    Pending,
+}
+
+/// A queue's counters: the kernel's (`XDP_STATISTICS`) and our own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct QueueStatistics {
+    /// Frames received.
+    pub received: u64,
+    /// Frames handed to the kernel to be sent.
+    pub transmitted: u64,
+    /// Wake-ups: system calls to send.
+    pub wake_ups: u64,
+    /// Wake-ups that took a part only, to be asked again (EAGAIN).
+    pub again: u64,
+    /// Frames that the receiving side had no room for (EBUSY): lost, to be sent again by TCP.
+    pub busy: u64,
+    /// Wake-ups for which the kernel had no buffer (ENOBUFS): nothing lost.
+    pub no_buffers: u64,
+    /// Kernel: frames it dropped for other reasons than the next ones.
+    pub rx_dropped: u64,
+    /// Kernel: frames dropped because the RX ring was full.
+    pub rx_ring_full: u64,
+    /// Kernel: times that the fill ring was empty.
+    pub rx_fill_ring_empty: u64,
+    /// Kernel: descriptors in the fill ring that made no sense; a bug if not zero.
+    pub rx_invalid_descriptors: u64,
+    /// Kernel: descriptors in the TX ring that made no sense; a bug if not zero.
+    pub tx_invalid_descriptors: u64,
+    /// Kernel: times that it looked into an empty TX ring.
+    pub tx_ring_empty: u64,
+}
+
+impl QueueStatistics {
+    /// Each counter with its name.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        [
+            ("received", self.received),
+            ("transmitted", self.transmitted),
+            ("wake_ups", self.wake_ups),
+            ("again", self.again),
+            ("busy", self.busy),
+            ("no_buffers", self.no_buffers),
+            ("rx_dropped", self.rx_dropped),
+            ("rx_ring_full", self.rx_ring_full),
+            ("rx_fill_ring_empty", self.rx_fill_ring_empty),
+            ("rx_invalid_descriptors", self.rx_invalid_descriptors),
+            ("tx_invalid_descriptors", self.tx_invalid_descriptors),
+            ("tx_ring_empty", self.tx_ring_empty),
+        ]
+        .into_iter()
+    }
+}
+
+/// An AF_XDP socket on one queue of an interface, with memory of its own. It shares nothing with other queues.
+#[derive(Debug)]
+pub struct Queue {
+    interface: String,
+    id: u32,
+    copy_mode: CopyMode,
+    /// Frames that may be on their way out at once; the others stay for receiving, so that sending never starves it.
+    transmit_limit: u32,
+    ring_size: u32,
+    total: u32,
+    free: Vec<FrameDesc>,
+    /// To go onto the TX ring with the next flush.
+    staged: Vec<FrameDesc>,
+    /// With the kernel, to be received into.
+    in_fill: u32,
+    /// With the kernel, to be sent.
+    in_transmit: u32,
+    held: u32,
+    /// Room for a batch of descriptors coming in.
+    scratch: Vec<FrameDesc>,
+    statistics: QueueStatistics,
+    // The rings go before the memory they speak of.
+    rx: RxQueue,
+    tx: TxQueue,
+    fill: FillQueue,
+    completion: CompQueue,
+    umem: Umem,
+}
+
+impl Queue {
+    /// Opens a socket on queue number `queue` of `interface`. `mode` is where the program runs; zero copy is asked for and
+    /// copying accepted, unless `require` says otherwise: [`Queue::copy_mode`] tells which it became.
+    ///
+    /// # Errors
+    /// The [`XdpError`] that says what stood in the way.
+    pub fn open(
+        interface: &str,
+        queue: u32,
+        mode: XdpMode,
+        require: Require,
+        options: &QueueOptions,
+    ) -> Result<Self, XdpError> {
+        let (umem, free) = create_umem(options)?;
+        let config = SocketConfig::builder()
+            .rx_queue_size(ring_size(options)?)
+            .tx_queue_size(ring_size(options)?)
+            .libxdp_flags(LibxdpFlags::XSK_LIBXDP_FLAGS_INHIBIT_PROG_LOAD)
+            .xdp_flags(match mode {
+                XdpMode::Native => XdpFlags::XDP_FLAGS_DRV_MODE,
+                XdpMode::Generic => XdpFlags::XDP_FLAGS_SKB_MODE,
+            })
+            // Without a flag for one of them the kernel tries zero copy, then copying.
+            .bind_flags(match require {
+                Require::ZeroCopy => BindFlags::XDP_ZEROCOPY | BindFlags::XDP_USE_NEED_WAKEUP,
+                Require::Nothing | Require::Native => BindFlags::XDP_USE_NEED_WAKEUP,
+            })
+            .build();
+        let name = CString::new(interface).map_err(|error| XdpError::refused("name the interface", error))?;
+        // SAFETY: the memory belongs to this socket alone and lives as long as its rings: both are in `Self`.
+        let opened = unsafe { Socket::new(config, &umem, &Interface::new(name), queue) };
+        let (tx, rx, own_rings) = opened.map_err(|error| open_error(interface, queue, require, error))?;
+        let (fill, completion) = own_rings.ok_or_else(|| {
+            XdpError::refused("open the socket's rings", io::Error::other("fill and completion rings are missing"))
+        })?;
+        let socket = borrow(&rx);
+        socket_options::raise_transmit_budget(socket, options.ring_size);
+        socket_options::raise_send_buffer(socket, options.frames.saturating_mul(options.frame_size));
+        let copy_mode = socket_options::copy_mode(socket)
+            .map_err(|source| XdpError::refused("ask whether frames are copied", source))?;
+        let mut queue = Self {
+            interface: interface.to_owned(),
+            id: queue,
+            copy_mode,
+            transmit_limit: options.ring_size.min(options.frames - options.frames / 4),
+            ring_size: options.ring_size,
+            total: options.frames,
+            scratch: vec![FrameDesc::default(); options.ring_size as usize],
+            staged: Vec::with_capacity(options.ring_size as usize),
+            free,
+            in_fill: 0,
+            in_transmit: 0,
+            held: 0,
+            statistics: QueueStatistics::default(),
+            rx,
+            tx,
+            fill,
+            completion,
+            umem,
+        };
+        queue.refill();
+        Ok(queue)
+    }
+
+    /// The queue's number.
+    pub fn id(&self) -> u32 {
+        self.id
+    }
+
+    /// Whether frames are copied, as the kernel says.
+    pub fn copy_mode(&self) -> CopyMode {
+        self.copy_mode
+    }
+
+    /// The socket, to be waited for.
+    pub fn as_fd(&self) -> BorrowedFd<'_> {
+        borrow(&self.rx)
+    }
+
+    // Receiving.
+
+    /// Takes at most `max` received frames, appends them to `into`, and returns how many. Never blocks.
+    pub fn receive(&mut self, into: &mut Vec<Frame>, max: usize) -> usize {
+        // Filled before it is emptied, so that the kernel has frames to receive into while these are looked at.
+        self.refill();
+        let max = max.min(self.scratch.len());
+        // SAFETY: the descriptors come from this socket's memory, which is the only one it has.
+        let received = unsafe { self.rx.consume(&mut self.scratch[..max]) };
+        into.extend(self.scratch[..received].iter().copied().map(Frame::new));
+        self.in_fill -= received as u32;
+        self.held += received as u32;
+        self.statistics.received += received as u64;
+        received
+    }
+
+    fn refill(&mut self) {
+        let wanted = (self.ring_size - self.in_fill).min(self.free.len() as u32) as usize;
+        let (_, offered) = self.free.split_at(self.free.len() - wanted);
+        // SAFETY: frames in the pool are of this socket's memory and nobody else's; those taken leave the pool.
+        let taken = unsafe { self.fill.produce(offered) };
+        if taken == wanted {
+            self.free.truncate(self.free.len() - taken);
+            self.in_fill += taken as u32;
+        } else {
+            // All or nothing: the ring had less room than we counted, which `audit` would reveal. Nothing was taken.
+            debug_assert_eq!(taken, 0, "the fill ring takes all or nothing");
+        }
+    }
+
+    /// What a received frame holds.
+    pub fn data<'a>(&'a self, frame: &'a Frame) -> &'a [u8] {
+        // SAFETY: the frame is ours as long as the `Frame` exists, so nobody writes to it while it is borrowed.
+        unsafe { self.umem.data(frame.descriptor()) }.contents()
+    }
+
+    /// Gives a frame back to the pool.
+    pub fn release(&mut self, frame: Frame) {
+        self.held -= 1;
+        self.free.push(frame.into_descriptor());
+    }
+
+    // Sending.
+
+    /// A free frame to build a packet in; `None` where as many are on their way out as may be, or none is free. A later
+    /// [`Queue::flush`] brings some back.
+    pub fn allocate(&mut self) -> Option<Frame> {
+        if self.staged.len() as u32 + self.in_transmit >= self.transmit_limit {
+            return None;
+        }
+        let descriptor = self.free.pop()?;
+        self.held += 1;
+        Some(Frame::new(descriptor))
+    }
+
+    /// A frame's room to write in.
+    pub fn buffer<'a>(&'a mut self, frame: &'a mut Frame) -> &'a mut [u8] {
+        self.set_length(frame, usize::MAX);
+        // SAFETY: the frame is ours as long as the `Frame` exists, and borrowed mutably here.
+        let contents: *mut [u8] = unsafe { self.umem.data_mut(frame.descriptor_mut()) }.contents_mut();
+        // SAFETY: xsk-rs ties the slice to its short-lived handle, but the bytes are the UMEM's, which `self` keeps, and
+        // both `self` and the frame stay mutably borrowed as long as the result.
+        unsafe { &mut *contents }
+    }
+
+    /// Sends the first `length` bytes of a frame from [`Queue::allocate`], with the next flush.
+    pub fn transmit(&mut self, mut frame: Frame, length: usize) {
+        self.set_length(&mut frame, length);
+        self.held -= 1;
+        self.staged.push(frame.into_descriptor());
+    }
+
+    /// How many bytes of the frame count, at most all.
+    fn set_length(&self, frame: &mut Frame, length: usize) {
+        // SAFETY: as for `buffer`.
+        let mut data = unsafe { self.umem.data_mut(frame.descriptor_mut()) };
+        let mut cursor = data.cursor();
+        let room = cursor.buf_len();
+        cursor.set_pos(length.min(room));
+    }
+
+    /// Whether something is staged or not yet taken by the kernel.
+    pub fn wants_flush(&self) -> bool {
+        !self.staged.is_empty() || self.in_transmit > 0
+    }
+
+    /// Hands everything staged to the kernel, with as few wake-ups as it takes, and brings back the frames that are sent.
+    /// What the kernel does not take now stays on the ring for the next flush.
+    ///
+    /// # Errors
+    /// [`XdpError::LinkDown`], or [`XdpError::Refused`]. Nothing is lost: frames stay where they are.
+    pub fn flush(&mut self) -> Result<Flush, XdpError> {
+        self.reap();
+        self.submit();
+        for _ in 0..MAX_WAKE_UPS {
+            if self.transmit_ring_is_empty() {
+                break;
+            }
+            self.statistics.wake_ups += 1;
+            match socket_options::wake(borrow(&self.rx)) {
+                Ok(()) => {}
+                Err(libc::EAGAIN) => self.statistics.again += 1,
+                Err(libc::EBUSY) => self.statistics.busy += 1,
+                Err(libc::ENOBUFS) => {
+                    self.statistics.no_buffers += 1;
+                    break;
+                }
+                Err(libc::ENETDOWN | libc::ENXIO) => {
+                    return Err(XdpError::LinkDown { interface: self.interface.clone() });
+                }
+                Err(error) => {
+                    return Err(XdpError::refused("send frames", io::Error::from_raw_os_error(error)));
+                }
+            }
+            self.reap();
+        }
+        self.reap();
+        Ok(if self.wants_flush() { Flush::Pending } else { Flush::Idle })
+    }
+
+    /// Whether the kernel has taken every frame off the TX ring.
+    fn transmit_ring_is_empty(&mut self) -> bool {
+        self.tx.nb_free_exact() == self.ring_size
+    }
+
+    /// Moves what is staged onto the TX ring. There is room: `allocate` counts what is on it.
+    fn submit(&mut self) {
+        // SAFETY: staged frames are of this socket's memory and are nobody else's; they leave the stage at once.
+        let taken = unsafe { self.tx.produce(&self.staged) };
+        self.staged.drain(..taken);
+        self.in_transmit += taken as u32;
+        self.statistics.transmitted += taken as u64;
+    }
+
+    /// Brings frames that have been sent back to the pool.
+    fn reap(&mut self) {
+        if self.in_transmit == 0 {
+            return;
+        }
+        // SAFETY: the completion ring speaks of frames of this socket's memory that the kernel has done with.
+        let completed = unsafe { self.completion.consume(&mut self.scratch) };
+        self.free.extend_from_slice(&self.scratch[..completed]);
+        self.in_transmit -= completed as u32;
+    }
+
+    // Accounts.
+
+    /// The kernel's counters and ours.
+    ///
+    /// # Errors
+    /// [`XdpError::Refused`] where the kernel does not tell.
+    pub fn statistics(&self) -> Result<QueueStatistics, XdpError> {
+        let kernel = socket_options::statistics(borrow(&self.rx))
+            .map_err(|source| XdpError::refused("read the socket's statistics", source))?;
+        Ok(QueueStatistics {
+            rx_dropped: kernel.rx_dropped,
+            rx_ring_full: kernel.rx_ring_full,
+            rx_fill_ring_empty: kernel.rx_fill_ring_empty_descs,
+            rx_invalid_descriptors: kernel.rx_invalid_descs,
+            tx_invalid_descriptors: kernel.tx_invalid_descs,
+            tx_ring_empty: kernel.tx_ring_empty_descs,
+            ..self.statistics
+        })
+    }
+
+    /// Where the frames are.
+    pub fn audit(&self) -> FrameAudit {
+        FrameAudit {
+            total: self.total,
+            free: self.free.len() as u32,
+            fill: self.in_fill,
+            transmit: self.in_transmit + self.staged.len() as u32,
+            held: self.held,
+        }
+    }
+
+    /// Waits a moment for frames on their way out, then closes the socket. A debug build proves here that no frame was lost.
+    ///
+    /// # Errors
+    /// None at present: an interface that is down keeps its frames, which go with the memory.
+    ///
+    /// # Panics
+    /// In a debug build, where a frame is unaccounted for.
+    pub fn close(mut self) -> Result<FrameAudit, XdpError> {
+        let deadline = Instant::now() + CLOSE_PATIENCE;
+        while self.wants_flush() && Instant::now() < deadline {
+            if self.flush().is_err() {
+                break;
+            }
+            std::thread::sleep(Duration::from_micros(100));
+        }
+        let audit = self.audit();
+        debug_assert!(audit.is_balanced(), "a frame of queue {} was lost: {audit:?}", self.id);
+        Ok(audit)
+    }
+}
+
+fn borrow(rx: &RxQueue) -> BorrowedFd<'_> {
+    let descriptor = rx.fd().as_raw_fd();
+    // SAFETY: the socket is open as long as its RX queue exists, and that is borrowed for as long as the result.
+    unsafe { BorrowedFd::borrow_raw(descriptor) }
+}
+
+fn ring_size(options: &QueueOptions) -> Result<QueueSize, XdpError> {
+    let value = options.ring_size;
+    let bad = |_| XdpError::BadOption { what: "the ring size", value, must: "a power of two" };
+    QueueSize::new(value).map_err(bad)
+}
+
+fn create_umem(options: &QueueOptions) -> Result<(Umem, Vec<FrameDesc>), XdpError> {
+    let &QueueOptions { frames, frame_size, .. } = options;
+    let bad_size = XdpError::BadOption { what: "the frame size", value: frame_size, must: "2048 or 4096 bytes" };
+    if ![2_048, 4_096].contains(&frame_size) {
+        return Err(bad_size);
+    }
+    let count = NonZeroU32::new(frames).filter(|_| frames >= 4);
+    let count = count.ok_or(XdpError::BadOption { what: "the number of frames", value: frames, must: "at least 4" })?;
+    let config = FrameSize::new(frame_size).ok().and_then(|size| {
+        let ring = ring_size(options).ok()?;
+        UmemConfig::builder().frame_size(size).fill_queue_size(ring).comp_queue_size(ring).build().ok()
+    });
+    let config = config.ok_or(bad_size)?;
+    Umem::new(config, count, options.huge_pages).map_err(|error| match os_error(&error) {
+        source if source.kind() == io::ErrorKind::PermissionDenied => {
+            XdpError::NotPermitted { what: "register memory for AF_XDP".to_owned() }
+        }
+        source if source.raw_os_error() == Some(libc::EAFNOSUPPORT) => XdpError::NoAfXdp,
+        source => XdpError::NoMemory { frames, frame_size, source },
+    })
+}
+
+fn open_error(interface: &str, queue: u32, require: Require, error: impl std::error::Error) -> XdpError {
+    let source = os_error(&error);
+    let interface = interface.to_owned();
+    match source.raw_os_error() {
+        Some(libc::EBUSY) => XdpError::QueueBusy { interface, queue },
+        Some(libc::EINVAL) => XdpError::NoSuchQueue { interface, queue, source },
+        Some(libc::EOPNOTSUPP) if require == Require::ZeroCopy => XdpError::NoZeroCopy { interface, source },
+        Some(libc::ENETDOWN) => XdpError::LinkDown { interface },
+        Some(libc::EAFNOSUPPORT) => XdpError::NoAfXdp,
+        _ => XdpError::refused(format!("open an AF_XDP socket on queue {queue} of {interface}"), source),
+    }
+}
+
+/// The kernel's error behind one of xsk-rs'.
+fn os_error(error: &dyn std::error::Error) -> io::Error {
+    let behind = error.source().and_then(|source| source.downcast_ref::<io::Error>());
+    match behind.and_then(io::Error::raw_os_error) {
+        Some(number) => io::Error::from_raw_os_error(number),
+        None => io::Error::other(error.to_string()),
+    }
+}
