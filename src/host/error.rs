@@ -49,6 +49,15 @@ pub enum HostError {
         source: io::Error,
     },
 
+    /// A program that could not be started.
+    #[error("could not start {program}: {source}; is it installed, and its name spelled right?")]
+    CannotStart {
+        /// The program, as it was named.
+        program: String,
+        /// What the kernel says.
+        source: io::Error,
+    },
+
     /// A netlink reply that makes no sense to this program.
     #[error(
         "could not {what}: the kernel's reply was not understood ({why}); please report it with the kernel's version"

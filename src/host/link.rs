@@ -21,7 +21,7 @@ use serde::Serialize;
 use super::{HostError, rtnl::Rtnl};
 
 /// An interface, as the kernel described it when asked.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Link {
     /// Its index in this network namespace.
     pub index: u32,
@@ -90,7 +90,7 @@ impl std::fmt::Display for AttachMode {
 }
 
 /// The other end of a veth pair.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer {
     /// The peer's index, in the network namespace it lives in.
     pub index: u32,
@@ -170,6 +170,9 @@ impl Link {
 pub struct VethEnd<'a> {
     /// Its name.
     pub name: &'a str,
+    /// Its index, which must be free in its namespace. Two ends with the same one would wait up to a second for their
+    /// carrier: the kernel takes neither for an interface on top of another, whose state it looks at first.
+    pub index: u32,
     /// Its Ethernet address.
     pub mac: [u8; 6],
 }
@@ -200,6 +203,7 @@ pub fn create_veth(
 fn with_settings<T>(builder: LinkMessageBuilder<T>, end: VethEnd<'_>, queues: u32, mtu: u32) -> LinkMessageBuilder<T> {
     builder
         .name(end.name)
+        .index(end.index)
         .address(end.mac.to_vec())
         .mtu(mtu)
         .append_extra_attribute(LinkAttribute::NumTxQueues(queues))

@@ -15,7 +15,7 @@ use std::{
     },
     panic::resume_unwind,
     path::{Path, PathBuf},
-    process::{Child, Command},
+    process::{Child, Command, ExitStatus, Output},
     thread,
 };
 
@@ -194,6 +194,22 @@ impl Namespace {
         self.run(|| command.spawn())?.map_err(|error| cannot_start(command, error))
     }
 
+    /// Runs `command` inside the namespace to its end, with the caller's input and output.
+    ///
+    /// # Errors
+    /// As for [`Namespace::spawn`].
+    pub fn status(&self, command: &mut Command) -> Result<ExitStatus, HostError> {
+        self.run(|| command.status())?.map_err(|error| cannot_start(command, error))
+    }
+
+    /// Runs `command` inside the namespace to its end, and gathers its output.
+    ///
+    /// # Errors
+    /// As for [`Namespace::spawn`].
+    pub fn output(&self, command: &mut Command) -> Result<Output, HostError> {
+        self.run(|| command.output())?.map_err(|error| cannot_start(command, error))
+    }
+
     /// Becomes `command` inside the namespace: the calling process is replaced.
     ///
     /// # Errors
@@ -258,8 +274,8 @@ fn has_thread_in(process: &Path, inode: u64) -> bool {
     tasks.flatten().any(|task| fs::metadata(task.path().join("ns/net")).is_ok_and(|namespace| namespace.ino() == inode))
 }
 
-fn cannot_start(command: &Command, error: io::Error) -> HostError {
-    HostError::refused(format!("start {}", command.get_program().to_string_lossy()), error)
+fn cannot_start(command: &Command, source: io::Error) -> HostError {
+    HostError::CannotStart { program: command.get_program().to_string_lossy().into_owned(), source }
 }
 
 fn on_thread<T: Send>(work: impl FnOnce() -> T + Send) -> T {

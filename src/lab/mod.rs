@@ -1,1 +1,313 @@
-//! Filled in by the commits that follow.
+//! The lab: two network namespaces joined by a veth pair, made by one command and unmade without a trace.
+//!
+//! ```text
+//!   NAME-client                              NAME-server
+//!   the kernel: 198.18.0.2, 2001:2::2        the kernel: 198.18.0.254, 2001:2::fe
+//!        veth0 ------------------------------- veth0
+//!                                            free for a stack in user space: 198.18.0.1, 2001:2::1
+//! ```
+//!
+//! Addresses are from the ranges set aside for benchmarking (RFC 2544 appendix C.2.2, RFC 5180 §8). Offloads are set so
+//! that either kernel sends what it would send on a wire: complete checksums, and no frame larger than the MTU.
+//!
+//! There is no record of a lab beside the kernel's own: what is up is read from the namespaces each time, so nothing can
+//! contradict it after a crash. The Ethernet addresses of the pair say that it is ours, and not to be mistaken for
+//! somebody else's namespace of that name.
+
+mod build;
+mod name;
+mod options;
+mod side;
+mod status;
+
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+use thiserror::Error;
+
+use self::{build::Scaffold, status::Found};
+pub use self::{
+    name::LabName,
+    options::{LabOptions, MTU_MAX, MTU_MIN, QUEUES_MAX},
+    side::{Role, Side},
+    status::{LabState, SideStatus, Status},
+};
+use crate::host::{
+    HostError,
+    netns::{self, Process, Registry},
+};
+
+/// The interface on either side.
+pub const INTERFACE: &str = "veth0";
+
+/// The prefix length of the lab's IPv4 addresses.
+pub const PREFIX_V4: u8 = 24;
+
+/// The prefix length of the lab's IPv6 addresses.
+pub const PREFIX_V6: u8 = 64;
+
+/// The addresses that no kernel has, on the server's side of the pair: those of a stack in user space.
+pub const STACK: (Ipv4Addr, Ipv6Addr) = (Ipv4Addr::new(198, 18, 0, 1), benchmarking_v6(0x1));
+
+const fn benchmarking_v6(host: u16) -> Ipv6Addr {
+    Ipv6Addr::new(0x2001, 0x2, 0, 0, 0, 0, 0, host)
+}
+
+/// What can go wrong with a lab.
+#[derive(Debug, Error)]
+pub enum LabError {
+    /// The name cannot be that of a lab.
+    #[error("{0:?} cannot name a lab: use 1 to {max} of the characters a-z, A-Z, 0-9, `-`, `_` and `.`, beginning with a letter or digit", max = name::LENGTH_MAX)]
+    BadName(String),
+
+    /// More queues, or fewer, than a lab can have.
+    #[error("a lab cannot have {0} queues: ask for 1 to {QUEUES_MAX}")]
+    BadQueues(u32),
+
+    /// An MTU that a lab cannot have.
+    #[error("a lab cannot have an MTU of {0}: ask for {MTU_MIN} to {MTU_MAX} bytes")]
+    BadMtu(u32),
+
+    /// It is up, but otherwise than asked for.
+    #[error("the lab {name} is up already with {is}, but {asked} were asked for: run `xskip lab down {name}` first, or choose another --name", is = .is.describe(), asked = .asked.describe())]
+    OtherSettings {
+        /// The lab's name.
+        name: LabName,
+        /// What it has.
+        is: Box<LabOptions>,
+        /// What was asked for.
+        asked: Box<LabOptions>,
+    },
+
+    /// It is up, and somebody else's to take down.
+    #[error("the lab {0} is up already: run `xskip lab down {0}` first, or choose another --name")]
+    AlreadyUp(LabName),
+
+    /// Somebody else has a namespace of that name.
+    #[error(
+        "the network namespace {namespace} was not made by xskip (it has the interface {interface}): choose another --name, or run `ip netns delete {namespace}`"
+    )]
+    Foreign {
+        /// The namespace.
+        namespace: String,
+        /// An interface in it that no lab has.
+        interface: String,
+    },
+
+    /// It is not up, or only half.
+    #[error("the lab {0} is not up: run `xskip lab up {0}` first")]
+    Down(LabName),
+
+    /// Somebody wanted it to stop.
+    #[error("interrupted: the lab {0} was taken down again; run `xskip lab up {0}` to try once more")]
+    Interrupted(LabName),
+
+    /// The kernel refused something.
+    #[error(transparent)]
+    Host(#[from] HostError),
+}
+
+/// How [`Lab::up`] got to a lab that is up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// There was nothing.
+    Made,
+    /// It was up already.
+    AlreadyUp,
+    /// There were leftovers of a run that did not end well; they were removed first.
+    Rebuilt,
+}
+
+/// A lab that is up.
+#[derive(Debug)]
+pub struct Lab {
+    name: LabName,
+    outcome: Outcome,
+    server: Side,
+    client: Side,
+    remove_on_drop: bool,
+}
+
+impl Lab {
+    /// Makes a lab, or finds it up already with the same settings. Leftovers of a crashed run are removed first; if
+    /// anything fails, what was made so far is.
+    ///
+    /// # Errors
+    /// Settings out of range, a lab of that name with other settings, a namespace that is somebody else's, or the
+    /// kernel's refusal.
+    pub fn up(options: &LabOptions) -> Result<Self, LabError> {
+        Self::up_unless(options, &AtomicBool::new(false))
+    }
+
+    /// The same, but gives up, leaving nothing behind, when `interrupted` becomes true: for a signal handler to set.
+    ///
+    /// # Errors
+    /// Those of [`Lab::up`], and [`LabError::Interrupted`].
+    pub fn up_unless(options: &LabOptions, interrupted: &AtomicBool) -> Result<Self, LabError> {
+        options.check()?;
+        let name = &options.name;
+        let registry = Registry::lock()?;
+        let outcome = match status::inspect(name)? {
+            Found::Foreign { namespace, interface } => return Err(LabError::Foreign { namespace, interface }),
+            Found::Whole { queues, mtu } if (queues, mtu) == (options.queues, options.mtu) => {
+                // Addresses or offloads may have been changed since; to set them again is quick and disturbs nobody.
+                build::configure(name)?;
+                Outcome::AlreadyUp
+            }
+            Found::Whole { queues, mtu } => {
+                let is = LabOptions { queues, mtu, ..options.clone() };
+                return Err(LabError::OtherSettings {
+                    name: name.clone(),
+                    is: Box::new(is),
+                    asked: Box::new(options.clone()),
+                });
+            }
+            Found::Nothing => Outcome::Made,
+            Found::Half => {
+                build::remove(&registry, name)?;
+                Outcome::Rebuilt
+            }
+        };
+        if outcome != Outcome::AlreadyUp {
+            let scaffold = Scaffold::new(&registry, name);
+            build::make(&registry, options, || match interrupted.load(Ordering::Relaxed) {
+                true => Err(LabError::Interrupted(name.clone())),
+                false => Ok(()),
+            })?;
+            scaffold.keep();
+        }
+        Self::open(name.clone(), outcome)
+    }
+
+    /// A lab that is removed when the value is dropped: for tests and demonstrations.
+    ///
+    /// # Errors
+    /// Those of [`Lab::up`], and [`LabError::AlreadyUp`]: such a lab stays.
+    pub fn temporary(options: &LabOptions) -> Result<Self, LabError> {
+        Self::temporary_unless(options, &AtomicBool::new(false))
+    }
+
+    /// The same, but gives up when `interrupted` becomes true.
+    ///
+    /// # Errors
+    /// Those of [`Lab::temporary`], and [`LabError::Interrupted`].
+    pub fn temporary_unless(options: &LabOptions, interrupted: &AtomicBool) -> Result<Self, LabError> {
+        let mut lab = Self::up_unless(options, interrupted)?;
+        if lab.outcome == Outcome::AlreadyUp {
+            return Err(LabError::AlreadyUp(lab.name.clone()));
+        }
+        lab.remove_on_drop = true;
+        Ok(lab)
+    }
+
+    /// Removes a lab, whole or half made. Says what it found: processes may still live in the namespaces, which are
+    /// nameless then and have no link.
+    ///
+    /// # Errors
+    /// [`LabError::Foreign`], or the kernel's refusal.
+    pub fn down(name: &LabName) -> Result<Removed, LabError> {
+        let registry = Registry::lock()?;
+        match status::inspect(name)? {
+            Found::Foreign { namespace, interface } => Err(LabError::Foreign { namespace, interface }),
+            Found::Nothing => Ok(Removed::default()),
+            Found::Half | Found::Whole { .. } => build::remove(&registry, name),
+        }
+    }
+
+    /// Opens a lab that is up.
+    ///
+    /// # Errors
+    /// [`LabError::Down`], or the kernel's refusal.
+    pub fn find(name: &LabName) -> Result<Self, LabError> {
+        match status::inspect(name)? {
+            Found::Whole { .. } => Self::open(name.clone(), Outcome::AlreadyUp),
+            _ => Err(LabError::Down(name.clone())),
+        }
+    }
+
+    /// What the kernel says about a lab.
+    ///
+    /// # Errors
+    /// The kernel's refusal.
+    pub fn status(name: &LabName) -> Result<Status, LabError> {
+        status::read(name)
+    }
+
+    /// The names of all labs that are up or half made.
+    ///
+    /// # Errors
+    /// The kernel's refusal.
+    pub fn list() -> Result<Vec<LabName>, LabError> {
+        let mut names: Vec<_> =
+            netns::list()?.iter().filter_map(|namespace| LabName::of_namespace(namespace)).collect();
+        names.dedup();
+        let mut labs = Vec::new();
+        for name in names {
+            match status::inspect(&name)? {
+                Found::Half | Found::Whole { .. } => labs.push(name),
+                Found::Nothing | Found::Foreign { .. } => {}
+            }
+        }
+        Ok(labs)
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &LabName {
+        &self.name
+    }
+
+    /// How it came to be up.
+    pub fn outcome(&self) -> Outcome {
+        self.outcome
+    }
+
+    /// The side of the server: of a stack in user space, or of the kernel it is compared with.
+    pub fn server(&self) -> &Side {
+        &self.server
+    }
+
+    /// The side of the client, whose kernel has the client's addresses.
+    pub fn client(&self) -> &Side {
+        &self.client
+    }
+
+    /// Either side.
+    pub fn side(&self, role: Role) -> &Side {
+        match role {
+            Role::Server => &self.server,
+            Role::Client => &self.client,
+        }
+    }
+
+    fn open(name: LabName, outcome: Outcome) -> Result<Self, LabError> {
+        let (server, client) = (Side::open(&name, Role::Server)?, Side::open(&name, Role::Client)?);
+        Ok(Self { name, outcome, server, client, remove_on_drop: false })
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        if !self.remove_on_drop {
+            return;
+        }
+        if let Err(error) = Self::down(&self.name) {
+            tracing::warn!("the lab {} was not removed: {error}", self.name);
+        }
+    }
+}
+
+/// What [`Lab::down`] found and took away.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Removed {
+    /// The namespaces whose names were taken away.
+    pub namespaces: Vec<String>,
+    /// The processes that still live in them.
+    pub processes: Vec<Process>,
+}
+
+/// The stack's addresses with their prefix lengths, as `xskip serve --address` takes them.
+pub fn stack_addresses() -> [(IpAddr, u8); 2] {
+    [(STACK.0.into(), PREFIX_V4), (STACK.1.into(), PREFIX_V6)]
+}

@@ -210,6 +210,7 @@ const FEATURES_HW: u16 = 2;
 const FEATURES_WANTED: u16 = 3;
 const FEATURES_ACTIVE: u16 = 4;
 const FEATURES_NOCHANGE: u16 = 5;
+const BITSET_NOMASK: u16 = 1;
 const BITSET_BITS: u16 = 3;
 const BITS_BIT: u16 = 1;
 const BIT_NAME: u16 = 2;
@@ -247,10 +248,16 @@ fn parse_features(reply: &[u8]) -> Result<Features, DecodeError> {
 }
 
 fn parse_bitset(bitset: &[u8], mut each: impl FnMut(String, bool)) -> Result<(), DecodeError> {
+    let mut is_list = false;
     for attribute in attributes(bitset) {
-        let (BITSET_BITS, bits) = attribute? else { continue };
+        let (kind, bits) = attribute?;
+        // Without a mask, the bits are a list of those that are set; with one, those that are not are told too.
+        is_list |= kind == BITSET_NOMASK;
+        if kind != BITSET_BITS {
+            continue;
+        }
         for bit in attributes(bits) {
-            let (mut name, mut set) = (String::new(), false);
+            let (mut name, mut set) = (String::new(), is_list);
             for attribute in attributes(bit?.1) {
                 match attribute? {
                     (BIT_NAME, value) => name = text(value),

@@ -14,14 +14,20 @@ fn bitset(bits: &[(&str, bool)]) -> Vec<u8> {
     [size, nested(BITSET_BITS, &list)].concat()
 }
 
+/// A bitset without a mask: only what is set is named, and no value is given.
+fn list(names: &[&str]) -> Vec<u8> {
+    let bits: Vec<_> = names.iter().map(|name| (*name, false)).collect();
+    [attribute(BITSET_NOMASK, &[]), bitset(&bits)].concat()
+}
+
 #[test]
 fn features_are_on_or_off_and_changeable_or_fixed() {
     let reply = [
         nested(1, &attribute(1, &2_u32.to_ne_bytes())),
         nested(FEATURES_HW, &bitset(&[("rx-gro", true), ("highdma", false), ("tx-lockless", true)])),
-        nested(FEATURES_WANTED, &bitset(&[("rx-gro", true)])),
-        nested(FEATURES_ACTIVE, &bitset(&[("rx-gro", true), ("highdma", true)])),
-        nested(FEATURES_NOCHANGE, &bitset(&[("tx-lockless", true)])),
+        nested(FEATURES_WANTED, &list(&["rx-gro"])),
+        nested(FEATURES_ACTIVE, &list(&["rx-gro", "highdma"])),
+        nested(FEATURES_NOCHANGE, &list(&["tx-lockless"])),
     ]
     .concat();
     let features = parse_features(&reply).unwrap();

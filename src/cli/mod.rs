@@ -1,0 +1,56 @@
+//! What is typed, and what it stands for. One file a subcommand; the work is the library's.
+
+mod lab;
+
+use std::{io, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+/// A TCP/IP stack in user space, on AF_XDP, that leaves the kernel its own traffic.
+#[derive(Debug, Parser)]
+#[command(name = "xskip", version, arg_required_else_help = true)]
+#[command(after_help = "Exit status: 0 if all went well, 1 if not, 2 if the command was not understood.\n\n\
+    Example:\n  sudo xskip lab up && sudo xskip lab exec client -- ping -c 1 198.18.0.254")]
+struct Arguments {
+    /// Say more about what is done, on standard error; twice for still more
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    verbose: u8,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make, look into and remove labs: two network namespaces joined by a veth pair
+    #[command(subcommand)]
+    Lab(lab::Command),
+}
+
+/// Whatever stops a command; its text is one sentence with the remedy.
+type Failure = Box<dyn std::error::Error>;
+
+/// Does what was typed.
+pub fn run() -> ExitCode {
+    let arguments = Arguments::parse();
+    log_to_stderr(arguments.verbose);
+    let result = match arguments.command {
+        Command::Lab(command) => lab::run(command),
+    };
+    result.unwrap_or_else(|failure| {
+        eprintln!("xskip: {failure}");
+        ExitCode::FAILURE
+    })
+}
+
+/// Warnings always; the rest on demand. `RUST_LOG` may ask for single rooms, such as `xskip::lab=debug`.
+fn log_to_stderr(verbose: u8) {
+    let level = match verbose {
+        0 => "warn",
+        1 => "xskip=info,warn",
+        _ => "xskip=debug,info",
+    };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).without_time().init();
+}

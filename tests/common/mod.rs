@@ -1,0 +1,81 @@
+//! What the tests share.
+
+#![allow(dead_code)]
+
+use std::{
+    process::{Command, Output},
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+/// Says why a test cannot run here. Under `CI=true`, where everything can, that is a failure.
+pub fn skip(why: &str) {
+    assert!(std::env::var_os("CI").is_none_or(|value| value != "true"), "SKIPPED under CI=true: {why}");
+    println!("SKIPPED: {why}");
+}
+
+/// Whether the test runs as root; if not, it says that it is skipped.
+pub fn is_root() -> bool {
+    let is_root = nix::unistd::geteuid().is_root();
+    if !is_root {
+        skip("network namespaces and XDP need root");
+    }
+    is_root
+}
+
+/// The program under test.
+pub fn xskip(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_xskip"));
+    command.args(arguments);
+    command
+}
+
+/// Runs the program to its end.
+pub fn run(arguments: &[&str]) -> Output {
+    xskip(arguments).output().unwrap()
+}
+
+/// Runs the program, which must succeed, and gives back what it said.
+pub fn run_ok(arguments: &[&str]) -> String {
+    let output = run(arguments);
+    assert!(output.status.success(), "xskip {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Runs the program, which must fail with this status, and gives back the sentence it said.
+pub fn run_failing(status: i32, arguments: &[&str]) -> String {
+    let output = run(arguments);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(status), "xskip {arguments:?}: {said}");
+    said
+}
+
+/// A lab's name that no other test uses. The lab is taken down when the value is dropped, also by a failing test.
+pub struct Name(String);
+
+impl Name {
+    /// A name of its own.
+    pub fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        Self(format!("t{}-{number}", std::process::id()))
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The network namespace of a side.
+    pub fn namespace(&self, side: &str) -> String {
+        format!("{}-{side}", self.0)
+    }
+}
+
+impl Drop for Name {
+    fn drop(&mut self) {
+        let _ = run(&["lab", "down", &self.0]);
+        for side in ["server", "client"] {
+            let _ = Command::new("ip").args(["netns", "delete", &self.namespace(side)]).output();
+        }
+    }
+}
