@@ -4,6 +4,7 @@
 
 pub mod app;
 pub mod config;
+pub mod demo;
 pub mod doctor;
 pub mod drops;
 pub mod host;

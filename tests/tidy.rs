@@ -136,9 +136,10 @@ fn imports_go_down_the_house_only() {
 
 #[test]
 fn every_room_is_on_the_plan() {
-    let unknown = sources(&["src"]).iter().filter_map(Source::room).filter(|room| {
-        !["lib", "main", "cli"].contains(&room.as_str()) && ROOMS.iter().all(|(name, _)| name != room)
-    });
+    let unknown = sources(&["src"])
+        .iter()
+        .filter_map(Source::room)
+        .filter(|room| !["lib", "main", "cli"].contains(&room.as_str()) && ROOMS.iter().all(|(name, _)| name != room));
     assert_none("tests/tidy.rs knows every room", unknown.collect());
 }
 

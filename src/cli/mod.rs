@@ -1,6 +1,10 @@
 //! What is typed, and what it stands for. One file a subcommand; the work is the library's.
 
+mod demo;
 mod lab;
+mod list;
+mod observe;
+mod serve;
 
 use std::{io, process::ExitCode};
 
@@ -11,7 +15,7 @@ use tracing_subscriber::EnvFilter;
 #[derive(Debug, Parser)]
 #[command(name = "xskip", version, arg_required_else_help = true)]
 #[command(after_help = "Exit status: 0 if all went well, 1 if not, 2 if the command was not understood.\n\n\
-    Example:\n  sudo xskip lab up && sudo xskip lab exec client -- ping -c 1 198.18.0.254")]
+    Example:\n  sudo xskip demo")]
 struct Arguments {
     /// Say more about what is done, on standard error; twice for still more
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
@@ -23,6 +27,12 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Show an unmodified curl shake hands with, fetch from and take leave of a TCP stack in user space
+    Demo(demo::Arguments),
+
+    /// Serve one of the bundled services on an interface
+    Serve(serve::Arguments),
+
     /// Make, look into and remove labs: two network namespaces joined by a veth pair
     #[command(subcommand)]
     Lab(lab::Command),
@@ -36,6 +46,8 @@ pub fn run() -> ExitCode {
     let arguments = Arguments::parse();
     log_to_stderr(arguments.verbose);
     let result = match arguments.command {
+        Command::Demo(arguments) => demo::run(arguments),
+        Command::Serve(arguments) => serve::run(arguments),
         Command::Lab(command) => lab::run(command),
     };
     result.unwrap_or_else(|failure| {

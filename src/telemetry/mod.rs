@@ -1,1 +1,33 @@
-//! Filled in by the commits that follow.
+//! Seeing what happens: tcpdump cannot look at traffic that skips the kernel, so the stack shows it itself.
+//!
+//! Both are [`Tap`]s: a [`Capture`] writes every frame to a file for Wireshark, a [`Ladder`] draws each connection's life as
+//! a sequence diagram. [`Taps`] lets several look on at once.
+
+mod capture;
+mod ladder;
+
+pub use self::{
+    capture::{Capture, CaptureError, CaptureSummary},
+    ladder::{Ladder, LadderMode, LadderOptions},
+};
+
+use crate::worker::{Tap, TapEvent};
+use std::sync::Arc;
+
+/// Several taps, one after the other.
+pub struct Taps(Vec<Arc<dyn Tap>>);
+
+impl Taps {
+    /// Shows each frame to all of `taps`, in this order.
+    pub fn new(taps: Vec<Arc<dyn Tap>>) -> Self {
+        Self(taps)
+    }
+}
+
+impl Tap for Taps {
+    fn frame(&self, event: &TapEvent<'_>) {
+        for tap in &self.0 {
+            tap.frame(event);
+        }
+    }
+}

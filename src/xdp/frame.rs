@@ -45,8 +45,13 @@ pub struct FrameAudit {
 }
 
 impl FrameAudit {
+    /// Frames in the pool or with the kernel.
+    pub fn accounted(&self) -> u32 {
+        self.free + self.fill + self.transmit
+    }
+
     /// Whether every frame is in one of its places, and none is held.
     pub fn is_balanced(&self) -> bool {
-        self.held == 0 && self.total == self.free + self.fill + self.transmit
+        self.held == 0 && self.total == self.accounted()
     }
 }

@@ -1,0 +1,173 @@
+//! A capture of both directions, in pcapng (draft-ietf-opsawg-pcapng): for Wireshark, tshark and their kin.
+
+use crate::worker::{Direction, Tap, TapEvent};
+use pcap_file::{
+    DataLink, Endianness, PcapError,
+    pcapng::{
+        PcapNgWriter,
+        blocks::{
+            enhanced_packet::{EnhancedPacketBlock, EnhancedPacketOption},
+            interface_description::{InterfaceDescriptionBlock, InterfaceDescriptionOption},
+            section_header::{SectionHeaderBlock, SectionHeaderOption},
+        },
+    },
+};
+use std::{
+    borrow::Cow,
+    fs::File,
+    io::{BufWriter, Write},
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+};
+use thiserror::Error;
+
+/// Bytes written at a time.
+const BUFFER: usize = 1 << 20;
+/// The longest frame that is kept whole.
+const SNAP_LENGTH: u32 = 65_535;
+/// `if_tsresol`: timestamps count 10^-9 s.
+const NANOSECONDS: u8 = 9;
+/// `epb_flags`: the lowest two bits say which way a packet went.
+const INBOUND: u32 = 1;
+const OUTBOUND: u32 = 2;
+
+/// Why a capture could not be written.
+#[derive(Debug, Error)]
+pub enum CaptureError {
+    /// The file could not be made.
+    #[error("could not create the capture file {}: {source}; choose a path in a folder you may write to", path.display())]
+    Create {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+
+    /// Writing failed on the way.
+    #[error("the capture file {} ends after {frames} frames, because writing failed ({reason}): is the disk full?", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Frames written before.
+        frames: u64,
+        /// What went wrong.
+        reason: String,
+    },
+}
+
+/// What a capture holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CaptureSummary {
+    /// Frames, both directions together.
+    pub frames: u64,
+    /// Bytes of the frames.
+    pub bytes: u64,
+}
+
+/// A capture file being written. Several workers may share it.
+#[derive(Debug)]
+pub struct Capture {
+    path: PathBuf,
+    inner: Mutex<Inner>,
+}
+
+struct Inner {
+    writer: PcapNgWriter<BufWriter<File>>,
+    summary: CaptureSummary,
+    /// The first thing that went wrong; nothing is written after it.
+    failure: Option<String>,
+}
+
+impl std::fmt::Debug for Inner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Inner").field("summary", &self.summary).field("failure", &self.failure).finish_non_exhaustive()
+    }
+}
+
+impl Capture {
+    /// Begins a capture of `interface`'s traffic in a new file, replacing an old one.
+    ///
+    /// # Errors
+    /// [`CaptureError::Create`].
+    pub fn create(path: impl Into<PathBuf>, interface: &str) -> Result<Self, CaptureError> {
+        let path = path.into();
+        let writer = begin(&path, interface).map_err(|error| CaptureError::Create {
+            path: path.clone(),
+            source: match error {
+                PcapError::IoError(source) => source,
+                other => std::io::Error::other(other),
+            },
+        })?;
+        let summary = CaptureSummary { frames: 0, bytes: 0 };
+        Ok(Self { path, inner: Mutex::new(Inner { writer, summary, failure: None }) })
+    }
+
+    /// Writes out what is buffered and says what the file holds.
+    ///
+    /// # Errors
+    /// [`CaptureError::Write`], for a failure now or at any time before.
+    pub fn finish(&self) -> Result<CaptureSummary, CaptureError> {
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Err(error) = inner.writer.get_mut().flush() {
+            inner.failure.get_or_insert(error.to_string());
+        }
+        match &inner.failure {
+            None => Ok(inner.summary),
+            Some(reason) => Err(CaptureError::Write {
+                path: self.path.clone(),
+                frames: inner.summary.frames,
+                reason: reason.clone(),
+            }),
+        }
+    }
+}
+
+fn begin(path: &Path, interface: &str) -> Result<PcapNgWriter<BufWriter<File>>, PcapError> {
+    let file = BufWriter::with_capacity(BUFFER, File::create(path).map_err(PcapError::IoError)?);
+    let section = SectionHeaderBlock {
+        endianness: Endianness::native(),
+        options: vec![
+            SectionHeaderOption::OS(Cow::Borrowed("Linux")),
+            SectionHeaderOption::UserApplication(Cow::Borrowed(concat!("xskip ", env!("CARGO_PKG_VERSION")))),
+        ],
+        ..SectionHeaderBlock::default()
+    };
+    let mut writer = PcapNgWriter::with_section_header(file, section)?;
+    writer.write_pcapng_block(InterfaceDescriptionBlock {
+        linktype: DataLink::ETHERNET,
+        snaplen: SNAP_LENGTH,
+        options: vec![
+            InterfaceDescriptionOption::IfName(Cow::Owned(interface.to_owned())),
+            InterfaceDescriptionOption::IfTsResol(NANOSECONDS),
+        ],
+    })?;
+    Ok(writer)
+}
+
+impl Tap for Capture {
+    fn frame(&self, event: &TapEvent<'_>) {
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        if inner.failure.is_some() {
+            return;
+        }
+        let kept = &event.frame[..event.frame.len().min(SNAP_LENGTH as usize)];
+        let direction = match event.direction {
+            Direction::Received => INBOUND,
+            Direction::Transmitted => OUTBOUND,
+        };
+        let written = inner.writer.write_pcapng_block(EnhancedPacketBlock {
+            interface_id: 0,
+            timestamp: event.at,
+            original_len: event.frame.len() as u32,
+            data: Cow::Borrowed(kept),
+            options: vec![EnhancedPacketOption::Flags(direction)],
+        });
+        match written {
+            Ok(_) => {
+                inner.summary.frames += 1;
+                inner.summary.bytes += event.frame.len() as u64;
+            }
+            Err(error) => inner.failure = Some(error.to_string()),
+        }
+    }
+}
