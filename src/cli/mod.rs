@@ -1,5 +1,6 @@
 //! What is typed, and what it stands for. One file a subcommand; the work is the library's.
 
+mod doctor;
 mod lab;
 
 use std::{io, process::ExitCode};
@@ -26,6 +27,11 @@ enum Command {
     /// Make, look into and remove labs: two network namespaces joined by a veth pair
     #[command(subcommand)]
     Lab(lab::Command),
+
+    /// Say what stands between this machine and a running server, and what to do about it
+    #[command(after_help = "Exit status: 0 if nothing is in the way, 1 otherwise.\n\n\
+        Example:\n  sudo xskip doctor --interface eth0")]
+    Doctor(doctor::Doctor),
 }
 
 /// Whatever stops a command; its text is one sentence with the remedy.
@@ -37,6 +43,7 @@ pub fn run() -> ExitCode {
     log_to_stderr(arguments.verbose);
     let result = match arguments.command {
         Command::Lab(command) => lab::run(command),
+        Command::Doctor(arguments) => doctor::run(arguments),
     };
     result.unwrap_or_else(|failure| {
         eprintln!("xskip: {failure}");
