@@ -28,6 +28,9 @@ pub struct TcpConfig {
     pub max_timeouts: u32,
     /// How long an acknowledgment may wait for company (MUST-40: below 500 ms). Default 40 ms.
     pub delayed_ack: Duration,
+    /// Whether the acknowledgment of the peer's FIN is a segment of its own, so that an onlooker sees each of the four steps of
+    /// a close. Default false: it rides on our own FIN where that follows at once.
+    pub separate_fin_ack: bool,
     /// Maximum segment lifetime: TIME-WAIT lasts twice as long. RFC 9293 §3.4.2 says 2 min; 30 s as Linux does.
     pub msl: Duration,
     /// How long a connection closed on both sides by the application waits in FIN-WAIT-2 for the peer. Default 60 s.
@@ -51,6 +54,7 @@ impl Default for TcpConfig {
             rto_max: Duration::from_secs(60),
             max_timeouts: 12,
             delayed_ack: Duration::from_millis(40),
+            separate_fin_ack: false,
             msl: Duration::from_secs(30),
             fin_wait_2: Duration::from_secs(60),
             syn_ack_retries: 5,

@@ -195,6 +195,7 @@ impl Connection {
         }
         if self.receive.take_fin() {
             self.acks.owed = self.acks.owed.max(1);
+            self.acks.alone = config.separate_fin_ack;
             self.signals |= Signals::READABLE;
             self.step(Step::FinReceived, now, config);
         }

@@ -99,6 +99,8 @@ pub(super) struct AckSchedule {
     pub unacknowledged: u32,
     /// Acknowledgments owed at once: one for each early segment, so that the peer can count them (RFC 5681 §3.2).
     pub owed: u32,
+    /// Whether the next one is to be a segment of its own ([`TcpConfig::separate_fin_ack`]).
+    pub alone: bool,
 }
 
 /// One connection, from the end of the handshake on.

@@ -26,6 +26,9 @@ impl Connection {
     /// # Panics
     /// Where `buffer` cannot hold a frame of the configured MTU.
     pub fn poll_transmit(&mut self, now: Instant, config: &TcpConfig, buffer: &mut [u8]) -> Option<(usize, SentKind)> {
+        if self.acks.alone {
+            return Some((self.write_acknowledgment(config, buffer), SentKind::Acknowledgment));
+        }
         if let Some(chunk) = self.next_chunk(now, config) {
             let again = chunk.seq != self.send.nxt();
             let length = self.write_chunk(&chunk, config, buffer);
@@ -38,11 +41,15 @@ impl Connection {
         if self.acks.owed == 0 {
             return None;
         }
-        let remaining = self.acks.owed - 1;
+        Some((self.write_acknowledgment(config, buffer), SentKind::Acknowledgment))
+    }
+
+    fn write_acknowledgment(&mut self, config: &TcpConfig, buffer: &mut [u8]) -> usize {
+        let remaining = self.acks.owed.saturating_sub(1);
         let bare = Chunk { seq: self.send.nxt(), length: 0, fin: false };
         let length = self.write_chunk(&bare, config, buffer);
         self.acks.owed = remaining;
-        Some((length, SentKind::Acknowledgment))
+        length
     }
 
     fn next_chunk(&mut self, now: Instant, config: &TcpConfig) -> Option<Chunk> {

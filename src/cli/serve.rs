@@ -1,0 +1,134 @@
+//! `xskip serve`: one of the bundled services, on an interface.
+
+use super::{Failure, list::NumberList, observe::Observation};
+use clap::{Args, ValueEnum};
+use std::{net::IpAddr, process::ExitCode, time::Duration};
+use xskip::{
+    Cidr, Server,
+    app::{Chargen, Discard, Echo, Http},
+    server::{Running, ServerError},
+    worker::Idle,
+    xdp::Require,
+};
+
+/// What is typed behind `xskip serve`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example, in one terminal and then in another:\n  \
+    sudo xskip lab up\n  \
+    sudo xskip lab exec server -- xskip serve --interface veth0 --address 198.18.0.1/24 --port 80 --app http --ladder\n  \
+    sudo xskip lab exec client -- curl http://198.18.0.1/")]
+pub struct Arguments {
+    /// The interface whose traffic is taken
+    #[arg(long, value_name = "IF")]
+    interface: String,
+
+    /// An address of the stack's own, which the kernel must not have; may be given again
+    #[arg(long, value_name = "CIDR")]
+    address: Vec<Cidr>,
+
+    /// An address that stays the kernel's: only the listed ports are taken; may be given again
+    #[arg(long, value_name = "IP")]
+    shared: Vec<IpAddr>,
+
+    /// Ports to listen on, such as 80 or 80,8080
+    #[arg(long, value_name = "LIST", default_value = "")]
+    port: NumberList<u16>,
+
+    /// The service behind them
+    #[arg(long, value_enum, default_value_t = App::Http)]
+    app: App,
+
+    /// Queues to serve, such as 0,2-3 [default: all of the interface]
+    #[arg(long, value_name = "LIST", default_value = "", hide_default_value = true)]
+    queues: NumberList<u32>,
+
+    /// Cores to pin the workers to, in turn [default: all that are online]
+    #[arg(long, value_name = "LIST", default_value = "", hide_default_value = true)]
+    cores: NumberList<usize>,
+
+    /// The least to be content with: nothing, native or zero-copy; less is an error instead of a fall-back
+    #[arg(long, value_name = "WHAT", default_value_t = Require::Nothing)]
+    require: Require,
+
+    /// Look for work without ever sleeping: the lowest latency, for a whole core each
+    #[arg(long)]
+    spin: bool,
+
+    /// Seconds that connections may go on after the first signal, before they are reset
+    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+    drain: u64,
+
+    #[command(flatten)]
+    observe: super::observe::Arguments,
+}
+
+/// The bundled services.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum App {
+    /// Sends everything back (RFC 862)
+    Echo,
+    /// HTTP/1.1: `/`, and `/bytes/N` for N bytes
+    Http,
+    /// Reads everything and says nothing (RFC 863)
+    Discard,
+    /// Sends characters without end (RFC 864)
+    Chargen,
+}
+
+/// Serves until a signal comes.
+pub fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
+    let observation = Observation::begin(&arguments.observe, &arguments.interface)?;
+    let server = build(&arguments, &observation);
+    let running = match start(&server, arguments.app) {
+        Ok(running) => running,
+        Err(error) if is_bad_use(&error) => {
+            eprintln!("xskip: {error}");
+            return Ok(ExitCode::from(2));
+        }
+        Err(error) => return Err(error.into()),
+    };
+    eprintln!("xskip: {}", running.setup());
+    eprintln!("xskip: serving; Ctrl-C ends it");
+    let report = running.until_signalled()?;
+    observation.end(&report)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn build(arguments: &Arguments, observation: &Observation) -> Server {
+    let mut server = Server::on(&arguments.interface)
+        .queues(arguments.queues.iter())
+        .cores(arguments.cores.iter())
+        .require(arguments.require)
+        .idle(if arguments.spin { Idle::Spin } else { Idle::Sleep })
+        .drain(Duration::from_secs(arguments.drain));
+    for &address in &arguments.address {
+        server = server.address(address);
+    }
+    for &address in &arguments.shared {
+        server = server.shared_address(address);
+    }
+    for port in arguments.port.iter() {
+        server = server.port(port);
+    }
+    match observation.tap() {
+        Some(tap) => server.tap(tap),
+        None => server,
+    }
+}
+
+fn start(server: &Server, app: App) -> Result<Running, ServerError> {
+    match app {
+        App::Echo => server.start(|| Echo),
+        App::Http => server.start(Http::default),
+        App::Discard => server.start(|| Discard),
+        App::Chargen => server.start(|| Chargen),
+    }
+}
+
+/// Whether the mistake is in what was typed, not in what was found.
+fn is_bad_use(error: &ServerError) -> bool {
+    matches!(
+        error,
+        ServerError::NoAddress | ServerError::NoPort | ServerError::PortZero | ServerError::QueueTwice { .. }
+    )
+}

@@ -1,0 +1,236 @@
+//! The repository tests its own style: who may import whom, where clocks and `unsafe` may be, how long things may get.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// The rooms under `src/`, each with the rooms it may import. Data move one way; so do imports.
+const ROOMS: &[(&str, &[&str])] = &[
+    ("time", &[]),
+    ("drops", &[]),
+    ("stats", &[]),
+    ("rng", &[]),
+    ("wire", LEAVES),
+    ("config", &["wire"]),
+    ("tcp", &["time", "drops", "stats", "rng", "config", "wire"]),
+    ("stack", &["time", "drops", "stats", "rng", "config", "wire", "tcp"]),
+    ("xdp", LEAVES),
+    ("host", LEAVES),
+    ("worker", &["time", "drops", "stats", "rng", "config", "wire", "tcp", "stack", "xdp"]),
+    ("app", &["time", "drops", "config", "tcp", "stack", "worker", "rng", "wire"]),
+    ("telemetry", &["time", "drops", "stats", "wire", "tcp", "worker"]),
+    ("lab", &["host"]),
+    ("doctor", &["host", "xdp"]),
+    ("server", &["time", "drops", "stats", "config", "wire", "tcp", "stack", "xdp", "host", "worker", "app"]),
+    ("demo", &["config", "drops", "host", "lab", "server", "stack", "app", "telemetry", "worker", "xdp"]),
+];
+const LEAVES: &[&str] = &["time", "drops", "stats", "rng"];
+
+/// Rooms below the worker, which take time as an argument. `xdp` may wait for the kernel, so it has a clock of its own.
+const CLOCKLESS: &[&str] = &["wire", "tcp", "stack", "app"];
+const CLOCKS: &[&str] = &["Instant::now", "SystemTime::now", "thread::sleep"];
+
+const MAX_FILE_LINES: usize = 620;
+const MAX_FUNCTION_LINES: usize = 80;
+
+/// Left-over markers, put together so that this file does not contain them.
+fn markers() -> Vec<String> {
+    [("TO", "DO"), ("FIX", "ME"), ("XX", "X"), ("HA", "CK"), ("todo", "!("), ("unimplemented", "!("), ("#[ig", "nore")]
+        .iter()
+        .map(|(start, end)| format!("{start}{end}"))
+        .collect()
+}
+
+struct Source {
+    path: PathBuf,
+    text: String,
+}
+
+impl Source {
+    /// The room a file under `src/` belongs to.
+    fn room(&self) -> Option<String> {
+        let inside = self.path.strip_prefix("src").ok()?;
+        let first = inside.iter().next()?.to_str()?;
+        Some(first.trim_end_matches(".rs").to_owned())
+    }
+
+    fn is_test(&self) -> bool {
+        self.path.iter().any(|part| part == "tests" || part == "tests.rs") || self.path.ends_with("tests.rs")
+    }
+
+    /// The lines with their numbers, without comments.
+    fn code(&self) -> impl Iterator<Item = (usize, &str)> {
+        self.text.lines().enumerate().map(|(index, line)| (index + 1, line)).filter(|(_, line)| {
+            let line = line.trim_start();
+            !line.starts_with("//")
+        })
+    }
+}
+
+fn sources(folders: &[&str]) -> Vec<Source> {
+    let mut found = Vec::new();
+    for folder in folders {
+        collect(Path::new(folder), &mut found);
+    }
+    assert!(!found.is_empty(), "there are sources to look at");
+    found
+}
+
+fn collect(folder: &Path, found: &mut Vec<Source>) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for entry in entries {
+        let path = entry.expect("a readable folder").path();
+        if path.is_dir() {
+            collect(&path, found);
+        } else if path.extension().is_some_and(|kind| ["rs", "c", "h"].iter().any(|known| kind == *known)) {
+            let text = fs::read_to_string(&path).expect("a readable file");
+            found.push(Source { path, text });
+        }
+    }
+}
+
+fn assert_none(rule: &str, offences: Vec<String>) {
+    assert!(offences.is_empty(), "{rule}:\n  {}", offences.join("\n  "));
+}
+
+/// Names of the rooms that a line imports: `crate::room`, also in a nested `use crate::{...}`.
+fn imports(source: &Source) -> Vec<(usize, String)> {
+    let known: Vec<&str> = ROOMS.iter().map(|(room, _)| *room).collect();
+    let mut found = Vec::new();
+    let mut nested = false;
+    for (number, line) in source.code() {
+        if line.starts_with("use crate::{") {
+            nested = true;
+        } else if nested && line.starts_with('}') {
+            nested = false;
+        }
+        let top_level = nested.then(|| line.strip_prefix("    ")).flatten().filter(|rest| !rest.starts_with(' '));
+        let after_crate = line.split("crate::").skip(1);
+        let one_line = line.strip_prefix("use crate::{").into_iter().flat_map(|rest| rest.split([',', '{']));
+        for piece in after_crate.chain(top_level).chain(one_line.map(str::trim)) {
+            let name: String = piece.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+            let is_path = piece[name.len()..].starts_with("::") || piece[name.len()..].starts_with([',', ';', '}']);
+            if known.contains(&name.as_str()) && is_path {
+                found.push((number, name));
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn imports_go_down_the_house_only() {
+    let mut offences = Vec::new();
+    for source in sources(&["src"]).iter().filter(|source| !source.is_test()) {
+        let Some(room) = source.room() else { continue };
+        let Some((_, allowed)) = ROOMS.iter().find(|(name, _)| *name == room) else { continue };
+        for (number, import) in imports(source) {
+            if import != room && !allowed.contains(&import.as_str()) {
+                offences.push(format!("{}:{number} imports {import}", source.path.display()));
+            }
+        }
+    }
+    assert_none("a room imports only from rooms below it", offences);
+}
+
+#[test]
+fn every_room_is_on_the_plan() {
+    let unknown = sources(&["src"]).iter().filter_map(Source::room).filter(|room| {
+        !["lib", "main", "cli"].contains(&room.as_str()) && ROOMS.iter().all(|(name, _)| name != room)
+    });
+    assert_none("tests/tidy.rs knows every room", unknown.collect());
+}
+
+#[test]
+fn nobody_below_the_worker_reads_a_clock() {
+    let mut offences = Vec::new();
+    for source in sources(&["src"]) {
+        if source.room().is_none_or(|room| !CLOCKLESS.contains(&room.as_str())) {
+            continue;
+        }
+        for (number, line) in source.code() {
+            if CLOCKS.iter().any(|clock| line.contains(clock)) {
+                offences.push(format!("{}:{number}", source.path.display()));
+            }
+        }
+    }
+    assert_none("time is an argument", offences);
+}
+
+#[test]
+fn unsafe_lives_in_the_xdp_room() {
+    let mut offences = Vec::new();
+    for source in sources(&["src", "examples"]) {
+        if source.room().as_deref() == Some("xdp") {
+            continue;
+        }
+        for (number, line) in source.code() {
+            if ["unsafe {", "unsafe fn", "unsafe impl"].iter().any(|form| line.contains(form)) {
+                offences.push(format!("{}:{number}", source.path.display()));
+            }
+        }
+    }
+    assert_none("unsafe code is confined to src/xdp", offences);
+}
+
+#[test]
+fn files_and_functions_are_short_enough_to_read() {
+    let mut offences = Vec::new();
+    for source in sources(&["src", "bpf", "tests", "examples"]) {
+        let lines: Vec<&str> = source.text.lines().collect();
+        if lines.len() > MAX_FILE_LINES {
+            offences.push(format!("{} has {} lines", source.path.display(), lines.len()));
+        }
+        let mut open: Option<(usize, usize)> = None;
+        for (index, line) in lines.iter().enumerate() {
+            let indent = line.len() - line.trim_start().len();
+            let starts = line.trim_start();
+            let is_function = starts.starts_with("fn ") || starts.starts_with("pub") && line.contains(" fn ");
+            if open.is_none() && is_function && source.path.extension().is_some_and(|kind| kind == "rs") {
+                open = Some((index, indent));
+            }
+            if let Some((start, at)) = open
+                && indent == at
+                && (starts.starts_with('}') || (index == start && starts.ends_with('}')))
+            {
+                if index - start > MAX_FUNCTION_LINES {
+                    offences.push(format!("{}:{} takes {} lines", source.path.display(), start + 1, index - start));
+                }
+                open = None;
+            }
+        }
+    }
+    assert_none(&format!("at most {MAX_FILE_LINES} lines a file, {MAX_FUNCTION_LINES} a function"), offences);
+}
+
+#[test]
+fn nothing_is_left_unfinished() {
+    let markers = markers();
+    let mut offences = Vec::new();
+    for source in sources(&["src", "bpf", "tests", "examples", "benches"]) {
+        for (index, line) in source.text.lines().enumerate() {
+            if markers.iter().any(|marker| line.contains(marker.as_str())) {
+                offences.push(format!("{}:{}", source.path.display(), index + 1));
+            }
+        }
+    }
+    assert_none("no markers of unfinished work", offences);
+}
+
+#[test]
+fn wire_bytes_never_reach_an_unwrap() {
+    let mut offences = Vec::new();
+    for source in sources(&["src"]).iter().filter(|source| !source.is_test()) {
+        if source.room().is_none_or(|room| !["wire", "tcp", "stack", "worker", "xdp", "app"].contains(&room.as_str())) {
+            continue;
+        }
+        let code = source.text.split("#[cfg(test)]").next().unwrap_or_default();
+        for (index, line) in code.lines().enumerate().filter(|(_, line)| !line.trim_start().starts_with("//")) {
+            if line.contains(".unwrap()") {
+                offences.push(format!("{}:{}", source.path.display(), index + 1));
+            }
+        }
+    }
+    assert_none("a refusal is counted, not unwrapped", offences);
+}
