@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use common::{Name, is_root, run, run_failing, run_ok, xskip};
+use common::{Name, is_root, run, run_failing, run_ok, run_without_rights, xskip};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -31,6 +31,20 @@ fn status(name: &Name) -> Value {
 fn ip(arguments: &[&str]) {
     let output = Command::new("ip").args(arguments).output().unwrap();
     assert!(output.status.success(), "ip {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Sends from the server's kernel to the client's, over both versions of IP.
+fn transfer(lab: &Lab) {
+    let (v4, v6) = lab.server().addresses();
+    for address in [SocketAddr::from((v4, 8_080)), SocketAddr::from((v6, 8_080))] {
+        let listener = lab.server().run(|| TcpListener::bind(address).unwrap()).unwrap();
+        let sender = thread::spawn(move || listener.accept().unwrap().0.write_all(&vec![0x5a; 3_000_000]).unwrap());
+        let mut stream = lab.client().run(|| TcpStream::connect(address).unwrap()).unwrap();
+        let mut received = Vec::new();
+        stream.read_to_end(&mut received).unwrap();
+        sender.join().unwrap();
+        assert!(received.len() == 3_000_000 && received.iter().all(|byte| *byte == 0x5a));
+    }
 }
 
 fn exists(name: &Name, side: &str) -> bool {
@@ -137,6 +151,19 @@ fn bad_settings_are_refused_before_anything_is_made() {
 }
 
 #[test]
+fn without_rights_it_says_which_are_missing() {
+    if !is_root() {
+        return;
+    }
+    let name = Name::new();
+    let output = run_without_rights(&["lab", "up", name.as_str()]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("not permitted") && said.contains("CAP_SYS_ADMIN") && said.lines().count() == 1, "{said}");
+    assert_gone(&name);
+}
+
+#[test]
 fn two_labs_live_side_by_side() {
     if !is_root() {
         return;
@@ -146,9 +173,7 @@ fn two_labs_live_side_by_side() {
         run_ok(&["lab", "up", name.as_str()]);
     }
     for name in &names {
-        for target in ["198.18.0.254", "2001:2::fe"] {
-            run_ok(&["lab", "exec", name.as_str(), "client", "--", "ping", "-c", "1", "-W", "2", target]);
-        }
+        transfer(&Lab::find(&name.as_str().parse().unwrap()).unwrap());
     }
     run_ok(&["lab", "down", names[0].as_str()]);
     assert_gone(&names[0]);
@@ -207,25 +232,16 @@ fn kernels_send_plain_frames_to_each_other() {
     let options = LabOptions { name: name.as_str().parse().unwrap(), queues: 2, mtu: 1_500 };
     let lab = Lab::temporary(&options).unwrap();
     for role in [Role::Server, Role::Client] {
-        let index = lab.side(role).link().unwrap().index;
-        let features = lab.side(role).run(|| Ethtool::open().unwrap().features(index).unwrap()).unwrap();
+        let link = lab.side(role).link().unwrap();
+        let features = lab.side(role).run(|| Ethtool::open().unwrap().features(&link).unwrap()).unwrap();
         for (feature, on) in ethtool::plain_wire() {
             assert_eq!(features.get(feature).is_some_and(|feature| feature.on), on, "{role}: {feature}");
         }
-        let channels = lab.side(role).run(|| Ethtool::open().unwrap().channels(index).unwrap()).unwrap();
+        let channels = lab.side(role).run(|| Ethtool::open().unwrap().channels(&link).unwrap()).unwrap();
         assert!(channels.is_none_or(|channels| (channels.rx, channels.tx) == (2, 2)), "{channels:?}");
     }
 
-    let (v4, v6) = lab.server().addresses();
-    for address in [SocketAddr::from((v4, 8_080)), SocketAddr::from((v6, 8_080))] {
-        let listener = lab.server().run(|| TcpListener::bind(address).unwrap()).unwrap();
-        let sender = thread::spawn(move || listener.accept().unwrap().0.write_all(&vec![0x5a; 3_000_000]).unwrap());
-        let mut stream = lab.client().run(|| TcpStream::connect(address).unwrap()).unwrap();
-        let mut received = Vec::new();
-        stream.read_to_end(&mut received).unwrap();
-        sender.join().unwrap();
-        assert!(received.len() == 3_000_000 && received.iter().all(|byte| *byte == 0x5a));
-    }
+    transfer(&lab);
     drop(lab);
     assert_gone(&name);
 }

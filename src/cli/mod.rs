@@ -1,6 +1,7 @@
 //! What is typed, and what it stands for. One file a subcommand; the work is the library's.
 
 mod demo;
+mod doctor;
 mod lab;
 mod list;
 mod observe;
@@ -36,6 +37,11 @@ enum Command {
     /// Make, look into and remove labs: two network namespaces joined by a veth pair
     #[command(subcommand)]
     Lab(lab::Command),
+
+    /// Say what stands between this machine and a running server, and what to do about it
+    #[command(after_help = "Exit status: 0 if nothing is in the way, 1 otherwise.\n\n\
+        Example:\n  sudo xskip doctor --interface eth0")]
+    Doctor(doctor::Doctor),
 }
 
 /// Whatever stops a command; its text is one sentence with the remedy.
@@ -49,6 +55,7 @@ pub fn run() -> ExitCode {
         Command::Demo(arguments) => demo::run(arguments),
         Command::Serve(arguments) => serve::run(arguments),
         Command::Lab(command) => lab::run(command),
+        Command::Doctor(arguments) => doctor::run(arguments),
     };
     result.unwrap_or_else(|failure| {
         eprintln!("xskip: {failure}");

@@ -70,10 +70,10 @@ pub enum HostError {
     },
 
     /// An offload that has to be changed, but is fixed by the driver or missing from the kernel.
-    #[error("the feature {feature} of interface {index} cannot be turned {}: the driver keeps it fixed, so use another interface", if *.on {"on"} else {"off"})]
+    #[error("the feature {feature} of {interface} cannot be turned {}: the driver keeps it fixed, so use another interface", if *.on {"on"} else {"off"})]
     FixedFeature {
-        /// The interface's index.
-        index: u32,
+        /// The interface.
+        interface: String,
         /// The kernel's name of the feature, as `ethtool -k` shows it.
         feature: String,
         /// What was wanted of it.

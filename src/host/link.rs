@@ -18,7 +18,7 @@ use rtnetlink::{
 };
 use serde::Serialize;
 
-use super::{HostError, rtnl::Rtnl};
+use super::{HostError, ethtool::Ethtool, netns, rtnl::Rtnl};
 
 /// An interface, as the kernel described it when asked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -49,9 +49,10 @@ pub struct Link {
     pub has_default_route: bool,
     /// The other end, if it is one of a veth pair.
     pub peer: Option<Peer>,
-    /// The receive queues it was made with (`IFLA_NUM_RX_QUEUES`).
+    /// Its receive queues: those in use, or from [`Link::list`] or a driver that does not tell, those it was made with
+    /// (`IFLA_NUM_RX_QUEUES`).
     pub rx_queues: u32,
-    /// The transmit queues it was made with (`IFLA_NUM_TX_QUEUES`).
+    /// Its transmit queues, in the same way.
     pub tx_queues: u32,
 }
 
@@ -94,8 +95,8 @@ impl std::fmt::Display for AttachMode {
 pub struct Peer {
     /// The peer's index, in the network namespace it lives in.
     pub index: u32,
-    /// Whether that is another namespace than the one the link was found in.
-    pub elsewhere: bool,
+    /// If that is another namespace than the link's own: the number by which the link's own knows it.
+    pub namespace_id: Option<i32>,
 }
 
 impl Link {
@@ -115,10 +116,14 @@ impl Link {
         };
         found.addresses = addresses(&rtnl, found.index)?;
         found.has_default_route = has_default_route(&rtnl, found.index)?;
+        if let Some(channels) = Ethtool::open()?.channels(&found)? {
+            (found.rx_queues, found.tx_queues) = (channels.rx, channels.tx);
+        }
         Ok(found)
     }
 
-    /// Every interface of the calling thread's network namespace, without addresses and routes.
+    /// Every interface of the calling thread's network namespace: without addresses and routes, and with the number of
+    /// queues they were made with.
     ///
     /// # Errors
     /// That of a failed netlink request.
@@ -129,6 +134,23 @@ impl Link {
     /// Whether this is one end of a veth pair.
     pub fn is_veth(&self) -> bool {
         self.kind.as_deref() == Some("veth")
+    }
+
+    /// The name of the network namespace its peer lives in, if it is another than the calling thread's and has a name.
+    ///
+    /// # Errors
+    /// That of a failed netlink request.
+    pub fn peer_namespace(&self) -> Result<Option<String>, HostError> {
+        let Some(id) = self.peer.and_then(|peer| peer.namespace_id) else {
+            return Ok(None);
+        };
+        let rtnl = Rtnl::open()?;
+        let has_id = |name: &String| {
+            let request = rtnl.handle().link().get_netns_id(name).execute();
+            // A name without a namespace has no number either.
+            rtnl.run(|| format!("identify the namespace {name}"), request).is_ok_and(|found| found == Some(id))
+        };
+        Ok(netns::list()?.into_iter().find(has_id))
     }
 
     /// Sets the interface up.
@@ -223,7 +245,7 @@ fn describe(message: &LinkMessage) -> Link {
         running: flags.contains(LinkFlags::Running),
         ..Link::default()
     };
-    let (mut lower, mut elsewhere) = (None, false);
+    let (mut lower, mut namespace_id) = (None, None);
     let (mut bus, mut device) = (None, None);
     for attribute in &message.attributes {
         match attribute {
@@ -233,7 +255,7 @@ fn describe(message: &LinkMessage) -> Link {
             LinkAttribute::NumRxQueues(queues) => link.rx_queues = *queues,
             LinkAttribute::NumTxQueues(queues) => link.tx_queues = *queues,
             LinkAttribute::Link(index) => lower = Some(*index),
-            LinkAttribute::LinkNetNsId(_) => elsewhere = true,
+            LinkAttribute::LinkNetNsId(id) => namespace_id = Some(*id),
             LinkAttribute::ParentDevBusName(name) => bus = Some(name.as_str()),
             LinkAttribute::ParentDevName(name) => device = Some(name.as_str()),
             LinkAttribute::LinkInfo(infos) => link.kind = infos.iter().find_map(kind),
@@ -242,7 +264,7 @@ fn describe(message: &LinkMessage) -> Link {
         }
     }
     if link.is_veth() {
-        link.peer = lower.map(|index| Peer { index, elsewhere });
+        link.peer = lower.map(|index| Peer { index, namespace_id });
     }
     let device = bus.zip(device).and_then(|(bus, device)| Device::find(bus, device));
     link.driver = device.as_ref().and_then(Device::driver).or_else(|| link.kind.clone());

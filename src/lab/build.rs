@@ -97,7 +97,7 @@ fn configure_side(role: Role) -> Result<(), HostError> {
     let link = Link::find(INTERFACE)?;
     let has_ipv6 = quieten_ipv6()?;
     // GRO makes this end run NAPI, without which frames redirected or sent by XDP on the other end are refused here.
-    Ethtool::open()?.set_features(link.index, ethtool::plain_wire())?;
+    Ethtool::open()?.set_features(&link, ethtool::plain_wire())?;
     link.set_up()?;
     for (address, prefix) in kernel_addresses(role) {
         if address.is_ipv4() || has_ipv6 {

@@ -225,7 +225,7 @@ fn read_interface(role: Role) -> Result<Option<InterfaceStatus>, HostError> {
         return Ok(None);
     }
     let link = Link::find(INTERFACE)?;
-    let features = Ethtool::open()?.features(link.index)?;
+    let features = Ethtool::open()?.features(&link)?;
     Ok(Some(InterfaceStatus {
         mac: link.mac.map(|byte| format!("{byte:02x}")).join(":"),
         mtu: link.mtu,

@@ -49,6 +49,26 @@ pub fn run_failing(status: i32, arguments: &[&str]) -> String {
     said
 }
 
+/// Runs the program to its end as a root that has none of the rights it needs.
+pub fn run_without_rights(arguments: &[&str]) -> Output {
+    use caps::{CapSet, Capability};
+    let mut command = xskip(arguments);
+    // On a thread of its own: what is dropped from the bounding set is gone for good, for it and what it starts.
+    let run = move || {
+        for capability in [
+            Capability::CAP_NET_ADMIN,
+            Capability::CAP_NET_RAW,
+            Capability::CAP_BPF,
+            Capability::CAP_SYS_ADMIN,
+            Capability::CAP_IPC_LOCK,
+        ] {
+            caps::drop(None, CapSet::Bounding, capability).unwrap();
+        }
+        command.output().unwrap()
+    };
+    std::thread::spawn(run).join().unwrap()
+}
+
 /// A lab's name that no other test uses. The lab is taken down when the value is dropped, also by a failing test.
 pub struct Name(String);
 

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use rtnetlink::packet_core::DecodeError;
 
 use self::message::{Connection, Message, Verb, attribute, attributes, nested, number, text};
-use super::HostError;
+use super::{HostError, Link};
 
 /// The features that leave the checksum of what is sent to the device.
 const TX_CHECKSUMS: [&str; 4] = ["tx-checksum-ip-generic", "tx-checksum-ipv4", "tx-checksum-ipv6", "tx-checksum-sctp"];
@@ -81,6 +81,12 @@ impl Features {
     }
 }
 
+impl FromIterator<(String, Feature)> for Features {
+    fn from_iter<I: IntoIterator<Item = (String, Feature)>>(features: I) -> Self {
+        Self { all: features.into_iter().collect() }
+    }
+}
+
 /// The settings under which a kernel peer sends frames as they would be on a wire: complete checksums, nothing larger
 /// than the MTU, tags in the frame; and receives by NAPI.
 pub fn plain_wire() -> impl Iterator<Item = (&'static str, bool)> {
@@ -124,13 +130,13 @@ impl Ethtool {
         Ok(Self { connection: Connection::open()? })
     }
 
-    /// The offloads of interface `index`.
+    /// The offloads of an interface.
     ///
     /// # Errors
     /// The kernel's refusal, or a reply that makes no sense.
-    pub fn features(&mut self, index: u32) -> Result<Features, HostError> {
-        let what = format!("read the features of interface {index}");
-        let reply = self.connection.request(&what, Message::new(Verb::FeaturesGet, index))?;
+    pub fn features(&mut self, link: &Link) -> Result<Features, HostError> {
+        let what = format!("read the features of {}", link.name);
+        let reply = self.connection.request(&what, Message::new(Verb::FeaturesGet, link.index))?;
         parse_features(&reply).map_err(|error| misunderstood(what, &error))
     }
 
@@ -141,45 +147,47 @@ impl Ethtool {
     /// [`HostError::FixedFeature`] for the first that is not as wanted afterwards, or the kernel's refusal.
     pub fn set_features(
         &mut self,
-        index: u32,
+        link: &Link,
         wanted: impl IntoIterator<Item = (&'static str, bool)>,
     ) -> Result<Features, HostError> {
-        let before = self.features(index)?;
+        let before = self.features(link)?;
         let wanted: Vec<_> = wanted.into_iter().collect();
         let changes: Vec<_> = wanted.iter().copied().filter(|(name, on)| !before.is(name, *on)).collect();
         if changes.is_empty() {
             return Ok(before);
         }
         let known = changes.iter().copied().filter(|(name, _)| before.get(name).is_some());
-        let what = format!("change the features of interface {index}");
-        self.connection.request(&what, features_request(index, known))?;
-        let after = self.features(index)?;
+        let what = format!("change the features of {}", link.name);
+        self.connection.request(&what, features_request(link.index, known))?;
+        let after = self.features(link)?;
         match wanted.iter().find(|(name, on)| !after.is(name, *on)) {
-            Some((name, on)) => Err(HostError::FixedFeature { index, feature: (*name).to_owned(), on: *on }),
+            Some((name, on)) => {
+                Err(HostError::FixedFeature { interface: link.name.clone(), feature: (*name).to_owned(), on: *on })
+            }
             None => Ok(after),
         }
     }
 
-    /// The queues of interface `index`, or `None` if its driver does not tell.
+    /// The queues of an interface, or `None` if its driver does not tell.
     ///
     /// # Errors
     /// The kernel's refusal, or a reply that makes no sense.
-    pub fn channels(&mut self, index: u32) -> Result<Option<Channels>, HostError> {
-        let what = format!("read the channels of interface {index}");
-        let reply = self.connection.request(&what, Message::new(Verb::ChannelsGet, index));
+    pub fn channels(&mut self, link: &Link) -> Result<Option<Channels>, HostError> {
+        let what = format!("read the channels of {}", link.name);
+        let reply = self.connection.request(&what, Message::new(Verb::ChannelsGet, link.index));
         let Some(reply) = unless_unsupported(reply)? else {
             return Ok(None);
         };
         parse_channels(&reply).map(Some).map_err(|error| misunderstood(what, &error))
     }
 
-    /// How interface `index` spreads what it receives, or `None` if its driver or this kernel (before 6.2) does not tell.
+    /// How an interface spreads what it receives, or `None` if its driver or this kernel (before 6.2) does not tell.
     ///
     /// # Errors
     /// The kernel's refusal, or a reply that makes no sense.
-    pub fn rss(&mut self, index: u32) -> Result<Option<Rss>, HostError> {
-        let what = format!("read the receive-side scaling of interface {index}");
-        let reply = self.connection.request(&what, Message::new(Verb::RssGet, index));
+    pub fn rss(&mut self, link: &Link) -> Result<Option<Rss>, HostError> {
+        let what = format!("read the receive-side scaling of {}", link.name);
+        let reply = self.connection.request(&what, Message::new(Verb::RssGet, link.index));
         let Some(reply) = unless_unsupported(reply)? else {
             return Ok(None);
         };

@@ -73,10 +73,14 @@ fn a_plain_wire_names_each_feature_once() {
 #[test]
 fn loopback_tells_its_features_and_has_no_channels() {
     let mut ethtool = Ethtool::open().unwrap();
-    // Loopback is the first interface of every network namespace.
-    let features = ethtool.features(1).unwrap();
+    let link = Link::find("lo").unwrap();
+    let features = ethtool.features(&link).unwrap();
     assert!(features.iter().count() > 20);
-    assert_eq!(ethtool.channels(1).unwrap(), None);
-    assert_eq!(ethtool.rss(1).unwrap(), None);
-    assert!(ethtool.features(u32::MAX / 2).is_err());
+    assert_eq!(ethtool.channels(&link).unwrap(), None);
+    assert_eq!(ethtool.rss(&link).unwrap(), None);
+    let ghost = Link { index: u32::MAX / 2, name: "ghost".to_owned(), ..Link::default() };
+    assert_eq!(
+        ethtool.features(&ghost).unwrap_err().to_string(),
+        "could not read the features of ghost: No such device (os error 19)"
+    );
 }

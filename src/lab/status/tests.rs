@@ -8,7 +8,7 @@ fn end(role: Role, index: u32, peer: u32) -> Link {
         mac: role.mac(),
         mtu: 1_500,
         kind: Some("veth".to_owned()),
-        peer: Some(Peer { index: peer, elsewhere: true }),
+        peer: Some(Peer { index: peer, namespace_id: Some(0) }),
         rx_queues: 2,
         tx_queues: 2,
         ..Link::default()
