@@ -22,9 +22,12 @@
 //! }
 //! ```
 
+mod chargen;
+mod discard;
 mod echo;
+pub mod http;
 
-pub use self::echo::Echo;
+pub use self::{chargen::Chargen, discard::Discard, echo::Echo, http::Http};
 
 use crate::{
     stack::{ConnectionId, Event, Stack, Stream},

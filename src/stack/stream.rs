@@ -55,6 +55,11 @@ impl<'a> Stream<'a> {
         self.connection().readable()
     }
 
+    /// Bytes received and not yet read, in however many pieces they lie.
+    pub fn readable_len(&self) -> usize {
+        self.connection().readable_len()
+    }
+
     /// Takes `length` bytes of [`Stream::readable`] as read, which opens the window for as many more.
     ///
     /// # Panics
@@ -82,6 +87,11 @@ impl<'a> Stream<'a> {
     /// Whether the peer has closed its side and everything it sent has been read.
     pub fn at_end(&self) -> bool {
         self.connection().is_at_end()
+    }
+
+    /// Whether the peer has closed its side; there may be data left to read.
+    pub fn peer_has_closed(&self) -> bool {
+        self.connection().peer_has_closed()
     }
 
     /// Bytes that can be written now. Where that is zero, the application is called again when there is room.

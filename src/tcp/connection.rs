@@ -232,10 +232,16 @@ impl Connection {
         self.receive.is_finished() && self.receive.readable().is_empty()
     }
 
+    /// Whether the peer has closed its side, and all it sent before has arrived.
+    pub fn peer_has_closed(&self) -> bool {
+        self.receive.is_finished()
+    }
+
     /// Octets that may be written now. Zero once our side is closed.
     pub fn writable(&mut self, config: &TcpConfig) -> usize {
         let room = if self.accepts_data() { self.send.room(config.send_buffer) } else { 0 };
-        self.write_blocked |= room == 0;
+        // Whoever asks may find it too little for its purpose, and then waits to hear of more.
+        self.write_blocked |= room < config.send_buffer / 2;
         room
     }
 

@@ -59,7 +59,7 @@ pub(super) struct Diagram {
 pub(super) fn heading(tuple: &FourTuple) -> String {
     let peer = format!("{} (peer)", tuple.remote);
     let ours = format!("{} (xskip)", tuple.local);
-    format!("{:>12}  {peer:<33}{ours:>33}   our state", "")
+    format!("{:>12}  {peer:<34}{ours:>34}   our state", "")
 }
 
 impl Diagram {
@@ -200,7 +200,7 @@ impl Diagram {
             let segments = grouped(segments);
             let (received, transmitted) = (grouped(received), grouped(transmitted));
             let text = format!("... {segments} segments: {received} bytes from the peer, {transmitted} from us ...");
-            self.lines.push(format!("{:>12}  |{text:^64}|", ""));
+            self.lines.push(format!("{:>12}  |{text:^66}|", ""));
         }
     }
 
@@ -208,7 +208,7 @@ impl Diagram {
         let millis = row.at.saturating_sub(self.begun).as_nanos() as f64 / 1e6;
         let ack = ack.map(|ack| format!("ack {ack}")).unwrap_or_default();
         let flags = row.segment.header.flags.to_string();
-        let body = format!("{flags:<9} seq {seq:<10} {ack:<14} len {:<5}", row.segment.payload.len());
+        let body = format!("{flags:<11} seq {seq:<10} {ack:<14} len {:<5}", row.segment.payload.len());
         let arrow = match row.direction {
             Direction::Received => format!("|---- {body} {:->12}|", ">"),
             Direction::Transmitted => format!("|<--- {body} {:->12}|", "-"),

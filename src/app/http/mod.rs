@@ -1,0 +1,206 @@
+//! A small HTTP server (RFC 9110, RFC 9112): GET and HEAD, keep-alive and close, pipelining, bodies of any size.
+//!
+//! | path | what |
+//! | --- | --- |
+//! | `/` | a page that says what this is |
+//! | `/bytes/N` | N octets of a pattern: octet number *i* is *i* mod 251 |
+//!
+//! A request is parsed where it lies and answered with one write; a large body is made in place, piece by piece, as the
+//! peer takes it. While a body is under way no further request is looked at, so a peer that pipelines is held back by its
+//! window. There is no `Date` field: the stack has no calendar below its worker, and RFC 9110 §6.6.1 excuses such servers.
+
+mod pattern;
+mod request;
+mod response;
+
+#[cfg(test)]
+mod tests;
+
+use self::{
+    pattern::Pattern,
+    request::{Parsed, Request},
+    response::{Answer, Head},
+};
+use super::Service;
+use crate::stack::Stream;
+
+/// The longest request head. It must lie in one piece to be parsed.
+const MAX_HEAD: usize = 8_192;
+/// Room that the longest response without a large body needs.
+const MAX_RESPONSE: usize = 1_024;
+/// Octets of a body made at a time.
+const PIECE: usize = 65_536;
+/// The longest request body that is skipped to keep the connection; for a longer one it is cheaper to begin a new one.
+const MAX_SKIPPED: u64 = 1 << 20;
+
+/// The service.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Http;
+
+/// Where a connection stands.
+#[derive(Debug, Default)]
+pub struct Session {
+    phase: Phase,
+    /// A request head that the receive ring does not hold in one piece; empty otherwise.
+    split: Vec<u8>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Phase {
+    /// Waiting for a request.
+    #[default]
+    Request,
+    /// Sending a body.
+    Body { pattern: Pattern, then: Then },
+    /// Passing over the body of a request already answered.
+    Skip(u64),
+    /// Our side is closed. What still comes is thrown away, so that no RST overtakes the last response
+    /// (RFC 9112 §9.6).
+    Lingering,
+}
+
+/// What follows a response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Then {
+    /// The next request, behind so many octets of the last one's body.
+    Next { skip: u64 },
+    /// Nothing.
+    Close,
+}
+
+/// Whether more can be done at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Progress {
+    Further,
+    Wait,
+}
+
+impl Service for Http {
+    type Session = Session;
+
+    fn open(&mut self, _: &mut Stream<'_>) -> Session {
+        Session::default()
+    }
+
+    fn ready(&mut self, session: &mut Session, stream: &mut Stream<'_>) {
+        while session.advance(stream) == Progress::Further {}
+    }
+}
+
+impl Session {
+    fn advance(&mut self, stream: &mut Stream<'_>) -> Progress {
+        match self.phase {
+            Phase::Request => self.request(stream),
+            Phase::Body { pattern, then } => self.body(pattern, then, stream),
+            Phase::Skip(remaining) => self.skip(remaining, stream),
+            Phase::Lingering => {
+                discard(stream);
+                if stream.at_end() {
+                    stream.close();
+                }
+                Progress::Wait
+            }
+        }
+    }
+
+    fn request(&mut self, stream: &mut Stream<'_>) -> Progress {
+        if stream.at_end() && self.split.is_empty() {
+            stream.close();
+            return Progress::Wait;
+        }
+        if stream.writable() < MAX_RESPONSE {
+            return Progress::Wait;
+        }
+        let (parsed, length) = self.parse(stream);
+        let answer = match parsed {
+            Parsed::Whole(request) => Answer::to(&request),
+            Parsed::Refused(status) => Answer::refusal(status),
+            Parsed::Partial if stream.peer_has_closed() => Answer::refusal(400),
+            Parsed::Partial => return Progress::Wait,
+        };
+        // A refused request has no end that could be trusted, so the rest of the stream means nothing.
+        if self.split.is_empty() {
+            stream.consume(length);
+        }
+        self.split = Vec::new();
+        self.respond(&answer, stream);
+        Progress::Further
+    }
+
+    /// The request at the front of the stream, and how many octets of it its head takes.
+    fn parse(&mut self, stream: &mut Stream<'_>) -> (Parsed, usize) {
+        let in_one_piece = self.split.is_empty() && stream.readable().len() == stream.readable_len();
+        if in_one_piece || self.split.is_empty() {
+            let result = Request::parse(stream.readable());
+            if in_one_piece || result.0 != Parsed::Partial {
+                return result;
+            }
+        }
+        // The ring wraps within the head: from here on it is gathered, octet by octet up to its end and no further.
+        loop {
+            let wanted = stream.readable().iter().position(|&octet| octet == b'\n').map(|at| at + 1);
+            let taken = wanted.unwrap_or(stream.readable().len());
+            if taken == 0 {
+                return (Parsed::Partial, 0);
+            }
+            self.split.extend_from_slice(&stream.readable()[..taken]);
+            stream.consume(taken);
+            let (parsed, length) = Request::parse(&self.split);
+            if parsed != Parsed::Partial {
+                return (parsed, length);
+            }
+        }
+    }
+
+    fn respond(&mut self, answer: &Answer, stream: &mut Stream<'_>) {
+        let head = Head::of(answer);
+        let written = stream.write(head.as_bytes());
+        debug_assert_eq!(written, head.as_bytes().len(), "there was room for any head");
+        self.phase = match answer.body() {
+            Some(pattern) => Phase::Body { pattern, then: answer.then() },
+            None => Phase::after(answer.then(), stream),
+        };
+    }
+
+    fn body(&mut self, mut pattern: Pattern, then: Then, stream: &mut Stream<'_>) -> Progress {
+        while !pattern.is_finished() {
+            if stream.write_with(PIECE, |room| pattern.fill(room)) == 0 {
+                self.phase = Phase::Body { pattern, then };
+                return Progress::Wait;
+            }
+        }
+        self.phase = Phase::after(then, stream);
+        Progress::Further
+    }
+
+    fn skip(&mut self, remaining: u64, stream: &mut Stream<'_>) -> Progress {
+        let available = stream.readable().len();
+        let taken = available.min(usize::try_from(remaining).unwrap_or(usize::MAX));
+        stream.consume(taken);
+        let remaining = remaining - taken as u64;
+        self.phase = if remaining == 0 { Phase::Request } else { Phase::Skip(remaining) };
+        if stream.at_end() && remaining > 0 {
+            stream.close();
+        }
+        if taken > 0 { Progress::Further } else { Progress::Wait }
+    }
+}
+
+impl Phase {
+    fn after(then: Then, stream: &mut Stream<'_>) -> Self {
+        match then {
+            Then::Next { skip: 0 } => Self::Request,
+            Then::Next { skip } => Self::Skip(skip),
+            Then::Close => {
+                stream.finish();
+                Self::Lingering
+            }
+        }
+    }
+}
+
+fn discard(stream: &mut Stream<'_>) {
+    while !stream.readable().is_empty() {
+        stream.consume(stream.readable().len());
+    }
+}
