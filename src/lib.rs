@@ -1,6 +1,58 @@
-//! `xskip`: a user-space TCP/IP stack on AF_XDP.
-#![deny(unsafe_code)]
-#![allow(missing_docs)]
+//! `xskip`: a user-space TCP/IP stack on AF_XDP. XSK + IP, and it skips the kernel.
+//!
+//! An XDP program takes what is addressed to the stack off a NIC's queues and leaves the kernel the rest. For each queue a
+//! pinned thread carries frames from an AF_XDP socket through a stack of its own to an application and back. Nothing is
+//! shared between them.
+//!
+//! # A server
+//!
+//! Write a [`Service`] and put it on a [`Server`]. This one sends everything back:
+//!
+//! ```no_run
+//! use xskip::{Server, Service, Stream};
+//!
+//! struct Echo;
+//!
+//! impl Service for Echo {
+//!     type Session = ();
+//!
+//!     fn open(&mut self, _: &mut Stream<'_>) {}
+//!
+//!     fn ready(&mut self, _: &mut (), stream: &mut Stream<'_>) {
+//!         stream.forward();
+//!         if stream.at_end() {
+//!             stream.close();
+//!         }
+//!     }
+//! }
+//!
+//! fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     Server::on("veth0").address("198.18.0.1/24".parse()?).port(7).run(|| Echo)?;
+//!     Ok(())
+//! }
+//! ```
+//!
+//! # The rooms
+//!
+//! Data move one way, and imports go down only:
+//!
+//! | room | what |
+//! | --- | --- |
+//! | [`time`], [`drops`], [`stats`], [`rng`], [`config`] | leaves |
+//! | [`wire`] | bytes to values and back; no state, no allocation |
+//! | [`tcp`] | one connection, sans I/O |
+//! | [`stack`] | many connections on one queue, sans I/O |
+//! | [`xdp`] | the XDP program and AF_XDP sockets; the only room with `unsafe` |
+//! | [`host`] | what the kernel says about interfaces, namespaces, rights and cores |
+//! | [`worker`] | the pinned thread that runs it all to completion |
+//! | [`app`] | the [`Service`] trait and the bundled services |
+//! | [`telemetry`] | capture and sequence diagrams |
+//! | [`server`] | the whole from end to end |
+//! | [`lab`], [`doctor`], [`demo`] | namespaces to try things in, a check-up, and a demonstration |
+//!
+//! [`wire`], [`tcp`] and [`stack`] know nothing of the kernel: give a [`stack::Stack`] frames and the time, and it answers
+//! with frames and its next deadline. The same code runs on AF_XDP, in memory, and on a simulated wire.
+#![deny(missing_docs, unsafe_code)]
 
 pub mod app;
 pub mod config;
@@ -18,7 +70,7 @@ pub mod telemetry;
 pub mod time;
 pub mod wire;
 pub mod worker;
-#[allow(unsafe_code)]
+#[allow(unsafe_code)] // the rings are memory shared with the kernel; every block argues why it is sound
 pub mod xdp;
 
 pub use self::{

@@ -157,7 +157,9 @@ impl Stage<'_> {
         chapter("4. Now the server closes first: curl asks for Connection: close")?;
         self.fetch(&["--header", "Connection: close", "http://198.18.0.1/bytes/100"])?;
         say("")?;
-        say("The active close: FIN-WAIT-1 when our FIN has gone, FIN-WAIT-2 when it is acknowledged (curl does that with its\n   own FIN, so it lasts no time here), and TIME-WAIT until every old segment has left the network.")
+        say(
+            "The active close: FIN-WAIT-1 when our FIN has gone, FIN-WAIT-2 when it is acknowledged (curl does that with its\n   own FIN, so it lasts no time here), and TIME-WAIT until every old segment has left the network.",
+        )
     }
 
     fn nobody_listens(&self) -> Result<(), DemoError> {

@@ -30,11 +30,6 @@ impl<T> AgedSlab<T> {
         self.links.len()
     }
 
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.links.is_empty()
-    }
-
     /// Whether the next insertion needs the oldest value to go first.
     pub fn is_full(&self) -> bool {
         self.links.is_full()
@@ -51,11 +46,6 @@ impl<T> AgedSlab<T> {
         let index = self.links.insert(link).map_err(|link| link.value)?;
         self.link_newest(index);
         Ok(index)
-    }
-
-    /// The value at `index`.
-    pub fn get(&self, index: u32) -> Option<&T> {
-        self.links.get(index).map(|link| &link.value)
     }
 
     /// The value at `index`, to be changed.

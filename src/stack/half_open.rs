@@ -78,11 +78,6 @@ impl HalfOpens {
         self.entries.len()
     }
 
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
-    }
-
     /// The handshake at `index`.
     pub fn get(&self, index: u32) -> &HalfOpen {
         &self.entries[index]

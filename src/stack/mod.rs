@@ -6,7 +6,7 @@
 //! AF_XDP: the same stack runs on a simulated wire.
 //!
 //! A flow has three sizes, and each is a type of its own: a handshake under way (`half_open`), a
-//! [`Connection`](crate::tcp::Connection), and a TIME-WAIT entry (`time_wait`). One [`flow_table`] finds all three.
+//! [`Connection`](crate::tcp::Connection), and a TIME-WAIT entry (`time_wait`). One [`FlowTable`] finds all three.
 
 mod address;
 mod aged_slab;

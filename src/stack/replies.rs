@@ -17,11 +17,6 @@ impl Replies {
         Self { waiting: VecDeque::new(), spare: Vec::new(), limit }
     }
 
-    /// Whether none is waiting.
-    pub fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
-    }
-
     /// Queues a reply of `length` bytes that `write` puts into the buffer it is given.
     ///
     /// # Errors

@@ -86,11 +86,6 @@ impl TimeWaits {
         self.entries.len()
     }
 
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
-    }
-
     /// The entry at `index`.
     pub fn get(&self, index: u32) -> &TimeWait {
         &self.entries[index]

@@ -83,6 +83,7 @@ pub struct LinkHeader {
     pub vlan: VlanTags,
 }
 
+#[expect(clippy::len_without_is_empty, reason = "a header is never empty")]
 impl LinkHeader {
     /// Bytes on the wire, tags included.
     pub fn len(&self) -> usize {

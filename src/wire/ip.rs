@@ -53,6 +53,7 @@ pub struct IpHeader {
     pub hop_limit: u8,
 }
 
+#[expect(clippy::len_without_is_empty, reason = "a header is never empty")]
 impl IpHeader {
     /// A header with default traffic class and hop limit.
     pub const fn new(source: IpAddr, destination: IpAddr, protocol: Protocol) -> Self {

@@ -83,6 +83,7 @@ pub struct TcpHeader {
     pub options: TcpOptions,
 }
 
+#[expect(clippy::len_without_is_empty, reason = "a header is never empty")]
 impl TcpHeader {
     /// Bytes of the header with its options.
     pub fn len(&self) -> usize {

@@ -109,18 +109,14 @@ impl Diagram {
             self.unfold();
             self.draw(row, seq, ack, note);
         }
-        let (is_reset, received) = (row.segment.has(TcpFlags::RST), row.direction == Direction::Received);
+        let received = row.direction == Direction::Received;
         self.ended = match row.state {
-            State::Closed => received && self.state_before_was_open(is_reset) || !received,
+            // What comes for no connection is answered with an RST, which belongs to its diagram.
+            State::Closed if received => row.segment.has(TcpFlags::RST) || self.ours.base.is_some(),
+            State::Closed => true,
             State::TimeWait => !received,
             _ => false,
         };
-    }
-
-    /// A segment that comes for no connection is answered with an RST, which belongs to its diagram; nothing follows what
-    /// ended a connection, nor an RST.
-    fn state_before_was_open(&self, is_reset: bool) -> bool {
-        is_reset || self.ours.base.is_some()
     }
 
     pub fn unfinished(&mut self) {
@@ -225,7 +221,7 @@ fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut grouped = String::new();
     for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             grouped.push(',');
         }
         grouped.push(digit);
