@@ -92,8 +92,6 @@ drop_reasons! {
     NoListener => "no_listener",
     /// An RST for a connection that does not exist.
     StrayReset => "stray_reset",
-    /// An RST that ended its connection.
-    ResetTaken => "reset_taken",
     /// A segment outside the receive window (RFC 9293 §3.10.7.4, first check).
     OutsideWindow => "outside_window",
     /// An RST inside the window but not at RCV.NXT: answered with a challenge ACK (RFC 5961 §3.2).

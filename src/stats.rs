@@ -42,6 +42,8 @@ counters! {
         resets_transmitted,
         /// SYNs that began a handshake.
         handshakes_begun,
+        /// Handshakes that the peer broke off with an RST.
+        handshakes_reset,
         /// SYN-ACKs sent again.
         syn_acks_retransmitted,
         /// Connections that reached ESTABLISHED.

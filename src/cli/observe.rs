@@ -11,6 +11,7 @@ use xskip::{
 };
 
 #[derive(Clone, Debug, Default, Args)]
+#[group(skip)] // its name would clash with that of the command it is flattened into
 pub struct Arguments {
     /// Write every frame, both ways, to a pcapng file, for Wireshark or tshark
     #[arg(long, value_name = "FILE")]

@@ -31,7 +31,7 @@ use self::{build::Scaffold, status::Found};
 pub use self::{
     name::LabName,
     options::{LabOptions, MTU_MAX, MTU_MIN, QUEUES_MAX},
-    side::{Role, Side},
+    side::{Role, Side, SideCommand},
     status::{LabState, SideStatus, Status},
 };
 use crate::host::{

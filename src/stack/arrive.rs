@@ -139,7 +139,8 @@ impl Stack {
                 return Err(DropReason::InexactReset);
             }
             self.forget_half_open(index, hash);
-            return Err(DropReason::ResetTaken);
+            self.stats.handshakes_reset += 1;
+            return Ok(());
         }
         if segment.has(TcpFlags::SYN) {
             // The same SYN again draws the same SYN-ACK; another one a challenge, which a peer that did restart will reset

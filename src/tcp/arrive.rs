@@ -31,7 +31,9 @@ impl Connection {
         config: &TcpConfig,
     ) -> Result<(), DropReason> {
         self.check_sequence(segment)?;
-        self.check_reset(now, segment)?;
+        if segment.has(TcpFlags::RST) {
+            return self.take_reset(now, segment);
+        }
         self.check_syn(now, segment)?;
         self.check_ack(now, segment)?;
         // Only a peer that knows the sequence numbers may change the way back: the segment has passed all checks.
@@ -68,16 +70,13 @@ impl Connection {
     }
 
     /// Second: a reset must be exact (RFC 5961 §3.2).
-    fn check_reset(&mut self, now: Instant, segment: &Segment<'_>) -> Result<(), DropReason> {
-        if !segment.has(TcpFlags::RST) {
-            return Ok(());
-        }
+    fn take_reset(&mut self, now: Instant, segment: &Segment<'_>) -> Result<(), DropReason> {
         if segment.header.seq != self.receive.nxt() {
             self.challenge(now);
             return Err(DropReason::InexactReset);
         }
         self.finish_with(CloseReason::ResetByPeer);
-        Err(DropReason::ResetTaken)
+        Ok(())
     }
 
     /// Fourth (security, the third, is long obsolete): a SYN has no business here (RFC 5961 §4.2).

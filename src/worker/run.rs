@@ -144,7 +144,7 @@ impl<A: Application> Worker<A> {
             stats: *self.stack.stats(),
             drops: self.stack.drops().clone(),
             queue_statistics,
-            frames: self.queue.close()?,
+            frames: self.queue.close(),
         })
     }
 
@@ -207,7 +207,7 @@ impl<A: Application> Worker<A> {
 
     fn flush(&mut self) {
         let down = match self.queue.flush() {
-            Ok(_) => false,
+            Ok(()) => false,
             Err(error) => {
                 if !self.link_down {
                     tracing::warn!(queue = self.queue.id(), %error, "transmission waits");

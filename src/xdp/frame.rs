@@ -1,5 +1,6 @@
 //! Frames as owned values.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use xsk_rs::FrameDesc;
 
 /// A frame of a queue's memory that is ours at the moment: neither the kernel's nor the pool's.
@@ -9,23 +10,45 @@ use xsk_rs::FrameDesc;
 /// from; one that is dropped instead is lost to its queue, and [`Queue::close`](super::Queue::close) notices.
 #[derive(Debug)]
 #[must_use = "a frame that is dropped is lost to its queue"]
-pub struct Frame(FrameDesc);
+pub struct Frame {
+    descriptor: FrameDesc,
+    owner: Owner,
+}
 
-impl Frame {
-    pub(super) fn new(descriptor: FrameDesc) -> Self {
-        Self(descriptor)
+/// Which queue's memory a frame belongs to. A descriptor is no more than an offset: used with another queue's memory it
+/// would name somebody else's frame, so each use asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Owner(u32);
+
+impl Owner {
+    /// One that no other queue of this process has.
+    pub(super) fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
     }
 
-    pub(super) fn descriptor(&self) -> &FrameDesc {
-        &self.0
+    /// A frame of this queue's.
+    pub(super) fn frame(self, descriptor: FrameDesc) -> Frame {
+        Frame { descriptor, owner: self }
     }
 
-    pub(super) fn descriptor_mut(&mut self) -> &mut FrameDesc {
-        &mut self.0
+    /// What a frame of this queue's wraps.
+    #[track_caller]
+    pub(super) fn descriptor(self, frame: &Frame) -> &FrameDesc {
+        self.check(frame);
+        &frame.descriptor
     }
 
-    pub(super) fn into_descriptor(self) -> FrameDesc {
-        self.0
+    /// The same, to be changed.
+    #[track_caller]
+    pub(super) fn descriptor_mut(self, frame: &mut Frame) -> &mut FrameDesc {
+        self.check(frame);
+        &mut frame.descriptor
+    }
+
+    #[track_caller]
+    fn check(self, frame: &Frame) {
+        assert_eq!(frame.owner, self, "a frame goes back to the queue it came from");
     }
 }
 

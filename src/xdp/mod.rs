@@ -20,7 +20,7 @@ pub use self::{
     error::XdpError,
     frame::{Frame, FrameAudit},
     program::{Program, Steering, Verdicts},
-    queue::{Flush, Queue, QueueOptions, QueueStatistics},
+    queue::{Queue, QueueOptions, QueueStatistics},
 };
 
 use std::{fmt, str::FromStr};

@@ -1,6 +1,6 @@
 //! One AF_XDP socket with its memory and its four rings.
 
-use super::{CopyMode, Frame, FrameAudit, Require, XdpError, XdpMode, socket_options};
+use super::{CopyMode, Frame, FrameAudit, Require, XdpError, XdpMode, frame::Owner, socket_options};
 use std::{
     ffi::CString,
     io,
@@ -35,15 +35,6 @@ impl Default for QueueOptions {
     fn default() -> Self {
         Self { frames: 4_096, frame_size: 2_048, ring_size: 2_048, huge_pages: false }
     }
-}
-
-/// Whether the kernel has taken everything there was to send.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Flush {
-    /// It has.
-    Idle,
-    /// Some of it waits for the next flush.
-    Pending,
 }
 
 /// A queue's counters: the kernel's (`XDP_STATISTICS`) and our own.
@@ -101,6 +92,7 @@ impl QueueStatistics {
 pub struct Queue {
     interface: String,
     id: u32,
+    owner: Owner,
     copy_mode: CopyMode,
     /// Frames that may be on their way out at once; the others stay for receiving, so that sending never starves it.
     transmit_limit: u32,
@@ -109,6 +101,10 @@ pub struct Queue {
     free: Vec<FrameDesc>,
     /// To go onto the TX ring with the next flush.
     staged: Vec<FrameDesc>,
+    /// Whether the last flush left frames on the TX ring.
+    ring_pending: bool,
+    /// Whether the last wish for a frame was refused, so that whoever had it waits for frames to come back.
+    refused: bool,
     /// With the kernel, to be received into.
     in_fill: u32,
     /// With the kernel, to be sent.
@@ -168,6 +164,7 @@ impl Queue {
         let mut queue = Self {
             interface: interface.to_owned(),
             id: queue,
+            owner: Owner::new(),
             copy_mode,
             transmit_limit: options.ring_size.min(options.frames - options.frames / 4),
             ring_size: options.ring_size,
@@ -175,6 +172,8 @@ impl Queue {
             scratch: vec![FrameDesc::default(); options.ring_size as usize],
             staged: Vec::with_capacity(options.ring_size as usize),
             free,
+            ring_pending: false,
+            refused: false,
             in_fill: 0,
             in_transmit: 0,
             held: 0,
@@ -209,11 +208,12 @@ impl Queue {
     /// Takes at most `max` received frames, appends them to `into`, and returns how many. Never blocks.
     pub fn receive(&mut self, into: &mut Vec<Frame>, max: usize) -> usize {
         // Filled before it is emptied, so that the kernel has frames to receive into while these are looked at.
+        self.reap();
         self.refill();
         let max = max.min(self.scratch.len());
         // SAFETY: the descriptors come from this socket's memory, which is the only one it has.
         let received = unsafe { self.rx.consume(&mut self.scratch[..max]) };
-        into.extend(self.scratch[..received].iter().copied().map(Frame::new));
+        into.extend(self.scratch[..received].iter().map(|&descriptor| self.owner.frame(descriptor)));
         self.in_fill -= received as u32;
         self.held += received as u32;
         self.statistics.received += received as u64;
@@ -235,15 +235,19 @@ impl Queue {
     }
 
     /// What a received frame holds.
+    ///
+    /// # Panics
+    /// Where the frame is another queue's, here and wherever else a [`Frame`] is given.
     pub fn data<'a>(&'a self, frame: &'a Frame) -> &'a [u8] {
-        // SAFETY: the frame is ours as long as the `Frame` exists, so nobody writes to it while it is borrowed.
-        unsafe { self.umem.data(frame.descriptor()) }.contents()
+        // SAFETY: it is a frame of this memory, and ours as long as the `Frame` exists, so nobody writes to it while it is
+        // borrowed.
+        unsafe { self.umem.data(self.owner.descriptor(frame)) }.contents()
     }
 
     /// Gives a frame back to the pool.
     pub fn release(&mut self, frame: Frame) {
         self.held -= 1;
-        self.free.push(frame.into_descriptor());
+        self.free.push(*self.owner.descriptor(&frame));
     }
 
     // Sending.
@@ -251,19 +255,19 @@ impl Queue {
     /// A free frame to build a packet in; `None` where as many are on their way out as may be, or none is free. A later
     /// [`Queue::flush`] brings some back.
     pub fn allocate(&mut self) -> Option<Frame> {
-        if self.staged.len() as u32 + self.in_transmit >= self.transmit_limit {
-            return None;
-        }
-        let descriptor = self.free.pop()?;
-        self.held += 1;
-        Some(Frame::new(descriptor))
+        let under_way = self.staged.len() as u32 + self.in_transmit;
+        let descriptor = if under_way < self.transmit_limit { self.free.pop() } else { None };
+        self.refused = descriptor.is_none();
+        self.held += u32::from(descriptor.is_some());
+        descriptor.map(|descriptor| self.owner.frame(descriptor))
     }
 
     /// A frame's room to write in.
     pub fn buffer<'a>(&'a mut self, frame: &'a mut Frame) -> &'a mut [u8] {
         self.set_length(frame, usize::MAX);
-        // SAFETY: the frame is ours as long as the `Frame` exists, and borrowed mutably here.
-        let contents: *mut [u8] = unsafe { self.umem.data_mut(frame.descriptor_mut()) }.contents_mut();
+        let descriptor = self.owner.descriptor_mut(frame);
+        // SAFETY: it is a frame of this memory, ours as long as the `Frame` exists, and borrowed mutably here.
+        let contents: *mut [u8] = unsafe { self.umem.data_mut(descriptor) }.contents_mut();
         // SAFETY: xsk-rs ties the slice to its short-lived handle, but the bytes are the UMEM's, which `self` keeps, and
         // both `self` and the frame stay mutably borrowed as long as the result.
         unsafe { &mut *contents }
@@ -273,21 +277,23 @@ impl Queue {
     pub fn transmit(&mut self, mut frame: Frame, length: usize) {
         self.set_length(&mut frame, length);
         self.held -= 1;
-        self.staged.push(frame.into_descriptor());
+        self.staged.push(*self.owner.descriptor(&frame));
     }
 
     /// How many bytes of the frame count, at most all.
     fn set_length(&self, frame: &mut Frame, length: usize) {
+        let descriptor = self.owner.descriptor_mut(frame);
         // SAFETY: as for `buffer`.
-        let mut data = unsafe { self.umem.data_mut(frame.descriptor_mut()) };
+        let mut data = unsafe { self.umem.data_mut(descriptor) };
         let mut cursor = data.cursor();
         let room = cursor.buf_len();
         cursor.set_pos(length.min(room));
     }
 
-    /// Whether something is staged or not yet taken by the kernel.
+    /// Whether a flush, now or a little later, would bring things forward: something is staged or was left on the ring, or
+    /// a frame was asked for in vain. Frames that the kernel has taken and not yet sent are no reason.
     pub fn wants_flush(&self) -> bool {
-        !self.staged.is_empty() || self.in_transmit > 0
+        !self.staged.is_empty() || self.ring_pending || self.refused
     }
 
     /// Hands everything staged to the kernel, with as few wake-ups as it takes, and brings back the frames that are sent.
@@ -295,9 +301,17 @@ impl Queue {
     ///
     /// # Errors
     /// [`XdpError::LinkDown`], or [`XdpError::Refused`]. Nothing is lost: frames stay where they are.
-    pub fn flush(&mut self) -> Result<Flush, XdpError> {
+    pub fn flush(&mut self) -> Result<(), XdpError> {
         self.reap();
         self.submit();
+        let woken = self.wake_until_taken();
+        self.reap();
+        self.ring_pending = !self.transmit_ring_is_empty();
+        woken
+    }
+
+    /// Wakes the kernel until it has taken everything off the TX ring, or will take no more now.
+    fn wake_until_taken(&mut self) -> Result<(), XdpError> {
         for _ in 0..MAX_WAKE_UPS {
             if self.transmit_ring_is_empty() {
                 break;
@@ -320,8 +334,7 @@ impl Queue {
             }
             self.reap();
         }
-        self.reap();
-        Ok(if self.wants_flush() { Flush::Pending } else { Flush::Idle })
+        Ok(())
     }
 
     /// Whether the kernel has taken every frame off the TX ring.
@@ -382,14 +395,13 @@ impl Queue {
 
     /// Waits a moment for frames on their way out, then closes the socket. A debug build proves here that no frame was lost.
     ///
-    /// # Errors
-    /// None at present: an interface that is down keeps its frames, which go with the memory.
+    /// An interface that is down keeps the frames it has, which go with the memory.
     ///
     /// # Panics
     /// In a debug build, where a frame is unaccounted for.
-    pub fn close(mut self) -> Result<FrameAudit, XdpError> {
+    pub fn close(mut self) -> FrameAudit {
         let deadline = Instant::now() + CLOSE_PATIENCE;
-        while self.wants_flush() && Instant::now() < deadline {
+        while (self.wants_flush() || self.in_transmit > 0) && Instant::now() < deadline {
             if self.flush().is_err() {
                 break;
             }
@@ -397,7 +409,7 @@ impl Queue {
         }
         let audit = self.audit();
         debug_assert!(audit.is_balanced(), "a frame of queue {} was lost: {audit:?}", self.id);
-        Ok(audit)
+        audit
     }
 }
 

@@ -1,6 +1,8 @@
 //! What the tests share.
 
-#![allow(dead_code)]
+#![allow(dead_code)] // each test uses some of it
+
+pub mod served;
 
 use std::{
     process::{Command, Output},

@@ -1,0 +1,175 @@
+//! A lab with `xskip serve` running on its server side.
+
+use std::{
+    io::{BufRead, BufReader, Read},
+    process::{Child, Output, Stdio},
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use serde_json::Value;
+use xskip::{
+    host::Link,
+    lab::{INTERFACE, Lab, LabOptions, SideCommand},
+};
+
+use super::Name;
+
+/// The stack's addresses in the lab.
+pub const ADDRESS: &str = "198.18.0.1/24";
+pub const ADDRESS_V6: &str = "2001:2::1/64";
+
+/// How long the program may take for what it does at once: start, stop, let go. Far more than it needs.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A server at work in a lab of its own. Both go when the value is dropped.
+pub struct Served {
+    // The process goes before the lab, and the lab before its name.
+    process: Process,
+    pub lab: Lab,
+    _name: Name,
+}
+
+/// A process that is ended when it is dropped.
+struct Process {
+    child: Child,
+    /// Reads standard output to its end, so that a talkative process is never held up.
+    output: Option<JoinHandle<String>>,
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// What a server said after it had been told to stop.
+pub struct Stopped {
+    pub status: Option<i32>,
+    pub output: String,
+}
+
+impl Served {
+    /// A lab of so many queues, and `xskip serve` in it with these arguments besides the interface.
+    pub fn new(queues: u32, arguments: &[&str]) -> Self {
+        let name = Name::new();
+        let lab = Lab::temporary(&LabOptions { name: name.as_str().parse().unwrap(), queues, mtu: 1_500 }).unwrap();
+        let process = serve(&lab, arguments);
+        Self { process, lab, _name: name }
+    }
+
+    /// The HTTP service at the stack's own IPv4 address, port 80.
+    pub fn http() -> Self {
+        Self::new(1, &["--address", ADDRESS, "--port", "80", "--app", "http", "--json"])
+    }
+
+    /// A program to be run on the client side.
+    pub fn client(&self, program: &str, arguments: &[&str]) -> SideCommand<'_> {
+        self.lab.client().command(program).args(arguments)
+    }
+
+    /// Runs a program on the client side, which must succeed, and gives back what it wrote.
+    #[track_caller]
+    pub fn client_ok(&self, program: &str, arguments: &[&str]) -> Vec<u8> {
+        ok(self.client(program, arguments).output().unwrap())
+    }
+
+    /// Runs a shell script on the client side, which must succeed, and gives back what it wrote.
+    #[track_caller]
+    pub fn client_sh(&self, script: &str) -> String {
+        String::from_utf8(self.client_ok("bash", &["-euo", "pipefail", "-c", script])).unwrap()
+    }
+
+    /// The server's process.
+    pub fn pid(&self) -> u32 {
+        self.process.child.id()
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.pid() as i32), signal).unwrap();
+    }
+
+    /// Whether an XDP program is attached to the server's interface.
+    pub fn is_attached(&self) -> bool {
+        self.lab.server().run(|| Link::find(INTERFACE).unwrap().xdp.is_some()).unwrap()
+    }
+
+    /// Waits until something is so; a test that waits in vain has failed.
+    #[track_caller]
+    pub fn wait_until(&self, what: &str, mut is_so: impl FnMut(&Self) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !is_so(self) {
+            assert!(Instant::now() < deadline, "waited in vain until {what}");
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Tells the server to stop, and waits until it has.
+    #[track_caller]
+    pub fn stop(&mut self) -> Stopped {
+        self.signal(Signal::SIGINT);
+        let deadline = Instant::now() + PATIENCE;
+        let status = loop {
+            match self.process.child.try_wait().unwrap() {
+                Some(status) => break status,
+                None => assert!(Instant::now() < deadline, "the server does not stop"),
+            }
+            thread::sleep(Duration::from_millis(10));
+        };
+        let output = self.process.output.take().unwrap().join().unwrap();
+        Stopped { status: status.code(), output }
+    }
+
+    /// Stops the server, which must say that all went well and that no frame was lost, and gives back its counters.
+    #[track_caller]
+    pub fn stop_balanced(&mut self) -> Value {
+        let stopped = self.stop();
+        assert_eq!(stopped.status, Some(0), "{}", stopped.output);
+        let json = stopped.output.find("{\n").unwrap_or_else(|| panic!("no counters in {}", stopped.output));
+        let report: Value = serde_json::from_str(&stopped.output[json..]).unwrap();
+        for worker in report["workers"].as_array().unwrap() {
+            assert_eq!(worker["frames"]["balanced"], true, "{report:#}");
+        }
+        assert!(!self.is_attached(), "the program is detached");
+        report
+    }
+}
+
+/// Starts `xskip serve` and waits until it serves.
+fn serve(lab: &Lab, arguments: &[&str]) -> Process {
+    let command = lab.server().command(env!("CARGO_BIN_EXE_xskip"));
+    let mut child = command
+        .args(["serve", "--interface", INTERFACE])
+        .args(arguments)
+        .with(|command| command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()))
+        .spawn()
+        .unwrap();
+    let mut said = String::new();
+    let mut errors = BufReader::new(child.stderr.take().unwrap());
+    let mut stdout = child.stdout.take().unwrap();
+    let output = thread::spawn(move || {
+        let mut output = String::new();
+        stdout.read_to_string(&mut output).unwrap();
+        output
+    });
+    let process = Process { child, output: Some(output) };
+    while !said.contains("serving") {
+        assert!(errors.read_line(&mut said).unwrap() > 0, "xskip serve {arguments:?} ended: {said}");
+    }
+    // What is said later is of no interest, but must not fill the pipe.
+    thread::spawn(move || std::io::copy(&mut errors, &mut std::io::sink()));
+    process
+}
+
+/// The output of something that must have succeeded.
+#[track_caller]
+pub fn ok(output: Output) -> Vec<u8> {
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{}: {text}{}", output.status, String::from_utf8_lossy(&output.stdout));
+    output.stdout
+}
