@@ -2,7 +2,13 @@
 
 mod common;
 
-use std::{fs, thread, time::Duration};
+use std::{
+    fs,
+    io::{BufRead, BufReader, Write},
+    process::Stdio,
+    thread,
+    time::Duration,
+};
 
 use common::{
     is_root,
@@ -164,6 +170,50 @@ fn a_signal_resets_connections_and_detaches() {
     let report = served.stop_balanced();
     assert_eq!(report["workers"][0]["stack"]["connections_aborted"], 1, "{report:#}");
     assert_eq!(report["workers"][0]["stack"]["resets_transmitted"], 1, "{report:#}");
+    idle.kill().unwrap();
+    idle.wait().unwrap();
+}
+
+/// Ten minutes to finish, which no test waits for.
+const DRAINING: [&str; 9] = ["--address", ADDRESS, "--port", "7", "--app", "echo", "--json", "--drain", "600"];
+
+/// Tells the server to end, and waits until newcomers are refused.
+fn drain(served: &Served) {
+    served.signal(Signal::SIGINT);
+    let refused = |served: &Served| !served.client("nc", &["-z", "198.18.0.1", "7"]).status().unwrap().success();
+    served.wait_until("nobody listens", refused);
+}
+
+#[test]
+fn draining_lets_connections_finish() {
+    if !is_root() {
+        return;
+    }
+    let mut served = Served::new(1, &DRAINING);
+    let talk = "exec 3<>/dev/tcp/198.18.0.1/7; echo one >&3; head -n 1 <&3; read; echo two >&3; head -n 1 <&3";
+    let talk = served.client("bash", &["-c", talk]);
+    let mut talk = talk.with(|talk| talk.stdin(Stdio::piped()).stdout(Stdio::piped())).spawn().unwrap();
+    let mut answers = BufReader::new(talk.stdout.take().unwrap()).lines().map(Result::unwrap);
+    assert_eq!(answers.next().unwrap(), "one");
+    drain(&served);
+    writeln!(talk.stdin.take().unwrap()).unwrap();
+    assert_eq!(answers.next().unwrap(), "two");
+    talk.wait().unwrap();
+    let report = served.wait_balanced();
+    assert_eq!(report["workers"][0]["stack"]["connections_aborted"], 0, "{report:#}");
+}
+
+#[test]
+fn a_second_signal_ends_the_draining() {
+    if !is_root() {
+        return;
+    }
+    let mut served = Served::new(1, &DRAINING);
+    let mut idle = served.client("bash", &["-c", "sleep 20 | nc 198.18.0.1 7"]).spawn().unwrap();
+    thread::sleep(Duration::from_millis(300));
+    drain(&served);
+    let report = served.stop_balanced();
+    assert_eq!(report["workers"][0]["stack"]["connections_aborted"], 1, "{report:#}");
     idle.kill().unwrap();
     idle.wait().unwrap();
 }

@@ -6,7 +6,7 @@ use std::{net::IpAddr, process::ExitCode, time::Duration};
 use xskip::{
     Cidr, Server,
     app::{Chargen, Discard, Echo, Http},
-    server::{Running, ServerError},
+    server::{Running, ServerError, StopSignals},
     worker::Idle,
     xdp::Require,
 };
@@ -54,7 +54,7 @@ pub struct Arguments {
     #[arg(long)]
     spin: bool,
 
-    /// Seconds that connections may go on after the first signal, before they are reset
+    /// Seconds that connections may go on after the first signal, before they are reset; a second one resets them at once
     #[arg(long, value_name = "SECONDS", default_value_t = 0)]
     drain: u64,
 
@@ -79,6 +79,7 @@ pub enum App {
 pub fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let observation = Observation::begin(&arguments.observe, &arguments.interface)?;
     let server = build(&arguments, &observation);
+    let signals = StopSignals::catch()?;
     let running = match start(&server, arguments.app) {
         Ok(running) => running,
         Err(error) if is_bad_use(&error) => {
@@ -89,7 +90,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     };
     eprintln!("xskip: {}", running.setup());
     eprintln!("xskip: serving; Ctrl-C ends it");
-    let report = running.until_signalled()?;
+    let report = running.until(signals)?;
     observation.end(&report)?;
     Ok(ExitCode::SUCCESS)
 }

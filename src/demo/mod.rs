@@ -20,7 +20,10 @@ use std::{
     io::{self, Write},
     net::IpAddr,
     process::Output,
-    sync::{Arc, atomic::AtomicBool},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::Duration,
 };
@@ -74,6 +77,10 @@ pub enum DemoError {
         said: String,
     },
 
+    /// Somebody wanted it to stop.
+    #[error("interrupted: nothing was left behind; run `xskip demo` to see it again")]
+    Interrupted,
+
     /// Something shown was not as it should be.
     #[error("{0}; please report it with what was printed before")]
     Wrong(String),
@@ -105,7 +112,7 @@ pub fn run(options: &DemoOptions, interrupted: &AtomicBool) -> Result<(), DemoEr
     let running = start_server(&lab, options, &watch)?;
     say(&running.setup().to_string())?;
 
-    let stage = Stage { client: lab.client(), watch: &watch };
+    let stage = Stage { client: lab.client(), watch: &watch, interrupted };
     stage.client_closes_first()?;
     stage.server_closes_first()?;
     stage.nobody_listens()?;
@@ -142,11 +149,22 @@ fn start_server(lab: &Lab, options: &DemoOptions, watch: &Arc<Watch>) -> Result<
 struct Stage<'a> {
     client: &'a Side,
     watch: &'a Watch,
+    interrupted: &'a AtomicBool,
 }
 
 impl Stage<'_> {
+    fn check_interrupted(&self) -> Result<(), DemoError> {
+        if self.interrupted.load(Ordering::Relaxed) { Err(DemoError::Interrupted) } else { Ok(()) }
+    }
+
+    /// Begins a scene, unless the audience has left.
+    fn scene(&self, title: &str) -> Result<(), DemoError> {
+        self.check_interrupted()?;
+        chapter(title)
+    }
+
     fn client_closes_first(&self) -> Result<(), DemoError> {
-        chapter("3. curl fetches a page, and closes first")?;
+        self.scene("3. curl fetches a page, and closes first")?;
         let page = self.fetch(&["http://198.18.0.1/"])?;
         say("")?;
         say(&format!("curl got {} bytes, which begin \"{}\"", page.len(), first_line(&page)))?;
@@ -154,7 +172,7 @@ impl Stage<'_> {
     }
 
     fn server_closes_first(&self) -> Result<(), DemoError> {
-        chapter("4. Now the server closes first: curl asks for Connection: close")?;
+        self.scene("4. Now the server closes first: curl asks for Connection: close")?;
         self.fetch(&["--header", "Connection: close", "http://198.18.0.1/bytes/100"])?;
         say("")?;
         say(
@@ -163,7 +181,7 @@ impl Stage<'_> {
     }
 
     fn nobody_listens(&self) -> Result<(), DemoError> {
-        chapter("5. A port that nobody listens on")?;
+        self.scene("5. A port that nobody listens on")?;
         let url = format!("http://198.18.0.1:{CLOSED_PORT}/");
         let output = self.curl(&[&url])?;
         thread::sleep(Duration::from_millis(50));
@@ -175,7 +193,7 @@ impl Stage<'_> {
     }
 
     fn large_fetch(&self) -> Result<(), DemoError> {
-        chapter(&format!("6. {} million bytes", LARGE / 1_000_000))?;
+        self.scene(&format!("6. {} million bytes", LARGE / 1_000_000))?;
         let url = format!("http://198.18.0.1/bytes/{LARGE}");
         let body = self.fetch(&[&url])?;
         say("")?;
@@ -188,7 +206,7 @@ impl Stage<'_> {
     }
 
     fn both_answer(&self, kernel: IpAddr) -> Result<(), DemoError> {
-        chapter("7. ping: the stack, and the kernel behind the same interface")?;
+        self.scene("7. ping: the stack, and the kernel behind the same interface")?;
         for (whom, address) in [("xskip", "198.18.0.1".to_owned()), ("the kernel", kernel.to_string())] {
             let output = self.client.command("ping").args(["-c", "3", "-i", "0.2", "-q", &address]).output()?;
             let text = succeeded("ping", output)?;
@@ -214,7 +232,11 @@ impl Stage<'_> {
 
     fn curl(&self, args: &[&str]) -> Result<Output, DemoError> {
         writeln!(io::stdout(), "   $ curl {}\n", args.join(" "))?;
-        Ok(self.client.command("curl").args(["--silent", "--show-error", "--max-time", "60"]).args(args).output()?)
+        let curl = self.client.command("curl").args(["--silent", "--show-error", "--max-time", "60"]).args(args);
+        let output = curl.output()?;
+        // Ctrl-C reaches curl as well, which is no fault of its own.
+        self.check_interrupted()?;
+        Ok(output)
     }
 }
 

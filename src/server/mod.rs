@@ -12,11 +12,13 @@
 mod error;
 mod plan;
 mod running;
+mod signals;
 
 pub use self::{
     error::ServerError,
     plan::FRAME_SIZES,
     running::{Running, ServerReport, Setup},
+    signals::StopSignals,
 };
 
 use crate::{
@@ -147,6 +149,7 @@ impl Server {
     /// # Errors
     /// As [`Server::start`], and where a worker could not go on.
     pub fn run<S: Service + 'static>(&self, service: impl FnMut() -> S) -> Result<ServerReport, ServerError> {
-        self.start(service)?.until_signalled()
+        let signals = StopSignals::catch()?;
+        self.start(service)?.until(signals)
     }
 }

@@ -1,6 +1,6 @@
 //! A server at work.
 
-use super::{Server, ServerError, plan::Plan};
+use super::{Server, ServerError, StopSignals, plan::Plan};
 use crate::{
     app::{Service, Services},
     drops::{DropReason, Drops},
@@ -10,10 +10,6 @@ use crate::{
     xdp::{CopyMode, Program, Queue, QueueOptions, Require, Verdicts, XdpError, XdpMode},
 };
 use crossbeam::channel::{Receiver, Sender, unbounded};
-use signal_hook::{
-    consts::{SIGINT, SIGTERM},
-    iterator::Signals,
-};
 use std::{
     fmt,
     sync::Arc,
@@ -101,7 +97,7 @@ pub struct Running {
     workers: Vec<(u32, JoinHandle<Result<Report, XdpError>>)>,
     mailboxes: Arc<[Mailbox]>,
     shutdown: Shutdown,
-    /// Where workers that end, for whatever reason, say so.
+    /// Where workers that end, for whatever reason, say so: none should before it is told to.
     ended: (Sender<()>, Receiver<()>),
     /// Last, so that it goes last: the program is detached when its workers have sent their resets.
     program: Program,
@@ -145,15 +141,14 @@ impl Running {
             let hand_off = HandOff::new(plan.placement, secrets.clone(), number, running.mailboxes.clone());
             let options = WorkerOptions { core: Some(core), idle: server.idle, drain: server.drain };
             let application = Services::new(service());
-            let (id, ended) = (queue.id(), running.ended.0.clone());
+            let (id, end) = (queue.id(), End(running.ended.0.clone()));
             let worker = Worker::new(queue, stack, application, clock, hand_off, options, running.shutdown.clone())
                 .with_tap(server.tap.clone());
             let thread = thread::Builder::new()
                 .name(format!("xskip-{id}"))
                 .spawn(move || {
-                    let report = worker.run();
-                    ended.send(()).ok();
-                    report
+                    let _end = end;
+                    worker.run()
                 })
                 .map_err(|source| ServerError::System { what: "start a worker's thread", source })?;
             running.workers.push((id, thread));
@@ -183,26 +178,20 @@ impl Running {
         self.collect()
     }
 
-    /// Serves until SIGINT or SIGTERM, or until every worker has ended by itself, which only happens in trouble.
+    /// Serves until a signal comes, or until a worker ends by itself, which only happens in trouble. A second signal resets
+    /// connections that were still given time to finish.
     ///
     /// # Errors
     /// As [`Running::stop`].
-    pub fn until_signalled(self) -> Result<ServerReport, ServerError> {
-        let wait = |source| ServerError::System { what: "wait for signals", source };
-        let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(wait)?;
-        let handle = signals.handle();
-        let (told, ended) = (self.ended.0.clone(), self.ended.1.clone());
-        let listener = thread::spawn(move || {
-            if let Some(signal) = signals.forever().next() {
-                tracing::info!(signal, "stopping");
-                told.send(()).ok();
-            }
-        });
+    pub fn until(self, signals: StopSignals) -> Result<ServerReport, ServerError> {
+        let (stop, ended) = (End(self.ended.0.clone()), self.ended.1.clone());
+        let shutdown = self.shutdown.clone();
+        let listener = signals.listen(stop, move || shutdown.hurry());
         // The first word comes from a signal or from a worker that has given up; either way all of them end.
         ended.recv().ok();
-        handle.close();
-        listener.join().ok();
-        self.stop()
+        let report = self.stop();
+        listener.end();
+        report
     }
 
     fn request_stop(&self) {
@@ -235,6 +224,15 @@ impl Drop for Running {
         for (_, worker) in self.workers.drain(..) {
             worker.join().ok();
         }
+    }
+}
+
+/// Says that something has ended when it is dropped, by whichever way out, a panic's included.
+struct End(Sender<()>);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.0.send(()).ok();
     }
 }
 

@@ -55,17 +55,29 @@ pub struct WorkerOptions {
 
 /// Tells workers to end.
 #[derive(Clone, Debug, Default)]
-pub struct Shutdown(Arc<AtomicBool>);
+pub struct Shutdown {
+    requested: Arc<AtomicBool>,
+    hurried: Arc<AtomicBool>,
+}
 
 impl Shutdown {
     /// Asks every worker that looks at this to end; ring their mailboxes afterwards.
     pub fn request(&self) {
-        self.0.store(true, Ordering::Release);
+        self.requested.store(true, Ordering::Release);
+    }
+
+    /// Asks them to give connections no more time to finish.
+    pub fn hurry(&self) {
+        self.hurried.store(true, Ordering::Release);
     }
 
     /// Whether that has been asked.
     pub fn is_requested(&self) -> bool {
-        self.0.load(Ordering::Acquire)
+        self.requested.load(Ordering::Acquire)
+    }
+
+    fn is_hurried(&self) -> bool {
+        self.hurried.load(Ordering::Acquire)
     }
 }
 
@@ -247,7 +259,7 @@ impl<A: Application> Worker<A> {
     fn wind_up(&mut self) {
         self.stack.stop_listening();
         let deadline = self.clock.now() + self.options.drain;
-        while self.stack.flow_counts().0 > 0 && self.clock.now() < deadline {
+        while self.stack.flow_counts().0 > 0 && self.clock.now() < deadline && !self.shutdown.is_hurried() {
             if !self.turn() {
                 self.rest(Some(Duration::from_millis(10)));
             }

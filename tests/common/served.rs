@@ -113,6 +113,12 @@ impl Served {
     #[track_caller]
     pub fn stop(&mut self) -> Stopped {
         self.signal(Signal::SIGINT);
+        self.wait()
+    }
+
+    /// Waits until the server has stopped.
+    #[track_caller]
+    fn wait(&mut self) -> Stopped {
         let deadline = Instant::now() + PATIENCE;
         let status = loop {
             match self.process.child.try_wait().unwrap() {
@@ -128,7 +134,14 @@ impl Served {
     /// Stops the server, which must say that all went well and that no frame was lost, and gives back its counters.
     #[track_caller]
     pub fn stop_balanced(&mut self) -> Value {
-        let stopped = self.stop();
+        self.signal(Signal::SIGINT);
+        self.wait_balanced()
+    }
+
+    /// The same for a server that has been told already.
+    #[track_caller]
+    pub fn wait_balanced(&mut self) -> Value {
+        let stopped = self.wait();
         assert_eq!(stopped.status, Some(0), "{}", stopped.output);
         let json = stopped.output.find("{\n").unwrap_or_else(|| panic!("no counters in {}", stopped.output));
         let report: Value = serde_json::from_str(&stopped.output[json..]).unwrap();

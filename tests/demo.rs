@@ -1,0 +1,88 @@
+//! The demonstration and the example, as a newcomer runs them: needs root.
+
+mod common;
+
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use common::{Name, is_root, served::ok, xskip};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use xskip::lab::{INTERFACE, Lab, LabOptions};
+
+#[test]
+fn it_shows_both_handshakes_and_ends_with_ok() {
+    if !is_root() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("demo.pcapng");
+    let said = ok(xskip(&["demo", "--capture", file.to_str().unwrap()]).output().unwrap());
+    let said = String::from_utf8(said).unwrap();
+    assert_eq!(said.lines().last(), Some("demo: ok"), "{said}");
+    for shown in [
+        "three-way handshake complete",
+        "four-way close complete",
+        "SYN-RECEIVED",
+        "ESTABLISHED",
+        "CLOSE-WAIT",
+        "LAST-ACK",
+        "FIN-WAIT-1",
+        "TIME-WAIT",
+        "connection refused",
+        "curl got 50000000 bytes, and each is right.",
+    ] {
+        assert!(said.contains(shown), "{shown:?} in {said}");
+    }
+    // All handshakes lie before the large transfer.
+    let tshark = ["-r", file.to_str().unwrap(), "-c", "300", "-Y", "tcp.flags.syn == 1"];
+    let frames = Command::new("tshark").args(tshark).output();
+    let frames = String::from_utf8(ok(frames.unwrap())).unwrap();
+    assert!(frames.lines().count() >= 7, "three connections and a refusal: {frames}");
+}
+
+#[test]
+fn an_interrupted_one_leaves_nothing_behind() {
+    if !is_root() {
+        return;
+    }
+    for signal in [Signal::SIGINT, Signal::SIGTERM] {
+        let mut demo = xskip(&["demo"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let namespace = format!("demo{}-server", demo.id());
+        let mut lines = BufReader::new(demo.stdout.take().unwrap()).lines().map(Result::unwrap);
+        lines.find(|line| line.contains("2. A server in user space")).expect("it begins");
+        assert!(fs::exists(format!("/run/netns/{namespace}")).unwrap());
+        kill(Pid::from_raw(demo.id() as i32), signal).unwrap();
+        lines.for_each(drop);
+        let output = demo.wait_with_output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains("interrupted: nothing was left behind"), "{said}");
+        assert!(!fs::exists(format!("/run/netns/{namespace}")).unwrap());
+    }
+}
+
+#[test]
+fn the_example_echoes() {
+    if !is_root() {
+        return;
+    }
+    let example = Path::new(env!("CARGO_BIN_EXE_xskip")).with_file_name("examples/echo");
+    assert!(example.exists(), "build it first, as `cargo test` does: cargo build --example echo");
+    let name = Name::new();
+    let options = LabOptions { name: name.as_str().parse().unwrap(), ..LabOptions::default() };
+    let lab = Lab::temporary(&options).unwrap();
+    let server = lab.server().command(example.to_str().unwrap()).args([INTERFACE, "198.18.0.1/24"]);
+    let mut server = server.spawn().unwrap();
+    let talk = "for i in $(seq 100); do echo hello | nc -N -w 5 198.18.0.1 7 && exit; sleep 0.1; done; exit 1";
+    let said = lab.client().command("bash").args(["-c", talk]).output().unwrap();
+    kill(Pid::from_raw(server.id() as i32), Signal::SIGTERM).unwrap();
+    assert!(server.wait().unwrap().success());
+    assert_eq!(String::from_utf8(ok(said)).unwrap(), "hello\n");
+}

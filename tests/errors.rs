@@ -1,0 +1,261 @@
+//! What stands in the way is said in one sentence with its remedy, and nothing is left behind: needs root.
+
+mod common;
+
+use std::{
+    collections::BTreeMap,
+    io::{BufRead, BufReader},
+    process::{Output, Stdio},
+    thread,
+};
+
+use common::{Name, is_root, run, run_failing, run_without_rights, served::Served};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
+};
+use xskip::{
+    host::Link,
+    lab::{INTERFACE, Lab, LabOptions},
+};
+
+const GOOD: [&str; 6] = ["--interface", INTERFACE, "--address", "198.18.0.1/24", "--port", "80"];
+
+/// A lab for things to go wrong in.
+struct Ground {
+    lab: Lab,
+    _name: Name,
+}
+
+impl Ground {
+    fn new() -> Self {
+        Self::with(1, 1_500)
+    }
+
+    fn with(queues: u32, mtu: u32) -> Self {
+        let name = Name::new();
+        let lab = Lab::temporary(&LabOptions { name: name.as_str().parse().unwrap(), queues, mtu }).unwrap();
+        Self { lab, _name: name }
+    }
+
+    /// Does something to the server's side first.
+    #[track_caller]
+    fn prepare(&self, script: &str) {
+        let output = self.lab.server().command("bash").args(["-euc", script]).output().unwrap();
+        common::served::ok(output);
+    }
+
+    fn serve(&self, arguments: &[&str]) -> Output {
+        let command = self.lab.server().command(env!("CARGO_BIN_EXE_xskip"));
+        command.args(["serve"]).args(arguments).output().unwrap()
+    }
+
+    /// `xskip serve` must refuse with a sentence that contains all of `parts`, and leave the interface alone.
+    #[track_caller]
+    fn refuses(&self, arguments: &[&str], parts: &[&str]) {
+        let output = self.serve(arguments);
+        one_sentence(&output, 1, parts);
+        assert!(!self.is_attached(), "nothing is attached after {arguments:?}");
+    }
+
+    fn is_attached(&self) -> bool {
+        self.lab.server().run(|| Link::find(INTERFACE).unwrap().xdp.is_some()).unwrap()
+    }
+}
+
+/// The program said one sentence with all of `parts`, on standard error, and ended with this status.
+#[track_caller]
+fn one_sentence(output: &Output, status: i32, parts: &[&str]) {
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(status), "{said}");
+    assert!(said.starts_with("xskip: ") && said.trim_end().lines().count() == 1, "one sentence: {said}");
+    for part in parts {
+        assert!(said.contains(part), "{part:?} in {said}");
+    }
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "", "nothing but the sentence");
+}
+
+#[test]
+fn without_rights() {
+    if !is_root() {
+        return;
+    }
+    let mut arguments = vec!["serve"];
+    arguments.extend(GOOD);
+    one_sentence(&run_without_rights(&arguments), 1, &["CAP_NET_ADMIN", "CAP_BPF", "run as root", "setcap"]);
+}
+
+#[test]
+fn no_such_interface() {
+    if !is_root() {
+        return;
+    }
+    let ground = Ground::new();
+    let arguments = ["--interface", "nowhere0", "--address", "198.18.0.1/24", "--port", "80"];
+    ground.refuses(&arguments, &["there is no interface nowhere0", "only lo, veth0", "name one of these"]);
+}
+
+#[test]
+fn an_interface_that_is_down() {
+    if !is_root() {
+        return;
+    }
+    let ground = Ground::new();
+    ground.prepare("ip link set dev veth0 down");
+    ground.refuses(&GOOD, &["veth0 is down", "`ip link set dev veth0 up`"]);
+}
+
+#[test]
+fn fewer_queues_than_asked_for() {
+    if !is_root() {
+        return;
+    }
+    let ground = Ground::with(2, 1_500);
+    let arguments = [&GOOD[..], &["--queues", "0-2"]].concat();
+    ground.refuses(&arguments, &["has 2 queue(s)", "queue 2 was asked for", "ethtool -L veth0"]);
+}
+
+#[test]
+fn another_program_is_attached_already() {
+    if !is_root() {
+        return;
+    }
+    let mut served = Served::http();
+    let second = served.lab.server().command(env!("CARGO_BIN_EXE_xskip"));
+    let second = second.args(["serve", "--interface", INTERFACE, "--address", "198.18.0.7/24", "--port", "81"]);
+    one_sentence(&second.output().unwrap(), 1, &["another XDP program", "bpftool prog show id", "xdp off"]);
+    assert!(served.is_attached(), "the first one is left alone");
+    served.client_ok("curl", &["-sS", "http://198.18.0.1/"]);
+    served.stop_balanced();
+}
+
+#[test]
+fn a_driver_without_native_mode() {
+    if !is_root() {
+        return;
+    }
+    // The loopback device is such a driver.
+    let ground = Ground::new();
+    ground.prepare("ip link set dev lo mtu 1500; ip link set dev lo up");
+    let arguments = ["--interface", "lo", "--address", "198.18.9.1/24", "--port", "80"];
+    let native = [&arguments[..], &["--require", "native"]].concat();
+    ground.refuses(&native, &["lo does not run XDP in its driver", "--require", "drop the requirement"]);
+
+    // Without the requirement it runs in generic mode, and says so.
+    let command = ground.lab.server().command(env!("CARGO_BIN_EXE_xskip"));
+    let command = command.args(["serve"]).args(arguments).with(|command| command.stderr(Stdio::piped()));
+    let mut child = command.spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let said: Vec<String> = lines.by_ref().take_while(|line| !line.contains("serving; Ctrl-C")).collect();
+    kill(Pid::from_raw(child.id() as i32), Signal::SIGINT).unwrap();
+    lines.for_each(drop);
+    assert!(child.wait().unwrap().success());
+    let said = said.join("\n");
+    assert!(said.contains("asked for native XDP") && said.contains("got generic XDP"), "it is announced: {said}");
+}
+
+#[test]
+fn zero_copy_that_is_not_to_be_had() {
+    if !is_root() {
+        return;
+    }
+    let arguments = [&GOOD[..], &["--require", "zero-copy"]].concat();
+    Ground::new().refuses(&arguments, &["veth0", "zero copy", "drop the requirement"]);
+}
+
+#[test]
+fn an_address_that_the_kernel_uses() {
+    if !is_root() {
+        return;
+    }
+    let ground = Ground::new();
+    let own = ["--interface", INTERFACE, "--address", "198.18.0.254/24", "--port", "80"];
+    ground.refuses(&own, &["the kernel already uses 198.18.0.254", "`ip address del 198.18.0.254/24", "--shared"]);
+    let shared = ["--interface", INTERFACE, "--shared", "198.18.0.77", "--port", "80"];
+    ground.refuses(&shared, &["the kernel does not have 198.18.0.77", "`ip address add`"]);
+}
+
+#[test]
+fn a_core_that_does_not_exist() {
+    if !is_root() {
+        return;
+    }
+    let arguments = [&GOOD[..], &["--cores", "4095"]].concat();
+    Ground::new().refuses(&arguments, &["4095", "core"]);
+}
+
+#[test]
+fn an_mtu_beyond_what_a_frame_holds() {
+    if !is_root() {
+        return;
+    }
+    let ground = Ground::with(1, 9_000);
+    ground.refuses(&GOOD, &["the MTU of veth0 is 9000", "`ip link set dev veth0 mtu 3"]);
+}
+
+#[test]
+fn a_kernel_without_af_xdp() {
+    if !is_root() {
+        return;
+    }
+    let ground = Ground::new();
+    let attempt = || {
+        forbid_af_xdp();
+        ground.serve(&GOOD)
+    };
+    // A filter is its thread's, and that of all it starts, for good.
+    let output = thread::scope(|scope| scope.spawn(attempt).join().unwrap());
+    one_sentence(&output, 1, &["this kernel cannot open AF_XDP sockets", "CONFIG_XDP_SOCKETS=y"]);
+    assert!(!ground.is_attached());
+}
+
+/// Lets the kernel answer this thread as one does that was built without AF_XDP.
+fn forbid_af_xdp() {
+    let family = u64::try_from(libc::AF_XDP).unwrap();
+    let is_af_xdp = SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, family).unwrap();
+    let rules = BTreeMap::from([(libc::SYS_socket, vec![SeccompRule::new(vec![is_af_xdp]).unwrap()])]);
+    let unsupported = SeccompAction::Errno(libc::EAFNOSUPPORT as u32);
+    let arch = std::env::consts::ARCH.try_into().unwrap();
+    let filter = SeccompFilter::new(rules, SeccompAction::Allow, unsupported, arch).unwrap();
+    seccompiler::apply_filter(&BpfProgram::try_from(filter).unwrap()).unwrap();
+}
+
+#[test]
+fn what_was_typed_makes_no_sense() {
+    let cases: &[(&[&str], &[&str])] = &[
+        (&["--address", "198.18.0.1/24"], &["no port to listen on", "--port 80"]),
+        (&["--address", "198.18.0.1/24", "--port", ""], &["no port to listen on", "--port 80"]),
+        (&["--address", "198.18.0.1/24", "--port", "0"], &["port 0", "1 to 65535"]),
+        (&["--port", "80"], &["no address", "--address"]),
+        (&["--address", "198.18.0.1/24", "--port", "80", "--queues", "0,0"], &["queue 0", "twice"]),
+    ];
+    for (arguments, parts) in cases {
+        let all = [&["serve", "--interface", "lo"], *arguments].concat();
+        one_sentence(&run(&all), 2, parts);
+    }
+    for (arguments, part) in [
+        (["--address", "198.18.0.1"], "198.18.0.1"),
+        (["--address", "198.18.0.1/33"], "198.18.0.1/33"),
+        (["--port", "http"], "http"),
+        (["--port", "70000"], "70000"),
+        (["--cores", "1-"], "1-"),
+        (["--queues", "3-1"], "3-1"),
+        (["--require", "speed"], "nothing, native or zero-copy"),
+        (["--app", "gopher"], "echo, http, discard, chargen"),
+    ] {
+        let said = run_failing(2, &["serve", "--interface", "lo", arguments[0], arguments[1]]);
+        assert!(said.contains(part), "{part:?} in {said}");
+    }
+}
+
+#[test]
+fn a_capture_file_that_cannot_be_written() {
+    if !is_root() {
+        return;
+    }
+    let arguments = [&GOOD[..], &["--capture", "/nowhere/at/all.pcapng"]].concat();
+    Ground::new().refuses(&arguments, &["/nowhere/at/all.pcapng"]);
+}
