@@ -1,6 +1,7 @@
 //! A token bucket, for replies that strangers can provoke.
 
 use crate::time::Instant;
+use std::time::Duration;
 
 /// So many a second, and no more than a tenth of that at once.
 #[derive(Debug)]
@@ -26,7 +27,8 @@ impl RateLimit {
         if earned > 0 {
             let earned = u32::try_from(earned).unwrap_or(u32::MAX);
             self.tokens = self.tokens.saturating_add(earned).min(Self::burst(self.per_second));
-            self.filled_at = now;
+            // What is not yet a whole token counts towards the next one.
+            self.filled_at += Duration::from_secs(1) * earned / self.per_second;
         }
         let allowed = self.tokens > 0 && self.per_second > 0;
         self.tokens = self.tokens.saturating_sub(1);

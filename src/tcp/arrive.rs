@@ -5,6 +5,7 @@
 use super::{
     congestion::Controller,
     connection::{CloseReason, Connection, Signals},
+    receive::Stored,
     state::{State, Step},
     timer::Timer,
 };
@@ -109,6 +110,9 @@ impl Connection {
         if !self.send.una().at_or_before(ack) {
             return; // an old acknowledgment that was overtaken says nothing, not even of the window
         }
+        if self.probes > 0 {
+            self.timeouts = 0; // whoever answers probes is there, however long its window stays shut (RFC 9293 §3.8.6.1)
+        }
         let was_shut = self.send.window() == 0;
         let window_changed = self.send.update_window(segment);
         if self.send.window() > 0 {
@@ -167,16 +171,18 @@ impl Connection {
         if stored.advanced > 0 {
             self.signals |= Signals::READABLE;
         }
-        self.schedule_ack(now, stored.advanced, stored.out_of_order, config);
+        self.schedule_ack(now, stored, config);
         Ok(())
     }
 
-    /// RFC 5681 §4.2: at least every second full-sized segment, at once around holes, otherwise after a short wait.
-    fn schedule_ack(&mut self, now: Instant, advanced: u32, out_of_order: bool, config: &TcpConfig) {
-        self.acks.unacknowledged += advanced;
-        if advanced == 0 || out_of_order {
+    /// RFC 5681 §4.2: at least every second full-sized segment, at once around holes, otherwise after a short wait. A window
+    /// too small for two segments must not make its peer wait for that.
+    fn schedule_ack(&mut self, now: Instant, stored: Stored, config: &TcpConfig) {
+        self.acks.unacknowledged += stored.advanced;
+        let enough = (2 * self.send.mss()).min(self.receive.limit() / 2);
+        if stored.urgent {
             self.acks.owed = (self.acks.owed + 1).min(MAX_DUPLICATES_OWED);
-        } else if self.acks.unacknowledged >= 2 * self.send.mss() {
+        } else if self.acks.unacknowledged >= enough {
             self.acks.owed = self.acks.owed.max(1);
         } else {
             self.timers.arm_if_idle(Timer::DelayedAck, now + config.delayed_ack);

@@ -118,7 +118,7 @@ pub struct Connection {
     pub(super) acks: AckSchedule,
     pub(super) signals: Signals,
     pub(super) end: Option<CloseReason>,
-    /// Retransmission timeouts in a row.
+    /// Retransmissions and window probes in a row that drew no answer.
     pub(super) timeouts: u32,
     /// Window probes in a row.
     pub(super) probes: u32,
@@ -327,21 +327,29 @@ impl Connection {
         while let Some(timer) = self.timers.expire(now) {
             match timer {
                 Timer::Retransmit => self.retransmission_timed_out(config),
-                Timer::Persist => {
+                Timer::Persist if self.count_timeout(config) => {
                     self.probes += 1;
                     self.probe_due = true;
                 }
+                Timer::Persist => {}
                 Timer::DelayedAck => self.acks.owed = self.acks.owed.max(1),
                 Timer::FinWait2 => self.finish_with(CloseReason::Finished),
             }
         }
     }
 
-    /// RFC 6298 §5.4 to §5.6.
-    fn retransmission_timed_out(&mut self, config: &TcpConfig) {
+    /// Counts a timeout; whether the connection is to be kept nevertheless (R2 of RFC 9293 §3.8.3).
+    fn count_timeout(&mut self, config: &TcpConfig) -> bool {
         self.timeouts += 1;
         if self.timeouts > config.max_timeouts {
             self.finish_with(CloseReason::TimedOut);
+        }
+        self.end.is_none()
+    }
+
+    /// RFC 6298 §5.4 to §5.6.
+    fn retransmission_timed_out(&mut self, config: &TcpConfig) {
+        if !self.count_timeout(config) {
             return;
         }
         self.congestion.timed_out(self.send.flight_size(), !self.send.first_was_retransmitted());

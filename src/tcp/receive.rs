@@ -14,8 +14,8 @@ use crate::{drops::DropReason, wire::SeqNumber};
 pub struct Stored {
     /// Octets by which RCV.NXT moved.
     pub advanced: u32,
-    /// Whether a hole remains, or one was filled: the peer should hear at once (RFC 5681 §4.2).
-    pub out_of_order: bool,
+    /// Whether the peer should hear at once: a hole remains or was filled (RFC 5681 §4.2), or not everything found room.
+    pub urgent: bool,
 }
 
 /// The receiving side of a connection.
@@ -58,6 +58,11 @@ impl ReceiveSide {
         self.nxt
     }
 
+    /// Octets kept for the application at most.
+    pub fn limit(&self) -> u32 {
+        self.limit
+    }
+
     /// RCV.WND as last advertised.
     pub fn window(&self) -> u32 {
         self.edge.since(self.nxt)
@@ -89,23 +94,24 @@ impl ReceiveSide {
     /// [`DropReason::TooManyHoles`] where the data would make one more than `max_holes` early pieces.
     pub fn store(&mut self, seq: SeqNumber, payload: &[u8], max_holes: usize) -> Result<Stored, DropReason> {
         let start = seq.latest(self.nxt);
-        let end = seq.advance(payload.len() as u32).earliest(self.edge);
+        let all = seq.advance(payload.len() as u32);
+        let end = all.earliest(self.edge);
         if !start.precedes(end) {
-            return Ok(Stored::default());
+            return Ok(Stored { advanced: 0, urgent: true });
         }
         let fresh = &payload[start.since(seq) as usize..end.since(seq) as usize];
         if start != self.nxt {
             self.early.insert(start, end, max_holes).map_err(|_| DropReason::TooManyHoles)?;
             self.buffer.write_at(self.buffer.len() + start.since(self.nxt) as usize, fresh);
-            return Ok(Stored { advanced: 0, out_of_order: true });
+            return Ok(Stored { advanced: 0, urgent: true });
         }
-        let had_holes = self.has_holes();
+        let urgent = self.has_holes() || end != all;
         self.buffer.push(fresh);
         let reached = self.early.take_through(end);
         self.buffer.extend(reached.since(end) as usize);
         let advanced = reached.since(self.nxt);
         self.nxt = reached;
-        Ok(Stored { advanced, out_of_order: had_holes })
+        Ok(Stored { advanced, urgent })
     }
 
     /// Notes the peer's FIN, which follows the octet before `seq`.

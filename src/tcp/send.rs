@@ -171,6 +171,9 @@ impl SendSide {
 
     /// The data of a chunk, in two parts where the buffer wraps.
     pub fn data(&self, chunk: &Chunk) -> (&[u8], &[u8]) {
+        if chunk.length == 0 {
+            return (&[], &[]); // a bare acknowledgment behind our FIN lies beyond all data
+        }
         self.buffer.range(chunk.seq.since(self.una) as usize, chunk.length)
     }
 

@@ -1,0 +1,214 @@
+//! The parts of a connection, each against a model simple enough to be right.
+
+use super::*;
+use crate::tcp::{
+    assembler::{Assembler, TooManyPieces},
+    byte_ring::ByteRing,
+    congestion::{Controller, Reno},
+    isn::IsnGenerator,
+    receive::window_scale_for,
+    rtt::RttEstimator,
+    timer::Timers,
+};
+use proptest::prelude::*;
+use std::collections::{BTreeSet, VecDeque};
+
+fn cases() -> ProptestConfig {
+    ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() }
+}
+
+#[derive(Clone, Debug)]
+enum RingStep {
+    Push(Vec<u8>),
+    /// Written beyond the back, and joined later.
+    WriteAhead(Vec<u8>),
+    Spare(usize),
+    Consume(usize),
+    Look(usize, usize),
+}
+
+fn ring_step() -> impl Strategy<Value = RingStep> {
+    let bytes = || prop::collection::vec(any::<u8>(), 0..3_000);
+    prop_oneof![
+        bytes().prop_map(RingStep::Push),
+        bytes().prop_map(RingStep::WriteAhead),
+        (0..3_000usize).prop_map(RingStep::Spare),
+        (0..6_000usize).prop_map(RingStep::Consume),
+        (any::<usize>(), any::<usize>()).prop_map(|(offset, length)| RingStep::Look(offset, length)),
+    ]
+}
+
+proptest! {
+    #![proptest_config(cases())]
+
+    #[test]
+    fn a_byte_ring_is_a_queue(steps in prop::collection::vec(ring_step(), 0..60)) {
+        let (mut ring, mut model) = (ByteRing::default(), VecDeque::new());
+        for step in steps {
+            match step {
+                RingStep::Push(bytes) => {
+                    ring.push(&bytes);
+                    model.extend(bytes);
+                }
+                RingStep::WriteAhead(bytes) => {
+                    // The second half first, then the first half, then both join.
+                    let (front, back) = bytes.split_at(bytes.len() / 2);
+                    ring.write_at(ring.len() + front.len(), back);
+                    ring.push(front);
+                    ring.extend(back.len());
+                    model.extend(bytes);
+                }
+                RingStep::Spare(limit) => {
+                    let spare = ring.spare(limit);
+                    prop_assert!(spare.len() <= limit && (limit == 0) == spare.is_empty());
+                    spare.fill(7);
+                    let length = spare.len();
+                    ring.extend(length);
+                    model.extend(std::iter::repeat_n(7, length));
+                }
+                RingStep::Consume(length) => {
+                    let length = length.min(ring.len());
+                    ring.consume(length);
+                    model.drain(..length);
+                }
+                RingStep::Look(offset, length) => {
+                    let offset = offset % (ring.len() + 1);
+                    let length = length % (ring.len() - offset + 1);
+                    let (first, second) = ring.range(offset, length);
+                    let expected = model.iter().skip(offset).take(length);
+                    prop_assert!(first.iter().chain(second).eq(expected));
+                }
+            }
+            prop_assert_eq!(ring.len(), model.len());
+            prop_assert!(model.is_empty() || ring.front()[0] == model[0]);
+        }
+    }
+
+    #[test]
+    fn an_assembler_is_a_set(pieces in prop::collection::vec((0..400u32, 1..60u32), 0..40), limit in 1..8usize) {
+        let origin = SeqNumber::new(u32::MAX - 200);
+        let (mut assembler, mut model) = (Assembler::default(), BTreeSet::new());
+        for (start, length) in pieces {
+            let mut wider = model.clone();
+            wider.extend(start..start + length);
+            let (from, to) = (origin.advance(start), origin.advance(start + length));
+            match assembler.insert(from, to, limit) {
+                Ok(()) => model = wider,
+                Err(TooManyPieces) => prop_assert!(runs(&model).len() >= limit && runs(&wider).len() > limit),
+            }
+            let found: Vec<_> =
+                assembler.pieces().map(|(start, end)| (start.since(origin), end.since(origin))).collect();
+            prop_assert_eq!(found, runs(&model));
+        }
+        // Everything up to 100 arrives: the pieces that touch it are taken through.
+        let mut reached = 100;
+        while model.contains(&reached) {
+            reached += 1;
+        }
+        prop_assert_eq!(assembler.take_through(origin.advance(100)), origin.advance(reached));
+        prop_assert!(assembler.pieces().all(|(start, _)| start.since(origin) > reached));
+    }
+}
+
+/// The runs of consecutive numbers in a set, each from its first up to the one behind its last.
+fn runs(set: &BTreeSet<u32>) -> Vec<(u32, u32)> {
+    let mut runs: Vec<(u32, u32)> = Vec::new();
+    for &number in set {
+        match runs.last_mut() {
+            Some(run) if run.1 == number => run.1 += 1,
+            _ => runs.push((number, number + 1)),
+        }
+    }
+    runs
+}
+
+#[test]
+fn the_retransmission_timeout_follows_rfc_6298() {
+    let config = TcpConfig::default();
+    let millis = Duration::from_millis;
+    let mut rtt = RttEstimator::new(&config);
+    assert_eq!(rtt.rto(), Duration::from_secs(1), "§2.1");
+    rtt.measured(millis(400), &config);
+    assert_eq!(rtt.rto(), millis(400 + 4 * 200), "§2.2");
+    rtt.measured(millis(480), &config);
+    // §2.3: RTTVAR = 3/4 · 200 + 1/4 · 80, SRTT = 7/8 · 400 + 1/8 · 480
+    assert_eq!(rtt.smoothed(), Some(millis(410)));
+    assert_eq!(rtt.rto(), millis(410 + 4 * 170));
+    rtt.back_off(&config);
+    assert_eq!(rtt.rto(), 2 * millis(410 + 4 * 170), "§5.5");
+    for _ in 0..20 {
+        rtt.back_off(&config);
+    }
+    assert_eq!(rtt.rto(), config.rto_max, "§2.5");
+    for _ in 0..100 {
+        rtt.measured(millis(1), &config);
+    }
+    assert_eq!(rtt.rto(), config.rto_min, "§2.4");
+}
+
+#[test]
+fn congestion_avoidance_grows_by_a_segment_a_round_trip() {
+    let mut reno = Reno::new(1_000);
+    assert_eq!(reno.window(), 10_000);
+    reno.lost(20_000);
+    assert_eq!(reno.window(), 10_000, "half of what was in flight");
+    for _ in 0..10 {
+        reno.acknowledged(1_000, true);
+    }
+    assert_eq!(reno.window(), 11_000);
+    reno.acknowledged(11_000, false);
+    assert_eq!(reno.window(), 11_000, "a window that was not tested does not grow");
+    reno.timed_out(11_000, true);
+    assert_eq!(reno.window(), 1_000);
+    for _ in 0..5 {
+        reno.acknowledged(1_000, true);
+    }
+    assert_eq!(reno.window(), 6_000, "slow start up to the threshold of 5,500, then beyond it");
+    reno.timed_out(6_000, false);
+    reno.lost(2_000);
+    assert_eq!(reno.window(), 2_000, "never below two segments");
+}
+
+#[test]
+fn the_initial_window_follows_rfc_6928() {
+    for (mss, window) in [(536, 5_360), (1_460, 14_600), (2_000, 14_600), (9_000, 18_000)] {
+        assert_eq!(Reno::new(mss).window(), window, "MSS {mss}");
+    }
+}
+
+#[test]
+fn the_window_scale_is_the_smallest_that_fits() {
+    for (limit, scale) in [(0, 0), (65_535, 0), (65_536, 1), (512 * 1_024, 4), (1 << 30, 14), (usize::MAX, 14)] {
+        assert_eq!(window_scale_for(limit), scale, "{limit}");
+    }
+}
+
+#[test]
+fn timers_expire_in_turn_and_once() {
+    let mut timers = Timers::default();
+    let at = Instant::from_millis;
+    timers.arm(Timer::Retransmit, at(30));
+    timers.arm_if_idle(Timer::Retransmit, at(10));
+    timers.arm(Timer::DelayedAck, at(20));
+    assert_eq!(timers.next(), Some(at(20)));
+    assert_eq!(timers.expire(at(19)), None);
+    assert_eq!(timers.expire(at(20)), Some(Timer::DelayedAck));
+    assert_eq!(timers.expire(at(29)), None);
+    timers.arm(Timer::Retransmit, at(25));
+    assert_eq!((timers.expire(at(30)), timers.expire(at(30))), (Some(Timer::Retransmit), None));
+    assert_eq!(timers.next(), None);
+}
+
+#[test]
+fn initial_sequence_numbers_tick_every_4_microseconds_and_differ_by_connection() {
+    // RFC 6528 §3, MUST-8.
+    let isn = IsnGenerator::new(crate::rng::SipKey::from_seed(1));
+    let (now, later) = (Instant::from_millis(5), Instant::from_millis(6));
+    let first = isn.generate(now, &tuple());
+    assert_eq!(isn.generate(later, &tuple()).since(first), 250);
+    let mut other = tuple();
+    other.remote.port += 1;
+    assert_ne!(isn.generate(now, &other), first);
+    let other_key = IsnGenerator::new(crate::rng::SipKey::from_seed(2));
+    assert_ne!(other_key.generate(now, &tuple()), first);
+}
