@@ -41,7 +41,7 @@ impl Stack {
             Some(Flow::Connection(index)) => self.arrive_at_connection(now, &back, index, segment),
             Some(Flow::HalfOpen(index)) => self.arrive_at_half_open(now, &back, index, segment),
             Some(Flow::TimeWait(index)) => self.arrive_at_time_wait(now, &back, index, segment),
-            None => self.arrive_at_listener(now, &back, tuple, hash, segment),
+            None => self.arrive_at_listener(now, &back, (tuple, hash), segment, None),
         }
     }
 
@@ -57,14 +57,15 @@ impl Stack {
         outcome
     }
 
-    /// LISTEN and CLOSED (§3.10.7.2 and §3.10.7.1).
+    /// LISTEN and CLOSED (§3.10.7.2 and §3.10.7.1). `used` is SND.NXT of a connection of this 4-tuple that was in TIME-WAIT
+    /// up to now.
     fn arrive_at_listener(
         &mut self,
         now: Instant,
         link: &LinkHeader,
-        tuple: FourTuple,
-        hash: u32,
+        (tuple, hash): (FourTuple, u32),
         segment: &Segment<'_>,
+        used: Option<SeqNumber>,
     ) -> Result<(), DropReason> {
         if segment.has(TcpFlags::RST) {
             return Err(DropReason::StrayReset);
@@ -83,16 +84,19 @@ impl Stack {
         if segment.has(TcpFlags::FIN) {
             return Err(DropReason::ContradictoryFlags);
         }
-        self.begin_handshake(now, link, tuple, hash, segment)
+        // MAY-2: beyond everything the old connection sent, and what of it its peer may have had room for.
+        let generated = self.isn.generate(now, &tuple);
+        let iss = used.map_or(generated, |used| generated.latest(used.advance(u16::MAX.into())));
+        self.begin_handshake(now, link, (tuple, hash), segment, iss)
     }
 
     fn begin_handshake(
         &mut self,
         now: Instant,
         link: &LinkHeader,
-        tuple: FourTuple,
-        hash: u32,
+        (tuple, hash): (FourTuple, u32),
         segment: &Segment<'_>,
+        iss: SeqNumber,
     ) -> Result<(), DropReason> {
         if let Some((index, evicted)) = self.half_open.make_room() {
             self.flows.remove(evicted.hash, Flow::HalfOpen(index));
@@ -102,7 +106,7 @@ impl Stack {
         let handshake = Handshake {
             tuple,
             link: *link,
-            iss: self.isn.generate(now, &tuple),
+            iss,
             irs: segment.header.seq,
             peer_mss: options.mss.unwrap_or(default_mss(tuple.remote.address)),
             peer_window_scale: options.window_scale,
@@ -217,7 +221,7 @@ impl Stack {
             Arrival::NewConnection => {
                 self.time_wait.remove(index);
                 self.flows.remove(entry.hash, Flow::TimeWait(index));
-                self.arrive_at_listener(now, link, entry.tuple, entry.hash, segment)
+                self.arrive_at_listener(now, link, (entry.tuple, entry.hash), segment, Some(entry.snd_nxt))
             }
         }
     }

@@ -257,8 +257,9 @@ impl Stack {
 
     fn transmit_from_connections(&mut self, now: Instant, buffer: &mut [u8]) -> Option<usize> {
         while let Some(&id) = self.transmit_queue.front() {
-            let Some(entry) = self.connections.get_mut(id.index).filter(|entry| entry.generation == id.generation)
-            else {
+            // One that has ended since it was queued says nothing more.
+            let entry = self.connections.get_mut(id.index);
+            let Some(entry) = entry.filter(|entry| entry.generation == id.generation && entry.attached) else {
                 self.next_turn(None);
                 continue;
             };

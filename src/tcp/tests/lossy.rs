@@ -104,7 +104,7 @@ impl World {
         }
         let copies = 1 + u64::from(self.dice.percent(self.faults.duplication));
         for _ in 0..copies {
-            let late = self.dice.percent(self.faults.delay).then(|| self.dice.below(60_000_000)).unwrap_or_default();
+            let late = if self.dice.percent(self.faults.delay) { self.dice.below(60_000_000) } else { 0 };
             let arrives = self.now + ONE_WAY + Duration::from_nanos(late);
             self.frames += 1;
             self.wire.push(Reverse((arrives, self.frames, to, frame.clone())));

@@ -1,0 +1,265 @@
+//! From SYN to ESTABLISHED, and what comes in between (RFC 9293 §3.5, §3.10.7).
+
+use super::*;
+
+#[test]
+fn three_ways_to_established() {
+    for mut bench in [Bench::new(), Bench::new().over_ipv6()] {
+        bench.send_syn(TcpOptions { mss: Some(1_460), window_scale: Some(7), ..TcpOptions::default() });
+        assert_eq!(bench.state(), State::SynReceived);
+        let answer = bench.sent_one();
+        assert!(answer.has(SYN | ACK));
+        assert_eq!(answer.tuple, bench.tuple());
+        assert_eq!((answer.link.destination, answer.link.source), (THEIRS, OURS));
+        assert_eq!(answer.header.ack, IRS.advance(1));
+        let mss = if bench.ours.is_ipv4() { 1_460 } else { 1_440 };
+        assert_eq!(answer.header.options.mss, Some(mss), "MUST-67");
+        assert!(answer.header.options.window_scale.is_some());
+        assert_eq!(bench.events(), [], "nobody hears of a handshake before it is over");
+        bench.send(bench.header(IRS.advance(1), answer.header.seq.advance(1), ACK), b"");
+        assert_eq!(bench.state(), State::Established);
+        assert!(matches!(bench.events()[..], [Event::Opened(_)]));
+    }
+}
+
+#[test]
+fn options_are_offered_only_where_the_client_did() {
+    let mut bench = Bench::new();
+    bench.send_syn(TcpOptions::default());
+    let options = bench.sent_one().header.options;
+    assert_eq!(options, TcpOptions { mss: Some(1_460), ..TcpOptions::default() });
+}
+
+#[test]
+fn the_last_segment_of_the_handshake_may_carry_data() {
+    let mut bench = Bench::new();
+    bench.send_syn(TcpOptions::default());
+    let iss = bench.sent_one().header.seq;
+    bench.send(bench.header(IRS.advance(1), iss.advance(1), ACK | TcpFlags::PSH), b"GET");
+    let events = bench.events();
+    let [Event::Opened(id), Event::Ready(same)] = events[..] else { panic!("{events:?}") };
+    assert_eq!(id, same);
+    assert_eq!(bench.with_stream(id, |stream| stream.readable().to_vec()), b"GET");
+}
+
+#[test]
+fn the_same_syn_draws_the_same_answer() {
+    let mut bench = Bench::new();
+    bench.send_syn(TcpOptions::default());
+    let first = bench.sent_one();
+    bench.pass(Duration::from_millis(300));
+    bench.send_syn(TcpOptions::default());
+    assert_eq!(bench.sent_one(), first);
+    assert_eq!(bench.stack.flow_counts(), (0, 1, 0));
+}
+
+#[test]
+fn another_syn_of_the_same_client_draws_a_challenge() {
+    // RFC 5961 §4.2: a client that did restart answers it with an RST.
+    let mut bench = Bench::new();
+    bench.send_syn(TcpOptions::default());
+    let iss = bench.sent_one().header.seq;
+    bench.send(bench.header(IRS.advance(77), SeqNumber::default(), SYN), b"");
+    let challenge = bench.sent_one();
+    assert!(challenge.has(ACK));
+    assert_eq!((challenge.header.seq, challenge.header.ack), (iss.advance(1), IRS.advance(1)));
+    assert_eq!(bench.drops(DropReason::SynInWindow), 1);
+}
+
+#[test]
+fn an_unanswered_syn_ack_is_sent_again_and_given_up() {
+    let mut bench = Bench::new();
+    bench.send_syn(TcpOptions::default());
+    let first = bench.sent_one();
+    let mut waits = Vec::new();
+    let mut before = bench.now;
+    while let Some(deadline) = bench.stack.poll_timeout() {
+        bench.now = deadline;
+        bench.stack.handle_timeout(bench.now);
+        let again = bench.sent();
+        if !again.is_empty() {
+            assert_eq!(again, std::slice::from_ref(&first));
+            waits.push((bench.now - before).as_secs());
+            before = bench.now;
+        }
+    }
+    assert_eq!(waits, [1, 2, 4, 8, 16]);
+    assert_eq!(bench.drops(DropReason::HandshakeTimeout), 1);
+    assert_eq!(bench.stack.flow_counts(), (0, 0, 0));
+    assert_eq!(bench.now - Instant::from_millis(1_000), Duration::from_secs(63));
+}
+
+#[test]
+fn only_an_exact_reset_breaks_a_handshake_off() {
+    let mut bench = Bench::new();
+    bench.send_syn(TcpOptions::default());
+    bench.sent();
+    bench.send(bench.header(IRS.advance(2), SeqNumber::default(), RST), b"");
+    assert_eq!(bench.state(), State::SynReceived);
+    bench.send(bench.header(IRS.advance(1), SeqNumber::default(), RST), b"");
+    assert_eq!(bench.state(), State::Closed);
+    assert_eq!(bench.stack.stats().handshakes_reset, 1);
+    assert_eq!(bench.sent(), []);
+}
+
+#[test]
+fn a_wrong_acknowledgment_is_reset_and_the_handshake_goes_on() {
+    // §3.10.7.4, SYN-RECEIVED.
+    let mut bench = Bench::new();
+    bench.send_syn(TcpOptions::default());
+    let iss = bench.sent_one().header.seq;
+    bench.send(bench.header(IRS.advance(1), iss.advance(9), ACK), b"");
+    let reset = bench.sent_one();
+    assert!(reset.has(RST));
+    assert_eq!(reset.header.seq, iss.advance(9));
+    bench.send(bench.header(IRS.advance(1), iss.advance(1), ACK), b"");
+    assert_eq!(bench.state(), State::Established);
+}
+
+#[test]
+fn what_belongs_to_nobody_is_reset() {
+    // §3.10.7.1: the RST must be one that the sender takes.
+    let mut bench = Bench::new();
+    bench.send(TcpHeader { destination_port: 81, ..bench.header(IRS, SeqNumber::default(), SYN) }, b"");
+    let reset = bench.sent_one();
+    assert!(reset.has(RST | ACK));
+    assert_eq!((reset.header.seq, reset.header.ack), (SeqNumber::default(), IRS.advance(1)));
+    let ack = SeqNumber::new(77);
+    bench.send(bench.header(IRS, ack, ACK), b"stray");
+    let reset = bench.sent_one();
+    assert!(reset.has(RST));
+    assert_eq!(reset.header.seq, ack);
+    bench.send(bench.header(IRS, SeqNumber::default(), FIN), b"12345");
+    assert_eq!(bench.sent(), [], "without SYN, ACK or RST nothing can be said to a listener");
+}
+
+#[test]
+fn a_reset_is_never_answered() {
+    let mut bench = Bench::new();
+    for flags in [RST, RST | ACK] {
+        bench.send(bench.header(IRS, SeqNumber::new(5), flags), b"");
+        bench.send(TcpHeader { destination_port: 81, ..bench.header(IRS, SeqNumber::new(5), flags) }, b"");
+    }
+    assert_eq!(bench.frames(), Vec::<Vec<u8>>::new());
+    assert_eq!(bench.drops(DropReason::StrayReset), 4);
+}
+
+#[test]
+fn resets_have_a_rate() {
+    let mut bench = Bench::with(StackConfig { resets_per_second: 100, ..StackConfig::default() });
+    let stray = |bench: &mut Bench, count: u32| {
+        for _ in 0..count {
+            bench.send(bench.header(IRS, SeqNumber::new(5), ACK), b"");
+        }
+        bench.sent().len()
+    };
+    assert_eq!(stray(&mut bench, 1_000), 10, "a tenth of a second's worth at once");
+    bench.pass(Duration::from_millis(50));
+    assert_eq!(stray(&mut bench, 1_000), 5);
+    let mut sum = 0;
+    for _ in 0..4_000 {
+        bench.pass(Duration::from_micros(250));
+        sum += stray(&mut bench, 1);
+    }
+    assert_eq!(sum, 100, "a second's worth in a second, however often one asks");
+    assert!(bench.drops(DropReason::RateLimited) > 0);
+}
+
+#[test]
+fn segments_that_no_host_sends_are_dropped_in_silence() {
+    let group = MacAddress([0x01, 0, 0x5e, 0, 0, 1]);
+    type Case = (&'static str, fn(&mut Bench), DropReason);
+    let cases: [Case; 6] = [
+        ("LAND", |bench| bench.theirs = bench.ours, DropReason::OwnSource),
+        ("a broadcast source", |bench| bench.theirs = "198.18.0.255".parse().unwrap(), DropReason::InvalidSource),
+        ("a multicast source", |bench| bench.theirs = "224.0.0.1".parse().unwrap(), DropReason::InvalidSource),
+        ("a group at the link", |bench| bench.link.destination = MacAddress::BROADCAST, DropReason::GroupDestination),
+        ("to a broadcast", |bench| bench.ours = "198.18.0.255".parse().unwrap(), DropReason::GroupDestination),
+        ("to somebody else", |bench| bench.ours = "198.18.0.9".parse().unwrap(), DropReason::OtherDestination),
+    ];
+    for (name, arrange, reason) in cases {
+        let mut bench = Bench::new();
+        arrange(&mut bench);
+        bench.send_syn(TcpOptions::default());
+        assert_eq!((bench.drops(reason), bench.frames().len()), (1, 0), "{name}");
+    }
+    let mut bench = Bench::new();
+    bench.link.destination = MacAddress([2, 9, 9, 9, 9, 9]);
+    bench.send_syn(TcpOptions::default());
+    assert_eq!(bench.drops(DropReason::OtherStation), 1);
+    bench.link = LinkHeader { destination: OURS, source: group, ..bench.link };
+    bench.send_syn(TcpOptions::default());
+    assert_eq!(bench.drops(DropReason::GroupSourceMac), 1);
+}
+
+#[test]
+fn the_oldest_handshake_makes_room_for_the_newest() {
+    let mut bench = Bench::with(StackConfig { max_half_open: 10, ..StackConfig::default() });
+    for port in 1..=11 {
+        bench.port = port;
+        bench.send_syn(TcpOptions::default());
+    }
+    assert_eq!(bench.stack.flow_counts(), (0, 10, 0));
+    assert_eq!(bench.drops(DropReason::SynCacheEvicted), 1);
+    assert_eq!(bench.state(), State::SynReceived, "the newest is there");
+    bench.port = 1;
+    assert_eq!(bench.state(), State::Closed, "the oldest is not");
+}
+
+#[test]
+fn connections_have_a_limit_that_heals() {
+    let mut bench = Bench::with(StackConfig { max_connections: 1, ..StackConfig::default() });
+    let (first, _) = bench.connect();
+    bench.port = 2;
+    bench.send_syn(TcpOptions::default());
+    let iss = bench.sent_one().header.seq;
+    bench.send(bench.header(IRS.advance(1), iss.advance(1), ACK), b"");
+    assert_eq!(bench.drops(DropReason::ConnectionLimit), 1);
+    assert_eq!(bench.events(), []);
+    bench.with_stream(first, |stream| stream.abort());
+    // The client's next segment finds room, and its handshake is over after all.
+    bench.send(bench.header(IRS.advance(1), iss.advance(1), ACK), b"hello");
+    assert_eq!(bench.state(), State::Established);
+}
+
+#[test]
+fn a_server_that_stops_listening_keeps_what_it_has() {
+    let mut bench = Bench::new();
+    let (id, _) = bench.connect();
+    bench.stack.stop_listening();
+    bench.port = 2;
+    bench.send_syn(TcpOptions::default());
+    assert!(bench.sent_one().has(RST | ACK));
+    assert_eq!(bench.with_stream(id, |stream| stream.state()), State::Established);
+}
+
+#[test]
+fn a_listener_may_have_one_address_only() {
+    let mut bench = Bench::new();
+    bench.stack.stop_listening();
+    bench.stack.listen(Some("2001:2::1".parse().unwrap()), PORT);
+    bench.send_syn(TcpOptions::default());
+    assert!(bench.sent_one().has(RST | ACK));
+    let mut bench = bench.over_ipv6();
+    bench.send_syn(TcpOptions::default());
+    assert!(bench.sent_one().has(SYN | ACK));
+}
+
+#[test]
+fn vlan_tags_come_back_as_they_came() {
+    let mut bench = Bench::new();
+    let mut tagged = vec![];
+    tagged.extend_from_slice(&OURS.0);
+    tagged.extend_from_slice(&THEIRS.0);
+    tagged.extend_from_slice(&[0x88, 0xa8, 0x00, 0x05, 0x81, 0x00, 0x20, 0x0a]);
+    let ip = IpHeader::new(bench.theirs, bench.ours, Protocol::Tcp);
+    let syn = bench.header(IRS, SeqNumber::default(), SYN);
+    let plain_len = wire::tcp_frame_len(&bench.link, &ip, &syn);
+    let mut plain = vec![0; plain_len];
+    wire::write_tcp(&bench.link, &ip, &syn, (b"", &[]), &mut plain);
+    tagged.extend_from_slice(&plain[12..]);
+    bench.stack.handle_frame(bench.now, &tagged);
+    let answer = bench.frames().remove(0);
+    assert_eq!(answer[12..20], tagged[12..20]);
+    assert!(wire::parse(&answer, ChecksumPolicy::Verify).is_ok());
+}

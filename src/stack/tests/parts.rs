@@ -1,0 +1,172 @@
+//! The parts of a stack against models simple enough to be right.
+
+use super::super::{
+    Addresses, Cidr, Flow, FlowTable, Slab, TimerWheel, aged_slab::AgedSlab, rate_limit::RateLimit, timer_wheel::TICK,
+};
+use crate::time::Instant;
+use proptest::prelude::*;
+use std::{
+    collections::{HashMap, VecDeque},
+    time::Duration,
+};
+
+fn cases() -> ProptestConfig {
+    ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() }
+}
+
+proptest! {
+    #![proptest_config(cases())]
+
+    /// Few hashes, so that probes collide, and many of them near the end, so that they wrap.
+    #[test]
+    fn a_flow_table_is_a_map(steps in prop::collection::vec((any::<bool>(), 0..40u32), 0..400)) {
+        let hash = |key: u32| if key.is_multiple_of(3) { 60 + key % 7 } else { u32::MAX - key % 5 };
+        let flow = |key: u32| match key % 4 {
+            0 | 1 => Flow::Connection(key),
+            2 => Flow::HalfOpen(key),
+            _ => Flow::TimeWait(key),
+        };
+        let mut table = FlowTable::new(32);
+        let mut model = HashMap::new();
+        for (insert, key) in steps {
+            if insert && model.len() < 32 && !model.contains_key(&key) {
+                table.insert(hash(key), flow(key));
+                model.insert(key, flow(key));
+            } else if !insert && model.remove(&key).is_some() {
+                table.remove(hash(key), flow(key));
+            }
+            prop_assert_eq!(table.len(), model.len());
+            for key in 0..40 {
+                prop_assert_eq!(table.find(hash(key), |found| found == flow(key)), model.get(&key).copied());
+            }
+        }
+    }
+
+    /// Each token fires once, not before its deadline (but for what the wheel may do early: nothing), and no later than the
+    /// first look after it.
+    #[test]
+    fn a_timer_wheel_is_a_list_of_deadlines(
+        steps in prop::collection::vec((0..3u8, 0..30u32, 0..200_000_000u64, 0..32u32), 0..300)
+    ) {
+        let mut wheel = TimerWheel::default();
+        let mut model: HashMap<u32, u64> = HashMap::new();
+        let mut now = 0u64;
+        let tick = TICK.as_nanos() as u64;
+        for (what, token, span, shift) in steps {
+            // Spans from nanoseconds to days.
+            let span = (span << shift) % 500_000_000_000_000;
+            match what {
+                0 => {
+                    let due = (now + span).div_ceil(tick).max(now / tick + 1);
+                    wheel.arm(token, Instant::from_nanos(now + span));
+                    let entry = model.entry(token).or_insert(due);
+                    *entry = due.min(*entry);
+                }
+                1 => {
+                    wheel.cancel(token);
+                    model.remove(&token);
+                }
+                _ => {
+                    now += span / 50;
+                    if let Some(deadline) = model.values().min() {
+                        let next = wheel.next_deadline().expect("something is armed");
+                        prop_assert!(next.as_nanos() <= deadline * tick, "never told to look too late");
+                    }
+                    let mut fired = Vec::new();
+                    while let Some(token) = wheel.expire(Instant::from_nanos(now)) {
+                        fired.push(token);
+                    }
+                    let mut expected: Vec<u32> =
+                        model.iter().filter(|&(_, &due)| due <= now / tick).map(|(&token, _)| token).collect();
+                    model.retain(|_, due| *due > now / tick);
+                    fired.sort_unstable();
+                    expected.sort_unstable();
+                    prop_assert_eq!(fired, expected);
+                }
+            }
+            prop_assert_eq!(wheel.next_deadline().is_none(), model.is_empty());
+        }
+    }
+
+    #[test]
+    fn an_aged_slab_is_a_queue(steps in prop::collection::vec((0..4u8, any::<usize>()), 0..200)) {
+        let mut slab = AgedSlab::new(8);
+        // Oldest first: index and value.
+        let mut model: VecDeque<(u32, usize)> = VecDeque::new();
+        for (what, number) in steps {
+            let position = number % model.len().max(1);
+            match what {
+                0 => match slab.insert(number) {
+                    Ok(index) => model.push_back((index, number)),
+                    Err(back) => prop_assert!(back == number && model.len() == 8),
+                },
+                1 if !model.is_empty() => {
+                    let (index, value) = model.remove(position).unwrap();
+                    prop_assert_eq!(slab.remove(index), Some(value));
+                    prop_assert_eq!(slab.remove(index), None);
+                }
+                2 if !model.is_empty() => {
+                    let entry = model.remove(position).unwrap();
+                    slab.renew(entry.0);
+                    model.push_back(entry);
+                }
+                _ => {
+                    let oldest = slab.oldest().map(|index| (index, slab[index]));
+                    prop_assert_eq!(oldest, model.front().copied());
+                }
+            }
+            prop_assert_eq!(slab.len() as usize, model.len());
+            prop_assert_eq!(slab.is_full(), model.len() == 8);
+        }
+    }
+}
+
+#[test]
+fn a_slab_uses_a_freed_slot_first_and_keeps_its_limit() {
+    let mut slab = Slab::new(2);
+    assert_eq!((slab.insert('a'), slab.insert('b'), slab.insert('c')), (Ok(0), Ok(1), Err('c')));
+    assert_eq!((slab.remove(0), slab.remove(0), slab.get(0)), (Some('a'), None, None));
+    assert_eq!(slab.indices().collect::<Vec<_>>(), [1]);
+    assert_eq!(slab.insert('d'), Ok(0));
+    assert!(slab.is_full() && !slab.is_empty());
+}
+
+#[test]
+fn a_bucket_gives_its_rate_and_no_more() {
+    let mut limit = RateLimit::new(1_000);
+    let mut now = Instant::ZERO;
+    let mut taken = |now: Instant, tries: u32| (0..tries).filter(|_| limit.allow(now)).count();
+    assert_eq!(taken(now, 1_000), 100);
+    now += Duration::from_secs(100);
+    assert_eq!(taken(now, 1_000), 100, "what is not taken in time is lost");
+    let mut never = RateLimit::new(0);
+    assert!(!never.allow(now));
+}
+
+#[test]
+fn addresses_say_what_is_wrong_with_them() {
+    for good in ["198.18.0.1/24", "2001:2::1/64", "10.0.0.0/31", "10.0.0.1/32", "fe80::1/128"] {
+        assert_eq!(good.parse::<Cidr>().unwrap().to_string(), good);
+    }
+    for (bad, part) in [
+        ("198.18.0.1", "write it like 198.18.0.1/24"),
+        ("198.18.0/24", "write it like"),
+        ("198.18.0.1/x", "write it like"),
+        ("198.18.0.1/33", "the most is /32"),
+        ("2001:2::1/129", "the most is /128"),
+        ("198.18.0.255/24", "choose a unicast address"),
+        ("255.255.255.255/32", "choose a unicast address"),
+        ("0.0.0.0/0", "choose a unicast address"),
+        ("127.0.0.1/8", "choose a unicast address"),
+        ("224.0.0.1/24", "choose a unicast address"),
+        ("ff02::1/64", "choose a unicast address"),
+        ("::/64", "choose a unicast address"),
+    ] {
+        let said = bad.parse::<Cidr>().unwrap_err().to_string();
+        assert!(said.contains(part) && said.contains(bad.split('/').next().unwrap()), "{bad}: {said}");
+    }
+    let broadcast = |cidr: &str, address: &str| cidr.parse::<Cidr>().unwrap().is_broadcast(address.parse().unwrap());
+    assert!(broadcast("198.18.0.1/24", "198.18.0.255") && broadcast("10.1.2.3/8", "10.255.255.255"));
+    assert!(!broadcast("198.18.0.1/24", "198.18.1.255") && !broadcast("10.0.0.0/31", "10.0.0.1"));
+    assert!(!Addresses::default().contains("198.18.0.1".parse().unwrap()));
+}
