@@ -231,7 +231,8 @@ impl Stage<'_> {
     }
 
     fn curl(&self, args: &[&str]) -> Result<Output, DemoError> {
-        writeln!(io::stdout(), "   $ curl {}\n", args.join(" "))?;
+        let quoted = args.iter().map(|arg| if arg.contains(' ') { format!("'{arg}'") } else { (*arg).to_owned() });
+        writeln!(io::stdout(), "   $ curl {}\n", quoted.collect::<Vec<_>>().join(" "))?;
         let curl = self.client.command("curl").args(["--silent", "--show-error", "--max-time", "60"]).args(args);
         let output = curl.output()?;
         // Ctrl-C reaches curl as well, which is no fault of its own.
