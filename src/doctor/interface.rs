@@ -3,15 +3,14 @@
 use std::collections::BTreeSet;
 
 use super::{Line, Trial, peer, trial};
-use crate::host::{
-    HostError, Link,
-    cores::Cores,
-    ethtool::{Ethtool, Features, Rss},
+use crate::{
+    host::{
+        HostError, Link,
+        cores::Cores,
+        ethtool::{Ethtool, Features, Rss},
+    },
+    xdp::MTU_MAX,
 };
-
-/// The largest packet that a frame of 4,096 bytes holds, in bytes: the kernel keeps 256 for itself
-/// (XDP_PACKET_HEADROOM), and an Ethernet header with two VLAN tags takes 22.
-const MTU_MAX: u32 = 4_096 - 256 - 22;
 
 pub(super) fn examine(name: &str, trial: Trial) -> Vec<Line> {
     let link = match Link::find(name) {

@@ -16,7 +16,6 @@ mod signals;
 
 pub use self::{
     error::ServerError,
-    plan::FRAME_SIZES,
     running::{Running, ServerReport, Setup},
     signals::StopSignals,
 };

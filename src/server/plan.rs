@@ -8,22 +8,14 @@ use crate::{
         rights::{AfXdp, Rights, probe_af_xdp},
     },
     stack::{Cidr, LocalAddress, Ownership},
-    wire::{
-        ChecksumPolicy, MacAddress,
-        ethernet::{HEADER_LEN, MAX_TAGS, TAG_LEN},
-    },
+    wire::{ChecksumPolicy, MacAddress},
     worker::Placement,
-    xdp::Steering,
+    xdp::{FRAME_SIZES, MTU_MAX, Steering, packet_room},
 };
 use std::{
     collections::HashSet,
     net::{IpAddr, SocketAddr},
 };
-
-/// The sizes a UMEM frame may have, bytes. The kernel keeps the first 256 of each for itself (`XDP_PACKET_HEADROOM`).
-pub const FRAME_SIZES: [u32; 2] = [2_048, 4_096];
-const KERNEL_HEADROOM: u32 = 256;
-const LINK_HEADERS: u32 = (HEADER_LEN + TAG_LEN * MAX_TAGS) as u32;
 
 /// Everything that was decided.
 #[derive(Debug)]
@@ -151,10 +143,9 @@ fn check_machine() -> Result<(), ServerError> {
 
 /// The smallest frame that holds a packet of the link's MTU with two VLAN tags.
 fn choose_frame_size(link: &Link) -> Result<u32, ServerError> {
-    let packet_room = |frame: u32| frame - KERNEL_HEADROOM - LINK_HEADERS;
     FRAME_SIZES.into_iter().find(|&frame| link.mtu <= packet_room(frame)).ok_or_else(|| ServerError::MtuTooLarge {
         interface: link.name.clone(),
         mtu: link.mtu,
-        most: packet_room(FRAME_SIZES[FRAME_SIZES.len() - 1]),
+        most: MTU_MAX,
     })
 }

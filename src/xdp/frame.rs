@@ -3,6 +3,23 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use xsk_rs::FrameDesc;
 
+/// The sizes a frame may have, bytes.
+pub const FRAME_SIZES: [u32; 2] = [2_048, 4_096];
+
+/// What the kernel keeps of each frame (`XDP_PACKET_HEADROOM`), bytes.
+const KERNEL_HEADROOM: u32 = 256;
+
+/// An Ethernet header with two VLAN tags, bytes.
+const LINK_HEADER: u32 = 22;
+
+/// The largest packet that a frame of `frame_size` bytes holds behind its Ethernet header and VLAN tags, bytes.
+pub const fn packet_room(frame_size: u32) -> u32 {
+    frame_size - KERNEL_HEADROOM - LINK_HEADER
+}
+
+/// The largest MTU that any frame holds, bytes.
+pub const MTU_MAX: u32 = packet_room(FRAME_SIZES[FRAME_SIZES.len() - 1]);
+
 /// A frame of a queue's memory that is ours at the moment: neither the kernel's nor the pool's.
 ///
 /// `FrameDesc`, which it wraps, may be copied at will; a `Frame` may not, so that no frame is ever used twice. It goes back

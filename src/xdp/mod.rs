@@ -18,7 +18,7 @@ mod socket_options;
 
 pub use self::{
     error::XdpError,
-    frame::{Frame, FrameAudit},
+    frame::{FRAME_SIZES, Frame, FrameAudit, MTU_MAX, packet_room},
     program::{Program, Steering, Verdicts},
     queue::{Queue, QueueOptions, QueueStatistics},
 };

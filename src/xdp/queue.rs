@@ -1,6 +1,6 @@
 //! One AF_XDP socket with its memory and its four rings.
 
-use super::{CopyMode, Frame, FrameAudit, Require, XdpError, XdpMode, frame::Owner, socket_options};
+use super::{CopyMode, FRAME_SIZES, Frame, FrameAudit, Require, XdpError, XdpMode, frame::Owner, socket_options};
 use std::{
     ffi::CString,
     io,
@@ -428,7 +428,7 @@ fn ring_size(options: &QueueOptions) -> Result<QueueSize, XdpError> {
 fn create_umem(options: &QueueOptions) -> Result<(Umem, Vec<FrameDesc>), XdpError> {
     let &QueueOptions { frames, frame_size, .. } = options;
     let bad_size = XdpError::BadOption { what: "the frame size", value: frame_size, must: "2048 or 4096 bytes" };
-    if ![2_048, 4_096].contains(&frame_size) {
+    if !FRAME_SIZES.contains(&frame_size) {
         return Err(bad_size);
     }
     let count = NonZeroU32::new(frames).filter(|_| frames >= 4);
