@@ -18,7 +18,7 @@ mod tests;
 
 use self::{
     pattern::Pattern,
-    request::{Parsed, Request},
+    request::{Parsed, Refusal, Request},
     response::{Answer, Head},
 };
 use super::Service;
@@ -114,8 +114,8 @@ impl Session {
         let (parsed, length) = self.parse(stream);
         let answer = match parsed {
             Parsed::Whole(request) => Answer::to(&request),
-            Parsed::Refused(status) => Answer::refusal(status),
-            Parsed::Partial if stream.peer_has_closed() => Answer::refusal(400),
+            Parsed::Refused(refusal) => Answer::refusal(refusal),
+            Parsed::Partial if stream.peer_has_closed() => Answer::refusal(Refusal { status: 400, head_only: false }),
             Parsed::Partial => return Progress::Wait,
         };
         // A refused request has no end that could be trusted, so the rest of the stream means nothing.

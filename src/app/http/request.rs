@@ -6,8 +6,13 @@ use httparse::Status;
 /// Fields a request may have.
 const MAX_FIELDS: usize = 64;
 
-/// A status code to refuse a request with.
-pub(super) type Refusal = u16;
+/// What a request is refused with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Refusal {
+    pub status: u16,
+    /// Whether HEAD was asked for, which no content may answer (RFC 9110 §9.3.2).
+    pub head_only: bool,
+}
 
 /// What became of the octets so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,21 +68,21 @@ impl Request {
         let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
         let mut request = httparse::Request::new(&mut fields);
         let within = &octets[..octets.len().min(MAX_HEAD)];
-        match request.parse(within) {
-            Ok(Status::Complete(length)) => match Self::understand(&request) {
-                Ok(request) => (Parsed::Whole(request), length),
-                Err(refusal) => (Parsed::Refused(refusal), length),
-            },
+        let (outcome, length) = match request.parse(within) {
+            Ok(Status::Complete(length)) => (Self::understand(&request), length),
             Ok(Status::Partial) if within.len() == MAX_HEAD => {
                 let in_request_line = !within.contains(&b'\n');
-                (Parsed::Refused(if in_request_line { 414 } else { 431 }), within.len())
+                (Err(if in_request_line { 414 } else { 431 }), within.len())
             }
-            Ok(Status::Partial) => (Parsed::Partial, 0),
-            Err(error) => (Parsed::Refused(refusal(within, error)), octets.len()),
-        }
+            Ok(Status::Partial) => return (Parsed::Partial, 0),
+            Err(error) => (Err(status_for(within, error)), octets.len()),
+        };
+        let head_only = request.method == Some("HEAD");
+        let refused = |status| Parsed::Refused(Refusal { status, head_only });
+        (outcome.map_or_else(refused, Parsed::Whole), length)
     }
 
-    fn understand(request: &httparse::Request<'_, '_>) -> Result<Self, Refusal> {
+    fn understand(request: &httparse::Request<'_, '_>) -> Result<Self, u16> {
         let is_1_0 = request.version == Some(0);
         let fields = Fields::read(request.headers)?;
         if !is_1_0 && fields.hosts != 1 || fields.hosts > 1 {
@@ -106,7 +111,7 @@ impl Request {
 }
 
 /// What a head that does not parse deserves.
-fn refusal(octets: &[u8], error: httparse::Error) -> Refusal {
+fn status_for(octets: &[u8], error: httparse::Error) -> u16 {
     match error {
         httparse::Error::TooManyHeaders => 431,
         httparse::Error::Version => {
@@ -123,7 +128,11 @@ impl Target {
     /// Origin form, or absolute form, which a server must accept too (RFC 9112 §3.2.2). A query changes nothing.
     fn read(target: &str) -> Self {
         let path = match target.split_once("://") {
-            Some(("http" | "https", rest)) => rest.find('/').map_or("/", |slash| &rest[slash..]),
+            Some((scheme, rest)) if ["http", "https"].iter().any(|known| scheme.eq_ignore_ascii_case(known)) => {
+                let behind = rest.find(['/', '?', '#']).map(|end| &rest[end..]);
+                // The path may be empty, which means the same as "/".
+                behind.filter(|path| path.starts_with('/')).unwrap_or("/")
+            }
             _ => target,
         };
         let path = path.split(['?', '#']).next().unwrap_or_default();
@@ -147,11 +156,14 @@ struct Fields {
 }
 
 impl Fields {
-    fn read(headers: &[httparse::Header<'_>]) -> Result<Self, Refusal> {
+    fn read(headers: &[httparse::Header<'_>]) -> Result<Self, u16> {
         let mut fields = Self::default();
         for header in headers {
             let value = header.value.trim_ascii();
             if header.name.eq_ignore_ascii_case("host") {
+                if !may_be_host(value) {
+                    return Err(400);
+                }
                 fields.hosts += 1;
             } else if header.name.eq_ignore_ascii_case("content-length") {
                 fields.add_length(value)?;
@@ -174,7 +186,7 @@ impl Fields {
     }
 
     /// RFC 9112 §6.3: a length is digits, and several must agree.
-    fn add_length(&mut self, value: &[u8]) -> Result<(), Refusal> {
+    fn add_length(&mut self, value: &[u8]) -> Result<(), u16> {
         let digits =
             std::str::from_utf8(value).ok().filter(|digits| digits.bytes().all(|digit| digit.is_ascii_digit()));
         let length = digits.and_then(|digits| digits.parse().ok()).ok_or(400u16)?;
@@ -183,4 +195,10 @@ impl Fields {
             _ => Ok(()),
         }
     }
+}
+
+/// Whether the octets are those of a host with or without a port (RFC 9110 §7.2). None at all are right where the target has
+/// no authority.
+fn may_be_host(value: &[u8]) -> bool {
+    value.iter().all(|octet| octet.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(octet))
 }

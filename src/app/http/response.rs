@@ -48,9 +48,9 @@ impl Answer {
     }
 
     /// The answer to what is no request.
-    pub fn refusal(status: Refusal) -> Self {
+    pub fn refusal(Refusal { status, head_only }: Refusal) -> Self {
         let content = Content::Text(reason(status));
-        Self { status, content, head_only: false, then: Then::Close, says_keep_alive: false }
+        Self { status, content, head_only, then: Then::Close, says_keep_alive: false }
     }
 
     /// A body that is made as it is sent.
