@@ -1,5 +1,8 @@
 //! A capture of both directions, in pcapng (draft-ietf-opsawg-pcapng): for Wireshark, tshark and their kin.
 
+#[cfg(test)]
+mod tests;
+
 use crate::worker::{Direction, Tap, TapEvent};
 use pcap_file::{
     DataLink, Endianness, PcapError,

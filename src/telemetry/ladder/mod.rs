@@ -2,6 +2,9 @@
 
 mod diagram;
 
+#[cfg(test)]
+mod tests;
+
 use self::diagram::{Diagram, Row};
 use crate::{
     tcp::State,

@@ -1,0 +1,131 @@
+use super::*;
+use pcap_file::pcapng::{Block, PcapNgReader};
+use std::time::Duration;
+
+/// A moment with nanoseconds that a coarser clock would lose.
+const AT: Duration = Duration::new(1_700_000_000, 123_456_789);
+
+fn event(at: Duration, direction: Direction, frame: &[u8]) -> TapEvent<'_> {
+    TapEvent { at, direction, frame, state: None }
+}
+
+/// A capture of `events` on `xskip0`, and the blocks behind the section header of its file.
+fn captured(events: &[TapEvent<'_>]) -> (CaptureSummary, Vec<Block<'static>>) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("trace.pcapng");
+    let capture = Capture::create(&path, "xskip0").unwrap();
+    for event in events {
+        capture.frame(event);
+    }
+    let summary = capture.finish().unwrap();
+    // Read while the capture is still there: what is finished is in the file.
+    let mut reader = PcapNgReader::new(File::open(&path).unwrap()).unwrap();
+    let mut blocks = Vec::new();
+    while let Some(block) = reader.next_block() {
+        blocks.push(block.unwrap().into_owned());
+    }
+    (summary, blocks)
+}
+
+fn packets(blocks: &[Block<'static>]) -> Vec<EnhancedPacketBlock<'static>> {
+    let packet = |block: &Block<'static>| match block {
+        Block::EnhancedPacket(packet) => packet.clone(),
+        other => panic!("no packet: {other:?}"),
+    };
+    blocks[1..].iter().map(packet).collect()
+}
+
+#[test]
+fn the_interface_is_described_first() {
+    let (summary, blocks) = captured(&[]);
+    assert_eq!(summary, CaptureSummary { frames: 0, bytes: 0 });
+    let [Block::InterfaceDescription(interface)] = &blocks[..] else { panic!("one interface only: {blocks:?}") };
+    assert_eq!((interface.linktype, interface.snaplen), (DataLink::ETHERNET, 65_535));
+    let expected =
+        [InterfaceDescriptionOption::IfName(Cow::Borrowed("xskip0")), InterfaceDescriptionOption::IfTsResol(9)];
+    assert_eq!(interface.options, expected);
+}
+
+#[test]
+fn the_section_says_who_wrote_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("trace.pcapng");
+    Capture::create(&path, "xskip0").unwrap().finish().unwrap();
+    let reader = PcapNgReader::new(File::open(&path).unwrap()).unwrap();
+    let writer = SectionHeaderOption::UserApplication(Cow::Owned(format!("xskip {}", env!("CARGO_PKG_VERSION"))));
+    assert!(reader.section().options.contains(&writer), "{:?}", reader.section().options);
+}
+
+#[test]
+fn frames_are_read_back_with_time_direction_and_length() {
+    let later = AT + Duration::from_nanos(1);
+    let (summary, blocks) = captured(&[
+        event(AT, Direction::Received, b"a frame in"),
+        event(later, Direction::Transmitted, b"and one out"),
+        event(later, Direction::Received, b""),
+    ]);
+    assert_eq!(summary, CaptureSummary { frames: 3, bytes: 21 });
+    let expected = [(AT, 1, &b"a frame in"[..]), (later, 2, b"and one out"), (later, 1, b"")];
+    let expected = expected.map(|(timestamp, direction, data)| EnhancedPacketBlock {
+        interface_id: 0,
+        timestamp,
+        original_len: data.len() as u32,
+        data: Cow::Borrowed(data),
+        options: vec![EnhancedPacketOption::Flags(direction)],
+    });
+    assert_eq!(packets(&blocks), expected);
+}
+
+#[test]
+fn a_frame_beyond_the_snap_length_is_cut_and_its_length_kept() {
+    let frame: Vec<u8> = (0..70_000u32).map(|index| index as u8).collect();
+    for (length, kept) in [(65_535, 65_535), (65_536, 65_535), (70_000, 65_535)] {
+        let (summary, blocks) = captured(&[event(AT, Direction::Received, &frame[..length])]);
+        let packet = &packets(&blocks)[0];
+        assert_eq!((packet.original_len as usize, packet.data.len()), (length, kept));
+        assert!(*packet.data == frame[..kept]);
+        assert_eq!(summary, CaptureSummary { frames: 1, bytes: length as u64 });
+    }
+}
+
+#[test]
+fn a_capture_replaces_an_old_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("trace.pcapng");
+    std::fs::write(&path, vec![0xff; 100_000]).unwrap();
+    Capture::create(&path, "xskip0").unwrap().finish().unwrap();
+    assert!(std::fs::metadata(&path).unwrap().len() < 1_000);
+}
+
+#[test]
+fn finishing_twice_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let capture = Capture::create(folder.path().join("trace.pcapng"), "xskip0").unwrap();
+    capture.frame(&event(AT, Direction::Received, b"frame"));
+    let first = capture.finish().unwrap();
+    assert_eq!(first, CaptureSummary { frames: 1, bytes: 5 });
+    assert_eq!(capture.finish().unwrap(), first);
+}
+
+#[test]
+fn a_file_that_cannot_be_made_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("missing").join("trace.pcapng");
+    let error = Capture::create(&path, "xskip0").unwrap_err();
+    assert!(matches!(error, CaptureError::Create { .. }));
+    assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
+}
+
+#[test]
+fn a_full_disk_is_told_with_the_frames_that_fitted() {
+    // A device of the kernel's that is always full.
+    let capture = Capture::create("/dev/full", "xskip0").unwrap();
+    let frame = vec![0; 60_000];
+    for _ in 0..100 {
+        capture.frame(&event(AT, Direction::Received, &frame));
+    }
+    match capture.finish() {
+        Err(CaptureError::Write { frames, .. }) => assert!(frames < 100, "{frames} of 100 frames"),
+        other => panic!("a full disk went unnoticed: {other:?}"),
+    }
+}
