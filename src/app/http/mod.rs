@@ -104,6 +104,9 @@ impl Session {
     }
 
     fn request(&mut self, stream: &mut Stream<'_>) -> Progress {
+        if self.split.is_empty() {
+            skip_empty_lines(stream);
+        }
         if stream.at_end() && self.split.is_empty() {
             stream.close();
             return Progress::Wait;
@@ -196,6 +199,19 @@ impl Phase {
                 Self::Lingering
             }
         }
+    }
+}
+
+/// Passes over line breaks in front of a request, which some clients send behind a body (RFC 9112 §2.2). Left there they would
+/// be the beginning of a request, and at the end of the stream a broken one.
+fn skip_empty_lines(stream: &mut Stream<'_>) {
+    let is_break = |octet: &&u8| matches!(**octet, b'\r' | b'\n');
+    loop {
+        let breaks = stream.readable().iter().take_while(is_break).count();
+        if breaks == 0 {
+            return;
+        }
+        stream.consume(breaks);
     }
 }
 

@@ -367,6 +367,16 @@ fn empty_lines_before_a_request_are_ignored() {
 }
 
 #[test]
+fn empty_lines_behind_the_last_request_are_no_request() {
+    let mut client = Client::connect();
+    client.send(format!("{INDEX}\r\n\n"));
+    client.finish();
+    assert_eq!(client.response().status, 200);
+    assert!(client.ended && !client.reset);
+    assert_eq!(client.stack.flow_counts(), (0, 0, 0));
+}
+
+#[test]
 fn a_small_send_buffer_holds_requests_back_and_loses_none() {
     let mut config = StackConfig::default();
     config.tcp.send_buffer = 2_048;
