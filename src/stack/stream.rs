@@ -134,6 +134,14 @@ impl<'a> Stream<'a> {
         connections[self.id.index].connection.close(now, &config.tcp);
     }
 
+    /// Closes both sides as [`Stream::close`] does, but throws away unread data and what still comes, so that a peer that is
+    /// not done with sending gets to read our last words (RFC 9112 §9.6 on why servers want this).
+    pub fn linger(&mut self) {
+        let now = self.now;
+        let Stack { connections, config, .. } = &mut *self.stack;
+        connections[self.id.index].connection.linger(now, &config.tcp);
+    }
+
     /// Ends the connection at once with an RST.
     pub fn abort(&mut self) {
         self.connection_mut().abort();

@@ -4,7 +4,7 @@
 
 use super::{
     congestion::Controller,
-    connection::{CloseReason, Connection, Signals},
+    connection::{CloseReason, Connection, Reader, Signals},
     receive::Stored,
     state::{State, Step},
     timer::Timer,
@@ -157,7 +157,7 @@ impl Connection {
             return Err(DropReason::DataAfterFin);
         }
         let end = segment.header.seq.advance(segment.payload.len() as u32);
-        if self.discarding && self.receive.nxt().precedes(end) {
+        if self.reader == Reader::Nobody && self.receive.nxt().precedes(end) {
             self.finish_with(CloseReason::Aborted);
             return Err(DropReason::DataAfterClose);
         }
@@ -168,7 +168,9 @@ impl Connection {
                 return Err(reason);
             }
         };
-        if stored.advanced > 0 {
+        if self.reader == Reader::Sink {
+            self.consume(self.readable_len());
+        } else if stored.advanced > 0 {
             self.signals |= Signals::READABLE;
         }
         self.schedule_ack(now, stored, config);

@@ -92,6 +92,16 @@ bitflags::bitflags! {
     }
 }
 
+/// Who takes what comes in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reader {
+    Application,
+    /// The application has closed both sides: data reset the connection.
+    Nobody,
+    /// The application has closed, and wants its last words to arrive: data are thrown away.
+    Sink,
+}
+
 /// When the next acknowledgment goes out.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct AckSchedule {
@@ -123,8 +133,7 @@ pub struct Connection {
     /// Window probes in a row.
     pub(super) probes: u32,
     pub(super) probe_due: bool,
-    /// The application closed both sides: what still comes in has no reader.
-    pub(super) discarding: bool,
+    pub(super) reader: Reader,
     /// The application found too little room to write.
     pub(super) write_blocked: bool,
     pub(super) no_delay: bool,
@@ -162,7 +171,7 @@ impl Connection {
             timeouts: 0,
             probes: 0,
             probe_due: false,
-            discarding: false,
+            reader: Reader::Application,
             write_blocked: false,
             no_delay: !config.nagle,
             challenges: (now, 0),
@@ -291,11 +300,23 @@ impl Connection {
     /// Closes both sides. Data that the application has not read, or that come later, reset the connection, because
     /// otherwise the peer would believe they were read (SHLD-3).
     pub fn close(&mut self, now: Instant, config: &TcpConfig) {
-        self.send.close();
-        self.discarding = true;
+        self.leave_to(Reader::Nobody, now, config);
         if !self.receive.readable().is_empty() {
             self.finish_with(CloseReason::Aborted);
-        } else if self.state == State::FinWait2 {
+        }
+    }
+
+    /// Closes both sides, and throws away what was not read or comes later: a peer that is still sending gets to read our last
+    /// words instead of an RST.
+    pub fn linger(&mut self, now: Instant, config: &TcpConfig) {
+        self.leave_to(Reader::Sink, now, config);
+        self.consume(self.readable_len());
+    }
+
+    fn leave_to(&mut self, reader: Reader, now: Instant, config: &TcpConfig) {
+        self.send.close();
+        self.reader = reader;
+        if self.state == State::FinWait2 {
             self.timers.arm_if_idle(Timer::FinWait2, now + config.fin_wait_2);
         }
     }
@@ -307,7 +328,7 @@ impl Connection {
 
     /// Whether the application has closed both sides.
     pub fn is_discarding(&self) -> bool {
-        self.discarding
+        self.reader != Reader::Application
     }
 
     /// Whether small segments go out at once (MUST-17).
@@ -393,7 +414,7 @@ impl Connection {
         self.state = state;
         match state {
             State::Closed => self.finish_with(CloseReason::Finished),
-            State::FinWait2 if self.discarding => self.timers.arm(Timer::FinWait2, now + config.fin_wait_2),
+            State::FinWait2 if self.is_discarding() => self.timers.arm(Timer::FinWait2, now + config.fin_wait_2),
             _ => {}
         }
     }

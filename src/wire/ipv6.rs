@@ -54,7 +54,7 @@ pub fn parse(packet: &[u8]) -> Result<(IpHeader, &[u8]), DropReason> {
 }
 
 fn skip_extensions(mut next_header: u8, mut payload: &[u8]) -> Result<(u8, &[u8]), DropReason> {
-    for _ in 0..MAX_EXTENSION_HEADERS {
+    for _ in 0..=MAX_EXTENSION_HEADERS {
         match next_header {
             HOP_BY_HOP | DESTINATION_OPTIONS | ROUTING => {
                 let (&[next, length], _) = payload.split_first_chunk().ok_or(DropReason::BadExtensionHeaders)?;

@@ -26,6 +26,9 @@ use crate::stack::Stream;
 
 /// The longest request head. It must lie in one piece to be parsed.
 const MAX_HEAD: usize = 8_192;
+/// Octets of an incomplete head from which on it is taken out of the receive ring, whose size is its window: a ring smaller
+/// than a head would otherwise wait for ever.
+const GATHERED_FROM: usize = 1_024;
 /// Room that the longest response without a large body needs.
 const MAX_RESPONSE: usize = 1_024;
 /// Octets of a body made at a time.
@@ -54,9 +57,8 @@ enum Phase {
     Body { pattern: Pattern, then: Then },
     /// Passing over the body of a request already answered.
     Skip(u64),
-    /// Our side is closed. What still comes is thrown away, so that no RST overtakes the last response
-    /// (RFC 9112 §9.6).
-    Lingering,
+    /// The last response was given. What still comes is thrown away, so that no RST overtakes it (RFC 9112 §9.6).
+    Over,
 }
 
 /// What follows a response.
@@ -93,13 +95,7 @@ impl Session {
             Phase::Request => self.request(stream),
             Phase::Body { pattern, then } => self.body(pattern, then, stream),
             Phase::Skip(remaining) => self.skip(remaining, stream),
-            Phase::Lingering => {
-                discard(stream);
-                if stream.at_end() {
-                    stream.close();
-                }
-                Progress::Wait
-            }
+            Phase::Over => Progress::Wait,
         }
     }
 
@@ -135,11 +131,12 @@ impl Session {
         let in_one_piece = self.split.is_empty() && stream.readable().len() == stream.readable_len();
         if in_one_piece || self.split.is_empty() {
             let result = Request::parse(stream.readable());
-            if in_one_piece || result.0 != Parsed::Partial {
+            if result.0 != Parsed::Partial || (in_one_piece && stream.readable_len() < GATHERED_FROM) {
                 return result;
             }
         }
-        // The ring wraps within the head: from here on it is gathered, octet by octet up to its end and no further.
+        // The ring wraps within the head, or may be too small for it: from here on it is gathered, up to its end and no
+        // further.
         loop {
             let wanted = stream.readable().iter().position(|&octet| octet == b'\n').map(|at| at + 1);
             let taken = wanted.unwrap_or(stream.readable().len());
@@ -195,8 +192,8 @@ impl Phase {
             Then::Next { skip: 0 } => Self::Request,
             Then::Next { skip } => Self::Skip(skip),
             Then::Close => {
-                stream.finish();
-                Self::Lingering
+                stream.linger();
+                Self::Over
             }
         }
     }
@@ -212,11 +209,5 @@ fn skip_empty_lines(stream: &mut Stream<'_>) {
             return;
         }
         stream.consume(breaks);
-    }
-}
-
-fn discard(stream: &mut Stream<'_>) {
-    while !stream.readable().is_empty() {
-        stream.consume(stream.readable().len());
     }
 }

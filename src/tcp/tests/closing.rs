@@ -160,6 +160,21 @@ fn data_after_a_full_close_reset() {
 }
 
 #[test]
+fn lingering_throws_data_away_and_lets_our_last_words_arrive() {
+    let mut bench = Bench::new();
+    bench.receive(1, 1, ACK, b"unread");
+    bench.write(10);
+    bench.connection.linger(bench.now, &bench.config);
+    assert_eq!(bench.sent_one().flags, FIN | PSH | ACK);
+    bench.receive(7, 1, ACK, &pattern(0, 1_000));
+    bench.receive(1_007, 12, ACK, &pattern(0, 1_000));
+    assert_eq!((bench.connection.state(), bench.connection.readable_len()), (State::FinWait2, 0));
+    assert_eq!(bench.connection.sequence().1, IRS.advance(2_007), "taken, though nobody reads them");
+    bench.pass(bench.config.fin_wait_2);
+    assert_eq!(bench.connection.end(), Some(CloseReason::Finished), "but not for ever");
+}
+
+#[test]
 fn nobody_waits_for_ever_in_fin_wait_2() {
     let mut bench = Bench::new();
     bench.connection.close(bench.now, &bench.config);

@@ -103,7 +103,7 @@ impl Diagram {
         let is_plain =
             unchanged && note.is_none() && (TcpFlags::ACK | TcpFlags::PSH).contains(row.segment.header.flags);
         self.plain = if is_plain { self.plain + 1 } else { 0 };
-        if self.plain > self.fold_after || (self.drawn >= MAX_LINES && is_plain) {
+        if self.plain > self.fold_after || (self.drawn >= MAX_LINES && unchanged) {
             self.fold(row);
         } else {
             self.unfold();
