@@ -1,6 +1,9 @@
 //! Secrets and seeds. Keys come from the operating system once, at start; everything random after that is derived.
 
-use siphasher::sip::SipHasher24;
+use siphasher::{
+    sip::SipHasher24,
+    sip128::{self, Hasher128},
+};
 use std::hash::Hasher;
 
 /// A 128-bit key for SipHash.
@@ -23,6 +26,19 @@ impl SipKey {
         let low = splitmix64(seed);
         let high = splitmix64(low);
         Self((((high as u128) << 64) | low as u128).to_le_bytes())
+    }
+
+    /// Another key, which tells nothing of this one: the 128-bit SipHash-2-4 of whatever `feed` writes.
+    #[must_use]
+    pub fn derive(&self, feed: impl FnOnce(&mut sip128::SipHasher24)) -> Self {
+        let mut hasher = sip128::SipHasher24::new_with_key(&self.0);
+        feed(&mut hasher);
+        Self(hasher.finish128().as_bytes())
+    }
+
+    /// The key itself, for the one other place that needs it: the XDP program.
+    pub const fn to_bytes(self) -> [u8; 16] {
+        self.0
     }
 
     /// SipHash-2-4 of whatever `feed` writes.

@@ -11,6 +11,7 @@ pub mod assembler;
 pub mod byte_ring;
 pub mod congestion;
 pub mod connection;
+pub mod cookie;
 pub mod isn;
 pub mod receive;
 pub mod recovery;

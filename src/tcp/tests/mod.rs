@@ -1,6 +1,7 @@
 //! Connections in virtual time: scripted conversations, two of them over a bad wire, and the parts against models.
 
 mod closing;
+mod cookies;
 mod lossy;
 mod parts;
 mod receiving;
