@@ -90,10 +90,16 @@ drop_reasons! {
     ContradictoryFlags => "contradictory_flags",
     /// No connection and no listener: answered with RST unless it was a RST itself.
     NoListener => "no_listener",
+    /// An acknowledgment for a listener that begins no connection: its cookie is not ours, or too old.
+    BadCookie => "bad_cookie",
     /// An RST for a connection that does not exist.
     StrayReset => "stray_reset",
     /// A segment outside the receive window (RFC 9293 §3.10.7.4, first check).
     OutsideWindow => "outside_window",
+    /// A segment older than the last one, by its sender's clock (PAWS, RFC 7323 §5.3).
+    OldTimestamp => "old_timestamp",
+    /// A segment without the timestamps that its connection uses (RFC 7323 §3.2).
+    MissingTimestamp => "missing_timestamp",
     /// An RST inside the window but not at RCV.NXT: answered with a challenge ACK (RFC 5961 §3.2).
     InexactReset => "inexact_reset",
     /// A SYN on a synchronized connection: answered with a challenge ACK (RFC 5961 §4.2).

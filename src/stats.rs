@@ -44,6 +44,8 @@ counters! {
         handshakes_begun,
         /// Handshakes that the peer broke off with an RST.
         handshakes_reset,
+        /// Connections opened by a cookie alone: their handshake was not remembered.
+        cookies_accepted,
         /// SYN-ACKs sent again.
         syn_acks_retransmitted,
         /// Connections that reached ESTABLISHED.

@@ -6,6 +6,7 @@ use crate::{
     drops::{DropReason, Drops},
     stack::{Secrets, Stack},
     stats::StackStats,
+    time::Instant,
     worker::{Clock, HandOff, Mailbox, Report, Shutdown, Worker, WorkerOptions},
     xdp::{CopyMode, Program, Queue, QueueOptions, Require, Verdicts, XdpError, XdpMode},
 };
@@ -137,7 +138,8 @@ impl Running {
         let shutdown = Shutdown::default();
         let mut running = Self { setup, workers: Vec::new(), mailboxes, shutdown, ended: unbounded(), program };
         for (number, (queue, core)) in queues.into_iter().zip(cores).enumerate() {
-            let stack = build_stack(server, plan, secrets.clone());
+            let mut stack = build_stack(server, plan, secrets.clone());
+            stack.set_calendar(clock.calendar(Instant::ZERO));
             let hand_off = HandOff::new(plan.placement, secrets.clone(), number, running.mailboxes.clone());
             let options = WorkerOptions { core: Some(core), idle: server.idle, drain: server.drain };
             let application = Services::new(service());

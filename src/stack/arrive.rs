@@ -9,7 +9,12 @@ use super::{
 };
 use crate::{
     drops::DropReason,
-    tcp::{Connection, Handshake, connection::default_mss},
+    tcp::{
+        Connection, Handshake,
+        connection::{default_mss, syn_ack_window},
+        cookie::Offer,
+        timestamps::Clocks,
+    },
     time::Instant,
     wire::{self, FourTuple, IpHeader, LinkHeader, Protocol, Segment, SeqNumber, TcpFlags, TcpHeader, TcpOptions},
 };
@@ -74,9 +79,12 @@ impl Stack {
         let listens = listeners.is_some_and(|addresses| {
             addresses.iter().any(|address| address.is_none_or(|address| address == tuple.local.address))
         });
-        if !listens || segment.has(TcpFlags::ACK) {
+        if !listens {
             self.reset(now, link, &tuple, segment)?;
             return Err(DropReason::NoListener);
+        }
+        if segment.has(TcpFlags::ACK) {
+            return self.arrive_with_cookie(now, link, (tuple, hash), segment);
         }
         if !segment.has(TcpFlags::SYN) {
             return Err(DropReason::NoAck);
@@ -84,10 +92,7 @@ impl Stack {
         if segment.has(TcpFlags::FIN) {
             return Err(DropReason::ContradictoryFlags);
         }
-        // MAY-2: beyond everything the old connection sent, and what of it its peer may have had room for.
-        let generated = self.isn.generate(now, &tuple);
-        let iss = used.map_or(generated, |used| generated.latest(used.advance(u16::MAX.into())));
-        self.begin_handshake(now, link, (tuple, hash), segment, iss)
+        self.begin_handshake(now, link, (tuple, hash), segment, used)
     }
 
     fn begin_handshake(
@@ -96,26 +101,67 @@ impl Stack {
         link: &LinkHeader,
         (tuple, hash): (FourTuple, u32),
         segment: &Segment<'_>,
-        iss: SeqNumber,
+        used: Option<SeqNumber>,
     ) -> Result<(), DropReason> {
         if let Some((index, evicted)) = self.half_open.make_room() {
             self.flows.remove(evicted.hash, Flow::HalfOpen(index));
             self.drops.count(DropReason::SynCacheEvicted);
         }
         let options = &segment.header.options;
+        let offer = Offer::of_syn(options, false, default_mss(tuple.remote.address));
+        let cookie = self.cookies.make(now, &tuple, segment.header.seq, &offer);
+        // MAY-2: beyond everything the connection before sent. Half of all cookies are; where this one is not, the handshake
+        // lives by its entry alone.
+        let iss = used.map_or(cookie.iss, |used| cookie.iss.latest(used.advance(u16::MAX.into())));
+        let clocks =
+            options.timestamps.zip(cookie.timestamp).map(|(theirs, ours)| Clocks::new(now, ours, theirs.value));
         let handshake = Handshake {
             tuple,
             link: *link,
             iss,
             irs: segment.header.seq,
-            peer_mss: options.mss.unwrap_or(default_mss(tuple.remote.address)),
-            peer_window_scale: options.window_scale,
+            peer_mss: offer.mss,
+            peer_window_scale: offer.window_scale,
+            clocks,
         };
-        let entry = HalfOpen::new(handshake, hash, options, now, &self.config.tcp);
+        let entry = HalfOpen::new(handshake, hash, now, &self.config.tcp);
         let index = self.half_open.insert(entry).ok_or(DropReason::SynCacheEvicted)?;
         self.flows.insert(hash, Flow::HalfOpen(index));
         self.stats.handshakes_begun += 1;
         self.send_syn_ack(index)
+    }
+
+    /// A segment that may end a handshake which nobody remembers: its numbers do, if they are a cookie.
+    fn arrive_with_cookie(
+        &mut self,
+        now: Instant,
+        link: &LinkHeader,
+        (tuple, hash): (FourTuple, u32),
+        segment: &Segment<'_>,
+    ) -> Result<(), DropReason> {
+        let (irs, iss) = (segment.header.seq.back(1), segment.header.ack.back(1));
+        let timestamps = segment.header.options.timestamps;
+        let offer = match self.cookies.check(now, &tuple, irs, iss, timestamps) {
+            Some(offer) if !segment.has(TcpFlags::SYN) => offer,
+            _ => {
+                self.reset(now, link, &tuple, segment)?;
+                return Err(DropReason::BadCookie);
+            }
+        };
+        let handshake = Handshake {
+            tuple,
+            link: *link,
+            iss,
+            irs,
+            peer_mss: offer.mss,
+            peer_window_scale: offer.window_scale,
+            clocks: timestamps.map(|theirs| Clocks::new(now, theirs.echo, theirs.value)),
+        };
+        let established = Connection::established(&handshake, now, &self.config.tcp);
+        let connection = self.add_connection(established, hash).ok_or(DropReason::ConnectionLimit)?;
+        self.flows.insert(hash, Flow::Connection(connection));
+        self.stats.cookies_accepted += 1;
+        self.arrive_at_connection(now, link, connection, segment)
     }
 
     fn send_syn_ack(&mut self, index: u32) -> Result<(), DropReason> {
@@ -153,7 +199,7 @@ impl Stack {
                 self.stats.syn_acks_retransmitted += 1;
                 return self.send_syn_ack(index);
             }
-            self.acknowledge_half_open(&handshake)?;
+            self.acknowledge_half_open(now, &handshake)?;
             return Err(DropReason::SynInWindow);
         }
         if !segment.has(TcpFlags::ACK) {
@@ -163,8 +209,8 @@ impl Stack {
             self.reset(now, link, &handshake.tuple, segment)?;
             return Err(DropReason::UnacceptableAck);
         }
-        if !seq.in_window(rcv_nxt, crate::tcp::connection::syn_ack_window(&self.config.tcp).into()) {
-            self.acknowledge_half_open(&handshake)?;
+        if !seq.in_window(rcv_nxt, syn_ack_window(&self.config.tcp).into()) {
+            self.acknowledge_half_open(now, &handshake)?;
             return Err(DropReason::OutsideWindow);
         }
         let established = Connection::established(&handshake, now, &self.config.tcp);
@@ -179,10 +225,11 @@ impl Stack {
         self.flows.remove(hash, Flow::HalfOpen(index));
     }
 
-    fn acknowledge_half_open(&mut self, handshake: &Handshake) -> Result<(), DropReason> {
+    fn acknowledge_half_open(&mut self, now: Instant, handshake: &Handshake) -> Result<(), DropReason> {
         let seq = handshake.iss.advance(1);
         let (ip, mut tcp) = self.bare(&handshake.tuple, TcpFlags::ACK, seq, handshake.irs.advance(1));
-        tcp.window = crate::tcp::connection::syn_ack_window(&self.config.tcp);
+        tcp.window = syn_ack_window(&self.config.tcp);
+        tcp.options.timestamps = handshake.clocks.map(|clocks| clocks.option(now));
         self.send_reply(&handshake.link, &ip, &tcp)
     }
 
@@ -215,7 +262,7 @@ impl Stack {
             Arrival::Ignore => Ok(()),
             Arrival::Acknowledge => {
                 self.time_wait.restart(index, now);
-                let (ip, tcp) = entry.acknowledgment(self.config.tcp.hop_limit);
+                let (ip, tcp) = entry.acknowledgment(now, self.config.tcp.hop_limit);
                 self.send_reply(&entry.link, &ip, &tcp)
             }
             Arrival::NewConnection => {

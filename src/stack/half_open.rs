@@ -3,10 +3,7 @@
 use super::{aged_slab::AgedSlab, timer_wheel::TimerWheel};
 use crate::{
     config::TcpConfig,
-    tcp::{
-        Handshake,
-        connection::{syn_ack_options, syn_ack_window},
-    },
+    tcp::{Handshake, connection::syn_ack_window},
     time::Instant,
     wire::{IpHeader, Protocol, TcpFlags, TcpHeader, TcpOptions},
 };
@@ -18,7 +15,7 @@ pub struct HalfOpen {
     pub handshake: Handshake,
     /// The 4-tuple's hash, for leaving the flow table.
     pub hash: u32,
-    /// The options of our SYN-ACK.
+    /// The SYN-ACK's options: its timestamp, too, stays the same, because a cookie may be in it.
     options: TcpOptions,
     /// SYN-ACKs sent again.
     retries: u32,
@@ -35,9 +32,9 @@ pub enum Overdue {
 }
 
 impl HalfOpen {
-    /// The handshake that a SYN with these options has begun.
-    pub fn new(handshake: Handshake, hash: u32, syn: &TcpOptions, now: Instant, config: &TcpConfig) -> Self {
-        let options = syn_ack_options(handshake.tuple.local.address, syn, config);
+    /// A handshake that begins now.
+    pub fn new(handshake: Handshake, hash: u32, now: Instant, config: &TcpConfig) -> Self {
+        let options = handshake.syn_ack_options(now, config);
         Self { handshake, hash, options, retries: 0, due: now + config.rto_initial }
     }
 

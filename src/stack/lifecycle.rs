@@ -95,8 +95,9 @@ impl Stack {
         let Entry { connection, hash, .. } = &self.connections[index];
         let (snd_nxt, rcv_nxt) = connection.sequence();
         let (tuple, link, hash) = (*connection.tuple(), *connection.link(), *hash);
-        let entry = TimeWait { tuple, hash, link, snd_nxt, rcv_nxt, expires: now };
-        let (ip, tcp) = entry.acknowledgment(self.config.tcp.hop_limit);
+        let clocks = connection.clocks();
+        let entry = TimeWait { tuple, hash, link, snd_nxt, rcv_nxt, clocks, expires: now };
+        let (ip, tcp) = entry.acknowledgment(now, self.config.tcp.hop_limit);
         match self.time_wait.insert(entry, now) {
             Some(waiting) => self.flows.replace(hash, Flow::Connection(index), Flow::TimeWait(waiting)),
             None => self.flows.remove(hash, Flow::Connection(index)),

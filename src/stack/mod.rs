@@ -39,7 +39,10 @@ use crate::{
     drops::{DropReason, Drops},
     rng::SipKey,
     stats::StackStats,
-    tcp::{CloseReason, SentKind, State, isn::IsnGenerator},
+    tcp::{
+        CloseReason, SentKind, State,
+        cookie::{CookieJar, MasterKey},
+    },
     time::Instant,
     wire::{self, FourTuple, MacAddress, Packet, ParsedFrame},
 };
@@ -47,6 +50,7 @@ use std::{
     collections::{HashMap, VecDeque},
     hash::Hash,
     net::IpAddr,
+    time::Duration,
 };
 
 /// Segments one connection may send before the next has its turn.
@@ -80,7 +84,7 @@ pub enum Event {
 /// The secrets a stack needs.
 #[derive(Clone, Debug)]
 pub struct Secrets {
-    isn: SipKey,
+    cookies: SipKey,
     flows: SipKey,
 }
 
@@ -90,12 +94,12 @@ impl Secrets {
     /// # Errors
     /// Where the operating system has no random bytes.
     pub fn random() -> Result<Self, getrandom::Error> {
-        Ok(Self { isn: SipKey::random()?, flows: SipKey::random()? })
+        Ok(Self { cookies: SipKey::random()?, flows: SipKey::random()? })
     }
 
     /// Secrets from a seed, for tests and simulations that must repeat.
     pub fn from_seed(seed: u64) -> Self {
-        Self { isn: SipKey::from_seed(seed), flows: SipKey::from_seed(!seed) }
+        Self { cookies: SipKey::from_seed(seed), flows: SipKey::from_seed(!seed) }
     }
 
     /// The hash by which flows are found, and spread over workers.
@@ -111,7 +115,7 @@ pub struct Stack {
     mac: MacAddress,
     addresses: Addresses,
     secrets: Secrets,
-    isn: IsnGenerator,
+    cookies: CookieJar,
     flows: FlowTable,
     connections: Slab<Entry>,
     generation: u32,
@@ -138,7 +142,7 @@ impl Stack {
         Self {
             mac,
             addresses: Addresses::new(addresses),
-            isn: IsnGenerator::new(secrets.isn),
+            cookies: CookieJar::new(MasterKey::new(secrets.cookies), Duration::ZERO),
             secrets,
             flows: FlowTable::new(flows),
             connections: Slab::new(config.max_connections),
@@ -156,6 +160,12 @@ impl Stack {
             drops: Drops::default(),
             config,
         }
+    }
+
+    /// Says what the calendar showed at [`Instant::ZERO`], as time since the Unix epoch: cookies are dated by it, so that other
+    /// stacks with the same secrets accept them.
+    pub fn set_calendar(&mut self, calendar: Duration) {
+        self.cookies.set_calendar(calendar);
     }
 
     /// Accepts connections to `port`, at one address or at all of the stack's. Connections there are stay untouched

@@ -2,6 +2,7 @@
 
 use super::aged_slab::AgedSlab;
 use crate::{
+    tcp::timestamps::Clocks,
     time::Instant,
     wire::{FourTuple, IpHeader, LinkHeader, Protocol, Segment, SeqNumber, TcpFlags, TcpHeader, TcpOptions},
 };
@@ -20,6 +21,8 @@ pub struct TimeWait {
     pub snd_nxt: SeqNumber,
     /// RCV.NXT: behind the peer's FIN.
     pub rcv_nxt: SeqNumber,
+    /// Both clocks, where timestamps were in use.
+    pub clocks: Option<Clocks>,
     /// When it is over.
     pub expires: Instant,
 }
@@ -27,7 +30,8 @@ pub struct TimeWait {
 /// What a segment means to a connection in TIME-WAIT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Arrival {
-    /// A SYN beyond everything the old connection received: the 4-tuple may be used again (RFC 9293 MAY-2, RFC 6191 §2).
+    /// A SYN beyond everything the old connection received, or later by its sender's clock: the 4-tuple may be used again
+    /// (RFC 9293 MAY-2, RFC 6191 §2).
     NewConnection,
     /// The peer has not heard our last acknowledgment: send it again and wait anew.
     Acknowledge,
@@ -43,7 +47,11 @@ impl TimeWait {
             return Arrival::Ignore;
         }
         if segment.has(TcpFlags::SYN) {
-            let is_new = !segment.has(TcpFlags::ACK) && self.rcv_nxt.precedes(header.seq);
+            let later = match (self.clocks, header.options.timestamps) {
+                (Some(clocks), Some(received)) => clocks.is_newer(received),
+                _ => self.rcv_nxt.precedes(header.seq),
+            };
+            let is_new = later && !segment.has(TcpFlags::ACK);
             return if is_new { Arrival::NewConnection } else { Arrival::Acknowledge };
         }
         let expected = segment.is_empty() && header.seq == self.rcv_nxt && header.ack == self.snd_nxt;
@@ -51,7 +59,7 @@ impl TimeWait {
     }
 
     /// The acknowledgment of the peer's FIN.
-    pub fn acknowledgment(&self, hop_limit: u8) -> (IpHeader, TcpHeader) {
+    pub fn acknowledgment(&self, now: Instant, hop_limit: u8) -> (IpHeader, TcpHeader) {
         let mut ip = IpHeader::new(self.tuple.local.address, self.tuple.remote.address, Protocol::Tcp);
         ip.hop_limit = hop_limit;
         let tcp = TcpHeader {
@@ -62,7 +70,7 @@ impl TimeWait {
             flags: TcpFlags::ACK,
             window: 0,
             urgent: 0,
-            options: TcpOptions::default(),
+            options: TcpOptions { timestamps: self.clocks.map(|clocks| clocks.option(now)), ..TcpOptions::default() },
         };
         (ip, tcp)
     }

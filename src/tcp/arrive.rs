@@ -31,6 +31,7 @@ impl Connection {
         segment: &Segment<'_>,
         config: &TcpConfig,
     ) -> Result<(), DropReason> {
+        self.check_clock(segment)?;
         self.check_sequence(segment)?;
         if segment.has(TcpFlags::RST) {
             return self.take_reset(now, segment);
@@ -39,9 +40,21 @@ impl Connection {
         self.check_ack(now, segment)?;
         // Only a peer that knows the sequence numbers may change the way back: the segment has passed all checks.
         self.link = *link;
+        self.take_clock(segment);
         self.take_acknowledgment(now, segment, config);
         self.take_data(now, segment, config)?;
         self.take_fin(now, segment, config);
+        Ok(())
+    }
+
+    /// Before everything: is it older than the last one? (R1 of RFC 7323 §5.3.) An RST is not asked.
+    fn check_clock(&mut self, segment: &Segment<'_>) -> Result<(), DropReason> {
+        let Some(clocks) = self.clocks.filter(|_| !segment.has(TcpFlags::RST)) else { return Ok(()) };
+        let Some(received) = segment.header.options.timestamps else { return Err(DropReason::MissingTimestamp) };
+        if clocks.is_old(received) {
+            self.acks.owed = self.acks.owed.max(1);
+            return Err(DropReason::OldTimestamp);
+        }
         Ok(())
     }
 
@@ -99,6 +112,15 @@ impl Connection {
             return Err(DropReason::UnacceptableAck);
         }
         Ok(())
+    }
+
+    /// R3 of RFC 7323 §4.3.
+    fn take_clock(&mut self, segment: &Segment<'_>) {
+        if let (Some(clocks), Some(received)) = (&mut self.clocks, segment.header.options.timestamps)
+            && segment.header.seq.at_or_before(self.acks.sent)
+        {
+            clocks.update(received);
+        }
     }
 
     fn take_acknowledgment(&mut self, now: Instant, segment: &Segment<'_>, config: &TcpConfig) {

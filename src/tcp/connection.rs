@@ -11,6 +11,7 @@ use super::{
     send::SendSide,
     state::{State, Step},
     timer::{Timer, Timers},
+    timestamps::{self, Clocks},
 };
 use crate::{
     config::TcpConfig,
@@ -51,6 +52,8 @@ pub struct Handshake {
     pub peer_mss: u16,
     /// The peer's window scale; `None` where scaling is not used either way (RFC 7323 §2.2).
     pub peer_window_scale: Option<u8>,
+    /// Both clocks, where the peer's SYN had timestamps.
+    pub clocks: Option<Clocks>,
 }
 
 /// The MSS assumed where the peer names none (MUST-15).
@@ -67,12 +70,15 @@ pub fn mss_for(address: IpAddr, mtu: usize) -> u16 {
     u16::try_from(data).unwrap_or(u16::MAX)
 }
 
-/// The options of our SYN-ACK in answer to a SYN's.
-pub fn syn_ack_options(local: IpAddr, syn: &TcpOptions, config: &TcpConfig) -> TcpOptions {
-    TcpOptions {
-        mss: Some(mss_for(local, config.mtu)),
-        window_scale: syn.window_scale.map(|_| window_scale_for(config.receive_buffer)),
-        ..TcpOptions::default()
+impl Handshake {
+    /// The options of our SYN-ACK, if it is sent at `now`.
+    pub fn syn_ack_options(&self, now: Instant, config: &TcpConfig) -> TcpOptions {
+        TcpOptions {
+            mss: Some(mss_for(self.tuple.local.address, config.mtu)),
+            window_scale: self.peer_window_scale.map(|_| window_scale_for(config.receive_buffer)),
+            timestamps: self.clocks.map(|clocks| clocks.option(now)),
+            ..TcpOptions::default()
+        }
     }
 }
 
@@ -105,6 +111,8 @@ pub(super) enum Reader {
 /// When the next acknowledgment goes out.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct AckSchedule {
+    /// Last.ACK.sent of RFC 7323 §4.3.
+    pub sent: SeqNumber,
     /// Octets received since the last acknowledgment.
     pub unacknowledged: u32,
     /// Acknowledgments owed at once: one for each early segment, so that the peer can count them (RFC 5681 §3.2).
@@ -121,6 +129,7 @@ pub struct Connection {
     pub(super) state: State,
     pub(super) send: SendSide,
     pub(super) receive: ReceiveSide,
+    pub(super) clocks: Option<Clocks>,
     pub(super) rtt: RttEstimator,
     pub(super) congestion: Reno,
     pub(super) recovery: Recovery,
@@ -145,7 +154,9 @@ impl Connection {
     /// The connection that a handshake has opened: ESTABLISHED, our SYN acknowledged.
     pub fn established(handshake: &Handshake, now: Instant, config: &TcpConfig) -> Self {
         let local = handshake.tuple.local.address;
-        let mss = handshake.peer_mss.clamp(1, mss_for(local, config.mtu)).into();
+        let announced = u32::from(handshake.peer_mss.clamp(1, mss_for(local, config.mtu)));
+        // The MSS counts options as if there were none (RFC 6691 §2), so what they take is the data's loss.
+        let mss = announced.saturating_sub(handshake.clocks.map_or(0, |_| timestamps::OPTION_LEN)).max(1);
         let (peer_scale, our_scale) = match handshake.peer_window_scale {
             Some(scale) => (scale, window_scale_for(config.receive_buffer)),
             None => (0, 0),
@@ -161,11 +172,12 @@ impl Connection {
             state: State::Established,
             send: SendSide::new(handshake.iss, handshake.irs, mss, peer_scale, now),
             receive: ReceiveSide::new(handshake.irs, window, our_scale, receive_limit),
+            clocks: handshake.clocks,
             rtt: RttEstimator::new(config),
             congestion: Reno::new(mss),
             recovery: Recovery::default(),
             timers: Timers::default(),
-            acks: AckSchedule::default(),
+            acks: AckSchedule { sent: handshake.irs.advance(1), ..AckSchedule::default() },
             signals: Signals::default(),
             end: None,
             timeouts: 0,
@@ -201,6 +213,11 @@ impl Connection {
     /// SND.NXT and RCV.NXT, which is all that TIME-WAIT, or an RST, needs to know.
     pub fn sequence(&self) -> (SeqNumber, SeqNumber) {
         (self.send.nxt(), self.receive.nxt())
+    }
+
+    /// Both clocks, where timestamps are in use.
+    pub fn clocks(&self) -> Option<Clocks> {
+        self.clocks
     }
 
     /// The smoothed round-trip time, once one was measured.

@@ -43,6 +43,9 @@ const WITH_TIMESTAMPS: u32 = 1 << 31;
 /// Stands for no window scale, since the largest is 14.
 const NO_SCALE: u32 = 15;
 
+/// Options that no cookie says, for a MAC that none has.
+const UNHELD: u32 = 1 << 30;
+
 const SEQUENCE_MAC: u32 = (1 << 31) - 1;
 const TIMESTAMP_OPTIONS: u32 = (1 << 22) - 1;
 const CLASS_OPTIONS_SHIFT: u32 = 24;
@@ -179,6 +182,11 @@ impl CookieJar {
         Self { master, calendar, keys }
     }
 
+    /// Says what the calendar showed at [`Instant::ZERO`].
+    pub fn set_calendar(&mut self, calendar: Duration) {
+        self.calendar = calendar;
+    }
+
     /// The number of the epoch at `now`.
     pub fn epoch(&self, now: Instant) -> u64 {
         (self.calendar + (now - Instant::ZERO)).as_secs() / EPOCH.as_secs()
@@ -197,13 +205,13 @@ impl CookieJar {
         &cached.1
     }
 
-    /// The cookie that answers a SYN: the same for the same SYN throughout an epoch. `None` where it cannot hold the offer: an
-    /// MSS below every class and no timestamps, which no real client has.
-    pub fn make(&mut self, now: Instant, tuple: &FourTuple, irs: SeqNumber, offer: &Offer) -> Option<Cookie> {
-        let bits = offer.bits(tuple.remote.address)?;
+    /// The cookie that answers a SYN: the same for the same SYN throughout an epoch. Where it cannot hold the offer, for an
+    /// MSS below every class and no timestamps, which no real client has, it is one that nothing accepts.
+    pub fn make(&mut self, now: Instant, tuple: &FourTuple, irs: SeqNumber, offer: &Offer) -> Cookie {
         let epoch = self.epoch(now);
-        let mac = mac(self.key(epoch), tuple, irs, bits);
-        Some(bake(mac, bits, (epoch & 1) as u32))
+        let bits = offer.bits(tuple.remote.address);
+        let mac = mac(self.key(epoch), tuple, irs, bits.unwrap_or(UNHELD));
+        bake(mac, bits.unwrap_or(0), (epoch & 1) as u32)
     }
 
     /// The offer of the SYN that began this handshake, where `iss` and the timestamp echoed are a cookie of this epoch's or the

@@ -12,13 +12,13 @@ pub mod byte_ring;
 pub mod congestion;
 pub mod connection;
 pub mod cookie;
-pub mod isn;
 pub mod receive;
 pub mod recovery;
 pub mod rtt;
 pub mod send;
 pub mod state;
 pub mod timer;
+pub mod timestamps;
 mod transmit;
 
 #[cfg(test)]

@@ -1,6 +1,12 @@
 //! Segments to be sent, most pressing first: what was lost, a window probe, new data, a bare acknowledgment.
 
-use super::{congestion::Controller, connection::Connection, send::Chunk, state::Step, timer::Timer};
+use super::{
+    congestion::Controller,
+    connection::{AckSchedule, Connection},
+    send::Chunk,
+    state::Step,
+    timer::Timer,
+};
 use crate::{
     config::TcpConfig,
     time::Instant,
@@ -27,11 +33,11 @@ impl Connection {
     /// Where `buffer` cannot hold a frame of the configured MTU.
     pub fn poll_transmit(&mut self, now: Instant, config: &TcpConfig, buffer: &mut [u8]) -> Option<(usize, SentKind)> {
         if self.acks.alone {
-            return Some((self.write_acknowledgment(config, buffer), SentKind::Acknowledgment));
+            return Some((self.write_acknowledgment(now, config, buffer), SentKind::Acknowledgment));
         }
         if let Some(chunk) = self.next_chunk(now, config) {
             let again = chunk.seq != self.send.nxt();
-            let length = self.write_chunk(&chunk, config, buffer);
+            let length = self.write_chunk(&chunk, now, config, buffer);
             if self.send.sent(&chunk, now) {
                 self.step(Step::FinSent, now, config);
             }
@@ -41,13 +47,13 @@ impl Connection {
         if self.acks.owed == 0 {
             return None;
         }
-        Some((self.write_acknowledgment(config, buffer), SentKind::Acknowledgment))
+        Some((self.write_acknowledgment(now, config, buffer), SentKind::Acknowledgment))
     }
 
-    fn write_acknowledgment(&mut self, config: &TcpConfig, buffer: &mut [u8]) -> usize {
+    fn write_acknowledgment(&mut self, now: Instant, config: &TcpConfig, buffer: &mut [u8]) -> usize {
         let remaining = self.acks.owed.saturating_sub(1);
         let bare = Chunk { seq: self.send.nxt(), length: 0, fin: false };
-        let length = self.write_chunk(&bare, config, buffer);
+        let length = self.write_chunk(&bare, now, config, buffer);
         self.acks.owed = remaining;
         length
     }
@@ -71,8 +77,8 @@ impl Connection {
     }
 
     /// Every segment acknowledges and tells the window, so what was owed is paid with it.
-    fn write_chunk(&mut self, chunk: &Chunk, config: &TcpConfig, buffer: &mut [u8]) -> usize {
-        self.acks = Default::default();
+    fn write_chunk(&mut self, chunk: &Chunk, now: Instant, config: &TcpConfig, buffer: &mut [u8]) -> usize {
+        self.acks = AckSchedule { sent: self.receive.nxt(), ..AckSchedule::default() };
         self.timers.cancel(Timer::DelayedAck);
         let mut flags = TcpFlags::ACK;
         flags.set(TcpFlags::PSH, self.send.is_pushed(chunk));
@@ -85,7 +91,7 @@ impl Connection {
             flags,
             window: self.receive.advertise(self.send.mss()),
             urgent: 0,
-            options: TcpOptions::default(),
+            options: TcpOptions { timestamps: self.clocks.map(|clocks| clocks.option(now)), ..TcpOptions::default() },
         };
         let mut ip = IpHeader::new(self.tuple.local.address, self.tuple.remote.address, Protocol::Tcp);
         ip.hop_limit = config.hop_limit;

@@ -1,7 +1,10 @@
 //! Two connections and a bad wire between them: whatever it does, both ends get every octet, and both come to an end.
 
 use super::{super::state::State, *};
-use crate::{rng::splitmix64, tcp::CloseReason};
+use crate::{
+    rng::splitmix64,
+    tcp::{CloseReason, timestamps::Clocks},
+};
 use std::{cmp::Reverse, collections::BinaryHeap};
 
 /// Random numbers that repeat.
@@ -83,13 +86,17 @@ impl World {
         let theirs = Handshake { tuple: ours.tuple.reversed(), iss: ours.irs, irs: ours.iss, ..ours };
         let scale = crate::tcp::receive::window_scale_for(buffer);
         let now = Instant::from_millis(1);
-        let sides = [(ours, totals[0]), (theirs, totals[1])].map(|(handshake, total)| {
-            let handshake = Handshake { peer_window_scale: Some(scale), ..handshake };
-            let mut connection = Connection::established(&handshake, now, &config);
-            // Each hears of the other's window by a segment that may be lost like any other.
-            connection.acks.owed = 1;
-            Side { connection, written: 0, read: 0, total }
-        });
+        let (one, two) = (dice.below(1 << 32) as u32, dice.below(1 << 32) as u32);
+        let with_clocks = dice.percent(50);
+        let sides =
+            [(ours, totals[0], one, two), (theirs, totals[1], two, one)].map(|(handshake, total, ours, theirs)| {
+                let clocks = with_clocks.then(|| Clocks::new(now, ours, theirs));
+                let handshake = Handshake { peer_window_scale: Some(scale), clocks, ..handshake };
+                let mut connection = Connection::established(&handshake, now, &config);
+                // Each hears of the other's window by a segment that may be lost like any other.
+                connection.acks.owed = 1;
+                Side { connection, written: 0, read: 0, total }
+            });
         Self { sides, config, faults, dice, now, wire: BinaryHeap::new(), frames: 0 }
     }
 

@@ -6,6 +6,7 @@ mod lossy;
 mod parts;
 mod receiving;
 mod sending;
+mod timestamps;
 
 use super::{Connection, Handshake, SentKind, timer::Timer};
 use crate::{
@@ -42,7 +43,8 @@ fn tuple() -> FourTuple {
 fn handshake() -> Handshake {
     let (source, destination) = (MacAddress([2, 0, 0, 0, 0, 1]), MacAddress([2, 0, 0, 0, 0, 2]));
     let link = LinkHeader { source, destination, ..LinkHeader::default() };
-    Handshake { tuple: tuple(), link, iss: ISS, irs: IRS, peer_mss: MSS as u16, peer_window_scale: None }
+    let peer_mss = MSS as u16;
+    Handshake { tuple: tuple(), link, iss: ISS, irs: IRS, peer_mss, peer_window_scale: None, clocks: None }
 }
 
 /// A segment that the connection under test has sent. Sequence numbers are relative: 0 is the SYN, 1 the first octet.

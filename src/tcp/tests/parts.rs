@@ -5,7 +5,6 @@ use crate::tcp::{
     assembler::{Assembler, TooManyPieces},
     byte_ring::ByteRing,
     congestion::{Controller, Reno},
-    isn::IsnGenerator,
     receive::window_scale_for,
     rtt::RttEstimator,
     timer::Timers,
@@ -197,18 +196,4 @@ fn timers_expire_in_turn_and_once() {
     timers.arm(Timer::Retransmit, at(25));
     assert_eq!((timers.expire(at(30)), timers.expire(at(30))), (Some(Timer::Retransmit), None));
     assert_eq!(timers.next(), None);
-}
-
-#[test]
-fn initial_sequence_numbers_tick_every_4_microseconds_and_differ_by_connection() {
-    // RFC 6528 §3, MUST-8.
-    let isn = IsnGenerator::new(crate::rng::SipKey::from_seed(1));
-    let (now, later) = (Instant::from_millis(5), Instant::from_millis(6));
-    let first = isn.generate(now, &tuple());
-    assert_eq!(isn.generate(later, &tuple()).since(first), 250);
-    let mut other = tuple();
-    other.remote.port += 1;
-    assert_ne!(isn.generate(now, &other), first);
-    let other_key = IsnGenerator::new(crate::rng::SipKey::from_seed(2));
-    assert_ne!(other_key.generate(now, &tuple()), first);
 }

@@ -1,0 +1,136 @@
+//! Handshakes that nobody remembers.
+
+use super::*;
+use crate::wire::tcp_options::Timestamps;
+
+const CLOCK: u32 = 77_000;
+
+fn linux() -> TcpOptions {
+    let timestamps = Some(Timestamps { value: CLOCK, echo: 0 });
+    TcpOptions { mss: Some(1_460), window_scale: Some(7), timestamps, ..TcpOptions::default() }
+}
+
+fn plain() -> TcpOptions {
+    TcpOptions { mss: Some(1_460), window_scale: Some(7), ..TcpOptions::default() }
+}
+
+impl Bench {
+    /// The segment that ends the handshake which this SYN-ACK began, as a client would send it.
+    fn last_of_handshake(&self, answer: &Sent) -> TcpHeader {
+        let echo = |ours: Timestamps| Timestamps { value: CLOCK + 1, echo: ours.value };
+        let timestamps = answer.header.options.timestamps.map(echo);
+        let options = TcpOptions { timestamps, ..TcpOptions::default() };
+        TcpHeader { options, ..self.header(IRS.advance(1), answer.header.seq.advance(1), ACK) }
+    }
+
+    /// Shakes hands halfway, and lets others push the handshake out of the cache.
+    fn forgotten(&mut self, options: TcpOptions) -> Sent {
+        self.send_syn(options);
+        let answer = self.sent_one();
+        for port in 1..=10 {
+            let syn = TcpHeader { source_port: port, ..self.header(IRS, SeqNumber::default(), SYN) };
+            self.send(syn, b"");
+        }
+        self.frames();
+        assert_eq!(self.state(), State::Closed, "the handshake is forgotten");
+        answer
+    }
+}
+
+fn small_cache() -> StackConfig {
+    StackConfig { max_half_open: 10, ..StackConfig::default() }
+}
+
+#[test]
+fn a_forgotten_handshake_ends_well() {
+    for options in [plain(), linux()] {
+        for mut bench in [Bench::with(small_cache()), Bench::with(small_cache()).over_ipv6()] {
+            let answer = bench.forgotten(options);
+            bench.send(bench.last_of_handshake(&answer), b"GET /");
+            let events = bench.events();
+            let [Event::Opened(id), Event::Ready(_)] = events[..] else { panic!("{events:?}") };
+            assert_eq!(bench.stack.stats().cookies_accepted, 1);
+            // What the client has offered holds: scaled windows, timestamps in each segment.
+            bench.with_stream(id, |stream| stream.forward());
+            let echo = bench.sent_one();
+            assert_eq!(echo.data, b"GET /");
+            assert_eq!(echo.header.options.timestamps.is_some(), options.timestamps.is_some());
+            assert_eq!(echo.header.options.timestamps.map(|ours| ours.echo), options.timestamps.map(|_| CLOCK + 1));
+        }
+    }
+}
+
+#[test]
+fn our_clock_goes_on_from_where_the_cookie_left_it() {
+    let mut bench = Bench::with(small_cache());
+    let answer = bench.forgotten(linux());
+    bench.pass(Duration::from_millis(700));
+    bench.send(bench.last_of_handshake(&answer), b"x");
+    bench.pass(Duration::from_millis(5));
+    let Some(Event::Opened(id)) = bench.events().first().copied() else { panic!() };
+    bench.with_stream(id, |stream| stream.forward());
+    let (syn_ack, data) =
+        (answer.header.options.timestamps.unwrap(), bench.sent_one().header.options.timestamps.unwrap());
+    assert_eq!(data.value.wrapping_sub(syn_ack.value), 5);
+}
+
+#[test]
+fn a_forged_acknowledgment_opens_nothing() {
+    for options in [plain(), linux()] {
+        let mut bench = Bench::with(small_cache());
+        let answer = bench.forgotten(options);
+        let good = bench.last_of_handshake(&answer);
+        for bad in [
+            TcpHeader { ack: good.ack.advance(1), ..good },
+            TcpHeader { seq: good.seq.advance(1), ..good },
+            TcpHeader { source_port: good.source_port + 1, ..good },
+            TcpHeader { flags: SYN | ACK, ..good },
+        ] {
+            bench.send(bad, b"");
+            assert!(bench.sent_one().header.flags.contains(RST));
+        }
+        assert_eq!((bench.events(), bench.drops(DropReason::BadCookie)), (vec![], 4));
+        bench.send(good, b"");
+        assert_eq!(bench.state(), State::Established);
+    }
+}
+
+#[test]
+fn a_cookie_is_refused_after_its_life() {
+    let mut bench = Bench::with(small_cache());
+    let answer = bench.forgotten(linux());
+    bench.pass(Duration::from_secs(129));
+    bench.send(bench.last_of_handshake(&answer), b"");
+    assert_eq!((bench.events(), bench.drops(DropReason::BadCookie)), (vec![], 1));
+}
+
+#[test]
+fn the_same_syn_draws_the_same_answer_whether_or_not_it_is_remembered() {
+    let mut bench = Bench::with(small_cache());
+    let answer = bench.forgotten(linux());
+    bench.send_syn(linux());
+    assert_eq!(bench.sent_one(), answer);
+}
+
+#[test]
+fn by_its_clock_a_new_syn_ends_time_wait() {
+    // RFC 6191 §2: its sequence number need not be larger then.
+    let mut bench = Bench::new();
+    bench.send_syn(linux());
+    let answer = bench.sent_one();
+    bench.send(bench.last_of_handshake(&answer), b"");
+    let Some(Event::Opened(id)) = bench.events().first().copied() else { panic!() };
+    bench.with_stream(id, |stream| stream.close());
+    bench.sent();
+    let last = bench.last_of_handshake(&answer);
+    bench.send(TcpHeader { ack: last.ack.advance(1), flags: FIN | ACK, ..last }, b"");
+    let time_wait = bench.sent_one();
+    assert_eq!(time_wait.header.options.timestamps.unwrap().echo, CLOCK + 1);
+    assert_eq!(bench.state(), State::TimeWait);
+    let mut syn = TcpHeader { seq: IRS.back(50_000), options: linux(), ..bench.header(IRS, SeqNumber::default(), SYN) };
+    bench.send(syn, b"");
+    assert!(bench.sent_one().has(ACK), "its clock shows an earlier time");
+    syn.options.timestamps = Some(Timestamps { value: CLOCK + 2, echo: 0 });
+    bench.send(syn, b"");
+    assert!(bench.sent_one().has(SYN | ACK));
+}

@@ -1,0 +1,53 @@
+//! The two clocks of a connection (RFC 7323 §3 and §5): ours, which the peer echoes, and the peer's, which tells old segments
+//! from new ones.
+
+use crate::{
+    time::Instant,
+    wire::{SeqNumber, tcp_options::Timestamps},
+};
+
+/// Octets that the option takes in each segment, padding included.
+pub const OPTION_LEN: u32 = 12;
+
+/// A connection's clocks. Ours ticks every millisecond, from a number of its own on: what the handshake's cookie was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Clocks {
+    /// Our TSval at [`Instant::ZERO`].
+    offset: u32,
+    /// TS.Recent: the peer's clock, as of its last segment in order.
+    recent: u32,
+}
+
+impl Clocks {
+    /// Clocks of which ours shows `ours` at `now`, and the peer's has shown `theirs`.
+    pub fn new(now: Instant, ours: u32, theirs: u32) -> Self {
+        Self { offset: ours.wrapping_sub(ticks(now)), recent: theirs }
+    }
+
+    /// The option of a segment sent at `now`.
+    pub fn option(&self, now: Instant) -> Timestamps {
+        Timestamps { value: self.offset.wrapping_add(ticks(now)), echo: self.recent }
+    }
+
+    /// Whether a segment's clock shows a time before the last one's: PAWS, protection against wrapped sequence numbers (§5.3).
+    pub fn is_old(&self, received: Timestamps) -> bool {
+        // Sequence numbers compare as these clocks do: on a circle.
+        SeqNumber::new(received.value).precedes(SeqNumber::new(self.recent))
+    }
+
+    /// Whether a clock has moved on since the last segment in order.
+    pub fn is_newer(&self, received: Timestamps) -> bool {
+        SeqNumber::new(self.recent).precedes(SeqNumber::new(received.value))
+    }
+
+    /// Takes in the clock of a segment that begins at or before the last octet acknowledged (§4.3).
+    pub fn update(&mut self, received: Timestamps) {
+        if !self.is_old(received) {
+            self.recent = received.value;
+        }
+    }
+}
+
+fn ticks(now: Instant) -> u32 {
+    now.as_millis() as u32
+}
