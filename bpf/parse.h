@@ -10,6 +10,7 @@
 #include <linux/in6.h>
 #include <linux/ip.h>
 #include <linux/ipv6.h>
+#include <linux/tcp.h>
 #include <linux/types.h>
 
 #include <bpf/bpf_endian.h>
@@ -19,6 +20,10 @@
 
 #define MAX_VLAN_TAGS 2
 #define MAX_EXTENSION_HEADERS 6
+
+/* Masks that bound the offsets below for the verifier: two tags, and a plain IPv6 header. */
+#define MAX_IP_OFFSET 0x1f
+#define MAX_TCP_OFFSET 0x3f
 
 #define IPV4_FRAGMENT 0x3fff /* more fragments, or an offset */
 #define HARDWARE_ETHERNET 1
@@ -54,10 +59,25 @@ enum reading {
 	READ_IP,
 };
 
-/* Whom a frame is addressed to. */
+/* What is to be seen of a TCP segment. */
+enum segment {
+	SEGMENT_NONE,    /* another protocol, or a fragment */
+	SEGMENT_PARTIAL, /* its header is cut off */
+	SEGMENT_PLAIN,   /* at `tcp_offset`, with nothing between the IP header and it */
+	SEGMENT_BEHIND,  /* behind IP options or extension headers */
+};
+
+/* Whom a frame is addressed to, and what it is. */
 struct packet {
 	struct address destination;
 	__be16 port; /* TCP destination port; 0 where there is none to be seen */
+	__u8 flags;  /* TCP's, like the next ones where the segment is not partial */
+	__u8 is_ipv6;
+	enum segment segment;
+	__u32 ip_offset;
+	__u32 tcp_offset;
+	__u32 ports;        /* both, as they stand in the packet */
+	__u32 addresses[8]; /* likewise: the source, then the destination, of one word each for IPv4 */
 };
 
 /* Where reading has got to. */
@@ -82,13 +102,21 @@ static __always_inline void copy_ipv6(struct address *address, const struct in6_
 	address->words[3] = ipv6->s6_addr32[3];
 }
 
-/* The TCP destination port at the cursor, if all of it is there. */
-static __always_inline void read_port(struct cursor *cursor, struct packet *packet)
+/* The TCP header at the cursor, as far as it is there. */
+static __always_inline void read_tcp(struct cursor *cursor, struct packet *packet, enum segment segment)
 {
 	__be16 *ports = cursor->at;
+	struct tcphdr *tcp = cursor->at;
 
-	if ((void *)(ports + 2) <= cursor->end)
-		packet->port = ports[1];
+	packet->segment = SEGMENT_PARTIAL;
+	if ((void *)(ports + 2) > cursor->end)
+		return;
+	packet->port = ports[1];
+	if ((void *)(tcp + 1) > cursor->end)
+		return;
+	packet->ports = *(__u32 *)ports;
+	packet->flags = ((__u8 *)tcp)[13];
+	packet->segment = segment;
 }
 
 static __always_inline enum reading read_arp(struct cursor *cursor, struct packet *packet)
@@ -114,10 +142,13 @@ static __always_inline enum reading read_ipv4(struct cursor *cursor, struct pack
 	if ((void *)(ip + 1) > cursor->end)
 		return READ_MALFORMED;
 	map_ipv4(&packet->destination, ip->daddr);
+	packet->addresses[0] = ip->saddr;
+	packet->addresses[1] = ip->daddr;
+	packet->tcp_offset = packet->ip_offset + sizeof(*ip);
 	header_len = ip->ihl * 4;
 	if (ip->protocol == IPPROTO_TCP && header_len >= sizeof(*ip) && !(ip->frag_off & bpf_htons(IPV4_FRAGMENT))) {
 		cursor->at += header_len;
-		read_port(cursor, packet);
+		read_tcp(cursor, packet, header_len == sizeof(*ip) ? SEGMENT_PLAIN : SEGMENT_BEHIND);
 	}
 	return READ_IP;
 }
@@ -147,10 +178,13 @@ static __always_inline enum reading read_ipv6(struct cursor *cursor, struct pack
 	if ((void *)(ip + 1) > cursor->end)
 		return READ_MALFORMED;
 	copy_ipv6(&packet->destination, &ip->daddr);
+	__builtin_memcpy(packet->addresses, &ip->saddr, 32);
+	packet->is_ipv6 = 1;
+	packet->tcp_offset = packet->ip_offset + sizeof(*ip);
 	cursor->at = ip + 1;
 	next = skip_extensions(cursor, ip->nexthdr);
 	if (next == IPPROTO_TCP) {
-		read_port(cursor, packet);
+		read_tcp(cursor, packet, ip->nexthdr == IPPROTO_TCP ? SEGMENT_PLAIN : SEGMENT_BEHIND);
 	} else if (next == IPPROTO_ICMPV6) {
 		/* A solicitation goes to a multicast group: what counts is the target, behind the first 8 bytes. */
 		struct icmp6hdr *icmp = cursor->at;
@@ -166,7 +200,10 @@ static __always_inline enum reading read_ipv6(struct cursor *cursor, struct pack
 
 static __always_inline enum reading read_packet(struct xdp_md *ctx, struct packet *packet)
 {
-	struct cursor cursor = { .at = (void *)(long)ctx->data, .end = (void *)(long)ctx->data_end };
+	struct cursor cursor = {
+		.at = (void *)(long)ctx->data,
+		.end = (void *)(long)ctx->data_end,
+	};
 	struct ethhdr *ethernet = cursor.at;
 	__be16 ether_type;
 
@@ -174,6 +211,7 @@ static __always_inline enum reading read_packet(struct xdp_md *ctx, struct packe
 		return READ_MALFORMED;
 	ether_type = ethernet->h_proto;
 	cursor.at = ethernet + 1;
+	packet->ip_offset = sizeof(*ethernet);
 #pragma unroll
 	for (int i = 0; i < MAX_VLAN_TAGS; i++) {
 		struct vlan_tag *tag = cursor.at;
@@ -184,6 +222,7 @@ static __always_inline enum reading read_packet(struct xdp_md *ctx, struct packe
 			return READ_MALFORMED;
 		ether_type = tag->ether_type;
 		cursor.at = tag + 1;
+		packet->ip_offset += sizeof(*tag);
 	}
 	switch (ether_type) {
 	case bpf_htons(ETH_P_IP):

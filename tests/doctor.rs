@@ -9,7 +9,7 @@ use serde_json::Value;
 use xskip::{
     host::ethtool::Ethtool,
     lab::{INTERFACE, Lab, LabOptions, Role},
-    xdp::{Program, Require, Steering},
+    xdp::{Program, ProgramOptions, Require, Steering},
 };
 
 /// The report of an examination inside one side of a lab, and the exit status it came with.
@@ -119,7 +119,7 @@ fn a_running_program_is_left_alone() {
     let lab = lab(&name, 1, 1_500);
     let index = lab.server().link().unwrap().index;
     let attach = || {
-        let mut program = Program::load(&Steering::default(), 1).unwrap();
+        let mut program = Program::load(&Steering::default(), &ProgramOptions::default()).unwrap();
         program.attach(INTERFACE, index, Require::Native).unwrap();
         program
     };

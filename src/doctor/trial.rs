@@ -3,7 +3,7 @@
 use super::{Line, Trial};
 use crate::{
     host::Link,
-    xdp::{CopyMode, Program, Queue, QueueOptions, Require, Steering, XdpError, XdpMode},
+    xdp::{CopyMode, Program, ProgramOptions, Queue, QueueOptions, Require, Steering, XdpError, XdpMode},
 };
 
 /// A socket's memory and rings, small: nothing is going to be received.
@@ -26,7 +26,7 @@ pub(super) fn examine(link: &Link, trial: Trial) -> Vec<Line> {
     if !link.up {
         return vec![Line::warn("xdp", "not tried, as the interface is down", format!("set {name} up first"))];
     }
-    let attached = Program::load(&Steering::default(), 1).and_then(|mut program| {
+    let attached = Program::load(&Steering::default(), &ProgramOptions::default()).and_then(|mut program| {
         let mode = program.attach(name, link.index, Require::Nothing)?;
         Ok((program, mode))
     });

@@ -10,7 +10,7 @@ use crate::{
     stack::{Cidr, LocalAddress, Ownership},
     wire::{ChecksumPolicy, MacAddress},
     worker::Placement,
-    xdp::{FRAME_SIZES, MTU_MAX, Steering, packet_room},
+    xdp::{FRAME_SIZES, MTU_MAX, ProgramOptions, Steering, packet_room},
 };
 use std::{
     collections::HashSet,
@@ -32,6 +32,13 @@ pub(super) struct Plan {
 }
 
 impl Plan {
+    /// The sizes of the XDP program's tables: every flow of every worker is in its filter.
+    pub fn program_options(&self, server: &Server) -> ProgramOptions {
+        let queues = self.queues.iter().max().map_or(1, |highest| highest + 1);
+        let flows = server.config.max_connections.saturating_add(server.config.max_time_wait);
+        ProgramOptions { queues, flows: flows.saturating_mul(self.queues.len() as u32) }
+    }
+
     pub fn mac(&self) -> MacAddress {
         MacAddress(self.link.mac)
     }

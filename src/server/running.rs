@@ -117,8 +117,7 @@ impl Running {
         mut service: impl FnMut() -> S,
     ) -> Result<Self, ServerError> {
         let interface = &server.interface;
-        let most_queues = plan.queues.iter().max().map_or(1, |highest| highest + 1);
-        let mut program = Program::load(&plan.steering, most_queues)?;
+        let mut program = Program::load(&plan.steering, &plan.program_options(server))?;
         let mode = program.attach(interface, plan.link.index, server.require)?;
         let options = QueueOptions { frame_size: plan.frame_size, ..QueueOptions::default() };
         let mut queues = Vec::new();

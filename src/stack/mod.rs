@@ -41,7 +41,9 @@ use crate::{
     stats::StackStats,
     tcp::{
         CloseReason, SentKind, State,
+        connection::{mss_for, syn_ack_window},
         cookie::{CookieJar, MasterKey},
+        receive::window_scale_for,
     },
     time::Instant,
     wire::{self, FourTuple, MacAddress, Packet, ParsedFrame},
@@ -106,6 +108,19 @@ impl Secrets {
     pub fn hash_flow(&self, tuple: &FourTuple) -> u32 {
         self.flows.hash(|hasher| tuple.hash(hasher)) as u32
     }
+}
+
+/// What all SYN-ACKs from an address have in common.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SynAckProfile {
+    /// The MSS we announce, bytes.
+    pub mss: u16,
+    /// The window, bytes: a SYN's is never scaled.
+    pub window: u16,
+    /// Our window scale.
+    pub window_scale: u8,
+    /// Time to live, or hop limit.
+    pub hop_limit: u8,
 }
 
 /// A TCP/IP stack for one queue. See the [module](self).
@@ -329,6 +344,21 @@ impl Stack {
     /// Connections, handshakes under way, and connections in TIME-WAIT.
     pub fn flow_counts(&self) -> (u32, u32, u32) {
         (self.connections.len(), self.half_open.len(), self.time_wait.len())
+    }
+
+    /// The cookies of this stack's handshakes.
+    pub fn cookies(&self) -> &CookieJar {
+        &self.cookies
+    }
+
+    /// What the SYN-ACKs from a local address say, whoever sends them.
+    pub fn syn_ack_profile(&self, local: IpAddr) -> SynAckProfile {
+        SynAckProfile {
+            mss: mss_for(local, self.config.tcp.mtu),
+            window: syn_ack_window(&self.config.tcp),
+            window_scale: window_scale_for(self.config.tcp.receive_buffer),
+            hop_limit: self.config.tcp.hop_limit,
+        }
     }
 
     /// What happened so far.

@@ -192,6 +192,11 @@ impl CookieJar {
         (self.calendar + (now - Instant::ZERO)).as_secs() / EPOCH.as_secs()
     }
 
+    /// The key of an epoch, for the XDP program.
+    pub fn key_of(&self, epoch: u64) -> SipKey {
+        self.master.of_epoch(epoch)
+    }
+
     /// Uses another master from the next epoch on.
     pub fn rotate(&mut self, now: Instant, master: SipKey) {
         self.master.rotate(master, self.epoch(now));

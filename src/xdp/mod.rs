@@ -11,15 +11,20 @@
 //! [`Queue::audit`] counts them all.
 
 mod error;
+mod filter;
 mod frame;
+mod guard;
+mod memory;
 mod program;
 mod queue;
 mod socket_options;
 
 pub use self::{
     error::XdpError,
+    filter::FlowFilter,
     frame::{FRAME_SIZES, Frame, FrameAudit, MTU_MAX, packet_room},
-    program::{Program, Steering, Verdicts},
+    guard::{Guard, GuardedListener},
+    program::{Program, ProgramOptions, Steering, Verdicts},
     queue::{Queue, QueueOptions, QueueStatistics},
 };
 

@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-only */
+/* Turns a SYN into its SYN-ACK, in place: never longer than the SYN was, with nothing remembered. */
+#ifndef XSKIP_ANSWER_H
+#define XSKIP_ANSWER_H
+
+#include <linux/tcp.h>
+
+#include "cookie.h"
+
+#define FLAGS_SYN_ACK 0x12
+#define IP_DONT_FRAGMENT 0x4000
+
+/* Words being written into the packet, and their sum. */
+struct writer {
+	__be32 *at;
+	__u64 sum;
+	__u32 overrun; /* whether one did not fit */
+};
+
+static __always_inline __u16 fold(__u64 sum)
+{
+	sum = (sum & 0xffffffff) + (sum >> 32);
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	return ~sum;
+}
+
+static __always_inline void append(struct writer *writer, const void *data_end, __be32 word)
+{
+	if ((void *)(writer->at + 1) > data_end) {
+		writer->overrun = 1;
+		return;
+	}
+	*writer->at = word;
+	writer->at++;
+	writer->sum += word;
+}
+
+/* Offers what the SYN offered and we have, laid out as it never takes more room than the SYN's own options did. */
+static __always_inline void write_options(struct writer *writer, const void *data_end, const struct options *syn,
+					  const struct listener *listener, const struct cookie *cookie)
+{
+	if (syn->has_mss)
+		append(writer, data_end, bpf_htonl(0x02040000 | listener->mss));
+	if (syn->has_timestamps) {
+		append(writer, data_end, bpf_htonl(0x0101080a));
+		append(writer, data_end, bpf_htonl(cookie->timestamp));
+		append(writer, data_end, syn->timestamp);
+	}
+	if (syn->scale != NO_SCALE)
+		append(writer, data_end, bpf_htonl(0x01030300 | listener->window_scale));
+}
+
+static __always_inline void swap_macs(struct ethhdr *ethernet)
+{
+	__u8 source[ETH_ALEN];
+
+	__builtin_memcpy(source, ethernet->h_source, ETH_ALEN);
+	__builtin_memcpy(ethernet->h_source, ethernet->h_dest, ETH_ALEN);
+	__builtin_memcpy(ethernet->h_dest, source, ETH_ALEN);
+}
+
+/* Writes the IP header of the way back, and returns the sum of the TCP pseudo-header. */
+static __always_inline __u64 write_ip(void *ip_header, const void *data_end, const struct packet *packet,
+				      const struct listener *listener, __u32 tcp_len)
+{
+	const __u32 *address = packet->addresses;
+	__u64 sum = bpf_htons(IPPROTO_TCP) + (__u64)bpf_htons(tcp_len);
+
+	if (packet->is_ipv6) {
+		struct ipv6hdr *ip = ip_header;
+
+		if ((void *)(ip + 1) > data_end)
+			return 0;
+		*(__be32 *)ip = bpf_htonl(0x60000000);
+		ip->payload_len = bpf_htons(tcp_len);
+		ip->hop_limit = listener->hop_limit;
+		__builtin_memcpy(&ip->saddr, address + 4, 16);
+		__builtin_memcpy(&ip->daddr, address, 16);
+#pragma unroll
+		for (int i = 0; i < 8; i++)
+			sum += address[i];
+	} else {
+		struct iphdr *ip = ip_header;
+		__u64 header_sum;
+
+		if ((void *)(ip + 1) > data_end)
+			return 0;
+		ip->tos = 0;
+		ip->tot_len = bpf_htons(sizeof(*ip) + tcp_len);
+		ip->id = 0;
+		ip->frag_off = bpf_htons(IP_DONT_FRAGMENT);
+		ip->ttl = listener->hop_limit;
+		ip->saddr = address[1];
+		ip->daddr = address[0];
+		sum += (__u64)address[0] + address[1];
+		header_sum = (__u64)address[0] + address[1] + bpf_htons(0x4500) + ip->tot_len + ip->frag_off +
+			     bpf_htons(listener->hop_limit << 8 | IPPROTO_TCP);
+		ip->check = fold(header_sum);
+	}
+	return sum;
+}
+
+/* The action, or -1 where the SYN cannot be answered. */
+static __always_inline int answer_syn(struct xdp_md *ctx, const struct packet *packet, const struct listener *listener)
+{
+	void *data = (void *)(long)ctx->data, *data_end = (void *)(long)ctx->data_end;
+	struct tcphdr *tcp = data + (packet->tcp_offset & MAX_TCP_OFFSET);
+	struct ethhdr *ethernet = data;
+	struct options options = {};
+	struct writer writer = {};
+	struct cookie cookie;
+	__u32 bits, tcp_len;
+	__be32 *words = (__be32 *)tcp;
+
+	if ((void *)(ethernet + 1) > data_end || (void *)(tcp + 1) > data_end || tcp->doff < 5)
+		return -1;
+	if (!read_options(ctx, packet->tcp_offset + TCP_HEADER_LEN, tcp->doff * 4 - TCP_HEADER_LEN, &options))
+		return -1;
+	bits = option_bits(&options, packet->is_ipv6);
+	if (bits == NO_CLASS)
+		return -1;
+	cookie = bake(cookie_mac(packet, tcp->seq, bits, guard.epoch), bits, guard.epoch & 1);
+
+	writer.at = (__be32 *)(tcp + 1);
+	write_options(&writer, data_end, &options, listener, &cookie);
+	if (writer.overrun)
+		return -1;
+	tcp_len = TCP_HEADER_LEN + (options.has_mss ? 4 : 0) + (options.has_timestamps ? 12 : 0) +
+		  (options.scale != NO_SCALE ? 4 : 0);
+	writer.sum += write_ip(data + (packet->ip_offset & MAX_IP_OFFSET), data_end, packet, listener, tcp_len);
+	words[0] = packet->ports << 16 | packet->ports >> 16;
+	words[2] = bpf_htonl(bpf_ntohl(words[1]) + 1);
+	words[1] = bpf_htonl(cookie.sequence);
+	words[3] = bpf_htonl((tcp_len / 4) << 28 | FLAGS_SYN_ACK << 16 | listener->window);
+	words[4] = 0;
+#pragma unroll
+	for (int i = 0; i < 4; i++)
+		writer.sum += words[i];
+	tcp->check = fold(writer.sum);
+	swap_macs(ethernet);
+	if (bpf_xdp_adjust_tail(ctx, (int)(packet->tcp_offset + tcp_len) - (int)(data_end - data)))
+		return -1;
+	return guard.use_redirect ? bpf_redirect(ctx->ingress_ifindex, 0) : XDP_TX;
+}
+
+#endif

@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-only */
+/* SYN cookies: made and checked as src/tcp/cookie.rs does, which explains the layout. */
+#ifndef XSKIP_COOKIE_H
+#define XSKIP_COOKIE_H
+
+#include "guard.h"
+
+#define PARITY_SHIFT 31
+#define WITH_TIMESTAMPS (1U << 31)
+#define NO_SCALE 15
+#define MAX_SCALE 14
+#define TIMESTAMP_OPTIONS ((1U << 22) - 1)
+#define CLASS_OPTIONS_SHIFT 24
+#define CLASS_OPTIONS 0x7f
+#define CLASS_MAC ((1U << CLASS_OPTIONS_SHIFT) - 1)
+#define NO_CLASS (~0U)
+
+#define DEFAULT_MSS_V4 536
+#define DEFAULT_MSS_V6 1220
+
+/* An option list has 40 bytes; that many single ones are the most it can hold. */
+#define MAX_OPTIONS 40
+#define MAX_OPTIONS_LENGTH 0x3f
+#define MAX_OPTIONS_START 0x7f
+#define TCP_HEADER_LEN 20
+
+enum {
+	OPTION_END,
+	OPTION_NOP,
+	OPTION_MSS,
+	OPTION_SCALE,
+	OPTION_SACK_PERMITTED,
+	OPTION_TIMESTAMPS = 8,
+};
+
+/* What a segment's options say. */
+struct options {
+	__u32 has_mss;
+	__u32 mss;
+	__u32 scale; /* NO_SCALE for none */
+	__u32 sack;
+	__u32 has_timestamps;
+	__be32 timestamp;
+	__be32 echo;
+};
+
+struct cookie {
+	__u32 sequence;
+	__u32 timestamp;
+};
+
+/*
+ * Reads the option list that begins `start` bytes into the frame and takes `length`; 0 where it breaks a rule.
+ *
+ * A function of its own and not inlined, so that the verifier walks the loop once, and not once for each way to it.
+ */
+__attribute__((noinline)) int read_options(struct xdp_md *ctx, __u32 start, __u32 length, struct options *options)
+{
+	const void *data = (void *)(long)ctx->data, *data_end = (void *)(long)ctx->data_end;
+	__u32 at = 0;
+
+	if (!options)
+		return 0;
+	options->scale = NO_SCALE;
+	for (int i = 0; i < MAX_OPTIONS; i++) {
+		const __u8 *option;
+		__u32 size;
+
+		/* Any position is like any other to the verifier, or it would follow each of them. */
+		at = (at + guard.zero) & MAX_OPTIONS_LENGTH;
+		option = data + (start & MAX_OPTIONS_START) + at;
+
+		if (at >= length)
+			return 1;
+		if ((void *)(option + 1) > data_end)
+			return 0;
+		if (*option == OPTION_END)
+			return 1;
+		if (*option == OPTION_NOP) {
+			at++;
+			continue;
+		}
+		if ((void *)(option + 2) > data_end)
+			return 0;
+		size = option[1];
+		if (size < 2 || at + size > length)
+			return 0;
+		if (*option == OPTION_MSS) {
+			if (size != 4 || (void *)(option + 4) > data_end)
+				return 0;
+			options->has_mss = 1;
+			options->mss = option[2] << 8 | option[3];
+		} else if (*option == OPTION_SCALE) {
+			if (size != 3 || (void *)(option + 3) > data_end)
+				return 0;
+			options->scale = option[2] > MAX_SCALE ? MAX_SCALE : option[2];
+		} else if (*option == OPTION_SACK_PERMITTED) {
+			if (size != 2)
+				return 0;
+			options->sack = 1;
+		} else if (*option == OPTION_TIMESTAMPS) {
+			if (size != 10 || (void *)(option + 10) > data_end)
+				return 0;
+			options->has_timestamps = 1;
+			__builtin_memcpy(&options->timestamp, option + 2, 4);
+			__builtin_memcpy(&options->echo, option + 6, 4);
+		}
+		at += size;
+	}
+	return 1;
+}
+
+static __always_inline __u32 mss_class(__u32 mss, int is_ipv6)
+{
+	if (is_ipv6)
+		return mss >= 1440 ? 3 : mss >= 1420 ? 2 : mss >= 1360 ? 1 : mss >= 1220 ? 0 : NO_CLASS;
+	return mss >= 1460 ? 3 : mss >= 1440 ? 2 : mss >= 1300 ? 1 : mss >= 536 ? 0 : NO_CLASS;
+}
+
+/* The options as the MAC covers them; NO_CLASS where no cookie can hold them. */
+static __always_inline __u32 option_bits(const struct options *options, int is_ipv6)
+{
+	__u32 mss = options->has_mss ? options->mss : is_ipv6 ? DEFAULT_MSS_V6 : DEFAULT_MSS_V4;
+	__u32 class;
+
+	if (options->has_timestamps)
+		return WITH_TIMESTAMPS | options->sack << 20 | options->scale << 16 | mss;
+	class = mss_class(mss, is_ipv6);
+	return class == NO_CLASS ? NO_CLASS : options->sack << 6 | options->scale << 2 | class;
+}
+
+static __always_inline __u64 cookie_mac(const struct packet *packet, __be32 sequence, __u32 bits, __u32 epoch)
+{
+	const __u32 *address = packet->addresses;
+	struct sip_state s;
+
+	sip_begin(&s, &guard.keys[epoch % EPOCH_KEYS]);
+#pragma unroll
+	for (int i = 0; i < 8; i += 2) {
+		if (i == 0 || packet->is_ipv6)
+			sip_absorb(&s, address[i] | (__u64)address[i + 1] << 32, 2);
+	}
+	sip_absorb(&s, packet->ports | (__u64)sequence << 32, 2);
+	sip_absorb(&s, bits, 2);
+	return sip_end(&s, 0, packet->is_ipv6 ? 48 : 24, 2, 4);
+}
+
+static __always_inline struct cookie bake(__u64 mac, __u32 bits, __u32 parity)
+{
+	struct cookie cookie = { .sequence = parity << PARITY_SHIFT };
+
+	if (bits & WITH_TIMESTAMPS) {
+		cookie.sequence |= (__u32)mac & ~(1U << PARITY_SHIFT);
+		cookie.timestamp = (__u32)(mac >> 32) << 22 | (bits & TIMESTAMP_OPTIONS);
+	} else {
+		cookie.sequence |= bits << CLASS_OPTIONS_SHIFT | ((__u32)mac & CLASS_MAC);
+	}
+	return cookie;
+}
+
+/* Whether an acknowledgment's numbers are a cookie of this epoch's or the last one's. */
+static __always_inline int is_cookie(const struct packet *packet, __u32 sequence, __u32 acknowledged,
+				     const struct options *options)
+{
+	__u32 initial = acknowledged - 1, parity = initial >> PARITY_SHIFT, epoch = guard.epoch;
+	__u32 echo = bpf_ntohl(options->echo), bits;
+	struct cookie expected;
+
+	bits = options->has_timestamps ? WITH_TIMESTAMPS | (echo & TIMESTAMP_OPTIONS)
+				       : (initial >> CLASS_OPTIONS_SHIFT & CLASS_OPTIONS);
+	if ((epoch & 1) != parity)
+		epoch--;
+	expected = bake(cookie_mac(packet, bpf_htonl(sequence - 1), bits, epoch), bits, parity);
+	return !((expected.sequence ^ initial) | (options->has_timestamps ? expected.timestamp ^ echo : 0));
+}
+
+#endif

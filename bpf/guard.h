@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-only */
+/*
+ * What stands between a flood and user space: the switches, and the flows that are known to be real.
+ *
+ * A flow's fingerprint is a tag in one of two buckets. The second bucket follows from the first and the tag, so flows of the
+ * same tag share both of their buckets or none; any copy of a tag stands for any of them, and taking one away never hides
+ * another. Workers write the table (src/xdp/filter.rs), without a system call; this program only reads it.
+ */
+#ifndef XSKIP_GUARD_H
+#define XSKIP_GUARD_H
+
+#include <linux/bpf.h>
+#include <linux/types.h>
+
+#include <bpf/bpf_helpers.h>
+
+#include "parse.h"
+#include "siphash.h"
+
+#define TAGS_PER_WORD 4
+#define WORDS_PER_BUCKET 2
+#define EPOCH_KEYS 4
+#define MAX_VERIFIED 65536
+#define MAX_LISTENERS 256
+
+/* Settings that user space changes at any time, by writing to memory shared with it. src/xdp/guard.rs mirrors them. */
+struct guard {
+	__u32 armed;         /* whether any listener is guarded: everything else counts only then */
+	__u32 epoch;         /* the current one: its key is keys[epoch % EPOCH_KEYS] */
+	__u32 use_redirect;  /* answer by bpf_redirect instead of XDP_TX */
+	__u32 closed_silent; /* drop SYNs to ports that nobody listens on */
+	__u32 unlisted;      /* flows that found no room in the table: while there are any, a miss proves nothing */
+	__u32 bucket_mask;
+	__u32 zero;          /* for ever: a nought that the verifier takes for any number */
+	__u32 padding;
+	struct sip_key filter_key;
+	struct sip_key keys[EPOCH_KEYS];
+};
+
+volatile struct guard guard;
+
+/* What a guarded listener's SYN-ACKs say; src/xdp/guard.rs mirrors it. */
+struct listener {
+	__u32 number;       /* index into `syns` */
+	__u32 guarded;      /* whether SYNs are answered here */
+	__u16 mss;
+	__u16 window;
+	__u8 window_scale;
+	__u8 hop_limit;
+	__u16 padding;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, MAX_LISTENERS);
+	__type(key, struct service);
+	__type(value, struct listener);
+} listeners SEC(".maps");
+
+/* SYNs seen, by listener. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, MAX_LISTENERS);
+	__type(key, __u32);
+	__type(value, __u64);
+} syns SEC(".maps");
+
+struct bucket {
+	__u64 words[WORDS_PER_BUCKET];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1); /* a power of two: set before loading */
+	__type(key, __u32);
+	__type(value, struct bucket);
+} filter SEC(".maps");
+
+/*
+ * Flows whose cookie was good, from the moment it was seen here until their worker has entered them into the filter: what
+ * follows on the heels of a handshake's last segment must not be dropped. The key is a fingerprint's hash.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, MAX_VERIFIED);
+	__type(key, __u64);
+	__type(value, __u8);
+} verified SEC(".maps");
+
+static __always_inline __u64 fingerprint(const struct packet *packet)
+{
+	const __u32 *address = packet->addresses;
+	struct sip_state s;
+
+	sip_begin(&s, &guard.filter_key);
+	if (packet->is_ipv6) {
+#pragma unroll
+		for (int i = 0; i < 8; i += 2)
+			sip_absorb(&s, address[i] | (__u64)address[i + 1] << 32, 1);
+		return sip_end(&s, packet->ports, 36, 1, 3);
+	}
+	sip_absorb(&s, address[0] | (__u64)address[1] << 32, 1);
+	return sip_end(&s, packet->ports, 12, 1, 3);
+}
+
+/* Whether one of a bucket's tags is this one. */
+static __always_inline int holds(__u32 index, __u16 tag)
+{
+	const struct bucket *bucket = bpf_map_lookup_elem(&filter, &index);
+	const __u64 ones = 0x0001000100010001ULL;
+
+	if (!bucket)
+		return 0;
+#pragma unroll
+	for (int i = 0; i < WORDS_PER_BUCKET; i++) {
+		__u64 difference = bucket->words[i] ^ (tag * ones);
+
+		/* One of the four lanes is zero. */
+		if ((difference - ones) & ~difference & (ones << 15))
+			return 1;
+	}
+	return 0;
+}
+
+static __always_inline int is_known(__u64 hash)
+{
+	__u16 tag = hash >> 48;
+	__u32 first = hash & guard.bucket_mask;
+
+	tag += !tag; /* a lane of zero is an empty one */
+	return holds(first, tag) || holds((first ^ tag * 0x5bd1e995U) & guard.bucket_mask, tag) || guard.unlisted;
+}
+
+#endif

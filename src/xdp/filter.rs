@@ -1,0 +1,162 @@
+//! The flows that are known to be real, in memory that the XDP program reads: entered and taken out without a system call.
+//!
+//! A flow is a 16-bit tag in one of two buckets of eight. The second bucket follows from the first and the tag, so flows of the
+//! same tag share both buckets or neither: any copy of the tag stands for any of them, and taking one out never hides another.
+//! At the rated load half of all places are taken, and a stranger is taken for a flow with a probability below
+//! 2 · 8 · ½ · 2^-16 ≈ 1.2 · 10^-4, which costs a look-up in user space and nothing else.
+
+use super::memory::SharedMemory;
+use crate::rng::SipKey;
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, AtomicU64, Ordering},
+    },
+};
+
+const TAGS_PER_WORD: u32 = 4;
+pub(super) const WORDS_PER_BUCKET: usize = 2;
+/// One in each lane.
+const ONES: u64 = 0x0001_0001_0001_0001;
+
+/// Buckets of a table that `flows` flows fill by half at most.
+pub(super) fn buckets_for(flows: u32) -> u32 {
+    flows
+        .saturating_mul(2)
+        .div_ceil(TAGS_PER_WORD * WORDS_PER_BUCKET as u32)
+        .max(1)
+        .checked_next_power_of_two()
+        .unwrap_or(1 << 31)
+}
+
+/// Where a flow's tag may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Place {
+    tag: u64,
+    buckets: [usize; 2],
+}
+
+/// The table. Clones share it; any number of threads may write at once.
+#[derive(Clone, Debug)]
+pub struct FlowFilter {
+    words: Arc<SharedMemory<AtomicU64>>,
+    /// Flows that found no room, in the memory of the program: while there are any, it lets every stranger pass.
+    unlisted: Arc<SharedMemory<AtomicU32>>,
+    unlisted_at: usize,
+    key: SipKey,
+}
+
+impl FlowFilter {
+    pub(super) fn new(
+        words: SharedMemory<AtomicU64>,
+        unlisted: SharedMemory<AtomicU32>,
+        unlisted_at: usize,
+        key: SipKey,
+    ) -> Self {
+        Self { words: Arc::new(words), unlisted: Arc::new(unlisted), unlisted_at, key }
+    }
+
+    /// Enters the flow of segments from `remote` to `local`. The program lets them pass from now on.
+    pub fn insert(&self, remote: SocketAddr, local: SocketAddr) {
+        let place = self.place(remote, local);
+        // The emptier bucket first, so that both fill evenly.
+        let mut buckets = place.buckets;
+        buckets.sort_by_key(|&bucket| self.taken(bucket));
+        if !buckets.iter().any(|&bucket| self.exchange(bucket, 0, place.tag)) {
+            self.unlisted.as_slice()[self.unlisted_at].fetch_add(1, Ordering::Release);
+        }
+    }
+
+    /// Takes a flow out that was entered.
+    pub fn remove(&self, remote: SocketAddr, local: SocketAddr) {
+        let place = self.place(remote, local);
+        if !place.buckets.iter().any(|&bucket| self.exchange(bucket, place.tag, 0)) {
+            // It never found room, or another flow of its tag that did not has taken its copy: either way the sum is right.
+            self.unlisted.as_slice()[self.unlisted_at].fetch_sub(1, Ordering::Release);
+        }
+    }
+
+    /// Whether the program would let segments from `remote` to `local` pass.
+    pub fn contains(&self, remote: SocketAddr, local: SocketAddr) -> bool {
+        let place = self.place(remote, local);
+        let listed = place.buckets.iter().any(|&bucket| {
+            self.bucket(bucket).iter().any(|word| lane_of(word.load(Ordering::Acquire), place.tag).is_some())
+        });
+        listed || self.unlisted.as_slice()[self.unlisted_at].load(Ordering::Acquire) > 0
+    }
+
+    /// What a bucket's number is cut to.
+    pub(super) fn bucket_mask(&self) -> u32 {
+        (self.words.as_slice().len() / WORDS_PER_BUCKET - 1) as u32
+    }
+
+    /// Places there are.
+    pub fn capacity(&self) -> usize {
+        self.words.as_slice().len() * TAGS_PER_WORD as usize
+    }
+
+    /// Places taken: flows, but for those that found no room.
+    pub fn len(&self) -> usize {
+        (0..self.words.as_slice().len() / WORDS_PER_BUCKET).map(|bucket| self.taken(bucket)).sum()
+    }
+
+    /// Whether no place is taken.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn bucket(&self, bucket: usize) -> &[AtomicU64] {
+        &self.words.as_slice()[bucket * WORDS_PER_BUCKET..][..WORDS_PER_BUCKET]
+    }
+
+    fn taken(&self, bucket: usize) -> usize {
+        let taken = |word: u64| (0..TAGS_PER_WORD).filter(|lane| word >> (16 * lane) & 0xffff != 0).count();
+        self.bucket(bucket).iter().map(|word| taken(word.load(Ordering::Relaxed))).sum()
+    }
+
+    /// Replaces one tag in a bucket by another; whether it was there.
+    fn exchange(&self, bucket: usize, old: u64, new: u64) -> bool {
+        self.bucket(bucket).iter().any(|word| {
+            // The program must see the tag before anything that follows from the flow's being open: release.
+            let replace = |value: u64| lane_of(value, old).map(|lane| value ^ (old ^ new) << (16 * lane));
+            word.fetch_update(Ordering::AcqRel, Ordering::Acquire, replace).is_ok()
+        })
+    }
+
+    fn place(&self, remote: SocketAddr, local: SocketAddr) -> Place {
+        let hash = fingerprint(&self.key, remote, local);
+        let mask = self.bucket_mask();
+        let tag = ((hash >> 48) as u16).max(1); // a lane of zero is an empty one
+        let first = hash as u32 & mask;
+        let second = (first ^ u32::from(tag).wrapping_mul(0x5bd1_e995)) & mask;
+        Place { tag: tag.into(), buckets: [first as usize, second as usize] }
+    }
+}
+
+/// The first lane that holds `tag`.
+fn lane_of(word: u64, tag: u64) -> Option<u32> {
+    let difference = word ^ (tag * ONES);
+    // The lowest bit set is the top bit of the first lane that is zero.
+    let zeros = difference.wrapping_sub(ONES) & !difference & ONES << 15;
+    (zeros != 0).then(|| zeros.trailing_zeros() / 16)
+}
+
+/// SipHash-1-3 of what stands in the packet: both addresses, both ports.
+fn fingerprint(key: &SipKey, remote: SocketAddr, local: SocketAddr) -> u64 {
+    let mut message = [0; 36];
+    let mut length = 0;
+    let mut put = |bytes: &[u8]| {
+        message[length..length + bytes.len()].copy_from_slice(bytes);
+        length += bytes.len();
+    };
+    for end in [remote, local] {
+        match end.ip() {
+            IpAddr::V4(address) => put(&address.octets()),
+            IpAddr::V6(address) => put(&address.octets()),
+        }
+    }
+    put(&remote.port().to_be_bytes());
+    put(&local.port().to_be_bytes());
+    key.hash_quickly(&message[..length])
+}

@@ -1,0 +1,136 @@
+//! The switches of the XDP program's guard: which listeners answer SYNs with cookies before user space is woken, and by which
+//! keys. `bpf/guard.h` says what they do.
+
+use super::{FlowFilter, XdpError, memory::SharedMemory};
+use crate::rng::SipKey;
+use libbpf_rs::{MapCore, MapFlags, MapHandle};
+use std::{
+    io,
+    net::SocketAddr,
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+/// Keys that the program holds at a time, by epoch.
+const EPOCH_KEYS: u64 = 4;
+
+/// Where the settings stand in `struct guard`, in words of four bytes.
+mod at {
+    pub const ARMED: usize = 0;
+    pub const EPOCH: usize = 1;
+    pub const USE_REDIRECT: usize = 2;
+    pub const CLOSED_SILENT: usize = 3;
+    pub const UNLISTED: usize = 4;
+    pub const BUCKET_MASK: usize = 5;
+    pub const FILTER_KEY: usize = 8;
+    pub const KEYS: usize = 12;
+    pub const END: usize = 28;
+}
+
+/// Bytes of `struct guard`.
+pub(super) const GUARD_LEN: usize = at::END * 4;
+pub(super) const UNLISTED_AT: usize = at::UNLISTED;
+
+/// What the SYN-ACKs of a listener say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GuardedListener {
+    /// Its number, from 0 to 255: each listener has its own.
+    pub number: u32,
+    /// The MSS it announces, bytes.
+    pub mss: u16,
+    /// Its window, bytes: a SYN's is never scaled.
+    pub window: u16,
+    /// Its window scale.
+    pub window_scale: u8,
+    /// Time to live, or hop limit.
+    pub hop_limit: u8,
+}
+
+/// The guard of a loaded program.
+#[derive(Debug)]
+pub struct Guard {
+    settings: SharedMemory<AtomicU32>,
+    listeners: MapHandle,
+    syns: MapHandle,
+    filter: FlowFilter,
+}
+
+impl Guard {
+    pub(super) fn new(
+        settings: SharedMemory<AtomicU32>,
+        listeners: MapHandle,
+        syns: MapHandle,
+        filter: FlowFilter,
+        key: SipKey,
+    ) -> Self {
+        let guard = Self { settings, listeners, syns, filter };
+        let mask = guard.filter.bucket_mask();
+        guard.set(at::BUCKET_MASK, mask);
+        guard.set_key_at(at::FILTER_KEY, key);
+        guard
+    }
+
+    fn set(&self, at: usize, value: u32) {
+        self.settings.as_slice()[at].store(value, Ordering::Release);
+    }
+
+    fn set_key_at(&self, at: usize, key: SipKey) {
+        for (word, bytes) in (at..).zip(key.to_bytes().chunks_exact(4)) {
+            self.set(word, u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]));
+        }
+    }
+
+    /// The flows that are let pass.
+    pub fn filter(&self) -> &FlowFilter {
+        &self.filter
+    }
+
+    /// Whether anything is guarded: as long as nothing is, the program only steers.
+    pub fn arm(&self, armed: bool) {
+        self.set(at::ARMED, armed.into());
+    }
+
+    /// Whether answers leave by a redirection to the interface, as veth needs it, instead of `XDP_TX`.
+    pub fn use_redirect(&self, redirect: bool) {
+        self.set(at::USE_REDIRECT, redirect.into());
+    }
+
+    /// Whether SYNs for ports that nobody listens on are dropped in silence, instead of handed to the stack for an RST.
+    pub fn silence_closed_ports(&self, silent: bool) {
+        self.set(at::CLOSED_SILENT, silent.into());
+    }
+
+    /// Gives the program the key of an epoch, to be there before [`Guard::begin_epoch`].
+    pub fn set_epoch_key(&self, epoch: u64, key: SipKey) {
+        self.set_key_at(at::KEYS + (epoch % EPOCH_KEYS) as usize * 4, key);
+    }
+
+    /// Makes an epoch the current one. Its key and the last one's are there already.
+    pub fn begin_epoch(&self, epoch: u64) {
+        // The program tells epochs apart by their parity, and finds keys by their number modulo four: 32 bits are enough.
+        self.set(at::EPOCH, epoch as u32);
+    }
+
+    /// Says what a listener's SYN-ACKs are like, and whether the program sends them.
+    ///
+    /// # Errors
+    /// [`XdpError::Refused`] where there are more listeners than the program knows.
+    pub fn list(&self, service: &SocketAddr, listener: &GuardedListener, guarded: bool) -> Result<(), XdpError> {
+        let mut value = [0; 16];
+        value[..4].copy_from_slice(&listener.number.to_ne_bytes());
+        value[4..8].copy_from_slice(&u32::from(guarded).to_ne_bytes());
+        value[8..10].copy_from_slice(&listener.mss.to_ne_bytes());
+        value[10..12].copy_from_slice(&listener.window.to_ne_bytes());
+        value[12] = listener.window_scale;
+        value[13] = listener.hop_limit;
+        let refused = |error| XdpError::refused(format!("guard {service}"), io::Error::other(error));
+        self.listeners.update(&super::program::service_key(service), &value, MapFlags::ANY).map_err(refused)
+    }
+
+    /// SYNs that the program has seen for a guarded listener.
+    ///
+    /// # Errors
+    /// [`XdpError::Refused`] where the kernel does not tell.
+    pub fn syns(&self, number: u32) -> Result<u64, XdpError> {
+        super::program::sum_of_cpus(&self.syns, number)
+    }
+}

@@ -1,0 +1,333 @@
+//! The XDP program's guard, frame by frame: the cookies it makes are the stack's own, and strangers end here. Needs root.
+
+mod common;
+
+use std::net::{IpAddr, SocketAddr};
+
+use common::is_root;
+use proptest::{
+    prelude::*,
+    test_runner::{Config, TestRunner},
+};
+use xskip::{
+    config::StackConfig,
+    rng::SipKey,
+    stack::{Cidr, LocalAddress, Ownership, Secrets, Stack},
+    time::Instant,
+    wire::{
+        self, ChecksumPolicy, IpHeader, LinkHeader, MacAddress, Packet, Protocol, SeqNumber, TcpFlags, TcpHeader,
+        TcpOptions,
+        ethernet::{VlanTag, VlanTags},
+        tcp_options::Timestamps,
+    },
+    xdp::{GuardedListener, Program, ProgramOptions, Steering},
+};
+
+const XDP_DROP: u32 = 1;
+const XDP_PASS: u32 = 2;
+const XDP_TX: u32 = 3;
+
+const OURS: MacAddress = MacAddress([2, 0, 0, 0, 0, 1]);
+const THEIRS: MacAddress = MacAddress([2, 0, 0, 0, 0, 2]);
+const PORT: u16 = 80;
+const SYN: TcpFlags = TcpFlags::SYN;
+const ACK: TcpFlags = TcpFlags::ACK;
+const RST: TcpFlags = TcpFlags::RST;
+const FIN: TcpFlags = TcpFlags::FIN;
+
+/// A stack and a program with the same addresses and secrets.
+struct Pair {
+    program: Program,
+    stack: Stack,
+    now: Instant,
+}
+
+fn ours(ipv6: bool) -> IpAddr {
+    if ipv6 { "2001:2::1".parse().unwrap() } else { "198.18.0.1".parse().unwrap() }
+}
+
+fn theirs(ipv6: bool) -> IpAddr {
+    if ipv6 { "2001:2::2".parse().unwrap() } else { "198.18.0.2".parse().unwrap() }
+}
+
+impl Pair {
+    fn new(seed: u64) -> Self {
+        let secrets = Secrets::from_seed(seed);
+        let now = Instant::from_millis(seed % 1_000_000);
+        let own = |text: &str| LocalAddress { cidr: text.parse::<Cidr>().unwrap(), ownership: Ownership::Own };
+        let addresses = vec![own("198.18.0.1/24"), own("2001:2::1/64")];
+        let config = StackConfig::default();
+        let mut stack = Stack::new(config, OURS, addresses, secrets);
+        stack.listen(None, PORT);
+        let steering = Steering { own: vec![ours(false), ours(true)], shared: vec![] };
+        let program = Program::load(&steering, &ProgramOptions::default()).unwrap();
+        let guard = program.guard();
+        for (number, ipv6) in [(0, false), (1, true)] {
+            let answer = stack.syn_ack_profile(ours(ipv6));
+            let listener = GuardedListener {
+                number,
+                mss: answer.mss,
+                window: answer.window,
+                window_scale: answer.window_scale,
+                hop_limit: answer.hop_limit,
+            };
+            guard.list(&SocketAddr::new(ours(ipv6), PORT), &listener, true).unwrap();
+        }
+        let epoch = stack.cookies().epoch(now);
+        for epoch in [epoch.saturating_sub(1), epoch] {
+            guard.set_epoch_key(epoch, stack.cookies().key_of(epoch));
+        }
+        guard.begin_epoch(epoch);
+        guard.arm(true);
+        Self { program, stack, now }
+    }
+
+    /// What the program makes of a frame.
+    fn run(&self, frame: &[u8]) -> (u32, Vec<u8>) {
+        self.program.test_run(frame).unwrap()
+    }
+
+    /// What the stack answers.
+    fn answer(&mut self, frame: &[u8]) -> Option<Vec<u8>> {
+        self.stack.handle_frame(self.now, frame);
+        let mut buffer = vec![0; 2_000];
+        let length = self.stack.poll_transmit(self.now, &mut buffer)?;
+        buffer.truncate(length);
+        Some(buffer)
+    }
+}
+
+fn frame(link: &LinkHeader, ipv6: bool, tcp: &TcpHeader, data: &[u8]) -> Vec<u8> {
+    let ip = IpHeader::new(theirs(ipv6), ours(ipv6), Protocol::Tcp);
+    let mut frame = vec![0; wire::tcp_frame_len(link, &ip, tcp) + data.len()];
+    wire::write_tcp(link, &ip, tcp, (data, &[]), &mut frame);
+    frame
+}
+
+fn link() -> LinkHeader {
+    LinkHeader { destination: OURS, source: THEIRS, ..LinkHeader::default() }
+}
+
+fn header(flags: TcpFlags, seq: u32, ack: u32) -> TcpHeader {
+    let (source_port, destination_port) = (40_000, PORT);
+    let (seq, ack) = (SeqNumber::new(seq), SeqNumber::new(ack));
+    TcpHeader { source_port, destination_port, seq, ack, flags, window: 64_000, ..TcpHeader::default() }
+}
+
+/// The numbers of a SYN-ACK.
+fn read(frame: &[u8]) -> TcpHeader {
+    let parsed = wire::parse(frame, ChecksumPolicy::Verify).expect("an answer is well-formed");
+    let Packet::Tcp(_, segment) = parsed.packet else { panic!("{parsed:?}") };
+    segment.header
+}
+
+fn any_options() -> impl Strategy<Value = TcpOptions> {
+    let timestamps = prop::option::of(any::<u32>().prop_map(|value| Timestamps { value, echo: 0 }));
+    (536..u16::MAX, prop::option::of(0..15u8), any::<bool>(), timestamps).prop_map(
+        |(mss, window_scale, sack_permitted, timestamps)| TcpOptions {
+            mss: Some(mss),
+            window_scale,
+            sack_permitted,
+            timestamps,
+            ..TcpOptions::default()
+        },
+    )
+}
+
+fn runner(cases: u32) -> TestRunner {
+    let config = Config { cases, failure_persistence: None, ..Config::default() };
+    TestRunner::new_with_rng(config, prop::test_runner::TestRng::deterministic_rng(Default::default()))
+}
+
+#[test]
+fn the_program_answers_as_the_stack_would_to_the_byte() {
+    if !is_root() {
+        return;
+    }
+    for seed in 1..5 {
+        let pair = std::cell::RefCell::new(Pair::new(seed));
+        let strategy = (any_options(), any::<u32>(), 1..u16::MAX, any::<bool>(), 0..3usize);
+        let tried = runner(200).run(&strategy, |(options, seq, port, ipv6, tags)| {
+            let mut pair = pair.borrow_mut();
+            let mut vlan = VlanTags::default();
+            for control in 0..tags as u16 {
+                vlan = vlan.with(VlanTag { protocol: 0x8100, control: 5 + control }).unwrap();
+            }
+            let link = LinkHeader { vlan, ..link() };
+            let syn = TcpHeader { options, source_port: port, ..header(SYN, seq, 0) };
+            let syn = frame(&link, ipv6, &syn, b"");
+            let (action, answer) = pair.run(&syn);
+            prop_assert_eq!(action, XDP_TX);
+            prop_assert!(answer.len() <= syn.len(), "no SYN-ACK is longer than its SYN");
+            prop_assert_eq!(Some(answer), pair.answer(&syn));
+            Ok(())
+        });
+        tried.unwrap();
+    }
+}
+
+#[test]
+fn a_handshake_begins_in_the_program_and_ends_in_the_stack() {
+    if !is_root() {
+        return;
+    }
+    let mut pair = Pair::new(9);
+    for (number, (ipv6, with_timestamps)) in
+        [(false, false), (false, true), (true, false), (true, true)].into_iter().enumerate()
+    {
+        let source_port = 1_000 + number as u16;
+        let timestamps = with_timestamps.then_some(Timestamps { value: 5, echo: 0 });
+        let options = TcpOptions { mss: Some(1_400), window_scale: Some(7), timestamps, ..TcpOptions::default() };
+        let syn = TcpHeader { options, source_port, ..header(SYN, 1_000, 0) };
+        let (_, answer) = pair.run(&frame(&link(), ipv6, &syn, b""));
+        let answer = read(&answer);
+        let echo = answer.options.timestamps.map(|ours| Timestamps { value: 6, echo: ours.value });
+        let options = TcpOptions { timestamps: echo, ..TcpOptions::default() };
+        let ack = TcpHeader { options, source_port, ..header(ACK, 1_001, answer.seq.get().wrapping_add(1)) };
+        let last = frame(&link(), ipv6, &ack, b"GET /");
+        // No socket serves the queue here, so what would be redirected is dropped, and counted as that.
+        let before = pair.program.verdicts().unwrap().dropped_no_socket;
+        assert_eq!(pair.run(&last).0, XDP_DROP);
+        assert_eq!(pair.program.verdicts().unwrap().dropped_no_socket, before + 1);
+        // What follows on its heels passes, too, before any worker has seen the flow.
+        let next = TcpHeader { seq: SeqNumber::new(1_006), ..ack };
+        pair.run(&frame(&link(), ipv6, &next, b"more"));
+        assert_eq!(pair.program.verdicts().unwrap().dropped_no_socket, before + 2);
+        pair.stack.handle_frame(pair.now, &last);
+    }
+    assert_eq!(pair.stack.stats().cookies_accepted, 4);
+}
+
+#[test]
+fn strangers_end_here_and_flows_pass() {
+    if !is_root() {
+        return;
+    }
+    let pair = Pair::new(3);
+    let before = pair.program.verdicts().unwrap();
+    for number in 0..1_000u32 {
+        for flags in [ACK, ACK | FIN, RST, RST | ACK, FIN, SYN | ACK, TcpFlags::empty()] {
+            let frame = frame(&link(), number % 2 == 0, &header(flags, number * 77_777, number * 99_999), b"x");
+            assert_eq!(pair.run(&frame), (XDP_DROP, frame));
+        }
+    }
+    let after = pair.program.verdicts().unwrap();
+    assert_eq!(after.dropped_no_socket, before.dropped_no_socket, "nothing would have been redirected");
+    assert_eq!((after.dropped_ack, after.dropped_reset, after.dropped_stray), (3_000, 2_000, 2_000));
+
+    let filter = pair.program.guard().filter().clone();
+    for ipv6 in [false, true] {
+        let (remote, local) = (SocketAddr::new(theirs(ipv6), 40_000), SocketAddr::new(ours(ipv6), PORT));
+        let passes = |flags| {
+            let before = pair.program.verdicts().unwrap().dropped_no_socket;
+            pair.run(&frame(&link(), ipv6, &header(flags, 5, 5), b"x"));
+            pair.program.verdicts().unwrap().dropped_no_socket > before
+        };
+        filter.insert(remote, local);
+        // A SYN, too, is the stack's business where it belongs to a flow: RFC 5961 §4.2.
+        assert!(passes(ACK) && passes(RST) && passes(FIN | ACK) && passes(SYN));
+        filter.insert(remote, local);
+        filter.remove(remote, local);
+        assert!(passes(ACK), "taking one copy out hides no other");
+        filter.remove(remote, local);
+        assert!(!passes(ACK));
+    }
+}
+
+#[test]
+fn what_no_cookie_can_hold_is_dropped() {
+    if !is_root() {
+        return;
+    }
+    let pair = Pair::new(4);
+    let dropped = |frame: &[u8]| {
+        let before = pair.program.verdicts().unwrap().dropped_syn;
+        assert_eq!(pair.run(frame).0, XDP_DROP);
+        assert_eq!(pair.program.verdicts().unwrap().dropped_syn, before + 1);
+    };
+    let small = TcpOptions { mss: Some(535), ..TcpOptions::default() };
+    dropped(&frame(&link(), false, &TcpHeader { options: small, ..header(SYN, 1, 0) }, b""));
+    let mss = TcpOptions { mss: Some(1_460), ..TcpOptions::default() };
+    let good = frame(&link(), false, &TcpHeader { options: mss, ..header(SYN, 1, 0) }, b"");
+    assert_eq!(pair.run(&good).0, XDP_TX);
+    for (at, value) in [(54, 77), (55, 0), (55, 1), (55, 3), (55, 5), (55, 255), (46, 0x40), (46, 0)] {
+        let mut bad = good.clone();
+        bad[at] = value;
+        if (at, value) == (54, 77) {
+            continue; // an unknown option of four bytes is skipped
+        }
+        dropped(&bad);
+    }
+    // The answer to a SYN with data is without them, and acknowledges the SYN alone.
+    let with_data = TcpHeader { options: mss, ..header(SYN, 1, 0) };
+    let (action, answer) = pair.run(&frame(&link(), false, &with_data, &[7; 1_000]));
+    assert_eq!((action, read(&answer).ack.get()), (XDP_TX, 2));
+}
+
+#[test]
+fn the_kernels_traffic_is_untouched_while_the_guard_is_up() {
+    if !is_root() {
+        return;
+    }
+    let pair = Pair::new(5);
+    let ip = IpHeader::new(theirs(false), "198.18.0.254".parse().unwrap(), Protocol::Tcp);
+    for flags in [SYN, ACK, RST, SYN | ACK] {
+        let tcp = header(flags, 1, 2);
+        let mut frame = vec![0; wire::tcp_frame_len(&link(), &ip, &tcp)];
+        wire::write_tcp(&link(), &ip, &tcp, (b"", &[]), &mut frame);
+        assert_eq!(pair.run(&frame), (XDP_PASS, frame));
+    }
+}
+
+#[test]
+fn random_and_truncated_segments_never_upset_the_guard() {
+    if !is_root() {
+        return;
+    }
+    let pair = Pair::new(6);
+    let options = TcpOptions { mss: Some(1_460), window_scale: Some(7), ..TcpOptions::default() };
+    for ipv6 in [false, true] {
+        let good = frame(&link(), ipv6, &TcpHeader { options, ..header(SYN, 1, 0) }, b"");
+        for length in 14..good.len() {
+            assert_ne!(pair.run(&good[..length]).0, XDP_TX, "a SYN that is cut off is not answered");
+        }
+        let mut random = 1;
+        for _ in 0..5_000 {
+            let mut frame = good.clone();
+            for byte in &mut frame[if ipv6 { 54 } else { 34 } + 4..] {
+                random = xskip::rng::splitmix64(random);
+                *byte = random as u8;
+            }
+            let (action, after) = pair.run(&frame);
+            assert!([XDP_DROP, XDP_TX].contains(&action));
+            assert!(action != XDP_TX || wire::parse(&after, ChecksumPolicy::Verify).is_ok());
+        }
+    }
+}
+
+#[test]
+fn keys_of_two_epochs_count() {
+    if !is_root() {
+        return;
+    }
+    let pair = Pair::new(7);
+    let guard = pair.program.guard();
+    let options = TcpOptions { mss: Some(1_460), ..TcpOptions::default() };
+    let syn = frame(&link(), false, &TcpHeader { options, ..header(SYN, 1_000, 0) }, b"");
+    let keys = |epoch: u64| SipKey::from_seed(epoch);
+    for epoch in 100..104 {
+        guard.set_epoch_key(epoch, keys(epoch));
+    }
+    guard.begin_epoch(101);
+    let answer = read(&pair.run(&syn).1);
+    let ack = frame(&link(), false, &header(ACK, 1_001, answer.seq.get().wrapping_add(1)), b"");
+    let accepted = || {
+        let before = pair.program.verdicts().unwrap().dropped_ack;
+        pair.run(&ack);
+        pair.program.verdicts().unwrap().dropped_ack == before
+    };
+    guard.begin_epoch(103);
+    assert!(!accepted(), "two epochs later it is too old");
+    guard.begin_epoch(102);
+    assert!(accepted(), "one epoch later it counts");
+}
