@@ -23,9 +23,19 @@
 #define MAX_VERIFIED 65536
 #define MAX_LISTENERS 256
 
+/*
+ * Between disarmed and armed the program learns: handshakes that it has not seen end may be on their way to a worker at the
+ * moment of arming, so for a while strangers still pass.
+ */
+enum armed {
+	DISARMED,
+	LEARNING,
+	ARMED,
+};
+
 /* Settings that user space changes at any time, by writing to memory shared with it. src/xdp/guard.rs mirrors them. */
 struct guard {
-	__u32 armed;         /* whether any listener is guarded: everything else counts only then */
+	__u32 armed;         /* an `enum armed`: everything else counts only while it is not DISARMED */
 	__u32 epoch;         /* the current one: its key is keys[epoch % EPOCH_KEYS] */
 	__u32 use_redirect;  /* answer by bpf_redirect instead of XDP_TX */
 	__u32 closed_silent; /* drop SYNs to ports that nobody listens on */

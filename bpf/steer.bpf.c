@@ -82,8 +82,11 @@ static __always_inline enum verdict judge(struct xdp_md *ctx, const struct packe
 	hash = fingerprint(packet);
 	if (is_known(hash))
 		return ours;
-	if ((packet->flags & (FLAG_SYN | FLAG_ACK | FLAG_RST | FLAG_FIN)) != FLAG_SYN)
-		return judge_stranger(ctx, packet, hash, ours);
+	if ((packet->flags & (FLAG_SYN | FLAG_ACK | FLAG_RST | FLAG_FIN)) != FLAG_SYN) {
+		enum verdict verdict = judge_stranger(ctx, packet, hash, ours);
+
+		return guard.armed == LEARNING ? ours : verdict;
+	}
 	if (!listener)
 		return guard.closed_silent ? DROPPED_CLOSED : ours;
 	seen = bpf_map_lookup_elem(&syns, &listener->number);
@@ -107,7 +110,7 @@ int steer(struct xdp_md *ctx)
 		count(verdict);
 		return XDP_PASS;
 	}
-	if (guard.armed) {
+	if (guard.armed != DISARMED) {
 		verdict = judge(ctx, &packet, &service, verdict, &action);
 		if (verdict == ANSWERED_SYN) {
 			count(verdict);

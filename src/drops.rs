@@ -116,8 +116,6 @@ drop_reasons! {
     DataAfterClose => "data_after_close",
     /// A new connection beyond the configured limit.
     ConnectionLimit => "connection_limit",
-    /// A half-open connection made room for a newer one.
-    SynCacheEvicted => "syn_cache_evicted",
     /// A half-open connection whose SYN-ACK was never acknowledged.
     HandshakeTimeout => "handshake_timeout",
     /// A TIME-WAIT entry made room for a newer one.

@@ -28,6 +28,13 @@ impl SipKey {
         Self((((high as u128) << 64) | low as u128).to_le_bytes())
     }
 
+    /// The key that 32 hexadecimal digits spell; `None` where they do not.
+    pub fn from_hex(digits: &str) -> Option<Self> {
+        let is_hex = digits.len() == 32 && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+        let number = u128::from_str_radix(digits, 16).ok().filter(|_| is_hex)?;
+        Some(Self(number.to_be_bytes()))
+    }
+
     /// Another key, which tells nothing of this one: the 128-bit SipHash-2-4 of whatever `feed` writes.
     #[must_use]
     pub fn derive(&self, feed: impl FnOnce(&mut sip128::SipHasher24)) -> Self {

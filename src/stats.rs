@@ -42,6 +42,8 @@ counters! {
         resets_transmitted,
         /// SYNs that began a handshake.
         handshakes_begun,
+        /// Handshakes forgotten to make room for newer ones: their cookies remain.
+        handshakes_evicted,
         /// Handshakes that the peer broke off with an RST.
         handshakes_reset,
         /// Connections opened by a cookie alone: their handshake was not remembered.

@@ -79,6 +79,7 @@ impl Pair {
         }
         guard.begin_epoch(epoch);
         guard.arm(true);
+        guard.settle();
         Self { program, stack, now }
     }
 

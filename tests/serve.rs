@@ -357,3 +357,63 @@ fn random_frames_disturb_nobody() {
     let total: u64 = drops.values().filter_map(serde_json::Value::as_u64).sum();
     assert!(total > 10_000 && drops.contains_key("bad_ip_checksum"), "counted by reason: {drops:?}");
 }
+
+#[test]
+fn with_cookies_in_xdp_clients_see_no_difference() {
+    if !is_root() {
+        return;
+    }
+    for ports in ["80", "80,81"] {
+        let arguments =
+            ["--address", ADDRESS, "--address", ADDRESS_V6, "--port", ports, "--json", "--cookies", "always"];
+        let mut served = Served::new(1, &arguments);
+        for length in [1, 100_000, 5_000_000] {
+            for host in ["198.18.0.1", "[2001:2::1]"] {
+                let url = format!("http://{host}/bytes/{length}");
+                assert_eq!(served.client_ok("curl", &["-gsS", "--max-time", "20", &url]), body(length));
+            }
+        }
+        served.client_ok("ping", &["-c", "2", "-i", "0.2", "198.18.0.1"]);
+        let report = served.stop_balanced();
+        let stack = &report["workers"][0]["stack"];
+        assert_eq!(stack["handshakes_begun"], 0, "the stack saw no SYN: {report:#}");
+        assert_eq!(stack["cookies_accepted"], stack["connections_opened"], "{report:#}");
+        assert!(report["verdicts"]["answered_syn"].as_u64() >= stack["connections_opened"].as_u64(), "{report:#}");
+    }
+}
+
+#[test]
+fn with_cookies_in_xdp_ports_are_used_again() {
+    if !is_root() {
+        return;
+    }
+    // More connections than a client has ports: the later ones meet what TIME-WAIT remembers, and that is the stack's.
+    let mut served = Served::new(1, &["--address", ADDRESS, "--port", "80", "--json", "--cookies", "always"]);
+    let said = served.client_sh("wrk -t1 -c64 -d2s -H 'Connection: close' http://198.18.0.1/bytes/100");
+    assert!(!said.contains("Socket errors") && !said.contains("Non-2xx"), "{said}");
+    let report = served.stop_balanced();
+    let count = |value: &serde_json::Value| value.as_u64().unwrap();
+    let stack = &report["workers"][0]["stack"];
+    let (in_xdp, in_stack) = (count(&report["verdicts"]["answered_syn"]), count(&stack["handshakes_begun"]));
+    assert!(in_xdp > 0 && in_xdp + in_stack >= count(&stack["connections_opened"]), "{report:#}");
+}
+
+#[test]
+fn a_fleet_accepts_each_others_cookies() {
+    if !is_root() {
+        return;
+    }
+    // What one server began, another one with the same master would end: here, the one that follows it.
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("master");
+    fs::write(&file, "000102030405060708090a0b0c0d0e0f\n").unwrap();
+    let master = file.to_str().unwrap();
+    for _ in 0..2 {
+        let mut served = Served::new(
+            1,
+            &["--address", ADDRESS, "--port", "80", "--json", "--cookies", "always", "--cookie-master", master],
+        );
+        served.client_ok("curl", &["-sS", "http://198.18.0.1/"]);
+        served.stop_balanced();
+    }
+}

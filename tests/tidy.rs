@@ -22,7 +22,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("telemetry", &["time", "drops", "stats", "wire", "tcp", "worker"]),
     ("lab", &["host"]),
     ("doctor", &["host", "xdp"]),
-    ("server", &["time", "drops", "stats", "config", "wire", "tcp", "stack", "xdp", "host", "worker", "app"]),
+    ("server", &["time", "drops", "stats", "rng", "config", "wire", "tcp", "stack", "xdp", "host", "worker", "app"]),
     ("demo", &["tcp", "config", "drops", "host", "lab", "server", "stack", "app", "telemetry", "worker", "xdp"]),
 ];
 const LEAVES: &[&str] = &["time", "drops", "stats", "rng"];

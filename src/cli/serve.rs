@@ -2,11 +2,18 @@
 
 use super::{Failure, list::NumberList, observe::Observation};
 use clap::{Args, ValueEnum};
-use std::{net::IpAddr, process::ExitCode, time::Duration};
+use std::{
+    fs,
+    net::IpAddr,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
 use xskip::{
     Cidr, Server,
     app::{Chargen, Discard, Echo, Http},
-    server::{Running, ServerError, StopSignals},
+    rng::SipKey,
+    server::{Cookies, Running, ServerError, StopSignals},
     worker::Idle,
     xdp::Require,
 };
@@ -54,6 +61,14 @@ pub struct Arguments {
     #[arg(long)]
     spin: bool,
 
+    /// SYN cookies: auto (as the pressure asks for), always (in XDP), worker (in the workers only) or never
+    #[arg(long, value_enum, default_value_t = CookieMode::Auto, hide_possible_values = true)]
+    cookies: CookieMode,
+
+    /// Hexadecimal digits, 32 of them, in a file: the secret of cookies, for servers that accept each other's
+    #[arg(long, value_name = "FILE")]
+    cookie_master: Option<PathBuf>,
+
     /// Seconds that connections may go on after the first signal, before they are reset; a second one resets them at once
     #[arg(long, value_name = "SECONDS", default_value_t = 0)]
     drain: u64,
@@ -75,10 +90,34 @@ pub enum App {
     Chargen,
 }
 
+/// Where SYN cookies are used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum CookieMode {
+    /// As the pressure asks for
+    Auto,
+    /// In XDP, always
+    Always,
+    /// In the workers, always, and never in XDP
+    Worker,
+    /// Never, as long as handshakes can be remembered
+    Never,
+}
+
+impl From<CookieMode> for Cookies {
+    fn from(mode: CookieMode) -> Self {
+        match mode {
+            CookieMode::Auto => Self::Auto,
+            CookieMode::Always => Self::Always,
+            CookieMode::Worker => Self::Worker,
+            CookieMode::Never => Self::Never,
+        }
+    }
+}
+
 /// Serves until a signal comes.
 pub fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let observation = Observation::begin(&arguments.observe, &arguments.interface)?;
-    let server = build(&arguments, &observation);
+    let server = build(&arguments, &observation)?;
     let signals = StopSignals::catch()?;
     let running = match start(&server, arguments.app) {
         Ok(running) => running,
@@ -95,11 +134,12 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn build(arguments: &Arguments, observation: &Observation) -> Server {
+fn build(arguments: &Arguments, observation: &Observation) -> Result<Server, Failure> {
     let mut server = Server::on(&arguments.interface)
         .queues(arguments.queues.iter())
         .cores(arguments.cores.iter())
         .require(arguments.require)
+        .cookies(arguments.cookies.into())
         .idle(if arguments.spin { Idle::Spin } else { Idle::Sleep })
         .drain(Duration::from_secs(arguments.drain));
     for &address in &arguments.address {
@@ -111,10 +151,20 @@ fn build(arguments: &Arguments, observation: &Observation) -> Server {
     for port in arguments.port.iter() {
         server = server.port(port);
     }
-    match observation.tap() {
+    if let Some(path) = &arguments.cookie_master {
+        server = server.cookie_master(read_master(path)?);
+    }
+    Ok(match observation.tap() {
         Some(tap) => server.tap(tap),
         None => server,
-    }
+    })
+}
+
+fn read_master(path: &Path) -> Result<SipKey, Failure> {
+    let text = fs::read_to_string(path).map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
+    let what = "`head -c 16 /dev/urandom | od -An -tx1 | tr -d ' \\n'` makes one";
+    Ok(SipKey::from_hex(text.trim())
+        .ok_or_else(|| format!("{} must hold 32 hexadecimal digits: {what}", path.display()))?)
 }
 
 fn start(server: &Server, app: App) -> Result<Running, ServerError> {

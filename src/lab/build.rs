@@ -82,8 +82,13 @@ pub(super) fn configure(name: &LabName) -> Result<(), LabError> {
         (Role::Server, Namespace::open(&name.namespace(Role::Server))?),
         (Role::Client, Namespace::open(&name.namespace(Role::Client))?),
     ];
+    // Both ends' offloads before either end is up: it is then that the kernel notes whether the other end runs NAPI, and so
+    // whether frames may be redirected to it.
+    for (_, namespace) in &namespaces {
+        namespace.run(set_offloads)??;
+    }
     for (role, namespace) in &namespaces {
-        namespace.run(|| configure_side(*role))??;
+        namespace.run(|| bring_up(*role))??;
     }
     let deadline = Instant::now() + CARRIER_WAIT;
     for (_, namespace) in &namespaces {
@@ -92,12 +97,16 @@ pub(super) fn configure(name: &LabName) -> Result<(), LabError> {
     Ok(())
 }
 
-fn configure_side(role: Role) -> Result<(), HostError> {
+/// GRO makes an end run NAPI, without which frames redirected or sent by XDP on the other end are refused here.
+fn set_offloads() -> Result<(), HostError> {
+    Ethtool::open()?.set_features(&Link::find(INTERFACE)?, ethtool::plain_wire())?;
+    Ok(())
+}
+
+fn bring_up(role: Role) -> Result<(), HostError> {
     Link::find("lo")?.set_up()?;
     let link = Link::find(INTERFACE)?;
     let has_ipv6 = quieten_ipv6()?;
-    // GRO makes this end run NAPI, without which frames redirected or sent by XDP on the other end are refused here.
-    Ethtool::open()?.set_features(&link, ethtool::plain_wire())?;
     link.set_up()?;
     for (address, prefix) in kernel_addresses(role) {
         if address.is_ipv4() || has_ipv6 {

@@ -9,12 +9,14 @@
 //! # }
 //! ```
 
+mod defence;
 mod error;
 mod plan;
 mod running;
 mod signals;
 
 pub use self::{
+    defence::Cookies,
     error::ServerError,
     running::{Running, ServerReport, Setup},
     signals::StopSignals,
@@ -23,11 +25,15 @@ pub use self::{
 use crate::{
     app::Service,
     config::StackConfig,
+    rng::SipKey,
     stack::Cidr,
     worker::{Idle, Tap},
     xdp::Require,
 };
 use std::{net::IpAddr, sync::Arc, time::Duration};
+
+/// How often a random secret of cookies is replaced by another one.
+const COOKIE_ROTATION: Duration = Duration::from_secs(3_600);
 
 /// A server to be. Nothing happens, and nothing is checked, before [`Server::start`] or [`Server::run`].
 pub struct Server {
@@ -40,6 +46,9 @@ pub struct Server {
     require: Require,
     idle: Idle,
     drain: Duration,
+    cookies: Cookies,
+    cookie_master: Option<SipKey>,
+    cookie_rotation: Option<Duration>,
     config: StackConfig,
     tap: Option<Arc<dyn Tap>>,
 }
@@ -57,6 +66,9 @@ impl Server {
             require: Require::default(),
             idle: Idle::default(),
             drain: Duration::ZERO,
+            cookies: Cookies::default(),
+            cookie_master: None,
+            cookie_rotation: Some(COOKIE_ROTATION),
             config: StackConfig::default(),
             tap: None,
         }
@@ -117,6 +129,28 @@ impl Server {
     #[must_use]
     pub fn drain(mut self, drain: Duration) -> Self {
         self.drain = drain;
+        self
+    }
+
+    /// Whether and where SYN cookies replace the memory of handshakes. By default the pressure decides.
+    #[must_use]
+    pub fn cookies(mut self, cookies: Cookies) -> Self {
+        self.cookies = cookies;
+        self
+    }
+
+    /// The secret from which the keys of cookies come, for servers that are to accept each other's: it is never rotated. By
+    /// default it is random, and another one every hour.
+    #[must_use]
+    pub fn cookie_master(mut self, master: SipKey) -> Self {
+        (self.cookie_master, self.cookie_rotation) = (Some(master), None);
+        self
+    }
+
+    /// How often a random secret is replaced by another one. No handshake notices.
+    #[must_use]
+    pub fn cookie_rotation(mut self, interval: Duration) -> Self {
+        self.cookie_rotation = Some(interval);
         self
     }
 

@@ -1,18 +1,24 @@
 //! A server at work.
 
-use super::{Server, ServerError, StopSignals, plan::Plan};
+use super::{
+    Server, ServerError, StopSignals,
+    defence::{self, Defence, Listed},
+    plan::Plan,
+};
 use crate::{
     app::{Service, Services},
+    config::StackConfig,
     drops::{DropReason, Drops},
-    stack::{Secrets, Stack},
+    stack::{Secrets, Stack, SynAckProfile},
     stats::StackStats,
     time::Instant,
-    worker::{Clock, HandOff, Mailbox, Report, Shutdown, Worker, WorkerOptions},
-    xdp::{CopyMode, Program, Queue, QueueOptions, Require, Verdicts, XdpError, XdpMode},
+    worker::{Clock, Control, HandOff, Mailbox, Report, Shutdown, Worker, WorkerOptions},
+    xdp::{CopyMode, GuardedListener, Program, Queue, QueueOptions, Require, Verdicts, XdpError, XdpMode},
 };
 use crossbeam::channel::{Receiver, Sender, unbounded};
 use std::{
     fmt,
+    net::SocketAddr,
     sync::Arc,
     thread::{self, JoinHandle},
 };
@@ -100,6 +106,9 @@ pub struct Running {
     shutdown: Shutdown,
     /// Where workers that end, for whatever reason, say so: none should before it is told to.
     ended: (Sender<()>, Receiver<()>),
+    /// Ended by its drop.
+    #[expect(dead_code, reason = "it works for as long as it is there")]
+    defence: Defence,
     /// Last, so that it goes last: the program is detached when its workers have sent their resets.
     program: Program,
 }
@@ -118,6 +127,7 @@ impl Running {
     ) -> Result<Self, ServerError> {
         let interface = &server.interface;
         let mut program = Program::load(&plan.steering, &plan.program_options(server))?;
+        program.guard().use_redirect(plan.link.is_veth());
         let mode = program.attach(interface, plan.link.index, server.require)?;
         let options = QueueOptions { frame_size: plan.frame_size, ..QueueOptions::default() };
         let mut queues = Vec::new();
@@ -131,19 +141,34 @@ impl Running {
         let setup = Setup { interface: interface.clone(), require: server.require, mode, queues: summary.collect() };
         tracing::info!("{setup}");
 
-        let secrets = Secrets::random()?;
+        let secrets = secrets(server)?;
+        let config = stack_config(server, plan);
+        let controls: Vec<Arc<Control>> = queues.iter().map(|_| Arc::default()).collect();
         let mailboxes = mailboxes(queues.len())?;
         let clock = Clock::start();
+        let defence = Defence::start(defence::Setup {
+            cookies: server.cookies,
+            guard: program.guard().clone(),
+            master: secrets.cookie_master(),
+            rotation: server.cookie_rotation,
+            clock,
+            controls: controls.clone(),
+            listeners: listeners(server, plan, &config),
+        })?;
         let shutdown = Shutdown::default();
-        let mut running = Self { setup, workers: Vec::new(), mailboxes, shutdown, ended: unbounded(), program };
-        for (number, (queue, core)) in queues.into_iter().zip(cores).enumerate() {
-            let mut stack = build_stack(server, plan, secrets.clone());
+        let mut running =
+            Self { setup, workers: Vec::new(), mailboxes, shutdown, ended: unbounded(), defence, program };
+        for (number, ((queue, core), control)) in queues.into_iter().zip(cores).zip(controls).enumerate() {
+            let mut stack = Stack::new(config.clone(), plan.mac(), plan.addresses.clone(), secrets.clone());
+            server.ports.iter().for_each(|&port| stack.listen(None, port));
             stack.set_calendar(clock.calendar(Instant::ZERO));
+            stack.watch_flows(Box::new(Listed(running.program.guard().filter().clone())));
             let hand_off = HandOff::new(plan.placement, secrets.clone(), number, running.mailboxes.clone());
             let options = WorkerOptions { core: Some(core), idle: server.idle, drain: server.drain };
             let application = Services::new(service());
             let (id, end) = (queue.id(), End(running.ended.0.clone()));
             let worker = Worker::new(queue, stack, application, clock, hand_off, options, running.shutdown.clone())
+                .with_control(control)
                 .with_tap(server.tap.clone());
             let thread = thread::Builder::new()
                 .name(format!("xskip-{id}"))
@@ -242,13 +267,29 @@ fn mailboxes(count: usize) -> Result<Arc<[Mailbox]>, ServerError> {
     mailboxes.map(Arc::from).map_err(|errno| ServerError::System { what: "make a mailbox", source: errno.into() })
 }
 
-fn build_stack(server: &Server, plan: &Plan, secrets: Secrets) -> Stack {
+fn secrets(server: &Server) -> Result<Secrets, getrandom::Error> {
+    let secrets = Secrets::random()?;
+    Ok(match server.cookie_master {
+        Some(master) => secrets.with_cookie_master(master),
+        None => secrets,
+    })
+}
+
+/// The configuration as the interface wants it.
+fn stack_config(server: &Server, plan: &Plan) -> StackConfig {
     let mut config = server.config.clone();
     config.tcp.mtu = plan.link.mtu as usize;
     config.checksums = plan.checksums;
-    let mut stack = Stack::new(config, plan.mac(), plan.addresses.clone(), secrets);
-    for &port in &server.ports {
-        stack.listen(None, port);
-    }
-    stack
+    config
+}
+
+/// Every address and port that is listened on, with what its SYN-ACKs say.
+fn listeners(server: &Server, plan: &Plan, config: &StackConfig) -> Vec<(SocketAddr, GuardedListener)> {
+    let addresses = plan.addresses.iter().map(|local| local.cidr.address);
+    let services = addresses.flat_map(|address| server.ports.iter().map(move |&port| SocketAddr::new(address, port)));
+    let listener = |(number, service): (u32, SocketAddr)| {
+        let SynAckProfile { mss, window, window_scale, hop_limit } = SynAckProfile::of(service.ip(), &config.tcp);
+        (service, GuardedListener { number, mss, window, window_scale, hop_limit })
+    };
+    (0..).zip(services).map(listener).collect()
 }

@@ -2,7 +2,7 @@
 //! (RFC 9293 §3.10.7). Synchronized connections climb their own ladder in [`crate::tcp`].
 
 use super::{
-    Stack,
+    Stack, SynMode,
     flow_table::Flow,
     half_open::{HalfOpen, Overdue},
     time_wait::Arrival,
@@ -103,10 +103,6 @@ impl Stack {
         segment: &Segment<'_>,
         used: Option<SeqNumber>,
     ) -> Result<(), DropReason> {
-        if let Some((index, evicted)) = self.half_open.make_room() {
-            self.flows.remove(evicted.hash, Flow::HalfOpen(index));
-            self.drops.count(DropReason::SynCacheEvicted);
-        }
         let options = &segment.header.options;
         let offer = Offer::of_syn(options, false, default_mss(tuple.remote.address));
         let cookie = self.cookies.make(now, &tuple, segment.header.seq, &offer);
@@ -125,9 +121,18 @@ impl Stack {
             clocks,
         };
         let entry = HalfOpen::new(handshake, hash, now, &self.config.tcp);
-        let index = self.half_open.insert(entry).ok_or(DropReason::SynCacheEvicted)?;
-        self.flows.insert(hash, Flow::HalfOpen(index));
         self.stats.handshakes_begun += 1;
+        // Where the cookie is all there is, it must be one.
+        if self.syn_mode == SynMode::Cookie && iss == cookie.iss {
+            let (ip, tcp) = entry.syn_ack(&self.config.tcp);
+            return self.send_reply(link, &ip, &tcp);
+        }
+        if let Some((index, evicted)) = self.half_open.make_room() {
+            self.flows.remove(evicted.hash, Flow::HalfOpen(index));
+            self.stats.handshakes_evicted += 1;
+        }
+        let index = self.half_open.insert(entry).ok_or(DropReason::ConnectionLimit)?;
+        self.flows.insert(hash, Flow::HalfOpen(index));
         self.send_syn_ack(index)
     }
 
@@ -268,6 +273,7 @@ impl Stack {
             Arrival::NewConnection => {
                 self.time_wait.remove(index);
                 self.flows.remove(entry.hash, Flow::TimeWait(index));
+                self.watch.closed(&entry.tuple);
                 self.arrive_at_listener(now, link, (entry.tuple, entry.hash), segment, Some(entry.snd_nxt))
             }
         }

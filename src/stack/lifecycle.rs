@@ -32,7 +32,9 @@ impl Stack {
         self.generation = self.generation.wrapping_add(1);
         let generation = self.generation;
         let entry = Entry { connection, generation, hash, attached: true, ready_queued: false, transmit_queued: false };
+        let tuple = *entry.connection.tuple();
         let index = self.connections.insert(entry).ok()?;
+        self.watch.opened(&tuple);
         self.stats.connections_opened += 1;
         self.events.push_back(Event::Opened(ConnectionId { index, generation }));
         Some(index)
@@ -90,6 +92,7 @@ impl Stack {
     fn enter_time_wait(&mut self, now: Instant, index: u32) {
         if let Some((oldest, evicted)) = self.time_wait.make_room() {
             self.flows.remove(evicted.hash, Flow::TimeWait(oldest));
+            self.watch.closed(&evicted.tuple);
             self.drops.count(DropReason::TimeWaitEvicted);
         }
         let Entry { connection, hash, .. } = &self.connections[index];
@@ -100,7 +103,10 @@ impl Stack {
         let (ip, tcp) = entry.acknowledgment(now, self.config.tcp.hop_limit);
         match self.time_wait.insert(entry, now) {
             Some(waiting) => self.flows.replace(hash, Flow::Connection(index), Flow::TimeWait(waiting)),
-            None => self.flows.remove(hash, Flow::Connection(index)),
+            None => {
+                self.flows.remove(hash, Flow::Connection(index));
+                self.watch.closed(&tuple);
+            }
         }
         // The control block goes, so the acknowledgment of the peer's FIN leaves as a reply.
         if let Err(reason) = self.send_reply(&link, &ip, &tcp) {
@@ -113,6 +119,7 @@ impl Stack {
         let (seq, ack) = connection.sequence();
         let (tuple, link) = (*connection.tuple(), *connection.link());
         self.flows.remove(*hash, Flow::Connection(index));
+        self.watch.closed(&tuple);
         if reason == CloseReason::Aborted
             && let Err(reason) = self.send_reset(&link, &tuple, TcpFlags::RST | TcpFlags::ACK, seq, ack)
         {

@@ -11,6 +11,7 @@
 mod address;
 mod aged_slab;
 mod arrive;
+mod defence;
 mod flow_table;
 mod half_open;
 mod lifecycle;
@@ -27,15 +28,19 @@ mod tests;
 
 pub use self::{
     address::{Addresses, Cidr, CidrError, LocalAddress, Ownership},
+    defence::{FlowWatch, SynMode},
     flow_table::{Flow, FlowTable},
     slab::Slab,
     stream::Stream,
     timer_wheel::TimerWheel,
 };
 
-use self::{half_open::HalfOpens, lifecycle::Entry, rate_limit::RateLimit, replies::Replies, time_wait::TimeWaits};
+use self::{
+    defence::Watch, half_open::HalfOpens, lifecycle::Entry, rate_limit::RateLimit, replies::Replies,
+    time_wait::TimeWaits,
+};
 use crate::{
-    config::StackConfig,
+    config::{StackConfig, TcpConfig},
     drops::{DropReason, Drops},
     rng::SipKey,
     stats::StackStats,
@@ -104,6 +109,17 @@ impl Secrets {
         Self { cookies: SipKey::from_seed(seed), flows: SipKey::from_seed(!seed) }
     }
 
+    /// The secret from which the keys of cookies come.
+    pub fn cookie_master(&self) -> MasterKey {
+        MasterKey::new(self.cookies)
+    }
+
+    /// The same, but for the secret of cookies: that of a fleet, for example.
+    #[must_use]
+    pub fn with_cookie_master(self, master: SipKey) -> Self {
+        Self { cookies: master, ..self }
+    }
+
     /// The hash by which flows are found, and spread over workers.
     pub fn hash_flow(&self, tuple: &FourTuple) -> u32 {
         self.flows.hash(|hasher| tuple.hash(hasher)) as u32
@@ -123,6 +139,18 @@ pub struct SynAckProfile {
     pub hop_limit: u8,
 }
 
+impl SynAckProfile {
+    /// That of a stack with this configuration.
+    pub fn of(local: IpAddr, config: &TcpConfig) -> Self {
+        Self {
+            mss: mss_for(local, config.mtu),
+            window: syn_ack_window(config),
+            window_scale: window_scale_for(config.receive_buffer),
+            hop_limit: config.hop_limit,
+        }
+    }
+}
+
 /// A TCP/IP stack for one queue. See the [module](self).
 #[derive(Debug)]
 pub struct Stack {
@@ -138,6 +166,8 @@ pub struct Stack {
     time_wait: TimeWaits,
     /// By port, the addresses that listen; `None` for all of them.
     listeners: HashMap<u16, Vec<Option<IpAddr>>>,
+    syn_mode: SynMode,
+    watch: Watch,
     timers: TimerWheel,
     replies: Replies,
     resets: RateLimit,
@@ -157,7 +187,7 @@ impl Stack {
         Self {
             mac,
             addresses: Addresses::new(addresses),
-            cookies: CookieJar::new(MasterKey::new(secrets.cookies), Duration::ZERO),
+            cookies: CookieJar::new(secrets.cookie_master(), Duration::ZERO),
             secrets,
             flows: FlowTable::new(flows),
             connections: Slab::new(config.max_connections),
@@ -165,6 +195,8 @@ impl Stack {
             half_open: HalfOpens::new(config.max_half_open),
             time_wait: TimeWaits::new(config.max_time_wait, 2 * config.tcp.msl),
             listeners: HashMap::new(),
+            syn_mode: SynMode::default(),
+            watch: Watch::default(),
             timers: TimerWheel::default(),
             replies: Replies::new(config.max_replies),
             resets: RateLimit::new(config.resets_per_second),
@@ -181,6 +213,21 @@ impl Stack {
     /// stacks with the same secrets accept them.
     pub fn set_calendar(&mut self, calendar: Duration) {
         self.cookies.set_calendar(calendar);
+    }
+
+    /// Takes over the secrets from which the keys of cookies come.
+    pub fn set_cookie_master(&mut self, master: MasterKey) {
+        self.cookies.set_master(master);
+    }
+
+    /// Lets someone keep a list of the flows that are real. To be called before there are any.
+    pub fn watch_flows(&mut self, watch: Box<dyn FlowWatch>) {
+        self.watch.set(watch);
+    }
+
+    /// What is done about SYNs from now on. Handshakes under way go on whichever it was.
+    pub fn set_syn_mode(&mut self, mode: SynMode) {
+        self.syn_mode = mode;
     }
 
     /// Accepts connections to `port`, at one address or at all of the stack's. Connections there are stay untouched
@@ -250,6 +297,7 @@ impl Stack {
         self.expire_handshakes(now);
         while let Some((index, entry)) = self.time_wait.expire(now) {
             self.flows.remove(entry.hash, Flow::TimeWait(index));
+            self.watch.closed(&entry.tuple);
         }
     }
 
@@ -353,12 +401,7 @@ impl Stack {
 
     /// What the SYN-ACKs from a local address say, whoever sends them.
     pub fn syn_ack_profile(&self, local: IpAddr) -> SynAckProfile {
-        SynAckProfile {
-            mss: mss_for(local, self.config.tcp.mtu),
-            window: syn_ack_window(&self.config.tcp),
-            window_scale: window_scale_for(self.config.tcp.receive_buffer),
-            hop_limit: self.config.tcp.hop_limit,
-        }
+        SynAckProfile::of(local, &self.config.tcp)
     }
 
     /// What happened so far.

@@ -202,6 +202,12 @@ impl CookieJar {
         self.master.rotate(master, self.epoch(now));
     }
 
+    /// Takes over masters from elsewhere: those of the current epochs must be among them.
+    pub fn set_master(&mut self, master: MasterKey) {
+        self.keys = [0, 1].map(|epoch| (epoch, master.of_epoch(epoch)));
+        self.master = master;
+    }
+
     fn key(&mut self, epoch: u64) -> &SipKey {
         let cached = &mut self.keys[epoch as usize % 2];
         if cached.0 != epoch {

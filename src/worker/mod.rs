@@ -6,6 +6,7 @@
 
 mod application;
 mod clock;
+mod control;
 mod hand_off;
 mod run;
 pub mod tap;
@@ -13,6 +14,7 @@ pub mod tap;
 pub use self::{
     application::Application,
     clock::Clock,
+    control::Control,
     hand_off::{HandOff, Mailbox, Placement},
     run::{Idle, Report, Shutdown, Worker, WorkerOptions},
     tap::{Direction, Tap, TapEvent},

@@ -1,7 +1,7 @@
 //! The loop.
 
 use super::{
-    Application, Clock, HandOff,
+    Application, Clock, Control, HandOff,
     tap::{Direction, Tap, TapEvent},
 };
 use crate::{
@@ -105,6 +105,9 @@ pub struct Worker<A> {
     hand_off: HandOff,
     options: WorkerOptions,
     tap: Option<Arc<dyn Tap>>,
+    control: Arc<Control>,
+    /// The generation of master keys that the stack has.
+    generation: u32,
     shutdown: Shutdown,
     /// The batch under way; empty between batches, kept for its memory.
     batch: Vec<Frame>,
@@ -124,7 +127,29 @@ impl<A: Application> Worker<A> {
         shutdown: Shutdown,
     ) -> Self {
         let batch = Vec::with_capacity(BATCH);
-        Self { queue, stack, application, clock, hand_off, options, tap: None, shutdown, batch, link_down: false }
+        let control = Arc::default();
+        let (generation, link_down, tap) = (0, false, None);
+        Self {
+            queue,
+            stack,
+            application,
+            clock,
+            hand_off,
+            options,
+            tap,
+            control,
+            generation,
+            shutdown,
+            batch,
+            link_down,
+        }
+    }
+
+    /// Lets somebody steer it.
+    #[must_use]
+    pub fn with_control(mut self, control: Arc<Control>) -> Self {
+        self.control = control;
+        self
     }
 
     /// Lets `tap` look on.
@@ -163,6 +188,7 @@ impl<A: Application> Worker<A> {
     /// One batch from end to end. Whether anything was done.
     fn turn(&mut self) -> bool {
         let now = self.clock.now();
+        self.control.exchange(&mut self.stack, &mut self.generation);
         let received = self.receive(now) + self.receive_mail(now);
         self.stack.handle_timeout(now);
         while let Some(event) = self.stack.poll_event() {

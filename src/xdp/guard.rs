@@ -26,6 +26,11 @@ mod at {
     pub const END: usize = 28;
 }
 
+/// `enum armed`.
+const DISARMED: u32 = 0;
+const LEARNING: u32 = 1;
+const ARMED: u32 = 2;
+
 /// Bytes of `struct guard`.
 pub(super) const GUARD_LEN: usize = at::END * 4;
 pub(super) const UNLISTED_AT: usize = at::UNLISTED;
@@ -84,9 +89,17 @@ impl Guard {
         &self.filter
     }
 
-    /// Whether anything is guarded: as long as nothing is, the program only steers.
+    /// Whether anything is guarded: as long as nothing is, the program only steers. It answers SYNs at once, and lets
+    /// strangers pass until [`Guard::settle`]: handshakes that ended before may be on their way to a worker still.
     pub fn arm(&self, armed: bool) {
-        self.set(at::ARMED, armed.into());
+        self.set(at::ARMED, if armed { LEARNING } else { DISARMED });
+    }
+
+    /// Strangers pass no more, if the guard is armed. To be called when every worker has taken in what came before.
+    pub fn settle(&self) {
+        let armed = &self.settings.as_slice()[at::ARMED];
+        // Somebody else may be disarming it.
+        let _ = armed.compare_exchange(LEARNING, ARMED, Ordering::AcqRel, Ordering::Relaxed);
     }
 
     /// Whether answers leave by a redirection to the interface, as veth needs it, instead of `XDP_TX`.

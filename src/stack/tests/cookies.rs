@@ -134,3 +134,68 @@ fn by_its_clock_a_new_syn_ends_time_wait() {
     bench.send(syn, b"");
     assert!(bench.sent_one().has(SYN | ACK));
 }
+
+#[test]
+fn in_cookie_mode_nothing_is_remembered_and_handshakes_end_well() {
+    let mut bench = Bench::new();
+    bench.stack.set_syn_mode(SynMode::Cookie);
+    for options in [plain(), linux()] {
+        bench.port += 1;
+        bench.send_syn(options);
+        let answer = bench.sent_one();
+        assert_eq!(bench.stack.flow_counts().1, 0);
+        bench.send(bench.last_of_handshake(&answer), b"");
+        assert_eq!(bench.state(), State::Established);
+    }
+}
+
+/// Counts how often each flow was opened and not closed.
+#[derive(Clone, Default)]
+struct Census(std::sync::Arc<std::sync::Mutex<std::collections::HashMap<FourTuple, i32>>>);
+
+impl FlowWatch for Census {
+    fn opened(&mut self, tuple: &FourTuple) {
+        *self.0.lock().unwrap().entry(*tuple).or_default() += 1;
+    }
+
+    fn closed(&mut self, tuple: &FourTuple) {
+        *self.0.lock().unwrap().entry(*tuple).or_default() -= 1;
+    }
+}
+
+#[test]
+fn a_watch_hears_of_each_flow_once_until_time_wait_is_over() {
+    let census = Census::default();
+    let mut bench = Bench::with(StackConfig { max_time_wait: 3, ..StackConfig::default() });
+    bench.stack.watch_flows(Box::new(census.clone()));
+    let open = || -> i32 {
+        let flows = census.0.lock().unwrap();
+        assert!(flows.values().all(|count| (0..=1).contains(count)), "{flows:?}");
+        flows.values().sum()
+    };
+    let mut ids = Vec::new();
+    for port in 1..=10 {
+        bench.port = port;
+        ids.push(bench.connect());
+    }
+    assert_eq!(open(), 10);
+    // One reset by the peer, one by us, five closed in order, the rest ended from above.
+    bench.port = 1;
+    bench.send(bench.header(IRS.advance(1), SeqNumber::default(), RST), b"");
+    bench.with_stream(ids[1].0, |stream| stream.abort());
+    assert_eq!(open(), 8);
+    for (port, (id, iss)) in (1..).zip(ids).skip(2).take(5) {
+        bench.port = port;
+        bench.with_stream(id, |stream| stream.close());
+        bench.frames();
+        bench.send(bench.header(IRS.advance(1), iss.advance(2), FIN | ACK), b"");
+    }
+    bench.frames();
+    assert_eq!(open(), 6, "three are open, and three in TIME-WAIT: the oldest made room");
+    // A new connection takes the place of one in TIME-WAIT.
+    bench.send(bench.header(IRS.advance(1_000), SeqNumber::default(), SYN), b"");
+    assert_eq!(open(), 5);
+    bench.stack.abort_all(bench.now);
+    bench.pass(Duration::from_secs(61));
+    assert_eq!(open(), 0);
+}

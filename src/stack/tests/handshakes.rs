@@ -200,7 +200,7 @@ fn the_oldest_handshake_makes_room_for_the_newest() {
         bench.send_syn(TcpOptions::default());
     }
     assert_eq!(bench.stack.flow_counts(), (0, 10, 0));
-    assert_eq!(bench.drops(DropReason::SynCacheEvicted), 1);
+    assert_eq!(bench.stack.stats().handshakes_evicted, 1);
     assert_eq!(bench.state(), State::SynReceived, "the newest is there");
     bench.port = 1;
     assert_eq!(bench.state(), State::Closed, "the oldest is not");

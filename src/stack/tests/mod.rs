@@ -6,7 +6,7 @@ mod handshakes;
 mod neighbours;
 mod parts;
 
-use super::{Cidr, ConnectionId, Event, LocalAddress, Ownership, Secrets, Stack};
+use super::{Cidr, ConnectionId, Event, FlowWatch, LocalAddress, Ownership, Secrets, Stack, SynMode};
 use crate::{
     config::StackConfig,
     drops::DropReason,

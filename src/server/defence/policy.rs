@@ -1,0 +1,108 @@
+//! When to defend how: a decision from a few numbers, without a clock or a kernel, so that it can be tested as such.
+
+use crate::{tcp::cookie::EPOCH, time::Instant};
+use std::{fmt, time::Duration};
+
+/// SYNs a second that lead to nothing, over all workers, above which they are answered in XDP.
+const FLOOD: u64 = 50_000;
+/// Those a second below which there is no pressure.
+const CALM: u64 = 10_000;
+/// How long there must be no pressure before a step down: the longest life of a cookie.
+const PATIENCE: Duration = Duration::from_secs(2 * EPOCH.as_secs());
+
+/// Whether and where cookies replace the memory of handshakes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Cookies {
+    /// As the pressure asks for.
+    #[default]
+    Auto,
+    /// In the XDP program, always.
+    Always,
+    /// In the workers, always, and never in the XDP program.
+    Worker,
+    /// Never: every handshake is remembered, as long as there is room.
+    Never,
+}
+
+/// How high the defence has climbed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Level {
+    /// Handshakes are remembered.
+    Cache,
+    /// Workers answer SYNs and forget them.
+    Worker,
+    /// The XDP program answers SYNs.
+    Xdp,
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Cache => "handshakes are remembered",
+            Self::Worker => "workers answer SYNs with cookies and remember nothing",
+            Self::Xdp => "SYNs are answered with cookies in XDP",
+        })
+    }
+}
+
+/// What happened since the last sample.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Sample {
+    /// SYNs a second that led to no connection, wherever they were answered.
+    pub lost_syns_per_second: u64,
+    /// Handshakes that were pushed out of the cache.
+    pub evictions: u64,
+}
+
+/// Decides.
+#[derive(Debug)]
+pub(super) struct Policy {
+    cookies: Cookies,
+    level: Level,
+    /// When there was pressure last, or when the level last changed.
+    pressed: Instant,
+}
+
+impl Policy {
+    pub fn new(cookies: Cookies, now: Instant) -> Self {
+        let level = match cookies {
+            Cookies::Auto | Cookies::Never => Level::Cache,
+            Cookies::Worker => Level::Worker,
+            Cookies::Always => Level::Xdp,
+        };
+        Self { cookies, level, pressed: now }
+    }
+
+    pub fn level(&self) -> Level {
+        self.level
+    }
+
+    /// Takes a sample in; the new level where it changes.
+    pub fn decide(&mut self, now: Instant, sample: Sample) -> Option<Level> {
+        if self.cookies != Cookies::Auto {
+            return None;
+        }
+        let wanted = match sample {
+            Sample { lost_syns_per_second: FLOOD.., .. } => Level::Xdp,
+            Sample { evictions: 1.., .. } => Level::Worker,
+            _ => Level::Cache,
+        };
+        if wanted > self.level {
+            (self.level, self.pressed) = (wanted, now);
+            return Some(wanted);
+        }
+        if wanted > Level::Cache || sample.lost_syns_per_second >= CALM {
+            self.pressed = now;
+        }
+        let lower = match self.level {
+            Level::Cache => return None,
+            Level::Worker => Level::Cache,
+            Level::Xdp => Level::Worker,
+        };
+        if now - self.pressed < PATIENCE {
+            return None;
+        }
+        (self.level, self.pressed) = (lower, now);
+        Some(lower)
+    }
+}

@@ -1,0 +1,71 @@
+//! The policy in virtual time.
+
+use super::policy::{Cookies, Level, Policy, Sample};
+use crate::time::Instant;
+use std::time::Duration;
+
+struct Bench {
+    policy: Policy,
+    now: Instant,
+}
+
+impl Bench {
+    fn new(cookies: Cookies) -> Self {
+        Self { policy: Policy::new(cookies, Instant::ZERO), now: Instant::ZERO }
+    }
+
+    /// The same sample for some time; each change of level with its second.
+    fn feed(&mut self, seconds: u64, lost_syns_per_second: u64, evictions: u64) -> Vec<(u64, Level)> {
+        let begun = self.now;
+        let mut changes = Vec::new();
+        while self.now - begun < Duration::from_secs(seconds) {
+            self.now += Duration::from_millis(100);
+            if let Some(level) = self.policy.decide(self.now, Sample { lost_syns_per_second, evictions }) {
+                changes.push(((self.now - begun).as_secs(), level));
+            }
+        }
+        changes
+    }
+}
+
+#[test]
+fn without_pressure_nothing_changes() {
+    let mut bench = Bench::new(Cookies::Auto);
+    assert_eq!(bench.feed(1_000, 9_999, 0), []);
+    assert_eq!(bench.policy.level(), Level::Cache);
+}
+
+#[test]
+fn a_cache_that_overflows_leads_to_cookies_in_the_workers() {
+    let mut bench = Bench::new(Cookies::Auto);
+    assert_eq!(bench.feed(300, 5_000, 1), [(0, Level::Worker)], "once");
+}
+
+#[test]
+fn a_flood_leads_to_xdp_at_once_and_back_in_steps() {
+    let mut bench = Bench::new(Cookies::Auto);
+    assert_eq!(bench.feed(60, 1_000_000, 9_000), [(0, Level::Xdp)]);
+    assert_eq!(bench.feed(600, 100, 0), [(128, Level::Worker), (256, Level::Cache)]);
+}
+
+#[test]
+fn a_flood_that_pauses_keeps_the_defence_up() {
+    let mut bench = Bench::new(Cookies::Auto);
+    bench.feed(1, 1_000_000, 0);
+    for _ in 0..20 {
+        assert_eq!(bench.feed(100, 0, 0), []);
+        assert_eq!(bench.feed(1, 60_000, 0), []);
+    }
+    assert_eq!(bench.feed(500, 20_000, 0), [], "nor does it go down while there is more than usual");
+}
+
+#[test]
+fn what_is_set_stays_set() {
+    for (cookies, level) in
+        [(Cookies::Always, Level::Xdp), (Cookies::Worker, Level::Worker), (Cookies::Never, Level::Cache)]
+    {
+        let mut bench = Bench::new(cookies);
+        assert_eq!((bench.feed(10, 1_000_000, 1_000), bench.feed(1_000, 0, 0)), (vec![], vec![]));
+        assert_eq!(bench.policy.level(), level);
+    }
+}

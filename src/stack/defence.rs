@@ -1,0 +1,50 @@
+//! How a stack meets SYNs, and who hears of its flows.
+
+use crate::wire::FourTuple;
+
+/// What is done about a SYN.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SynMode {
+    /// It is remembered, so that its SYN-ACK can be sent again. Its sequence number is a cookie all the same.
+    #[default]
+    Cache,
+    /// It is answered and forgotten: the cookie is all there is.
+    Cookie,
+}
+
+/// Someone who keeps a list of the flows that are real: connections, and what is left of them in TIME-WAIT.
+pub trait FlowWatch: Send {
+    /// A flow has come to be. Called before anyone can use it.
+    fn opened(&mut self, tuple: &FourTuple);
+
+    /// A flow is no more.
+    fn closed(&mut self, tuple: &FourTuple);
+}
+
+/// Whoever watches, if anyone does.
+#[derive(Default)]
+pub(super) struct Watch(Option<Box<dyn FlowWatch>>);
+
+impl Watch {
+    pub fn set(&mut self, watch: Box<dyn FlowWatch>) {
+        self.0 = Some(watch);
+    }
+
+    pub fn opened(&mut self, tuple: &FourTuple) {
+        if let Some(watch) = &mut self.0 {
+            watch.opened(tuple);
+        }
+    }
+
+    pub fn closed(&mut self, tuple: &FourTuple) {
+        if let Some(watch) = &mut self.0 {
+            watch.closed(tuple);
+        }
+    }
+}
+
+impl std::fmt::Debug for Watch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Watch").field(&self.0.is_some()).finish()
+    }
+}

@@ -1,0 +1,68 @@
+//! What a worker and whoever steers it tell each other, without either ever waiting.
+
+use crate::{
+    stack::{Stack, SynMode},
+    stats::StackStats,
+    tcp::cookie::MasterKey,
+};
+use std::sync::{
+    Mutex, PoisonError,
+    atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+};
+
+/// One worker's controls. The worker looks at them once a batch.
+#[derive(Debug, Default)]
+pub struct Control {
+    handshakes: AtomicU64,
+    evictions: AtomicU64,
+    connections: AtomicU64,
+    cookies_only: AtomicBool,
+    /// Grows with each new master key, so that the lock is taken only then.
+    generation: AtomicU32,
+    master: Mutex<Option<MasterKey>>,
+}
+
+impl Control {
+    /// SYNs that the worker's stack has answered so far.
+    pub fn handshakes(&self) -> u64 {
+        self.handshakes.load(Ordering::Relaxed)
+    }
+
+    /// Handshakes that it had to forget before they ended.
+    pub fn evictions(&self) -> u64 {
+        self.evictions.load(Ordering::Relaxed)
+    }
+
+    /// Connections that came to be.
+    pub fn connections(&self) -> u64 {
+        self.connections.load(Ordering::Relaxed)
+    }
+
+    /// What the stack is to do about SYNs.
+    pub fn set_syn_mode(&self, mode: SynMode) {
+        self.cookies_only.store(mode == SynMode::Cookie, Ordering::Relaxed);
+    }
+
+    /// Gives the stack other secrets for its cookies.
+    pub fn set_master(&self, master: MasterKey) {
+        *self.master.lock().unwrap_or_else(PoisonError::into_inner) = Some(master);
+        self.generation.fetch_add(1, Ordering::Release);
+    }
+
+    /// What a worker does once a batch. `seen` is the generation it knows.
+    pub(super) fn exchange(&self, stack: &mut Stack, seen: &mut u32) {
+        let &StackStats { handshakes_begun, handshakes_evicted, connections_opened, .. } = stack.stats();
+        self.handshakes.store(handshakes_begun, Ordering::Relaxed);
+        self.evictions.store(handshakes_evicted, Ordering::Relaxed);
+        self.connections.store(connections_opened, Ordering::Relaxed);
+        let cookies_only = self.cookies_only.load(Ordering::Relaxed);
+        stack.set_syn_mode(if cookies_only { SynMode::Cookie } else { SynMode::Cache });
+        let generation = self.generation.load(Ordering::Acquire);
+        if generation != *seen {
+            *seen = generation;
+            if let Some(master) = self.master.lock().unwrap_or_else(PoisonError::into_inner).clone() {
+                stack.set_cookie_master(master);
+            }
+        }
+    }
+}
