@@ -17,12 +17,11 @@ static __always_inline enum verdict decide(struct xdp_md *ctx)
 		return PASSED_MALFORMED;
 	if (reading == READ_FOREIGN)
 		return PASSED_FOREIGN;
-	if (bpf_map_lookup_elem(&own_addresses, &packet.destination)) {
-		if (reading == READ_ARP)
-			return REDIRECTED_ARP;
-		return reading == READ_NEIGHBOUR ? REDIRECTED_NEIGHBOUR : REDIRECTED_OWN;
-	}
-	if (reading != READ_IP || !packet.port)
+	if (reading == READ_NEIGHBOUR && bpf_map_lookup_elem(&own_addresses, &packet.target))
+		return REDIRECTED_NEIGHBOUR;
+	if (bpf_map_lookup_elem(&own_addresses, &packet.destination))
+		return reading == READ_ARP ? REDIRECTED_ARP : REDIRECTED_OWN;
+	if (!packet.port)
 		return PASSED_FOREIGN;
 	service.address = packet.destination;
 	service.port = packet.port;
