@@ -2,6 +2,7 @@
 
 #![allow(dead_code)] // each test uses some of it
 
+pub mod frames;
 pub mod served;
 
 use std::{
