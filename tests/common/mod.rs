@@ -4,6 +4,7 @@
 
 pub mod frames;
 pub mod served;
+pub mod station;
 
 use std::{
     process::{Command, Output},
