@@ -55,7 +55,7 @@ enum reading {
 	READ_FOREIGN,   /* neither IP nor ARP */
 	READ_MALFORMED, /* too short to tell */
 	READ_ARP,       /* `destination` is the address asked for */
-	READ_NEIGHBOUR, /* likewise, by a neighbour solicitation */
+	READ_NEIGHBOUR, /* a neighbour solicitation: `target` is the address asked for */
 	READ_IP,
 };
 
@@ -70,6 +70,7 @@ enum segment {
 /* Whom a frame is addressed to, and what it is. */
 struct packet {
 	struct address destination;
+	struct address target; /* of a neighbour solicitation only */
 	__be16 port; /* TCP destination port; 0 where there is none to be seen */
 	__u8 flags;  /* TCP's, like the next ones where the segment is not partial */
 	__u8 is_ipv6;
@@ -96,6 +97,9 @@ static __always_inline void map_ipv4(struct address *address, __be32 ipv4)
 
 static __always_inline void copy_ipv6(struct address *address, const struct in6_addr *ipv6)
 {
+	/* On the wire a mapped address is nobody's (RFC 4942 section 2.2); here it would be IPv4. It stays ::. */
+	if (!ipv6->s6_addr32[0] && !ipv6->s6_addr32[1] && ipv6->s6_addr32[2] == bpf_htonl(0xffff))
+		return;
 	address->words[0] = ipv6->s6_addr32[0];
 	address->words[1] = ipv6->s6_addr32[1];
 	address->words[2] = ipv6->s6_addr32[2];
@@ -186,12 +190,12 @@ static __always_inline enum reading read_ipv6(struct cursor *cursor, struct pack
 	if (next == IPPROTO_TCP) {
 		read_tcp(cursor, packet, ip->nexthdr == IPPROTO_TCP ? SEGMENT_PLAIN : SEGMENT_BEHIND);
 	} else if (next == IPPROTO_ICMPV6) {
-		/* A solicitation goes to a multicast group: what counts is the target, behind the first 8 bytes. */
+		/* A solicitation goes to a multicast group as a rule: what counts is the target, behind the first 8 bytes. */
 		struct icmp6hdr *icmp = cursor->at;
 		struct in6_addr *target = (void *)(icmp + 1);
 
 		if ((void *)(target + 1) <= cursor->end && icmp->icmp6_type == NEIGHBOUR_SOLICITATION) {
-			copy_ipv6(&packet->destination, target);
+			copy_ipv6(&packet->target, target);
 			return READ_NEIGHBOUR;
 		}
 	}

@@ -22,12 +22,11 @@ static __always_inline enum verdict address(struct xdp_md *ctx, struct packet *p
 		return PASSED_FOREIGN;
 	service->address = packet->destination;
 	service->port = packet->port;
-	if (bpf_map_lookup_elem(&own_addresses, &packet->destination)) {
-		if (reading == READ_ARP)
-			return REDIRECTED_ARP;
-		return reading == READ_NEIGHBOUR ? REDIRECTED_NEIGHBOUR : REDIRECTED_OWN;
-	}
-	if (reading != READ_IP || !packet->port)
+	if (reading == READ_NEIGHBOUR && bpf_map_lookup_elem(&own_addresses, &packet->target))
+		return REDIRECTED_NEIGHBOUR;
+	if (bpf_map_lookup_elem(&own_addresses, &packet->destination))
+		return reading == READ_ARP ? REDIRECTED_ARP : REDIRECTED_OWN;
+	if (!packet->port)
 		return PASSED_FOREIGN;
 	return bpf_map_lookup_elem(&shared_ports, service) ? REDIRECTED_SHARED : PASSED_FOREIGN;
 }

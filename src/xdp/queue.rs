@@ -17,6 +17,8 @@ use xsk_rs::{
 const MAX_WAKE_UPS: u32 = 64;
 /// How long [`Queue::close`] waits for the kernel to finish with frames under way.
 const CLOSE_PATIENCE: Duration = Duration::from_millis(500);
+/// How long [`Queue::open`] waits for a queue that is taken: the kernel frees that of a closed socket a while later.
+const BUSY_PATIENCE: Duration = Duration::from_millis(500);
 
 /// How large a queue's memory and rings are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,8 +96,9 @@ pub struct Queue {
     id: u32,
     owner: Owner,
     copy_mode: CopyMode,
-    /// Frames that may be on their way out at once; the others stay for receiving, so that sending never starves it.
-    transmit_limit: u32,
+    /// Frames that may be on their way out at once, and as many that may be with the kernel to be received into: the others
+    /// stay, so that neither starves the other.
+    limit: u32,
     ring_size: u32,
     total: u32,
     free: Vec<FrameDesc>,
@@ -125,6 +128,8 @@ impl Queue {
     /// Opens a socket on queue number `queue` of `interface`. `mode` is where the program runs; zero copy is asked for and
     /// copying accepted, unless `require` says otherwise: [`Queue::copy_mode`] tells which it became.
     ///
+    /// Waits half a second for a queue that is taken, as one is for a moment after the socket before was closed.
+    ///
     /// # Errors
     /// The [`XdpError`] that says what stood in the way.
     pub fn open(
@@ -134,10 +139,29 @@ impl Queue {
         require: Require,
         options: &QueueOptions,
     ) -> Result<Self, XdpError> {
-        let (umem, free) = create_umem(options)?;
+        let deadline = Instant::now() + BUSY_PATIENCE;
+        loop {
+            match Self::open_now(interface, queue, mode, require, options) {
+                Err(XdpError::QueueBusy { .. }) if Instant::now() < deadline => {
+                    std::thread::sleep(Duration::from_millis(10));
+                }
+                opened => return opened,
+            }
+        }
+    }
+
+    fn open_now(
+        interface: &str,
+        queue: u32,
+        mode: XdpMode,
+        require: Require,
+        options: &QueueOptions,
+    ) -> Result<Self, XdpError> {
+        let ring = ring_size(options)?;
+        let (umem, free) = create_umem(options, ring)?;
         let config = SocketConfig::builder()
-            .rx_queue_size(ring_size(options)?)
-            .tx_queue_size(ring_size(options)?)
+            .rx_queue_size(ring)
+            .tx_queue_size(ring)
             .libxdp_flags(LibxdpFlags::XSK_LIBXDP_FLAGS_INHIBIT_PROG_LOAD)
             .xdp_flags(match mode {
                 XdpMode::Native => XdpFlags::XDP_FLAGS_DRV_MODE,
@@ -166,7 +190,7 @@ impl Queue {
             id: queue,
             owner: Owner::new(),
             copy_mode,
-            transmit_limit: options.ring_size.min(options.frames - options.frames / 4),
+            limit: options.ring_size.min(options.frames - options.frames / 4),
             ring_size: options.ring_size,
             total: options.frames,
             scratch: vec![FrameDesc::default(); options.ring_size as usize],
@@ -221,7 +245,7 @@ impl Queue {
     }
 
     fn refill(&mut self) {
-        let wanted = (self.ring_size - self.in_fill).min(self.free.len() as u32) as usize;
+        let wanted = (self.limit - self.in_fill).min(self.free.len() as u32) as usize;
         let (_, offered) = self.free.split_at(self.free.len() - wanted);
         // SAFETY: frames in the pool are of this socket's memory and nobody else's; those taken leave the pool.
         let taken = unsafe { self.fill.produce(offered) };
@@ -246,8 +270,9 @@ impl Queue {
 
     /// Gives a frame back to the pool.
     pub fn release(&mut self, frame: Frame) {
+        let descriptor = *self.owner.descriptor(&frame);
         self.held -= 1;
-        self.free.push(*self.owner.descriptor(&frame));
+        self.free.push(descriptor);
     }
 
     // Sending.
@@ -256,7 +281,7 @@ impl Queue {
     /// [`Queue::flush`] brings some back.
     pub fn allocate(&mut self) -> Option<Frame> {
         let under_way = self.staged.len() as u32 + self.in_transmit;
-        let descriptor = if under_way < self.transmit_limit { self.free.pop() } else { None };
+        let descriptor = if under_way < self.limit { self.free.pop() } else { None };
         self.refused = descriptor.is_none();
         self.held += u32::from(descriptor.is_some());
         descriptor.map(|descriptor| self.owner.frame(descriptor))
@@ -400,6 +425,8 @@ impl Queue {
     /// # Panics
     /// In a debug build, where a frame is unaccounted for.
     pub fn close(mut self) -> FrameAudit {
+        // Whoever was refused a frame will not ask again.
+        self.refused = false;
         let deadline = Instant::now() + CLOSE_PATIENCE;
         while (self.wants_flush() || self.in_transmit > 0) && Instant::now() < deadline {
             if self.flush().is_err() {
@@ -425,7 +452,7 @@ fn ring_size(options: &QueueOptions) -> Result<QueueSize, XdpError> {
     QueueSize::new(value).map_err(bad)
 }
 
-fn create_umem(options: &QueueOptions) -> Result<(Umem, Vec<FrameDesc>), XdpError> {
+fn create_umem(options: &QueueOptions, ring: QueueSize) -> Result<(Umem, Vec<FrameDesc>), XdpError> {
     let &QueueOptions { frames, frame_size, .. } = options;
     let bad_size = XdpError::BadOption { what: "the frame size", value: frame_size, must: "2048 or 4096 bytes" };
     if !FRAME_SIZES.contains(&frame_size) {
@@ -434,7 +461,6 @@ fn create_umem(options: &QueueOptions) -> Result<(Umem, Vec<FrameDesc>), XdpErro
     let count = NonZeroU32::new(frames).filter(|_| frames >= 4);
     let count = count.ok_or(XdpError::BadOption { what: "the number of frames", value: frames, must: "at least 4" })?;
     let config = FrameSize::new(frame_size).ok().and_then(|size| {
-        let ring = ring_size(options).ok()?;
         UmemConfig::builder().frame_size(size).fill_queue_size(ring).comp_queue_size(ring).build().ok()
     });
     let config = config.ok_or(bad_size)?;

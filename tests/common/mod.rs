@@ -2,7 +2,9 @@
 
 #![allow(dead_code)] // each test uses some of it
 
+pub mod frames;
 pub mod served;
+pub mod station;
 
 use std::{
     process::{Command, Output},
