@@ -117,7 +117,8 @@ impl Program {
     /// [`XdpError::NotPermitted`] or [`XdpError::Load`].
     pub fn load(steering: &Steering, options: &ProgramOptions) -> Result<Self, XdpError> {
         let load = |source: libbpf_rs::Error| match source.kind() {
-            libbpf_rs::ErrorKind::PermissionDenied => {
+            // EACCES is the verifier's word, EPERM that of missing rights; libbpf-rs makes them one kind.
+            libbpf_rs::ErrorKind::PermissionDenied if !source.to_string().contains("(os error 13)") => {
                 XdpError::NotPermitted { what: "load the XDP program".to_owned() }
             }
             _ => XdpError::Load { source },
