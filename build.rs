@@ -1,4 +1,4 @@
-//! Compiles the XDP program and generates its skeleton.
+//! Compiles the XDP programs and generates their skeletons.
 
 use libbpf_cargo::SkeletonBuilder;
 use std::{env, ffi::OsString, path::PathBuf, process::Command};
@@ -11,12 +11,16 @@ fn main() {
         );
         std::process::exit(1);
     }
-    let skeleton = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR")).join("steer.skel.rs");
-    let built = SkeletonBuilder::new().source("bpf/steer.bpf.c").clang_args(clang_args()).build_and_generate(&skeleton);
-    if let Err(error) = built {
-        eprintln!("the XDP program did not compile: {error:#}");
-        eprintln!("if a header is missing, install it with `apt-get install linux-libc-dev libc6-dev`");
-        std::process::exit(1);
+    let output = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
+    for program in ["steer", "flood"] {
+        let source = format!("bpf/{program}.bpf.c");
+        let skeleton = output.join(format!("{program}.skel.rs"));
+        let built = SkeletonBuilder::new().source(&source).clang_args(clang_args()).build_and_generate(&skeleton);
+        if let Err(error) = built {
+            eprintln!("{source} did not compile: {error:#}");
+            eprintln!("if a header is missing, install it with `apt-get install linux-libc-dev libc6-dev`");
+            std::process::exit(1);
+        }
     }
 }
 

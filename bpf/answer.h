@@ -5,6 +5,7 @@
 
 #include <linux/tcp.h>
 
+#include "checksum.h"
 #include "cookie.h"
 
 #define FLAGS_SYN_ACK 0x12
@@ -16,15 +17,6 @@ struct writer {
 	__u64 sum;
 	__u32 overrun; /* whether one did not fit */
 };
-
-static __always_inline __u16 fold(__u64 sum)
-{
-	sum = (sum & 0xffffffff) + (sum >> 32);
-	sum = (sum & 0xffff) + (sum >> 16);
-	sum = (sum & 0xffff) + (sum >> 16);
-	sum = (sum & 0xffff) + (sum >> 16);
-	return ~sum;
-}
 
 static __always_inline void append(struct writer *writer, const void *data_end, __be32 word)
 {

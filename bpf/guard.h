@@ -14,6 +14,7 @@
 
 #include <bpf/bpf_helpers.h>
 
+#include "maps.h"
 #include "parse.h"
 #include "siphash.h"
 

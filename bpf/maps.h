@@ -8,10 +8,7 @@
 
 #include <bpf/bpf_helpers.h>
 
-/* An IPv6 address, or an IPv4 address mapped into ::ffff:0:0/96, in network byte order. */
-struct address {
-	__u32 words[4];
-};
+#include "address.h"
 
 /* A TCP port at an address the kernel keeps. */
 struct service {

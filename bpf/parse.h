@@ -16,7 +16,7 @@
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
-#include "maps.h"
+#include "address.h"
 
 #define MAX_VLAN_TAGS 2
 #define MAX_EXTENSION_HEADERS 6

@@ -48,6 +48,7 @@
 //! | [`app`] | the [`Service`] trait and the bundled services |
 //! | [`telemetry`] | capture and sequence diagrams |
 //! | [`server`] | the whole from end to end |
+//! | [`flood`] | what attacks a server in a lab |
 //! | [`lab`], [`doctor`], [`demo`] | namespaces to try things in, a check-up, and a demonstration |
 //!
 //! [`wire`], [`tcp`] and [`stack`] know nothing of the kernel: give a [`stack::Stack`] frames and the time, and it answers
@@ -59,6 +60,7 @@ pub mod config;
 pub mod demo;
 pub mod doctor;
 pub mod drops;
+pub mod flood;
 pub mod host;
 pub mod lab;
 pub mod rng;

@@ -21,6 +21,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("app", &["time", "drops", "config", "tcp", "stack", "worker", "rng", "wire"]),
     ("telemetry", &["time", "drops", "stats", "wire", "tcp", "worker"]),
     ("lab", &["host"]),
+    ("flood", &["rng", "wire", "xdp", "host", "lab"]),
     ("doctor", &["host", "xdp"]),
     ("server", &["time", "drops", "stats", "rng", "config", "wire", "tcp", "stack", "xdp", "host", "worker", "app"]),
     ("demo", &["tcp", "config", "drops", "host", "lab", "server", "stack", "app", "telemetry", "worker", "xdp"]),

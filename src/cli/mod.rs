@@ -2,6 +2,7 @@
 
 mod demo;
 mod doctor;
+mod flood;
 mod lab;
 mod list;
 mod observe;
@@ -34,6 +35,9 @@ enum Command {
     /// Serve one of the bundled services on an interface
     Serve(serve::Arguments),
 
+    /// Flood a server in a lab with SYNs, or with other segments of no connection
+    Flood(flood::Arguments),
+
     /// Make, look into and remove labs: two network namespaces joined by a veth pair
     #[command(subcommand)]
     Lab(lab::Command),
@@ -54,6 +58,7 @@ pub fn run() -> ExitCode {
     let result = match arguments.command {
         Command::Demo(arguments) => demo::run(arguments),
         Command::Serve(arguments) => serve::run(arguments),
+        Command::Flood(arguments) => flood::run(arguments),
         Command::Lab(command) => lab::run(command),
         Command::Doctor(arguments) => doctor::run(arguments),
     };

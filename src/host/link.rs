@@ -8,7 +8,7 @@ use std::{
 };
 
 use rtnetlink::{
-    LinkMessageBuilder, LinkUnspec, LinkVeth,
+    LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder,
     packet_route::{
         AddressFamily,
         address::{AddressAttribute, AddressHeaderFlags, AddressMessage},
@@ -47,6 +47,8 @@ pub struct Link {
     pub addresses: Vec<(IpAddr, u8)>,
     /// Whether a default route leaves by it: taking its traffic may cut the machine off.
     pub has_default_route: bool,
+    /// The index of the bridge, bond or the like that it belongs to.
+    pub controller: Option<u32>,
     /// The other end, if it is one of a veth pair.
     pub peer: Option<Peer>,
     /// Its receive queues: those in use, or from [`Link::list`] or a driver that does not tell, those it was made with
@@ -177,6 +179,20 @@ impl Link {
         rtnl.run(|| format!("add the address {address}/{prefix} to {}", self.name), request.execute())
     }
 
+    /// Sends what is for `prefix` to a neighbour on this link, `gateway`, or keeps that route.
+    ///
+    /// # Errors
+    /// That of a failed netlink request.
+    pub fn add_route(&self, prefix: (IpAddr, u8), gateway: IpAddr) -> Result<(), HostError> {
+        let rtnl = Rtnl::open()?;
+        let what = || format!("route {}/{} to {gateway} by {}", prefix.0, prefix.1, self.name);
+        let bad = || HostError::refused(what(), std::io::ErrorKind::InvalidInput);
+        let route = RouteMessageBuilder::<IpAddr>::new().output_interface(self.index);
+        let route = route.destination_prefix(prefix.0, prefix.1).and_then(|route| route.gateway(gateway));
+        let route = route.map_err(|_| bad())?.build();
+        rtnl.run(what, rtnl.handle().route().add(route).replace().execute())
+    }
+
     /// Removes the interface, and with it the peer of a veth.
     ///
     /// # Errors
@@ -254,6 +270,7 @@ fn describe(message: &LinkMessage) -> Link {
             LinkAttribute::Mtu(mtu) => link.mtu = *mtu,
             LinkAttribute::NumRxQueues(queues) => link.rx_queues = *queues,
             LinkAttribute::NumTxQueues(queues) => link.tx_queues = *queues,
+            LinkAttribute::Controller(index) => link.controller = Some(*index),
             LinkAttribute::Link(index) => lower = Some(*index),
             LinkAttribute::LinkNetNsId(id) => namespace_id = Some(*id),
             LinkAttribute::ParentDevBusName(name) => bus = Some(name.as_str()),

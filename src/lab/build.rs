@@ -1,13 +1,14 @@
 //! Making a lab, and unmaking it.
 
 use std::{
+    net::IpAddr,
     os::fd::AsFd,
     thread,
     time::{Duration, Instant},
 };
 
 use super::{
-    INTERFACE, LabError, LabName, LabOptions, Removed, Role,
+    FLOODS, INTERFACE, LabError, LabName, LabOptions, Removed, Role,
     side::kernel_addresses,
     status::{is_ours, side_namespace},
 };
@@ -111,6 +112,15 @@ fn bring_up(role: Role) -> Result<(), HostError> {
     for (address, prefix) in kernel_addresses(role) {
         if address.is_ipv4() || has_ipv6 {
             link.add_address(address, prefix)?;
+        }
+    }
+    if role == Role::Server {
+        let (v4, v6) = Role::Client.addresses();
+        let gateways: [IpAddr; 2] = [v4.into(), v6.into()];
+        for (prefix, gateway) in FLOODS.into_iter().zip(gateways) {
+            if gateway.is_ipv4() || has_ipv6 {
+                link.add_route(prefix, gateway)?;
+            }
         }
     }
     Ok(())

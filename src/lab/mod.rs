@@ -51,6 +51,13 @@ pub const PREFIX_V6: u8 = 64;
 /// The addresses that no kernel has, on the server's side of the pair: those of a stack in user space.
 pub const STACK: (Ipv4Addr, Ipv6Addr) = (Ipv4Addr::new(198, 18, 0, 1), benchmarking_v6(0x1));
 
+/// Prefixes in which nobody lives, for floods to come from. The server's kernel sends its answers to the client, where they
+/// end: nothing forwards them.
+pub const FLOODS: [(IpAddr, u8); 2] = [
+    (IpAddr::V4(Ipv4Addr::new(198, 19, 0, 0)), 16),
+    (IpAddr::V6(Ipv6Addr::new(0x2001, 0x2, 0, 0x8000, 0, 0, 0, 0)), 49),
+];
+
 const fn benchmarking_v6(host: u16) -> Ipv6Addr {
     Ipv6Addr::new(0x2001, 0x2, 0, 0, 0, 0, 0, host)
 }

@@ -10,8 +10,10 @@
 //! and at each moment a frame is in one of these places only: a [`Frame`] can be neither copied nor cloned, and
 //! [`Queue::audit`] counts them all.
 
+mod attach;
 mod error;
 mod filter;
+mod flood;
 mod frame;
 mod guard;
 mod memory;
@@ -22,6 +24,7 @@ mod socket_options;
 pub use self::{
     error::XdpError,
     filter::FlowFilter,
+    flood::{FloodPlan, FloodProgram, FloodReplies, FloodSource, FloodTemplate},
     frame::{FRAME_SIZES, Frame, FrameAudit, MTU_MAX, packet_room},
     guard::{Guard, GuardedListener},
     program::{Program, ProgramOptions, Steering, Verdicts},
