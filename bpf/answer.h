@@ -10,6 +10,7 @@
 
 #define FLAGS_SYN_ACK 0x12
 #define IP_DONT_FRAGMENT 0x4000
+#define MAX_HEADER_WORDS 15
 
 /* Words being written into the packet, and their sum. */
 struct writer {
@@ -94,6 +95,47 @@ static __always_inline __u64 write_ip(void *ip_header, const void *data_end, con
 	return sum;
 }
 
+/*
+ * Whether the checksums of a SYN add up, as far as they are to be believed: a veth's kernel peer leaves the TCP one at the sum
+ * of the pseudo-header. Data, which a SYN hardly ever has, are neither looked at nor answered for.
+ */
+static __always_inline int adds_up(const struct packet *packet, const struct tcphdr *tcp, const void *ip_header,
+				   const void *data, const void *data_end)
+{
+	const __u32 *ip = ip_header, *words = (const void *)tcp;
+	__u64 pseudo = bpf_htons(IPPROTO_TCP), sum = 0;
+	__u32 length;
+
+	if ((const void *)(ip + 5) > data_end)
+		return 0;
+	if (packet->is_ipv6) {
+		length = bpf_ntohs(((const __u16 *)ip)[2]);
+#pragma unroll
+		for (int i = 0; i < 8; i++)
+			pseudo += packet->addresses[i];
+	} else {
+		length = bpf_ntohs(((const __u16 *)ip)[1]) - sizeof(struct iphdr);
+		pseudo += (__u64)packet->addresses[0] + packet->addresses[1];
+		if (fold((__u64)ip[0] + ip[1] + ip[2] + ip[3] + ip[4]))
+			return 0;
+	}
+	if (*(const __u8 *)ip >> 4 != (packet->is_ipv6 ? 6 : 4) || length < tcp->doff * 4U ||
+	    length > (__u32)(data_end - data) - packet->tcp_offset)
+		return 0;
+	pseudo += bpf_htons(length);
+	if (length > tcp->doff * 4U || (guard.accept_partial && (__u16)~fold(pseudo) == tcp->check))
+		return 1;
+#pragma unroll
+	for (int i = 0; i < MAX_HEADER_WORDS; i++) {
+		if (i >= tcp->doff)
+			break;
+		if ((const void *)(words + i + 1) > data_end)
+			return 0;
+		sum += words[i];
+	}
+	return !fold(sum + pseudo);
+}
+
 /* The action, or -1 where the SYN cannot be answered. */
 static __always_inline int answer_syn(struct xdp_md *ctx, const struct packet *packet, const struct listener *listener)
 {
@@ -107,6 +149,8 @@ static __always_inline int answer_syn(struct xdp_md *ctx, const struct packet *p
 	__be32 *words = (__be32 *)tcp;
 
 	if ((void *)(ethernet + 1) > data_end || (void *)(tcp + 1) > data_end || tcp->doff < 5)
+		return -1;
+	if (!adds_up(packet, tcp, data + (packet->ip_offset & MAX_IP_OFFSET), data, data_end))
 		return -1;
 	if (!read_options(ctx, packet->tcp_offset + TCP_HEADER_LEN, tcp->doff * 4 - TCP_HEADER_LEN, &options))
 		return -1;

@@ -47,7 +47,7 @@ struct source {
 struct plan {
 	__u64 rate;     /* frames a second; 0 for as many as possible */
 	__u64 duration; /* nanoseconds */
-	__u32 room;     /* bytes of the frames that are given */
+	__u32 room;     /* bytes of the frames that are given: more than any template has */
 	__u32 templates;
 	__u32 sources;
 	__u32 port; /* the source port; 0 for random ones */
@@ -189,10 +189,13 @@ int generate(struct xdp_md *ctx)
 	if (!template)
 		return XDP_DROP;
 	length = template->length & FRAME_LEN_MASK;
-	if (!length || length > plan.room)
+	if (!length || length >= plan.room)
 		return XDP_DROP;
-	/* Frames are used again as the last receiver left them: every byte is written anew. */
-	if (length < plan.room && bpf_xdp_adjust_tail(ctx, (int)length - (int)plan.room))
+	/*
+	 * Frames are used again as the last receiver left them: every byte is written anew. And its length, each time: the
+	 * kernel notices that we changed it, but not that a receiver did.
+	 */
+	if (bpf_xdp_adjust_tail(ctx, (int)length - (int)plan.room))
 		return XDP_DROP;
 	if (bpf_xdp_store_bytes(ctx, 0, (void *)template->frame, length))
 		return XDP_DROP;

@@ -43,7 +43,7 @@ struct guard {
 	__u32 unlisted;      /* flows that found no room in the table: while there are any, a miss proves nothing */
 	__u32 bucket_mask;
 	__u32 zero;          /* for ever: a nought that the verifier takes for any number */
-	__u32 padding;
+	__u32 accept_partial; /* a TCP checksum may be that of the pseudo-header alone */
 	struct sip_key filter_key;
 	struct sip_key keys[EPOCH_KEYS];
 };

@@ -27,11 +27,11 @@ enum verdict {
 	REDIRECTED_NEIGHBOUR, /* a neighbour solicitation likewise */
 	DROPPED_NO_SOCKET,  /* ours, but no socket serves the queue: a SYN is sent again, not reset */
 	ANSWERED_SYN,       /* by a SYN-ACK with a cookie */
-	DROPPED_SYN,        /* no cookie can hold it, or it breaks a rule */
+	DROPPED_SYN,        /* no cookie can hold it, or it breaks a rule, or its checksums do not add up */
 	DROPPED_CLOSED,     /* a SYN for a port that nobody listens on */
 	DROPPED_ACK,        /* no flow's, and its numbers are no cookie */
 	DROPPED_RESET,      /* no flow's */
-	DROPPED_STRAY,      /* no flow's, and neither SYN, ACK nor RST */
+	DROPPED_STRAY,      /* no flow's, and neither SYN, ACK nor RST; or a fragment, or neither TCP nor ICMP */
 	DROPPED_PARTIAL,    /* its TCP header is cut off */
 	VERDICTS,
 };

@@ -74,6 +74,7 @@ struct packet {
 	__be16 port; /* TCP destination port; 0 where there is none to be seen */
 	__u8 flags;  /* TCP's, like the next ones where the segment is not partial */
 	__u8 is_ipv6;
+	__u8 is_icmp;
 	enum segment segment;
 	__u32 ip_offset;
 	__u32 tcp_offset;
@@ -150,7 +151,10 @@ static __always_inline enum reading read_ipv4(struct cursor *cursor, struct pack
 	packet->addresses[1] = ip->daddr;
 	packet->tcp_offset = packet->ip_offset + sizeof(*ip);
 	header_len = ip->ihl * 4;
-	if (ip->protocol == IPPROTO_TCP && header_len >= sizeof(*ip) && !(ip->frag_off & bpf_htons(IPV4_FRAGMENT))) {
+	if (header_len < sizeof(*ip) || ip->frag_off & bpf_htons(IPV4_FRAGMENT))
+		return READ_IP;
+	packet->is_icmp = ip->protocol == IPPROTO_ICMP;
+	if (ip->protocol == IPPROTO_TCP) {
 		cursor->at += header_len;
 		read_tcp(cursor, packet, header_len == sizeof(*ip) ? SEGMENT_PLAIN : SEGMENT_BEHIND);
 	}
@@ -187,6 +191,7 @@ static __always_inline enum reading read_ipv6(struct cursor *cursor, struct pack
 	packet->tcp_offset = packet->ip_offset + sizeof(*ip);
 	cursor->at = ip + 1;
 	next = skip_extensions(cursor, ip->nexthdr);
+	packet->is_icmp = next == IPPROTO_ICMPV6;
 	if (next == IPPROTO_TCP) {
 		read_tcp(cursor, packet, ip->nexthdr == IPPROTO_TCP ? SEGMENT_PLAIN : SEGMENT_BEHIND);
 	} else if (next == IPPROTO_ICMPV6) {

@@ -72,7 +72,7 @@ static __always_inline enum verdict judge(struct xdp_md *ctx, const struct packe
 	__u64 hash, *seen;
 
 	if (packet->segment == SEGMENT_NONE)
-		return ours;
+		return packet->is_icmp || ours == REDIRECTED_ARP ? ours : DROPPED_STRAY;
 	if (packet->segment == SEGMENT_PARTIAL)
 		return DROPPED_PARTIAL;
 	listener = bpf_map_lookup_elem(&listeners, service);

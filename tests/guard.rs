@@ -17,6 +17,7 @@ use xskip::{
     wire::{
         self, ChecksumPolicy, IpHeader, LinkHeader, MacAddress, Packet, Protocol, SeqNumber, TcpFlags, TcpHeader,
         TcpOptions,
+        checksum::Checksum,
         ethernet::{VlanTag, VlanTags},
         tcp_options::Timestamps,
     },
@@ -254,6 +255,7 @@ fn what_no_cookie_can_hold_is_dropped() {
     for (at, value) in [(54, 77), (55, 0), (55, 1), (55, 3), (55, 5), (55, 255), (46, 0x40), (46, 0)] {
         let mut bad = good.clone();
         bad[at] = value;
+        mend_checksum(&mut bad);
         if (at, value) == (54, 77) {
             continue; // an unknown option of four bytes is skipped
         }
@@ -263,6 +265,75 @@ fn what_no_cookie_can_hold_is_dropped() {
     let with_data = TcpHeader { options: mss, ..header(SYN, 1, 0) };
     let (action, answer) = pair.run(&frame(&link(), false, &with_data, &[7; 1_000]));
     assert_eq!((action, read(&answer).ack.get()), (XDP_TX, 2));
+}
+
+/// Makes the TCP checksum of an IPv4 frame right again.
+fn mend_checksum(frame: &mut [u8]) {
+    let tcp = 34;
+    frame[tcp + 16..tcp + 18].fill(0);
+    let length = frame.len() - tcp;
+    let sum = Checksum::pseudo_header(theirs(false), ours(false), Protocol::Tcp.number(), length).with(&frame[tcp..]);
+    frame[tcp + 16..tcp + 18].copy_from_slice(&sum.field());
+}
+
+#[test]
+fn a_syn_whose_checksums_do_not_add_up_draws_no_answer() {
+    if !is_root() {
+        return;
+    }
+    let pair = Pair::new(6);
+    let mss = TcpOptions { mss: Some(1_460), ..TcpOptions::default() };
+    for ipv6 in [false, true] {
+        let good = frame(&link(), ipv6, &TcpHeader { options: mss, ..header(SYN, 1, 0) }, b"");
+        assert_eq!(pair.run(&good).0, XDP_TX);
+        // Any octet of the IP header but the addresses of Ethernet and, in IPv6, what no checksum covers.
+        for at in if ipv6 { 54..good.len() } else { 14..good.len() } {
+            let mut bad = good.clone();
+            bad[at] ^= 0x04;
+            assert_ne!(pair.run(&bad).0, XDP_TX, "octet {at}, IPv6 {ipv6}");
+        }
+        // A length that the frame does not have.
+        let mut long = good.clone();
+        long[if ipv6 { 19 } else { 17 }] += 4;
+        assert_eq!(pair.run(&long).0, XDP_DROP);
+        // The sum of the pseudo-header alone counts where a veth's kernel may have left it.
+        let mut partial = good.clone();
+        let tcp = if ipv6 { 54 } else { 34 };
+        let pseudo = Checksum::pseudo_header(theirs(ipv6), ours(ipv6), Protocol::Tcp.number(), good.len() - tcp);
+        partial[tcp + 16..tcp + 18].copy_from_slice(&pseudo.folded());
+        assert_eq!(pair.run(&partial).0, XDP_DROP);
+        pair.program.guard().accept_partial_checksums(true);
+        assert_eq!(pair.run(&partial).0, XDP_TX);
+        pair.program.guard().accept_partial_checksums(false);
+    }
+}
+
+#[test]
+fn fragments_and_other_transports_end_here_while_the_guard_is_up() {
+    if !is_root() {
+        return;
+    }
+    let pair = Pair::new(7);
+    for ipv6 in [false, true] {
+        let ack = frame(&link(), ipv6, &header(ACK, 1, 2), b"");
+        let mut udp = ack.clone();
+        udp[if ipv6 { 20 } else { 23 }] = 17;
+        let mut fragment = ack.clone();
+        if ipv6 {
+            fragment[20] = 44
+        } else {
+            fragment[20] = 0x20
+        }
+        let mut icmp = ack.clone();
+        icmp[if ipv6 { 20 } else { 23 }] = if ipv6 { 58 } else { 1 };
+        let strays = pair.program.verdicts().unwrap().dropped_stray;
+        assert_eq!((pair.run(&udp).0, pair.run(&fragment).0), (XDP_DROP, XDP_DROP));
+        assert_eq!(pair.program.verdicts().unwrap().dropped_stray, strays + 2);
+        // ICMP is the stack's; that no socket serves the queue here is another matter.
+        let unserved = pair.program.verdicts().unwrap().dropped_no_socket;
+        pair.run(&icmp);
+        assert_eq!(pair.program.verdicts().unwrap().dropped_no_socket, unserved + 1);
+    }
 }
 
 #[test]

@@ -12,6 +12,7 @@ use crate::{
     stack::{Secrets, Stack, SynAckProfile},
     stats::StackStats,
     time::Instant,
+    wire::ChecksumPolicy,
     worker::{Clock, Control, HandOff, Mailbox, Report, Shutdown, Worker, WorkerOptions},
     xdp::{CopyMode, GuardedListener, Program, Queue, QueueOptions, Require, Verdicts, XdpError, XdpMode},
 };
@@ -128,6 +129,7 @@ impl Running {
         let interface = &server.interface;
         let mut program = Program::load(&plan.steering, &plan.program_options(server))?;
         program.guard().use_redirect(plan.link.is_veth());
+        program.guard().accept_partial_checksums(plan.checksums == ChecksumPolicy::AcceptPartial);
         let mode = program.attach(interface, plan.link.index, server.require)?;
         let options = QueueOptions { frame_size: plan.frame_size, ..QueueOptions::default() };
         let mut queues = Vec::new();

@@ -119,7 +119,7 @@ impl FloodProgram {
         check(plan)?;
         let mut object = MaybeUninit::uninit();
         let mut open = skeleton::FloodSkelBuilder::default().open(&mut object).map_err(not_loaded)?;
-        let room = plan.templates.iter().map(|template| template.frame.len()).max().unwrap_or_default() as u32;
+        let room = 1 + plan.templates.iter().map(|template| template.frame.len()).max().unwrap_or_default() as u32;
         if let Some(rodata) = open.maps.rodata_data.as_deref_mut() {
             rodata.plan = plan_of(plan, room);
         }

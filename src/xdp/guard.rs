@@ -21,6 +21,7 @@ mod at {
     pub const CLOSED_SILENT: usize = 3;
     pub const UNLISTED: usize = 4;
     pub const BUCKET_MASK: usize = 5;
+    pub const ACCEPT_PARTIAL: usize = 7;
     pub const FILTER_KEY: usize = 8;
     pub const KEYS: usize = 12;
     pub const END: usize = 28;
@@ -105,6 +106,11 @@ impl Guard {
     /// Whether answers leave by a redirection to the interface, as veth needs it, instead of `XDP_TX`.
     pub fn use_redirect(&self, redirect: bool) {
         self.set(at::USE_REDIRECT, redirect.into());
+    }
+
+    /// Whether a SYN's checksum may be that of the pseudo-header alone, as a kernel behind a veth leaves it.
+    pub fn accept_partial_checksums(&self, accept: bool) {
+        self.set(at::ACCEPT_PARTIAL, accept.into());
     }
 
     /// Whether SYNs for ports that nobody listens on are dropped in silence, instead of handed to the stack for an RST.

@@ -69,7 +69,7 @@ verdicts! {
     dropped_no_socket,
     /// A SYN, answered with a cookie on the spot.
     answered_syn,
-    /// A SYN that no cookie can hold, or that breaks a rule.
+    /// A SYN that no cookie can hold, that breaks a rule, or whose checksums do not add up.
     dropped_syn,
     /// A SYN for a port that nobody listens on.
     dropped_closed,
@@ -77,7 +77,8 @@ verdicts! {
     dropped_ack,
     /// An RST that is no flow's.
     dropped_reset,
-    /// A segment that is no flow's, and neither SYN, ACK nor RST.
+    /// A segment that is no flow's, and neither SYN, ACK nor RST; while a listener is guarded, also fragments, and what is
+    /// neither TCP nor ICMP.
     dropped_stray,
     /// A segment whose TCP header is cut off.
     dropped_partial,
