@@ -1,7 +1,10 @@
-//! Compiles the XDP program and generates its skeleton.
+//! Compiles the XDP programs and generates their skeletons.
 
 use libbpf_cargo::SkeletonBuilder;
 use std::{env, ffi::OsString, path::PathBuf, process::Command};
+
+/// The programs, each with a skeleton of its own.
+const PROGRAMS: [&str; 2] = ["steer", "reflect"];
 
 fn main() {
     println!("cargo:rerun-if-changed=bpf");
@@ -11,10 +14,20 @@ fn main() {
         );
         std::process::exit(1);
     }
-    let skeleton = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR")).join("steer.skel.rs");
-    let built = SkeletonBuilder::new().source("bpf/steer.bpf.c").clang_args(clang_args()).build_and_generate(&skeleton);
+    for program in PROGRAMS {
+        build(program);
+    }
+}
+
+/// Compiles `bpf/PROGRAM.bpf.c` into `PROGRAM.skel.rs`.
+fn build(program: &str) {
+    let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
+    let built = SkeletonBuilder::new()
+        .source(format!("bpf/{program}.bpf.c"))
+        .clang_args(clang_args())
+        .build_and_generate(out.join(format!("{program}.skel.rs")));
     if let Err(error) = built {
-        eprintln!("the XDP program did not compile: {error:#}");
+        eprintln!("the XDP program {program} did not compile: {error:#}");
         eprintln!("if a header is missing, install it with `apt-get install linux-libc-dev libc6-dev`");
         std::process::exit(1);
     }

@@ -6,6 +6,7 @@
 #include <linux/tcp.h>
 
 #include "cookie.h"
+#include "reply.h"
 
 #define FLAGS_SYN_ACK 0x12
 #define IP_DONT_FRAGMENT 0x4000
@@ -16,15 +17,6 @@ struct writer {
 	__u64 sum;
 	__u32 overrun; /* whether one did not fit */
 };
-
-static __always_inline __u16 fold(__u64 sum)
-{
-	sum = (sum & 0xffffffff) + (sum >> 32);
-	sum = (sum & 0xffff) + (sum >> 16);
-	sum = (sum & 0xffff) + (sum >> 16);
-	sum = (sum & 0xffff) + (sum >> 16);
-	return ~sum;
-}
 
 static __always_inline void append(struct writer *writer, const void *data_end, __be32 word)
 {
@@ -50,15 +42,6 @@ static __always_inline void write_options(struct writer *writer, const void *dat
 	}
 	if (syn->scale != NO_SCALE)
 		append(writer, data_end, bpf_htonl(0x01030300 | listener->window_scale));
-}
-
-static __always_inline void swap_macs(struct ethhdr *ethernet)
-{
-	__u8 source[ETH_ALEN];
-
-	__builtin_memcpy(source, ethernet->h_source, ETH_ALEN);
-	__builtin_memcpy(ethernet->h_source, ethernet->h_dest, ETH_ALEN);
-	__builtin_memcpy(ethernet->h_dest, source, ETH_ALEN);
 }
 
 /* Writes the IP header of the way back, and returns the sum of the TCP pseudo-header. */
@@ -142,7 +125,7 @@ static __always_inline int answer_syn(struct xdp_md *ctx, const struct packet *p
 	swap_macs(ethernet);
 	if (bpf_xdp_adjust_tail(ctx, (int)(packet->tcp_offset + tcp_len) - (int)(data_end - data)))
 		return -1;
-	return guard.use_redirect ? bpf_redirect(ctx->ingress_ifindex, 0) : XDP_TX;
+	return send_back(ctx, guard.use_redirect);
 }
 
 #endif

@@ -14,9 +14,11 @@ mod error;
 mod filter;
 mod frame;
 mod guard;
+mod loaded;
 mod memory;
 mod program;
 mod queue;
+mod reflect;
 mod socket_options;
 
 pub use self::{
@@ -26,6 +28,7 @@ pub use self::{
     guard::{Guard, GuardedListener},
     program::{Program, ProgramOptions, Steering, Verdicts},
     queue::{Queue, QueueOptions, QueueStatistics},
+    reflect::Reflector,
 };
 
 use std::{fmt, str::FromStr};

@@ -1,17 +1,20 @@
 //! The XDP program: loaded, told whom it serves, attached, asked what it decided.
 
-use super::{FlowFilter, Guard, Queue, Require, XdpError, XdpMode, filter, guard, memory::SharedMemory};
+use super::{
+    FlowFilter, Guard, Queue, Require, XdpError, XdpMode, filter, guard,
+    loaded::{Loaded, not_loaded},
+    memory::SharedMemory,
+};
 use crate::rng::SipKey;
 use libbpf_rs::{
     MapCore, MapFlags, MapHandle,
-    libbpf_sys::{self, BPF_XDP, XDP_FLAGS_DRV_MODE, XDP_FLAGS_SKB_MODE},
     skel::{OpenSkel, SkelBuilder},
 };
 use std::{
     io,
     mem::MaybeUninit,
     net::{IpAddr, Ipv6Addr, SocketAddr},
-    os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd},
+    os::fd::{AsFd, AsRawFd},
     sync::Arc,
 };
 
@@ -88,11 +91,10 @@ verdicts! {
 /// attachment is a `bpf_link`, which the kernel closes with the process.
 #[derive(Debug)]
 pub struct Program {
-    program: OwnedFd,
+    loaded: Loaded,
     queues: MapHandle,
     verdicts: MapHandle,
     guard: Arc<Guard>,
-    link: Option<OwnedFd>,
 }
 
 /// How large a program's tables are.
@@ -116,40 +118,31 @@ impl Program {
     /// # Errors
     /// [`XdpError::NotPermitted`] or [`XdpError::Load`].
     pub fn load(steering: &Steering, options: &ProgramOptions) -> Result<Self, XdpError> {
-        let load = |source: libbpf_rs::Error| match source.kind() {
-            // EACCES is the verifier's word, EPERM that of missing rights; libbpf-rs makes them one kind.
-            libbpf_rs::ErrorKind::PermissionDenied if !source.to_string().contains("(os error 13)") => {
-                XdpError::NotPermitted { what: "load the XDP program".to_owned() }
-            }
-            _ => XdpError::Load { source },
-        };
         let mut object = MaybeUninit::uninit();
-        let mut open = skeleton::SteerSkelBuilder::default().open(&mut object).map_err(load)?;
-        open.maps.queues.set_max_entries(options.queues.max(1)).map_err(load)?;
+        let mut open = skeleton::SteerSkelBuilder::default().open(&mut object).map_err(not_loaded)?;
+        open.maps.queues.set_max_entries(options.queues.max(1)).map_err(not_loaded)?;
         let buckets = filter::buckets_for(options.flows);
-        open.maps.filter.set_max_entries(buckets).map_err(load)?;
-        let loaded = open.load().map_err(load)?;
+        open.maps.filter.set_max_entries(buckets).map_err(not_loaded)?;
+        let loaded = open.load().map_err(not_loaded)?;
         for &address in &steering.own {
-            loaded.maps.own_addresses.update(&address_key(address), &[1], MapFlags::ANY).map_err(load)?;
+            loaded.maps.own_addresses.update(&address_key(address), &[1], MapFlags::ANY).map_err(not_loaded)?;
         }
         for service in &steering.shared {
-            loaded.maps.shared_ports.update(&service_key(service), &[1], MapFlags::ANY).map_err(load)?;
+            loaded.maps.shared_ports.update(&service_key(service), &[1], MapFlags::ANY).map_err(not_loaded)?;
         }
         let key = SipKey::random()
             .map_err(|error| XdpError::refused("draw a key for the filter", io::Error::other(error)))?;
         let settings = || SharedMemory::of_map(loaded.maps.bss.as_fd(), guard::GUARD_LEN / 4);
         let words = SharedMemory::of_map(loaded.maps.filter.as_fd(), buckets as usize * filter::WORDS_PER_BUCKET)?;
         let flows = FlowFilter::new(words, settings()?, guard::UNLISTED_AT, key);
-        let listeners = MapHandle::try_from(&loaded.maps.listeners).map_err(load)?;
-        let syns = MapHandle::try_from(&loaded.maps.syns).map_err(load)?;
+        let listeners = MapHandle::try_from(&loaded.maps.listeners).map_err(not_loaded)?;
+        let syns = MapHandle::try_from(&loaded.maps.syns).map_err(not_loaded)?;
         let guard = Arc::new(Guard::new(settings()?, listeners, syns, flows, key));
-        let program = loaded.progs.steer.as_fd().try_clone_to_owned();
         Ok(Self {
-            program: program.map_err(|source| XdpError::refused("keep the XDP program", source))?,
-            queues: MapHandle::try_from(&loaded.maps.queues).map_err(load)?,
-            verdicts: MapHandle::try_from(&loaded.maps.verdicts).map_err(load)?,
+            loaded: Loaded::keep(loaded.progs.steer.as_fd())?,
+            queues: MapHandle::try_from(&loaded.maps.queues).map_err(not_loaded)?,
+            verdicts: MapHandle::try_from(&loaded.maps.verdicts).map_err(not_loaded)?,
             guard,
-            link: None,
         })
     }
 
@@ -159,43 +152,7 @@ impl Program {
     /// # Errors
     /// [`XdpError::Occupied`], [`XdpError::NoNative`], [`XdpError::NotPermitted`] or [`XdpError::Attach`].
     pub fn attach(&mut self, interface: &str, ifindex: u32, require: Require) -> Result<XdpMode, XdpError> {
-        let native = match self.create_link(ifindex, XDP_FLAGS_DRV_MODE) {
-            Ok(link) => {
-                self.link = Some(link);
-                return Ok(XdpMode::Native);
-            }
-            Err(error) => classify(interface, error)?,
-        };
-        if require != Require::Nothing {
-            return Err(XdpError::NoNative { interface: interface.to_owned(), source: native });
-        }
-        match self.create_link(ifindex, XDP_FLAGS_SKB_MODE) {
-            Ok(link) => {
-                self.link = Some(link);
-                Ok(XdpMode::Generic)
-            }
-            Err(error) => {
-                let source = classify(interface, error)?;
-                Err(XdpError::Attach { interface: interface.to_owned(), source })
-            }
-        }
-    }
-
-    /// One explicit mode: without a flag the kernel would fall back in silence.
-    fn create_link(&self, ifindex: u32, mode: u32) -> io::Result<OwnedFd> {
-        let options = libbpf_sys::bpf_link_create_opts {
-            sz: size_of::<libbpf_sys::bpf_link_create_opts>() as libbpf_sys::size_t,
-            flags: mode,
-            ..Default::default()
-        };
-        let program = self.program.as_raw_fd();
-        // SAFETY: both descriptors are open, `options` is initialized, says its own size, and outlives the call.
-        let link = unsafe { libbpf_sys::bpf_link_create(program, ifindex as RawFd, BPF_XDP, &options) };
-        if link < 0 {
-            return Err(io::Error::from_raw_os_error(-link));
-        }
-        // SAFETY: the kernel has just opened this descriptor for us and nobody else knows of it.
-        Ok(unsafe { OwnedFd::from_raw_fd(link) })
+        self.loaded.attach(interface, ifindex, require)
     }
 
     /// Lets a queue's frames come to its socket.
@@ -232,23 +189,7 @@ impl Program {
     /// # Errors
     /// [`XdpError::Refused`], as for frames shorter than an Ethernet header, which the kernel never shows to a program.
     pub fn test_run(&self, frame: &[u8]) -> Result<(u32, Vec<u8>), XdpError> {
-        let mut output = vec![0; frame.len() + 256];
-        let mut options = libbpf_sys::bpf_test_run_opts {
-            sz: size_of::<libbpf_sys::bpf_test_run_opts>() as libbpf_sys::size_t,
-            data_in: frame.as_ptr().cast(),
-            data_size_in: frame.len() as u32,
-            data_out: output.as_mut_ptr().cast(),
-            data_size_out: output.len() as u32,
-            repeat: 1,
-            ..Default::default()
-        };
-        // SAFETY: the pointers in `options` lead to buffers of the lengths beside them, which outlive the call.
-        let result = unsafe { libbpf_sys::bpf_prog_test_run_opts(self.program.as_raw_fd(), &mut options) };
-        if result < 0 {
-            return Err(XdpError::refused("run the XDP program on a frame", io::Error::from_raw_os_error(-result)));
-        }
-        output.truncate(options.data_size_out as usize);
-        Ok((options.retval, output))
+        self.loaded.test_run(frame)
     }
 }
 
@@ -259,17 +200,6 @@ pub(super) fn sum_of_cpus(map: &MapHandle, index: u32) -> Result<u64, XdpError> 
         .map_err(|error| XdpError::refused("read the XDP program's counters", io::Error::other(error)))?;
     let values = per_cpu.iter().flatten().filter_map(|value| value.as_slice().try_into().ok());
     Ok(values.map(u64::from_ne_bytes).sum())
-}
-
-/// Tells a refusal that ends the attempt from one after which another mode may be tried.
-fn classify(interface: &str, error: io::Error) -> Result<io::Error, XdpError> {
-    match error.raw_os_error() {
-        Some(libc::EPERM | libc::EACCES) => {
-            Err(XdpError::NotPermitted { what: format!("attach an XDP program to {interface}") })
-        }
-        Some(libc::EBUSY | libc::EEXIST) => Err(XdpError::Occupied { interface: interface.to_owned() }),
-        _ => Ok(error),
-    }
 }
 
 /// `struct address` of `bpf/maps.h`.
