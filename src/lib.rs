@@ -55,6 +55,7 @@
 #![deny(missing_docs, unsafe_code)]
 
 pub mod app;
+pub mod bench;
 pub mod config;
 pub mod demo;
 pub mod doctor;

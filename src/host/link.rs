@@ -2,13 +2,13 @@
 
 use std::{
     fs,
-    net::IpAddr,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     os::fd::{AsRawFd, BorrowedFd},
     path::{Path, PathBuf},
 };
 
 use rtnetlink::{
-    LinkMessageBuilder, LinkUnspec, LinkVeth,
+    LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder,
     packet_route::{
         AddressFamily,
         address::{AddressAttribute, AddressHeaderFlags, AddressMessage},
@@ -175,6 +175,41 @@ impl Link {
             request.message_mut().header.flags |= AddressHeaderFlags::Nodad;
         }
         rtnl.run(|| format!("add the address {address}/{prefix} to {}", self.name), request.execute())
+    }
+
+    /// Sends what is for nobody on a link by way of `gateway` on this one. Says whether it is new: where there is a default
+    /// route already, that stays.
+    ///
+    /// # Errors
+    /// That of a failed netlink request.
+    pub fn add_default_route(&self, gateway: IpAddr) -> Result<bool, HostError> {
+        let rtnl = Rtnl::open()?;
+        let request = rtnl.handle().route().add(self.default_route(gateway)).execute();
+        match rtnl.run(|| format!("add a default route by way of {gateway}"), request) {
+            Err(error) if error.errno() == Some(nix::libc::EEXIST) => Ok(false),
+            other => other.map(|()| true),
+        }
+    }
+
+    /// Removes that route.
+    ///
+    /// # Errors
+    /// That of a failed netlink request.
+    pub fn remove_default_route(&self, gateway: IpAddr) -> Result<(), HostError> {
+        let rtnl = Rtnl::open()?;
+        let request = rtnl.handle().route().del(self.default_route(gateway)).execute();
+        rtnl.run(|| format!("remove the default route by way of {gateway}"), request)
+    }
+
+    fn default_route(&self, gateway: IpAddr) -> RouteMessage {
+        match gateway {
+            IpAddr::V4(gateway) => {
+                RouteMessageBuilder::<Ipv4Addr>::new().gateway(gateway).output_interface(self.index).build()
+            }
+            IpAddr::V6(gateway) => {
+                RouteMessageBuilder::<Ipv6Addr>::new().gateway(gateway).output_interface(self.index).build()
+            }
+        }
     }
 
     /// Removes the interface, and with it the peer of a veth.
