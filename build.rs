@@ -3,6 +3,9 @@
 use libbpf_cargo::SkeletonBuilder;
 use std::{env, ffi::OsString, path::PathBuf, process::Command};
 
+/// The programs, each with a skeleton of its own.
+const PROGRAMS: [&str; 3] = ["steer", "flood", "reflect"];
+
 fn main() {
     println!("cargo:rerun-if-changed=bpf");
     if Command::new("clang").arg("--version").output().is_err() {
@@ -11,16 +14,22 @@ fn main() {
         );
         std::process::exit(1);
     }
-    let output = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
-    for program in ["steer", "flood"] {
-        let source = format!("bpf/{program}.bpf.c");
-        let skeleton = output.join(format!("{program}.skel.rs"));
-        let built = SkeletonBuilder::new().source(&source).clang_args(clang_args()).build_and_generate(&skeleton);
-        if let Err(error) = built {
-            eprintln!("{source} did not compile: {error:#}");
-            eprintln!("if a header is missing, install it with `apt-get install linux-libc-dev libc6-dev`");
-            std::process::exit(1);
-        }
+    for program in PROGRAMS {
+        build(program);
+    }
+}
+
+/// Compiles `bpf/PROGRAM.bpf.c` into `PROGRAM.skel.rs`.
+fn build(program: &str) {
+    let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
+    let built = SkeletonBuilder::new()
+        .source(format!("bpf/{program}.bpf.c"))
+        .clang_args(clang_args())
+        .build_and_generate(out.join(format!("{program}.skel.rs")));
+    if let Err(error) = built {
+        eprintln!("the XDP program {program} did not compile: {error:#}");
+        eprintln!("if a header is missing, install it with `apt-get install linux-libc-dev libc6-dev`");
+        std::process::exit(1);
     }
 }
 

@@ -7,6 +7,7 @@
 
 #include "checksum.h"
 #include "cookie.h"
+#include "reply.h"
 
 #define FLAGS_SYN_ACK 0x12
 #define IP_DONT_FRAGMENT 0x4000
@@ -43,15 +44,6 @@ static __always_inline void write_options(struct writer *writer, const void *dat
 	}
 	if (syn->scale != NO_SCALE)
 		append(writer, data_end, bpf_htonl(0x01030300 | listener->window_scale));
-}
-
-static __always_inline void swap_macs(struct ethhdr *ethernet)
-{
-	__u8 source[ETH_ALEN];
-
-	__builtin_memcpy(source, ethernet->h_source, ETH_ALEN);
-	__builtin_memcpy(ethernet->h_source, ethernet->h_dest, ETH_ALEN);
-	__builtin_memcpy(ethernet->h_dest, source, ETH_ALEN);
 }
 
 /* Writes the IP header of the way back, and returns the sum of the TCP pseudo-header. */
@@ -178,7 +170,7 @@ static __always_inline int answer_syn(struct xdp_md *ctx, const struct packet *p
 	swap_macs(ethernet);
 	if (bpf_xdp_adjust_tail(ctx, (int)(packet->tcp_offset + tcp_len) - (int)(data_end - data)))
 		return -1;
-	return guard.use_redirect ? bpf_redirect(ctx->ingress_ifindex, 0) : XDP_TX;
+	return send_back(ctx, guard.use_redirect);
 }
 
 #endif

@@ -56,6 +56,7 @@
 #![deny(missing_docs, unsafe_code)]
 
 pub mod app;
+pub mod bench;
 pub mod config;
 pub mod demo;
 pub mod doctor;

@@ -24,6 +24,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("flood", &["rng", "wire", "xdp", "host", "lab"]),
     ("doctor", &["host", "xdp"]),
     ("server", &["time", "drops", "stats", "rng", "config", "wire", "tcp", "stack", "xdp", "host", "worker", "app"]),
+    ("bench", &["time", "stats", "config", "stack", "app", "host", "lab", "server", "telemetry", "xdp"]),
     ("demo", &["tcp", "config", "drops", "host", "lab", "server", "stack", "app", "telemetry", "worker", "xdp"]),
 ];
 const LEAVES: &[&str] = &["time", "drops", "stats", "rng"];

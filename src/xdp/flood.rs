@@ -1,9 +1,10 @@
 //! The flood generator's programs: one that makes frames out of templates, one that counts what comes back.
 
 use super::{
-    Require, XdpError, XdpMode, attach,
+    Require, XdpError, XdpMode,
+    loaded::{Loaded, not_loaded},
     memory::SharedMemory,
-    program::{not_loaded, sum_of_cpus, test_run},
+    program::sum_of_cpus,
 };
 use libbpf_rs::{
     MapCore, MapFlags, MapHandle, libbpf_sys,
@@ -12,7 +13,7 @@ use libbpf_rs::{
 use std::{
     io,
     mem::MaybeUninit,
-    os::fd::{AsFd, AsRawFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd},
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
@@ -102,12 +103,11 @@ pub struct FloodReplies {
 /// The loaded programs. What is attached stays so until this value is dropped or the process dies.
 #[derive(Debug)]
 pub struct FloodProgram {
-    generate: OwnedFd,
-    count_replies: OwnedFd,
+    generate: Loaded,
+    count_replies: Loaded,
     replies: MapHandle,
     progress: SharedMemory<AtomicU64>,
     room: u32,
-    link: Option<OwnedFd>,
 }
 
 impl FloodProgram {
@@ -130,14 +130,12 @@ impl FloodProgram {
         }
         let progress: SharedMemory<AtomicU64> = SharedMemory::of_map(loaded.maps.bss.as_fd(), PROGRESS_LEN)?;
         progress.as_slice()[RANDOM].store(plan.seed, Ordering::Relaxed);
-        let keep = |source| XdpError::refused("keep the XDP program", source);
         Ok(Self {
-            generate: loaded.progs.generate.as_fd().try_clone_to_owned().map_err(keep)?,
-            count_replies: loaded.progs.count_replies.as_fd().try_clone_to_owned().map_err(keep)?,
+            generate: Loaded::keep(loaded.progs.generate.as_fd())?,
+            count_replies: Loaded::keep(loaded.progs.count_replies.as_fd())?,
             replies: MapHandle::try_from(&loaded.maps.replies).map_err(not_loaded)?,
             progress,
             room,
-            link: None,
         })
     }
 
@@ -147,9 +145,7 @@ impl FloodProgram {
     /// # Errors
     /// As for [`super::Program::attach`].
     pub fn attach(&mut self, interface: &str, ifindex: u32, require: Require) -> Result<XdpMode, XdpError> {
-        let (link, mode) = attach::attach(self.count_replies.as_fd(), interface, ifindex, require)?;
-        self.link = Some(link);
-        Ok(mode)
+        self.count_replies.attach(interface, ifindex, require)
     }
 
     /// Whether live frames can leave by the interface with this index. None is sent to find out.
@@ -195,7 +191,7 @@ impl FloodProgram {
             ..Default::default()
         };
         // SAFETY: the pointers in `options` lead to values of the sizes beside them, which outlive the call.
-        let result = unsafe { libbpf_sys::bpf_prog_test_run_opts(self.generate.as_raw_fd(), &mut options) };
+        let result = unsafe { libbpf_sys::bpf_prog_test_run_opts(self.generate.as_fd().as_raw_fd(), &mut options) };
         if result < 0 { Err(io::Error::from_raw_os_error(-result)) } else { Ok(()) }
     }
 
@@ -204,7 +200,7 @@ impl FloodProgram {
     /// # Errors
     /// [`XdpError::Refused`] where the kernel cannot run it.
     pub fn test_run(&self) -> Result<(u32, Vec<u8>), XdpError> {
-        test_run(self.generate.as_fd(), &vec![0; self.room as usize])
+        self.generate.test_run(&vec![0; self.room as usize])
     }
 
     /// Frames sent so far.

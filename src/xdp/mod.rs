@@ -10,15 +10,16 @@
 //! and at each moment a frame is in one of these places only: a [`Frame`] can be neither copied nor cloned, and
 //! [`Queue::audit`] counts them all.
 
-mod attach;
 mod error;
 mod filter;
 mod flood;
 mod frame;
 mod guard;
+mod loaded;
 mod memory;
 mod program;
 mod queue;
+mod reflect;
 mod socket_options;
 
 pub use self::{
@@ -29,6 +30,7 @@ pub use self::{
     guard::{Guard, GuardedListener},
     program::{Program, ProgramOptions, Steering, Verdicts},
     queue::{Queue, QueueOptions, QueueStatistics},
+    reflect::Reflector,
 };
 
 use std::{fmt, str::FromStr};

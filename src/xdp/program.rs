@@ -1,16 +1,20 @@
 //! The XDP program: loaded, told whom it serves, attached, asked what it decided.
 
-use super::{FlowFilter, Guard, Queue, Require, XdpError, XdpMode, attach, filter, guard, memory::SharedMemory};
+use super::{
+    FlowFilter, Guard, Queue, Require, XdpError, XdpMode, filter, guard,
+    loaded::{Loaded, not_loaded},
+    memory::SharedMemory,
+};
 use crate::rng::SipKey;
 use libbpf_rs::{
-    MapCore, MapFlags, MapHandle, libbpf_sys,
+    MapCore, MapFlags, MapHandle,
     skel::{OpenSkel, SkelBuilder},
 };
 use std::{
     io,
     mem::MaybeUninit,
     net::{IpAddr, Ipv6Addr, SocketAddr},
-    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd},
     sync::Arc,
 };
 
@@ -69,7 +73,7 @@ verdicts! {
     dropped_no_socket,
     /// A SYN, answered with a cookie on the spot.
     answered_syn,
-    /// A SYN that no cookie can hold, that breaks a rule, or whose checksums do not add up.
+    /// A SYN that no cookie can hold, or that breaks a rule.
     dropped_syn,
     /// A SYN for a port that nobody listens on.
     dropped_closed,
@@ -77,8 +81,7 @@ verdicts! {
     dropped_ack,
     /// An RST that is no flow's.
     dropped_reset,
-    /// A segment that is no flow's, and neither SYN, ACK nor RST; while a listener is guarded, also fragments, and what is
-    /// neither TCP nor ICMP.
+    /// A segment that is no flow's, and neither SYN, ACK nor RST.
     dropped_stray,
     /// A segment whose TCP header is cut off.
     dropped_partial,
@@ -88,11 +91,10 @@ verdicts! {
 /// attachment is a `bpf_link`, which the kernel closes with the process.
 #[derive(Debug)]
 pub struct Program {
-    program: OwnedFd,
+    loaded: Loaded,
     queues: MapHandle,
     verdicts: MapHandle,
     guard: Arc<Guard>,
-    link: Option<OwnedFd>,
 }
 
 /// How large a program's tables are.
@@ -136,13 +138,11 @@ impl Program {
         let listeners = MapHandle::try_from(&loaded.maps.listeners).map_err(not_loaded)?;
         let syns = MapHandle::try_from(&loaded.maps.syns).map_err(not_loaded)?;
         let guard = Arc::new(Guard::new(settings()?, listeners, syns, flows, key));
-        let program = loaded.progs.steer.as_fd().try_clone_to_owned();
         Ok(Self {
-            program: program.map_err(|source| XdpError::refused("keep the XDP program", source))?,
+            loaded: Loaded::keep(loaded.progs.steer.as_fd())?,
             queues: MapHandle::try_from(&loaded.maps.queues).map_err(not_loaded)?,
             verdicts: MapHandle::try_from(&loaded.maps.verdicts).map_err(not_loaded)?,
             guard,
-            link: None,
         })
     }
 
@@ -152,9 +152,7 @@ impl Program {
     /// # Errors
     /// [`XdpError::Occupied`], [`XdpError::NoNative`], [`XdpError::NotPermitted`] or [`XdpError::Attach`].
     pub fn attach(&mut self, interface: &str, ifindex: u32, require: Require) -> Result<XdpMode, XdpError> {
-        let (link, mode) = attach::attach(self.program.as_fd(), interface, ifindex, require)?;
-        self.link = Some(link);
-        Ok(mode)
+        self.loaded.attach(interface, ifindex, require)
     }
 
     /// Lets a queue's frames come to its socket.
@@ -191,39 +189,7 @@ impl Program {
     /// # Errors
     /// [`XdpError::Refused`], as for frames shorter than an Ethernet header, which the kernel never shows to a program.
     pub fn test_run(&self, frame: &[u8]) -> Result<(u32, Vec<u8>), XdpError> {
-        test_run(self.program.as_fd(), frame)
-    }
-}
-
-/// Runs a program once on a frame, without receiving or sending it: its action, and the frame as it left it.
-pub(super) fn test_run(program: BorrowedFd<'_>, frame: &[u8]) -> Result<(u32, Vec<u8>), XdpError> {
-    let mut output = vec![0; frame.len() + 256];
-    let mut options = libbpf_sys::bpf_test_run_opts {
-        sz: size_of::<libbpf_sys::bpf_test_run_opts>() as libbpf_sys::size_t,
-        data_in: frame.as_ptr().cast(),
-        data_size_in: frame.len() as u32,
-        data_out: output.as_mut_ptr().cast(),
-        data_size_out: output.len() as u32,
-        repeat: 1,
-        ..Default::default()
-    };
-    // SAFETY: the pointers in `options` lead to buffers of the lengths beside them, which outlive the call.
-    let result = unsafe { libbpf_sys::bpf_prog_test_run_opts(program.as_raw_fd(), &mut options) };
-    if result < 0 {
-        return Err(XdpError::refused("run the XDP program on a frame", io::Error::from_raw_os_error(-result)));
-    }
-    output.truncate(options.data_size_out as usize);
-    Ok((options.retval, output))
-}
-
-/// What libbpf's refusal to load means.
-pub(super) fn not_loaded(source: libbpf_rs::Error) -> XdpError {
-    match source.kind() {
-        // EACCES is the verifier's word, EPERM that of missing rights; libbpf-rs makes them one kind.
-        libbpf_rs::ErrorKind::PermissionDenied if !source.to_string().contains("(os error 13)") => {
-            XdpError::NotPermitted { what: "load the XDP program".to_owned() }
-        }
-        _ => XdpError::Load { source },
+        self.loaded.test_run(frame)
     }
 }
 

@@ -1,0 +1,3 @@
+//! Comparisons: what holds up, and how well.
+
+pub mod contender;

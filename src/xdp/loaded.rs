@@ -1,0 +1,114 @@
+//! What is done alike with every XDP program that is loaded: to attach it, and to try it on a frame.
+
+use super::{Require, XdpError, XdpMode};
+use libbpf_rs::libbpf_sys::{self, BPF_XDP, XDP_FLAGS_DRV_MODE, XDP_FLAGS_SKB_MODE};
+use std::{
+    io,
+    os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
+};
+
+/// A loaded program. Once attached, it stays so until this value is dropped or the process dies, however it dies: the
+/// attachment is a `bpf_link`, which the kernel closes with the process.
+#[derive(Debug)]
+pub(super) struct Loaded {
+    program: OwnedFd,
+    link: Option<OwnedFd>,
+}
+
+impl Loaded {
+    /// Keeps a program beyond the skeleton that it was loaded with.
+    pub(super) fn keep(program: BorrowedFd<'_>) -> Result<Self, XdpError> {
+        let program = program.try_clone_to_owned();
+        Ok(Self { program: program.map_err(|source| XdpError::refused("keep the XDP program", source))?, link: None })
+    }
+
+    /// Attaches it: in native mode, or where that is impossible, and `require` allows it, in generic mode.
+    pub(super) fn attach(&mut self, interface: &str, ifindex: u32, require: Require) -> Result<XdpMode, XdpError> {
+        let native = match self.create_link(ifindex, XDP_FLAGS_DRV_MODE) {
+            Ok(link) => {
+                self.link = Some(link);
+                return Ok(XdpMode::Native);
+            }
+            Err(error) => classify(interface, error)?,
+        };
+        if require != Require::Nothing {
+            return Err(XdpError::NoNative { interface: interface.to_owned(), source: native });
+        }
+        match self.create_link(ifindex, XDP_FLAGS_SKB_MODE) {
+            Ok(link) => {
+                self.link = Some(link);
+                Ok(XdpMode::Generic)
+            }
+            Err(error) => {
+                let source = classify(interface, error)?;
+                Err(XdpError::Attach { interface: interface.to_owned(), source })
+            }
+        }
+    }
+
+    /// One explicit mode: without a flag the kernel would fall back in silence.
+    fn create_link(&self, ifindex: u32, mode: u32) -> io::Result<OwnedFd> {
+        let options = libbpf_sys::bpf_link_create_opts {
+            sz: size_of::<libbpf_sys::bpf_link_create_opts>() as libbpf_sys::size_t,
+            flags: mode,
+            ..Default::default()
+        };
+        let program = self.program.as_raw_fd();
+        // SAFETY: both descriptors are open, `options` is initialized, says its own size, and outlives the call.
+        let link = unsafe { libbpf_sys::bpf_link_create(program, ifindex as RawFd, BPF_XDP, &options) };
+        if link < 0 {
+            return Err(io::Error::from_raw_os_error(-link));
+        }
+        // SAFETY: the kernel has just opened this descriptor for us and nobody else knows of it.
+        Ok(unsafe { OwnedFd::from_raw_fd(link) })
+    }
+
+    /// Runs it once on `frame`; returns the action and the frame as the program left it.
+    pub(super) fn test_run(&self, frame: &[u8]) -> Result<(u32, Vec<u8>), XdpError> {
+        let mut output = vec![0; frame.len() + 256];
+        let mut options = libbpf_sys::bpf_test_run_opts {
+            sz: size_of::<libbpf_sys::bpf_test_run_opts>() as libbpf_sys::size_t,
+            data_in: frame.as_ptr().cast(),
+            data_size_in: frame.len() as u32,
+            data_out: output.as_mut_ptr().cast(),
+            data_size_out: output.len() as u32,
+            repeat: 1,
+            ..Default::default()
+        };
+        // SAFETY: the pointers in `options` lead to buffers of the lengths beside them, which outlive the call.
+        let result = unsafe { libbpf_sys::bpf_prog_test_run_opts(self.program.as_raw_fd(), &mut options) };
+        if result < 0 {
+            return Err(XdpError::refused("run the XDP program on a frame", io::Error::from_raw_os_error(-result)));
+        }
+        output.truncate(options.data_size_out as usize);
+        Ok((options.retval, output))
+    }
+}
+
+impl AsFd for Loaded {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.program.as_fd()
+    }
+}
+
+/// The error of a program that was not loaded.
+pub(super) fn not_loaded(source: libbpf_rs::Error) -> XdpError {
+    match source.kind() {
+        // EACCES is the verifier's word, EPERM that of missing rights; libbpf-rs makes them one kind.
+        libbpf_rs::ErrorKind::PermissionDenied if !source.to_string().contains("(os error 13)") => {
+            XdpError::NotPermitted { what: "load the XDP program".to_owned() }
+        }
+        _ => XdpError::Load { source },
+    }
+}
+
+/// Tells a refusal that ends the attempt from one after which another mode may be tried.
+fn classify(interface: &str, error: io::Error) -> Result<io::Error, XdpError> {
+    match error.raw_os_error() {
+        Some(libc::EPERM | libc::EACCES) => {
+            Err(XdpError::NotPermitted { what: format!("attach an XDP program to {interface}") })
+        }
+        Some(libc::EBUSY | libc::EEXIST) => Err(XdpError::Occupied { interface: interface.to_owned() }),
+        _ => Ok(error),
+    }
+}

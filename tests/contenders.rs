@@ -1,0 +1,233 @@
+//! The contenders, each in a lab of its own: they answer real clients and leave nothing behind. Needs root.
+
+mod common;
+
+use common::{Name, is_root, skip};
+use std::net::SocketAddr;
+use xskip::{
+    bench::contender::{Contender, ContenderError, Standing},
+    host::{Link, cores::Cores, netns, sysctl},
+    lab::{INTERFACE, Lab, LabOptions, Side},
+    server::ServerReport,
+};
+
+/// The last core there is.
+fn core() -> usize {
+    Cores::read().unwrap().iter().last().unwrap()
+}
+
+fn temporary(name: &Name) -> Lab {
+    Lab::temporary(&LabOptions { name: name.as_str().parse().unwrap(), ..LabOptions::default() }).unwrap()
+}
+
+/// Everything about the server's side that a contender may change, and that it must put back.
+#[derive(Debug, PartialEq, Eq)]
+struct Traces {
+    xdp: bool,
+    processes: usize,
+    said: Vec<String>,
+    settings: Vec<Option<String>>,
+}
+
+fn said(side: &Side, program: &str, arguments: &[&str]) -> String {
+    String::from_utf8(side.command(program).args(arguments).output().unwrap().stdout).unwrap()
+}
+
+fn traces(lab: &Lab) -> Traces {
+    let side = lab.server();
+    let settings = [
+        "net/ipv4/tcp_syncookies",
+        "net/ipv4/tcp_max_syn_backlog",
+        "net/ipv4/tcp_timestamps",
+        "net/ipv4/tcp_synack_retries",
+        "net/ipv4/tcp_congestion_control",
+        "net/ipv4/conf/all/rp_filter",
+        "net/ipv4/conf/veth0/rp_filter",
+        "net/core/somaxconn",
+    ];
+    Traces {
+        xdp: side.run(|| Link::find(INTERFACE).unwrap().xdp.is_some()).unwrap(),
+        processes: side.namespace().processes().unwrap().len(),
+        said: vec![
+            said(side, "nft", &["list", "tables"]),
+            said(side, "ip", &["-4", "route", "show", "default"]),
+            said(side, "ip", &["-6", "route", "show", "default"]),
+            said(side, "ss", &["-Hltn"]),
+        ],
+        settings: side.run(|| settings.map(|key| sysctl::read(key).unwrap()).to_vec()).unwrap(),
+    }
+}
+
+/// What curl says, or its exit code. Clients of an earlier contender may have left their ports behind: curl takes others.
+fn fetch(lab: &Lab, target: SocketAddr) -> Result<String, Option<i32>> {
+    let url = format!("http://{target}/");
+    let arguments = ["--silent", "--globoff", "--noproxy", "*", "--max-time", "10", &url];
+    let output = lab.client().command("curl").args(arguments).output().unwrap();
+    if output.status.success() { Ok(String::from_utf8(output.stdout).unwrap()) } else { Err(output.status.code()) }
+}
+
+/// Starts it, or says why this machine cannot.
+fn start(contender: Contender, lab: &Lab) -> Option<Standing> {
+    match contender.start(lab, core()) {
+        Err(ContenderError::Unavailable { reason, .. }) => {
+            skip(&reason);
+            None
+        }
+        other => Some(other.unwrap()),
+    }
+}
+
+/// Fetches over both protocols, in two lives of the contender: one is stopped, one dropped. Gives back the report of the
+/// first.
+fn serves(contender: Contender) -> Option<ServerReport> {
+    let name = Name::new();
+    let lab = temporary(&name);
+    let before = traces(&lab);
+    let fetch_all = |standing: &Standing| {
+        let targets = standing.targets();
+        assert!(targets.len() == 2 && targets[0].is_ipv4() && targets[1].is_ipv6(), "{targets:?}");
+        for target in targets {
+            for _ in 0..5 {
+                let page = fetch(&lab, target).unwrap_or_else(|code| panic!("{contender} at {target}: {code:?}"));
+                assert!(page.contains("page"), "{page}");
+            }
+        }
+        assert!(standing.resident_kib() > Some(100));
+    };
+    let standing = start(contender, &lab)?;
+    fetch_all(&standing);
+    let report = standing.stop().unwrap();
+    assert_eq!(traces(&lab), before, "after {contender} was stopped");
+
+    let standing = contender.start(&lab, core()).unwrap();
+    fetch_all(&standing);
+    drop(standing);
+    assert_eq!(traces(&lab), before, "after {contender} was dropped");
+
+    drop(lab);
+    let left = netns::list().unwrap();
+    assert!(!left.contains(&name.namespace("server")) && !left.contains(&name.namespace("client")), "{left:?}");
+    report
+}
+
+#[test]
+fn xskip_serves_with_cookies_from_its_program() {
+    if !is_root() {
+        return;
+    }
+    let report = serves(Contender::Xskip).expect("a server of this crate reports");
+    assert_eq!(report.verdicts.answered_syn, 10, "{:?}", report.verdicts);
+}
+
+#[test]
+fn xskip_serves_with_cookies_from_its_worker() {
+    if !is_root() {
+        return;
+    }
+    let report = serves(Contender::XskipUserspace).expect("a server of this crate reports");
+    assert_eq!(report.verdicts.answered_syn, 0, "{:?}", report.verdicts);
+    assert_eq!(report.stats().connections_finished, 10);
+}
+
+#[test]
+fn the_kernel_serves() {
+    if !is_root() {
+        return;
+    }
+    assert!(serves(Contender::Kernel).is_none());
+}
+
+#[test]
+fn the_kernel_serves_behind_the_syn_proxy() {
+    if !is_root() {
+        return;
+    }
+    assert!(serves(Contender::NftSynproxy).is_none());
+}
+
+#[test]
+fn the_proxy_shakes_hands_before_the_server_does() {
+    if !is_root() {
+        return;
+    }
+    let name = Name::new();
+    let lab = temporary(&name);
+    let Some(standing) = start(Contender::NftSynproxy, &lab) else { return };
+    let proxied = || {
+        let table = lab.server().run(|| std::fs::read_to_string("/proc/thread-self/net/stat/synproxy").unwrap());
+        let table = table.unwrap();
+        let syns = table.lines().skip(1).filter_map(|line| line.split_whitespace().nth(1));
+        syns.map(|count| u32::from_str_radix(count, 16).unwrap()).sum::<u32>()
+    };
+    for (number, target) in (1..).zip(standing.targets()) {
+        fetch(&lab, target).unwrap();
+        assert_eq!(proxied(), number, "{target}");
+    }
+    standing.stop().unwrap();
+}
+
+/// The client's connections that were reset once they were established: `EstabResets` of RFC 4022.
+fn connections_reset(lab: &Lab) -> u64 {
+    let counters = lab.client().run(|| std::fs::read_to_string("/proc/thread-self/net/snmp").unwrap()).unwrap();
+    let mut tcp = counters.lines().filter_map(|line| line.strip_prefix("Tcp: "));
+    let (names, values) = (tcp.next().unwrap(), tcp.next().unwrap());
+    let at = names.split(' ').position(|name| name == "EstabResets").unwrap();
+    values.split(' ').nth(at).unwrap().parse().unwrap()
+}
+
+#[test]
+fn the_reflector_answers_but_serves_nobody() {
+    if !is_root() {
+        return;
+    }
+    let name = Name::new();
+    let lab = temporary(&name);
+    let before = traces(&lab);
+    let nobody = Contender::Kernel.start(&lab, core()).unwrap();
+    let targets = nobody.targets();
+    nobody.stop().unwrap();
+    for _ in 0..2 {
+        let standing = Contender::XdpTx.start(&lab, core()).unwrap();
+        assert_eq!(standing.targets(), targets);
+        assert_eq!(standing.resident_kib(), None);
+        for &target in &targets {
+            // The client takes itself for connected; then the server's kernel knows nothing of it, and resets.
+            let resets = connections_reset(&lab);
+            fetch(&lab, target).unwrap_err();
+            assert_eq!(connections_reset(&lab), resets + 1, "{target}");
+        }
+        assert!(standing.stop().unwrap().is_none());
+        assert_eq!(traces(&lab), before);
+        for &target in &targets {
+            let resets = connections_reset(&lab);
+            assert_eq!(fetch(&lab, target), Err(Some(7)), "refused by the kernel");
+            assert_eq!(connections_reset(&lab), resets, "{target}");
+        }
+    }
+}
+
+#[test]
+fn what_cannot_start_says_why_and_leaves_nothing() {
+    if !is_root() {
+        return;
+    }
+    let name = Name::new();
+    let lab = temporary(&name);
+    let before = traces(&lab);
+    for contender in Contender::ALL {
+        let said = contender.start(&lab, 9_999).unwrap_err().to_string();
+        assert!(said.starts_with("core 9999 does not exist"), "{said}");
+    }
+    let first = Contender::Kernel.start(&lab, core()).unwrap();
+    let with_first = traces(&lab);
+    for contender in [Contender::Kernel, Contender::NftSynproxy] {
+        let Err(error) = contender.start(&lab, core()) else { panic!("two servers at one address") };
+        assert!(
+            matches!(error, ContenderError::System { .. } | ContenderError::Unavailable { .. }),
+            "{contender}: {error}"
+        );
+        assert_eq!(traces(&lab), with_first, "after {contender} failed");
+    }
+    first.stop().unwrap();
+    assert_eq!(traces(&lab), before);
+}
