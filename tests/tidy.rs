@@ -24,6 +24,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("doctor", &["host", "xdp"]),
     ("server", &["time", "drops", "stats", "rng", "config", "wire", "tcp", "stack", "xdp", "host", "worker", "app"]),
     ("demo", &["tcp", "config", "drops", "host", "lab", "server", "stack", "app", "telemetry", "worker", "xdp"]),
+    ("bench", &["time", "stats", "config", "stack", "app", "host", "lab", "server", "telemetry", "xdp", "flood"]),
 ];
 const LEAVES: &[&str] = &["time", "drops", "stats", "rng"];
 
