@@ -12,4 +12,5 @@ mod tests;
 
 pub use self::{
     legit::{LegitFigures, LegitLoad, LegitOptions},
+    summary::{Contender, Metrics, Report},
 };

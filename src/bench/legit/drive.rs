@@ -74,6 +74,8 @@ impl Driver {
     pub(super) fn run(mut self) {
         loop {
             let order = self.shared.order();
+            // First of all, so that nobody waits for an attempt that this has just ended.
+            self.give_up_on_late();
             let under_way = self.slots.len() - self.free.len();
             if order == Order::Stop || order == Order::Finish && under_way == 0 {
                 return;
@@ -81,7 +83,6 @@ impl Driver {
             if order == Order::Run {
                 self.start_due();
             }
-            self.give_up_on_late();
             if self.wait(order).and_then(|()| self.take_events()).is_err() {
                 // Polling one's own descriptors does not fail; if it does, there is nothing to measure any more.
                 self.shared.figures().fail("the client's poll failed");
