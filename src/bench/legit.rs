@@ -204,7 +204,9 @@ impl LegitLoad {
             }
         })?;
         let load = Self { shared, thread: Some(thread) };
-        started.recv().map_err(|_| io::Error::other("the thread of the legitimate clients died; please report it"))??;
+        started
+            .recv()
+            .map_err(|_| io::Error::other("the thread of the legitimate clients died; please report it"))??;
         Ok(load)
     }
 

@@ -287,7 +287,10 @@ impl Machine {
         let kernel = nix::sys::utsname::uname().map(|names| names.release().to_string_lossy().into_owned());
         let cpus = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
         let field = |name: &str| {
-            cpus.lines().filter_map(|line| line.split_once(':')).find(|(key, _)| key.trim() == name).map(|(_, value)| value)
+            cpus.lines()
+                .filter_map(|line| line.split_once(':'))
+                .find(|(key, _)| key.trim() == name)
+                .map(|(_, value)| value)
         };
         let unknown = || "unknown".to_owned();
         Self {
