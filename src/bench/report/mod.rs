@@ -1,0 +1,64 @@
+//! A report for people: a table for a terminal, and a page of HTML that explains itself.
+
+mod html;
+mod table;
+
+use super::summary::{METRICS, Metric, Ratio, Unit};
+
+pub use self::{html::html, table::table};
+
+/// What people call a metric, and how its number is to be read. One that is not known is called by its name.
+fn describe(name: &'static str) -> Metric {
+    let known = METRICS.iter().find(|metric| metric.name == name);
+    known.copied().unwrap_or(Metric { name, label: name, unit: Unit::Count })
+}
+
+/// A number with its unit, as short as it is readable.
+fn show(value: Option<f64>, unit: Unit) -> String {
+    let Some(value) = value else { return "–".to_owned() };
+    match unit {
+        Unit::Count => thousands(value),
+        Unit::PerSecond => format!("{}/s", thousands(value)),
+        Unit::Kibibytes => format!("{} KiB", thousands(value)),
+        Unit::Microseconds if value < 100.0 => format!("{value:.1} µs"),
+        Unit::Microseconds if value < 10_000.0 => format!("{} µs", thousands(value)),
+        Unit::Microseconds if value < 1e6 => format!("{:.1} ms", value / 1e3),
+        Unit::Microseconds => format!("{:.2} s", value / 1e6),
+    }
+}
+
+/// A whole number with its thousands set apart.
+fn thousands(value: f64) -> String {
+    let digits = format!("{:.0}", value.abs());
+    let mut text = if value.round() < 0.0 { "-".to_owned() } else { String::new() };
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// How many times as much.
+fn times(value: f64) -> String {
+    match value {
+        value if value >= 100.0 => format!("{}×", thousands(value)),
+        value if value >= 10.0 => format!("{value:.1}×"),
+        value => format!("{value:.2}×"),
+    }
+}
+
+/// A ratio with its range.
+fn range(ratio: &Ratio) -> String {
+    format!("{} ({} to {})", times(ratio.median), times(ratio.min), times(ratio.max))
+}
+
+/// A share as a percentage. Nothing but all is 100 %.
+fn percent(share: f64) -> String {
+    match share * 100.0 {
+        all if share >= 1.0 => format!("{all:.0} %"),
+        most if most > 99.9 => format!("{:.2} %", most.min(99.99)),
+        some => format!("{some:.1} %"),
+    }
+}
