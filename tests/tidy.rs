@@ -24,9 +24,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("flood", &["rng", "wire", "xdp", "host", "lab"]),
     ("doctor", &["host", "xdp"]),
     ("server", &["time", "drops", "stats", "rng", "config", "wire", "tcp", "stack", "xdp", "host", "worker", "app"]),
-    ("bench", &["time", "stats", "config", "stack", "app", "host", "lab", "server", "telemetry", "xdp"]),
     ("demo", &["tcp", "config", "drops", "host", "lab", "server", "stack", "app", "telemetry", "worker", "xdp"]),
-    ("bench", &["time", "stats", "config", "stack", "app", "host", "lab", "server", "telemetry", "xdp", "flood"]),
+    ("bench", &["app", "host", "lab", "server", "xdp", "flood"]),
 ];
 const LEAVES: &[&str] = &["time", "drops", "stats", "rng"];
 

@@ -90,7 +90,7 @@ pub struct Arguments {
 
 /// Frames a second; none for as many as possible.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Rate(Option<u64>);
+pub struct Rate(pub Option<u64>);
 
 impl FromStr for Rate {
     type Err = String;

@@ -1,5 +1,6 @@
 //! What is typed, and what it stands for. One file a subcommand; the work is the library's.
 
+mod bench;
 mod demo;
 mod doctor;
 mod flood;
@@ -38,6 +39,10 @@ enum Command {
     /// Flood a server in a lab with SYNs, or with other segments of no connection
     Flood(flood::Arguments),
 
+    /// Measure, beside others, on the same lab
+    #[command(subcommand)]
+    Bench(bench::Scenario),
+
     /// Make, look into and remove labs: two network namespaces joined by a veth pair
     #[command(subcommand)]
     Lab(lab::Command),
@@ -59,6 +64,7 @@ pub fn run() -> ExitCode {
         Command::Demo(arguments) => demo::run(arguments),
         Command::Serve(arguments) => serve::run(arguments),
         Command::Flood(arguments) => flood::run(arguments),
+        Command::Bench(scenario) => bench::run(scenario),
         Command::Lab(command) => lab::run(command),
         Command::Doctor(arguments) => doctor::run(arguments),
     };

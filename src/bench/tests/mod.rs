@@ -4,7 +4,7 @@ mod summary;
 
 use super::{
     legit::LegitFigures,
-    summary::{BASES, Results, Curves, Machine, Metrics, Point, Report, ratios},
+    summary::{BASES, Curves, Machine, Metrics, Point, Report, Results, ratios},
 };
 
 /// A round in which so much was answered, and so many of 200 attempts failed.

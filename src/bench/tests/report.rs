@@ -2,7 +2,7 @@ use roxmltree::{Document, ParsingOptions};
 
 use crate::bench::{
     report::{html, table},
-    summary::{Results, Report},
+    summary::{Report, Results},
 };
 
 use super::{round, sample};

@@ -1,4 +1,4 @@
-use crate::bench::summary::{BASES, Results, Curves, Machine, Metrics, Point, Ratio, median, ratios};
+use crate::bench::summary::{BASES, Curves, Machine, Metrics, Point, Ratio, Results, median, ratios};
 
 use super::{figures, round, sample};
 

@@ -1,4 +1,4 @@
-use crate::bench::summary::{Results, Point, Unit};
+use crate::bench::summary::{Point, Results, Unit};
 
 use super::{super::show, markup::Markup};
 

@@ -1,7 +1,7 @@
 mod charts;
 mod markup;
 
-use crate::bench::summary::{Results, FAILURES, HANDSHAKE_P99, Report, SYN_ACKS, Unit};
+use crate::bench::summary::{FAILURES, HANDSHAKE_P99, Report, Results, SYN_ACKS, Unit};
 
 use self::{
     charts::{Bar, bars, curves},
