@@ -26,6 +26,17 @@ pub enum BenchError {
     #[error("the legitimate clients could not start: {0}")]
     Clients(io::Error),
 
+    /// The client's side could not be set up.
+    #[error(
+        "could not write {file} on the client's side: {source}; does this kernel have receive packet steering (CONFIG_RPS)?"
+    )]
+    Steering {
+        /// The file.
+        file: String,
+        /// What the kernel said.
+        source: io::Error,
+    },
+
     /// No core is known.
     #[error("the kernel does not say which cores are online: is /sys mounted?")]
     NoCore,

@@ -30,6 +30,8 @@ use self::drive::Driver;
 
 /// Significant figures of every histogram.
 const FIGURES: u8 = 3;
+/// The longest time that is told from a longer one, nanoseconds: an hour.
+const LONGEST: u64 = 3_600_000_000_000;
 /// Attempts that may be under way beyond those that rate and patience explain: a late thread catches up in one go.
 const SPARE_ATTEMPTS: usize = 64;
 /// File descriptors that the process needs besides: files, rings, maps, other sockets.
@@ -112,7 +114,7 @@ impl LegitFigures {
             (&mut self.full, &other.full),
             (&mut self.lateness, &other.lateness),
         ] {
-            // Cannot fail: histograms that resize themselves take any value.
+            // Cannot fail: all have the same range.
             let _ = ours.add(theirs);
         }
     }
@@ -124,7 +126,7 @@ impl LegitFigures {
 }
 
 fn histogram() -> Histogram<u64> {
-    Histogram::new(FIGURES).expect("a number of significant figures that is allowed")
+    Histogram::new_with_max(LONGEST, FIGURES).expect("a range and a number of significant figures that are allowed")
 }
 
 /// Nanoseconds, as the histograms take them.

@@ -13,6 +13,8 @@ use crate::{
     lab::{INTERFACE, Lab, LabName, LabOptions},
 };
 use std::{
+    fs,
+    net::SocketAddr,
     sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant},
@@ -59,12 +61,27 @@ impl Default for SynFlood {
 }
 
 /// Where things run.
+///
+/// A veth delivers on the sender's core, as long as it is one core that sends: when two do, one of them ends up delivering for
+/// both, the other one sends without being held up, and the queue of 256 frames between them overruns. So everything on the
+/// client's side has one core, the kernel's part of it included. The flood has the lowest priority there, and thereby all that
+/// the clients leave; so what they measure is the server, and not how long a flood may keep its core.
 #[derive(Clone, Copy, Debug)]
 struct Placement {
-    /// The server's thread and the clients'.
+    /// The server's thread.
     server: usize,
-    /// The flood. On a veth, what it sends is received on its core, by the program or the kernel that answers.
-    flood: usize,
+    /// The flood and the clients.
+    clients: usize,
+}
+
+impl Placement {
+    /// Lets the client's kernel do its part on the clients' core, too, wherever an answer was sent from.
+    fn steer_answers(self, lab: &Lab) -> Result<(), BenchError> {
+        let mask = format!("{:x}", 1u64 << (self.clients % 64));
+        let file = format!("/sys/class/net/{INTERFACE}/queues/rx-0/rps_cpus");
+        let written = lab.client().run(|| fs::write(&file, mask))?;
+        written.map_err(|source| BenchError::Steering { file, source })
+    }
 }
 
 /// What one turn of a contender brought.
@@ -111,11 +128,11 @@ impl SynFlood {
         Ok(report)
     }
 
-    /// The flood has a core of its own where there are two.
+    /// The server has a core of its own where there are two.
     fn place(&self) -> Result<Placement, BenchError> {
         let cores: Vec<_> = Cores::read()?.iter().collect();
         match (cores.first(), cores.last()) {
-            (Some(&server), Some(&flood)) => Ok(Placement { server, flood }),
+            (Some(&server), Some(&clients)) => Ok(Placement { server, clients }),
             _ => Err(BenchError::NoCore),
         }
     }
@@ -123,6 +140,7 @@ impl SynFlood {
     fn turn(&self, contender: Contender, placement: Placement, interrupted: &AtomicBool) -> Result<Turn, BenchError> {
         let name: LabName = format!("bench{}", std::process::id()).parse()?;
         let lab = Lab::temporary_unless(&LabOptions { name, ..LabOptions::default() }, interrupted)?;
+        placement.steer_answers(&lab)?;
         let standing = contender.start(&lab, placement.server)?;
         let targets = standing.targets();
         let clients = |period: Duration| -> Result<LegitFigures, BenchError> {
@@ -140,7 +158,7 @@ impl SynFlood {
         let mut options = FloodOptions::new(INTERFACE, targets[0], self.kind);
         // Longer than needed, however long the last clients take: it is stopped when they are done.
         (options.rate, options.duration) = (self.rate, self.duration + 4 * PATIENCE);
-        options.core = Some(placement.flood);
+        (options.core, options.background) = (Some(placement.clients), true);
         let flood = lab.client().run(|| Flood::start(&options))??;
         wait(WARM_UP, interrupted)?;
         let (before, began) = (flood.counts()?, Instant::now());
@@ -161,17 +179,12 @@ impl SynFlood {
         Ok(Turn { metrics, idle, flooded })
     }
 
-    fn start_clients(
-        &self,
-        lab: &Lab,
-        targets: &[std::net::SocketAddr],
-        placement: Placement,
-    ) -> Result<LegitLoad, BenchError> {
+    fn start_clients(&self, lab: &Lab, targets: &[SocketAddr], placement: Placement) -> Result<LegitLoad, BenchError> {
         let options = LegitOptions {
             targets: targets.to_vec(),
             per_second: self.clients,
             patience: PATIENCE,
-            core: Some(placement.server),
+            core: Some(placement.clients),
         };
         lab.client().run(|| LegitLoad::start(options))?.map_err(BenchError::Clients)
     }
@@ -191,14 +204,12 @@ impl SynFlood {
     }
 
     fn describe(&self, placement: Placement) -> Vec<String> {
-        let Placement { server, flood } = placement;
+        let Placement { server, clients } = placement;
+        let rate = self.clients;
         vec![
+            format!("core {server}: the server's thread."),
             format!(
-                "core {flood}: the flood. A veth delivers on the sender's core, so what answers SYNs in XDP or in the kernel runs here, too."
-            ),
-            format!(
-                "core {server}: the server's thread, and the legitimate clients, {} attempts a second, half of them over IPv6.",
-                self.clients
+                "core {clients}: the flood, and {rate} legitimate attempts a second, half of them over IPv6, before which the flood gives way. A veth delivers on the sender's core, so what answers SYNs in XDP or in the kernel runs here, too."
             ),
             "Replies to the flood are counted and dropped by an XDP program where they come back.".to_owned(),
         ]

@@ -70,6 +70,8 @@ pub struct FloodOptions {
     pub generator: Generator,
     /// The core it is sent from; on a veth also that on which the other end receives it.
     pub core: Option<usize>,
+    /// Gives way to everything else on its core (`SCHED_IDLE`), so that what is measured beside it is not its scheduling.
+    pub background: bool,
     /// The queue it is sent by.
     pub queue: u32,
     /// What the random numbers are derived from.
@@ -92,6 +94,7 @@ impl FloodOptions {
             source_port: 0,
             generator: Generator::default(),
             core: None,
+            background: false,
             queue: 0,
             seed: 1,
             outside_lab: false,

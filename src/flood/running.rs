@@ -14,6 +14,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use thread_priority::{
+    NormalThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy, set_thread_priority_and_policy, thread_native_id,
+};
+
 /// Frames made at once for the AF_XDP socket.
 const BATCH: u64 = 64;
 /// How long the AF_XDP sender sleeps where nothing is due.
@@ -90,8 +94,11 @@ impl Flood {
         }
         let shared = Arc::new(Shared { program, sent: AtomicU64::new(0), stop: AtomicBool::new(false) });
         let sender = Sender { shared: shared.clone(), link, plan, queue, queue_id: options.queue };
-        let core = options.core;
-        let thread = thread::Builder::new().name("xskip-flood".to_owned()).spawn(move || sender.run(core));
+        let (core, background) = (options.core, options.background);
+        let thread = thread::Builder::new().name("xskip-flood".to_owned()).spawn(move || {
+            take_place(core, background);
+            sender.run()
+        });
         let thread = Some(thread.map_err(FloodError::Thread)?);
         Ok(Self { shared, generator, thread })
     }
@@ -151,6 +158,19 @@ fn open_socket(link: &Link, queue: u32, mode: XdpMode) -> Result<Queue, XdpError
     Queue::open(&link.name, queue, mode, Require::Nothing, &QueueOptions::default())
 }
 
+/// Where the calling thread runs, and before whom.
+fn take_place(core: Option<usize>, background: bool) {
+    if let Some(id) = core
+        && !core_affinity::set_for_current(CoreId { id })
+    {
+        tracing::warn!(core = id, "the flood's thread could not be pinned to its core");
+    }
+    let idle = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
+    if background && set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, idle).is_err() {
+        tracing::warn!("the flood's thread could not be put behind the others on its core");
+    }
+}
+
 /// What the sending thread owns.
 struct Sender {
     shared: Arc<Shared>,
@@ -161,12 +181,7 @@ struct Sender {
 }
 
 impl Sender {
-    fn run(mut self, core: Option<usize>) -> Result<Duration, FloodError> {
-        if let Some(id) = core
-            && !core_affinity::set_for_current(CoreId { id })
-        {
-            tracing::warn!(core = id, "the flood's thread could not be pinned to its core");
-        }
+    fn run(mut self) -> Result<Duration, FloodError> {
         let started = Instant::now();
         match self.queue.take() {
             Some(queue) => self.send_through(queue, started)?,

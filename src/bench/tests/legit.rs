@@ -190,3 +190,12 @@ fn rounds_add_up() {
     assert_eq!(both.reasons["closed without an answer"], 2 * one.failures);
     assert_eq!(both.handshake.len(), 2 * one.handshake.len());
 }
+
+#[test]
+fn times_are_kept_as_long_as_they_are() {
+    let mut figures = LegitFigures::default();
+    for nanoseconds in [1_000, 80_000, 3_000_000_000] {
+        figures.handshake.saturating_record(nanoseconds);
+        assert!(figures.handshake.max().abs_diff(nanoseconds) * 500 < nanoseconds);
+    }
+}
