@@ -137,14 +137,14 @@ static __always_inline int answer_syn(struct xdp_md *ctx, const struct packet *p
 	struct options options = {};
 	struct writer writer = {};
 	struct cookie cookie;
-	__u32 bits, tcp_len;
+	__u32 bits, tcp_len, length;
 	__be32 *words = (__be32 *)tcp;
 
 	if ((void *)(ethernet + 1) > data_end || (void *)(tcp + 1) > data_end || tcp->doff < 5)
 		return -1;
 	if (!adds_up(packet, tcp, data + (packet->ip_offset & MAX_IP_OFFSET), data, data_end))
 		return -1;
-	if (!read_options(ctx, packet->tcp_offset + TCP_HEADER_LEN, tcp->doff * 4 - TCP_HEADER_LEN, &options))
+	if (!read_options(ctx, packet, tcp, &options))
 		return -1;
 	bits = option_bits(&options, packet->is_ipv6);
 	if (bits == NO_CLASS)
@@ -168,7 +168,9 @@ static __always_inline int answer_syn(struct xdp_md *ctx, const struct packet *p
 		writer.sum += words[i];
 	tcp->check = fold(writer.sum);
 	swap_macs(ethernet);
-	if (bpf_xdp_adjust_tail(ctx, (int)(packet->tcp_offset + tcp_len) - (int)(data_end - data)))
+	length = data_end - data;
+	if (length != packet->tcp_offset + tcp_len &&
+	    bpf_xdp_adjust_tail(ctx, (int)(packet->tcp_offset + tcp_len) - (int)length))
 		return -1;
 	return send_back(ctx, guard.use_redirect);
 }

@@ -50,17 +50,60 @@ struct cookie {
 };
 
 /*
+ * The option lists of nearly every SYN, as Linux, Windows and macOS lay them out, and of nearly every segment after it; 0 for
+ * any other. Saves half of what it takes to walk them.
+ */
+static __always_inline int read_usual_options(const __be32 *words, const void *data_end, __u32 length,
+					      struct options *options)
+{
+	if ((const void *)(words + 3) <= data_end && length == 12 && words[0] == bpf_htonl(0x0101080a)) {
+		options->has_timestamps = 1;
+		options->timestamp = words[1];
+		options->echo = words[2];
+		options->scale = NO_SCALE;
+		return 1;
+	}
+	if ((const void *)(words + 1) > data_end || (words[0] & bpf_htonl(0xffff0000)) != bpf_htonl(0x02040000))
+		return 0;
+	options->has_mss = 1;
+	options->mss = bpf_ntohl(words[0]) & 0xffff;
+	if ((const void *)(words + 5) <= data_end && length == 20 && words[1] == bpf_htonl(0x0402080a) &&
+	    (words[4] & bpf_htonl(0xffffff00)) == bpf_htonl(0x01030300)) {
+		options->scale = bpf_ntohl(words[4]) & 0xff;
+		options->timestamp = words[2];
+		options->echo = words[3];
+		options->has_timestamps = 1;
+	} else if ((const void *)(words + 3) <= data_end && length == 12 && words[2] == bpf_htonl(0x01010402) &&
+		   (words[1] & bpf_htonl(0xffffff00)) == bpf_htonl(0x01030300)) {
+		options->scale = bpf_ntohl(words[1]) & 0xff;
+	} else if ((const void *)(words + 6) <= data_end && length == 24 && words[2] == bpf_htonl(0x0101080a) &&
+		   words[5] == bpf_htonl(0x04020000) && (words[1] & bpf_htonl(0xffffff00)) == bpf_htonl(0x01030300)) {
+		options->scale = bpf_ntohl(words[1]) & 0xff;
+		options->timestamp = words[3];
+		options->echo = words[4];
+		options->has_timestamps = 1;
+	} else {
+		return 0;
+	}
+	options->sack = 1;
+	if (options->scale > MAX_SCALE)
+		options->scale = MAX_SCALE;
+	return 1;
+}
+
+/*
  * Reads the option list that begins `start` bytes into the frame and takes `length`; 0 where it breaks a rule.
  *
  * A function of its own and not inlined, so that the verifier walks the loop once, and not once for each way to it.
  */
-__attribute__((noinline)) int read_options(struct xdp_md *ctx, __u32 start, __u32 length, struct options *options)
+__attribute__((noinline)) int walk_options(struct xdp_md *ctx, __u32 start, __u32 length, struct options *options)
 {
 	const void *data = (void *)(long)ctx->data, *data_end = (void *)(long)ctx->data_end;
 	__u32 at = 0;
 
 	if (!options)
 		return 0;
+	__builtin_memset(options, 0, sizeof(*options));
 	options->scale = NO_SCALE;
 	for (int i = 0; i < MAX_OPTIONS; i++) {
 		const __u8 *option;
@@ -110,6 +153,19 @@ __attribute__((noinline)) int read_options(struct xdp_md *ctx, __u32 start, __u3
 	return 1;
 }
 
+/* Reads the options behind a TCP header; 0 where they break a rule. */
+static __always_inline int read_options(struct xdp_md *ctx, const struct packet *packet, const struct tcphdr *tcp,
+					struct options *options)
+{
+	__u32 length = tcp->doff * 4 - TCP_HEADER_LEN;
+
+	if (tcp->doff < 5)
+		return 0;
+	if (read_usual_options((const __be32 *)(tcp + 1), (void *)(long)ctx->data_end, length, options))
+		return 1;
+	return walk_options(ctx, packet->tcp_offset + TCP_HEADER_LEN, length, options);
+}
+
 static __always_inline __u32 mss_class(__u32 mss, int is_ipv6)
 {
 	if (is_ipv6)
@@ -141,8 +197,7 @@ static __always_inline __u64 cookie_mac(const struct packet *packet, __be32 sequ
 			sip_absorb(&s, address[i] | (__u64)address[i + 1] << 32, 2);
 	}
 	sip_absorb(&s, packet->ports | (__u64)sequence << 32, 2);
-	sip_absorb(&s, bits, 2);
-	return sip_end(&s, 0, packet->is_ipv6 ? 48 : 24, 2, 4);
+	return sip_end(&s, bits, packet->is_ipv6 ? 44 : 20, 2, 4);
 }
 
 static __always_inline struct cookie bake(__u64 mac, __u32 bits, __u32 parity)

@@ -37,10 +37,10 @@ struct template {
 	__u8 frame[FRAME_LEN];
 };
 
-/* Random source addresses: the bits of `mask` are random, the others are those of `base`. */
+/* Random source addresses: the bits of `mask` are random, the others are those of `base`. As in `struct address`. */
 struct source {
-	struct address base;
-	struct address mask;
+	__u32 base[4];
+	__u32 mask[4];
 };
 
 /* Set before loading. */
@@ -134,13 +134,13 @@ static __always_inline __s64 stamp_source(void *ip_header, const void *data_end,
 			return -1;
 #pragma unroll
 		for (int i = 0; i < 4; i++) {
-			words[i] = source->base.words[i] | (words[i] & source->mask.words[i]);
+			words[i] = source->base[i] | (words[i] & source->mask[i]);
 			ip->saddr.in6_u.u6_addr32[i] = words[i];
 			sum += words[i];
 		}
 	} else {
 		struct iphdr *ip = ip_header;
-		__u32 word = source->base.words[3] | ((__u32)random & source->mask.words[3]);
+		__u32 word = source->base[3] | ((__u32)random & source->mask[3]);
 
 		if ((void *)(ip + 1) > data_end)
 			return -1;
@@ -214,7 +214,7 @@ static __always_inline int is_source(const struct address *address)
 
 #pragma unroll
 		for (int j = 0; j < 4; j++)
-			difference |= (address->words[j] & ~source->mask.words[j]) ^ source->base.words[j];
+			difference |= (address->words[j] & ~source->mask[j]) ^ source->base[j];
 		if (i < (int)plan.sources && !difference)
 			return 1;
 	}

@@ -21,6 +21,7 @@
 #define TAGS_PER_WORD 4
 #define WORDS_PER_BUCKET 2
 #define EPOCH_KEYS 4
+#define HASH_KEYS 10
 #define MAX_VERIFIED 65536
 #define MAX_LISTENERS 256
 
@@ -44,7 +45,7 @@ struct guard {
 	__u32 bucket_mask;
 	__u32 zero;          /* for ever: a nought that the verifier takes for any number */
 	__u32 accept_partial; /* a TCP checksum may be that of the pseudo-header alone */
-	struct sip_key filter_key;
+	__u64 hash_keys[HASH_KEYS];
 	struct sip_key keys[EPOCH_KEYS];
 };
 
@@ -99,20 +100,21 @@ struct {
 	__type(value, __u8);
 } verified SEC(".maps");
 
+/*
+ * Multilinear hashing (Lemire and Kaser 2014): a sum of products with secret keys, which is universal, and then well mixed.
+ * Nobody ever sees a hash, so that is enough, and it takes a tenth of the time of SipHash.
+ */
 static __always_inline __u64 fingerprint(const struct packet *packet)
 {
-	const __u32 *address = packet->addresses;
-	struct sip_state s;
+	__u64 hash = guard.hash_keys[0] + guard.hash_keys[1] * packet->ports;
 
-	sip_begin(&s, &guard.filter_key);
-	if (packet->is_ipv6) {
 #pragma unroll
-		for (int i = 0; i < 8; i += 2)
-			sip_absorb(&s, address[i] | (__u64)address[i + 1] << 32, 1);
-		return sip_end(&s, packet->ports, 36, 1, 3);
+	for (int i = 0; i < 8; i++) {
+		if (i < 2 || packet->is_ipv6)
+			hash += guard.hash_keys[2 + i] * packet->addresses[i];
 	}
-	sip_absorb(&s, address[0] | (__u64)address[1] << 32, 1);
-	return sip_end(&s, packet->ports, 12, 1, 3);
+	hash = (hash ^ hash >> 32) * 0xbf58476d1ce4e5b9;
+	return hash ^ hash >> 32;
 }
 
 /* Whether one of a bucket's tags is this one. */

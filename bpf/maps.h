@@ -14,7 +14,7 @@
 struct service {
 	struct address address;
 	__be16 port;
-	__u16 padding;
+	__u16 padding[3];
 };
 
 /* What was decided, and why: indices into `verdicts`. */
@@ -34,6 +34,7 @@ enum verdict {
 	DROPPED_STRAY,      /* no flow's, and neither SYN, ACK nor RST; or a fragment, or neither TCP nor ICMP */
 	DROPPED_PARTIAL,    /* its TCP header is cut off */
 	VERDICTS,
+	NO_VERDICT,
 };
 
 struct {

@@ -90,10 +90,9 @@ struct cursor {
 
 static __always_inline void map_ipv4(struct address *address, __be32 ipv4)
 {
-	address->words[0] = 0;
-	address->words[1] = 0;
-	address->words[2] = bpf_htonl(0xffff);
-	address->words[3] = ipv4;
+	/* Both machines that this is built for are little-endian. */
+	address->halves[0] = 0;
+	address->halves[1] = bpf_htonl(0xffff) | (__u64)ipv4 << 32;
 }
 
 static __always_inline void copy_ipv6(struct address *address, const struct in6_addr *ipv6)
@@ -101,10 +100,8 @@ static __always_inline void copy_ipv6(struct address *address, const struct in6_
 	/* On the wire a mapped address is nobody's (RFC 4942 section 2.2); here it would be IPv4. It stays ::. */
 	if (!ipv6->s6_addr32[0] && !ipv6->s6_addr32[1] && ipv6->s6_addr32[2] == bpf_htonl(0xffff))
 		return;
-	address->words[0] = ipv6->s6_addr32[0];
-	address->words[1] = ipv6->s6_addr32[1];
-	address->words[2] = ipv6->s6_addr32[2];
-	address->words[3] = ipv6->s6_addr32[3];
+	address->halves[0] = ipv6->s6_addr32[0] | (__u64)ipv6->s6_addr32[1] << 32;
+	address->halves[1] = ipv6->s6_addr32[2] | (__u64)ipv6->s6_addr32[3] << 32;
 }
 
 /* The TCP header at the cursor, as far as it is there. */

@@ -12,16 +12,13 @@ char LICENSE[] SEC("license") = "Dual MIT/GPL";
 #define FLAG_RST 0x04
 #define FLAG_ACK 0x10
 
-static __always_inline enum verdict address(struct xdp_md *ctx, struct packet *packet, struct service *service)
+/* Whom a frame is for: REDIRECTED_... where it is the stack's. */
+static __always_inline enum verdict address(enum reading reading, const struct packet *packet, const struct service *service)
 {
-	enum reading reading = read_packet(ctx, packet);
-
 	if (reading == READ_MALFORMED)
 		return PASSED_MALFORMED;
 	if (reading == READ_FOREIGN)
 		return PASSED_FOREIGN;
-	service->address = packet->destination;
-	service->port = packet->port;
 	if (reading == READ_NEIGHBOUR && bpf_map_lookup_elem(&own_addresses, &packet->target))
 		return REDIRECTED_NEIGHBOUR;
 	if (bpf_map_lookup_elem(&own_addresses, &packet->destination))
@@ -40,7 +37,7 @@ static __always_inline int ends_handshake(struct xdp_md *ctx, const struct packe
 
 	if (packet->segment != SEGMENT_PLAIN || (void *)(tcp + 1) > data_end)
 		return 0;
-	if (tcp->doff < 5 || !read_options(ctx, packet->tcp_offset + TCP_HEADER_LEN, tcp->doff * 4 - TCP_HEADER_LEN, &options))
+	if (!read_options(ctx, packet, tcp, &options))
 		return 0;
 	return is_cookie(packet, bpf_ntohl(tcp->seq), bpf_ntohl(tcp->ack_seq), &options);
 }
@@ -64,57 +61,81 @@ static __always_inline enum verdict judge_stranger(struct xdp_md *ctx, const str
 	return bpf_map_lookup_elem(&verified, &hash) ? ours : DROPPED_ACK;
 }
 
-/* What becomes of a segment that is ours while a listener is guarded. ANSWERED_SYN leaves the action in `action`. */
-static __always_inline enum verdict judge(struct xdp_md *ctx, const struct packet *packet, const struct service *service,
-					  enum verdict ours, int *action)
+static __always_inline int is_syn(const struct packet *packet)
 {
-	const struct listener *listener;
-	__u64 hash, *seen;
+	return (packet->flags & (FLAG_SYN | FLAG_ACK | FLAG_RST | FLAG_FIN)) == FLAG_SYN;
+}
+
+/*
+ * What becomes of a SYN for a guarded listener: the answer's action is left in `action`. NO_VERDICT where it may be the stack's
+ * after all, because it knows the flow: as a connection, or in TIME-WAIT.
+ */
+static __always_inline enum verdict meet_syn(struct xdp_md *ctx, const struct packet *packet, const struct listener *listener,
+					     int *action)
+{
+	__u64 *seen;
+
+	if (is_known(fingerprint(packet)))
+		return NO_VERDICT;
+	seen = bpf_map_lookup_elem(&syns, &listener->number);
+	if (seen)
+		*seen += 1;
+	*action = packet->segment == SEGMENT_PLAIN ? answer_syn(ctx, packet, listener) : -1;
+	return *action < 0 ? DROPPED_SYN : ANSWERED_SYN;
+}
+
+/* What becomes of anything else that is ours while a listener is guarded. */
+static __always_inline enum verdict judge(struct xdp_md *ctx, const struct packet *packet, const struct listener *listener,
+					  enum verdict ours)
+{
+	enum verdict verdict;
+	__u64 hash;
 
 	if (packet->segment == SEGMENT_NONE)
 		return packet->is_icmp || ours == REDIRECTED_ARP ? ours : DROPPED_STRAY;
 	if (packet->segment == SEGMENT_PARTIAL)
 		return DROPPED_PARTIAL;
-	listener = bpf_map_lookup_elem(&listeners, service);
 	if (listener && !listener->guarded)
 		return ours;
 	hash = fingerprint(packet);
 	if (is_known(hash))
 		return ours;
-	if ((packet->flags & (FLAG_SYN | FLAG_ACK | FLAG_RST | FLAG_FIN)) != FLAG_SYN) {
-		enum verdict verdict = judge_stranger(ctx, packet, hash, ours);
-
-		return guard.armed == LEARNING ? ours : verdict;
-	}
-	if (!listener)
+	if (is_syn(packet))
 		return guard.closed_silent ? DROPPED_CLOSED : ours;
-	seen = bpf_map_lookup_elem(&syns, &listener->number);
-	if (seen)
-		*seen += 1;
-	if (packet->segment != SEGMENT_PLAIN)
-		return DROPPED_SYN;
-	*action = answer_syn(ctx, packet, listener);
-	return *action < 0 ? DROPPED_SYN : ANSWERED_SYN;
+	verdict = judge_stranger(ctx, packet, hash, ours);
+	return guard.armed == LEARNING ? ours : verdict;
 }
 
 SEC("xdp")
 int steer(struct xdp_md *ctx)
 {
+	const struct listener *listener = NULL;
 	struct packet packet = {};
 	struct service service = {};
-	enum verdict verdict = address(ctx, &packet, &service);
+	enum reading reading = read_packet(ctx, &packet);
+	enum verdict verdict;
 	int action = XDP_DROP;
 
+	service.address = packet.destination;
+	service.port = packet.port;
+	/* A SYN for a listener that is guarded comes first: of these there may be millions, and one look-up must do. */
+	if (guard.armed != DISARMED && packet.segment != SEGMENT_NONE) {
+		listener = bpf_map_lookup_elem(&listeners, &service);
+		if (listener && listener->guarded && packet.segment != SEGMENT_PARTIAL && is_syn(&packet)) {
+			verdict = meet_syn(ctx, &packet, listener, &action);
+			if (verdict != NO_VERDICT) {
+				count(verdict);
+				return action < 0 ? XDP_DROP : action;
+			}
+		}
+	}
+	verdict = address(reading, &packet, &service);
 	if (verdict == PASSED_FOREIGN || verdict == PASSED_MALFORMED) {
 		count(verdict);
 		return XDP_PASS;
 	}
 	if (guard.armed != DISARMED) {
-		verdict = judge(ctx, &packet, &service, verdict, &action);
-		if (verdict == ANSWERED_SYN) {
-			count(verdict);
-			return action;
-		}
+		verdict = judge(ctx, &packet, listener, verdict);
 		if (verdict > ANSWERED_SYN) {
 			count(verdict);
 			return XDP_DROP;

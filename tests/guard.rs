@@ -169,6 +169,42 @@ fn the_program_answers_as_the_stack_would_to_the_byte() {
 }
 
 #[test]
+fn the_options_of_real_clients_are_read_however_they_are_laid_out() {
+    if !is_root() {
+        return;
+    }
+    let mut pair = Pair::new(8);
+    let linux = [2, 4, 5, 180, 4, 2, 8, 10, 1, 2, 3, 4, 0, 0, 0, 0, 1, 3, 3, 7];
+    let windows = [2, 4, 5, 180, 1, 3, 3, 8, 1, 1, 4, 2];
+    let macos = [2, 4, 5, 180, 1, 3, 3, 6, 1, 1, 8, 10, 9, 8, 7, 6, 0, 0, 0, 0, 4, 2, 0, 0];
+    let mut lists: Vec<Vec<u8>> = vec![linux.to_vec(), windows.to_vec(), macos.to_vec(), vec![2, 4, 5, 180], vec![]];
+    // Nearly the same: a scale beyond the limit, NOPs elsewhere, something in place of SACK.
+    for (list, at, value) in [(&linux[..], 19, 15), (&windows, 7, 200), (&macos, 7, 15), (&linux, 4, 1), (&linux, 5, 1)]
+    {
+        lists.push(list.to_vec());
+        lists.last_mut().unwrap()[at] = value;
+    }
+    let [mut nops_first, mut unknown] = [windows.to_vec(), macos.to_vec()];
+    nops_first.rotate_right(4);
+    unknown[20..24].copy_from_slice(&[253, 4, 0, 0]);
+    lists.extend([nops_first, unknown]);
+    for ipv6 in [false, true] {
+        for (source_port, list) in (2_000..).zip(&lists) {
+            let mut syn = frame(&link(), ipv6, &TcpHeader { source_port, ..header(SYN, 77, 0) }, list);
+            // What was written as data becomes options.
+            let tcp = if ipv6 { 54 } else { 34 };
+            syn[tcp + 12] += (list.len() as u8 / 4) << 4;
+            syn[tcp + 16..tcp + 18].fill(0);
+            let sum = Checksum::pseudo_header(theirs(ipv6), ours(ipv6), 6, syn.len() - tcp).with(&syn[tcp..]);
+            syn[tcp + 16..tcp + 18].copy_from_slice(&sum.field());
+            let (action, answer) = pair.run(&syn);
+            let expected = pair.answer(&syn);
+            assert_eq!((action == XDP_TX).then_some(answer), expected, "{list:?}, IPv6 {ipv6}");
+        }
+    }
+}
+
+#[test]
 fn a_handshake_begins_in_the_program_and_ends_in_the_stack() {
     if !is_root() {
         return;

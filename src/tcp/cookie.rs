@@ -249,7 +249,7 @@ impl CookieJar {
 }
 
 /// The MAC's message is what stands in the client's packet, octet for octet: source and destination address, both ports, the
-/// sequence number; then the options as a little-endian number and four octets of zero.
+/// sequence number; then the options as a little-endian number.
 fn mac(key: &SipKey, tuple: &FourTuple, irs: SeqNumber, bits: u32) -> u64 {
     key.hash(|hasher| {
         for address in [tuple.remote.address, tuple.local.address] {
@@ -261,7 +261,7 @@ fn mac(key: &SipKey, tuple: &FourTuple, irs: SeqNumber, bits: u32) -> u64 {
         hasher.write(&tuple.remote.port.to_be_bytes());
         hasher.write(&tuple.local.port.to_be_bytes());
         hasher.write(&irs.get().to_be_bytes());
-        hasher.write(&u64::from(bits).to_le_bytes());
+        hasher.write(&bits.to_le_bytes());
     })
 }
 

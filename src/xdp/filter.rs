@@ -8,6 +8,7 @@
 use super::memory::SharedMemory;
 use crate::rng::SipKey;
 use std::{
+    hash::Hasher,
     net::{IpAddr, SocketAddr},
     sync::{
         Arc,
@@ -44,7 +45,7 @@ pub struct FlowFilter {
     /// Flows that found no room, in the memory of the program: while there are any, it lets every stranger pass.
     unlisted: Arc<SharedMemory<AtomicU32>>,
     unlisted_at: usize,
-    key: SipKey,
+    keys: HashKeys,
 }
 
 impl FlowFilter {
@@ -52,9 +53,9 @@ impl FlowFilter {
         words: SharedMemory<AtomicU64>,
         unlisted: SharedMemory<AtomicU32>,
         unlisted_at: usize,
-        key: SipKey,
+        keys: HashKeys,
     ) -> Self {
-        Self { words: Arc::new(words), unlisted: Arc::new(unlisted), unlisted_at, key }
+        Self { words: Arc::new(words), unlisted: Arc::new(unlisted), unlisted_at, keys }
     }
 
     /// Enters the flow of segments from `remote` to `local`. The program lets them pass from now on.
@@ -125,7 +126,7 @@ impl FlowFilter {
     }
 
     fn place(&self, remote: SocketAddr, local: SocketAddr) -> Place {
-        let hash = fingerprint(&self.key, remote, local);
+        let hash = self.keys.fingerprint(remote, local);
         let mask = self.bucket_mask();
         let tag = ((hash >> 48) as u16).max(1); // a lane of zero is an empty one
         let first = hash as u32 & mask;
@@ -142,21 +143,50 @@ fn lane_of(word: u64, tag: u64) -> Option<u32> {
     (zeros != 0).then(|| zeros.trailing_zeros() / 16)
 }
 
-/// SipHash-1-3 of what stands in the packet: both addresses, both ports.
-fn fingerprint(key: &SipKey, remote: SocketAddr, local: SocketAddr) -> u64 {
-    let mut message = [0; 36];
-    let mut length = 0;
-    let mut put = |bytes: &[u8]| {
-        message[length..length + bytes.len()].copy_from_slice(bytes);
-        length += bytes.len();
-    };
-    for end in [remote, local] {
-        match end.ip() {
-            IpAddr::V4(address) => put(&address.octets()),
-            IpAddr::V6(address) => put(&address.octets()),
-        }
+/// What a flow's fingerprint is computed with: multilinear hashing (Lemire and Kaser 2014), and a mixing step. It is universal
+/// under keys that nobody else knows; and as nobody sees a hash either, it need not be more.
+#[derive(Clone, Copy)]
+pub(super) struct HashKeys([u64; Self::COUNT]);
+
+impl HashKeys {
+    /// One for the sum to begin with, one for the ports, and one for each word of two IPv6 addresses.
+    pub const COUNT: usize = 10;
+
+    pub fn derive(key: &SipKey) -> Self {
+        Self(std::array::from_fn(|number| key.hash(|hasher| hasher.write_usize(number))))
     }
-    put(&remote.port().to_be_bytes());
-    put(&local.port().to_be_bytes());
-    key.hash_quickly(&message[..length])
+
+    pub fn as_array(&self) -> &[u64; Self::COUNT] {
+        &self.0
+    }
+
+    /// The hash of what stands in a packet, word for word: the ports, and the addresses.
+    fn fingerprint(&self, remote: SocketAddr, local: SocketAddr) -> u64 {
+        let [begin, of_ports, of_addresses @ ..] = &self.0;
+        let ([r0, r1], [l0, l1]) = (remote.port().to_be_bytes(), local.port().to_be_bytes());
+        let ports = u32::from_ne_bytes([r0, r1, l0, l1]);
+        let mut hash = begin.wrapping_add(of_ports.wrapping_mul(ports.into()));
+        let mut add = |address: &[u8], keys: &[u64]| {
+            for (word, key) in address.chunks_exact(4).zip(keys) {
+                let word = u32::from_ne_bytes([word[0], word[1], word[2], word[3]]);
+                hash = hash.wrapping_add(key.wrapping_mul(word.into()));
+            }
+        };
+        let mut keys = &of_addresses[..];
+        for end in [remote, local] {
+            match end.ip() {
+                IpAddr::V4(address) => add(&address.octets(), keys),
+                IpAddr::V6(address) => add(&address.octets(), keys),
+            }
+            keys = &keys[if end.is_ipv4() { 1 } else { 4 }..];
+        }
+        hash = (hash ^ hash >> 32).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        hash ^ hash >> 32
+    }
+}
+
+impl std::fmt::Debug for HashKeys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("HashKeys(..)") // keys that can be logged are no keys
+    }
 }

@@ -245,10 +245,7 @@ fn check(plan: &FloodPlan) -> Result<(), XdpError> {
 fn plan_of(plan: &FloodPlan, room: u32) -> types::plan {
     let mut source = [types::source::default(); 8];
     for (slot, given) in source.iter_mut().zip(&plan.sources) {
-        *slot = types::source {
-            base: types::address { words: words(given.base) },
-            mask: types::address { words: words(given.mask) },
-        };
+        *slot = types::source { base: words(given.base), mask: words(given.mask) };
     }
     types::plan {
         rate: plan.rate.unwrap_or_default(),

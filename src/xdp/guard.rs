@@ -1,7 +1,7 @@
 //! The switches of the XDP program's guard: which listeners answer SYNs with cookies before user space is woken, and by which
 //! keys. `bpf/guard.h` says what they do.
 
-use super::{FlowFilter, XdpError, memory::SharedMemory};
+use super::{FlowFilter, XdpError, filter::HashKeys, memory::SharedMemory};
 use crate::rng::SipKey;
 use libbpf_rs::{MapCore, MapFlags, MapHandle};
 use std::{
@@ -22,9 +22,9 @@ mod at {
     pub const UNLISTED: usize = 4;
     pub const BUCKET_MASK: usize = 5;
     pub const ACCEPT_PARTIAL: usize = 7;
-    pub const FILTER_KEY: usize = 8;
-    pub const KEYS: usize = 12;
-    pub const END: usize = 28;
+    pub const HASH_KEYS: usize = 8;
+    pub const KEYS: usize = 28;
+    pub const END: usize = 44;
 }
 
 /// `enum armed`.
@@ -66,12 +66,15 @@ impl Guard {
         listeners: MapHandle,
         syns: MapHandle,
         filter: FlowFilter,
-        key: SipKey,
+        keys: HashKeys,
     ) -> Self {
         let guard = Self { settings, listeners, syns, filter };
         let mask = guard.filter.bucket_mask();
         guard.set(at::BUCKET_MASK, mask);
-        guard.set_key_at(at::FILTER_KEY, key);
+        for (number, &key) in keys.as_array().iter().enumerate() {
+            guard.set(at::HASH_KEYS + 2 * number, key as u32);
+            guard.set(at::HASH_KEYS + 2 * number + 1, (key >> 32) as u32);
+        }
         guard
     }
 

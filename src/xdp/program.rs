@@ -134,10 +134,11 @@ impl Program {
             .map_err(|error| XdpError::refused("draw a key for the filter", io::Error::other(error)))?;
         let settings = || SharedMemory::of_map(loaded.maps.bss.as_fd(), guard::GUARD_LEN / 4);
         let words = SharedMemory::of_map(loaded.maps.filter.as_fd(), buckets as usize * filter::WORDS_PER_BUCKET)?;
-        let flows = FlowFilter::new(words, settings()?, guard::UNLISTED_AT, key);
+        let keys = filter::HashKeys::derive(&key);
+        let flows = FlowFilter::new(words, settings()?, guard::UNLISTED_AT, keys);
         let listeners = MapHandle::try_from(&loaded.maps.listeners).map_err(not_loaded)?;
         let syns = MapHandle::try_from(&loaded.maps.syns).map_err(not_loaded)?;
-        let guard = Arc::new(Guard::new(settings()?, listeners, syns, flows, key));
+        let guard = Arc::new(Guard::new(settings()?, listeners, syns, flows, keys));
         Ok(Self {
             loaded: Loaded::keep(loaded.progs.steer.as_fd())?,
             queues: MapHandle::try_from(&loaded.maps.queues).map_err(not_loaded)?,
@@ -212,8 +213,8 @@ fn address_key(address: IpAddr) -> [u8; 16] {
 }
 
 /// `struct service` of `bpf/maps.h`.
-pub(super) fn service_key(service: &SocketAddr) -> [u8; 20] {
-    let mut key = [0; 20];
+pub(super) fn service_key(service: &SocketAddr) -> [u8; 24] {
+    let mut key = [0; 24];
     key[..16].copy_from_slice(&address_key(service.ip()));
     key[16..18].copy_from_slice(&service.port().to_be_bytes());
     key
