@@ -50,7 +50,7 @@
 //! | [`server`] | the whole from end to end |
 //! | [`flood`] | what attacks a server in a lab |
 //! | [`lab`], [`doctor`], [`demo`] | namespaces to try things in, a check-up, and a demonstration |
-//! | [`bench`] | the stack beside others, under the same load, with a report |
+//! | [`mod@bench`] | the stack beside others, under the same load, with a report |
 //!
 //! [`wire`], [`tcp`] and [`stack`] know nothing of the kernel: give a [`stack::Stack`] frames and the time, and it answers
 //! with frames and its next deadline. The same code runs on AF_XDP, in memory, and on a simulated wire.

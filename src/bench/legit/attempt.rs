@@ -15,7 +15,7 @@ const CHUNK: usize = 16 * 1024;
 
 /// Where an attempt is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Phase {
+enum Phase {
     /// The handshake is under way.
     Connecting,
     /// The request is on its way, or the answer.
@@ -38,7 +38,7 @@ pub(super) enum Progress {
 /// One visit of a client: connect, ask, read to the end.
 pub(super) struct Attempt {
     pub(super) socket: Socket,
-    pub(super) phase: Phase,
+    phase: Phase,
     /// When it was to start.
     pub(super) planned: Instant,
     /// Tells it from others that had its slot.

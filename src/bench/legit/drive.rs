@@ -18,7 +18,7 @@ use nix::{
 
 use super::{
     LegitOptions, Order, Shared,
-    attempt::{Attempt, Phase, Progress, reason},
+    attempt::{Attempt, Progress, reason},
     nanoseconds,
 };
 
@@ -196,7 +196,7 @@ impl Driver {
     fn advance(&mut self, slot: usize) {
         // Nothing starts while events are taken, so an event is its slot's own, or the attempt has ended.
         let Some(attempt) = self.slots.get_mut(slot).and_then(Option::as_mut) else { return };
-        let started_as = attempt.phase;
+        let had_asked = attempt.has_asked();
         let mut progress = attempt.advance();
         let elapsed = nanoseconds(attempt.planned.elapsed());
         if progress == Progress::Connected {
@@ -215,7 +215,7 @@ impl Driver {
             }
             Progress::Waiting | Progress::Connected => {
                 // From now on only an answer is news: a socket that could send would wake the thread without end.
-                if started_as == Phase::Connecting && attempt.has_asked() {
+                if !had_asked && attempt.has_asked() {
                     let mut interest = EpollEvent::new(EpollFlags::EPOLLIN, slot as u64);
                     if let Err(error) = self.epoll.modify(&attempt.socket, &mut interest) {
                         self.shared.figures().fail(&reason(&error.into()));
