@@ -177,7 +177,7 @@ fn the_options_of_real_clients_are_read_however_they_are_laid_out() {
     let linux = [2, 4, 5, 180, 4, 2, 8, 10, 1, 2, 3, 4, 0, 0, 0, 0, 1, 3, 3, 7];
     let windows = [2, 4, 5, 180, 1, 3, 3, 8, 1, 1, 4, 2];
     let macos = [2, 4, 5, 180, 1, 3, 3, 6, 1, 1, 8, 10, 9, 8, 7, 6, 0, 0, 0, 0, 4, 2, 0, 0];
-    let mut lists: Vec<Vec<u8>> = vec![linux.to_vec(), windows.to_vec(), macos.to_vec(), vec![2, 4, 5, 180], vec![]];
+    let mut lists: Vec<Vec<u8>> = vec![linux.to_vec(), windows.to_vec(), macos.to_vec(), vec![2, 4, 5, 180]];
     // Nearly the same: a scale beyond the limit, NOPs elsewhere, something in place of SACK.
     for (list, at, value) in [(&linux[..], 19, 15), (&windows, 7, 200), (&macos, 7, 15), (&linux, 4, 1), (&linux, 5, 1)]
     {
@@ -201,6 +201,11 @@ fn the_options_of_real_clients_are_read_however_they_are_laid_out() {
             let expected = pair.answer(&syn);
             assert_eq!((action == XDP_TX).then_some(answer), expected, "{list:?}, IPv6 {ipv6}");
         }
+        // Where there is no option at all the stack offers its MSS all the same; the program sends no more than it got.
+        let syn = frame(&link(), ipv6, &TcpHeader { source_port: 3_000, ..header(SYN, 77, 0) }, b"");
+        let ((_, answer), expected) = (pair.run(&syn), pair.answer(&syn).unwrap());
+        assert_eq!((answer.len(), read(&answer).options), (syn.len(), TcpOptions::default()));
+        assert_eq!(read(&answer).seq, read(&expected).seq);
     }
 }
 
