@@ -28,6 +28,7 @@ enum verdict {
 	DROPPED_NO_SOCKET,  /* ours, but no socket serves the queue: a SYN is sent again, not reset */
 	ANSWERED_SYN,       /* by a SYN-ACK with a cookie */
 	DROPPED_SYN,        /* no cookie can hold it, or it breaks a rule, or its checksums do not add up */
+	DROPPED_BUDGET,     /* a SYN for whose source prefix enough were answered */
 	DROPPED_CLOSED,     /* a SYN for a port that nobody listens on */
 	DROPPED_ACK,        /* no flow's, and its numbers are no cookie */
 	DROPPED_RESET,      /* no flow's */

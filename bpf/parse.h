@@ -78,6 +78,7 @@ struct packet {
 	enum segment segment;
 	__u32 ip_offset;
 	__u32 tcp_offset;
+	__be32 sequence;
 	__u32 ports;        /* both, as they stand in the packet */
 	__u32 addresses[8]; /* likewise: the source, then the destination, of one word each for IPv4 */
 };
@@ -117,6 +118,7 @@ static __always_inline void read_tcp(struct cursor *cursor, struct packet *packe
 	if ((void *)(tcp + 1) > cursor->end)
 		return;
 	packet->ports = *(__u32 *)ports;
+	packet->sequence = tcp->seq;
 	packet->flags = ((__u8 *)tcp)[13];
 	packet->segment = segment;
 }

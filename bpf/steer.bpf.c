@@ -4,6 +4,7 @@
  * kernel, untouched. While a listener is guarded, SYNs for it are answered here, and segments of no known flow end here.
  */
 #include "answer.h"
+#include "budget.h"
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";
 
@@ -73,14 +74,15 @@ static __always_inline int is_syn(const struct packet *packet)
 static __always_inline enum verdict meet_syn(struct xdp_md *ctx, const struct packet *packet, const struct listener *listener,
 					     int *action)
 {
-	__u64 *seen;
+	__u64 hash = fingerprint(packet);
 
-	if (is_known(fingerprint(packet)))
+	if (is_known(hash))
 		return NO_VERDICT;
-	seen = bpf_map_lookup_elem(&syns, &listener->number);
-	if (seen)
-		*seen += 1;
-	*action = packet->segment == SEGMENT_PLAIN ? answer_syn(ctx, packet, listener) : -1;
+	if (packet->segment != SEGMENT_PLAIN)
+		return DROPPED_SYN;
+	if (guard.prefix_budget && !spend(prefix_of(packet), guard.prefix_budget) && !is_repeated(hash, packet->sequence))
+		return DROPPED_BUDGET;
+	*action = answer_syn(ctx, packet, listener);
 	return *action < 0 ? DROPPED_SYN : ANSWERED_SYN;
 }
 
@@ -101,7 +103,7 @@ static __always_inline enum verdict judge(struct xdp_md *ctx, const struct packe
 	if (is_known(hash))
 		return ours;
 	if (is_syn(packet))
-		return guard.closed_silent ? DROPPED_CLOSED : ours;
+		return spend(CLOSED_PORTS, guard.closed_budget) ? ours : DROPPED_CLOSED;
 	verdict = judge_stranger(ctx, packet, hash, ours);
 	return guard.armed == LEARNING ? ours : verdict;
 }
@@ -115,18 +117,21 @@ int steer(struct xdp_md *ctx)
 	enum reading reading = read_packet(ctx, &packet);
 	enum verdict verdict;
 	int action = XDP_DROP;
+	__u64 *seen;
 
 	service.address = packet.destination;
 	service.port = packet.port;
-	/* A SYN for a listener that is guarded comes first: of these there may be millions, and one look-up must do. */
-	if (guard.armed != DISARMED && packet.segment != SEGMENT_NONE) {
+	/* A SYN for a listener comes first: of these there may be millions, and one look-up must do. */
+	if (packet.segment >= SEGMENT_PLAIN && (guard.armed != DISARMED || is_syn(&packet)))
 		listener = bpf_map_lookup_elem(&listeners, &service);
-		if (listener && listener->guarded && packet.segment != SEGMENT_PARTIAL && is_syn(&packet)) {
-			verdict = meet_syn(ctx, &packet, listener, &action);
-			if (verdict != NO_VERDICT) {
-				count(verdict);
-				return action < 0 ? XDP_DROP : action;
-			}
+	if (listener && is_syn(&packet)) {
+		seen = bpf_map_lookup_elem(&syns, &listener->number);
+		if (seen)
+			*seen += 1;
+		verdict = listener->guarded ? meet_syn(ctx, &packet, listener, &action) : NO_VERDICT;
+		if (verdict != NO_VERDICT) {
+			count(verdict);
+			return action < 0 ? XDP_DROP : action;
 		}
 	}
 	verdict = address(reading, &packet, &service);

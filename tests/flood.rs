@@ -87,6 +87,26 @@ fn a_server_outlives_every_kind_in_every_mode() {
 }
 
 #[test]
+fn a_flooded_listener_is_guarded_and_its_neighbour_is_not() {
+    if !is_root() {
+        return;
+    }
+    let mut served = Served::new(1, &["--address", ADDRESS, "--port", "80,81", "--cookies", "auto", "--json"]);
+    flood(&served, "--target 198.18.0.1:80 --rate 200000 --duration 2");
+    // The cache is full of SYNs that nobody stands behind; clients of either port notice nothing.
+    for port in [80, 81] {
+        let url = format!("http://198.18.0.1:{port}/");
+        served.client_ok("curl", &["-sS", "--max-time", "20", &url]);
+    }
+    let report = served.stop_balanced();
+    let stack = &report["workers"][0]["stack"];
+    assert!(count(&report["verdicts"]["answered_syn"]) > 0, "{report:#}");
+    assert!(count(&stack["cookies_accepted"]) >= 1, "{report:#}");
+    let flooded = count(&stack["handshakes_begun"]);
+    assert!(flooded > 0, "the flood began in the stack, and the neighbour stays there: {report:#}");
+}
+
+#[test]
 fn a_flood_that_ends_leaves_nothing_behind() {
     if !is_root() {
         return;

@@ -377,6 +377,75 @@ fn fragments_and_other_transports_end_here_while_the_guard_is_up() {
     }
 }
 
+/// Budgets are a CPU's own, and a test's program runs where its thread does.
+fn on_one_core() {
+    assert!(core_affinity::set_for_current(core_affinity::get_core_ids().unwrap()[0]));
+}
+
+#[test]
+fn a_prefix_draws_no_more_answers_than_its_budget_unless_it_asks_again() {
+    if !is_root() {
+        return;
+    }
+    on_one_core();
+    let pair = Pair::new(10);
+    let guard = pair.program.guard();
+    let syn_of = |host: u8, net: u8, ipv6: bool| {
+        let source: IpAddr = match ipv6 {
+            false => [198, 19, net, host].into(),
+            true => format!("2001:2:0:8{net:x}00::{host:x}").parse().unwrap(),
+        };
+        let ip = IpHeader::new(source, ours(ipv6), Protocol::Tcp);
+        let options = TcpOptions { mss: Some(1_460), ..TcpOptions::default() };
+        let tcp = TcpHeader { options, ..header(SYN, host.into(), 0) };
+        let mut frame = vec![0; wire::tcp_frame_len(&link(), &ip, &tcp)];
+        wire::write_tcp(&link(), &ip, &tcp, (b"", &[]), &mut frame);
+        frame
+    };
+    let answered = |frame: &[u8]| pair.run(frame).0 == XDP_TX;
+    for ipv6 in [false, true] {
+        guard.set_prefix_budget(Some(3));
+        guard.tick();
+        // 3 of the first prefix; the second one has a budget of its own.
+        assert_eq!((1..=9).filter(|&host| answered(&syn_of(host, 0, ipv6))).count(), 3);
+        assert!(answered(&syn_of(1, 1, ipv6)));
+        let dropped = pair.program.verdicts().unwrap().dropped_budget;
+        assert!(!answered(&syn_of(9, 0, ipv6)), "it has been heard of, but not long ago");
+        assert_eq!(pair.program.verdicts().unwrap().dropped_budget, dropped + 1);
+        (0..10).for_each(|_| guard.tick());
+        // A second later the budget is whole, and spent again; but who comes again is answered.
+        assert_eq!((11..=19).filter(|&host| answered(&syn_of(host, 0, ipv6))).count(), 3);
+        assert!((4..=9).all(|host| answered(&syn_of(host, 0, ipv6))));
+        assert!(!answered(&syn_of(20, 0, ipv6)));
+        (0..100).for_each(|_| guard.tick());
+        assert_eq!((21..=23).filter(|&host| answered(&syn_of(host, 0, ipv6))).count(), 3);
+        assert!(!answered(&syn_of(20, 0, ipv6)), "that is too late for the same SYN");
+        guard.set_prefix_budget(None);
+        assert!((30..=60).all(|host| answered(&syn_of(host, 0, ipv6))));
+    }
+}
+
+#[test]
+fn closed_ports_draw_so_many_resets_and_then_silence() {
+    if !is_root() {
+        return;
+    }
+    on_one_core();
+    let pair = Pair::new(11);
+    let guard = pair.program.guard();
+    guard.set_closed_budget(2);
+    guard.tick();
+    let before = pair.program.verdicts().unwrap();
+    for source_port in 1..=5 {
+        let closed = TcpHeader { destination_port: PORT + 1, source_port, ..header(SYN, 1, 0) };
+        assert_eq!(pair.run(&frame(&link(), false, &closed, b"")).0, XDP_DROP);
+    }
+    let after = pair.program.verdicts().unwrap();
+    // No socket serves the queue here: what would have been the stack's is counted as such.
+    assert_eq!(after.dropped_no_socket - before.dropped_no_socket, 2);
+    assert_eq!(after.dropped_closed - before.dropped_closed, 3);
+}
+
 #[test]
 fn the_kernels_traffic_is_untouched_while_the_guard_is_up() {
     if !is_root() {

@@ -25,7 +25,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("doctor", &["host", "xdp"]),
     ("server", &["time", "drops", "stats", "rng", "config", "wire", "tcp", "stack", "xdp", "host", "worker", "app"]),
     ("demo", &["tcp", "config", "drops", "host", "lab", "server", "stack", "app", "telemetry", "worker", "xdp"]),
-    ("bench", &["app", "host", "lab", "server", "xdp", "flood"]),
+    ("bench", &["stack", "app", "host", "lab", "server", "xdp", "flood"]),
 ];
 const LEAVES: &[&str] = &["time", "drops", "stats", "rng"];
 

@@ -2,17 +2,10 @@
 
 use super::{Failure, list::NumberList, observe::Observation};
 use clap::{Args, ValueEnum};
-use std::{
-    fs,
-    net::IpAddr,
-    path::{Path, PathBuf},
-    process::ExitCode,
-    time::Duration,
-};
+use std::{net::IpAddr, path::PathBuf, process::ExitCode, time::Duration};
 use xskip::{
     Cidr, Server,
     app::{Chargen, Discard, Echo, Http},
-    rng::SipKey,
     server::{Cookies, Running, ServerError, StopSignals},
     worker::Idle,
     xdp::Require,
@@ -65,9 +58,15 @@ pub struct Arguments {
     #[arg(long, value_enum, default_value_t = CookieMode::Auto, hide_possible_values = true)]
     cookies: CookieMode,
 
-    /// Hexadecimal digits, 32 of them, in a file: the secret of cookies, for servers that accept each other's
+    /// Hexadecimal digits, 32 of them, in a file: the secret of cookies, for servers that accept each other's. Where the file
+    /// changes, the new one counts from the next epoch on, 64 seconds at most
     #[arg(long, value_name = "FILE")]
     cookie_master: Option<PathBuf>,
+
+    /// SYN-ACKs a second that XDP sends to one source prefix (/24 or /56), on each core; above that SYNs are answered when they
+    /// are repeated [default: 20000 while a flood exceeds a million a second, else without end]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    syn_budget: Option<u32>,
 
     /// Seconds that connections may go on after the first signal, before they are reset; a second one resets them at once
     #[arg(long, value_name = "SECONDS", default_value_t = 0)]
@@ -151,20 +150,16 @@ fn build(arguments: &Arguments, observation: &Observation) -> Result<Server, Fai
     for port in arguments.port.iter() {
         server = server.port(port);
     }
+    if let Some(answers) = arguments.syn_budget {
+        server = server.syn_budget(answers);
+    }
     if let Some(path) = &arguments.cookie_master {
-        server = server.cookie_master(read_master(path)?);
+        server = server.cookie_master_file(path);
     }
     Ok(match observation.tap() {
         Some(tap) => server.tap(tap),
         None => server,
     })
-}
-
-fn read_master(path: &Path) -> Result<SipKey, Failure> {
-    let text = fs::read_to_string(path).map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
-    let what = "`head -c 16 /dev/urandom | od -An -tx1 | tr -d ' \\n'` makes one";
-    Ok(SipKey::from_hex(text.trim())
-        .ok_or_else(|| format!("{} must hold 32 hexadecimal digits: {what}", path.display()))?)
 }
 
 fn start(server: &Server, app: App) -> Result<Running, ServerError> {

@@ -30,6 +30,13 @@ pub enum ServerError {
     #[error("this kernel cannot open AF_XDP sockets: it needs Linux 5.15 or later with CONFIG_XDP_SOCKETS=y")]
     NoAfXdp,
 
+    /// The file of the cookies' secret.
+    #[error("no secret for cookies: {why}")]
+    CookieMaster {
+        /// What is wrong with it, and the remedy.
+        why: String,
+    },
+
     /// The interface is down.
     #[error("interface {interface} is down: set it up with `ip link set dev {interface} up`")]
     InterfaceDown {

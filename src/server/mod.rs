@@ -30,10 +30,20 @@ use crate::{
     worker::{Idle, Tap},
     xdp::Require,
 };
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
 
 /// How often a random secret of cookies is replaced by another one.
 const COOKIE_ROTATION: Duration = Duration::from_secs(3_600);
+
+/// Where the secret of cookies comes from.
+enum CookieSecret {
+    /// From the operating system, and another one this often.
+    Random(Duration),
+    /// From the caller.
+    Fixed(SipKey),
+    /// From a file, now and whenever it changes.
+    File(PathBuf),
+}
 
 /// A server to be. Nothing happens, and nothing is checked, before [`Server::start`] or [`Server::run`].
 pub struct Server {
@@ -47,8 +57,8 @@ pub struct Server {
     idle: Idle,
     drain: Duration,
     cookies: Cookies,
-    cookie_master: Option<SipKey>,
-    cookie_rotation: Option<Duration>,
+    cookie_secret: CookieSecret,
+    syn_budget: Option<u32>,
     config: StackConfig,
     tap: Option<Arc<dyn Tap>>,
 }
@@ -67,8 +77,8 @@ impl Server {
             idle: Idle::default(),
             drain: Duration::ZERO,
             cookies: Cookies::default(),
-            cookie_master: None,
-            cookie_rotation: Some(COOKIE_ROTATION),
+            cookie_secret: CookieSecret::Random(COOKIE_ROTATION),
+            syn_budget: None,
             config: StackConfig::default(),
             tap: None,
         }
@@ -143,14 +153,31 @@ impl Server {
     /// default it is random, and another one every hour.
     #[must_use]
     pub fn cookie_master(mut self, master: SipKey) -> Self {
-        (self.cookie_master, self.cookie_rotation) = (Some(master), None);
+        self.cookie_secret = CookieSecret::Fixed(master);
+        self
+    }
+
+    /// The same from a file of 32 hexadecimal digits. When it holds another secret, that one counts from the next epoch on: a
+    /// fleet's files should change within one epoch ([`EPOCH`](crate::tcp::cookie::EPOCH)).
+    #[must_use]
+    pub fn cookie_master_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.cookie_secret = CookieSecret::File(path.into());
         self
     }
 
     /// How often a random secret is replaced by another one. No handshake notices.
     #[must_use]
     pub fn cookie_rotation(mut self, interval: Duration) -> Self {
-        self.cookie_rotation = Some(interval);
+        self.cookie_secret = CookieSecret::Random(interval);
+        self
+    }
+
+    /// SYN-ACKs a second, on each CPU, that the XDP program sends to one source prefix (/24 or /56) at most, so that nobody is
+    /// flooded through this server whose address was forged. SYNs above that are answered when they are repeated. By default
+    /// there is such a budget only while more than a million SYNs a second lead to nothing.
+    #[must_use]
+    pub fn syn_budget(mut self, answers: u32) -> Self {
+        self.syn_budget = Some(answers);
         self
     }
 

@@ -1,8 +1,8 @@
 //! A server at work.
 
 use super::{
-    Server, ServerError, StopSignals,
-    defence::{self, Defence, Listed},
+    CookieSecret, Server, ServerError, StopSignals,
+    defence::{self, Defence, Listed, Rotation},
     plan::Plan,
 };
 use crate::{
@@ -143,7 +143,7 @@ impl Running {
         let setup = Setup { interface: interface.clone(), require: server.require, mode, queues: summary.collect() };
         tracing::info!("{setup}");
 
-        let secrets = secrets(server)?;
+        let (secrets, rotation) = secrets(server)?;
         let config = stack_config(server, plan);
         let controls: Vec<Arc<Control>> = queues.iter().map(|_| Arc::default()).collect();
         let mailboxes = mailboxes(queues.len())?;
@@ -152,7 +152,8 @@ impl Running {
             cookies: server.cookies,
             guard: program.guard().clone(),
             master: secrets.cookie_master(),
-            rotation: server.cookie_rotation,
+            rotation,
+            syn_budget: server.syn_budget,
             clock,
             controls: controls.clone(),
             listeners: listeners(server, plan, &config),
@@ -269,11 +270,16 @@ fn mailboxes(count: usize) -> Result<Arc<[Mailbox]>, ServerError> {
     mailboxes.map(Arc::from).map_err(|errno| ServerError::System { what: "make a mailbox", source: errno.into() })
 }
 
-fn secrets(server: &Server) -> Result<Secrets, getrandom::Error> {
+/// The secrets to begin with, and where others come from later.
+fn secrets(server: &Server) -> Result<(Secrets, Rotation), ServerError> {
     let secrets = Secrets::random()?;
-    Ok(match server.cookie_master {
-        Some(master) => secrets.with_cookie_master(master),
-        None => secrets,
+    Ok(match &server.cookie_secret {
+        &CookieSecret::Random(interval) => (secrets, Rotation::Every(interval)),
+        &CookieSecret::Fixed(master) => (secrets.with_cookie_master(master), Rotation::Never),
+        CookieSecret::File(path) => {
+            let master = defence::read_master(path).map_err(|why| ServerError::CookieMaster { why })?;
+            (secrets.with_cookie_master(master), Rotation::File(path.clone(), master))
+        }
     })
 }
 

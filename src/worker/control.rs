@@ -13,7 +13,6 @@ use std::sync::{
 /// One worker's controls. The worker looks at them once a batch.
 #[derive(Debug, Default)]
 pub struct Control {
-    handshakes: AtomicU64,
     evictions: AtomicU64,
     connections: AtomicU64,
     cookies_only: AtomicBool,
@@ -23,11 +22,6 @@ pub struct Control {
 }
 
 impl Control {
-    /// SYNs that the worker's stack has answered so far.
-    pub fn handshakes(&self) -> u64 {
-        self.handshakes.load(Ordering::Relaxed)
-    }
-
     /// Handshakes that it had to forget before they ended.
     pub fn evictions(&self) -> u64 {
         self.evictions.load(Ordering::Relaxed)
@@ -51,8 +45,7 @@ impl Control {
 
     /// What a worker does once a batch. `seen` is the generation it knows.
     pub(super) fn exchange(&self, stack: &mut Stack, seen: &mut u32) {
-        let &StackStats { handshakes_begun, handshakes_evicted, connections_opened, .. } = stack.stats();
-        self.handshakes.store(handshakes_begun, Ordering::Relaxed);
+        let &StackStats { handshakes_evicted, connections_opened, .. } = stack.stats();
         self.evictions.store(handshakes_evicted, Ordering::Relaxed);
         self.connections.store(connections_opened, Ordering::Relaxed);
         let cookies_only = self.cookies_only.load(Ordering::Relaxed);

@@ -13,18 +13,23 @@ use std::{
 /// Keys that the program holds at a time, by epoch.
 const EPOCH_KEYS: u64 = 4;
 
+/// SYNs for closed ports that may pass in a tick and on each CPU, unless told otherwise.
+const CLOSED_BUDGET: u32 = 100;
+
 /// Where the settings stand in `struct guard`, in words of four bytes.
 mod at {
     pub const ARMED: usize = 0;
     pub const EPOCH: usize = 1;
     pub const USE_REDIRECT: usize = 2;
-    pub const CLOSED_SILENT: usize = 3;
+    pub const CLOSED_BUDGET: usize = 3;
     pub const UNLISTED: usize = 4;
     pub const BUCKET_MASK: usize = 5;
     pub const ACCEPT_PARTIAL: usize = 7;
     pub const HASH_KEYS: usize = 8;
     pub const KEYS: usize = 28;
-    pub const END: usize = 44;
+    pub const TICK: usize = 44;
+    pub const PREFIX_BUDGET: usize = 45;
+    pub const END: usize = 46;
 }
 
 /// `enum armed`.
@@ -71,6 +76,7 @@ impl Guard {
         let guard = Self { settings, listeners, syns, filter };
         let mask = guard.filter.bucket_mask();
         guard.set(at::BUCKET_MASK, mask);
+        guard.set_closed_budget(CLOSED_BUDGET);
         for (number, &key) in keys.as_array().iter().enumerate() {
             guard.set(at::HASH_KEYS + 2 * number, key as u32);
             guard.set(at::HASH_KEYS + 2 * number + 1, (key >> 32) as u32);
@@ -116,9 +122,21 @@ impl Guard {
         self.set(at::ACCEPT_PARTIAL, accept.into());
     }
 
-    /// Whether SYNs for ports that nobody listens on are dropped in silence, instead of handed to the stack for an RST.
-    pub fn silence_closed_ports(&self, silent: bool) {
-        self.set(at::CLOSED_SILENT, silent.into());
+    /// How many SYNs for ports that nobody listens on are handed to the stack for an RST, in a tick and on each CPU; the others
+    /// are dropped in silence.
+    pub fn set_closed_budget(&self, syns: u32) {
+        self.set(at::CLOSED_BUDGET, syns);
+    }
+
+    /// How many SYN-ACKs a source prefix (/24 or /56) may draw, in a tick and on each CPU; none for as many as it asks for. A
+    /// SYN above the budget is answered when it comes again.
+    pub fn set_prefix_budget(&self, answers: Option<u32>) {
+        self.set(at::PREFIX_BUDGET, answers.map_or(0, |answers| answers.max(1)));
+    }
+
+    /// Begins the next tick, in which all budgets are whole again. There should be ten a second.
+    pub fn tick(&self) {
+        self.settings.as_slice()[at::TICK].fetch_add(1, Ordering::Relaxed);
     }
 
     /// Gives the program the key of an epoch, to be there before [`Guard::begin_epoch`].
@@ -148,7 +166,7 @@ impl Guard {
         self.listeners.update(&super::program::service_key(service), &value, MapFlags::ANY).map_err(refused)
     }
 
-    /// SYNs that the program has seen for a guarded listener.
+    /// SYNs that the program has seen for a listener, guarded or not.
     ///
     /// # Errors
     /// [`XdpError::Refused`] where the kernel does not tell.

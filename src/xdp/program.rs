@@ -75,6 +75,8 @@ verdicts! {
     answered_syn,
     /// A SYN that no cookie can hold, or that breaks a rule.
     dropped_syn,
+    /// A SYN for whose source prefix enough were answered.
+    dropped_budget,
     /// A SYN for a port that nobody listens on.
     dropped_closed,
     /// An acknowledgment that is no flow's and no cookie's.

@@ -19,14 +19,21 @@ use crate::{
 };
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use std::{
+    fs,
     net::SocketAddr,
+    path::{Path, PathBuf},
     sync::Arc,
     thread::{self, JoinHandle},
     time::Duration,
 };
 
 /// How often the pressure is looked at.
-const TICK: Duration = Duration::from_millis(100);
+const TICK: Duration = Duration::from_millis(1_000 / TICKS_PER_SECOND as u64);
+const TICKS_PER_SECOND: u32 = 10;
+/// SYN-ACKs a second and on each CPU that a source prefix may draw in a deluge, unless told otherwise.
+const SYN_BUDGET: u32 = 20_000;
+/// How often a file is looked at for another secret.
+const FILE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Enters a worker's flows into the XDP program's filter.
 pub(super) struct Listed(pub FlowFilter);
@@ -45,12 +52,25 @@ fn socket(end: Endpoint) -> SocketAddr {
     SocketAddr::new(end.address, end.port)
 }
 
+/// Where the secret of the cookies comes from when time goes by.
+#[derive(Clone, Debug)]
+pub(super) enum Rotation {
+    /// It stays.
+    Never,
+    /// Another random one, this often.
+    Every(Duration),
+    /// Whatever the file holds, which held this in the beginning.
+    File(PathBuf, SipKey),
+}
+
 /// What the defence needs to know.
 pub(super) struct Setup {
     pub cookies: Cookies,
+    /// SYN-ACKs a second that a source prefix may draw: where it is given, always, and not only in a deluge.
+    pub syn_budget: Option<u32>,
     pub guard: Arc<Guard>,
     pub master: MasterKey,
-    pub rotation: Option<Duration>,
+    pub rotation: Rotation,
     pub clock: Clock,
     pub controls: Vec<Arc<Control>>,
     pub listeners: Vec<(SocketAddr, GuardedListener)>,
@@ -84,36 +104,61 @@ impl Drop for Defence {
     }
 }
 
+/// A listener and how it is defended.
+struct Defended {
+    service: SocketAddr,
+    listener: GuardedListener,
+    policy: Policy,
+    /// SYNs for it, up to the last sample.
+    syns: u64,
+}
+
 /// The thread's own.
 struct Watch {
     guard: Arc<Guard>,
     jar: CookieJar,
     master: MasterKey,
-    rotation: Option<Duration>,
+    rotation: Rotation,
     rotated: Instant,
     clock: Clock,
     controls: Vec<Arc<Control>>,
-    listeners: Vec<(SocketAddr, GuardedListener)>,
-    policy: Policy,
+    defended: Vec<Defended>,
+    syn_budget: Option<u32>,
     epoch: u64,
     sampled: Instant,
-    /// SYNs that led to nothing, and evictions, up to the last sample.
-    before: (u64, u64),
+    /// Connections and evictions, up to the last sample.
+    connections: u64,
+    evictions: u64,
 }
 
 impl Watch {
     fn new(setup: Setup) -> Result<Self, XdpError> {
-        let Setup { cookies, guard, master, rotation, clock, controls, listeners } = setup;
+        let Setup { cookies, syn_budget, guard, master, rotation, clock, controls, listeners } = setup;
         let now = clock.now();
         let jar = CookieJar::new(master.clone(), clock.calendar(Instant::ZERO));
-        let policy = Policy::new(cookies, now);
         let epoch = jar.epoch(now);
-        let (rotated, sampled, before) = (now, now, (0, 0));
-        let watch =
-            Self { guard, jar, master, rotation, rotated, clock, controls, listeners, policy, epoch, sampled, before };
+        let defend = |(service, listener)| Defended { service, listener, policy: Policy::new(cookies, now), syns: 0 };
+        let defended = listeners.into_iter().map(defend).collect();
+        let (rotated, sampled, connections, evictions) = (now, now, 0, 0);
+        let watch = Self {
+            guard,
+            jar,
+            master,
+            rotation,
+            rotated,
+            clock,
+            controls,
+            defended,
+            syn_budget,
+            epoch,
+            sampled,
+            connections,
+            evictions,
+        };
         watch.set_keys();
         watch.guard.begin_epoch(epoch);
-        watch.take_level(watch.policy.level())?;
+        watch.defended.iter().try_for_each(|defended| watch.list(defended))?;
+        watch.take_levels();
         Ok(watch)
     }
 
@@ -127,13 +172,8 @@ impl Watch {
 
     fn tick(&mut self) -> Result<(), XdpError> {
         let now = self.clock.now();
-        if self.rotation.is_some_and(|interval| now - self.rotated >= interval) {
-            self.rotated = now;
-            match SipKey::random() {
-                Ok(key) => self.rotate(now, key),
-                Err(error) => tracing::warn!(%error, "the cookies keep their key: there are no random bytes"),
-            }
-        }
+        self.guard.tick();
+        self.rotate_if_due(now);
         let epoch = self.jar.epoch(now);
         if epoch != self.epoch {
             self.epoch = epoch;
@@ -141,17 +181,38 @@ impl Watch {
             self.guard.begin_epoch(epoch);
         }
         self.guard.settle();
-        let sample = self.sample(now)?;
-        if let Some(level) = self.policy.decide(now, sample) {
-            let Sample { lost_syns_per_second, evictions } = sample;
-            tracing::warn!(lost_syns_per_second, evictions, "defence: {level}");
-            self.take_level(level)?;
+        self.watch_listeners(now)
+    }
+
+    fn rotate_if_due(&mut self, now: Instant) {
+        let (interval, key) = match &self.rotation {
+            Rotation::Never => return,
+            &Rotation::Every(interval) => (interval, None),
+            Rotation::File(path, current) => (FILE_INTERVAL, Some((path, current))),
+        };
+        if now - self.rotated < interval {
+            return;
         }
-        Ok(())
+        self.rotated = now;
+        let key = match key {
+            None => SipKey::random().map_err(|error| format!("there are no random bytes ({error})")),
+            Some((path, current)) => match read_master(path) {
+                Ok(key) if key.to_bytes() == current.to_bytes() => return,
+                other => other,
+            },
+        };
+        match key {
+            Ok(key) => self.rotate(now, key),
+            Err(why) => tracing::warn!("the cookies keep their key: {why}"),
+        }
     }
 
     /// Another master, from the next epoch on, for everybody.
     fn rotate(&mut self, now: Instant, key: SipKey) {
+        if let Rotation::File(_, current) = &mut self.rotation {
+            tracing::info!("the cookies have a new master key, from the next epoch on");
+            *current = key;
+        }
         self.master.rotate(key, self.jar.epoch(now));
         self.jar.set_master(self.master.clone());
         self.set_keys();
@@ -167,34 +228,62 @@ impl Watch {
         }
     }
 
-    fn sample(&mut self, now: Instant) -> Result<Sample, XdpError> {
-        let mut syns: u64 = self.controls.iter().map(|control| control.handshakes()).sum();
-        for (_, listener) in &self.listeners {
-            syns += self.guard.syns(listener.number)?;
+    /// Samples each listener, and lets its policy decide.
+    fn watch_listeners(&mut self, now: Instant) -> Result<(), XdpError> {
+        let millis = (now - self.sampled).as_millis().max(1) as u64;
+        self.sampled = now;
+        let per_second = |count: u64| count * 1_000 / millis;
+        let total = |count: fn(&Control) -> u64| self.controls.iter().map(|control| count(control)).sum::<u64>();
+        let (connections, evictions) = (total(Control::connections), total(Control::evictions));
+        let opened = connections - std::mem::replace(&mut self.connections, connections);
+        let evicted = evictions - std::mem::replace(&mut self.evictions, evictions);
+        let mut syns = Vec::with_capacity(self.defended.len());
+        for defended in &mut self.defended {
+            let count = self.guard.syns(defended.listener.number)?;
+            syns.push(count - std::mem::replace(&mut defended.syns, count));
         }
         // What became a connection was no flood, however much of it there is.
-        let connections: u64 = self.controls.iter().map(|control| control.connections()).sum();
-        let unanswered = syns.saturating_sub(connections);
-        let evictions: u64 = self.controls.iter().map(|control| control.evictions()).sum();
-        let millis = (now - self.sampled).as_millis().max(1) as u64;
-        let sample = Sample {
-            lost_syns_per_second: unanswered.saturating_sub(self.before.0) * 1_000 / millis,
-            evictions: evictions - self.before.1,
-        };
-        (self.before, self.sampled) = ((unanswered, evictions), now);
-        Ok(sample)
+        let lost = syns.iter().sum::<u64>().saturating_sub(opened);
+        let mut changed = Vec::new();
+        for (index, (defended, syns)) in self.defended.iter_mut().zip(syns).enumerate() {
+            let sample = Sample { lost_syns_per_second: per_second(lost.min(syns)), evictions: evicted };
+            if let Some(level) = defended.policy.decide(now, sample) {
+                let Sample { lost_syns_per_second, evictions } = sample;
+                tracing::warn!(lost_syns_per_second, evictions, "defence of {}: {level}", defended.service);
+                changed.push(index);
+            }
+        }
+        if changed.is_empty() {
+            return Ok(());
+        }
+        self.take_levels();
+        changed.into_iter().try_for_each(|index| self.list(&self.defended[index]))
     }
 
-    fn take_level(&self, level: Level) -> Result<(), XdpError> {
-        let mode = if level >= Level::Worker { SynMode::Cookie } else { SynMode::Cache };
+    /// Tells the program how a listener is defended.
+    fn list(&self, defended: &Defended) -> Result<(), XdpError> {
+        self.guard.list(&defended.service, &defended.listener, defended.policy.level() >= Level::Xdp)
+    }
+
+    /// Makes so what all listeners share: it is as the highest of them wants it.
+    fn take_levels(&self) {
+        let highest = self.defended.iter().map(|defended| defended.policy.level()).max().unwrap_or(Level::Cache);
+        let mode = if highest >= Level::Worker { SynMode::Cookie } else { SynMode::Cache };
         for control in &self.controls {
             control.set_syn_mode(mode);
         }
-        let guarded = level == Level::Xdp;
-        for (service, listener) in &self.listeners {
-            self.guard.list(service, listener, guarded)?;
-        }
-        self.guard.arm(guarded);
-        Ok(())
+        let budget = match self.syn_budget {
+            None if highest < Level::Budget => None,
+            budget => Some(budget.unwrap_or(SYN_BUDGET).div_ceil(TICKS_PER_SECOND)),
+        };
+        self.guard.set_prefix_budget(budget);
+        self.guard.arm(highest >= Level::Xdp);
     }
+}
+
+/// The secret that a file holds.
+pub(super) fn read_master(path: &Path) -> Result<SipKey, String> {
+    let text = fs::read_to_string(path).map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
+    let what = "`head -c 16 /dev/urandom | od -An -tx1 | tr -d ' \\n'` makes one";
+    SipKey::from_hex(text.trim()).ok_or_else(|| format!("{} must hold 32 hexadecimal digits: {what}", path.display()))
 }

@@ -3,8 +3,10 @@
 use crate::{tcp::cookie::EPOCH, time::Instant};
 use std::{fmt, time::Duration};
 
-/// SYNs a second that lead to nothing, over all workers, above which they are answered in XDP.
+/// SYNs a second for a listener, leading to nothing, above which they are answered in XDP.
 const FLOOD: u64 = 50_000;
+/// Those above which no source prefix draws more than its share of answers.
+const DELUGE: u64 = 1_000_000;
 /// Those a second below which there is no pressure.
 const CALM: u64 = 10_000;
 /// How long there must be no pressure before a step down: the longest life of a cookie.
@@ -24,7 +26,7 @@ pub enum Cookies {
     Never,
 }
 
-/// How high the defence has climbed.
+/// How high the defence of a listener has climbed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Level {
     /// Handshakes are remembered.
@@ -33,6 +35,8 @@ pub(super) enum Level {
     Worker,
     /// The XDP program answers SYNs.
     Xdp,
+    /// It answers no source prefix beyond a budget, but for SYNs that are repeated.
+    Budget,
 }
 
 impl fmt::Display for Level {
@@ -41,20 +45,22 @@ impl fmt::Display for Level {
             Self::Cache => "handshakes are remembered",
             Self::Worker => "workers answer SYNs with cookies and remember nothing",
             Self::Xdp => "SYNs are answered with cookies in XDP",
+            Self::Budget => "SYNs are answered with cookies in XDP, within a budget for each source prefix",
         })
     }
 }
 
-/// What happened since the last sample.
+/// What happened to a listener since the last sample.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Sample {
-    /// SYNs a second that led to no connection, wherever they were answered.
+    /// SYNs a second that led to no connection, wherever they were answered: no more than it got, and no more than there were
+    /// of all listeners.
     pub lost_syns_per_second: u64,
-    /// Handshakes that were pushed out of the cache.
+    /// Handshakes that were pushed out of the cache, which is one for all listeners.
     pub evictions: u64,
 }
 
-/// Decides.
+/// Decides, for one listener.
 #[derive(Debug)]
 pub(super) struct Policy {
     cookies: Cookies,
@@ -83,6 +89,7 @@ impl Policy {
             return None;
         }
         let wanted = match sample {
+            Sample { lost_syns_per_second: DELUGE.., .. } => Level::Budget,
             Sample { lost_syns_per_second: FLOOD.., .. } => Level::Xdp,
             Sample { evictions: 1.., .. } => Level::Worker,
             _ => Level::Cache,
@@ -98,6 +105,7 @@ impl Policy {
             Level::Cache => return None,
             Level::Worker => Level::Cache,
             Level::Xdp => Level::Worker,
+            Level::Budget => Level::Xdp,
         };
         if now - self.pressed < PATIENCE {
             return None;

@@ -44,8 +44,16 @@ fn a_cache_that_overflows_leads_to_cookies_in_the_workers() {
 #[test]
 fn a_flood_leads_to_xdp_at_once_and_back_in_steps() {
     let mut bench = Bench::new(Cookies::Auto);
-    assert_eq!(bench.feed(60, 1_000_000, 9_000), [(0, Level::Xdp)]);
+    assert_eq!(bench.feed(60, 999_999, 9_000), [(0, Level::Xdp)]);
     assert_eq!(bench.feed(600, 100, 0), [(128, Level::Worker), (256, Level::Cache)]);
+}
+
+#[test]
+fn a_deluge_leads_to_budgets() {
+    let mut bench = Bench::new(Cookies::Auto);
+    assert_eq!(bench.feed(1, 60_000, 0), [(0, Level::Xdp)]);
+    assert_eq!(bench.feed(60, 1_000_000, 0), [(0, Level::Budget)]);
+    assert_eq!(bench.feed(600, 0, 0), [(128, Level::Xdp), (256, Level::Worker), (384, Level::Cache)]);
 }
 
 #[test]
