@@ -24,7 +24,10 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("flood", &["rng", "wire", "xdp", "host", "lab"]),
     ("doctor", &["host", "xdp"]),
     ("server", &["time", "drops", "stats", "rng", "config", "wire", "tcp", "stack", "xdp", "host", "worker", "app"]),
-    ("demo", &["tcp", "config", "drops", "host", "lab", "server", "stack", "app", "telemetry", "worker", "xdp"]),
+    (
+        "demo",
+        &["bench", "tcp", "config", "drops", "host", "lab", "server", "stack", "app", "telemetry", "worker", "xdp"],
+    ),
     ("bench", &["stack", "app", "host", "lab", "server", "xdp", "flood"]),
 ];
 const LEAVES: &[&str] = &["time", "drops", "stats", "rng"];

@@ -119,6 +119,32 @@ impl LegitFigures {
         }
     }
 
+    /// What came to them since `before`, an earlier snapshot of the same clients.
+    #[must_use]
+    pub fn since(&self, before: &Self) -> Self {
+        let mut later = self.clone();
+        later.attempts -= before.attempts;
+        later.failures -= before.failures;
+        for (reason, count) in &before.reasons {
+            later.reasons.entry(reason.clone()).and_modify(|all| *all -= count);
+        }
+        later.reasons.retain(|_, count| *count > 0);
+        for (ours, theirs) in [
+            (&mut later.handshake, &before.handshake),
+            (&mut later.full, &before.full),
+            (&mut later.lateness, &before.lateness),
+        ] {
+            // Cannot fail: all have the same range, and what was there before is there still.
+            let _ = ours.subtract(theirs);
+        }
+        later
+    }
+
+    /// The time, in microseconds, within which that share of the handshakes was complete; none where there were none.
+    pub fn handshake_us(&self, share: f64) -> Option<f64> {
+        (!self.handshake.is_empty()).then(|| self.handshake.value_at_quantile(share) as f64 / 1_000.0)
+    }
+
     fn fail(&mut self, reason: &str) {
         self.failures += 1;
         *self.reasons.entry(reason.to_owned()).or_default() += 1;

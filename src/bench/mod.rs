@@ -15,4 +15,9 @@ mod syn_flood;
 #[cfg(test)]
 mod tests;
 
-pub use self::{contender::Contender, error::BenchError, summary::Report, syn_flood::SynFlood};
+pub use self::{
+    contender::Contender,
+    error::BenchError,
+    summary::Report,
+    syn_flood::{Progress, Second, SynFlood},
+};

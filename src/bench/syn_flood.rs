@@ -8,7 +8,7 @@ use super::{
     summary::{self, Curves, Metrics, Report},
 };
 use crate::{
-    flood::{Flood, FloodKind, FloodOptions},
+    flood::{Flood, FloodCounts, FloodKind, FloodOptions},
     host::cores::Cores,
     lab::{INTERFACE, Lab, LabName, LabOptions},
 };
@@ -22,6 +22,7 @@ use std::{
 
 /// How long an attempt may take before it counts as failed: four transmissions of a SYN, as Linux does them.
 const PATIENCE: Duration = Duration::from_secs(8);
+const SECOND: Duration = Duration::from_secs(1);
 /// How often the clock is looked at while something runs.
 const STEP: Duration = Duration::from_millis(50);
 /// The first seconds of a contender, in which nothing is measured: caches fill, and neighbours get to know each other.
@@ -58,6 +59,38 @@ impl Default for SynFlood {
             clients: 100,
         }
     }
+}
+
+/// What goes on, for whoever wants to look on.
+#[derive(Clone, Debug)]
+pub enum Progress {
+    /// A contender's turn begins.
+    Turn {
+        /// The round, from 1.
+        round: usize,
+        /// Who it is.
+        contender: Contender,
+    },
+    /// A contender is left out from now on.
+    Unavailable {
+        /// Who it is.
+        contender: Contender,
+        /// Why.
+        reason: String,
+    },
+    /// A second of a turn is over.
+    Second(Box<Second>),
+}
+
+/// What one second of a turn brought.
+#[derive(Clone, Debug)]
+pub struct Second {
+    /// Whose turn it is.
+    pub contender: Contender,
+    /// What the flood did; none at peace.
+    pub flood: Option<FloodCounts>,
+    /// What the clients saw.
+    pub clients: LegitFigures,
 }
 
 /// Where things run.
@@ -101,21 +134,22 @@ struct Record {
 }
 
 impl SynFlood {
-    /// Measures. `progress` hears of each turn before it begins; `interrupted` may become true at any time, and ends it all
+    /// Measures. `progress` hears of what goes on; `interrupted` may become true at any time, and ends it all
     /// with nothing left behind.
     ///
     /// # Errors
     /// [`BenchError`] says what went wrong. A contender that this machine cannot run is none: the report says so.
-    pub fn run(&self, mut progress: impl FnMut(&str), interrupted: &AtomicBool) -> Result<Report, BenchError> {
+    pub fn run(&self, mut progress: impl FnMut(Progress), interrupted: &AtomicBool) -> Result<Report, BenchError> {
         let placement = self.place()?;
         let mut records: Vec<_> = self.contenders.iter().map(|&contender| Record::new(contender)).collect();
         for round in 1..=self.rounds {
             for record in records.iter_mut().filter(|record| record.unavailable.is_none()) {
-                progress(&format!("round {round} of {}: {}", self.rounds, record.contender));
-                match self.turn(record.contender, placement, interrupted) {
+                let contender = record.contender;
+                progress(Progress::Turn { round, contender });
+                match self.turn(contender, placement, &mut progress, interrupted) {
                     Ok(turn) => record.add(turn),
                     Err(BenchError::Contender(ContenderError::Unavailable { reason, .. })) => {
-                        progress(&format!("{} cannot run here: {reason}", record.contender));
+                        progress(Progress::Unavailable { contender, reason: reason.clone() });
                         record.unavailable = Some(reason);
                     }
                     Err(error) => return Err(error),
@@ -137,32 +171,28 @@ impl SynFlood {
         }
     }
 
-    fn turn(&self, contender: Contender, placement: Placement, interrupted: &AtomicBool) -> Result<Turn, BenchError> {
+    fn turn(
+        &self,
+        contender: Contender,
+        placement: Placement,
+        progress: &mut impl FnMut(Progress),
+        interrupted: &AtomicBool,
+    ) -> Result<Turn, BenchError> {
         let name: LabName = format!("bench{}", std::process::id()).parse()?;
         let lab = Lab::temporary_unless(&LabOptions { name, ..LabOptions::default() }, interrupted)?;
         placement.steer_answers(&lab)?;
         let standing = contender.start(&lab, placement.server)?;
-        let targets = standing.targets();
-        let clients = |period: Duration| -> Result<LegitFigures, BenchError> {
-            if !contender.serves_clients() {
-                wait(period, interrupted)?;
-                return Ok(LegitFigures::default());
-            }
-            let load = self.start_clients(&lab, &standing.targets(), placement)?;
-            wait(period, interrupted)?;
-            Ok(load.finish())
+        let stage = Stage { contender, lab: &lab, targets: standing.targets(), placement, interrupted };
+        stage.clients(self.clients, WARM_UP, None, &mut |_| ())?;
+        let idle = match contender.serves_clients() {
+            true => stage.clients(self.clients, self.idle, None, progress)?,
+            false => LegitFigures::default(),
         };
-        clients(WARM_UP)?;
-        let idle = if contender.serves_clients() { clients(self.idle)? } else { LegitFigures::default() };
         let memory = standing.resident_kib();
-        let mut options = FloodOptions::new(INTERFACE, targets[0], self.kind);
-        // Longer than needed, however long the last clients take: it is stopped when they are done.
-        (options.rate, options.duration) = (self.rate, self.duration + 4 * PATIENCE);
-        (options.core, options.background) = (Some(placement.clients), true);
-        let flood = lab.client().run(|| Flood::start(&options))??;
+        let flood = lab.client().run(|| Flood::start(&self.flood_options(&stage)))??;
         wait(WARM_UP, interrupted)?;
         let (before, began) = (flood.counts()?, Instant::now());
-        let flooded = clients(self.duration)?;
+        let flooded = stage.clients(self.clients, self.duration, Some(&flood), progress)?;
         let (counts, elapsed) = (flood.counts()?.since(&before), began.elapsed().as_secs_f64());
         let grown = standing.resident_kib().zip(memory).map(|(after, before)| after as f64 - before as f64);
         flood.stop();
@@ -179,14 +209,15 @@ impl SynFlood {
         Ok(Turn { metrics, idle, flooded })
     }
 
-    fn start_clients(&self, lab: &Lab, targets: &[SocketAddr], placement: Placement) -> Result<LegitLoad, BenchError> {
-        let options = LegitOptions {
-            targets: targets.to_vec(),
-            per_second: self.clients,
-            patience: PATIENCE,
-            core: Some(placement.clients),
-        };
-        lab.client().run(|| LegitLoad::start(options))?.map_err(BenchError::Clients)
+    fn flood_options(&self, stage: &Stage<'_>) -> FloodOptions {
+        FloodOptions {
+            rate: self.rate,
+            // Longer than needed, however long the last clients take: it is stopped when they are done.
+            duration: self.duration + 4 * PATIENCE,
+            core: Some(stage.placement.clients),
+            background: true,
+            ..FloodOptions::new(INTERFACE, stage.targets[0], self.kind)
+        }
     }
 
     /// As one would type it.
@@ -213,6 +244,51 @@ impl SynFlood {
             ),
             "Replies to the flood are counted and dropped by an XDP program where they come back.".to_owned(),
         ]
+    }
+}
+
+/// Where a turn takes place.
+struct Stage<'a> {
+    contender: Contender,
+    lab: &'a Lab,
+    targets: Vec<SocketAddr>,
+    placement: Placement,
+    interrupted: &'a AtomicBool,
+}
+
+impl Stage<'_> {
+    /// Lets clients come and go for a while, where there is somebody to visit.
+    fn clients(
+        &self,
+        per_second: u32,
+        period: Duration,
+        flood: Option<&Flood>,
+        progress: &mut impl FnMut(Progress),
+    ) -> Result<LegitFigures, BenchError> {
+        let options = LegitOptions {
+            targets: self.targets.clone(),
+            per_second,
+            patience: PATIENCE,
+            core: Some(self.placement.clients),
+        };
+        let load = match self.contender.serves_clients() {
+            true => Some(self.lab.client().run(|| LegitLoad::start(options))?.map_err(BenchError::Clients)?),
+            false => None,
+        };
+        let seen = || load.as_ref().map(LegitLoad::snapshot).unwrap_or_default();
+        let (begun, mut figures) = (Instant::now(), LegitFigures::default());
+        let mut counts = flood.map(Flood::counts).transpose()?;
+        while let Some(left) = period.checked_sub(begun.elapsed()).filter(|left| !left.is_zero()) {
+            wait(left.min(SECOND), self.interrupted)?;
+            let (before, counted) = (std::mem::replace(&mut figures, seen()), counts);
+            counts = flood.map(Flood::counts).transpose()?;
+            progress(Progress::Second(Box::new(Second {
+                contender: self.contender,
+                flood: counts.zip(counted).map(|(now, before)| now.since(&before)),
+                clients: figures.since(&before),
+            })));
+        }
+        Ok(load.map(LegitLoad::finish).unwrap_or_default())
     }
 }
 

@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 use xskip::{
-    bench::{Contender, SynFlood, report},
+    bench::{Contender, Progress, SynFlood, report},
     flood::FloodKind,
 };
 
@@ -95,9 +95,9 @@ pub fn run(scenario: Scenario) -> Result<ExitCode, Failure> {
     let html = arguments.html.as_deref().map(open).transpose()?;
     let shows_progress = io::stderr().is_terminal();
     let report = bench.run(
-        |what| {
+        |progress| {
             if shows_progress {
-                eprintln!("xskip: {what}");
+                eprintln!("xskip: {}", line(&progress));
             }
         },
         &interrupted,
@@ -112,6 +112,14 @@ pub fn run(scenario: Scenario) -> Result<ExitCode, Failure> {
         print!("{}", report::table(&report));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn line(progress: &Progress) -> String {
+    match progress {
+        Progress::Turn { round, contender } => format!("round {round}: {contender}"),
+        Progress::Unavailable { contender, reason } => format!("{contender} cannot run here: {reason}"),
+        Progress::Second(second) => report::second(second),
+    }
 }
 
 fn open(path: &Path) -> Result<Box<dyn Write>, Failure> {

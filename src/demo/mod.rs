@@ -8,6 +8,7 @@ mod watch;
 use self::watch::Watch;
 use crate::{
     app::Http,
+    bench::{BenchError, Contender, Progress, SynFlood, report, summary},
     config::{StackConfig, TcpConfig},
     host::{HostError, cores::Cores},
     lab::{Lab, LabError, LabName, LabOptions, Side},
@@ -57,6 +58,10 @@ pub enum DemoError {
     /// The capture.
     #[error(transparent)]
     Capture(#[from] CaptureError),
+
+    /// The flood.
+    #[error(transparent)]
+    Bench(#[from] BenchError),
 
     /// The lab's address; cannot happen unless someone changes it.
     #[error(transparent)]
@@ -122,6 +127,7 @@ pub fn run(options: &DemoOptions, interrupted: &AtomicBool) -> Result<(), DemoEr
     chapter("8. The accounts")?;
     accounts(&running.stop()?)?;
     drop(lab);
+    flood(interrupted)?;
     writeln!(io::stdout(), "\ndemo: ok")?;
     Ok(())
 }
@@ -247,6 +253,41 @@ fn succeeded(command: &str, output: Output) -> Result<Vec<u8>, DemoError> {
     }
     let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
     Err(DemoError::Client { command: command.to_owned(), status: output.status.to_string(), said })
+}
+
+/// The same flood for the kernel and for us, with clients that come and go meanwhile.
+fn flood(interrupted: &AtomicBool) -> Result<(), DemoError> {
+    chapter("9. A SYN flood, and clients who want a page meanwhile")?;
+    say(
+        "First a server on the kernel's sockets, then this one: each at peace for a second, and then under a flood of",
+    )?;
+    say("SYNs from random addresses, as many as one core can send. The clients are the kernel's, 100 a second.")?;
+    say("")?;
+    let bench = SynFlood {
+        duration: Duration::from_secs(4),
+        idle: Duration::from_secs(1),
+        rounds: 1,
+        contenders: vec![Contender::Kernel, Contender::Xskip],
+        ..SynFlood::default()
+    };
+    let show = |progress: Progress| match progress {
+        // Where nobody reads along any more, the next line says so.
+        Progress::Second(second) => say(&report::second(&second)).unwrap_or_default(),
+        Progress::Turn { .. } | Progress::Unavailable { .. } => {}
+    };
+    let result = bench.run(show, interrupted).map_err(|error| match error {
+        BenchError::Interrupted => DemoError::Interrupted,
+        other => other.into(),
+    })?;
+    say("")?;
+    if let Some(ratio) = result.ratio("xskip/kernel", summary::SYN_ACKS) {
+        let times = ratio.median;
+        say(&format!("XDP answered {times:.1} times as many SYNs as the kernel did, on the same core."))?;
+    }
+    match result.contender("xskip").and_then(|xskip| xskip.success()) {
+        Some(1.0) => say("Not one client of xskip went without its page."),
+        share => Err(DemoError::Wrong(format!("every client of xskip should have got its page, but {share:?} did"))),
+    }
 }
 
 fn accounts(report: &ServerReport) -> Result<(), DemoError> {

@@ -3,7 +3,10 @@
 mod html;
 mod table;
 
-use super::summary::{METRICS, Metric, Ratio, Unit};
+use super::{
+    summary::{METRICS, Metric, Ratio, Unit},
+    syn_flood::Second,
+};
 
 pub use self::{html::html, table::table};
 
@@ -11,6 +14,24 @@ pub use self::{html::html, table::table};
 fn describe(name: &'static str) -> Metric {
     let known = METRICS.iter().find(|metric| metric.name == name);
     known.copied().unwrap_or(Metric { name, label: name, unit: Unit::Count })
+}
+
+/// A second of a bench, as a line for those who wait.
+pub fn second(second: &Second) -> String {
+    let Second { contender, flood, clients } = second;
+    let flood = match flood {
+        Some(counts) => format!("{} SYN-ACKs", thousands(counts.syn_acks as f64)),
+        None => "at peace".to_owned(),
+    };
+    let time = |share| show(clients.handshake_us(share), Unit::Microseconds);
+    format!(
+        "{:<15} {flood:>18}; {} clients, {} failed; handshake {}, 99 % within {}",
+        contender.to_string(),
+        clients.attempts,
+        clients.failures,
+        time(0.5),
+        time(0.99)
+    )
 }
 
 /// A number with its unit, as short as it is readable.
