@@ -53,23 +53,33 @@ struct guard {
 
 volatile struct guard guard;
 
-/* What a guarded listener's SYN-ACKs say; src/xdp/guard.rs mirrors it. */
+/* A listener, and what its SYN-ACKs say; src/xdp/guard.rs mirrors it. */
 struct listener {
-	__u32 number;       /* index into `syns` */
-	__u32 guarded;      /* whether SYNs are answered here */
+	struct address address;
+	__u32 number;  /* its index in `listeners` and `syns` */
+	__u32 guarded; /* whether SYNs are answered here */
+	__u32 next;    /* the next one of the same port, numbered from 1; 0 for none */
 	__u16 mss;
 	__u16 window;
 	__u8 window_scale;
 	__u8 hop_limit;
-	__u16 padding;
+	__u8 padding[6];
 };
 
 struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, MAX_LISTENERS);
-	__type(key, struct service);
+	__type(key, __u32);
 	__type(value, struct listener);
 } listeners SEC(".maps");
+
+/* The first listener of each port, numbered from 1; 0 for none. The port is in network byte order. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 65536);
+	__type(key, __u32);
+	__type(value, __u32);
+} ports SEC(".maps");
 
 /* SYNs seen, by listener. */
 struct {
@@ -78,6 +88,28 @@ struct {
 	__type(key, __u32);
 	__type(value, __u64);
 } syns SEC(".maps");
+
+/* Arrays, not a hash table: a port has a listener or two, and a flood asks for them millions of times a second. */
+static __always_inline const struct listener *find_listener(const struct packet *packet)
+{
+	__u32 index = packet->port;
+	const __u32 *first = bpf_map_lookup_elem(&ports, &index);
+
+	index = first ? *first : 0;
+	for (int i = 0; i < MAX_LISTENERS && index; i++) {
+		const struct listener *listener;
+
+		index--;
+		listener = bpf_map_lookup_elem(&listeners, &index);
+		if (!listener)
+			return NULL;
+		if (listener->address.halves[0] == packet->destination.halves[0] &&
+		    listener->address.halves[1] == packet->destination.halves[1])
+			return listener;
+		index = listener->next;
+	}
+	return NULL;
+}
 
 struct bucket {
 	__u64 words[WORDS_PER_BUCKET];

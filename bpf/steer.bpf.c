@@ -14,8 +14,10 @@ char LICENSE[] SEC("license") = "Dual MIT/GPL";
 #define FLAG_ACK 0x10
 
 /* Whom a frame is for: REDIRECTED_... where it is the stack's. */
-static __always_inline enum verdict address(enum reading reading, const struct packet *packet, const struct service *service)
+static __always_inline enum verdict address(enum reading reading, const struct packet *packet)
 {
+	struct service service = {};
+
 	if (reading == READ_MALFORMED)
 		return PASSED_MALFORMED;
 	if (reading == READ_FOREIGN)
@@ -26,7 +28,9 @@ static __always_inline enum verdict address(enum reading reading, const struct p
 		return reading == READ_ARP ? REDIRECTED_ARP : REDIRECTED_OWN;
 	if (!packet->port)
 		return PASSED_FOREIGN;
-	return bpf_map_lookup_elem(&shared_ports, service) ? REDIRECTED_SHARED : PASSED_FOREIGN;
+	service.address = packet->destination;
+	service.port = packet->port;
+	return bpf_map_lookup_elem(&shared_ports, &service) ? REDIRECTED_SHARED : PASSED_FOREIGN;
 }
 
 /* A segment that may end a handshake: whether its numbers are a cookie. */
@@ -113,17 +117,14 @@ int steer(struct xdp_md *ctx)
 {
 	const struct listener *listener = NULL;
 	struct packet packet = {};
-	struct service service = {};
 	enum reading reading = read_packet(ctx, &packet);
 	enum verdict verdict;
 	int action = XDP_DROP;
 	__u64 *seen;
 
-	service.address = packet.destination;
-	service.port = packet.port;
-	/* A SYN for a listener comes first: of these there may be millions, and one look-up must do. */
+	/* A SYN for a listener comes first: of these there may be millions. */
 	if (packet.segment >= SEGMENT_PLAIN && (guard.armed != DISARMED || is_syn(&packet)))
-		listener = bpf_map_lookup_elem(&listeners, &service);
+		listener = find_listener(&packet);
 	if (listener && is_syn(&packet)) {
 		seen = bpf_map_lookup_elem(&syns, &listener->number);
 		if (seen)
@@ -134,7 +135,7 @@ int steer(struct xdp_md *ctx)
 			return action < 0 ? XDP_DROP : action;
 		}
 	}
-	verdict = address(reading, &packet, &service);
+	verdict = address(reading, &packet);
 	if (verdict == PASSED_FOREIGN || verdict == PASSED_MALFORMED) {
 		count(verdict);
 		return XDP_PASS;

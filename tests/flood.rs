@@ -102,8 +102,31 @@ fn a_flooded_listener_is_guarded_and_its_neighbour_is_not() {
     let stack = &report["workers"][0]["stack"];
     assert!(count(&report["verdicts"]["answered_syn"]) > 0, "{report:#}");
     assert!(count(&stack["cookies_accepted"]) >= 1, "{report:#}");
-    let flooded = count(&stack["handshakes_begun"]);
-    assert!(flooded > 0, "the flood began in the stack, and the neighbour stays there: {report:#}");
+    let [flooded, neighbour] = &report["defence"].as_array().unwrap()[..] else { panic!("{report:#}") };
+    assert_eq!((&flooded["listener"], &neighbour["listener"]), (&"198.18.0.1:80".into(), &"198.18.0.1:81".into()));
+    assert_eq!(flooded["level"], "xdp", "{report:#}");
+    // The cache is one for all, and it was too small for a moment.
+    assert!(["cache", "worker"].iter().any(|level| neighbour["level"] == *level), "{report:#}");
+    assert_eq!(neighbour["syns"], 1, "{report:#}");
+}
+
+#[test]
+fn the_guard_goes_up_under_load_and_no_client_notices() {
+    if !is_root() {
+        return;
+    }
+    let mut served = Served::new(1, &["--address", ADDRESS, "--port", "80", "--cookies", "auto", "--json"]);
+    let said = thread::scope(|scope| {
+        let load = scope.spawn(|| {
+            served.client_sh("wrk -t1 -c32 -d4s --timeout 10 -H 'Connection: close' http://198.18.0.1/bytes/100")
+        });
+        thread::sleep(Duration::from_secs(1));
+        flood(&served, "--target 198.18.0.1:80 --rate 80000 --duration 2");
+        load.join().unwrap()
+    });
+    assert!(!said.contains("Socket errors") && !said.contains("Non-2xx"), "{said}");
+    let report = served.stop_balanced();
+    assert!(count(&report["verdicts"]["answered_syn"]) > 0, "the guard was up: {report:#}");
 }
 
 #[test]

@@ -426,6 +426,40 @@ fn a_prefix_draws_no_more_answers_than_its_budget_unless_it_asks_again() {
 }
 
 #[test]
+fn listeners_are_told_apart_by_address_and_port() {
+    if !is_root() {
+        return;
+    }
+    let addresses: Vec<IpAddr> = (1..=20u8).map(|host| IpAddr::from([198, 18, 0, host])).collect();
+    let program =
+        Program::load(&Steering { own: addresses.clone(), shared: vec![] }, &ProgramOptions::default()).unwrap();
+    let guard = program.guard();
+    let listener = |number| GuardedListener { number, mss: 1_460, window: 65_535, window_scale: 4, hop_limit: 64 };
+    let services: Vec<_> =
+        addresses.iter().flat_map(|&address| [80, 443].map(|port| SocketAddr::new(address, port))).zip(0..).collect();
+    // Twice, as when levels change: the second time nothing is new.
+    for guarded in [true, false] {
+        for &(service, number) in &services {
+            let odd = number % 3 == 0;
+            guard.list(&service, &listener(number), odd || guarded).unwrap();
+        }
+    }
+    guard.arm(true);
+    for &(service, number) in &services {
+        let ip = IpHeader::new(theirs(false), service.ip(), Protocol::Tcp);
+        let options = TcpOptions { mss: Some(1_460), ..TcpOptions::default() };
+        let tcp = TcpHeader { options, destination_port: service.port(), ..header(SYN, number, 0) };
+        let mut syn = vec![0; wire::tcp_frame_len(&link(), &ip, &tcp)];
+        wire::write_tcp(&link(), &ip, &tcp, (b"", &[]), &mut syn);
+        let (action, _) = program.test_run(&syn).unwrap();
+        assert_eq!(action == XDP_TX, number % 3 == 0, "{service}");
+        assert_eq!(guard.syns(number).unwrap(), 1, "{service}");
+    }
+    let error = guard.list(&"198.18.0.1:1".parse().unwrap(), &listener(256), true).unwrap_err().to_string();
+    assert!(error.contains("could not guard 198.18.0.1:1"), "{error}");
+}
+
+#[test]
 fn closed_ports_draw_so_many_resets_and_then_silence() {
     if !is_root() {
         return;

@@ -67,6 +67,10 @@ pub struct Arguments {
     #[arg(long, value_name = "CORE")]
     core: Option<usize>,
 
+    /// Give way to everything else on that core
+    #[arg(long)]
+    background: bool,
+
     /// The queue it is sent by
     #[arg(long, value_name = "QUEUE", default_value_t = 0)]
     queue: u32,
@@ -153,6 +157,7 @@ fn options(arguments: &Arguments) -> FloodOptions {
         source_port: arguments.source_port.unwrap_or_default(),
         generator: arguments.generator,
         core: arguments.core,
+        background: arguments.background,
         queue: arguments.queue,
         seed: arguments.seed,
         outside_lab: arguments.outside_lab,

@@ -90,7 +90,19 @@ fn as_json(report: &ServerReport) -> Value {
             "frames": { "total": frames.total, "accounted": frames.accounted(), "balanced": frames.is_balanced() },
         })
     });
-    json!({ "verdicts": object(report.verdicts.iter()), "workers": workers.collect::<Vec<_>>() })
+    let defence = report.defence.iter().map(|defence| {
+        json!({
+            "listener": defence.listener.to_string(),
+            "level": defence.level.name(),
+            "changes": defence.changes,
+            "syns": defence.syns,
+        })
+    });
+    json!({
+        "verdicts": object(report.verdicts.iter()),
+        "defence": defence.collect::<Vec<_>>(),
+        "workers": workers.collect::<Vec<_>>(),
+    })
 }
 
 fn object<'a>(counters: impl Iterator<Item = (&'a str, u64)>) -> Value {

@@ -16,7 +16,7 @@ mod running;
 mod signals;
 
 pub use self::{
-    defence::Cookies,
+    defence::{Cookies, Level as DefenceLevel, ListenerDefence},
     error::ServerError,
     running::{Running, ServerReport, Setup},
     signals::StopSignals,

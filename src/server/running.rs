@@ -1,7 +1,7 @@
 //! A server at work.
 
 use super::{
-    CookieSecret, Server, ServerError, StopSignals,
+    CookieSecret, ListenerDefence, Server, ServerError, StopSignals,
     defence::{self, Defence, Listed, Rotation},
     plan::Plan,
 };
@@ -71,6 +71,8 @@ pub struct ServerReport {
     pub workers: Vec<Report>,
     /// What the XDP program decided.
     pub verdicts: Verdicts,
+    /// How each listener was defended in the end.
+    pub defence: Vec<ListenerDefence>,
 }
 
 impl ServerReport {
@@ -108,7 +110,6 @@ pub struct Running {
     /// Where workers that end, for whatever reason, say so: none should before it is told to.
     ended: (Sender<()>, Receiver<()>),
     /// Ended by its drop.
-    #[expect(dead_code, reason = "it works for as long as it is there")]
     defence: Defence,
     /// Last, so that it goes last: the program is detached when its workers have sent their resets.
     program: Program,
@@ -198,6 +199,11 @@ impl Running {
         self.program.verdicts()
     }
 
+    /// How each listener is defended now.
+    pub fn defence(&self) -> Vec<ListenerDefence> {
+        self.defence.records()
+    }
+
     /// Ends every connection and every worker, detaches the program, and reports.
     ///
     /// # Errors
@@ -242,7 +248,11 @@ impl Running {
         }
         match failure {
             Some(error) => Err(error),
-            None => Ok(ServerReport { workers: reports, verdicts: self.program.verdicts()? }),
+            None => {
+                self.defence.end();
+                let (verdicts, defence) = (self.program.verdicts()?, self.defence.records());
+                Ok(ServerReport { workers: reports, verdicts, defence })
+            }
         }
     }
 }

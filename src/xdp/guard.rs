@@ -1,7 +1,7 @@
 //! The switches of the XDP program's guard: which listeners answer SYNs with cookies before user space is woken, and by which
 //! keys. `bpf/guard.h` says what they do.
 
-use super::{FlowFilter, XdpError, filter::HashKeys, memory::SharedMemory};
+use super::{FlowFilter, XdpError, filter::HashKeys, memory::SharedMemory, program::address_key};
 use crate::rng::SipKey;
 use libbpf_rs::{MapCore, MapFlags, MapHandle};
 use std::{
@@ -32,6 +32,19 @@ mod at {
     pub const END: usize = 46;
 }
 
+/// Where things stand in `struct listener`, in bytes.
+mod at_listener {
+    pub const ADDRESS: usize = 0;
+    pub const NUMBER: usize = 16;
+    pub const GUARDED: usize = 20;
+    pub const NEXT: usize = 24;
+    pub const MSS: usize = 28;
+    pub const WINDOW: usize = 30;
+    /// And the hop limit behind it.
+    pub const WINDOW_SCALE: usize = 32;
+    pub const END: usize = 40;
+}
+
 /// `enum armed`.
 const DISARMED: u32 = 0;
 const LEARNING: u32 = 1;
@@ -60,20 +73,21 @@ pub struct GuardedListener {
 #[derive(Debug)]
 pub struct Guard {
     settings: SharedMemory<AtomicU32>,
-    listeners: MapHandle,
-    syns: MapHandle,
+    maps: GuardMaps,
     filter: FlowFilter,
 }
 
+/// The tables of a program's guard.
+#[derive(Debug)]
+pub(super) struct GuardMaps {
+    pub listeners: MapHandle,
+    pub ports: MapHandle,
+    pub syns: MapHandle,
+}
+
 impl Guard {
-    pub(super) fn new(
-        settings: SharedMemory<AtomicU32>,
-        listeners: MapHandle,
-        syns: MapHandle,
-        filter: FlowFilter,
-        keys: HashKeys,
-    ) -> Self {
-        let guard = Self { settings, listeners, syns, filter };
+    pub(super) fn new(settings: SharedMemory<AtomicU32>, maps: GuardMaps, filter: FlowFilter, keys: HashKeys) -> Self {
+        let guard = Self { settings, maps, filter };
         let mask = guard.filter.bucket_mask();
         guard.set(at::BUCKET_MASK, mask);
         guard.set_closed_budget(CLOSED_BUDGET);
@@ -150,20 +164,37 @@ impl Guard {
         self.set(at::EPOCH, epoch as u32);
     }
 
-    /// Says what a listener's SYN-ACKs are like, and whether the program sends them.
+    /// Says what a listener's SYN-ACKs are like, and whether the program sends them. It is one thread's to say.
     ///
     /// # Errors
     /// [`XdpError::Refused`] where there are more listeners than the program knows.
     pub fn list(&self, service: &SocketAddr, listener: &GuardedListener, guarded: bool) -> Result<(), XdpError> {
-        let mut value = [0; 16];
-        value[..4].copy_from_slice(&listener.number.to_ne_bytes());
-        value[4..8].copy_from_slice(&u32::from(guarded).to_ne_bytes());
-        value[8..10].copy_from_slice(&listener.mss.to_ne_bytes());
-        value[10..12].copy_from_slice(&listener.window.to_ne_bytes());
-        value[12] = listener.window_scale;
-        value[13] = listener.hop_limit;
         let refused = |error| XdpError::refused(format!("guard {service}"), io::Error::other(error));
-        self.listeners.update(&super::program::service_key(service), &value, MapFlags::ANY).map_err(refused)
+        let (ports, listeners) = (&self.maps.ports, &self.maps.listeners);
+        let address = address_key(service.ip());
+        let number = listener.number.to_ne_bytes();
+        let port = u32::from(service.port().to_be()).to_ne_bytes();
+        let old = listeners.lookup(&number, MapFlags::ANY).map_err(refused)?.unwrap_or_default();
+        let is_listed = old.get(at_listener::MSS..at_listener::MSS + 2).is_some_and(|mss| mss != [0, 0]);
+        let next = match is_listed {
+            true => old[at_listener::NEXT..at_listener::NEXT + 4].to_vec(),
+            false => ports.lookup(&port, MapFlags::ANY).map_err(refused)?.unwrap_or_default(),
+        };
+        let mut value = [0; at_listener::END];
+        let mut put = |at: usize, bytes: &[u8]| value[at..at + bytes.len()].copy_from_slice(bytes);
+        put(at_listener::ADDRESS, &address);
+        put(at_listener::NUMBER, &number);
+        put(at_listener::GUARDED, &u32::from(guarded).to_ne_bytes());
+        put(at_listener::NEXT, &next);
+        put(at_listener::MSS, &listener.mss.to_ne_bytes());
+        put(at_listener::WINDOW, &listener.window.to_ne_bytes());
+        put(at_listener::WINDOW_SCALE, &[listener.window_scale, listener.hop_limit]);
+        listeners.update(&number, &value, MapFlags::ANY).map_err(refused)?;
+        if !is_listed {
+            // Last: a listener is whole before it can be found.
+            ports.update(&port, &(listener.number + 1).to_ne_bytes(), MapFlags::ANY).map_err(refused)?;
+        }
+        Ok(())
     }
 
     /// SYNs that the program has seen for a listener, guarded or not.
@@ -171,6 +202,6 @@ impl Guard {
     /// # Errors
     /// [`XdpError::Refused`] where the kernel does not tell.
     pub fn syns(&self, number: u32) -> Result<u64, XdpError> {
-        super::program::sum_of_cpus(&self.syns, number)
+        super::program::sum_of_cpus(&self.maps.syns, number)
     }
 }

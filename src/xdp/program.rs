@@ -138,9 +138,12 @@ impl Program {
         let words = SharedMemory::of_map(loaded.maps.filter.as_fd(), buckets as usize * filter::WORDS_PER_BUCKET)?;
         let keys = filter::HashKeys::derive(&key);
         let flows = FlowFilter::new(words, settings()?, guard::UNLISTED_AT, keys);
-        let listeners = MapHandle::try_from(&loaded.maps.listeners).map_err(not_loaded)?;
-        let syns = MapHandle::try_from(&loaded.maps.syns).map_err(not_loaded)?;
-        let guard = Arc::new(Guard::new(settings()?, listeners, syns, flows, keys));
+        let maps = guard::GuardMaps {
+            listeners: MapHandle::try_from(&loaded.maps.listeners).map_err(not_loaded)?,
+            ports: MapHandle::try_from(&loaded.maps.ports).map_err(not_loaded)?,
+            syns: MapHandle::try_from(&loaded.maps.syns).map_err(not_loaded)?,
+        };
+        let guard = Arc::new(Guard::new(settings()?, maps, flows, keys));
         Ok(Self {
             loaded: Loaded::keep(loaded.progs.steer.as_fd())?,
             queues: MapHandle::try_from(&loaded.maps.queues).map_err(not_loaded)?,
@@ -206,7 +209,7 @@ pub(super) fn sum_of_cpus(map: &MapHandle, index: u32) -> Result<u64, XdpError> 
 }
 
 /// `struct address` of `bpf/maps.h`.
-fn address_key(address: IpAddr) -> [u8; 16] {
+pub(super) fn address_key(address: IpAddr) -> [u8; 16] {
     let mapped: Ipv6Addr = match address {
         IpAddr::V4(address) => address.to_ipv6_mapped(),
         IpAddr::V6(address) => address,
@@ -215,7 +218,7 @@ fn address_key(address: IpAddr) -> [u8; 16] {
 }
 
 /// `struct service` of `bpf/maps.h`.
-pub(super) fn service_key(service: &SocketAddr) -> [u8; 24] {
+fn service_key(service: &SocketAddr) -> [u8; 24] {
     let mut key = [0; 24];
     key[..16].copy_from_slice(&address_key(service.ip()));
     key[16..18].copy_from_slice(&service.port().to_be_bytes());

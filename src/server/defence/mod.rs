@@ -5,9 +5,9 @@ mod policy;
 #[cfg(test)]
 mod tests;
 
-pub use self::policy::Cookies;
+pub use self::policy::{Cookies, Level};
 
-use self::policy::{Level, Policy, Sample};
+use self::policy::{Policy, Sample};
 use crate::{
     rng::SipKey,
     stack::{FlowWatch, SynMode},
@@ -22,7 +22,7 @@ use std::{
     fs,
     net::SocketAddr,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     thread::{self, JoinHandle},
     time::Duration,
 };
@@ -76,9 +76,23 @@ pub(super) struct Setup {
     pub listeners: Vec<(SocketAddr, GuardedListener)>,
 }
 
+/// How a listener is defended, and what for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ListenerDefence {
+    /// The listener.
+    pub listener: SocketAddr,
+    /// How high its defence stands.
+    pub level: Level,
+    /// How often that has changed.
+    pub changes: u64,
+    /// SYNs for it, answered or not.
+    pub syns: u64,
+}
+
 /// The defence at work. Dropping it ends its thread, and leaves things as they are.
 #[derive(Debug)]
 pub(super) struct Defence {
+    records: Arc<Mutex<Vec<ListenerDefence>>>,
     stop: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -87,20 +101,33 @@ impl Defence {
     /// Starts it: when this returns, everything is as the policy wants it in the beginning.
     pub fn start(setup: Setup) -> Result<Self, XdpError> {
         let mut watch = Watch::new(setup)?;
+        let records = watch.records.clone();
         let (stop, stopped) = bounded(0);
         let thread = thread::Builder::new().name("xskip-defence".to_owned()).spawn(move || watch.run(&stopped));
         let thread =
             thread.map_err(|source| XdpError::Refused { what: "start the defence's thread".to_owned(), source })?;
-        Ok(Self { stop: Some(stop), thread: Some(thread) })
+        Ok(Self { records, stop: Some(stop), thread: Some(thread) })
+    }
+
+    /// How each listener is defended now.
+    pub fn records(&self) -> Vec<ListenerDefence> {
+        self.records.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Defence {
+    /// Ends its thread, once all SYNs are counted.
+    pub fn end(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            thread.join().ok();
+        }
     }
 }
 
 impl Drop for Defence {
     fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            thread.join().ok();
-        }
+        self.end();
     }
 }
 
@@ -123,6 +150,8 @@ struct Watch {
     clock: Clock,
     controls: Vec<Arc<Control>>,
     defended: Vec<Defended>,
+    /// The same for others to read.
+    records: Arc<Mutex<Vec<ListenerDefence>>>,
     syn_budget: Option<u32>,
     epoch: u64,
     sampled: Instant,
@@ -138,7 +167,12 @@ impl Watch {
         let jar = CookieJar::new(master.clone(), clock.calendar(Instant::ZERO));
         let epoch = jar.epoch(now);
         let defend = |(service, listener)| Defended { service, listener, policy: Policy::new(cookies, now), syns: 0 };
-        let defended = listeners.into_iter().map(defend).collect();
+        let defended: Vec<_> = listeners.into_iter().map(defend).collect();
+        let record = |defended: &Defended| {
+            let (listener, level) = (defended.service, defended.policy.level());
+            ListenerDefence { listener, level, changes: 0, syns: 0 }
+        };
+        let records = Arc::new(Mutex::new(defended.iter().map(record).collect()));
         let (rotated, sampled, connections, evictions) = (now, now, 0, 0);
         let watch = Self {
             guard,
@@ -149,6 +183,7 @@ impl Watch {
             clock,
             controls,
             defended,
+            records,
             syn_budget,
             epoch,
             sampled,
@@ -167,6 +202,10 @@ impl Watch {
             if let Err(error) = self.tick() {
                 tracing::warn!(%error, "the defence could not change as it wanted to");
             }
+        }
+        let mut records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
+        for (record, defended) in records.iter_mut().zip(&self.defended) {
+            record.syns = self.guard.syns(defended.listener.number).unwrap_or(record.syns);
         }
     }
 
@@ -245,14 +284,19 @@ impl Watch {
         // What became a connection was no flood, however much of it there is.
         let lost = syns.iter().sum::<u64>().saturating_sub(opened);
         let mut changed = Vec::new();
+        let mut records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
         for (index, (defended, syns)) in self.defended.iter_mut().zip(syns).enumerate() {
             let sample = Sample { lost_syns_per_second: per_second(lost.min(syns)), evictions: evicted };
             if let Some(level) = defended.policy.decide(now, sample) {
                 let Sample { lost_syns_per_second, evictions } = sample;
                 tracing::warn!(lost_syns_per_second, evictions, "defence of {}: {level}", defended.service);
                 changed.push(index);
+                records[index].level = level;
+                records[index].changes += 1;
             }
+            records[index].syns = defended.syns;
         }
+        drop(records);
         if changed.is_empty() {
             return Ok(());
         }

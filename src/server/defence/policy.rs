@@ -28,7 +28,7 @@ pub enum Cookies {
 
 /// How high the defence of a listener has climbed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Level {
+pub enum Level {
     /// Handshakes are remembered.
     Cache,
     /// Workers answer SYNs and forget them.
@@ -37,6 +37,18 @@ pub(super) enum Level {
     Xdp,
     /// It answers no source prefix beyond a budget, but for SYNs that are repeated.
     Budget,
+}
+
+impl Level {
+    /// Its name in counters.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Cache => "cache",
+            Self::Worker => "worker",
+            Self::Xdp => "xdp",
+            Self::Budget => "budget",
+        }
+    }
 }
 
 impl fmt::Display for Level {
