@@ -223,8 +223,11 @@ static __always_inline int is_cookie(const struct packet *packet, __u32 sequence
 
 	bits = options->has_timestamps ? WITH_TIMESTAMPS | (echo & TIMESTAMP_OPTIONS)
 				       : (initial >> CLASS_OPTIONS_SHIFT & CLASS_OPTIONS);
-	if ((epoch & 1) != parity)
+	if ((epoch & 1) != parity) {
+		if (guard.short_grace)
+			return 0;
 		epoch--;
+	}
 	expected = bake(cookie_mac(packet, bpf_htonl(sequence - 1), bits, epoch), bits, parity);
 	return !((expected.sequence ^ initial) | (options->has_timestamps ? expected.timestamp ^ echo : 0));
 }

@@ -48,6 +48,7 @@ struct guard {
 	__u64 hash_keys[HASH_KEYS];
 	struct sip_key keys[EPOCH_KEYS];
 	__u32 tick;          /* grows ten times a second */
+	__u32 short_grace;   /* cookies of the last epoch count no more */
 	__u32 prefix_budget; /* SYN-ACKs for a prefix, in a tick and on a CPU; 0 for as many as it asks for */
 };
 

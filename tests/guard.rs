@@ -257,6 +257,7 @@ fn strangers_end_here_and_flows_pass() {
     let after = pair.program.verdicts().unwrap();
     assert_eq!(after.dropped_no_socket, before.dropped_no_socket, "nothing would have been redirected");
     assert_eq!((after.dropped_ack, after.dropped_reset, after.dropped_stray), (3_000, 2_000, 2_000));
+    assert_eq!(pair.program.guard().guesses().unwrap(), 3_000);
 
     let filter = pair.program.guard().filter().clone();
     for ipv6 in [false, true] {
@@ -545,5 +546,8 @@ fn keys_of_two_epochs_count() {
     guard.begin_epoch(103);
     assert!(!accepted(), "two epochs later it is too old");
     guard.begin_epoch(102);
-    assert!(accepted(), "one epoch later it counts");
+    guard.accept_last_epoch(false);
+    assert!(!accepted(), "nor does it count one epoch later while somebody guesses");
+    guard.accept_last_epoch(true);
+    assert!(accepted(), "otherwise it does");
 }

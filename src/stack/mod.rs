@@ -220,6 +220,11 @@ impl Stack {
         self.cookies.set_master(master);
     }
 
+    /// Says how long into an epoch cookies of the last one count: see [`CookieJar::set_grace`].
+    pub fn set_cookie_grace(&mut self, grace: Duration) {
+        self.cookies.set_grace(grace);
+    }
+
     /// Lets someone keep a list of the flows that are real. To be called before there are any.
     pub fn watch_flows(&mut self, watch: Box<dyn FlowWatch>) {
         self.watch.set(watch);

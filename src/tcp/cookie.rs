@@ -21,8 +21,9 @@
 //! options, exactly as the segment says them. Guessing one succeeds with 2^-24 without timestamps, and with 2^-41 with
 //! them: 31 bits in the sequence number and 10 in the timestamp.
 //!
-//! An epoch's key comes from a master key and the calendar, so whoever holds the master accepts the cookie. Two epochs count at
-//! any time: a cookie lives for one epoch at least and two at most.
+//! An epoch's key comes from a master key and the calendar, so whoever holds the master accepts the cookie. Two epochs count
+//! at any time: a cookie lives for one epoch at least and two at most; while somebody guesses, the last epoch's only live for
+//! another 8 seconds.
 
 use crate::{
     rng::SipKey,
@@ -33,6 +34,9 @@ use std::{hash::Hasher, net::IpAddr, time::Duration};
 
 /// How long an epoch lasts: a cookie's shortest life. It covers the SYN-ACK retransmissions of five doublings.
 pub const EPOCH: Duration = Duration::from_secs(64);
+
+/// How long into an epoch cookies of the last one count while somebody guesses: an honest handshake takes less.
+pub const SHORT_GRACE: Duration = Duration::from_secs(8);
 
 /// What the MSS may be without timestamps, by class: the largest that is not above the client's is taken.
 const MSS_CLASSES_V4: [u16; 4] = [536, 1_300, 1_440, 1_460];
@@ -173,18 +177,32 @@ pub struct CookieJar {
     calendar: Duration,
     /// Keys of the epochs last asked for, by parity.
     keys: [(u64, SipKey); 2],
+    /// How long into an epoch cookies of the last one count.
+    grace: Duration,
 }
 
 impl CookieJar {
     /// A jar whose clock stood at `calendar`, time since the Unix epoch, at [`Instant::ZERO`].
     pub fn new(master: MasterKey, calendar: Duration) -> Self {
         let keys = [0, 1].map(|epoch| (epoch, master.of_epoch(epoch)));
-        Self { master, calendar, keys }
+        Self { master, calendar, keys, grace: EPOCH }
     }
 
     /// Says what the calendar showed at [`Instant::ZERO`].
     pub fn set_calendar(&mut self, calendar: Duration) {
         self.calendar = calendar;
+    }
+
+    /// Says how long into an epoch cookies of the last one count: [`EPOCH`], or as little as [`SHORT_GRACE`] while somebody
+    /// guesses. What is left then is one key instead of two, and half as many guesses that can be right.
+    pub fn set_grace(&mut self, grace: Duration) {
+        self.grace = grace;
+    }
+
+    /// How far the epoch has got at `now`.
+    pub fn age(&self, now: Instant) -> Duration {
+        let since = self.calendar + (now - Instant::ZERO);
+        since - Duration::from_secs(since.as_secs() / EPOCH.as_secs() * EPOCH.as_secs())
     }
 
     /// The number of the epoch at `now`.
@@ -241,6 +259,9 @@ impl CookieJar {
         };
         let (epoch, parity) = (self.epoch(now), iss.get() >> PARITY_SHIFT);
         let of = if epoch as u32 & 1 == parity { epoch } else { epoch.checked_sub(1)? };
+        if of < epoch && self.age(now) > self.grace {
+            return None;
+        }
         let expected = bake(mac(self.key(of), tuple, irs, bits), bits, parity);
         let difference = (expected.iss.get() ^ iss.get())
             | timestamps.zip(expected.timestamp).map_or(0, |(received, expected)| received.echo ^ expected);

@@ -1,9 +1,10 @@
 //! What a worker and whoever steers it tell each other, without either ever waiting.
 
 use crate::{
+    drops::DropReason,
     stack::{Stack, SynMode},
     stats::StackStats,
-    tcp::cookie::MasterKey,
+    tcp::cookie::{EPOCH, MasterKey, SHORT_GRACE},
 };
 use std::sync::{
     Mutex, PoisonError,
@@ -15,7 +16,9 @@ use std::sync::{
 pub struct Control {
     evictions: AtomicU64,
     connections: AtomicU64,
+    guesses: AtomicU64,
     cookies_only: AtomicBool,
+    short_grace: AtomicBool,
     /// Grows with each new master key, so that the lock is taken only then.
     generation: AtomicU32,
     master: Mutex<Option<MasterKey>>,
@@ -30,6 +33,16 @@ impl Control {
     /// Connections that came to be.
     pub fn connections(&self) -> u64 {
         self.connections.load(Ordering::Relaxed)
+    }
+
+    /// Acknowledgments that were no connection's and no cookie's.
+    pub fn guesses(&self) -> u64 {
+        self.guesses.load(Ordering::Relaxed)
+    }
+
+    /// Whether cookies of the last epoch count for a moment only.
+    pub fn set_short_grace(&self, short: bool) {
+        self.short_grace.store(short, Ordering::Relaxed);
     }
 
     /// What the stack is to do about SYNs.
@@ -48,6 +61,8 @@ impl Control {
         let &StackStats { handshakes_evicted, connections_opened, .. } = stack.stats();
         self.evictions.store(handshakes_evicted, Ordering::Relaxed);
         self.connections.store(connections_opened, Ordering::Relaxed);
+        self.guesses.store(stack.drops().get(DropReason::BadCookie), Ordering::Relaxed);
+        stack.set_cookie_grace(if self.short_grace.load(Ordering::Relaxed) { SHORT_GRACE } else { EPOCH });
         let cookies_only = self.cookies_only.load(Ordering::Relaxed);
         stack.set_syn_mode(if cookies_only { SynMode::Cookie } else { SynMode::Cache });
         let generation = self.generation.load(Ordering::Acquire);

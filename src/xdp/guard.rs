@@ -1,7 +1,12 @@
 //! The switches of the XDP program's guard: which listeners answer SYNs with cookies before user space is woken, and by which
 //! keys. `bpf/guard.h` says what they do.
 
-use super::{FlowFilter, XdpError, filter::HashKeys, memory::SharedMemory, program::address_key};
+use super::{
+    FlowFilter, XdpError,
+    filter::HashKeys,
+    memory::SharedMemory,
+    program::{DROPPED_ACK, address_key},
+};
 use crate::rng::SipKey;
 use libbpf_rs::{MapCore, MapFlags, MapHandle};
 use std::{
@@ -28,8 +33,9 @@ mod at {
     pub const HASH_KEYS: usize = 8;
     pub const KEYS: usize = 28;
     pub const TICK: usize = 44;
-    pub const PREFIX_BUDGET: usize = 45;
-    pub const END: usize = 46;
+    pub const SHORT_GRACE: usize = 45;
+    pub const PREFIX_BUDGET: usize = 46;
+    pub const END: usize = 47;
 }
 
 /// Where things stand in `struct listener`, in bytes.
@@ -83,6 +89,7 @@ pub(super) struct GuardMaps {
     pub listeners: MapHandle,
     pub ports: MapHandle,
     pub syns: MapHandle,
+    pub verdicts: MapHandle,
 }
 
 impl Guard {
@@ -162,6 +169,19 @@ impl Guard {
     pub fn begin_epoch(&self, epoch: u64) {
         // The program tells epochs apart by their parity, and finds keys by their number modulo four: 32 bits are enough.
         self.set(at::EPOCH, epoch as u32);
+    }
+
+    /// Whether cookies of the last epoch count, as they do unless told otherwise.
+    pub fn accept_last_epoch(&self, accept: bool) {
+        self.set(at::SHORT_GRACE, (!accept).into());
+    }
+
+    /// Acknowledgments so far that were no flow's and no cookie's.
+    ///
+    /// # Errors
+    /// [`XdpError::Refused`] where the kernel does not tell.
+    pub fn guesses(&self) -> Result<u64, XdpError> {
+        super::program::sum_of_cpus(&self.maps.verdicts, DROPPED_ACK)
     }
 
     /// Says what a listener's SYN-ACKs are like, and whether the program sends them. It is one thread's to say.

@@ -89,6 +89,9 @@ verdicts! {
     dropped_partial,
 }
 
+/// The index of `dropped_ack` among the verdicts.
+pub(super) const DROPPED_ACK: u32 = 11;
+
 /// The loaded program. Once attached, it stays so until this value is dropped or the process dies, however it dies: the
 /// attachment is a `bpf_link`, which the kernel closes with the process.
 #[derive(Debug)]
@@ -142,6 +145,7 @@ impl Program {
             listeners: MapHandle::try_from(&loaded.maps.listeners).map_err(not_loaded)?,
             ports: MapHandle::try_from(&loaded.maps.ports).map_err(not_loaded)?,
             syns: MapHandle::try_from(&loaded.maps.syns).map_err(not_loaded)?,
+            verdicts: MapHandle::try_from(&loaded.maps.verdicts).map_err(not_loaded)?,
         };
         let guard = Arc::new(Guard::new(settings()?, maps, flows, keys));
         Ok(Self {

@@ -11,7 +11,7 @@ use self::policy::{Policy, Sample};
 use crate::{
     rng::SipKey,
     stack::{FlowWatch, SynMode},
-    tcp::cookie::{CookieJar, MasterKey},
+    tcp::cookie::{CookieJar, MasterKey, SHORT_GRACE},
     time::Instant,
     wire::{Endpoint, FourTuple},
     worker::{Clock, Control},
@@ -32,6 +32,8 @@ const TICK: Duration = Duration::from_millis(1_000 / TICKS_PER_SECOND as u64);
 const TICKS_PER_SECOND: u32 = 10;
 /// SYN-ACKs a second and on each CPU that a source prefix may draw in a deluge, unless told otherwise.
 const SYN_BUDGET: u32 = 20_000;
+/// Acknowledgments a second that are no cookie's, above which somebody is guessing.
+const GUESSING: u64 = 10_000;
 /// How often a file is looked at for another secret.
 const FILE_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -158,6 +160,9 @@ struct Watch {
     /// Connections and evictions, up to the last sample.
     connections: u64,
     evictions: u64,
+    /// Acknowledgments that were no cookie's, likewise, and whether there were many.
+    guesses: u64,
+    guessing: bool,
 }
 
 impl Watch {
@@ -173,7 +178,7 @@ impl Watch {
             ListenerDefence { listener, level, changes: 0, syns: 0 }
         };
         let records = Arc::new(Mutex::new(defended.iter().map(record).collect()));
-        let (rotated, sampled, connections, evictions) = (now, now, 0, 0);
+        let (rotated, sampled, connections, evictions, guesses) = (now, now, 0, 0, 0);
         let watch = Self {
             guard,
             jar,
@@ -189,6 +194,8 @@ impl Watch {
             sampled,
             connections,
             evictions,
+            guesses,
+            guessing: false,
         };
         watch.set_keys();
         watch.guard.begin_epoch(epoch);
@@ -220,7 +227,26 @@ impl Watch {
             self.guard.begin_epoch(epoch);
         }
         self.guard.settle();
+        self.watch_guesses(now)?;
         self.watch_listeners(now)
+    }
+
+    /// Shortens the life of cookies while somebody guesses, until the epoch ends in which that was.
+    fn watch_guesses(&mut self, now: Instant) -> Result<(), XdpError> {
+        let count = self.guard.guesses()? + self.controls.iter().map(|control| control.guesses()).sum::<u64>();
+        let new = count - std::mem::replace(&mut self.guesses, count);
+        let begun = new * u64::from(TICKS_PER_SECOND) > GUESSING;
+        let age = self.jar.age(now);
+        let over = !begun && age <= TICK;
+        if begun && !self.guessing {
+            tracing::warn!(acknowledgments = new, "somebody guesses cookies: they live for one epoch only");
+        }
+        self.guessing = begun || self.guessing && !over;
+        for control in &self.controls {
+            control.set_short_grace(self.guessing);
+        }
+        self.guard.accept_last_epoch(!self.guessing || age <= SHORT_GRACE);
+        Ok(())
     }
 
     fn rotate_if_due(&mut self, now: Instant) {

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     rng::{SipKey, splitmix64},
-    tcp::cookie::{Cookie, CookieJar, EPOCH, MasterKey, Offer},
+    tcp::cookie::{Cookie, CookieJar, EPOCH, MasterKey, Offer, SHORT_GRACE},
     wire::tcp_options::Timestamps,
 };
 
@@ -86,6 +86,18 @@ fn a_cookie_lives_for_one_epoch_and_at_most_two() {
         assert!(accepted(Duration::ZERO) && accepted(EPOCH));
         assert!(!accepted(2 * EPOCH) && !accepted(3 * EPOCH) && !accepted(100 * EPOCH));
     }
+}
+
+#[test]
+fn while_somebody_guesses_the_last_epochs_cookies_count_for_a_moment_only() {
+    let mut jar = jar();
+    jar.set_grace(SHORT_GRACE);
+    let cookie = jar.make(Instant::ZERO, &tuple(), IRS, &offer(1_460, Some(7), true));
+    let mut accepted =
+        |at: Duration| jar.check(Instant::ZERO + at, &tuple(), IRS, cookie.iss, echoed(&cookie)).is_some();
+    let second = Duration::from_secs(1);
+    assert!(accepted(Duration::ZERO) && accepted(EPOCH - second) && accepted(EPOCH + SHORT_GRACE));
+    assert!(!accepted(EPOCH + SHORT_GRACE + second) && !accepted(2 * EPOCH - second));
 }
 
 #[test]
