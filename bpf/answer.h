@@ -37,8 +37,10 @@ static __always_inline void write_options(struct writer *writer, const void *dat
 {
 	if (syn->has_mss)
 		append(writer, data_end, bpf_htonl(0x02040000 | listener->mss));
+	if (syn->sack && listener->sack && !syn->has_timestamps)
+		append(writer, data_end, bpf_htonl(0x01010402));
 	if (syn->has_timestamps) {
-		append(writer, data_end, bpf_htonl(0x0101080a));
+		append(writer, data_end, bpf_htonl(syn->sack && listener->sack ? 0x0402080a : 0x0101080a));
 		append(writer, data_end, bpf_htonl(cookie->timestamp));
 		append(writer, data_end, syn->timestamp);
 	}
@@ -155,7 +157,7 @@ static __always_inline int answer_syn(struct xdp_md *ctx, const struct packet *p
 	write_options(&writer, data_end, &options, listener, &cookie);
 	if (writer.overrun)
 		return -1;
-	tcp_len = TCP_HEADER_LEN + (options.has_mss ? 4 : 0) + (options.has_timestamps ? 12 : 0) +
+	tcp_len = TCP_HEADER_LEN + (options.has_mss ? 4 : 0) + (options.has_timestamps ? 12 : options.sack && listener->sack ? 4 : 0) +
 		  (options.scale != NO_SCALE ? 4 : 0);
 	writer.sum += write_ip(data + (packet->ip_offset & MAX_IP_OFFSET), data_end, packet, listener, tcp_len);
 	words[0] = packet->ports << 16 | packet->ports >> 16;

@@ -64,7 +64,8 @@ struct listener {
 	__u16 window;
 	__u8 window_scale;
 	__u8 hop_limit;
-	__u8 padding[6];
+	__u8 sack;
+	__u8 padding[5];
 };
 
 struct {

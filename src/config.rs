@@ -17,6 +17,8 @@ pub struct TcpConfig {
     /// Whether small segments wait while another small one is unacknowledged (Nagle as modified by Minshall;
     /// RFC 9293 SHLD-7). Default true; an application may switch it off per connection (MUST-17).
     pub nagle: bool,
+    /// Whether SACK (RFC 2018) is used with peers that offer it. Default true.
+    pub sack: bool,
     /// Retransmission timeout before a round-trip time is known (RFC 6298 §2.1). Default 1 s.
     pub rto_initial: Duration,
     /// Lower bound of the retransmission timeout. RFC 6298 §2.4 says 1 s; 200 ms is what today's stacks use, and ours does.
@@ -49,6 +51,7 @@ impl Default for TcpConfig {
             send_buffer: 512 * 1_024,
             max_holes: 64,
             nagle: true,
+            sack: true,
             rto_initial: Duration::from_secs(1),
             rto_min: Duration::from_millis(200),
             rto_max: Duration::from_secs(60),

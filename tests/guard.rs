@@ -70,6 +70,7 @@ impl Pair {
                 mss: answer.mss,
                 window: answer.window,
                 window_scale: answer.window_scale,
+                sack: answer.sack,
                 hop_limit: answer.hop_limit,
             };
             guard.list(&SocketAddr::new(ours(ipv6), PORT), &listener, true).unwrap();
@@ -435,7 +436,8 @@ fn listeners_are_told_apart_by_address_and_port() {
     let program =
         Program::load(&Steering { own: addresses.clone(), shared: vec![] }, &ProgramOptions::default()).unwrap();
     let guard = program.guard();
-    let listener = |number| GuardedListener { number, mss: 1_460, window: 65_535, window_scale: 4, hop_limit: 64 };
+    let listener =
+        |number| GuardedListener { number, mss: 1_460, window: 65_535, window_scale: 4, sack: true, hop_limit: 64 };
     let services: Vec<_> =
         addresses.iter().flat_map(|&address| [80, 443].map(|port| SocketAddr::new(address, port))).zip(0..).collect();
     // Twice, as when levels change: the second time nothing is new.

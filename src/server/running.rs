@@ -306,8 +306,8 @@ fn listeners(server: &Server, plan: &Plan, config: &StackConfig) -> Vec<(SocketA
     let addresses = plan.addresses.iter().map(|local| local.cidr.address);
     let services = addresses.flat_map(|address| server.ports.iter().map(move |&port| SocketAddr::new(address, port)));
     let listener = |(number, service): (u32, SocketAddr)| {
-        let SynAckProfile { mss, window, window_scale, hop_limit } = SynAckProfile::of(service.ip(), &config.tcp);
-        (service, GuardedListener { number, mss, window, window_scale, hop_limit })
+        let SynAckProfile { mss, window, window_scale, sack, hop_limit } = SynAckProfile::of(service.ip(), &config.tcp);
+        (service, GuardedListener { number, mss, window, window_scale, sack, hop_limit })
     };
     (0..).zip(services).map(listener).collect()
 }

@@ -118,6 +118,7 @@ impl Stack {
             irs: segment.header.seq,
             peer_mss: offer.mss,
             peer_window_scale: offer.window_scale,
+            sack: offer.sack && self.config.tcp.sack,
             clocks,
         };
         let entry = HalfOpen::new(handshake, hash, now, &self.config.tcp);
@@ -160,6 +161,7 @@ impl Stack {
             irs,
             peer_mss: offer.mss,
             peer_window_scale: offer.window_scale,
+            sack: offer.sack && self.config.tcp.sack,
             clocks: timestamps.map(|theirs| Clocks::new(now, theirs.echo, theirs.value)),
         };
         let established = Connection::established(&handshake, now, &self.config.tcp);

@@ -135,6 +135,8 @@ pub struct SynAckProfile {
     pub window: u16,
     /// Our window scale.
     pub window_scale: u8,
+    /// Whether we use SACK.
+    pub sack: bool,
     /// Time to live, or hop limit.
     pub hop_limit: u8,
 }
@@ -146,6 +148,7 @@ impl SynAckProfile {
             mss: mss_for(local, config.mtu),
             window: syn_ack_window(config),
             window_scale: window_scale_for(config.receive_buffer),
+            sack: config.sack,
             hop_limit: config.hop_limit,
         }
     }

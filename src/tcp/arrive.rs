@@ -79,6 +79,7 @@ impl Connection {
         }
         if !segment.has(TcpFlags::RST) {
             self.acks.owed = self.acks.owed.max(1);
+            self.receive.note_again(seq, segment.payload.len() as u32);
         }
         Err(DropReason::OutsideWindow)
     }
@@ -146,7 +147,14 @@ impl Connection {
             self.probe_due = false;
         }
         let is_duplicate = !advances && !window_changed && segment.is_empty() && self.send.flight_size() > 0;
-        if is_duplicate && self.send.window() > 0 {
+        if self.sack {
+            let is_news = self.send.take_report(segment.header.options.sack.as_slice());
+            if is_news || (is_duplicate && self.send.window() > 0) {
+                // A quarter of a round trip: what is later than that is no reordering (RFC 8985 §7.2).
+                let margin = self.rtt.smoothed().unwrap_or(config.rto_initial) / 4;
+                self.recovery.reported(!advances, margin, &mut self.send, &mut self.congestion);
+            }
+        } else if is_duplicate && self.send.window() > 0 {
             self.recovery.duplicate(&mut self.send, &mut self.congestion);
         }
     }
@@ -158,7 +166,7 @@ impl Connection {
         if let Some(rtt) = acknowledged.rtt {
             self.rtt.measured(rtt, config);
         }
-        self.recovery.advanced(acknowledged.octets, limited, &mut self.send, &mut self.congestion);
+        self.recovery.advanced(acknowledged.octets, limited, self.sack, &mut self.send, &mut self.congestion);
         self.timeouts = 0;
         self.timers.cancel(Timer::Retransmit); // RFC 6298 §5.3: it starts afresh when everything due has been sent
         if self.write_blocked && self.send.buffered() <= config.send_buffer / 2 {

@@ -29,6 +29,11 @@ impl Assembler {
         self.pieces.iter().map(|piece| (piece.start, piece.end))
     }
 
+    /// The piece that an octet belongs to.
+    pub fn piece_with(&self, octet: SeqNumber) -> Option<(SeqNumber, SeqNumber)> {
+        self.pieces().find(|&(start, end)| start.at_or_before(octet) && octet.precedes(end))
+    }
+
     /// Notes that the octets from `start` up to `end` have arrived, joining what they touch.
     ///
     /// # Errors

@@ -52,6 +52,8 @@ pub struct Handshake {
     pub peer_mss: u16,
     /// The peer's window scale; `None` where scaling is not used either way (RFC 7323 §2.2).
     pub peer_window_scale: Option<u8>,
+    /// Whether the peer understands SACK, and we want to use it.
+    pub sack: bool,
     /// Both clocks, where the peer's SYN had timestamps.
     pub clocks: Option<Clocks>,
 }
@@ -76,6 +78,7 @@ impl Handshake {
         TcpOptions {
             mss: Some(mss_for(self.tuple.local.address, config.mtu)),
             window_scale: self.peer_window_scale.map(|_| window_scale_for(config.receive_buffer)),
+            sack_permitted: self.sack,
             timestamps: self.clocks.map(|clocks| clocks.option(now)),
             ..TcpOptions::default()
         }
@@ -129,6 +132,8 @@ pub struct Connection {
     pub(super) state: State,
     pub(super) send: SendSide,
     pub(super) receive: ReceiveSide,
+    /// Whether both sides use SACK.
+    pub(super) sack: bool,
     pub(super) clocks: Option<Clocks>,
     pub(super) rtt: RttEstimator,
     pub(super) congestion: Reno,
@@ -172,6 +177,7 @@ impl Connection {
             state: State::Established,
             send: SendSide::new(handshake.iss, handshake.irs, mss, peer_scale, now),
             receive: ReceiveSide::new(handshake.irs, window, our_scale, receive_limit),
+            sack: handshake.sack,
             clocks: handshake.clocks,
             rtt: RttEstimator::new(config),
             congestion: Reno::new(mss),

@@ -7,7 +7,13 @@
 //! ```
 
 use super::{assembler::Assembler, byte_ring::ByteRing};
-use crate::{drops::DropReason, wire::SeqNumber};
+use crate::{
+    drops::DropReason,
+    wire::{
+        SeqNumber,
+        tcp_options::{MAX_SACK_BLOCKS, SackBlocks},
+    },
+};
 
 /// What storing a segment's data changed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,6 +38,10 @@ pub struct ReceiveSide {
     /// Readable data in front, early pieces behind.
     buffer: ByteRing,
     early: Assembler,
+    /// The first octets of the early segments that came last, the latest in front: what is reported first (RFC 2018 §4).
+    latest: Vec<SeqNumber>,
+    /// Octets that came again, to be reported once (RFC 2883).
+    again: Option<(SeqNumber, SeqNumber)>,
     /// The sequence number of the peer's FIN, once one has arrived, even if data before it are missing.
     fin: Option<SeqNumber>,
     fin_taken: bool,
@@ -48,6 +58,8 @@ impl ReceiveSide {
             limit: u32::try_from(limit).unwrap_or(u32::MAX),
             buffer: ByteRing::default(),
             early: Assembler::default(),
+            latest: Vec::new(),
+            again: None,
             fin: None,
             fin_taken: false,
         }
@@ -96,12 +108,18 @@ impl ReceiveSide {
         let start = seq.latest(self.nxt);
         let all = seq.advance(payload.len() as u32);
         let end = all.earliest(self.edge);
+        self.note_again(seq, payload.len() as u32);
         if !start.precedes(end) {
             return Ok(Stored { advanced: 0, urgent: true });
         }
         let fresh = &payload[start.since(seq) as usize..end.since(seq) as usize];
         if start != self.nxt {
+            if self.early.piece_with(start).is_some_and(|(_, known)| end.at_or_before(known)) {
+                self.again = Some((start, end));
+            }
             self.early.insert(start, end, max_holes).map_err(|_| DropReason::TooManyHoles)?;
+            self.latest.insert(0, start);
+            self.latest.truncate(MAX_SACK_BLOCKS);
             self.buffer.write_at(self.buffer.len() + start.since(self.nxt) as usize, fresh);
             return Ok(Stored { advanced: 0, urgent: true });
         }
@@ -112,6 +130,40 @@ impl ReceiveSide {
         let advanced = reached.since(self.nxt);
         self.nxt = reached;
         Ok(Stored { advanced, urgent })
+    }
+
+    /// Notes data of which some, or all, have arrived in order before, to tell their sender that once was enough.
+    pub fn note_again(&mut self, seq: SeqNumber, length: u32) {
+        let end = seq.advance(length).earliest(self.nxt);
+        if seq.precedes(end) && self.nxt.since(seq) <= self.limit {
+            self.again = Some((seq, end));
+        }
+    }
+
+    /// Whether there is something to report in SACK blocks.
+    pub fn has_report(&self) -> bool {
+        self.again.is_some() || self.has_holes()
+    }
+
+    /// What has arrived beyond RCV.NXT, in at most `limit` blocks: what came again, once; then the pieces that grew last, the
+    /// latest first; then the others.
+    pub fn report(&mut self, limit: usize) -> SackBlocks {
+        let mut blocks = SackBlocks::default();
+        if limit == 0 {
+            return blocks;
+        }
+        let early = &self.early;
+        self.latest.retain(|&octet| early.piece_with(octet).is_some());
+        let latest = self.latest.iter().filter_map(|&octet| early.piece_with(octet));
+        for piece in self.again.take().into_iter().chain(latest).chain(early.pieces()) {
+            if blocks.as_slice().len() >= limit {
+                break;
+            }
+            if !blocks.as_slice().contains(&piece) {
+                blocks = blocks.with(piece.0, piece.1).unwrap_or(blocks);
+            }
+        }
+        blocks
     }
 
     /// Notes the peer's FIN, which follows the octet before `seq`.

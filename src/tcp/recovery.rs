@@ -1,10 +1,12 @@
-//! Loss recovery by duplicate acknowledgments: fast retransmit and fast recovery (RFC 5681 §3.2, RFC 6582).
+//! Loss recovery: by what the peer reports (RFC 2018, RFC 6675), and where it reports nothing, by duplicate acknowledgments:
+//! fast retransmit and fast recovery (RFC 5681 §3.2, RFC 6582).
 
 use super::{congestion::Controller, send::SendSide};
 use crate::wire::SeqNumber;
+use std::time::Duration;
 
 /// Duplicate acknowledgments that make a loss (RFC 5681 §3.2).
-const DUPLICATE_THRESHOLD: u32 = 3;
+pub(super) const DUPLICATE_THRESHOLD: u32 = 3;
 
 /// Where recovery stands.
 #[derive(Debug, Default)]
@@ -38,15 +40,53 @@ impl Recovery {
     pub fn duplicate(&mut self, send: &mut SendSide, congestion: &mut impl Controller) {
         self.duplicates += 1;
         self.departed = self.departed.saturating_add(send.mss());
-        if self.duplicates == DUPLICATE_THRESHOLD && !self.is_active() && self.guard.is_none() {
-            congestion.lost(send.flight_size());
-            self.recover = Some(send.nxt());
+        if self.duplicates == DUPLICATE_THRESHOLD && self.begin(send, congestion) {
             self.lose_first(send);
         }
     }
 
-    /// New data up to SND.UNA were acknowledged, `octets` of them; `limited` as for [`Controller::acknowledged`].
-    pub fn advanced(&mut self, octets: u32, limited: bool, send: &mut SendSide, congestion: &mut impl Controller) {
+    /// The peer has reported something new, or sent a duplicate: what its reports make of the rest. `margin` as for
+    /// [`SendSide::mark_lost_by_report`].
+    pub fn reported(
+        &mut self,
+        is_duplicate: bool,
+        margin: Duration,
+        send: &mut SendSide,
+        congestion: &mut impl Controller,
+    ) {
+        self.duplicates += u32::from(is_duplicate);
+        let found = send.mark_lost_by_report(margin);
+        if !found && self.duplicates != DUPLICATE_THRESHOLD {
+            return;
+        }
+        let begun = self.begin(send, congestion);
+        if begun && !found {
+            send.mark_first_lost();
+        }
+        // The first one goes out at once; the others as the window allows.
+        self.urgent |= begun;
+    }
+
+    /// Begins recovery, unless it is under way, or what is reported answers our own retransmissions.
+    fn begin(&mut self, send: &SendSide, congestion: &mut impl Controller) -> bool {
+        if self.is_active() || self.guard.is_some() {
+            return false;
+        }
+        congestion.lost(send.flight_size());
+        self.recover = Some(send.nxt());
+        true
+    }
+
+    /// New data up to SND.UNA were acknowledged, `octets` of them; `limited` as for [`Controller::acknowledged`], and `sack`
+    /// says whether the peer reports what it has.
+    pub fn advanced(
+        &mut self,
+        octets: u32,
+        limited: bool,
+        sack: bool,
+        send: &mut SendSide,
+        congestion: &mut impl Controller,
+    ) {
         self.duplicates = 0;
         self.guard = self.guard.filter(|guard| send.una().precedes(*guard));
         match self.recover {
@@ -56,6 +96,12 @@ impl Recovery {
             }
             Some(recover) if recover.at_or_before(send.una()) => {
                 (self.recover, self.departed) = (None, 0);
+            }
+            // Its reports say what is lost; but a hole that has not been filled yet is at the front for certain.
+            Some(_) if sack => {
+                if !send.first_was_retransmitted() {
+                    self.lose_first(send);
+                }
             }
             Some(_) => {
                 // A partial acknowledgment: the next hole begins at SND.UNA (RFC 6582 §3.2 step 3). What it acknowledged has

@@ -6,7 +6,7 @@
 //!                   SND.UNA                SND.NXT    SND.UNA + SND.WND
 //! ```
 
-use super::byte_ring::ByteRing;
+use super::{byte_ring::ByteRing, recovery::DUPLICATE_THRESHOLD};
 use crate::{
     time::Instant,
     wire::{Segment, SeqNumber, TcpFlags},
@@ -23,6 +23,20 @@ struct InFlight {
     sent_at: Instant,
     retransmitted: bool,
     lost: bool,
+    /// Whether the peer has reported it (RFC 2018). It may yet throw it away.
+    sacked: bool,
+}
+
+impl InFlight {
+    /// Whether it may still be under way, for all we know.
+    fn is_under_way(&self) -> bool {
+        !self.lost && !self.sacked
+    }
+
+    /// The sequence number behind it.
+    fn end(&self) -> SeqNumber {
+        self.start.advance(self.length)
+    }
 }
 
 /// Whether our side has been closed, and how far that has got.
@@ -78,8 +92,10 @@ pub struct SendSide {
     /// Data from SND.UNA on, sent or not.
     buffer: ByteRing,
     segments: VecDeque<InFlight>,
-    /// Octets of `segments` that are not marked lost.
+    /// Octets of `segments` that are neither lost nor reported: the pipe of RFC 6675.
     in_flight: u32,
+    /// When the latest of the segments was sent that have arrived for certain: those sent only once.
+    delivered: Option<Instant>,
     fin: Fin,
     /// The end of the last segment sent that was smaller than the MSS (Minshall's variant of Nagle's algorithm).
     small_end: SeqNumber,
@@ -103,6 +119,7 @@ impl SendSide {
             buffer: ByteRing::default(),
             segments: VecDeque::new(),
             in_flight: 0,
+            delivered: None,
             fin: Fin::Open,
             small_end: una,
             last_sent: now,
@@ -129,7 +146,7 @@ impl SendSide {
         self.mss
     }
 
-    /// Octets sent, not acknowledged and not taken for lost.
+    /// Octets sent, not acknowledged, not reported and not taken for lost.
     pub fn in_flight(&self) -> u32 {
         self.in_flight
     }
@@ -238,6 +255,7 @@ impl SendSide {
             }
             ambiguous |= oldest.retransmitted;
             sampled = Some(oldest.sent_at);
+            self.note_delivery(&oldest);
             result.fin |= oldest.fin;
             self.forget_front(oldest.length);
             self.segments.pop_front();
@@ -255,7 +273,7 @@ impl SendSide {
     }
 
     fn forget_front(&mut self, octets: u32) {
-        if self.segments.front().is_some_and(|segment| !segment.lost) {
+        if self.segments.front().is_some_and(InFlight::is_under_way) {
             self.in_flight -= octets;
         }
     }
@@ -272,18 +290,77 @@ impl SendSide {
         }
     }
 
+    fn note_delivery(&mut self, segment: &InFlight) {
+        if !segment.retransmitted {
+            self.delivered = self.delivered.max(Some(segment.sent_at));
+        }
+    }
+
+    /// Takes in what the peer reports to have; whether any of it is news. Blocks that cannot be are passed over, and so are
+    /// those about what is acknowledged already (RFC 2883).
+    pub fn take_report(&mut self, blocks: &[(SeqNumber, SeqNumber)]) -> bool {
+        let mut is_news = false;
+        for &(left, right) in blocks {
+            if !self.una.precedes(left) || !left.precedes(right) || !right.at_or_before(self.nxt) {
+                continue;
+            }
+            let first = self.segments.partition_point(|segment| segment.start.precedes(left));
+            for index in first..self.segments.len() {
+                let segment = self.segments[index];
+                if !segment.end().at_or_before(right) {
+                    break;
+                }
+                if segment.sacked {
+                    continue;
+                }
+                if segment.is_under_way() {
+                    self.in_flight -= segment.length;
+                }
+                self.note_delivery(&segment);
+                (self.segments[index].sacked, self.segments[index].lost) = (true, false);
+                is_news = true;
+            }
+        }
+        is_news
+    }
+
+    /// Takes for lost what lies below three segments' worth of reported octets (RFC 6675 §4, IsLost), and what was sent again
+    /// and must have been lost again, because something sent `margin` later has arrived. Returns whether there was any.
+    pub fn mark_lost_by_report(&mut self, margin: Duration) -> bool {
+        let (mut reported, mut found) = (0, false);
+        for segment in self.segments.iter_mut().rev() {
+            if segment.sacked {
+                reported += segment.length;
+                continue;
+            }
+            let is_lost = match segment.retransmitted {
+                false => reported > (DUPLICATE_THRESHOLD - 1) * self.mss,
+                true => self.delivered.is_some_and(|delivered| delivered > segment.sent_at + margin),
+            };
+            if is_lost && !segment.lost {
+                segment.lost = true;
+                self.in_flight -= segment.length;
+                found = true;
+            }
+        }
+        found
+    }
+
     /// Takes the oldest segment for lost.
     pub fn mark_first_lost(&mut self) {
-        if let Some(oldest) = self.segments.front_mut().filter(|oldest| !oldest.lost) {
+        if let Some(oldest) = self.segments.front_mut().filter(|oldest| oldest.is_under_way()) {
             oldest.lost = true;
             self.in_flight -= oldest.length;
         }
     }
 
-    /// Takes everything in flight for lost.
+    /// Takes everything in flight for lost, but for what the peer has reported: unless it must have thrown that away, because
+    /// it would have acknowledged it otherwise (RFC 2018 §8).
     pub fn mark_all_lost(&mut self) {
+        let reneged = self.segments.front().is_some_and(|oldest| oldest.sacked);
         for segment in &mut self.segments {
-            segment.lost = true;
+            segment.sacked &= !reneged;
+            segment.lost = !segment.sacked;
         }
         self.in_flight = 0;
     }
@@ -356,6 +433,7 @@ impl SendSide {
             sent_at: now,
             retransmitted,
             lost: false,
+            sacked: false,
         });
         self.in_flight += length;
         self.nxt = self.nxt.advance(length);

@@ -6,12 +6,16 @@ use super::{
     send::Chunk,
     state::Step,
     timer::Timer,
+    timestamps,
 };
 use crate::{
     config::TcpConfig,
     time::Instant,
-    wire::{self, IpHeader, Protocol, TcpFlags, TcpHeader, TcpOptions},
+    wire::{self, IpHeader, Protocol, TcpFlags, TcpHeader, TcpOptions, tcp_options::SackBlocks},
 };
+
+/// Bytes of options that a header has room for.
+const MAX_OPTIONS_LEN: usize = 40;
 
 /// What a transmitted segment was, for the counters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +80,16 @@ impl Connection {
             .or_else(|| self.send.next_new(allowance, config.nagle && !self.no_delay))
     }
 
+    /// What has arrived out of order, as far as a segment with so much data has room for it.
+    fn report(&mut self, data: usize) -> SackBlocks {
+        if !self.sack || !self.receive.has_report() {
+            return SackBlocks::default();
+        }
+        let options = MAX_OPTIONS_LEN - if self.clocks.is_some() { timestamps::OPTION_LEN as usize } else { 0 };
+        let room = options.min((self.send.mss() as usize).saturating_sub(data));
+        self.receive.report(room.saturating_sub(4) / 8)
+    }
+
     /// Every segment acknowledges and tells the window, so what was owed is paid with it.
     fn write_chunk(&mut self, chunk: &Chunk, now: Instant, config: &TcpConfig, buffer: &mut [u8]) -> usize {
         self.acks = AckSchedule { sent: self.receive.nxt(), ..AckSchedule::default() };
@@ -91,7 +105,11 @@ impl Connection {
             flags,
             window: self.receive.advertise(self.send.mss()),
             urgent: 0,
-            options: TcpOptions { timestamps: self.clocks.map(|clocks| clocks.option(now)), ..TcpOptions::default() },
+            options: TcpOptions {
+                timestamps: self.clocks.map(|clocks| clocks.option(now)),
+                sack: self.report(chunk.length),
+                ..TcpOptions::default()
+            },
         };
         let mut ip = IpHeader::new(self.tuple.local.address, self.tuple.remote.address, Protocol::Tcp);
         ip.hop_limit = config.hop_limit;

@@ -117,7 +117,8 @@ impl TcpOptions {
     pub fn len(&self) -> usize {
         let mss = if self.mss.is_some() { 4 } else { 0 };
         let window_scale = if self.window_scale.is_some() { 4 } else { 0 };
-        let sack_permitted = if self.sack_permitted { 4 } else { 0 };
+        // Beside timestamps it takes the place of their padding.
+        let sack_permitted = if self.sack_permitted && self.timestamps.is_none() { 4 } else { 0 };
         let timestamps = if self.timestamps.is_some() { 12 } else { 0 };
         let sack = match self.sack.count {
             0 => 0,
@@ -131,7 +132,8 @@ impl TcpOptions {
         self.len() == 0
     }
 
-    /// Writes the list, each option padded with leading no-operations to a multiple of four bytes.
+    /// Writes the list, each option padded with leading no-operations to a multiple of four bytes; SACK-permitted stands in
+    /// for those of the timestamps, so that no SYN-ACK needs more room than its SYN had.
     ///
     /// # Panics
     /// Where `list` is not exactly [`TcpOptions::len`] bytes long.
@@ -142,11 +144,12 @@ impl TcpOptions {
             let [high, low] = mss.to_be_bytes();
             put(&mut rest, &[MSS, 4, high, low]);
         }
-        if self.sack_permitted {
+        if self.sack_permitted && self.timestamps.is_none() {
             put(&mut rest, &[NO_OPERATION, NO_OPERATION, SACK_PERMITTED, 2]);
         }
         if let Some(Timestamps { value, echo }) = self.timestamps {
-            put(&mut rest, &[NO_OPERATION, NO_OPERATION, TIMESTAMPS, 10]);
+            let [a, b] = if self.sack_permitted { [SACK_PERMITTED, 2] } else { [NO_OPERATION; 2] };
+            put(&mut rest, &[a, b, TIMESTAMPS, 10]);
             put(&mut rest, &value.to_be_bytes());
             put(&mut rest, &echo.to_be_bytes());
         }

@@ -46,7 +46,7 @@ mod at_listener {
     pub const NEXT: usize = 24;
     pub const MSS: usize = 28;
     pub const WINDOW: usize = 30;
-    /// And the hop limit behind it.
+    /// Behind it the hop limit, and whether SACK is used.
     pub const WINDOW_SCALE: usize = 32;
     pub const END: usize = 40;
 }
@@ -71,6 +71,8 @@ pub struct GuardedListener {
     pub window: u16,
     /// Its window scale.
     pub window_scale: u8,
+    /// Whether it offers SACK to who offers it.
+    pub sack: bool,
     /// Time to live, or hop limit.
     pub hop_limit: u8,
 }
@@ -208,7 +210,7 @@ impl Guard {
         put(at_listener::NEXT, &next);
         put(at_listener::MSS, &listener.mss.to_ne_bytes());
         put(at_listener::WINDOW, &listener.window.to_ne_bytes());
-        put(at_listener::WINDOW_SCALE, &[listener.window_scale, listener.hop_limit]);
+        put(at_listener::WINDOW_SCALE, &[listener.window_scale, listener.hop_limit, listener.sack.into()]);
         listeners.update(&number, &value, MapFlags::ANY).map_err(refused)?;
         if !is_listed {
             // Last: a listener is whole before it can be found.

@@ -5,6 +5,7 @@ mod cookies;
 mod lossy;
 mod parts;
 mod receiving;
+mod sack;
 mod sending;
 mod timestamps;
 
@@ -44,7 +45,7 @@ fn handshake() -> Handshake {
     let (source, destination) = (MacAddress([2, 0, 0, 0, 0, 1]), MacAddress([2, 0, 0, 0, 0, 2]));
     let link = LinkHeader { source, destination, ..LinkHeader::default() };
     let peer_mss = MSS as u16;
-    Handshake { tuple: tuple(), link, iss: ISS, irs: IRS, peer_mss, peer_window_scale: None, clocks: None }
+    Handshake { tuple: tuple(), link, iss: ISS, irs: IRS, peer_mss, peer_window_scale: None, sack: false, clocks: None }
 }
 
 /// A segment that the connection under test has sent. Sequence numbers are relative: 0 is the SYN, 1 the first octet.

@@ -1,0 +1,223 @@
+//! Selective acknowledgments, both ways: RFC 2018, RFC 2883, RFC 6675.
+
+use super::*;
+use crate::{
+    tcp::timestamps::Clocks,
+    wire::{
+        TcpOptions,
+        tcp_options::{SackBlocks, Timestamps},
+    },
+};
+
+fn bench() -> Bench {
+    Bench::with(TcpConfig::default(), &Handshake { sack: true, ..handshake() })
+}
+
+/// SACK blocks, relative to `base`.
+fn blocks(base: SeqNumber, pairs: &[(u32, u32)]) -> SackBlocks {
+    let add = |blocks: SackBlocks, &(left, right): &(u32, u32)| {
+        blocks.with(base.advance(left), base.advance(right)).expect("no more than four")
+    };
+    pairs.iter().fold(SackBlocks::default(), add)
+}
+
+impl Bench {
+    /// The peer acknowledges, and reports what it has.
+    fn reported(&mut self, ack: u32, pairs: &[(u32, u32)]) {
+        let options = TcpOptions { sack: blocks(ISS, pairs), ..TcpOptions::default() };
+        let header = TcpHeader {
+            source_port: 40_000,
+            destination_port: 80,
+            seq: IRS.advance(1),
+            ack: ISS.advance(ack),
+            flags: ACK,
+            window: 64_000,
+            options,
+            ..TcpHeader::default()
+        };
+        let link = *self.connection.link();
+        let arrived = self.connection.arrive(self.now, &link, &Segment { header, payload: b"" }, &self.config);
+        assert_eq!(arrived, Ok(()));
+    }
+
+    /// The reports of everything the connection has to send now, relative.
+    fn reports(&mut self) -> Vec<Vec<(u32, u32)>> {
+        let mut buffer = vec![0; 2_000];
+        let mut reports = Vec::new();
+        while let Some((length, _)) = self.connection.poll_transmit(self.now, &self.config, &mut buffer) {
+            assert!(length <= 14 + self.config.mtu, "no frame is longer than the MTU allows");
+            let frame = wire::parse(&buffer[..length], ChecksumPolicy::Verify).unwrap();
+            let Packet::Tcp(_, segment) = frame.packet else { panic!("a connection sends TCP") };
+            let relative = |&(left, right): &(SeqNumber, SeqNumber)| (left.since(IRS), right.since(IRS));
+            reports.push(segment.header.options.sack.as_slice().iter().map(relative).collect());
+        }
+        reports
+    }
+
+    /// Writes so many full segments and sends what the window allows.
+    fn sends(&mut self, segments: usize) -> Vec<(u32, usize)> {
+        self.connection.write(&pattern(0, segments * MSS as usize), &self.config);
+        self.sent_ranges()
+    }
+}
+
+/// Where segment number so and so of ours begins, counted from 0.
+fn at(segment: u32) -> u32 {
+    1 + segment * MSS
+}
+
+#[test]
+fn early_segments_are_reported_the_latest_first() {
+    let mut bench = bench();
+    for (seq, report) in [
+        (101, vec![(101, 111)]),
+        (301, vec![(301, 311), (101, 111)]),
+        (201, vec![(201, 211), (301, 311), (101, 111)]),
+        // One that joins two pieces is reported with both, and they are as one.
+        (111, vec![(101, 121), (201, 211), (301, 311)]),
+        (501, vec![(501, 511), (101, 121), (201, 211), (301, 311)]),
+        (601, vec![(601, 611), (501, 511), (101, 121), (201, 211)]),
+    ] {
+        bench.receive(seq, 1, ACK, b"0123456789");
+        assert_eq!(bench.reports(), [report], "after {seq}");
+    }
+    // When the holes are filled there is nothing more to say.
+    bench.receive(1, 1, ACK, &[b'x'; 620]);
+    assert_eq!(bench.reports(), [vec![]]);
+    assert_eq!(bench.connection.readable_len(), 620);
+}
+
+#[test]
+fn what_came_again_is_reported_once() {
+    let mut bench = bench();
+    bench.receive(1, 1, ACK, &[b'x'; 100]);
+    bench.refuse(1, 1, ACK, &[b'x'; 100], DropReason::OutsideWindow);
+    assert_eq!(bench.reports(), [vec![(1, 101)]], "RFC 2883 §4.1.1");
+    bench.receive(201, 1, ACK, &[b'x'; 100]);
+    assert_eq!(bench.reports(), [vec![(201, 301)]]);
+    bench.receive(221, 1, ACK, &[b'x'; 10]);
+    assert_eq!(bench.reports(), [vec![(221, 231), (201, 301)]], "RFC 2883 §4.2: what it is part of comes second");
+    bench.receive(301, 1, ACK, b"x");
+    assert_eq!(bench.reports(), [vec![(201, 302)]]);
+}
+
+#[test]
+fn with_timestamps_there_is_room_for_three_blocks() {
+    let now = Instant::from_millis(1_000);
+    let clocks = Some(Clocks::new(now, 1, 1));
+    let config = TcpConfig::default();
+    let connection = Connection::established(&Handshake { sack: true, clocks, ..handshake() }, now, &config);
+    let mut bench = Bench { connection, config, now };
+    let link = *bench.connection.link();
+    for seq in [101, 201, 301, 401] {
+        let timestamps = Some(Timestamps { value: 1, echo: 1 });
+        let header = TcpHeader {
+            source_port: 40_000,
+            destination_port: 80,
+            seq: IRS.advance(seq),
+            ack: ISS.advance(1),
+            flags: ACK,
+            window: 64_000,
+            options: TcpOptions { timestamps, ..TcpOptions::default() },
+            ..TcpHeader::default()
+        };
+        let segment = Segment { header, payload: b"0123456789" };
+        assert_eq!(bench.connection.arrive(bench.now, &link, &segment, &bench.config), Ok(()));
+    }
+    let reports = bench.reports();
+    assert_eq!(reports[0], [(401, 411), (301, 311), (201, 211)]);
+    // Full segments have no room for any, and go out whole.
+    bench.connection.write(&pattern(0, 2 * MSS as usize), &bench.config);
+    assert_eq!(bench.reports()[..2], [vec![], vec![]]);
+}
+
+#[test]
+fn a_peer_without_sack_hears_of_none() {
+    let mut bench = Bench::new();
+    bench.receive(101, 1, ACK, b"0123456789");
+    assert_eq!(bench.reports(), [vec![]]);
+    // Nor is one believed that reports unasked.
+    assert_eq!(bench.sends(10).len(), 10);
+    bench.reported(1, &[(at(1), at(9))]);
+    assert_eq!(bench.sent_ranges(), [], "it counts as one duplicate, and no more");
+}
+
+#[test]
+fn every_hole_is_filled_in_one_round_trip() {
+    let mut bench = bench();
+    assert_eq!(bench.sends(10).len(), 10);
+    // Segments 0, 3 and 5 are missing.
+    bench.reported(1, &[(at(1), at(2))]);
+    bench.reported(1, &[(at(1), at(3))]);
+    assert_eq!(bench.sent_ranges(), [], "two are no proof");
+    bench.reported(1, &[(at(4), at(5)), (at(1), at(3))]);
+    assert_eq!(bench.sent_ranges(), [(at(0), MSS as usize)]);
+    bench.reported(1, &[(at(6), at(10)), (at(4), at(5)), (at(1), at(3))]);
+    assert_eq!(bench.sent_ranges(), [(at(3), MSS as usize), (at(5), MSS as usize)]);
+    bench.reported(at(3), &[(at(6), at(10)), (at(4), at(5))]);
+    bench.reported(at(10), &[]);
+    assert_eq!((bench.sent_ranges(), bench.connection.send.in_flight()), (vec![], 0));
+}
+
+#[test]
+fn what_is_reported_is_not_sent_again_after_a_timeout() {
+    let mut bench = bench();
+    bench.sends(4);
+    bench.reported(1, &[(at(1), at(2)), (at(3), at(4))]);
+    bench.wait_for_timer();
+    let mut again = bench.sent_ranges();
+    bench.reported(at(2), &[(at(3), at(4))]);
+    again.extend(bench.sent_ranges());
+    assert_eq!(again, [(at(0), MSS as usize), (at(2), MSS as usize)]);
+}
+
+#[test]
+fn a_peer_that_takes_its_report_back_gets_everything_again() {
+    let mut bench = bench();
+    bench.sends(3);
+    bench.reported(1, &[(at(1), at(3))]);
+    // The hole is filled, but what lay behind it is gone: the acknowledgment does not cover it.
+    bench.reported(at(1), &[]);
+    assert_eq!(bench.sent_ranges(), []);
+    bench.wait_for_timer();
+    let mut again = bench.sent_ranges();
+    bench.reported(at(2), &[]);
+    again.extend(bench.sent_ranges());
+    assert_eq!(again, [(at(1), MSS as usize), (at(2), MSS as usize)], "RFC 2018 §8");
+}
+
+#[test]
+fn reports_that_cannot_be_change_nothing() {
+    for lie in [
+        (at(10), at(11)),       // beyond what was sent
+        (at(5), at(11)),        // partly so
+        (at(5), at(4)),         // backwards
+        (at(5), at(5)),         // nothing
+        (at(0), at(3)),         // what is not acknowledged although it is the first
+        (0, at(2)),             // before that
+        (at(5) + 1, at(6) - 1), // less than a segment
+        (at(0).wrapping_sub(1 << 31), at(3)),
+    ] {
+        let mut bench = bench();
+        bench.sends(10);
+        let before = bench.connection.send.in_flight();
+        bench.reported(1, &[lie]);
+        assert_eq!(bench.connection.send.in_flight(), before, "{lie:?}");
+    }
+}
+
+#[test]
+fn a_retransmission_that_is_lost_is_lost_again_without_a_timeout() {
+    let mut bench = bench();
+    bench.sends(10);
+    bench.reported(1, &[(at(1), at(4))]);
+    assert_eq!(bench.sent_ranges(), [(at(0), MSS as usize)]);
+    // Much later new data go out, and arrive, but the retransmission has not.
+    bench.now += Duration::from_millis(150);
+    bench.reported(1, &[(at(1), at(10))]);
+    bench.connection.write(&pattern(10 * MSS as usize, 3 * MSS as usize), &bench.config);
+    bench.now += Duration::from_millis(150);
+    assert_eq!(bench.sent_ranges().len(), 3);
+    bench.reported(1, &[(at(1), at(12))]);
+    assert_eq!(bench.sent_ranges(), [(at(0), MSS as usize)]);
+}
