@@ -4,8 +4,9 @@
 
 use super::{
     congestion::Controller,
-    connection::{CloseReason, Connection, Reader, Signals},
+    connection::{CloseReason, Connection, Reader, Signals, TailProbe},
     receive::Stored,
+    rtt::CLOCK_GRANULARITY,
     state::{State, Step},
     timer::Timer,
 };
@@ -15,6 +16,7 @@ use crate::{
     time::Instant,
     wire::{LinkHeader, Segment, TcpFlags},
 };
+use std::time::Duration;
 
 /// Most early segments answered one by one within a batch; more acknowledgments than this tell the peer nothing new.
 const MAX_DUPLICATES_OWED: u32 = 8;
@@ -148,10 +150,13 @@ impl Connection {
         }
         let is_duplicate = !advances && !window_changed && segment.is_empty() && self.send.flight_size() > 0;
         if self.sack {
-            let is_news = self.send.take_report(segment.header.options.sack.as_slice());
+            let is_news = self.send.take_report(segment.header.options.sack.as_slice(), now, self.ambiguous_before());
+            if is_news {
+                self.expect_more();
+            }
             if is_news || (is_duplicate && self.send.window() > 0) {
                 // A quarter of a round trip: what is later than that is no reordering (RFC 8985 §7.2).
-                let margin = self.rtt.smoothed().unwrap_or(config.rto_initial) / 4;
+                let margin = (self.rtt.smoothed().unwrap_or(config.rto_initial) / 4).max(CLOCK_GRANULARITY);
                 self.recovery.reported(!advances, margin, &mut self.send, &mut self.congestion);
             }
         } else if is_duplicate && self.send.window() > 0 {
@@ -159,10 +164,22 @@ impl Connection {
         }
     }
 
+    /// Something has arrived: whether the end of what is in flight has, the next probe will tell.
+    fn expect_more(&mut self) {
+        self.tail = TailProbe::None;
+        self.timers.cancel(Timer::TailProbe);
+    }
+
+    /// What was sent again less than this ago may have been answered for its first transmission.
+    fn ambiguous_before(&self) -> Duration {
+        self.rtt.smoothed().unwrap_or(Duration::MAX) / 2
+    }
+
     fn data_acknowledged(&mut self, now: Instant, segment: &Segment<'_>, config: &TcpConfig) {
         // The window counts as tested where it was at least half used (RFC 7661 §4.1).
         let limited = self.send.in_flight() >= self.congestion.window() / 2;
-        let acknowledged = self.send.acknowledge(segment.header.ack, now);
+        let acknowledged = self.send.acknowledge(segment.header.ack, now, self.ambiguous_before());
+        self.expect_more();
         if let Some(rtt) = acknowledged.rtt {
             self.rtt.measured(rtt, config);
         }

@@ -7,7 +7,7 @@ use super::{
     congestion::{Controller, Reno},
     receive::{ReceiveSide, window_scale_for},
     recovery::Recovery,
-    rtt::RttEstimator,
+    rtt::{CLOCK_GRANULARITY, RttEstimator},
     send::SendSide,
     state::{State, Step},
     timer::{Timer, Timers},
@@ -111,6 +111,18 @@ pub(super) enum Reader {
     Sink,
 }
 
+/// How far the probe of a tail that may be lost has got. There is one between two acknowledgments of something new.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum TailProbe {
+    #[default]
+    None,
+    Due,
+    Sent,
+}
+
+/// How long a peer may keep the acknowledgment of a single segment (MUST-40 says less than 500 ms; Linux has 200).
+const LONGEST_DELAYED_ACK: Duration = Duration::from_millis(200);
+
 /// When the next acknowledgment goes out.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct AckSchedule {
@@ -147,6 +159,8 @@ pub struct Connection {
     /// Window probes in a row.
     pub(super) probes: u32,
     pub(super) probe_due: bool,
+    /// How far the probe of the tail has got.
+    pub(super) tail: TailProbe,
     pub(super) reader: Reader,
     /// The application found too little room to write.
     pub(super) write_blocked: bool,
@@ -189,6 +203,7 @@ impl Connection {
             timeouts: 0,
             probes: 0,
             probe_due: false,
+            tail: TailProbe::default(),
             reader: Reader::Application,
             write_blocked: false,
             no_delay: !config.nagle,
@@ -371,6 +386,11 @@ impl Connection {
         while let Some(timer) = self.timers.expire(now) {
             match timer {
                 Timer::Retransmit => self.retransmission_timed_out(config),
+                Timer::TailProbe => {
+                    self.tail = TailProbe::Due;
+                    // The probe deserves an answer before everything is taken for lost (RFC 8985 §7.3).
+                    self.timers.cancel(Timer::Retransmit);
+                }
                 Timer::Persist if self.count_timeout(config) => {
                     self.probes += 1;
                     self.probe_due = true;
@@ -418,6 +438,22 @@ impl Connection {
         } else {
             self.timers.cancel(Timer::Retransmit);
         }
+        match self.tail_probe_after() {
+            Some(wait) => self.timers.arm_if_idle(Timer::TailProbe, now + wait),
+            None => self.timers.cancel(Timer::TailProbe),
+        }
+    }
+
+    /// How long to wait before the end of what is in flight is sent again, to draw a report (RFC 8985 §7.2); none where there
+    /// is nothing to be learned by that.
+    fn tail_probe_after(&self) -> Option<Duration> {
+        let smoothed = self.rtt.smoothed().filter(|_| self.sack && self.tail == TailProbe::None)?;
+        if self.send.in_flight() == 0 || self.recovery.is_active() || self.timeouts > 0 {
+            return None;
+        }
+        let alone = self.send.flight_size() <= self.send.mss();
+        let wait = (2 * smoothed).max(2 * CLOCK_GRANULARITY) + if alone { LONGEST_DELAYED_ACK } else { Duration::ZERO };
+        (wait < self.rtt.rto()).then_some(wait)
     }
 
     // Shared by the families.

@@ -94,7 +94,7 @@ pub struct SendSide {
     segments: VecDeque<InFlight>,
     /// Octets of `segments` that are neither lost nor reported: the pipe of RFC 6675.
     in_flight: u32,
-    /// When the latest of the segments was sent that have arrived for certain: those sent only once.
+    /// When the latest of the segments was sent that have arrived for certain, as it was then.
     delivered: Option<Instant>,
     fin: Fin,
     /// The end of the last segment sent that was smaller than the MSS (Minshall's variant of Nagle's algorithm).
@@ -243,25 +243,26 @@ impl SendSide {
         changed
     }
 
-    /// Takes in an acknowledgment of everything before `ack`, which lies within the flight.
-    pub fn acknowledge(&mut self, ack: SeqNumber, now: Instant) -> Acknowledged {
+    /// Takes in an acknowledgment of everything before `ack`, which lies within the flight. What was sent again less than
+    /// `ambiguous` ago may have been answered for its first transmission.
+    pub fn acknowledge(&mut self, ack: SeqNumber, now: Instant, ambiguous: Duration) -> Acknowledged {
         let mut result = Acknowledged { octets: ack.since(self.una), ..Acknowledged::default() };
         let mut sampled = None;
-        let mut ambiguous = false;
+        let mut sent_again = false;
         while let Some(&oldest) = self.segments.front() {
             let end = oldest.start.advance(oldest.length);
             if !end.at_or_before(ack) {
                 break;
             }
-            ambiguous |= oldest.retransmitted;
+            sent_again |= oldest.retransmitted;
             sampled = Some(oldest.sent_at);
-            self.note_delivery(&oldest);
+            self.note_delivery(&oldest, now, ambiguous);
             result.fin |= oldest.fin;
             self.forget_front(oldest.length);
             self.segments.pop_front();
         }
         self.trim_front(ack);
-        if let Some(sent_at) = sampled.filter(|_| !ambiguous) {
+        if let Some(sent_at) = sampled.filter(|_| !sent_again) {
             result.rtt = Some(now - sent_at);
         }
         if result.fin {
@@ -290,15 +291,15 @@ impl SendSide {
         }
     }
 
-    fn note_delivery(&mut self, segment: &InFlight) {
-        if !segment.retransmitted {
+    fn note_delivery(&mut self, segment: &InFlight, now: Instant, ambiguous: Duration) {
+        if !segment.retransmitted || now - segment.sent_at >= ambiguous {
             self.delivered = self.delivered.max(Some(segment.sent_at));
         }
     }
 
     /// Takes in what the peer reports to have; whether any of it is news. Blocks that cannot be are passed over, and so are
-    /// those about what is acknowledged already (RFC 2883).
-    pub fn take_report(&mut self, blocks: &[(SeqNumber, SeqNumber)]) -> bool {
+    /// those about what is acknowledged already (RFC 2883). `ambiguous` as for [`SendSide::acknowledge`].
+    pub fn take_report(&mut self, blocks: &[(SeqNumber, SeqNumber)], now: Instant, ambiguous: Duration) -> bool {
         let mut is_news = false;
         for &(left, right) in blocks {
             if !self.una.precedes(left) || !left.precedes(right) || !right.at_or_before(self.nxt) {
@@ -316,7 +317,7 @@ impl SendSide {
                 if segment.is_under_way() {
                     self.in_flight -= segment.length;
                 }
-                self.note_delivery(&segment);
+                self.note_delivery(&segment, now, ambiguous);
                 (self.segments[index].sacked, self.segments[index].lost) = (true, false);
                 is_news = true;
             }
@@ -324,8 +325,8 @@ impl SendSide {
         is_news
     }
 
-    /// Takes for lost what lies below three segments' worth of reported octets (RFC 6675 §4, IsLost), and what was sent again
-    /// and must have been lost again, because something sent `margin` later has arrived. Returns whether there was any.
+    /// Takes for lost what lies below three segments' worth of reported octets (RFC 6675 §4, IsLost), and what was sent more
+    /// than `margin` before something that has arrived (RFC 8985 §6.2). Returns whether there was any.
     pub fn mark_lost_by_report(&mut self, margin: Duration) -> bool {
         let (mut reported, mut found) = (0, false);
         for segment in self.segments.iter_mut().rev() {
@@ -333,11 +334,9 @@ impl SendSide {
                 reported += segment.length;
                 continue;
             }
-            let is_lost = match segment.retransmitted {
-                false => reported > (DUPLICATE_THRESHOLD - 1) * self.mss,
-                true => self.delivered.is_some_and(|delivered| delivered > segment.sent_at + margin),
-            };
-            if is_lost && !segment.lost {
+            let is_below = !segment.retransmitted && reported > (DUPLICATE_THRESHOLD - 1) * self.mss;
+            let is_overdue = self.delivered.is_some_and(|delivered| delivered > segment.sent_at + margin);
+            if (is_below || is_overdue) && !segment.lost {
                 segment.lost = true;
                 self.in_flight -= segment.length;
                 found = true;
@@ -415,6 +414,13 @@ impl SendSide {
         let unsent = self.unsent();
         let length = unsent.min(self.window.clamp(1, self.mss) as usize);
         self.has_unsent().then_some(Chunk { seq: self.nxt, length, fin: unsent == 0 })
+    }
+
+    /// The last segment that may still be under way: what a probe of the tail sends again.
+    pub fn tail(&self) -> Option<Chunk> {
+        let segment = self.segments.iter().rfind(|segment| segment.is_under_way())?;
+        let length = segment.length as usize - usize::from(segment.fin);
+        Some(Chunk { seq: segment.start, length, fin: segment.fin })
     }
 
     /// Notes that a chunk was sent: again, if it was before. Returns whether it carried our FIN for the first time.

@@ -7,6 +7,8 @@ use crate::time::Instant;
 pub enum Timer {
     /// Something sent was not acknowledged in time (RFC 6298).
     Retransmit,
+    /// Nothing was heard for a while: something may be lost behind which nothing was sent that could tell (RFC 8985 §7).
+    TailProbe,
     /// The peer's window holds data back: ask whether it has opened (RFC 9293 §3.8.6.1).
     Persist,
     /// An acknowledgment has waited long enough for company (RFC 9293 §3.8.6.3).
@@ -17,7 +19,7 @@ pub enum Timer {
 
 impl Timer {
     /// All of them, in the order they are looked at.
-    pub const ALL: [Self; 4] = [Self::Retransmit, Self::Persist, Self::DelayedAck, Self::FinWait2];
+    pub const ALL: [Self; 5] = [Self::Retransmit, Self::TailProbe, Self::Persist, Self::DelayedAck, Self::FinWait2];
 }
 
 /// The deadlines of a connection's timers.

@@ -2,7 +2,7 @@
 
 use super::{
     congestion::Controller,
-    connection::{AckSchedule, Connection},
+    connection::{AckSchedule, Connection, TailProbe},
     send::Chunk,
     state::Step,
     timer::Timer,
@@ -72,6 +72,12 @@ impl Connection {
         let idle = self.send.flight_size() == 0 && now - self.send.last_sent() > self.rtt.rto();
         if idle && self.send.has_unsent() {
             self.congestion.idled();
+        }
+        if self.tail == TailProbe::Due {
+            self.tail = TailProbe::Sent;
+            if let Some(chunk) = self.send.tail() {
+                return Some(chunk);
+            }
         }
         let urgent = self.recovery.take_urgency();
         let allowance = self.congestion.window().saturating_add(self.recovery.bonus());

@@ -221,3 +221,59 @@ fn a_retransmission_that_is_lost_is_lost_again_without_a_timeout() {
     bench.reported(1, &[(at(1), at(12))]);
     assert_eq!(bench.sent_ranges(), [(at(0), MSS as usize)]);
 }
+
+/// A connection that knows its round trip: 100 ms.
+fn timed() -> Bench {
+    let mut bench = bench();
+    bench.sends(1);
+    bench.now += Duration::from_millis(100);
+    bench.reported(at(1), &[]);
+    assert_eq!(bench.sent_ranges(), []);
+    bench
+}
+
+/// Writes so many full segments more, behind the one that [`timed`] has sent.
+fn sends_more(bench: &mut Bench, segments: usize) -> Vec<(u32, usize)> {
+    bench.connection.write(&pattern(MSS as usize, segments * MSS as usize), &bench.config);
+    bench.sent_ranges()
+}
+
+#[test]
+fn a_lost_tail_is_probed_before_the_timeout() {
+    let mut bench = timed();
+    assert_eq!(sends_more(&mut bench, 5).len(), 5);
+    bench.now += Duration::from_millis(100);
+    bench.reported(at(3), &[]);
+    assert_eq!(bench.sent_ranges(), []);
+    // The last three are lost: after two round trips the last of them goes out again, RFC 8985 §7.3.
+    assert_eq!(bench.wait_for_timer(), Duration::from_millis(200));
+    assert_eq!(bench.sent_ranges(), [(at(5), MSS as usize)]);
+    // Its report tells of the others: what was sent so long before it is lost, without a timeout.
+    bench.now += Duration::from_millis(100);
+    bench.reported(at(3), &[(at(5), at(6))]);
+    assert_eq!(bench.sent_ranges(), [(at(3), MSS as usize), (at(4), MSS as usize)]);
+    bench.now += Duration::from_millis(100);
+    bench.reported(at(6), &[]);
+    assert_eq!((bench.sent_ranges(), bench.connection.timeouts), (vec![], 0));
+}
+
+#[test]
+fn there_is_one_probe_and_then_the_timeout() {
+    let mut bench = timed();
+    sends_more(&mut bench, 3);
+    bench.wait_for_timer();
+    assert_eq!(bench.sent_ranges(), [(at(3), MSS as usize)]);
+    // Three times the round trip, after the first measurement: RFC 6298 §2.2.
+    assert_eq!(bench.wait_for_timer(), Duration::from_millis(300));
+    assert_eq!(bench.sent_ranges(), [(at(1), MSS as usize)]);
+    assert_eq!(bench.connection.timeouts, 1);
+}
+
+#[test]
+fn a_single_segment_is_not_probed_for() {
+    // Its acknowledgment may only be late.
+    let mut bench = timed();
+    sends_more(&mut bench, 1);
+    assert_eq!(bench.wait_for_timer(), Duration::from_millis(300));
+    assert_eq!((bench.sent_ranges(), bench.connection.timeouts), (vec![(at(1), MSS as usize)], 1));
+}
