@@ -17,6 +17,8 @@ pub struct TcpConfig {
     /// Whether small segments wait while another small one is unacknowledged (Nagle as modified by Minshall;
     /// RFC 9293 SHLD-7). Default true; an application may switch it off per connection (MUST-17).
     pub nagle: bool,
+    /// How much may be in flight. Default CUBIC.
+    pub congestion_control: CongestionControl,
     /// Whether SACK (RFC 2018) is used with peers that offer it. Default true.
     pub sack: bool,
     /// Retransmission timeout before a round-trip time is known (RFC 6298 §2.1). Default 1 s.
@@ -51,6 +53,7 @@ impl Default for TcpConfig {
             send_buffer: 512 * 1_024,
             max_holes: 64,
             nagle: true,
+            congestion_control: CongestionControl::default(),
             sack: true,
             rto_initial: Duration::from_secs(1),
             rto_min: Duration::from_millis(200),
@@ -64,6 +67,16 @@ impl Default for TcpConfig {
             hop_limit: DEFAULT_HOP_LIMIT,
         }
     }
+}
+
+/// A congestion control algorithm.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CongestionControl {
+    /// RFC 9438, as most stacks use it.
+    #[default]
+    Cubic,
+    /// RFC 5681.
+    Reno,
 }
 
 /// How one stack behaves: TCP, and the limits of what is kept. Everything has a limit.

@@ -3,7 +3,7 @@
 //! A step that refuses the segment returns the reason, and whatever the peer is owed for it is noted on the way.
 
 use super::{
-    congestion::Controller,
+    congestion::{Ack, Controller},
     connection::{CloseReason, Connection, Reader, Signals, TailProbe},
     receive::Stored,
     rtt::CLOCK_GRANULARITY,
@@ -183,7 +183,9 @@ impl Connection {
         if let Some(rtt) = acknowledged.rtt {
             self.rtt.measured(rtt, config);
         }
-        self.recovery.advanced(acknowledged.octets, limited, self.sack, &mut self.send, &mut self.congestion);
+        let rtt = self.rtt.smoothed().unwrap_or_default();
+        let ack = Ack { octets: acknowledged.octets, limited, now, rtt };
+        self.recovery.advanced(&ack, self.sack, &mut self.send, &mut self.congestion);
         self.timeouts = 0;
         self.timers.cancel(Timer::Retransmit); // RFC 6298 §5.3: it starts afresh when everything due has been sent
         if self.write_blocked && self.send.buffered() <= config.send_buffer / 2 {

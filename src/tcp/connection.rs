@@ -4,7 +4,7 @@
 //! (`arrive`), segments to be sent (`transmit`), and timers (here).
 
 use super::{
-    congestion::{Controller, Reno},
+    congestion::{Congestion, Controller},
     receive::{ReceiveSide, window_scale_for},
     recovery::Recovery,
     rtt::{CLOCK_GRANULARITY, RttEstimator},
@@ -148,7 +148,7 @@ pub struct Connection {
     pub(super) sack: bool,
     pub(super) clocks: Option<Clocks>,
     pub(super) rtt: RttEstimator,
-    pub(super) congestion: Reno,
+    pub(super) congestion: Congestion,
     pub(super) recovery: Recovery,
     pub(super) timers: Timers,
     pub(super) acks: AckSchedule,
@@ -194,7 +194,7 @@ impl Connection {
             sack: handshake.sack,
             clocks: handshake.clocks,
             rtt: RttEstimator::new(config),
-            congestion: Reno::new(mss),
+            congestion: Congestion::new(config.congestion_control, mss),
             recovery: Recovery::default(),
             timers: Timers::default(),
             acks: AckSchedule { sent: handshake.irs.advance(1), ..AckSchedule::default() },

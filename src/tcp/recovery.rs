@@ -1,7 +1,10 @@
 //! Loss recovery: by what the peer reports (RFC 2018, RFC 6675), and where it reports nothing, by duplicate acknowledgments:
 //! fast retransmit and fast recovery (RFC 5681 §3.2, RFC 6582).
 
-use super::{congestion::Controller, send::SendSide};
+use super::{
+    congestion::{Ack, Controller},
+    send::SendSide,
+};
 use crate::wire::SeqNumber;
 use std::time::Duration;
 
@@ -77,22 +80,14 @@ impl Recovery {
         true
     }
 
-    /// New data up to SND.UNA were acknowledged, `octets` of them; `limited` as for [`Controller::acknowledged`], and `sack`
-    /// says whether the peer reports what it has.
-    pub fn advanced(
-        &mut self,
-        octets: u32,
-        limited: bool,
-        sack: bool,
-        send: &mut SendSide,
-        congestion: &mut impl Controller,
-    ) {
+    /// New data up to SND.UNA were acknowledged; `sack` says whether the peer reports what it has.
+    pub fn advanced(&mut self, ack: &Ack, sack: bool, send: &mut SendSide, congestion: &mut impl Controller) {
         self.duplicates = 0;
         self.guard = self.guard.filter(|guard| send.una().precedes(*guard));
         match self.recover {
             None => {
                 self.departed = 0;
-                congestion.acknowledged(octets, limited);
+                congestion.acknowledged(ack);
             }
             Some(recover) if recover.at_or_before(send.una()) => {
                 (self.recover, self.departed) = (None, 0);
@@ -106,8 +101,8 @@ impl Recovery {
             Some(_) => {
                 // A partial acknowledgment: the next hole begins at SND.UNA (RFC 6582 §3.2 step 3). What it acknowledged has
                 // left the window, and a full segment that arrived may be replaced.
-                self.departed = self.departed.saturating_sub(octets);
-                if octets >= send.mss() {
+                self.departed = self.departed.saturating_sub(ack.octets);
+                if ack.octets >= send.mss() {
                     self.departed = self.departed.saturating_add(send.mss());
                 }
                 self.lose_first(send);

@@ -1,8 +1,28 @@
 //! How much may be in flight. One small trait, so that a controller joins without touching anything else.
 
-pub mod reno;
+mod cubic;
+mod reno;
+mod slow_start;
 
-pub use reno::Reno;
+pub use self::{cubic::Cubic, reno::Reno};
+
+use self::slow_start::SlowStart;
+use crate::{config::CongestionControl, time::Instant};
+use std::time::Duration;
+
+/// An acknowledgment of new data, as a controller sees it.
+#[derive(Clone, Copy, Debug)]
+pub struct Ack {
+    /// Octets acknowledged.
+    pub octets: u32,
+    /// Whether the window was what held the sender back; where it was not, it has not been tested and must not grow
+    /// (RFC 5681 §3.1, RFC 7661).
+    pub limited: bool,
+    /// When it came.
+    pub now: Instant,
+    /// The smoothed round-trip time; zero before the first measurement.
+    pub rtt: Duration,
+}
 
 /// A congestion controller. All amounts are octets.
 ///
@@ -12,11 +32,10 @@ pub trait Controller {
     /// The congestion window.
     fn window(&self) -> u32;
 
-    /// New data were acknowledged outside recovery. `limited` says whether the window was what held the sender back;
-    /// where it was not, it has not been tested and must not grow (RFC 5681 §3.1, RFC 7661).
-    fn acknowledged(&mut self, octets: u32, limited: bool);
+    /// New data were acknowledged outside recovery.
+    fn acknowledged(&mut self, ack: &Ack);
 
-    /// A segment was found lost by duplicate acknowledgments, with `in_flight` outstanding: recovery begins.
+    /// A segment was found lost before its time was out, with `in_flight` outstanding: recovery begins.
     fn lost(&mut self, in_flight: u32);
 
     /// The retransmission timer expired with `in_flight` outstanding; `first` unless for a segment sent again already.
@@ -24,4 +43,55 @@ pub trait Controller {
 
     /// Nothing was sent for a whole retransmission timeout (RFC 5681 §4.1).
     fn idled(&mut self);
+}
+
+/// Whichever controller was configured.
+#[derive(Clone, Debug)]
+pub enum Congestion {
+    /// [`Cubic`].
+    Cubic(Cubic),
+    /// [`Reno`].
+    Reno(Reno),
+}
+
+impl Congestion {
+    /// A controller of this kind for segments of `mss` octets.
+    pub fn new(kind: CongestionControl, mss: u32) -> Self {
+        match kind {
+            CongestionControl::Cubic => Self::Cubic(Cubic::new(mss)),
+            CongestionControl::Reno => Self::Reno(Reno::new(mss)),
+        }
+    }
+
+    fn controller(&mut self) -> &mut dyn Controller {
+        match self {
+            Self::Cubic(cubic) => cubic,
+            Self::Reno(reno) => reno,
+        }
+    }
+}
+
+impl Controller for Congestion {
+    fn window(&self) -> u32 {
+        match self {
+            Self::Cubic(cubic) => cubic.window(),
+            Self::Reno(reno) => reno.window(),
+        }
+    }
+
+    fn acknowledged(&mut self, ack: &Ack) {
+        self.controller().acknowledged(ack);
+    }
+
+    fn lost(&mut self, in_flight: u32) {
+        self.controller().lost(in_flight);
+    }
+
+    fn timed_out(&mut self, in_flight: u32, first: bool) {
+        self.controller().timed_out(in_flight, first);
+    }
+
+    fn idled(&mut self) {
+        self.controller().idled();
+    }
 }

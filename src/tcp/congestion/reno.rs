@@ -1,16 +1,12 @@
-//! Slow start and congestion avoidance (RFC 5681) with appropriate byte counting (RFC 3465).
+//! Congestion avoidance as RFC 5681 has it: one segment more a round trip, half the window after a loss.
 
-use super::Controller;
+use super::{Ack, Controller, SlowStart};
 
-/// Segments in the initial window (RFC 6928).
-const INITIAL_WINDOW_SEGMENTS: u32 = 10;
-
-/// The classic controller: one segment more a round trip, half the window after a loss.
+/// The classic controller.
 #[derive(Clone, Debug)]
 pub struct Reno {
-    mss: u32,
+    start: SlowStart,
     window: u32,
-    slow_start_threshold: u32,
     /// Octets acknowledged in congestion avoidance since the window last grew.
     counted: u32,
 }
@@ -18,18 +14,14 @@ pub struct Reno {
 impl Reno {
     /// A controller for segments of `mss` octets.
     pub fn new(mss: u32) -> Self {
-        Self { mss, window: initial_window(mss), slow_start_threshold: u32::MAX, counted: 0 }
+        let start = SlowStart::new(mss);
+        Self { window: start.initial_window(), start, counted: 0 }
     }
 
     /// RFC 5681 equation 4.
-    fn halved(&self, in_flight: u32) -> u32 {
-        (in_flight / 2).max(2 * self.mss)
+    fn halve(&mut self, in_flight: u32) {
+        self.start.set_threshold((in_flight / 2).max(2 * self.start.mss()));
     }
-}
-
-/// RFC 6928 §2.
-fn initial_window(mss: u32) -> u32 {
-    (INITIAL_WINDOW_SEGMENTS * mss).min((2 * mss).max(14_600))
 }
 
 impl Controller for Reno {
@@ -37,38 +29,37 @@ impl Controller for Reno {
         self.window
     }
 
-    fn acknowledged(&mut self, octets: u32, limited: bool) {
-        if !limited {
+    fn acknowledged(&mut self, ack: &Ack) {
+        if !ack.limited {
             return;
         }
-        if self.window < self.slow_start_threshold {
-            // RFC 3465 §2.3: at most two segments an acknowledgment, so that a stretched one makes no burst.
-            self.window = self.window.saturating_add(octets.min(2 * self.mss));
+        if let Some(octets) = self.start.growth(self.window, ack.octets) {
+            self.window = self.window.saturating_add(octets);
             return;
         }
-        self.counted += octets;
+        self.counted += ack.octets;
         if self.counted >= self.window {
             self.counted -= self.window;
-            self.window = self.window.saturating_add(self.mss);
+            self.window = self.window.saturating_add(self.start.mss());
         }
     }
 
     fn lost(&mut self, in_flight: u32) {
-        self.slow_start_threshold = self.halved(in_flight);
-        self.window = self.slow_start_threshold;
+        self.halve(in_flight);
+        self.window = self.start.threshold();
         self.counted = 0;
     }
 
     fn timed_out(&mut self, in_flight: u32, first: bool) {
         // RFC 5681 §3.1: the threshold is held when the same segment times out again.
         if first {
-            self.slow_start_threshold = self.halved(in_flight);
+            self.halve(in_flight);
         }
-        self.window = self.mss;
+        self.window = self.start.mss();
         self.counted = 0;
     }
 
     fn idled(&mut self) {
-        self.window = self.window.min(initial_window(self.mss));
+        self.window = self.window.min(self.start.initial_window());
     }
 }

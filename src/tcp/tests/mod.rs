@@ -11,7 +11,7 @@ mod timestamps;
 
 use super::{Connection, Handshake, SentKind, timer::Timer};
 use crate::{
-    config::TcpConfig,
+    config::{CongestionControl, TcpConfig},
     drops::DropReason,
     time::Instant,
     wire::{
@@ -69,7 +69,9 @@ struct Bench {
 impl Bench {
     /// A connection whose peer has offered a window of 64,000 octets.
     fn new() -> Self {
-        Self::with(TcpConfig::default(), &handshake())
+        // Reno's windows are easier to follow.
+        let congestion_control = CongestionControl::Reno;
+        Self::with(TcpConfig { congestion_control, ..TcpConfig::default() }, &handshake())
     }
 
     fn with(config: TcpConfig, handshake: &Handshake) -> Self {

@@ -4,7 +4,7 @@ use super::*;
 use crate::tcp::{
     assembler::{Assembler, TooManyPieces},
     byte_ring::ByteRing,
-    congestion::{Controller, Reno},
+    congestion::{Ack, Controller, Cubic, Reno},
     receive::window_scale_for,
     rtt::RttEstimator,
     timer::Timers,
@@ -145,6 +145,71 @@ fn the_retransmission_timeout_follows_rfc_6298() {
     assert_eq!(rtt.rto(), config.rto_min, "§2.4");
 }
 
+fn ack(octets: u32, limited: bool) -> Ack {
+    Ack { octets, limited, now: Instant::ZERO, rtt: Duration::from_millis(100) }
+}
+
+/// CUBIC's windows, in segments of 1,000 octets, after each of so many round trips of 100 ms in which all of it was used.
+fn cubic_rounds(cubic: &mut Cubic, now: &mut Instant, rounds: usize) -> Vec<u32> {
+    let rtt = Duration::from_millis(100);
+    let mut round = || {
+        *now += rtt;
+        for _ in 0..cubic.window() / 1_000 {
+            cubic.acknowledged(&Ack { octets: 1_000, limited: true, now: *now, rtt });
+        }
+        cubic.window() / 1_000
+    };
+    (0..rounds).map(|_| round()).collect()
+}
+
+#[test]
+fn cubic_comes_back_to_where_it_lost_and_goes_cautiously_beyond() {
+    let (mut cubic, mut now) = (Cubic::new(1_000), Instant::ZERO);
+    assert_eq!(cubic.window(), 10_000);
+    assert_eq!(cubic_rounds(&mut cubic, &mut now, 5), [20, 40, 80, 160, 320], "slow start doubles");
+    cubic.lost(320_000);
+    assert_eq!(cubic.window(), 224_000, "beta is 0.7");
+    // K is the third root of 96 / 0.4: 6.2 seconds until it is where it was.
+    let windows = cubic_rounds(&mut cubic, &mut now, 100);
+    let back = windows.iter().position(|&window| window >= 320).unwrap();
+    assert!((58..=68).contains(&back), "after {back} round trips: {windows:?}");
+    let growth = |at: usize| windows[at + 5] - windows[at];
+    assert!(growth(0) > growth(40), "concave before: {windows:?}");
+    assert!(growth(70) < growth(90), "convex behind: {windows:?}");
+    // Who loses before it is back makes room for others.
+    let mut early = cubic.clone();
+    early.lost(cubic.window());
+    let before = early.window();
+    cubic_rounds(&mut early, &mut now, 5);
+    early.lost(early.window());
+    assert!(early.window() < before);
+}
+
+#[test]
+fn cubic_is_no_slower_than_reno_where_round_trips_are_short() {
+    let (mut cubic, mut now) = (Cubic::new(1_000), Instant::ZERO);
+    cubic.lost(20_000);
+    assert_eq!(cubic.window(), 14_000);
+    let rtt = Duration::from_micros(100);
+    for _ in 0..100 {
+        now += rtt;
+        for _ in 0..cubic.window() / 1_000 {
+            cubic.acknowledged(&Ack { octets: 1_000, limited: true, now, rtt });
+        }
+    }
+    // 6 segments at 0.53 a round trip, and then one each.
+    assert!((105_000..115_000).contains(&cubic.window()), "{}", cubic.window());
+    let window = cubic.window();
+    cubic.acknowledged(&Ack { octets: window, limited: false, now, rtt });
+    assert_eq!(cubic.window(), window, "a window that was not tested does not grow");
+    cubic.timed_out(window, true);
+    assert_eq!(cubic.window(), 1_000);
+    cubic.idled();
+    assert_eq!(cubic.window(), 1_000);
+    cubic.lost(1_000);
+    assert_eq!(cubic.window(), 2_000, "never below two segments");
+}
+
 #[test]
 fn congestion_avoidance_grows_by_a_segment_a_round_trip() {
     let mut reno = Reno::new(1_000);
@@ -152,15 +217,15 @@ fn congestion_avoidance_grows_by_a_segment_a_round_trip() {
     reno.lost(20_000);
     assert_eq!(reno.window(), 10_000, "half of what was in flight");
     for _ in 0..10 {
-        reno.acknowledged(1_000, true);
+        reno.acknowledged(&ack(1_000, true));
     }
     assert_eq!(reno.window(), 11_000);
-    reno.acknowledged(11_000, false);
+    reno.acknowledged(&ack(11_000, false));
     assert_eq!(reno.window(), 11_000, "a window that was not tested does not grow");
     reno.timed_out(11_000, true);
     assert_eq!(reno.window(), 1_000);
     for _ in 0..5 {
-        reno.acknowledged(1_000, true);
+        reno.acknowledged(&ack(1_000, true));
     }
     assert_eq!(reno.window(), 6_000, "slow start up to the threshold of 5,500, then beyond it");
     reno.timed_out(6_000, false);
