@@ -1,7 +1,7 @@
 //! Every limit and knob, with its default. A value, not a set of cargo features.
 
 use crate::wire::{ChecksumPolicy, ip::DEFAULT_HOP_LIMIT};
-use std::time::Duration;
+use std::{net::IpAddr, ops::RangeInclusive, time::Duration};
 
 /// How TCP behaves. Times and sizes are per connection.
 #[derive(Clone, Debug)]
@@ -30,6 +30,18 @@ pub struct TcpConfig {
     /// Time-outs in a row after which a connection is given up: R2 of RFC 9293 §3.8.3. Default 12, which with the
     /// back-off from 200 ms comes to some seven minutes (SHLD-11 asks for 100 s).
     pub max_timeouts: u32,
+    /// Time-outs in a row after which the application hears of it, and another way to the peer is looked for: R1 of RFC 9293
+    /// §3.8.3. Default 3, the least that SHLD-10 allows.
+    pub r1: u32,
+    /// How long what was sent may stay unacknowledged; in place of `max_timeouts`, where given (MUST-21). Default none. An
+    /// application may set it per connection.
+    pub user_timeout: Option<Duration>,
+    /// How long a connection we open may take. Default 3 min, the least that MUST-23 allows.
+    pub syn_timeout: Duration,
+    /// Whether idle peers are asked if they are still there. Default not (MUST-25). An application may set it per connection.
+    pub keep_alive: Option<KeepAlive>,
+    /// Whether connections we open ask for timestamps (RFC 7323). Default true.
+    pub timestamps: bool,
     /// How long an acknowledgment may wait for company (MUST-40: below 500 ms). Default 40 ms.
     pub delayed_ack: Duration,
     /// Whether the acknowledgment of the peer's FIN is a segment of its own, so that an onlooker sees each of the four steps of
@@ -59,6 +71,11 @@ impl Default for TcpConfig {
             rto_min: Duration::from_millis(200),
             rto_max: Duration::from_secs(60),
             max_timeouts: 12,
+            r1: 3,
+            user_timeout: None,
+            syn_timeout: Duration::from_secs(180),
+            keep_alive: None,
+            timestamps: true,
             delayed_ack: Duration::from_millis(40),
             separate_fin_ack: false,
             msl: Duration::from_secs(30),
@@ -66,6 +83,23 @@ impl Default for TcpConfig {
             syn_ack_retries: 5,
             hop_limit: DEFAULT_HOP_LIMIT,
         }
+    }
+}
+
+/// How an idle peer is asked whether it is still there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeepAlive {
+    /// How long the peer must have been silent before it is asked (MUST-27). Default 2 h (MUST-28).
+    pub idle: Duration,
+    /// How soon it is asked again. Default 75 s.
+    pub interval: Duration,
+    /// Questions without an answer after which it is taken for gone (MUST-29). Default 10.
+    pub probes: u32,
+}
+
+impl Default for KeepAlive {
+    fn default() -> Self {
+        Self { idle: Duration::from_secs(2 * 3_600), interval: Duration::from_secs(75), probes: 10 }
     }
 }
 
@@ -94,6 +128,15 @@ pub struct StackConfig {
     pub max_time_wait: u32,
     /// Replies that belong to no connection and wait to be sent. Default 1,024.
     pub max_replies: usize,
+    /// Connections that may wait for the application to hear of them; the end of another handshake is dropped, and comes again.
+    /// Default 4,096.
+    pub max_backlog: u32,
+    /// Neighbours whose link-layer addresses are remembered. Default 1,024.
+    pub max_neighbours: usize,
+    /// Routers to what lies beyond our subnets: the first of each IP version counts. Default none.
+    pub gateways: Vec<IpAddr>,
+    /// Ports from which connections are opened; those with a listener are left out. Default 1,024 to 65,535 (RFC 6056 §3.2).
+    pub ephemeral_ports: RangeInclusive<u16>,
     /// RSTs sent a second to segments that belong to no connection. Default 10,000.
     pub resets_per_second: u32,
 }
@@ -107,6 +150,10 @@ impl Default for StackConfig {
             max_half_open: 8_192,
             max_time_wait: 131_072,
             max_replies: 1_024,
+            max_backlog: 4_096,
+            max_neighbours: 1_024,
+            gateways: Vec::new(),
+            ephemeral_ports: 1_024..=65_535,
             resets_per_second: 10_000,
         }
     }

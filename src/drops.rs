@@ -40,6 +40,8 @@ drop_reasons! {
     MalformedArp => "malformed_arp",
     /// An ARP packet that asks for nothing of ours.
     ArpNotForUs => "arp_not_for_us",
+    /// A neighbour's answer to a question that we have not asked.
+    UnaskedNeighbour => "unasked_neighbour",
     /// Shorter than the IP header.
     TruncatedIp => "truncated_ip",
     /// The version field contradicts the EtherType.
@@ -104,6 +106,8 @@ drop_reasons! {
     InexactReset => "inexact_reset",
     /// A SYN on a synchronized connection: answered with a challenge ACK (RFC 5961 §4.2).
     SynInWindow => "syn_in_window",
+    /// Neither SYN nor RST, while we wait for the answer to our SYN.
+    NoSyn => "no_syn",
     /// Neither SYN, RST nor ACK.
     NoAck => "no_ack",
     /// An ACK of data not yet sent, or of data long gone (RFC 5961 §5.2).
@@ -116,6 +120,8 @@ drop_reasons! {
     DataAfterClose => "data_after_close",
     /// A new connection beyond the configured limit.
     ConnectionLimit => "connection_limit",
+    /// The end of a handshake while more connections wait for their application than are configured: it will come again.
+    BacklogFull => "backlog_full",
     /// A half-open connection whose SYN-ACK was never acknowledged.
     HandshakeTimeout => "handshake_timeout",
     /// A TIME-WAIT entry made room for a newer one.

@@ -80,6 +80,6 @@ pub mod xdp;
 pub use self::{
     app::Service,
     server::{Server, ServerError},
-    stack::{Cidr, Stream},
+    stack::{Cidr, ConnectError, Stream},
     tcp::CloseReason,
 };

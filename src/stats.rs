@@ -60,6 +60,14 @@ counters! {
         connections_aborted,
         /// Connections given up because nothing came back.
         connections_timed_out,
+        /// Connections that we began to open.
+        connections_begun,
+        /// Connections that we began to open and the peer refused.
+        connections_refused,
+        /// Connections that we began to open and no neighbour took.
+        connections_unreachable,
+        /// ARP requests and neighbour solicitations sent.
+        neighbour_questions,
         /// ARP requests and neighbour solicitations answered.
         neighbour_replies,
         /// Echo requests answered.

@@ -13,7 +13,7 @@ use crate::{
     stats::StackStats,
     time::Instant,
     wire::ChecksumPolicy,
-    worker::{Clock, Control, HandOff, Mailbox, Report, Shutdown, Worker, WorkerOptions},
+    worker::{Clock, Control, HandOff, Mailbox, Placement, Report, Shutdown, Worker, WorkerOptions},
     xdp::{CopyMode, GuardedListener, Program, Queue, QueueOptions, Require, Verdicts, XdpError, XdpMode},
 };
 use crossbeam::channel::{Receiver, Sender, unbounded};
@@ -165,6 +165,9 @@ impl Running {
         for (number, ((queue, core), control)) in queues.into_iter().zip(cores).zip(controls).enumerate() {
             let mut stack = Stack::new(config.clone(), plan.mac(), plan.addresses.clone(), secrets.clone());
             server.ports.iter().for_each(|&port| stack.listen(None, port));
+            if plan.placement == Placement::ByHash {
+                stack.set_share(number, running.mailboxes.len());
+            }
             stack.set_calendar(clock.calendar(Instant::ZERO));
             stack.watch_flows(Box::new(Listed(running.program.guard().filter().clone())));
             let hand_off = HandOff::new(plan.placement, secrets.clone(), number, running.mailboxes.clone());

@@ -76,6 +76,17 @@ impl fmt::Display for Cidr {
 }
 
 impl Cidr {
+    /// Whether `address` lies in this subnet.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        let bits = |address: IpAddr| match address {
+            IpAddr::V4(address) => (u128::from(u32::from(address)) << 96, true),
+            IpAddr::V6(address) => (u128::from(address), false),
+        };
+        let ((ours, is_ipv4), (theirs, is_theirs_ipv4)) = (bits(self.address), bits(address));
+        let differing = (ours ^ theirs).leading_zeros();
+        is_ipv4 == is_theirs_ipv4 && differing >= self.prefix.into()
+    }
+
     /// Whether `address` is this subnet's directed broadcast. Subnets of one or two addresses have none (RFC 3021).
     pub fn is_broadcast(&self, address: IpAddr) -> bool {
         let (IpAddr::V4(ours), IpAddr::V4(address)) = (self.address, address) else { return false };

@@ -57,7 +57,12 @@ impl Stack {
         index: u32,
         segment: &Segment<'_>,
     ) -> Result<(), DropReason> {
-        let outcome = self.connections[index].connection.arrive(now, link, segment, &self.config.tcp);
+        let connection = &mut self.connections[index].connection;
+        let outcome = connection.arrive(now, link, segment, &self.config.tcp);
+        if outcome == Err(DropReason::UnacceptableAck) && connection.is_opening() && !segment.has(TcpFlags::RST) {
+            let tuple = *connection.tuple();
+            self.reset(now, link, &tuple, segment)?;
+        }
         self.settle(now, index);
         outcome
     }
@@ -154,6 +159,7 @@ impl Stack {
                 return Err(DropReason::BadCookie);
             }
         };
+        self.check_backlog()?;
         let handshake = Handshake {
             tuple,
             link: *link,
@@ -220,11 +226,16 @@ impl Stack {
             self.acknowledge_half_open(now, &handshake)?;
             return Err(DropReason::OutsideWindow);
         }
+        self.check_backlog()?;
         let established = Connection::established(&handshake, now, &self.config.tcp);
         let connection = self.add_connection(established, hash).ok_or(DropReason::ConnectionLimit)?;
         self.flows.replace(hash, Flow::HalfOpen(index), Flow::Connection(connection));
         self.half_open.remove(index);
         self.arrive_at_connection(now, link, connection, segment)
+    }
+
+    fn check_backlog(&self) -> Result<(), DropReason> {
+        if self.backlog < self.config.max_backlog { Ok(()) } else { Err(DropReason::BacklogFull) }
     }
 
     fn forget_half_open(&mut self, index: u32, hash: u32) {

@@ -3,7 +3,7 @@
 use super::{ConnectionId, Event, Stack, flow_table::Flow, time_wait::TimeWait};
 use crate::{
     drops::DropReason,
-    tcp::{CloseReason, Connection, State},
+    tcp::{CloseReason, Connection, Signals, State},
     time::Instant,
     wire::TcpFlags,
 };
@@ -29,15 +29,25 @@ impl Stack {
 
     /// Takes in a connection that has just reached ESTABLISHED; `None` at the limit. Its flow is the caller's business.
     pub(super) fn add_connection(&mut self, connection: Connection, hash: u32) -> Option<u32> {
+        let id = self.insert(connection, hash)?;
+        self.announce(id);
+        Some(id.index)
+    }
+
+    fn announce(&mut self, id: ConnectionId) {
+        self.stats.connections_opened += 1;
+        self.backlog += 1;
+        self.events.push_back(Event::Opened(id));
+    }
+
+    pub(super) fn insert(&mut self, connection: Connection, hash: u32) -> Option<ConnectionId> {
         self.generation = self.generation.wrapping_add(1);
         let generation = self.generation;
         let entry = Entry { connection, generation, hash, attached: true, ready_queued: false, transmit_queued: false };
         let tuple = *entry.connection.tuple();
         let index = self.connections.insert(entry).ok()?;
         self.watch.opened(&tuple);
-        self.stats.connections_opened += 1;
-        self.events.push_back(Event::Opened(ConnectionId { index, generation }));
-        Some(index)
+        Some(ConnectionId { index, generation })
     }
 
     pub(super) fn connection_timer_expired(&mut self, now: Instant, index: u32) {
@@ -51,10 +61,11 @@ impl Stack {
     pub(super) fn settle(&mut self, now: Instant, index: u32) {
         let Some(entry) = self.connections.get_mut(index) else { return };
         let id = ConnectionId { index, generation: entry.generation };
-        if !entry.connection.take_signals().is_empty() && !entry.ready_queued {
-            entry.ready_queued = true;
-            self.events.push_back(Event::Ready(id));
+        let signals = entry.connection.take_signals();
+        if !signals.is_empty() {
+            self.report(now, id, signals);
         }
+        let entry = &mut self.connections[index];
         match entry.connection.state() {
             State::TimeWait | State::Closed => self.conclude(now, id),
             _ if !entry.transmit_queued => {
@@ -62,6 +73,23 @@ impl Stack {
                 self.transmit_queue.push_back(id);
             }
             _ => {}
+        }
+    }
+
+    /// Tells the application what has happened.
+    fn report(&mut self, now: Instant, id: ConnectionId, signals: Signals) {
+        if signals.contains(Signals::OPENED) {
+            self.announce(id);
+        }
+        let entry = &mut self.connections[id.index];
+        let is_news = signals.intersects(Signals::READABLE | Signals::WRITABLE | Signals::URGENT);
+        if is_news && !entry.ready_queued {
+            entry.ready_queued = true;
+            self.events.push_back(Event::Ready(id));
+        }
+        if signals.contains(Signals::TROUBLED) {
+            let remote = entry.connection.tuple().remote.address;
+            self.look_for_another_way(now, id, remote);
         }
     }
 
@@ -121,6 +149,7 @@ impl Stack {
         self.flows.remove(*hash, Flow::Connection(index));
         self.watch.closed(&tuple);
         if reason == CloseReason::Aborted
+            && connection.knows_peer()
             && let Err(reason) = self.send_reset(&link, &tuple, TcpFlags::RST | TcpFlags::ACK, seq, ack)
         {
             self.drops.count(reason);
@@ -133,6 +162,8 @@ impl Stack {
             CloseReason::ResetByPeer => &mut self.stats.connections_reset,
             CloseReason::TimedOut => &mut self.stats.connections_timed_out,
             CloseReason::Aborted => &mut self.stats.connections_aborted,
+            CloseReason::Refused => &mut self.stats.connections_refused,
+            CloseReason::Unreachable => &mut self.stats.connections_unreachable,
         };
         *counter += 1;
     }

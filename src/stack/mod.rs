@@ -11,11 +11,13 @@
 mod address;
 mod aged_slab;
 mod arrive;
+mod connect;
 mod defence;
 mod flow_table;
 mod half_open;
 mod lifecycle;
 mod neighbour;
+mod next_hop;
 mod rate_limit;
 mod replies;
 mod slab;
@@ -28,6 +30,7 @@ mod tests;
 
 pub use self::{
     address::{Addresses, Cidr, CidrError, LocalAddress, Ownership},
+    connect::ConnectError,
     defence::{FlowWatch, SynMode},
     flow_table::{Flow, FlowTable},
     slab::Slab,
@@ -36,7 +39,13 @@ pub use self::{
 };
 
 use self::{
-    defence::Watch, half_open::HalfOpens, lifecycle::Entry, rate_limit::RateLimit, replies::Replies,
+    connect::{EphemeralPorts, Share},
+    defence::Watch,
+    half_open::HalfOpens,
+    lifecycle::Entry,
+    next_hop::Neighbours,
+    rate_limit::RateLimit,
+    replies::Replies,
     time_wait::TimeWaits,
 };
 use crate::{
@@ -80,7 +89,7 @@ impl ConnectionId {
 /// Something the application should know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// A listener has a new connection.
+    /// A listener has a new connection, or one that we opened is open.
     Opened(ConnectionId),
     /// Data or their end can be read, or there is room to write again.
     Ready(ConnectionId),
@@ -93,6 +102,7 @@ pub enum Event {
 pub struct Secrets {
     cookies: SipKey,
     flows: SipKey,
+    numbers: SipKey,
 }
 
 impl Secrets {
@@ -101,12 +111,16 @@ impl Secrets {
     /// # Errors
     /// Where the operating system has no random bytes.
     pub fn random() -> Result<Self, getrandom::Error> {
-        Ok(Self { cookies: SipKey::random()?, flows: SipKey::random()? })
+        Ok(Self { cookies: SipKey::random()?, flows: SipKey::random()?, numbers: SipKey::random()? })
     }
 
     /// Secrets from a seed, for tests and simulations that must repeat.
     pub fn from_seed(seed: u64) -> Self {
-        Self { cookies: SipKey::from_seed(seed), flows: SipKey::from_seed(!seed) }
+        Self {
+            cookies: SipKey::from_seed(seed),
+            flows: SipKey::from_seed(!seed),
+            numbers: SipKey::from_seed(seed.rotate_left(32)),
+        }
     }
 
     /// The secret from which the keys of cookies come.
@@ -123,6 +137,16 @@ impl Secrets {
     /// The hash by which flows are found, and spread over workers.
     pub fn hash_flow(&self, tuple: &FourTuple) -> u32 {
         self.flows.hash(|hasher| tuple.hash(hasher)) as u32
+    }
+
+    /// Which of several workers a flow with this hash belongs to. The flow table uses the low bits, so the high ones choose.
+    pub fn worker_of(hash: u32, workers: usize) -> usize {
+        (hash >> 16) as usize % workers
+    }
+
+    /// The key of initial sequence numbers.
+    fn numbers(&self) -> &SipKey {
+        &self.numbers
     }
 }
 
@@ -174,6 +198,11 @@ pub struct Stack {
     timers: TimerWheel,
     replies: Replies,
     resets: RateLimit,
+    neighbours: Neighbours,
+    ephemeral_ports: EphemeralPorts,
+    share: Share,
+    /// Connections that listeners have and no application has heard of.
+    backlog: u32,
     /// Connections that may have something to send, in turn.
     transmit_queue: VecDeque<ConnectionId>,
     /// Segments the first of them has sent in this turn.
@@ -191,7 +220,7 @@ impl Stack {
             mac,
             addresses: Addresses::new(addresses),
             cookies: CookieJar::new(secrets.cookie_master(), Duration::ZERO),
-            secrets,
+            secrets: secrets.clone(),
             flows: FlowTable::new(flows),
             connections: Slab::new(config.max_connections),
             generation: 0,
@@ -203,6 +232,10 @@ impl Stack {
             timers: TimerWheel::default(),
             replies: Replies::new(config.max_replies),
             resets: RateLimit::new(config.resets_per_second),
+            neighbours: Neighbours::new(config.max_neighbours),
+            ephemeral_ports: EphemeralPorts::new(secrets.numbers),
+            share: Share { ours: 0, workers: 1 },
+            backlog: 0,
             transmit_queue: VecDeque::new(),
             burst: 0,
             events: VecDeque::new(),
@@ -247,6 +280,12 @@ impl Stack {
         }
     }
 
+    /// Says that this stack is number `ours` of so many `workers` that share a link by the hash of flows: connections it opens
+    /// are such that their segments come back to it.
+    pub fn set_share(&mut self, ours: usize, workers: usize) {
+        self.share = Share { ours, workers };
+    }
+
     /// Stops accepting new connections anywhere. Connections there are go on.
     pub fn stop_listening(&mut self) {
         self.listeners.clear();
@@ -275,10 +314,10 @@ impl Stack {
             return Err(DropReason::OtherStation);
         }
         match &frame.packet {
-            Packet::Arp(packet) => self.handle_arp(&frame.link, packet),
+            Packet::Arp(packet) => self.handle_arp(now, &frame.link, packet),
             Packet::Icmp(ip, message) => {
                 self.check_source(ip.source)?;
-                self.handle_icmp(&frame.link, ip, message)
+                self.handle_icmp(now, &frame.link, ip, message)
             }
             Packet::Tcp(ip, segment) => {
                 self.check_source(ip.source)?;
@@ -303,6 +342,7 @@ impl Stack {
             self.connection_timer_expired(now, index);
         }
         self.expire_handshakes(now);
+        self.expire_neighbours(now);
         while let Some((index, entry)) = self.time_wait.expire(now) {
             self.flows.remove(entry.hash, Flow::TimeWait(index));
             self.watch.closed(&entry.tuple);
@@ -311,17 +351,23 @@ impl Stack {
 
     /// When [`Stack::handle_timeout`] should be called next. It may find nothing to do then.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let deadlines = [self.timers.next_deadline(), self.half_open.next_deadline(), self.time_wait.next_deadline()];
+        let deadlines = [
+            self.timers.next_deadline(),
+            self.half_open.next_deadline(),
+            self.time_wait.next_deadline(),
+            self.neighbours.next_deadline(),
+        ];
         deadlines.into_iter().flatten().min()
     }
 
     /// What the application should know next.
     pub fn poll_event(&mut self) -> Option<Event> {
         let event = self.events.pop_front()?;
-        if let Event::Ready(id) = event
-            && let Some(entry) = self.entry_mut(id)
-        {
-            entry.ready_queued = false;
+        let (Event::Opened(id) | Event::Ready(id) | Event::Closed(id, _)) = event;
+        match (event, self.entry_mut(id)) {
+            (Event::Ready(_), Some(entry)) => entry.ready_queued = false,
+            (Event::Opened(_), _) => self.backlog = self.backlog.saturating_sub(1),
+            _ => {}
         }
         Some(event)
     }

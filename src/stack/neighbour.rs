@@ -1,11 +1,12 @@
 //! What a host owes its neighbours: ARP replies (RFC 826), neighbour advertisements (RFC 4861 §7.2.4), echo replies
 //! (RFC 1122 §3.2.2.6, RFC 4443 §4.2).
 //!
-//! The stack answers every frame along the way it came, so it keeps no neighbour cache of its own.
+//! Every frame is answered along the way it came; what answers none finds its way by `next_hop`.
 
-use super::Stack;
+use super::{Stack, next_hop::NEIGHBOUR_HOP_LIMIT};
 use crate::{
     drops::DropReason,
+    time::Instant,
     wire::{
         ArpPacket, IcmpMessage, IpHeader, LinkHeader, MacAddress, Protocol,
         arp::{self, Operation},
@@ -17,11 +18,13 @@ use std::net::{IpAddr, Ipv6Addr};
 /// Where unsolicited advertisements go: every node on the link.
 const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 const ALL_NODES_MAC: MacAddress = MacAddress([0x33, 0x33, 0, 0, 0, 1]);
-/// What RFC 4861 §7.1 demands of every neighbour discovery message: it has crossed no router.
-const NEIGHBOUR_HOP_LIMIT: u8 = 255;
 
 impl Stack {
-    pub(super) fn handle_arp(&mut self, link: &LinkHeader, packet: &ArpPacket) -> Result<(), DropReason> {
+    pub(super) fn handle_arp(&mut self, now: Instant, link: &LinkHeader, packet: &ArpPacket) -> Result<(), DropReason> {
+        if packet.operation == Operation::Reply && self.addresses.owns(packet.target_ip.into()) {
+            let way = LinkHeader { destination: packet.sender_mac, ..link.answered_by(self.mac) };
+            return self.neighbour_answered(now, packet.sender_ip.into(), way);
+        }
         let asks_for_us = packet.operation == Operation::Request && self.addresses.owns(packet.target_ip.into());
         if !asks_for_us {
             return Err(DropReason::ArpNotForUs);
@@ -38,6 +41,7 @@ impl Stack {
 
     pub(super) fn handle_icmp(
         &mut self,
+        now: Instant,
         link: &LinkHeader,
         ip: &IpHeader,
         message: &IcmpMessage<'_>,
@@ -45,6 +49,11 @@ impl Stack {
         match *message {
             IcmpMessage::EchoRequest { identifier, data } => self.answer_echo(link, ip, identifier, data),
             IcmpMessage::NeighbourSolicitation { target } => self.answer_solicitation(link, ip, target),
+            IcmpMessage::NeighbourAdvertisement { target, mac } => {
+                let back = link.answered_by(self.mac);
+                let destination = mac.unwrap_or(back.destination);
+                self.neighbour_answered(now, target.into(), LinkHeader { destination, ..back })
+            }
         }
     }
 

@@ -2,10 +2,12 @@
 
 use super::{ConnectionId, Stack};
 use crate::{
+    config::KeepAlive,
     tcp::{Connection, State},
     time::Instant,
     wire::Endpoint,
 };
+use std::time::Duration;
 
 /// A connection in its application's hands. Nothing here blocks: what cannot be done now is reported as zero bytes, and
 /// the application is called again when it can.
@@ -145,6 +147,29 @@ impl<'a> Stream<'a> {
     /// Ends the connection at once with an RST.
     pub fn abort(&mut self) {
         self.connection_mut().abort();
+    }
+
+    /// Bytes to read until urgent data end, which may not all have arrived; `None` where there are none (RFC 9293 §3.8.5).
+    pub fn urgent(&self) -> Option<usize> {
+        self.connection().urgent()
+    }
+
+    /// Writes as [`Stream::write`] does, and tells the peer that everything up to the end of it is urgent. New protocols should
+    /// not need this (RFC 6093).
+    pub fn write_urgent(&mut self, data: &[u8]) -> usize {
+        let Stack { connections, config, .. } = &mut *self.stack;
+        connections[self.id.index].connection.write_urgent(data, &config.tcp)
+    }
+
+    /// Asks the peer while it is idle whether it is still there; `None` for never (MUST-24).
+    pub fn set_keep_alive(&mut self, keep_alive: Option<KeepAlive>) {
+        self.connection_mut().set_keep_alive(keep_alive);
+    }
+
+    /// How long what was written may stay unacknowledged before the connection is given up; `None` for the stack's own limit
+    /// (MUST-21).
+    pub fn set_user_timeout(&mut self, timeout: Option<Duration>) {
+        self.connection_mut().set_user_timeout(timeout);
     }
 
     /// Switches Nagle's algorithm off, or on again (MUST-17).

@@ -33,6 +33,11 @@ impl Connection {
         segment: &Segment<'_>,
         config: &TcpConfig,
     ) -> Result<(), DropReason> {
+        if self.is_opening()
+            && let Some(outcome) = self.arrive_early(now, link, segment, config)
+        {
+            return outcome;
+        }
         self.check_clock(segment)?;
         self.check_sequence(segment)?;
         if segment.has(TcpFlags::RST) {
@@ -43,7 +48,9 @@ impl Connection {
         // Only a peer that knows the sequence numbers may change the way back: the segment has passed all checks.
         self.link = *link;
         self.take_clock(segment);
+        self.liveness.heard(now);
         self.take_acknowledgment(now, segment, config);
+        self.take_urgent(segment);
         self.take_data(now, segment, config)?;
         self.take_fin(now, segment, config);
         Ok(())
@@ -92,7 +99,8 @@ impl Connection {
             self.challenge(now);
             return Err(DropReason::InexactReset);
         }
-        self.finish_with(CloseReason::ResetByPeer);
+        // Where we opened, the peer has refused (MUST-11).
+        self.finish_with(if self.is_opening() { CloseReason::Refused } else { CloseReason::ResetByPeer });
         Ok(())
     }
 
@@ -111,8 +119,14 @@ impl Connection {
             return Err(DropReason::NoAck);
         }
         if !self.send.is_plausible_ack(segment.header.ack) {
-            self.challenge(now);
+            // Before the handshake is over the answer is an RST, which the stack sends (RFC 9293 §3.10.7.4).
+            if !self.is_opening() {
+                self.challenge(now);
+            }
             return Err(DropReason::UnacceptableAck);
+        }
+        if self.is_opening() {
+            self.opened();
         }
         Ok(())
     }
@@ -126,7 +140,7 @@ impl Connection {
         }
     }
 
-    fn take_acknowledgment(&mut self, now: Instant, segment: &Segment<'_>, config: &TcpConfig) {
+    pub(super) fn take_acknowledgment(&mut self, now: Instant, segment: &Segment<'_>, config: &TcpConfig) {
         let ack = segment.header.ack;
         let advances = self.send.una().precedes(ack);
         if advances {
@@ -136,6 +150,7 @@ impl Connection {
             return; // an old acknowledgment that was overtaken says nothing, not even of the window
         }
         if self.probes > 0 {
+            self.timers.cancel(Timer::User);
             self.timeouts = 0; // whoever answers probes is there, however long its window stays shut (RFC 9293 §3.8.6.1)
         }
         let was_shut = self.send.window() == 0;
@@ -187,6 +202,7 @@ impl Connection {
         let ack = Ack { octets: acknowledged.octets, limited, now, rtt };
         self.recovery.advanced(&ack, self.sack, &mut self.send, &mut self.congestion);
         self.timeouts = 0;
+        self.timers.cancel(Timer::User);
         self.timers.cancel(Timer::Retransmit); // RFC 6298 §5.3: it starts afresh when everything due has been sent
         if self.write_blocked && self.send.buffered() <= config.send_buffer / 2 {
             self.write_blocked = false;
@@ -197,8 +213,13 @@ impl Connection {
         }
     }
 
-    /// Seventh (urgent data, the sixth, are data like any others here): the text of the segment.
-    fn take_data(&mut self, now: Instant, segment: &Segment<'_>, config: &TcpConfig) -> Result<(), DropReason> {
+    /// Seventh: the text of the segment.
+    pub(super) fn take_data(
+        &mut self,
+        now: Instant,
+        segment: &Segment<'_>,
+        config: &TcpConfig,
+    ) -> Result<(), DropReason> {
         if segment.payload.is_empty() {
             return Ok(());
         }
@@ -241,7 +262,7 @@ impl Connection {
     }
 
     /// Eighth: the FIN, which counts only when everything before it has arrived.
-    fn take_fin(&mut self, now: Instant, segment: &Segment<'_>, config: &TcpConfig) {
+    pub(super) fn take_fin(&mut self, now: Instant, segment: &Segment<'_>, config: &TcpConfig) {
         if segment.has(TcpFlags::FIN) {
             let seq = segment.header.seq.advance(segment.payload.len() as u32);
             if seq.since(self.receive.nxt()) <= self.receive.window() {

@@ -1,10 +1,12 @@
-//! The control block of one connection, from ESTABLISHED to its end.
+//! The control block of one connection, from SYN-SENT or ESTABLISHED to its end.
 //!
 //! Its methods form four families, and the files follow them: commands of the application (here), segments that arrive
 //! (`arrive`), segments to be sent (`transmit`), and timers (here).
 
 use super::{
     congestion::{Congestion, Controller},
+    liveness::Liveness,
+    opening::Opening,
     receive::{ReceiveSide, window_scale_for},
     recovery::Recovery,
     rtt::{CLOCK_GRANULARITY, RttEstimator},
@@ -12,9 +14,10 @@ use super::{
     state::{State, Step},
     timer::{Timer, Timers},
     timestamps::{self, Clocks},
+    urgent::Urgent,
 };
 use crate::{
-    config::TcpConfig,
+    config::{KeepAlive, TcpConfig},
     time::Instant,
     wire::{FourTuple, LinkHeader, SeqNumber, TcpOptions, ip, tcp},
 };
@@ -35,6 +38,10 @@ pub enum CloseReason {
     TimedOut,
     /// We reset it: the application asked for that, or closed while the peer was still sending.
     Aborted,
+    /// The peer does not accept it: an RST answered our SYN.
+    Refused,
+    /// There is no way to the peer: no neighbour answered for the next hop.
+    Unreachable,
 }
 
 /// What the handshake agreed on.
@@ -98,6 +105,12 @@ bitflags::bitflags! {
         const READABLE = 1;
         /// There is room to write again, after there was too little.
         const WRITABLE = 2;
+        /// The handshake that we began is over.
+        const OPENED = 4;
+        /// The peer has announced urgent data.
+        const URGENT = 8;
+        /// Something was sent again and again without an answer: R1 of RFC 9293 §3.8.3.
+        const TROUBLED = 16;
     }
 }
 
@@ -136,12 +149,22 @@ pub(super) struct AckSchedule {
     pub alone: bool,
 }
 
-/// One connection, from the end of the handshake on.
+/// What an application may choose for one connection.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Options {
+    pub no_delay: bool,
+    pub keep_alive: Option<KeepAlive>,
+    pub user_timeout: Option<Duration>,
+}
+
+/// One connection, from the end of the handshake on, or from its beginning where that is ours.
 #[derive(Debug)]
 pub struct Connection {
     pub(super) tuple: FourTuple,
     pub(super) link: LinkHeader,
     pub(super) state: State,
+    /// There until the handshake that we began is over.
+    pub(super) opening: Option<Box<Opening>>,
     pub(super) send: SendSide,
     pub(super) receive: ReceiveSide,
     /// Whether both sides use SACK.
@@ -164,9 +187,11 @@ pub struct Connection {
     pub(super) reader: Reader,
     /// The application found too little room to write.
     pub(super) write_blocked: bool,
-    pub(super) no_delay: bool,
+    pub(super) options: Options,
+    pub(super) urgent: Urgent,
+    pub(super) liveness: Liveness,
     /// Start and count of the current second of challenge ACKs.
-    challenges: (Instant, u32),
+    pub(super) challenges: (Instant, u32),
 }
 
 impl Connection {
@@ -189,6 +214,7 @@ impl Connection {
             tuple: handshake.tuple,
             link: handshake.link,
             state: State::Established,
+            opening: None,
             send: SendSide::new(handshake.iss, handshake.irs, mss, peer_scale, now),
             receive: ReceiveSide::new(handshake.irs, window, our_scale, receive_limit),
             sack: handshake.sack,
@@ -206,7 +232,13 @@ impl Connection {
             tail: TailProbe::default(),
             reader: Reader::Application,
             write_blocked: false,
-            no_delay: !config.nagle,
+            options: Options {
+                no_delay: !config.nagle,
+                keep_alive: config.keep_alive,
+                user_timeout: config.user_timeout,
+            },
+            urgent: Urgent::default(),
+            liveness: Liveness::new(now),
             challenges: (now, 0),
         }
     }
@@ -293,7 +325,8 @@ impl Connection {
     }
 
     fn accepts_data(&self) -> bool {
-        matches!(self.state, State::Established | State::CloseWait)
+        // What is written before the handshake is over waits for it (RFC 9293 §3.10.2).
+        matches!(self.state, State::Established | State::CloseWait | State::SynSent | State::SynReceived)
     }
 
     /// Queues as much of `data` as there is room for and returns how much that was. Where it was not all,
@@ -338,6 +371,9 @@ impl Connection {
     /// Closes both sides. Data that the application has not read, or that come later, reset the connection, because
     /// otherwise the peer would believe they were read (SHLD-3).
     pub fn close(&mut self, now: Instant, config: &TcpConfig) {
+        if self.state == State::SynSent {
+            return self.finish_with(CloseReason::Aborted); // RFC 9293 §3.10.4
+        }
         self.leave_to(Reader::Nobody, now, config);
         if !self.receive.readable().is_empty() {
             self.finish_with(CloseReason::Aborted);
@@ -371,7 +407,7 @@ impl Connection {
 
     /// Whether small segments go out at once (MUST-17).
     pub fn set_no_delay(&mut self, no_delay: bool) {
-        self.no_delay = no_delay;
+        self.options.no_delay = no_delay;
     }
 
     // Timers.
@@ -385,6 +421,7 @@ impl Connection {
     pub fn handle_timeout(&mut self, now: Instant, config: &TcpConfig) {
         while let Some(timer) = self.timers.expire(now) {
             match timer {
+                Timer::Retransmit if self.is_opening() => self.opening_timed_out(now, config),
                 Timer::Retransmit => self.retransmission_timed_out(config),
                 Timer::TailProbe => {
                     self.tail = TailProbe::Due;
@@ -398,17 +435,10 @@ impl Connection {
                 Timer::Persist => {}
                 Timer::DelayedAck => self.acks.owed = self.acks.owed.max(1),
                 Timer::FinWait2 => self.finish_with(CloseReason::Finished),
+                Timer::User => self.finish_with(CloseReason::TimedOut),
+                Timer::KeepAlive => self.keep_alive_expired(now),
             }
         }
-    }
-
-    /// Counts a timeout; whether the connection is to be kept nevertheless (R2 of RFC 9293 §3.8.3).
-    fn count_timeout(&mut self, config: &TcpConfig) -> bool {
-        self.timeouts += 1;
-        if self.timeouts > config.max_timeouts {
-            self.finish_with(CloseReason::TimedOut);
-        }
-        self.end.is_none()
     }
 
     /// RFC 6298 §5.4 to §5.6.
@@ -423,6 +453,7 @@ impl Connection {
 
     /// Sees to it that a timer runs exactly when something is outstanding. Called when everything that could be sent was.
     pub(super) fn settle_timers(&mut self, now: Instant, config: &TcpConfig) {
+        self.settle_liveness(now);
         let in_flight = self.send.flight_size() > 0;
         // With nothing in flight only the window can hold data back: it is shut, or too small to be worth filling.
         let held_back = self.send.has_unsent() && !in_flight;

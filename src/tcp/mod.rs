@@ -3,8 +3,8 @@
 //! The files follow RFC 9293. [`connection`] holds the control block, `arrive` the ladder of §3.10.7.4 that a received
 //! segment climbs, `transmit` what is sent and when. [`send`] and [`receive`] are the two sides with their sequence
 //! variables; [`recovery`], [`congestion`] and [`rtt`] decide what is lost, how much may be in flight, and how long to
-//! wait. A connection begins when the handshake is over and ends at TIME-WAIT or CLOSED: what comes before and after is
-//! smaller, and lives in [`crate::stack`].
+//! wait; `liveness` when to give up. A connection begins when the handshake is over, or with the SYN where it is ours (`opening`),
+//! and ends at TIME-WAIT or CLOSED: what comes before and after is smaller, and lives in [`crate::stack`].
 
 mod arrive;
 pub mod assembler;
@@ -12,6 +12,9 @@ pub mod byte_ring;
 pub mod congestion;
 pub mod connection;
 pub mod cookie;
+pub mod isn;
+mod liveness;
+mod opening;
 pub mod receive;
 pub mod recovery;
 pub mod rtt;
@@ -20,12 +23,13 @@ pub mod state;
 pub mod timer;
 pub mod timestamps;
 mod transmit;
+mod urgent;
 
 #[cfg(test)]
 mod tests;
 
 pub use self::{
-    connection::{CloseReason, Connection, Handshake},
+    connection::{CloseReason, Connection, Handshake, Signals},
     state::State,
     transmit::SentKind,
 };

@@ -43,6 +43,11 @@ impl RttEstimator {
         self.rto = rto.clamp(config.rto_min, config.rto_max);
     }
 
+    /// Takes a timeout for granted until something is measured.
+    pub fn assume(&mut self, rto: Duration) {
+        self.rto = rto;
+    }
+
     /// Doubles the timeout after it has expired (RFC 6298 §5.5).
     pub fn back_off(&mut self, config: &TcpConfig) {
         self.rto = (self.rto * 2).min(config.rto_max);

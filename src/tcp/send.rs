@@ -126,6 +126,12 @@ impl SendSide {
         }
     }
 
+    /// Takes over what was written before the handshake was over.
+    pub fn inherit(&mut self, early: &mut Self) {
+        self.buffer = std::mem::take(&mut early.buffer);
+        self.fin = early.fin;
+    }
+
     /// SND.UNA.
     pub fn una(&self) -> SeqNumber {
         self.una

@@ -15,11 +15,23 @@ pub enum Timer {
     DelayedAck,
     /// The peer has not closed its side in time after the application closed ours.
     FinWait2,
+    /// Something has been outstanding for longer than the application has patience (RFC 5482).
+    User,
+    /// Nothing has been heard for so long that the peer is asked whether it is there (RFC 9293 §3.8.4).
+    KeepAlive,
 }
 
 impl Timer {
     /// All of them, in the order they are looked at.
-    pub const ALL: [Self; 5] = [Self::Retransmit, Self::TailProbe, Self::Persist, Self::DelayedAck, Self::FinWait2];
+    pub const ALL: [Self; 7] = [
+        Self::Retransmit,
+        Self::TailProbe,
+        Self::Persist,
+        Self::DelayedAck,
+        Self::FinWait2,
+        Self::User,
+        Self::KeepAlive,
+    ];
 }
 
 /// The deadlines of a connection's timers.

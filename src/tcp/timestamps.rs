@@ -24,6 +24,12 @@ impl Clocks {
         Self { offset: ours.wrapping_sub(ticks(now)), recent: theirs }
     }
 
+    /// The same clock of ours, beside a peer's that shows `theirs`.
+    #[must_use]
+    pub fn with_recent(self, theirs: u32) -> Self {
+        Self { recent: theirs, ..self }
+    }
+
     /// The option of a segment sent at `now`.
     pub fn option(&self, now: Instant) -> Timestamps {
         Timestamps { value: self.offset.wrapping_add(ticks(now)), echo: self.recent }

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     config::TcpConfig,
     time::Instant,
-    wire::{self, IpHeader, Protocol, TcpFlags, TcpHeader, TcpOptions, tcp_options::SackBlocks},
+    wire::{self, IpHeader, Protocol, SeqNumber, TcpFlags, TcpHeader, TcpOptions, tcp_options::SackBlocks},
 };
 
 /// Bytes of options that a header has room for.
@@ -36,6 +36,9 @@ impl Connection {
     /// # Panics
     /// Where `buffer` cannot hold a frame of the configured MTU.
     pub fn poll_transmit(&mut self, now: Instant, config: &TcpConfig, buffer: &mut [u8]) -> Option<(usize, SentKind)> {
+        if self.is_opening() {
+            return self.transmit_opening(now, config, buffer);
+        }
         if self.acks.alone {
             return Some((self.write_acknowledgment(now, config, buffer), SentKind::Acknowledgment));
         }
@@ -49,17 +52,21 @@ impl Connection {
         }
         self.settle_timers(now, config);
         if self.acks.owed == 0 {
-            return None;
+            return self.transmit_keep_alive(now, config, buffer);
         }
         Some((self.write_acknowledgment(now, config, buffer), SentKind::Acknowledgment))
     }
 
-    fn write_acknowledgment(&mut self, now: Instant, config: &TcpConfig, buffer: &mut [u8]) -> usize {
+    pub(super) fn write_acknowledgment(&mut self, now: Instant, config: &TcpConfig, buffer: &mut [u8]) -> usize {
         let remaining = self.acks.owed.saturating_sub(1);
-        let bare = Chunk { seq: self.send.nxt(), length: 0, fin: false };
-        let length = self.write_chunk(&bare, now, config, buffer);
+        let length = self.write_bare(self.send.nxt(), now, config, buffer);
         self.acks.owed = remaining;
         length
+    }
+
+    /// A segment at `seq` without data.
+    pub(super) fn write_bare(&mut self, seq: SeqNumber, now: Instant, config: &TcpConfig, buffer: &mut [u8]) -> usize {
+        self.write_chunk(&Chunk { seq, length: 0, fin: false }, now, config, buffer)
     }
 
     fn next_chunk(&mut self, now: Instant, config: &TcpConfig) -> Option<Chunk> {
@@ -83,7 +90,7 @@ impl Connection {
         let allowance = self.congestion.window().saturating_add(self.recovery.bonus());
         self.send
             .next_lost(if urgent { u32::MAX } else { allowance })
-            .or_else(|| self.send.next_new(allowance, config.nagle && !self.no_delay))
+            .or_else(|| self.send.next_new(allowance, config.nagle && !self.options.no_delay))
     }
 
     /// What has arrived out of order, as far as a segment with so much data has room for it.
@@ -103,6 +110,8 @@ impl Connection {
         let mut flags = TcpFlags::ACK;
         flags.set(TcpFlags::PSH, self.send.is_pushed(chunk));
         flags.set(TcpFlags::FIN, chunk.fin);
+        let urgent = self.urgent_pointer(chunk.seq);
+        flags.set(TcpFlags::URG, urgent.is_some());
         let header = TcpHeader {
             source_port: self.tuple.local.port,
             destination_port: self.tuple.remote.port,
@@ -110,7 +119,7 @@ impl Connection {
             ack: self.receive.nxt(),
             flags,
             window: self.receive.advertise(self.send.mss()),
-            urgent: 0,
+            urgent: urgent.unwrap_or(0),
             options: TcpOptions {
                 timestamps: self.clocks.map(|clocks| clocks.option(now)),
                 sack: self.report(chunk.length),

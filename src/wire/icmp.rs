@@ -12,6 +12,8 @@ use std::net::{IpAddr, Ipv6Addr};
 pub const ECHO_HEADER_LEN: usize = 8;
 /// Bytes of a neighbour advertisement with the target's link-layer address.
 pub const ADVERTISEMENT_LEN: usize = 32;
+/// Bytes of a neighbour solicitation with our link-layer address.
+pub const SOLICITATION_LEN: usize = 32;
 
 const ECHO_REPLY: u8 = 0;
 const ECHO_REQUEST: u8 = 8;
@@ -20,6 +22,7 @@ const ECHO_REPLY_V6: u8 = 129;
 const NEIGHBOUR_SOLICITATION: u8 = 135;
 const NEIGHBOUR_ADVERTISEMENT: u8 = 136;
 
+const OPTION_SOURCE_LINK_ADDRESS: u8 = 1;
 const OPTION_TARGET_LINK_ADDRESS: u8 = 2;
 const FLAG_SOLICITED: u8 = 0x40;
 const FLAG_OVERRIDE: u8 = 0x20;
@@ -39,6 +42,13 @@ pub enum IcmpMessage<'a> {
         /// The address asked for.
         target: Ipv6Addr,
     },
+    /// Someone tells the link-layer address of `target`.
+    NeighbourAdvertisement {
+        /// Whose address it is.
+        target: Ipv6Addr,
+        /// The address; `None` where it is the frame's source.
+        mac: Option<MacAddress>,
+    },
 }
 
 impl<'a> IcmpMessage<'a> {
@@ -56,14 +66,17 @@ impl<'a> IcmpMessage<'a> {
             (Protocol::Icmpv4, ECHO_REQUEST) | (Protocol::Icmpv6, ECHO_REQUEST_V6) if code == 0 => {
                 Ok(Self::EchoRequest { identifier, data })
             }
-            (Protocol::Icmpv6, NEIGHBOUR_SOLICITATION) => {
+            (Protocol::Icmpv6, NEIGHBOUR_SOLICITATION | NEIGHBOUR_ADVERTISEMENT) => {
                 let (target, options) = data.split_first_chunk::<16>().ok_or(DropReason::MalformedNeighbour)?;
                 let target = Ipv6Addr::from(*target);
-                // RFC 4861 §7.1.1: a hop limit below 255 has crossed a router, and options have a length.
+                // RFC 4861 §7.1: a hop limit below 255 has crossed a router, and options have a length.
                 if ip.hop_limit != 255 || code != 0 || target.is_multicast() || !options_are_valid(options) {
                     return Err(DropReason::MalformedNeighbour);
                 }
-                Ok(Self::NeighbourSolicitation { target })
+                Ok(match kind {
+                    NEIGHBOUR_SOLICITATION => Self::NeighbourSolicitation { target },
+                    _ => Self::NeighbourAdvertisement { target, mac: target_link_address(options) },
+                })
             }
             _ => Err(DropReason::IgnoredIcmp),
         }
@@ -78,6 +91,18 @@ fn options_are_valid(mut options: &[u8]) -> bool {
         }
     }
     options.is_empty()
+}
+
+/// The target's link-layer address, where options that are valid name it.
+fn target_link_address(mut options: &[u8]) -> Option<MacAddress> {
+    while let [kind, length, ..] = *options {
+        let option = options.get(..8 * usize::from(length))?;
+        if kind == OPTION_TARGET_LINK_ADDRESS {
+            return option[2..].first_chunk().map(|address| MacAddress(*address));
+        }
+        options = &options[option.len()..];
+    }
+    None
 }
 
 /// Writes the answer to an echo request whose data already stands behind the header in `message`.
@@ -102,6 +127,18 @@ pub fn write_advertisement(ip: &IpHeader, target: Ipv6Addr, solicited: bool, our
     message[24..26].copy_from_slice(&[OPTION_TARGET_LINK_ADDRESS, 1]);
     message[26..32].copy_from_slice(&ours.0);
     fill_checksum(ip, &mut message[..ADVERTISEMENT_LEN]);
+}
+
+/// Writes the question who has `target`, asked by `ours`.
+///
+/// # Panics
+/// Where `message` is shorter than [`SOLICITATION_LEN`].
+pub fn write_solicitation(ip: &IpHeader, target: Ipv6Addr, ours: MacAddress, message: &mut [u8]) {
+    message[..8].copy_from_slice(&[NEIGHBOUR_SOLICITATION, 0, 0, 0, 0, 0, 0, 0]);
+    message[8..24].copy_from_slice(&target.octets());
+    message[24..26].copy_from_slice(&[OPTION_SOURCE_LINK_ADDRESS, 1]);
+    message[26..32].copy_from_slice(&ours.0);
+    fill_checksum(ip, &mut message[..SOLICITATION_LEN]);
 }
 
 fn fill_checksum(ip: &IpHeader, message: &mut [u8]) {

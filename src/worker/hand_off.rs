@@ -3,7 +3,7 @@
 use crate::{
     drops::DropReason,
     stack::Secrets,
-    wire::{self, ChecksumPolicy, FourTuple, Packet},
+    wire::{self, ArpPacket, ChecksumPolicy, FourTuple, IcmpMessage, Packet, arp::Operation},
 };
 use crossbeam::queue::ArrayQueue;
 use nix::{
@@ -87,6 +87,12 @@ impl Mailbox {
     }
 }
 
+/// Who is to see a frame.
+enum Owner {
+    One(usize),
+    Everyone,
+}
+
 /// What one worker knows of the others.
 #[derive(Clone, Debug)]
 pub struct HandOff {
@@ -115,23 +121,30 @@ impl HandOff {
         if self.mailboxes.len() == 1 || self.placement == Placement::ByQueue {
             return Ok(false);
         }
-        let owner = self.owner(frame);
-        if owner == self.ours {
-            return Ok(false);
+        match self.owner(frame) {
+            Owner::One(owner) if owner == self.ours => Ok(false),
+            Owner::One(owner) => self.mailboxes[owner].post(frame).map(|()| true),
+            Owner::Everyone => {
+                let others = self.mailboxes.iter().enumerate().filter(|(number, _)| *number != self.ours);
+                for (_, mailbox) in others {
+                    mailbox.post(frame)?;
+                }
+                Ok(false)
+            }
         }
-        self.mailboxes[owner].post(frame)?;
-        Ok(true)
     }
 
-    fn owner(&self, frame: &[u8]) -> usize {
+    fn owner(&self, frame: &[u8]) -> Owner {
         // Whatever is not a segment is answered by whoever got it; whether its checksum is whole is the owner's business.
         match wire::parse(frame, ChecksumPolicy::AcceptPartial).map(|parsed| parsed.packet) {
             Ok(Packet::Tcp(ip, segment)) => {
                 let hash = self.secrets.hash_flow(&FourTuple::of_received(&ip, &segment.header));
-                // The flow table uses the low bits, so the high ones choose the worker.
-                (hash >> 16) as usize % self.mailboxes.len()
+                Owner::One(Secrets::worker_of(hash, self.mailboxes.len()))
             }
-            _ => self.ours,
+            // Any of them may have asked.
+            Ok(Packet::Arp(ArpPacket { operation: Operation::Reply, .. }))
+            | Ok(Packet::Icmp(_, IcmpMessage::NeighbourAdvertisement { .. })) => Owner::Everyone,
+            _ => Owner::One(self.ours),
         }
     }
 }

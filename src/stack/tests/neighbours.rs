@@ -51,7 +51,8 @@ fn arp_is_answered_for_our_own_address_only() {
 
     bench.send_arp(&ArpPacket { target_ip: [198, 18, 0, 9].into(), ..REQUEST });
     bench.send_arp(&ArpPacket { operation: arp::Operation::Reply, ..REQUEST });
-    assert_eq!((bench.frames().len(), bench.drops(DropReason::ArpNotForUs)), (0, 2));
+    assert_eq!((bench.frames().len(), bench.drops(DropReason::ArpNotForUs)), (0, 1));
+    assert_eq!(bench.drops(DropReason::UnaskedNeighbour), 1);
 }
 
 #[test]

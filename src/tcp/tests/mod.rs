@@ -2,12 +2,14 @@
 
 mod closing;
 mod cookies;
+mod liveness;
 mod lossy;
 mod parts;
 mod receiving;
 mod sack;
 mod sending;
 mod timestamps;
+mod urgent;
 
 use super::{Connection, Handshake, SentKind, timer::Timer};
 use crate::{
@@ -29,6 +31,7 @@ const FIN: TcpFlags = TcpFlags::FIN;
 const PSH: TcpFlags = TcpFlags::PSH;
 const RST: TcpFlags = TcpFlags::RST;
 const SYN: TcpFlags = TcpFlags::SYN;
+const URG: TcpFlags = TcpFlags::URG;
 
 /// Where both sides' sequence numbers begin: close enough to the end that every test of some length wraps.
 const ISS: SeqNumber = SeqNumber::new(u32::MAX - 2_000);

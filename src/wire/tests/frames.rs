@@ -192,8 +192,9 @@ fn an_advertisement_is_written_as_rfc_4861_draws_it() {
         assert_eq!(message[8..24], TARGET.octets());
         assert_eq!(message[24..], [2, 1, 2, 0, 0, 0, 0, 1]);
         assert_eq!(reference_checksum(&with_pseudo_header(&solicitor(), &message)), 0);
-        // An end host that only answers takes no advertisements; but the checksum was looked at before.
-        assert_eq!(refusal_of(&ip_frame(&link(), &solicitor(), &message)), Err(DropReason::IgnoredIcmp));
+        let read = Packet::Icmp(solicitor(), IcmpMessage::NeighbourAdvertisement { target: TARGET, mac: Some(OURS) });
+        let frame = ip_frame(&link(), &solicitor(), &message);
+        assert_eq!(parse(&frame, ChecksumPolicy::Verify), Ok(ParsedFrame { link: link(), packet: read }));
     }
 }
 

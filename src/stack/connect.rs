@@ -1,0 +1,174 @@
+//! Connections that we open: whereto, from which address and which port.
+
+use super::{ConnectionId, Stack, flow_table::Flow};
+use crate::{
+    rng::SipKey,
+    tcp::{Connection, isn},
+    time::Instant,
+    wire::{Endpoint, FourTuple},
+};
+use std::{hash::Hash, net::IpAddr};
+
+/// Why a connection cannot be opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConnectError {
+    /// Multicast, broadcast or unspecified (MUST-46).
+    #[error("{0} is no host's address; connect to a unicast address")]
+    NotUnicast(IpAddr),
+    /// An address of this stack.
+    #[error("{0} is an address of this very stack, which does not talk to itself; connect to another host")]
+    OwnAddress(IpAddr),
+    /// Port zero.
+    #[error("port 0 means no port; connect to a port from 1 to 65535")]
+    PortZero,
+    /// The local address is not the stack's alone.
+    #[error("{0} is no address that this stack has to itself; choose one that was given to it with its prefix")]
+    NotOurs(IpAddr),
+    /// No subnet of ours contains the destination, and there is no gateway.
+    #[error("no way leads to {0}: give the stack an address in its subnet, or a gateway")]
+    NoRoute(IpAddr),
+    /// A connection of this 4-tuple exists, or waits in TIME-WAIT, or the port has a listener.
+    #[error("{0} is in use; leave the choice of a port to the stack")]
+    InUse(FourTuple),
+    /// All ephemeral ports are in use towards this destination.
+    #[error("every ephemeral port is in use towards {0}; connect from another address as well")]
+    NoPortLeft(Endpoint),
+    /// As many connections as are configured.
+    #[error("{0} connections are open, which is the limit; raise `max_connections`")]
+    Limit(u32),
+}
+
+/// The choice of ephemeral ports: double hash, algorithm 4 of RFC 6056 §3.3.4. Ports towards one destination follow each other,
+/// so that each is used again as late as can be; where they begin, and how they go on towards others, nobody can tell.
+#[derive(Debug)]
+pub(super) struct EphemeralPorts {
+    key: SipKey,
+    counters: [u16; COUNTERS],
+}
+
+const COUNTERS: usize = 64;
+
+impl EphemeralPorts {
+    pub fn new(key: SipKey) -> Self {
+        Self { key, counters: [0; COUNTERS] }
+    }
+
+    /// The next place in a range of `count` ports to try between these two.
+    fn next(&mut self, local: IpAddr, remote: &Endpoint, count: u32) -> u32 {
+        let keyed = |purpose: u8| self.key.hash(|hasher| (purpose, local, remote).hash(hasher));
+        let (offset, counter) = (keyed(b'P'), keyed(b'C') as usize % COUNTERS);
+        let counter = &mut self.counters[counter];
+        *counter = counter.wrapping_add(1);
+        (offset.wrapping_add(u64::from(*counter)) % u64::from(count)) as u32
+    }
+}
+
+impl Stack {
+    /// Opens a connection to `remote`, from `local` or, where that is left open, from the address that faces it (MUST-43, MUST-44).
+    ///
+    /// [`Event::Opened`](super::Event::Opened) tells when it is open, [`Event::Closed`](super::Event::Closed) when it could not be.
+    /// What is written before goes out as soon as it can.
+    ///
+    /// # Errors
+    /// [`ConnectError`] says what to do.
+    pub fn connect(
+        &mut self,
+        now: Instant,
+        remote: Endpoint,
+        local: Option<IpAddr>,
+    ) -> Result<ConnectionId, ConnectError> {
+        let source = self.source_for(&remote, local)?;
+        let range = self.config.ephemeral_ports.clone();
+        let count = u32::from(*range.end()).saturating_sub((*range.start()).into()) + 1;
+        for _ in 0..count {
+            let place = self.ephemeral_ports.next(source, &remote, count);
+            let port = *range.start() + place as u16;
+            let tuple = FourTuple { local: Endpoint { address: source, port }, remote };
+            let hash = self.secrets.hash_flow(&tuple);
+            if self.is_free(&tuple, hash) && self.share.is_ours(hash) {
+                return self.open(now, tuple, hash);
+            }
+        }
+        Err(ConnectError::NoPortLeft(remote))
+    }
+
+    /// Opens a connection to `remote` from a port of the caller's choice: for protocols that demand one, and for simultaneous
+    /// open, where both ends do this. With several workers, what comes back may be another one's: see [`Stack::connect`].
+    ///
+    /// # Errors
+    /// [`ConnectError`] says what to do.
+    pub fn connect_from(
+        &mut self,
+        now: Instant,
+        remote: Endpoint,
+        local: Endpoint,
+    ) -> Result<ConnectionId, ConnectError> {
+        let address = self.source_for(&remote, Some(local.address))?;
+        let tuple = FourTuple { local: Endpoint { address, port: local.port }, remote };
+        let hash = self.secrets.hash_flow(&tuple);
+        if local.port == 0 {
+            return Err(ConnectError::PortZero);
+        }
+        if !self.is_free(&tuple, hash) {
+            return Err(ConnectError::InUse(tuple));
+        }
+        self.open(now, tuple, hash)
+    }
+
+    fn source_for(&self, remote: &Endpoint, local: Option<IpAddr>) -> Result<IpAddr, ConnectError> {
+        let Endpoint { address, port } = *remote;
+        let is_group = address.is_multicast() || self.addresses.is_broadcast(address);
+        let is_everyone = matches!(address, IpAddr::V4(address) if address.is_broadcast());
+        if is_group || is_everyone || address.is_unspecified() {
+            return Err(ConnectError::NotUnicast(address));
+        }
+        if self.addresses.contains(address) {
+            return Err(ConnectError::OwnAddress(address));
+        }
+        if port == 0 {
+            return Err(ConnectError::PortZero);
+        }
+        let route = self.addresses.route(address, &self.config.gateways).ok_or(ConnectError::NoRoute(address))?;
+        let source = local.unwrap_or(route.source);
+        if !self.addresses.owns(source) || source.is_ipv4() != address.is_ipv4() {
+            return Err(ConnectError::NotOurs(source));
+        }
+        Ok(source)
+    }
+
+    fn is_free(&self, tuple: &FourTuple, hash: u32) -> bool {
+        !self.listeners.contains_key(&tuple.local.port) && self.find(tuple, hash).is_none()
+    }
+
+    fn open(&mut self, now: Instant, tuple: FourTuple, hash: u32) -> Result<ConnectionId, ConnectError> {
+        let address = tuple.remote.address;
+        let route = self.addresses.route(address, &self.config.gateways).ok_or(ConnectError::NoRoute(address))?;
+        let key = self.secrets.numbers();
+        let iss = isn::initial_sequence_number(now, key, &tuple);
+        let offset = isn::timestamp_offset(key, &tuple);
+        let connection = Connection::opening(tuple, iss, offset, now, &self.config.tcp);
+        let id = self.insert(connection, hash).ok_or(ConnectError::Limit(self.config.max_connections))?;
+        self.flows.insert(hash, Flow::Connection(id.index));
+        self.stats.connections_begun += 1;
+        if let Some(way) = self.way_to(now, route.next_hop, id)
+            && let Some(entry) = self.entry_mut(id)
+        {
+            entry.connection.set_way(way);
+        }
+        self.settle(now, id.index);
+        Ok(id)
+    }
+}
+
+/// Which flows are this stack's, where several share the work.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Share {
+    pub ours: usize,
+    pub workers: usize,
+}
+
+impl Share {
+    fn is_ours(self, hash: u32) -> bool {
+        super::Secrets::worker_of(hash, self.workers) == self.ours
+    }
+}

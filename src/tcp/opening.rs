@@ -1,0 +1,279 @@
+//! Active open: SYN-SENT, and SYN-RECEIVED where both ends open at once (RFC 9293 §3.5, figures 6 and 8).
+//!
+//! SYN-RECEIVED after LISTEN is another thing, smaller, and lives in [`crate::stack`]: which of the two it is decides what an
+//! RST does (MUST-11), and here the type says it.
+
+use super::{
+    connection::{CloseReason, Connection, Handshake, Signals, default_mss, mss_for, syn_ack_window},
+    receive::window_scale_for,
+    state::State,
+    timer::Timer,
+    timestamps::Clocks,
+    transmit::SentKind,
+};
+use crate::{
+    config::TcpConfig,
+    drops::DropReason,
+    time::Instant,
+    wire::{self, FourTuple, IpHeader, LinkHeader, Protocol, Segment, SeqNumber, TcpFlags, TcpHeader, TcpOptions},
+};
+use std::time::Duration;
+
+/// The retransmission timeout of a connection whose SYN was lost, until it has measured one (RFC 6298 §5.7).
+const RTO_AFTER_LOST_SYN: Duration = Duration::from_secs(3);
+
+/// What a connection knows besides while it is being opened.
+#[derive(Debug)]
+pub(super) struct Opening {
+    iss: SeqNumber,
+    /// Ours alone counts so far.
+    clocks: Clocks,
+    /// What the peer's SYN said: SYN-RECEIVED.
+    handshake: Option<Handshake>,
+    /// Whether the way to the next hop is known.
+    has_way: bool,
+    /// Whether our SYN, or SYN-ACK, is to be sent.
+    due: bool,
+    begun: Instant,
+}
+
+impl Connection {
+    /// A connection that we open: SYN-SENT, though the SYN waits until [`Connection::set_way`] has told where to send it. `offset`
+    /// is what our timestamps begin with.
+    pub fn opening(tuple: FourTuple, iss: SeqNumber, offset: u32, now: Instant, config: &TcpConfig) -> Self {
+        let unknown = Handshake {
+            tuple,
+            link: LinkHeader::default(),
+            iss,
+            irs: SeqNumber::default(),
+            peer_mss: default_mss(tuple.remote.address),
+            peer_window_scale: None,
+            sack: false,
+            clocks: None,
+        };
+        let clocks = Clocks::new(now, offset, 0);
+        let opening = Opening { iss, clocks, handshake: None, has_way: false, due: true, begun: now };
+        Self { state: State::SynSent, opening: Some(Box::new(opening)), ..Self::established(&unknown, now, config) }
+    }
+
+    /// Whether the handshake is not over yet.
+    pub fn is_opening(&self) -> bool {
+        self.opening.is_some()
+    }
+
+    /// Whether the peer has ever been heard: without that there is nobody to send an RST to.
+    pub fn knows_peer(&self) -> bool {
+        self.opening.as_ref().is_none_or(|opening| opening.handshake.is_some())
+    }
+
+    /// Whether the way to the next hop is known.
+    pub fn has_way(&self) -> bool {
+        self.opening.as_ref().is_none_or(|opening| opening.has_way)
+    }
+
+    /// Tells the way to the next hop.
+    pub fn set_way(&mut self, link: LinkHeader) {
+        self.link = link;
+        if let Some(opening) = &mut self.opening {
+            opening.has_way = true;
+        }
+    }
+
+    /// Ends a connection that cannot be opened.
+    pub fn fail(&mut self, reason: CloseReason) {
+        self.finish_with(reason);
+    }
+
+    /// What a segment means before the ladder: `None` where that is to be climbed.
+    pub(super) fn arrive_early(
+        &mut self,
+        now: Instant,
+        link: &LinkHeader,
+        segment: &Segment<'_>,
+        config: &TcpConfig,
+    ) -> Option<Result<(), DropReason>> {
+        match self.state {
+            State::SynSent => Some(self.arrive_in_syn_sent(now, link, segment, config)),
+            State::SynReceived if segment.has(TcpFlags::SYN) => self.arrive_again(now, segment, config),
+            _ => None,
+        }
+    }
+
+    /// RFC 9293 §3.10.7.3.
+    fn arrive_in_syn_sent(
+        &mut self,
+        now: Instant,
+        link: &LinkHeader,
+        segment: &Segment<'_>,
+        config: &TcpConfig,
+    ) -> Result<(), DropReason> {
+        let has_ack = segment.has(TcpFlags::ACK);
+        if has_ack && segment.header.ack != self.send.una() {
+            return Err(DropReason::UnacceptableAck);
+        }
+        if segment.has(TcpFlags::RST) {
+            // Anyone can send an RST; only who has seen our SYN can acknowledge it.
+            if !has_ack {
+                return Err(DropReason::InexactReset);
+            }
+            self.finish_with(CloseReason::Refused);
+            return Ok(());
+        }
+        if !segment.has(TcpFlags::SYN) {
+            return Err(DropReason::NoSyn);
+        }
+        self.agree(now, link, segment, config);
+        if has_ack {
+            self.measure_handshake(now, config);
+            self.open_with(now, segment, config)
+        } else {
+            // Both open at once. Data on the SYN will come again.
+            self.state = State::SynReceived;
+            Ok(())
+        }
+    }
+
+    /// SYN-RECEIVED: the peer's SYN again, or its SYN-ACK, which ends a simultaneous open. Any other SYN climbs the ladder.
+    fn arrive_again(
+        &mut self,
+        now: Instant,
+        segment: &Segment<'_>,
+        config: &TcpConfig,
+    ) -> Option<Result<(), DropReason>> {
+        if segment.header.seq.advance(1) != self.receive.nxt() || segment.has(TcpFlags::RST) {
+            return None;
+        }
+        if !segment.has(TcpFlags::ACK) {
+            self.opening.as_mut()?.due = true;
+            return Some(Ok(()));
+        }
+        if segment.header.ack != self.send.una() {
+            return Some(Err(DropReason::UnacceptableAck));
+        }
+        Some(self.open_with(now, segment, config))
+    }
+
+    /// Takes in what the peer's SYN says. From here on, this is the connection that the two have agreed on.
+    fn agree(&mut self, now: Instant, link: &LinkHeader, segment: &Segment<'_>, config: &TcpConfig) {
+        let Some(mut opening) = self.opening.take() else { return };
+        let options = &segment.header.options;
+        let theirs = options.timestamps.filter(|_| config.timestamps);
+        let handshake = Handshake {
+            tuple: self.tuple,
+            link: *link,
+            iss: opening.iss,
+            irs: segment.header.seq,
+            peer_mss: options.mss.unwrap_or(default_mss(self.tuple.remote.address)),
+            peer_window_scale: options.window_scale,
+            sack: options.sack_permitted && config.sack,
+            clocks: theirs.map(|theirs| opening.clocks.with_recent(theirs.value)),
+        };
+        opening.handshake = Some(handshake);
+        opening.due = true;
+        let mut agreed = Self::established(&handshake, now, config);
+        agreed.send.inherit(&mut self.send);
+        agreed.opening = Some(opening);
+        agreed.timers = std::mem::take(&mut self.timers);
+        agreed.timeouts = self.timeouts;
+        agreed.options = self.options;
+        (agreed.reader, agreed.write_blocked) = (self.reader, self.write_blocked);
+        *self = agreed;
+    }
+
+    /// The SYN was answered: the first measurement, unless it may be the answer to either of two SYNs (MUST-18).
+    fn measure_handshake(&mut self, now: Instant, config: &TcpConfig) {
+        let Some(opening) = &self.opening else { return };
+        if self.timeouts == 0 {
+            self.rtt.measured(now - opening.begun, config);
+        } else {
+            self.rtt.assume(RTO_AFTER_LOST_SYN);
+        }
+    }
+
+    /// ESTABLISHED, by a segment with the peer's SYN and an acknowledgment of ours; what else is in it counts too.
+    fn open_with(&mut self, now: Instant, segment: &Segment<'_>, config: &TcpConfig) -> Result<(), DropReason> {
+        self.opened();
+        self.acks.owed = 1;
+        self.take_acknowledgment(now, segment, config);
+        let mut header = segment.header;
+        header.seq = self.receive.nxt();
+        header.flags.remove(TcpFlags::SYN);
+        let behind = Segment { header, payload: segment.payload };
+        self.take_data(now, &behind, config)?;
+        self.take_fin(now, &behind, config);
+        Ok(())
+    }
+
+    /// Our SYN is acknowledged: ESTABLISHED.
+    pub(super) fn opened(&mut self) {
+        self.opening = None;
+        self.state = State::Established;
+        self.timers.cancel(Timer::Retransmit);
+        self.timeouts = 0;
+        self.signals |= Signals::OPENED;
+    }
+
+    /// Our SYN, or SYN-ACK, was not answered in time.
+    pub(super) fn opening_timed_out(&mut self, now: Instant, config: &TcpConfig) {
+        let Some(opening) = &mut self.opening else { return };
+        opening.due = true;
+        let (begun, limit) = (opening.begun, self.options.user_timeout.unwrap_or(config.syn_timeout));
+        self.note_timeout(config);
+        self.rtt.back_off(config);
+        if now - begun >= limit {
+            self.finish_with(CloseReason::TimedOut);
+        }
+    }
+
+    /// The SYN, the SYN-ACK, or an acknowledgment, where one of them is due.
+    pub(super) fn transmit_opening(
+        &mut self,
+        now: Instant,
+        config: &TcpConfig,
+        buffer: &mut [u8],
+    ) -> Option<(usize, SentKind)> {
+        let opening = self.opening.as_mut().filter(|opening| opening.has_way)?;
+        if !std::mem::take(&mut opening.due) {
+            return (self.acks.owed > 0)
+                .then(|| (self.write_acknowledgment(now, config, buffer), SentKind::Acknowledgment));
+        }
+        let again = self.timeouts > 0;
+        if !again && opening.handshake.is_none() {
+            opening.begun = now; // what came before was waiting for a neighbour
+        }
+        let limit = self.options.user_timeout.unwrap_or(config.syn_timeout);
+        let (ip, tcp) = opening.syn(&self.tuple, now, config);
+        let deadline = (now + self.rtt.rto()).min((opening.begun + limit).max(now));
+        self.timers.arm(Timer::Retransmit, deadline);
+        let length = wire::write_tcp(&self.link, &ip, &tcp, (&[], &[]), buffer);
+        Some((length, if again { SentKind::Retransmission } else { SentKind::New }))
+    }
+}
+
+impl Opening {
+    /// Our SYN, or SYN-ACK: its IP and TCP header.
+    fn syn(&self, tuple: &FourTuple, now: Instant, config: &TcpConfig) -> (IpHeader, TcpHeader) {
+        let mut ip = IpHeader::new(tuple.local.address, tuple.remote.address, Protocol::Tcp);
+        ip.hop_limit = config.hop_limit;
+        let (flags, ack, options) = match &self.handshake {
+            Some(handshake) => {
+                (TcpFlags::SYN | TcpFlags::ACK, handshake.irs.advance(1), handshake.syn_ack_options(now, config))
+            }
+            None => (TcpFlags::SYN, SeqNumber::default(), self.offer(tuple, now, config)),
+        };
+        let (source_port, destination_port) = (tuple.local.port, tuple.remote.port);
+        let window = syn_ack_window(config);
+        (ip, TcpHeader { source_port, destination_port, seq: self.iss, ack, flags, window, urgent: 0, options })
+    }
+
+    /// What our SYN offers.
+    fn offer(&self, tuple: &FourTuple, now: Instant, config: &TcpConfig) -> TcpOptions {
+        TcpOptions {
+            mss: Some(mss_for(tuple.local.address, config.mtu)),
+            window_scale: Some(window_scale_for(config.receive_buffer)),
+            sack_permitted: config.sack,
+            timestamps: config.timestamps.then(|| self.clocks.option(now)),
+            ..TcpOptions::default()
+        }
+    }
+}
