@@ -268,6 +268,56 @@ fn ipv6_is_served_alike() {
     served.stop_balanced();
 }
 
+/// Connects to the kernel on the client's side, which sends a file and wants it back.
+fn echo_on_a_connection_of_our_own(queues: u32, listen: &str, address: &str, target: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, script) = (folder.path().join("sent"), folder.path().join("peer"));
+    let (file, script) = (file.display(), script.display());
+    let sends = format!("cat {file} & head -c 3000000 | cmp - {file} && echo same > {file}.verdict\n");
+    fs::write(folder.path().join("peer"), sends).unwrap();
+    let arguments = ["--address", address, "--app", "echo", "--connect", target, "--json"];
+    let mut peer = None;
+    let mut served = Served::prepared(queues, &arguments, |lab| {
+        let prepare =
+            format!("head -c 3000000 /dev/urandom > {file}; exec socat {listen}:9000,reuseaddr SYSTEM:'bash {script}'");
+        peer = Some(lab.client().command("bash").args(["-c", &prepare]).spawn().unwrap());
+        let listening = "for i in $(seq 200); do ss -ltn | grep -q :9000 && exit; sleep 0.05; done; exit 1";
+        assert!(lab.client().command("bash").args(["-c", listening]).status().unwrap().success());
+    });
+    assert!(peer.unwrap().wait().unwrap().success());
+    let verdict = fs::read_to_string(folder.path().join("sent.verdict")).unwrap_or_default();
+    assert_eq!(verdict, "same\n", "what came back to {target}");
+    let report = served.stop_balanced();
+    let counted = |what: &str| {
+        let workers = report["workers"].as_array().unwrap().iter();
+        workers.map(|worker| worker["stack"][what].as_u64().unwrap()).sum::<u64>()
+    };
+    assert_eq!((counted("connections_begun"), counted("connections_opened")), (1, 1), "{report:#}");
+}
+
+#[test]
+fn connections_of_our_own_reach_the_kernel() {
+    if !is_root() {
+        return;
+    }
+    echo_on_a_connection_of_our_own(1, "TCP4-LISTEN", ADDRESS, "198.18.0.2:9000");
+    echo_on_a_connection_of_our_own(1, "TCP6-LISTEN", ADDRESS_V6, "[2001:2::2]:9000");
+    echo_on_a_connection_of_our_own(2, "TCP4-LISTEN", ADDRESS, "198.18.0.2:9000");
+}
+
+#[test]
+fn a_connection_that_nobody_takes_is_counted() {
+    if !is_root() {
+        return;
+    }
+    let arguments = ["--address", ADDRESS, "--app", "echo", "--connect", "198.18.0.2:9", "--json"];
+    let mut served = Served::new(1, &arguments);
+    served.client_ok("ping", &["-c", "1", "198.18.0.1"]);
+    thread::sleep(Duration::from_millis(300));
+    let report = served.stop_balanced();
+    assert_eq!(report["workers"][0]["stack"]["connections_refused"], 1, "{report:#}");
+}
+
 #[test]
 fn every_ping_is_answered() {
     if !is_root() {

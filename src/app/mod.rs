@@ -41,12 +41,17 @@ pub trait Service: Send {
     /// What is kept for each connection.
     type Session: Send;
 
-    /// A connection was opened. [`Service::ready`] is called right after, so that a server may speak first.
+    /// A connection was opened, by the peer or by us. [`Service::ready`] is called right after, so that a server may speak first.
     fn open(&mut self, stream: &mut Stream<'_>) -> Self::Session;
 
     /// Something changed: data have arrived, the peer has closed its side, or there is room to write after there was too
     /// little. Called once for any number of changes; do as much as can be done.
     fn ready(&mut self, session: &mut Self::Session, stream: &mut Stream<'_>);
+
+    /// A connection that was ours to open could not be.
+    fn failed(&mut self, reason: CloseReason) {
+        tracing::warn!("a connection could not be opened: {reason:?}");
+    }
 
     /// The connection is no more.
     fn closed(&mut self, session: Self::Session, reason: CloseReason) {
@@ -92,6 +97,8 @@ impl<S: Service> Application for Services<S> {
             Event::Closed(id, reason) => {
                 if let Some(session) = self.sessions.get_mut(id.index()).and_then(Option::take) {
                     self.service.closed(session, reason);
+                } else if matches!(reason, CloseReason::Refused | CloseReason::Unreachable | CloseReason::TimedOut) {
+                    self.service.failed(reason);
                 }
             }
         }

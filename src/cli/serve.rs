@@ -2,7 +2,12 @@
 
 use super::{Failure, list::NumberList, observe::Observation};
 use clap::{Args, ValueEnum};
-use std::{net::IpAddr, path::PathBuf, process::ExitCode, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    process::ExitCode,
+    time::Duration,
+};
 use xskip::{
     Cidr, Server,
     app::{Chargen, Discard, Echo, Http},
@@ -33,6 +38,14 @@ pub struct Arguments {
     /// Ports to listen on, such as 80 or 80,8080
     #[arg(long, value_name = "LIST", default_value = "")]
     port: NumberList<u16>,
+
+    /// Open a connection to there, for the same service; may be given again
+    #[arg(long, value_name = "IP:PORT")]
+    connect: Vec<SocketAddr>,
+
+    /// The router to what lies beyond the addresses' subnets; may be given again, once for each IP version
+    #[arg(long, value_name = "IP")]
+    gateway: Vec<IpAddr>,
 
     /// The service behind them
     #[arg(long, value_enum, default_value_t = App::Http)]
@@ -150,6 +163,12 @@ fn build(arguments: &Arguments, observation: &Observation) -> Result<Server, Fai
     for port in arguments.port.iter() {
         server = server.port(port);
     }
+    for &remote in &arguments.connect {
+        server = server.connect(remote);
+    }
+    for &gateway in &arguments.gateway {
+        server = server.gateway(gateway);
+    }
     if let Some(answers) = arguments.syn_budget {
         server = server.syn_budget(answers);
     }
@@ -175,6 +194,10 @@ fn start(server: &Server, app: App) -> Result<Running, ServerError> {
 fn is_bad_use(error: &ServerError) -> bool {
     matches!(
         error,
-        ServerError::NoAddress | ServerError::NoPort | ServerError::PortZero | ServerError::QueueTwice { .. }
+        ServerError::NoAddress
+            | ServerError::NoPort
+            | ServerError::PortZero
+            | ServerError::QueueTwice { .. }
+            | ServerError::Connect(_)
     )
 }

@@ -1,6 +1,6 @@
 //! What can stand in a server's way.
 
-use crate::{host::HostError, xdp::XdpError};
+use crate::{host::HostError, stack::ConnectError, xdp::XdpError};
 use std::net::IpAddr;
 use thiserror::Error;
 
@@ -11,9 +11,13 @@ pub enum ServerError {
     #[error("no address to serve: give one of the stack's own, such as --address 198.18.0.1/24")]
     NoAddress,
 
-    /// No port to listen on.
+    /// No port to listen on, and nobody to connect to.
     #[error("no port to listen on: give at least one, such as --port 80")]
     NoPort,
+
+    /// A connection of our own that cannot be opened.
+    #[error("cannot connect: {0}")]
+    Connect(#[from] ConnectError),
 
     /// Port 0 means nothing on the wire.
     #[error("port 0 cannot be listened on: give a port from 1 to 65535")]

@@ -30,7 +30,12 @@ use crate::{
     worker::{Idle, Tap},
     xdp::Require,
 };
-use std::{net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 /// How often a random secret of cookies is replaced by another one.
 const COOKIE_ROTATION: Duration = Duration::from_secs(3_600);
@@ -51,6 +56,8 @@ pub struct Server {
     own: Vec<Cidr>,
     shared: Vec<IpAddr>,
     ports: Vec<u16>,
+    remotes: Vec<SocketAddr>,
+    gateways: Vec<IpAddr>,
     queues: Vec<u32>,
     cores: Vec<usize>,
     require: Require,
@@ -71,6 +78,8 @@ impl Server {
             own: Vec::new(),
             shared: Vec::new(),
             ports: Vec::new(),
+            remotes: Vec::new(),
+            gateways: Vec::new(),
             queues: Vec::new(),
             cores: Vec::new(),
             require: Require::default(),
@@ -103,6 +112,21 @@ impl Server {
     #[must_use]
     pub fn port(mut self, port: u16) -> Self {
         self.ports.push(port);
+        self
+    }
+
+    /// Opens a connection to there at start: the service gets it like those that others open. May be said again, and the
+    /// workers take turns.
+    #[must_use]
+    pub fn connect(mut self, remote: SocketAddr) -> Self {
+        self.remotes.push(remote);
+        self
+    }
+
+    /// Adds a router to what lies beyond the subnets of our addresses. The first one of each IP version counts.
+    #[must_use]
+    pub fn gateway(mut self, address: IpAddr) -> Self {
+        self.gateways.push(address);
         self
     }
 

@@ -71,7 +71,7 @@ impl Server {
         if self.own.is_empty() && self.shared.is_empty() {
             return Err(ServerError::NoAddress);
         }
-        if self.ports.is_empty() {
+        if self.ports.is_empty() && self.remotes.is_empty() {
             return Err(ServerError::NoPort);
         }
         if self.ports.contains(&0) {

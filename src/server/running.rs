@@ -12,7 +12,7 @@ use crate::{
     stack::{Secrets, Stack, SynAckProfile},
     stats::StackStats,
     time::Instant,
-    wire::ChecksumPolicy,
+    wire::{ChecksumPolicy, Endpoint},
     worker::{Clock, Control, HandOff, Mailbox, Placement, Report, Shutdown, Worker, WorkerOptions},
     xdp::{CopyMode, GuardedListener, Program, Queue, QueueOptions, Require, Verdicts, XdpError, XdpMode},
 };
@@ -170,6 +170,11 @@ impl Running {
             }
             stack.set_calendar(clock.calendar(Instant::ZERO));
             stack.watch_flows(Box::new(Listed(running.program.guard().filter().clone())));
+            let remotes = server.remotes.iter().skip(number).step_by(running.mailboxes.len());
+            for remote in remotes {
+                let remote = Endpoint { address: remote.ip(), port: remote.port() };
+                stack.connect(clock.now(), remote, None)?;
+            }
             let hand_off = HandOff::new(plan.placement, secrets.clone(), number, running.mailboxes.clone());
             let options = WorkerOptions { core: Some(core), idle: server.idle, drain: server.drain };
             let application = Services::new(service());
@@ -301,6 +306,7 @@ fn stack_config(server: &Server, plan: &Plan) -> StackConfig {
     let mut config = server.config.clone();
     config.tcp.mtu = plan.link.mtu as usize;
     config.checksums = plan.checksums;
+    config.gateways.extend(&server.gateways);
     config
 }
 

@@ -57,8 +57,14 @@ pub struct Stopped {
 impl Served {
     /// A lab of so many queues, and `xskip serve` in it with these arguments besides the interface.
     pub fn new(queues: u32, arguments: &[&str]) -> Self {
+        Self::prepared(queues, arguments, |_| ())
+    }
+
+    /// The same in a lab where something was done before.
+    pub fn prepared(queues: u32, arguments: &[&str], prepare: impl FnOnce(&Lab)) -> Self {
         let name = Name::new();
         let lab = Lab::temporary(&LabOptions { name: name.as_str().parse().unwrap(), queues, mtu: 1_500 }).unwrap();
+        prepare(&lab);
         let process = serve(&lab, arguments);
         Self { process, lab, _name: name }
     }
