@@ -65,6 +65,9 @@ pub struct Handshake {
     pub clocks: Option<Clocks>,
 }
 
+/// The least a peer may want: with less it would have us spend a header on every few octets.
+const SMALLEST_MSS: u16 = 64;
+
 /// The MSS assumed where the peer names none (MUST-15).
 pub const fn default_mss(address: IpAddr) -> u16 {
     match address {
@@ -198,7 +201,7 @@ impl Connection {
     /// The connection that a handshake has opened: ESTABLISHED, our SYN acknowledged.
     pub fn established(handshake: &Handshake, now: Instant, config: &TcpConfig) -> Self {
         let local = handshake.tuple.local.address;
-        let announced = u32::from(handshake.peer_mss.clamp(1, mss_for(local, config.mtu)));
+        let announced = u32::from(handshake.peer_mss.max(SMALLEST_MSS).min(mss_for(local, config.mtu)));
         // The MSS counts options as if there were none (RFC 6691 §2), so what they take is the data's loss.
         let mss = announced.saturating_sub(handshake.clocks.map_or(0, |_| timestamps::OPTION_LEN)).max(1);
         let (peer_scale, our_scale) = match handshake.peer_window_scale {

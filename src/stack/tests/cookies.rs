@@ -113,7 +113,7 @@ fn the_same_syn_draws_the_same_answer_whether_or_not_it_is_remembered() {
 }
 
 #[test]
-fn by_its_clock_a_new_syn_ends_time_wait() {
+fn shld_4_by_its_clock_a_new_syn_ends_time_wait() {
     // RFC 6191 §2: its sequence number need not be larger then.
     let mut bench = Bench::new();
     bench.send_syn(linux());

@@ -35,7 +35,7 @@ fn active_close(bench: &mut Bench) -> (ConnectionId, SeqNumber) {
 }
 
 #[test]
-fn an_active_close_leaves_a_time_wait_entry_and_no_connection() {
+fn must_13_an_active_close_leaves_a_time_wait_entry_and_no_connection() {
     let mut bench = Bench::new();
     let (id, iss) = active_close(&mut bench);
     let last = bench.sent_one();
@@ -76,7 +76,7 @@ fn no_reset_ends_time_wait() {
 }
 
 #[test]
-fn a_new_syn_may_end_time_wait_and_an_old_one_may_not() {
+fn may_2_a_new_syn_may_end_time_wait_and_an_old_one_may_not() {
     // MAY-2; RFC 6191 §2 for the case without timestamps.
     let mut bench = Bench::new();
     let (_, iss) = active_close(&mut bench);
@@ -123,7 +123,7 @@ fn what_was_received_before_the_end_can_still_be_read() {
 }
 
 #[test]
-fn a_reset_from_the_peer_ends_it_at_once() {
+fn must_12_a_reset_from_the_peer_ends_it_at_once() {
     let mut bench = Bench::new();
     let (id, _) = bench.connect();
     bench.send(bench.header(IRS.advance(1), SeqNumber::default(), RST), b"");
@@ -213,7 +213,7 @@ fn a_lost_segment_is_sent_again_when_the_wheel_says_so() {
 }
 
 #[test]
-fn a_silent_peer_is_given_up_and_the_application_hears_of_it() {
+fn must_47_a_silent_peer_is_given_up_and_the_application_hears_of_it() {
     let mut bench = Bench::new();
     let (id, _) = bench.connect();
     bench.with_stream(id, |stream| stream.write(b"hello"));

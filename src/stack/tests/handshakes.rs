@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn three_ways_to_established() {
+fn must_14_and_must_67_three_ways_to_established() {
     for mut bench in [Bench::new(), Bench::new().over_ipv6()] {
         bench.send_syn(TcpOptions { mss: Some(1_460), window_scale: Some(7), ..TcpOptions::default() });
         assert_eq!(bench.state(), State::SynReceived);
@@ -67,7 +67,7 @@ fn another_syn_of_the_same_client_draws_a_challenge() {
 }
 
 #[test]
-fn an_unanswered_syn_ack_is_sent_again_and_given_up() {
+fn must_22_an_unanswered_syn_ack_is_sent_again_and_given_up() {
     let mut bench = Bench::new();
     bench.send_syn(TcpOptions::default());
     let first = bench.sent_one();
@@ -90,7 +90,7 @@ fn an_unanswered_syn_ack_is_sent_again_and_given_up() {
 }
 
 #[test]
-fn only_an_exact_reset_breaks_a_handshake_off() {
+fn must_11_only_an_exact_reset_breaks_a_handshake_off() {
     let mut bench = Bench::new();
     bench.send_syn(TcpOptions::default());
     bench.sent();
@@ -166,7 +166,7 @@ fn resets_have_a_rate() {
 }
 
 #[test]
-fn segments_that_no_host_sends_are_dropped_in_silence() {
+fn must_57_and_must_63_segments_that_no_host_sends_are_dropped_in_silence() {
     let group = MacAddress([0x01, 0, 0x5e, 0, 0, 1]);
     type Case = (&'static str, fn(&mut Bench), DropReason);
     let cases: [Case; 6] = [

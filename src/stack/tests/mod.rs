@@ -6,6 +6,7 @@ mod flows;
 mod handshakes;
 mod neighbours;
 mod parts;
+mod rfc9293;
 
 use super::{Cidr, ConnectionId, Event, FlowWatch, LocalAddress, Ownership, Secrets, Stack, SynMode};
 use crate::{

@@ -142,7 +142,7 @@ fn the_acknowledgment_of_a_fin_can_be_a_segment_of_its_own() {
 }
 
 #[test]
-fn closing_with_unread_data_resets() {
+fn shld_3_closing_with_unread_data_resets() {
     let mut bench = Bench::new();
     bench.receive(1, 1, ACK, b"unread");
     bench.connection.close(bench.now, &bench.config);
@@ -150,7 +150,7 @@ fn closing_with_unread_data_resets() {
 }
 
 #[test]
-fn data_after_a_full_close_reset() {
+fn may_1_data_after_a_full_close_reset() {
     let mut bench = Bench::new();
     bench.connection.close(bench.now, &bench.config);
     bench.sent();
@@ -186,7 +186,7 @@ fn nobody_waits_for_ever_in_fin_wait_2() {
 }
 
 #[test]
-fn only_an_exact_reset_counts() {
+fn x_rst_1_x_rst_2_and_x_rst_3_only_an_exact_reset_counts() {
     // RFC 5961 §3.2.
     let mut bench = Bench::new();
     bench.refuse(2, 1, RST, b"", DropReason::InexactReset);
@@ -200,7 +200,7 @@ fn only_an_exact_reset_counts() {
 }
 
 #[test]
-fn a_syn_draws_a_challenge_and_no_more_than_ten_a_second() {
+fn x_syn_1_and_may_12_a_syn_draws_a_challenge_and_no_more_than_ten_a_second() {
     // RFC 5961 §4.2 and §7.
     let mut bench = Bench::new();
     let mut challenges = 0;
@@ -216,7 +216,7 @@ fn a_syn_draws_a_challenge_and_no_more_than_ten_a_second() {
 }
 
 #[test]
-fn acknowledgments_of_the_unsent_and_the_long_gone_are_challenged() {
+fn x_ack_1_acknowledgments_of_the_unsent_and_the_long_gone_are_challenged() {
     // RFC 5961 §5.2.
     let mut bench = Bench::new();
     bench.refuse(1, 2, ACK, b"data", DropReason::UnacceptableAck);

@@ -34,7 +34,7 @@ fn must_25_nobody_is_asked_unless_the_application_wants_it() {
 }
 
 #[test]
-fn must_28_an_idle_peer_is_asked_after_two_hours() {
+fn must_28_and_shld_12_an_idle_peer_is_asked_after_two_hours() {
     let mut bench = Bench::new();
     bench.connection.set_keep_alive(Some(KeepAlive::default()));
     assert_eq!(bench.pass_until(bench.now + (120 * MINUTE - MILLISECOND)), []);

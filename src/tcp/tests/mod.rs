@@ -6,6 +6,7 @@ mod liveness;
 mod lossy;
 mod parts;
 mod receiving;
+mod rfc9293;
 mod sack;
 mod sending;
 mod timestamps;

@@ -63,7 +63,7 @@ fn the_golden_ipv6_frame_is_understood() {
 }
 
 #[test]
-fn the_golden_frames_are_what_is_written() {
+fn must_2_the_golden_frames_are_what_is_written() {
     let (ip, tcp) = syn();
     assert_eq!(tcp_frame(&link(), &ip, &tcp, b""), SYN_OVER_IPV4);
     let (ip, tcp) = data();

@@ -11,7 +11,7 @@ fn sack(blocks: &[(u32, u32)]) -> SackBlocks {
 }
 
 #[test]
-fn a_bad_option_list_is_refused() {
+fn must_7_a_bad_option_list_is_refused() {
     const CASES: &[(&str, &[u8])] = &[
         ("a kind without a length", &[1, 1, 1, 2]),
         ("length 0", &[2, 0, 1, 1]),
@@ -51,7 +51,7 @@ fn a_fifth_sack_block_is_refused() {
 }
 
 #[test]
-fn a_good_list_is_read_at_any_alignment() {
+fn must_64_a_good_list_is_read_at_any_alignment() {
     let expected = TcpOptions {
         mss: Some(1_460),
         window_scale: Some(7),
@@ -71,7 +71,7 @@ fn a_good_list_is_read_at_any_alignment() {
 }
 
 #[test]
-fn the_end_of_the_list_ends_it() {
+fn must_4_the_end_of_the_list_ends_it() {
     let options = TcpOptions { mss: Some(536), ..TcpOptions::default() };
     assert_eq!(TcpOptions::parse(&[2, 4, 2, 24, 0, 2, 0, 3]), Ok(options));
     assert_eq!(TcpOptions::parse(&[0, 2, 4, 5]), Ok(TcpOptions::default()));
@@ -79,7 +79,7 @@ fn the_end_of_the_list_ends_it() {
 }
 
 #[test]
-fn unknown_options_are_skipped_by_their_length() {
+fn must_6_and_must_68_unknown_options_are_skipped_by_their_length() {
     let options = TcpOptions { mss: Some(536), ..TcpOptions::default() };
     for unknown in [&[254, 2][..], &[254, 6, 2, 4, 0, 9], &[30, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], &[19, 3, 1]] {
         assert_eq!(TcpOptions::parse(&[unknown, &[2, 4, 2, 24]].concat()), Ok(options), "{unknown:?}");
@@ -96,7 +96,7 @@ fn a_window_scale_above_fourteen_is_taken_for_fourteen() {
 }
 
 #[test]
-fn options_are_written_in_words_with_their_padding_in_front() {
+fn must_69_options_are_written_in_words_with_their_padding_in_front() {
     let options = TcpOptions { window_scale: Some(7), sack: sack(&[(1, 0x0203_0405)]), ..TcpOptions::default() };
     let mut list = vec![0xee; options.len()];
     options.write(&mut list);

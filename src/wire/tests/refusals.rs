@@ -117,7 +117,7 @@ fn an_ipv4_checksum_that_does_not_add_up_is_refused_whichever_octet_is_wrong() {
 }
 
 #[test]
-fn ipv4_options_are_skipped() {
+fn must_50_ipv4_options_are_skipped() {
     for words in 1..=10 {
         let mut frame = good(&ip_v4(Protocol::Tcp));
         frame.splice(IP + 20..IP + 20, vec![1; 4 * words]).for_each(drop);
@@ -253,7 +253,7 @@ fn an_illegal_tcp_header_is_refused() {
 }
 
 #[test]
-fn a_tcp_checksum_that_does_not_add_up_is_refused_whichever_octet_is_wrong() {
+fn must_3_a_tcp_checksum_that_does_not_add_up_is_refused_whichever_octet_is_wrong() {
     for ip in both_for_tcp() {
         let start = IP + ip.len();
         for octet in (start..good(&ip).len()).filter(|&octet| octet != start + 12) {
