@@ -1,6 +1,9 @@
 //! Every limit and knob, with its default. A value, not a set of cargo features.
 
-use crate::wire::{ChecksumPolicy, ip::DEFAULT_HOP_LIMIT};
+use crate::wire::{
+    ChecksumPolicy,
+    ip::{DEFAULT_HOP_LIMIT, Dscp},
+};
 use std::{net::IpAddr, ops::RangeInclusive, time::Duration};
 
 /// How TCP behaves. Times and sizes are per connection.
@@ -21,6 +24,11 @@ pub struct TcpConfig {
     pub congestion_control: CongestionControl,
     /// Whether SACK (RFC 2018) is used with peers that offer it. Default true.
     pub sack: bool,
+    /// Whether congestion is signalled by marks instead of losses (RFC 3168). Default: where the peer asks.
+    pub ecn: Ecn,
+    /// The Differentiated Services code point of what is sent (RFC 2474); an application may change it per connection
+    /// (MUST-48). Default 0.
+    pub dscp: Dscp,
     /// Retransmission timeout before a round-trip time is known (RFC 6298 §2.1). Default 1 s.
     pub rto_initial: Duration,
     /// Lower bound of the retransmission timeout. RFC 6298 §2.4 says 1 s; 200 ms is what today's stacks use, and ours does.
@@ -67,6 +75,8 @@ impl Default for TcpConfig {
             nagle: true,
             congestion_control: CongestionControl::default(),
             sack: true,
+            ecn: Ecn::default(),
+            dscp: Dscp::default(),
             rto_initial: Duration::from_secs(1),
             rto_min: Duration::from_millis(200),
             rto_max: Duration::from_secs(60),
@@ -111,6 +121,18 @@ pub enum CongestionControl {
     Cubic,
     /// RFC 5681.
     Reno,
+}
+
+/// When explicit congestion notification (RFC 3168) is used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Ecn {
+    /// Never.
+    Off,
+    /// Where the peer asks for it.
+    #[default]
+    Passive,
+    /// Where the peer asks for it, and our own SYNs ask as well.
+    Active,
 }
 
 /// How one stack behaves: TCP, and the limits of what is kept. Everything has a limit.

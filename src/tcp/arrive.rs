@@ -14,7 +14,7 @@ use crate::{
     config::TcpConfig,
     drops::DropReason,
     time::Instant,
-    wire::{LinkHeader, Segment, TcpFlags},
+    wire::{LinkHeader, Segment, TcpFlags, ip::Dscp},
 };
 use std::time::Duration;
 
@@ -47,7 +47,9 @@ impl Connection {
         self.check_ack(now, segment)?;
         // Only a peer that knows the sequence numbers may change the way back: the segment has passed all checks.
         self.link = *link;
+        self.diffserv.theirs = Dscp::of(segment.traffic_class);
         self.take_clock(segment);
+        self.ecn.arrived(segment);
         self.liveness.heard(now);
         self.take_acknowledgment(now, segment, config);
         self.take_urgent(segment);
@@ -148,6 +150,10 @@ impl Connection {
         }
         if !self.send.una().at_or_before(ack) {
             return; // an old acknowledgment that was overtaken says nothing, not even of the window
+        }
+        // While a loss is repaired the window has been reduced already; the peer is told all the same.
+        if self.ecn.acknowledged(segment, self.send.nxt()) && !self.recovery.is_active() {
+            self.congestion.marked(self.send.flight_size());
         }
         if self.probes > 0 {
             self.timers.cancel(Timer::User);

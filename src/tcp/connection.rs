@@ -5,6 +5,7 @@
 
 use super::{
     congestion::{Congestion, Controller},
+    ecn::Ecn,
     liveness::Liveness,
     opening::Opening,
     receive::{ReceiveSide, window_scale_for},
@@ -19,7 +20,11 @@ use super::{
 use crate::{
     config::{KeepAlive, TcpConfig},
     time::Instant,
-    wire::{FourTuple, LinkHeader, SeqNumber, TcpOptions, ip, tcp},
+    wire::{
+        FourTuple, LinkHeader, SeqNumber, TcpOptions,
+        ip::{self, Dscp},
+        tcp,
+    },
 };
 use std::{net::IpAddr, time::Duration};
 
@@ -61,6 +66,8 @@ pub struct Handshake {
     pub peer_window_scale: Option<u8>,
     /// Whether the peer understands SACK, and we want to use it.
     pub sack: bool,
+    /// Whether both sides use ECN.
+    pub ecn: bool,
     /// Both clocks, where the peer's SYN had timestamps.
     pub clocks: Option<Clocks>,
 }
@@ -152,6 +159,14 @@ pub(super) struct AckSchedule {
     pub alone: bool,
 }
 
+/// The code points of both directions, which are independent (SHLD-23).
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Diffserv {
+    pub ours: Dscp,
+    /// That of the last acceptable segment.
+    pub theirs: Dscp,
+}
+
 /// What an application may choose for one connection.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Options {
@@ -173,6 +188,8 @@ pub struct Connection {
     /// Whether both sides use SACK.
     pub(super) sack: bool,
     pub(super) clocks: Option<Clocks>,
+    pub(super) ecn: Ecn,
+    pub(super) diffserv: Diffserv,
     pub(super) rtt: RttEstimator,
     pub(super) congestion: Congestion,
     pub(super) recovery: Recovery,
@@ -222,6 +239,8 @@ impl Connection {
             receive: ReceiveSide::new(handshake.irs, window, our_scale, receive_limit),
             sack: handshake.sack,
             clocks: handshake.clocks,
+            ecn: Ecn::new(handshake.ecn),
+            diffserv: Diffserv { ours: config.dscp, theirs: Dscp::default() },
             rtt: RttEstimator::new(config),
             congestion: Congestion::new(config.congestion_control, mss),
             recovery: Recovery::default(),
@@ -411,6 +430,21 @@ impl Connection {
     /// Whether small segments go out at once (MUST-17).
     pub fn set_no_delay(&mut self, no_delay: bool) {
         self.options.no_delay = no_delay;
+    }
+
+    /// Sets the code point of all segments from now on (MUST-48, SHLD-21).
+    pub fn set_dscp(&mut self, dscp: Dscp) {
+        self.diffserv.ours = dscp;
+    }
+
+    /// The code point of what we send.
+    pub fn dscp(&self) -> Dscp {
+        self.diffserv.ours
+    }
+
+    /// The code point of the peer's last acceptable segment (MAY-9).
+    pub fn peer_dscp(&self) -> Dscp {
+        self.diffserv.theirs
     }
 
     // Timers.

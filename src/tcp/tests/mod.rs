@@ -2,6 +2,7 @@
 
 mod closing;
 mod cookies;
+mod ecn;
 mod liveness;
 mod lossy;
 mod parts;
@@ -49,7 +50,17 @@ fn handshake() -> Handshake {
     let (source, destination) = (MacAddress([2, 0, 0, 0, 0, 1]), MacAddress([2, 0, 0, 0, 0, 2]));
     let link = LinkHeader { source, destination, ..LinkHeader::default() };
     let peer_mss = MSS as u16;
-    Handshake { tuple: tuple(), link, iss: ISS, irs: IRS, peer_mss, peer_window_scale: None, sack: false, clocks: None }
+    Handshake {
+        tuple: tuple(),
+        link,
+        iss: ISS,
+        irs: IRS,
+        peer_mss,
+        peer_window_scale: None,
+        sack: false,
+        ecn: false,
+        clocks: None,
+    }
 }
 
 /// A segment that the connection under test has sent. Sequence numbers are relative: 0 is the SYN, 1 the first octet.
@@ -115,7 +126,7 @@ impl Bench {
             ..TcpHeader::default()
         };
         let link = *self.connection.link();
-        self.connection.arrive(self.now, &link, &Segment { header, payload: data }, &self.config)
+        self.connection.arrive(self.now, &link, &Segment { header, payload: data, traffic_class: 0 }, &self.config)
     }
 
     /// Everything the connection has to send now.

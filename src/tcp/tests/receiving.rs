@@ -162,7 +162,12 @@ fn only_a_plausible_segment_changes_the_way_back() {
     let mut arrive = |seq: u32| {
         let header =
             TcpHeader { seq: IRS.advance(seq), ack: ISS.advance(1), flags: ACK, window: 9, ..TcpHeader::default() };
-        let _ = bench.connection.arrive(bench.now, &elsewhere, &Segment { header, payload: b"x" }, &bench.config);
+        let _ = bench.connection.arrive(
+            bench.now,
+            &elsewhere,
+            &Segment { header, payload: b"x", traffic_class: 0 },
+            &bench.config,
+        );
         bench.connection.link().destination
     };
     assert_ne!(arrive(100_000), elsewhere.destination, "outside the window");
