@@ -210,7 +210,7 @@ impl Connection {
         self.timeouts = 0;
         self.timers.cancel(Timer::User);
         self.timers.cancel(Timer::Retransmit); // RFC 6298 §5.3: it starts afresh when everything due has been sent
-        if self.write_blocked && self.send.buffered() <= config.send_buffer / 2 {
+        if self.write_blocked && self.send.buffered() <= self.send_limit(config) / 2 {
             self.write_blocked = false;
             self.signals |= Signals::WRITABLE;
         }
@@ -249,18 +249,34 @@ impl Connection {
         } else if stored.advanced > 0 {
             self.signals |= Signals::READABLE;
         }
+        self.tune_window(now, segment);
         self.schedule_ack(now, stored, config);
         Ok(())
     }
 
-    /// RFC 5681 §4.2: at least every second full-sized segment, at once around holes, otherwise after a short wait. A window
+    /// Offers more where the application reads fast enough.
+    fn tune_window(&mut self, now: Instant, segment: &Segment<'_>) {
+        if let (Some(clocks), Some(received)) = (&self.clocks, segment.header.options.timestamps) {
+            self.tuning.measured(clocks.since_echo(now, received));
+        }
+        if let Some(smoothed) = self.rtt.smoothed() {
+            self.tuning.measured(smoothed);
+        }
+        if let Some(limit) = self.tuning.arrived(self.receive.nxt(), now) {
+            self.receive.raise_limit(limit);
+        }
+    }
+
+    /// RFC 5681 §4.2: at least every second full-sized segment, at once around holes and at the start, otherwise after a short
+    /// wait. What is owed at once is sent when all that has arrived was taken in and the application had its turn (MUST-59). A window
     /// too small for two segments must not make its peer wait for that.
     fn schedule_ack(&mut self, now: Instant, stored: Stored, config: &TcpConfig) {
         self.acks.unacknowledged += stored.advanced;
         let enough = (2 * self.send.mss()).min(self.receive.limit() / 2);
+        let quick = self.quick_acks.arrived(now, self.rtt.rto(), config.quick_acks);
         if stored.urgent {
             self.acks.owed = (self.acks.owed + 1).min(MAX_DUPLICATES_OWED);
-        } else if self.acks.unacknowledged >= enough {
+        } else if quick || self.acks.unacknowledged >= enough {
             self.acks.owed = self.acks.owed.max(1);
         } else {
             self.timers.arm_if_idle(Timer::DelayedAck, now + config.delayed_ack);

@@ -15,6 +15,7 @@ use super::{
     state::{State, Step},
     timer::{Timer, Timers},
     timestamps::{self, Clocks},
+    tuning::{QuickAcks, Tuning},
     urgent::Urgent,
 };
 use crate::{
@@ -104,7 +105,7 @@ impl Handshake {
 
 /// The window field of our SYN-ACK, which is never scaled (RFC 7323 §2.2).
 pub fn syn_ack_window(config: &TcpConfig) -> u16 {
-    u16::try_from(config.receive_buffer).unwrap_or(u16::MAX)
+    u16::try_from(config.receive_buffer.min(config.initial_window)).unwrap_or(u16::MAX)
 }
 
 bitflags::bitflags! {
@@ -195,6 +196,8 @@ pub struct Connection {
     pub(super) recovery: Recovery,
     pub(super) timers: Timers,
     pub(super) acks: AckSchedule,
+    pub(super) quick_acks: QuickAcks,
+    pub(super) tuning: Tuning,
     pub(super) signals: Signals,
     pub(super) end: Option<CloseReason>,
     /// Retransmissions and window probes in a row that drew no answer.
@@ -230,13 +233,15 @@ impl Connection {
             None => config.receive_buffer.min(usize::from(u16::MAX)),
         };
         let window = u32::from(syn_ack_window(config));
+        // With room to round up in: see [`ReceiveSide::advertise`].
+        let initial = config.initial_window + config.initial_window / 8;
         Self {
             tuple: handshake.tuple,
             link: handshake.link,
             state: State::Established,
             opening: None,
             send: SendSide::new(handshake.iss, handshake.irs, mss, peer_scale, now),
-            receive: ReceiveSide::new(handshake.irs, window, our_scale, receive_limit),
+            receive: ReceiveSide::new(handshake.irs, window, our_scale, receive_limit.min(initial)),
             sack: handshake.sack,
             clocks: handshake.clocks,
             ecn: Ecn::new(handshake.ecn),
@@ -246,6 +251,8 @@ impl Connection {
             recovery: Recovery::default(),
             timers: Timers::default(),
             acks: AckSchedule { sent: handshake.irs.advance(1), ..AckSchedule::default() },
+            quick_acks: QuickAcks::new(config.quick_acks, now),
+            tuning: Tuning::new(receive_limit, now),
             signals: Signals::default(),
             end: None,
             timeouts: 0,
@@ -323,6 +330,7 @@ impl Connection {
     /// Where fewer are readable.
     pub fn consume(&mut self, length: usize) {
         self.receive.consume(length);
+        self.tuning.read(length);
         if self.receive.should_announce_window(self.send.mss()) {
             self.acks.owed = self.acks.owed.max(1);
         }
@@ -340,10 +348,17 @@ impl Connection {
 
     /// Octets that may be written now. Zero once our side is closed.
     pub fn writable(&mut self, config: &TcpConfig) -> usize {
-        let room = if self.accepts_data() { self.send.room(config.send_buffer) } else { 0 };
+        let limit = self.send_limit(config);
+        let room = if self.accepts_data() { self.send.room(limit) } else { 0 };
         // Whoever asks may find it too little for its purpose, and then waits to hear of more.
-        self.write_blocked |= room < config.send_buffer / 2;
+        self.write_blocked |= room < limit / 2;
         room
+    }
+
+    /// The most data kept for sending now: a window in flight, and one that follows it.
+    pub(super) fn send_limit(&self, config: &TcpConfig) -> usize {
+        let follows = 2 * self.congestion.window() as usize;
+        follows.max(config.initial_send_buffer).min(config.send_buffer)
     }
 
     fn accepts_data(&self) -> bool {

@@ -24,6 +24,7 @@ pub mod state;
 pub mod timer;
 pub mod timestamps;
 mod transmit;
+mod tuning;
 mod urgent;
 
 #[cfg(test)]

@@ -114,13 +114,18 @@ impl Connection {
         flags.set(TcpFlags::URG, urgent.is_some());
         let is_new_data = chunk.length > 0 && chunk.seq == self.send.nxt() && self.probes == 0;
         let (marks, codepoint) = self.ecn.marking(is_new_data);
+        let edge = self.receive.edge();
+        let window = self.receive.advertise(self.send.mss());
+        if self.receive.edge() != edge {
+            self.tuning.announced(self.receive.edge(), now);
+        }
         let header = TcpHeader {
             source_port: self.tuple.local.port,
             destination_port: self.tuple.remote.port,
             seq: chunk.seq,
             ack: self.receive.nxt(),
             flags: flags | marks,
-            window: self.receive.advertise(self.send.mss()),
+            window,
             urgent: urgent.unwrap_or(0),
             options: TcpOptions {
                 timestamps: self.clocks.map(|clocks| clocks.option(now)),

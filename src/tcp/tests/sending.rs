@@ -261,7 +261,7 @@ fn a_long_silence_shrinks_the_window() {
 
 #[test]
 fn the_application_hears_of_room_after_it_found_too_little() {
-    let mut bench = Bench::new();
+    let mut bench = Bench::with(TcpConfig { send_buffer: 200_000, ..quiet() }, &handshake());
     let data = pattern(0, bench.config.send_buffer + 1);
     assert_eq!(bench.connection.write(&data, &bench.config), bench.config.send_buffer);
     bench.sent();
