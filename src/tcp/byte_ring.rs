@@ -26,6 +26,11 @@ impl ByteRing {
         self.len == 0
     }
 
+    /// Bytes of memory it takes.
+    pub const fn capacity(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// The `length` bytes that begin `offset` behind the front.
     ///
     /// # Panics

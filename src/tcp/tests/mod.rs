@@ -10,8 +10,10 @@ mod receiving;
 mod rfc9293;
 mod sack;
 mod sending;
+mod shrinking;
 mod timestamps;
 mod urgent;
+mod windows;
 
 use super::{Connection, Handshake, SentKind, timer::Timer};
 use crate::{
