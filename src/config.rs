@@ -33,7 +33,7 @@ pub struct TcpConfig {
     /// Whether congestion is signalled by marks instead of losses (RFC 3168). Default: where the peer asks.
     pub ecn: Ecn,
     /// The Differentiated Services code point of what is sent (RFC 2474); an application may change it per connection
-    /// (MUST-48). Default 0.
+    /// (MUST-48). SYN-ACKs from the XDP program have 0. Default 0.
     pub dscp: Dscp,
     /// Retransmission timeout before a round-trip time is known (RFC 6298 §2.1). Default 1 s.
     pub rto_initial: Duration,

@@ -51,7 +51,11 @@ impl Connection {
         self.take_clock(segment);
         self.ecn.arrived(segment);
         self.liveness.heard(now);
+        let was_active = self.recovery.is_active();
         self.take_acknowledgment(now, segment, config);
+        if self.recovery.is_active() && !was_active {
+            self.ecn.reduced(self.send.nxt());
+        }
         self.take_urgent(segment);
         self.take_data(now, segment, config)?;
         self.take_fin(now, segment, config);

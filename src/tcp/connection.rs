@@ -500,6 +500,7 @@ impl Connection {
         }
         self.congestion.timed_out(self.send.flight_size(), !self.send.first_was_retransmitted());
         self.recovery.timed_out(&mut self.send);
+        self.ecn.reduced(self.send.nxt());
         self.rtt.back_off(config);
     }
 

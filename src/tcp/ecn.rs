@@ -70,9 +70,14 @@ impl Ecn {
         if !self.agreed || !echoes || self.reduced.is_some() {
             return false;
         }
+        self.reduced(nxt);
+        true
+    }
+
+    /// The window was reduced for another reason, which the peer is told as well (RFC 3168 §6.1.2).
+    pub fn reduced(&mut self, nxt: SeqNumber) {
         self.reduced = Some(nxt);
         self.cwr_due = true;
-        true
     }
 
     /// The flags and the codepoint of a segment to be sent. New data alone can be marked, and tell of a reduced window: what is

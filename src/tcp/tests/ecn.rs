@@ -188,6 +188,32 @@ fn shld_8_while_a_loss_is_repaired_an_echo_takes_nothing_more() {
 }
 
 #[test]
+fn shld_8_the_peer_hears_of_a_window_that_a_loss_has_reduced() {
+    // RFC 3168 §6.1.2: whatever the reason.
+    let mut bench = bench();
+    bench.write(40 * MSS as usize);
+    bench.packets();
+    for _ in 0..3 {
+        assert_eq!(bench.arrives((1, 1), NONE, 0, b""), Ok(()));
+    }
+    let packets = bench.packets();
+    assert!(packets.contains(&(1, NONE, 0)), "sent again without a mark: {packets:?}");
+    let new = bench.connection.send.nxt().since(ISS);
+    assert_eq!(bench.arrives((1, new), NONE, 0, b""), Ok(()));
+    let flags: Vec<_> = packets.into_iter().chain(bench.packets()).map(|(_, flags, _)| flags).collect();
+    assert_eq!(flags.iter().filter(|&&flags| flags == CWR).count(), 1, "{flags:?}");
+
+    let mut bench = self::bench();
+    bench.write(2 * MSS as usize);
+    bench.packets();
+    bench.wait_for_timer();
+    assert_eq!(bench.packets(), [(1, NONE, 0)]);
+    assert_eq!(bench.arrives((1, 1 + 2 * MSS), NONE, 0, b""), Ok(()));
+    bench.write(10);
+    assert_eq!(bench.packet(), (CWR, CAPABLE));
+}
+
+#[test]
 fn shld_8_what_syns_ask_for_and_how_they_are_answered() {
     // RFC 3168 §6.1.1.
     let asks = SYN | ECE | CWR;
@@ -216,7 +242,7 @@ fn must_48_all_segments_carry_the_code_point_that_was_set() {
     bench.receive(1, 11, ACK, &pattern(0, 3_000));
     assert_eq!(bench.packets(), [(11, NONE, 46 << 2)], "bare acknowledgments");
     bench.write(10);
-    assert_eq!(bench.packets(), [(11, NONE, 46 << 2 | CAPABLE as u8)], "data");
+    assert_eq!(bench.packets(), [(11, CWR, 46 << 2 | CAPABLE as u8)], "data");
     assert_eq!(Dscp::new(64), None);
 }
 
