@@ -279,7 +279,9 @@ impl Connection {
         let enough = (2 * self.send.mss()).min(self.receive.limit() / 2);
         let quick = self.quick_acks.arrived(now, self.rtt.rto(), config.quick_acks);
         if stored.urgent {
-            self.acks.owed = (self.acks.owed + 1).min(MAX_DUPLICATES_OWED);
+            // What was owed for a hole that is filled now would look like duplicates for the next one.
+            let owed = if stored.advanced > 0 { 0 } else { self.acks.owed };
+            self.acks.owed = (owed + 1).min(MAX_DUPLICATES_OWED);
         } else if quick || self.acks.unacknowledged >= enough {
             self.acks.owed = self.acks.owed.max(1);
         } else {
