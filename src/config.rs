@@ -1,6 +1,9 @@
 //! Every limit and knob, with its default. A value, not a set of cargo features.
 
-use crate::wire::{ChecksumPolicy, ip::DEFAULT_HOP_LIMIT};
+use crate::wire::{
+    ChecksumPolicy,
+    ip::{DEFAULT_HOP_LIMIT, Dscp},
+};
 use std::{net::IpAddr, ops::RangeInclusive, time::Duration};
 
 /// How TCP behaves. Times and sizes are per connection.
@@ -8,10 +11,16 @@ use std::{net::IpAddr, ops::RangeInclusive, time::Duration};
 pub struct TcpConfig {
     /// The largest IP packet to send or to invite, bytes. Default 1,500.
     pub mtu: usize,
-    /// The most received data kept for the application, bytes; it decides the window offered. Default 512 KiB.
+    /// The most received data kept for the application, bytes; it decides the window scale offered. Default 6 MiB, which fills
+    /// 1 Gbit/s over 40 ms. Memory is taken while there are data in it.
     pub receive_buffer: usize,
-    /// The most data accepted from the application and not yet acknowledged, bytes. Default 512 KiB.
+    /// The window a connection begins with, bytes. It grows with what the application reads in a round trip, up to
+    /// `receive_buffer`. Default 64 KiB.
+    pub initial_window: usize,
+    /// The most data accepted from the application and not yet acknowledged, bytes. Default 6 MiB.
     pub send_buffer: usize,
+    /// As much of it is used where the congestion window is small, bytes; else twice the congestion window. Default 256 KiB.
+    pub initial_send_buffer: usize,
     /// Out-of-order pieces kept; a segment that would make one more is dropped. Default 64.
     pub max_holes: usize,
     /// Whether small segments wait while another small one is unacknowledged (Nagle as modified by Minshall;
@@ -21,6 +30,11 @@ pub struct TcpConfig {
     pub congestion_control: CongestionControl,
     /// Whether SACK (RFC 2018) is used with peers that offer it. Default true.
     pub sack: bool,
+    /// Whether congestion is signalled by marks instead of losses (RFC 3168). Default: where the peer asks.
+    pub ecn: Ecn,
+    /// The Differentiated Services code point of what is sent (RFC 2474); an application may change it per connection
+    /// (MUST-48). SYN-ACKs from the XDP program have 0. Default 0.
+    pub dscp: Dscp,
     /// Retransmission timeout before a round-trip time is known (RFC 6298 §2.1). Default 1 s.
     pub rto_initial: Duration,
     /// Lower bound of the retransmission timeout. RFC 6298 §2.4 says 1 s; 200 ms is what today's stacks use, and ours does.
@@ -44,6 +58,8 @@ pub struct TcpConfig {
     pub timestamps: bool,
     /// How long an acknowledgment may wait for company (MUST-40: below 500 ms). Default 40 ms.
     pub delayed_ack: Duration,
+    /// Segments with data acknowledged at once at the beginning and after a silence, while the peer is in slow start. Default 16.
+    pub quick_acks: u32,
     /// Whether the acknowledgment of the peer's FIN is a segment of its own, so that an onlooker sees each of the four steps of
     /// a close. Default false: it rides on our own FIN where that follows at once.
     pub separate_fin_ack: bool,
@@ -61,12 +77,16 @@ impl Default for TcpConfig {
     fn default() -> Self {
         Self {
             mtu: 1_500,
-            receive_buffer: 512 * 1_024,
-            send_buffer: 512 * 1_024,
+            receive_buffer: 6 * 1_024 * 1_024,
+            initial_window: 64 * 1_024,
+            send_buffer: 6 * 1_024 * 1_024,
+            initial_send_buffer: 256 * 1_024,
             max_holes: 64,
             nagle: true,
             congestion_control: CongestionControl::default(),
             sack: true,
+            ecn: Ecn::default(),
+            dscp: Dscp::default(),
             rto_initial: Duration::from_secs(1),
             rto_min: Duration::from_millis(200),
             rto_max: Duration::from_secs(60),
@@ -77,6 +97,7 @@ impl Default for TcpConfig {
             keep_alive: None,
             timestamps: true,
             delayed_ack: Duration::from_millis(40),
+            quick_acks: 16,
             separate_fin_ack: false,
             msl: Duration::from_secs(30),
             fin_wait_2: Duration::from_secs(60),
@@ -111,6 +132,18 @@ pub enum CongestionControl {
     Cubic,
     /// RFC 5681.
     Reno,
+}
+
+/// When explicit congestion notification (RFC 3168) is used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Ecn {
+    /// Never.
+    Off,
+    /// Where the peer asks for it.
+    #[default]
+    Passive,
+    /// Where the peer asks for it, and our own SYNs ask as well.
+    Active,
 }
 
 /// How one stack behaves: TCP, and the limits of what is kept. Everything has a limit.

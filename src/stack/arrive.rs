@@ -13,10 +13,14 @@ use crate::{
         Connection, Handshake,
         connection::{default_mss, syn_ack_window},
         cookie::Offer,
+        ecn,
         timestamps::Clocks,
     },
     time::Instant,
-    wire::{self, FourTuple, IpHeader, LinkHeader, Protocol, Segment, SeqNumber, TcpFlags, TcpHeader, TcpOptions},
+    wire::{
+        self, FourTuple, IpHeader, LinkHeader, Protocol, Segment, SeqNumber, TcpFlags, TcpHeader, TcpOptions,
+        ip::{Codepoint, Dscp},
+    },
 };
 
 impl Stack {
@@ -109,7 +113,10 @@ impl Stack {
         used: Option<SeqNumber>,
     ) -> Result<(), DropReason> {
         let options = &segment.header.options;
-        let offer = Offer::of_syn(options, false, default_mss(tuple.remote.address));
+        // The XDP program agrees to no ECN, so neither do we where the cookie is all there is: a SYN draws the same answer. What
+        // is remembered and evicted keeps it where there are timestamps, for the cookie to say so.
+        let ecn = self.syn_mode == SynMode::Cache && ecn::agrees_to_syn(self.config.tcp.ecn, segment.header.flags);
+        let offer = Offer::of_syn(options, ecn, default_mss(tuple.remote.address));
         let cookie = self.cookies.make(now, &tuple, segment.header.seq, &offer);
         // MAY-2: beyond everything the connection before sent. Half of all cookies are; where this one is not, the handshake
         // lives by its entry alone.
@@ -124,6 +131,7 @@ impl Stack {
             peer_mss: offer.mss,
             peer_window_scale: offer.window_scale,
             sack: offer.sack && self.config.tcp.sack,
+            ecn,
             clocks,
         };
         let entry = HalfOpen::new(handshake, hash, now, &self.config.tcp);
@@ -168,6 +176,7 @@ impl Stack {
             peer_mss: offer.mss,
             peer_window_scale: offer.window_scale,
             sack: offer.sack && self.config.tcp.sack,
+            ecn: offer.ecn,
             clocks: timestamps.map(|theirs| Clocks::new(now, theirs.echo, theirs.value)),
         };
         let established = Connection::established(&handshake, now, &self.config.tcp);
@@ -308,18 +317,18 @@ impl Stack {
         } else {
             (TcpFlags::RST | TcpFlags::ACK, SeqNumber::default(), segment.header.seq.advance(segment.len()))
         };
-        self.send_reset(link, tuple, flags, seq, ack)
+        self.send_reset(link, tuple, self.config.tcp.dscp, (flags, seq, ack))
     }
 
     pub(super) fn send_reset(
         &mut self,
         link: &LinkHeader,
         tuple: &FourTuple,
-        flags: TcpFlags,
-        seq: SeqNumber,
-        ack: SeqNumber,
+        dscp: Dscp,
+        (flags, seq, ack): (TcpFlags, SeqNumber, SeqNumber),
     ) -> Result<(), DropReason> {
-        let (ip, tcp) = self.bare(tuple, flags, seq, ack);
+        let (mut ip, tcp) = self.bare(tuple, flags, seq, ack);
+        ip.traffic_class = dscp.with(Codepoint::NotCapable);
         self.send_reply(link, &ip, &tcp)?;
         self.stats.resets_transmitted += 1;
         Ok(())
@@ -329,6 +338,7 @@ impl Stack {
     fn bare(&self, tuple: &FourTuple, flags: TcpFlags, seq: SeqNumber, ack: SeqNumber) -> (IpHeader, TcpHeader) {
         let mut ip = IpHeader::new(tuple.local.address, tuple.remote.address, Protocol::Tcp);
         ip.hop_limit = self.config.tcp.hop_limit;
+        ip.traffic_class = self.config.tcp.dscp.with(Codepoint::NotCapable);
         let (source_port, destination_port) = (tuple.local.port, tuple.remote.port);
         let options = TcpOptions::default();
         (ip, TcpHeader { source_port, destination_port, seq, ack, flags, window: 0, urgent: 0, options })

@@ -3,9 +3,9 @@
 use super::{aged_slab::AgedSlab, timer_wheel::TimerWheel};
 use crate::{
     config::TcpConfig,
-    tcp::{Handshake, connection::syn_ack_window},
+    tcp::{Handshake, connection::syn_ack_window, ecn},
     time::Instant,
-    wire::{IpHeader, Protocol, TcpFlags, TcpHeader, TcpOptions},
+    wire::{IpHeader, Protocol, TcpFlags, TcpHeader, TcpOptions, ip::Codepoint},
 };
 
 /// A handshake whose SYN-ACK has been sent.
@@ -43,12 +43,13 @@ impl HalfOpen {
         let tuple = &self.handshake.tuple;
         let mut ip = IpHeader::new(tuple.local.address, tuple.remote.address, Protocol::Tcp);
         ip.hop_limit = config.hop_limit;
+        ip.traffic_class = config.dscp.with(Codepoint::NotCapable);
         let tcp = TcpHeader {
             source_port: tuple.local.port,
             destination_port: tuple.remote.port,
             seq: self.handshake.iss,
             ack: self.handshake.irs.advance(1),
-            flags: TcpFlags::SYN | TcpFlags::ACK,
+            flags: TcpFlags::SYN | TcpFlags::ACK | ecn::syn_ack_flags(self.handshake.ecn),
             window: syn_ack_window(config),
             urgent: 0,
             options: self.options,

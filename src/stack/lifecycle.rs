@@ -126,8 +126,8 @@ impl Stack {
         let Entry { connection, hash, .. } = &self.connections[index];
         let (snd_nxt, rcv_nxt) = connection.sequence();
         let (tuple, link, hash) = (*connection.tuple(), *connection.link(), *hash);
-        let clocks = connection.clocks();
-        let entry = TimeWait { tuple, hash, link, snd_nxt, rcv_nxt, clocks, expires: now };
+        let (clocks, dscp) = (connection.clocks(), connection.dscp());
+        let entry = TimeWait { tuple, hash, link, snd_nxt, rcv_nxt, clocks, dscp, expires: now };
         let (ip, tcp) = entry.acknowledgment(now, self.config.tcp.hop_limit);
         match self.time_wait.insert(entry, now) {
             Some(waiting) => self.flows.replace(hash, Flow::Connection(index), Flow::TimeWait(waiting)),
@@ -145,12 +145,12 @@ impl Stack {
     fn leave(&mut self, index: u32, reason: CloseReason) {
         let Entry { connection, hash, .. } = &self.connections[index];
         let (seq, ack) = connection.sequence();
-        let (tuple, link) = (*connection.tuple(), *connection.link());
+        let (tuple, link, dscp) = (*connection.tuple(), *connection.link(), connection.dscp());
         self.flows.remove(*hash, Flow::Connection(index));
         self.watch.closed(&tuple);
         if reason == CloseReason::Aborted
             && connection.knows_peer()
-            && let Err(reason) = self.send_reset(&link, &tuple, TcpFlags::RST | TcpFlags::ACK, seq, ack)
+            && let Err(reason) = self.send_reset(&link, &tuple, dscp, (TcpFlags::RST | TcpFlags::ACK, seq, ack))
         {
             self.drops.count(reason);
         }

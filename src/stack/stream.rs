@@ -5,7 +5,7 @@ use crate::{
     config::KeepAlive,
     tcp::{Connection, State},
     time::Instant,
-    wire::Endpoint,
+    wire::{Endpoint, ip::Dscp},
 };
 use std::time::Duration;
 
@@ -175,6 +175,16 @@ impl<'a> Stream<'a> {
     /// Switches Nagle's algorithm off, or on again (MUST-17).
     pub fn set_no_delay(&mut self, no_delay: bool) {
         self.connection_mut().set_no_delay(no_delay);
+    }
+
+    /// Sets the Differentiated Services code point of everything sent from now on (MUST-48).
+    pub fn set_dscp(&mut self, dscp: Dscp) {
+        self.connection_mut().set_dscp(dscp);
+    }
+
+    /// The code point of the peer's last segment (MAY-9).
+    pub fn peer_dscp(&self) -> Dscp {
+        self.connection().peer_dscp()
     }
 }
 

@@ -4,7 +4,10 @@ use super::aged_slab::AgedSlab;
 use crate::{
     tcp::timestamps::Clocks,
     time::Instant,
-    wire::{FourTuple, IpHeader, LinkHeader, Protocol, Segment, SeqNumber, TcpFlags, TcpHeader, TcpOptions},
+    wire::{
+        FourTuple, IpHeader, LinkHeader, Protocol, Segment, SeqNumber, TcpFlags, TcpHeader, TcpOptions,
+        ip::{Codepoint, Dscp},
+    },
 };
 use std::time::Duration;
 
@@ -23,6 +26,8 @@ pub struct TimeWait {
     pub rcv_nxt: SeqNumber,
     /// Both clocks, where timestamps were in use.
     pub clocks: Option<Clocks>,
+    /// Our code point, which stays what it was.
+    pub dscp: Dscp,
     /// When it is over.
     pub expires: Instant,
 }
@@ -62,6 +67,7 @@ impl TimeWait {
     pub fn acknowledgment(&self, now: Instant, hop_limit: u8) -> (IpHeader, TcpHeader) {
         let mut ip = IpHeader::new(self.tuple.local.address, self.tuple.remote.address, Protocol::Tcp);
         ip.hop_limit = hop_limit;
+        ip.traffic_class = self.dscp.with(Codepoint::NotCapable);
         let tcp = TcpHeader {
             source_port: self.tuple.local.port,
             destination_port: self.tuple.remote.port,

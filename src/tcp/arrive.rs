@@ -14,7 +14,7 @@ use crate::{
     config::TcpConfig,
     drops::DropReason,
     time::Instant,
-    wire::{LinkHeader, Segment, TcpFlags},
+    wire::{LinkHeader, Segment, TcpFlags, ip::Dscp},
 };
 use std::time::Duration;
 
@@ -47,9 +47,15 @@ impl Connection {
         self.check_ack(now, segment)?;
         // Only a peer that knows the sequence numbers may change the way back: the segment has passed all checks.
         self.link = *link;
+        self.diffserv.theirs = Dscp::of(segment.traffic_class);
         self.take_clock(segment);
+        self.ecn.arrived(segment);
         self.liveness.heard(now);
+        let was_active = self.recovery.is_active();
         self.take_acknowledgment(now, segment, config);
+        if self.recovery.is_active() && !was_active {
+            self.ecn.reduced(self.send.nxt());
+        }
         self.take_urgent(segment);
         self.take_data(now, segment, config)?;
         self.take_fin(now, segment, config);
@@ -149,6 +155,10 @@ impl Connection {
         if !self.send.una().at_or_before(ack) {
             return; // an old acknowledgment that was overtaken says nothing, not even of the window
         }
+        // While a loss is repaired the window has been reduced already; the peer is told all the same.
+        if self.ecn.acknowledged(segment, self.send.nxt()) && !self.recovery.is_active() {
+            self.congestion.marked(self.send.flight_size());
+        }
         if self.probes > 0 {
             self.timers.cancel(Timer::User);
             self.timeouts = 0; // whoever answers probes is there, however long its window stays shut (RFC 9293 §3.8.6.1)
@@ -204,7 +214,7 @@ impl Connection {
         self.timeouts = 0;
         self.timers.cancel(Timer::User);
         self.timers.cancel(Timer::Retransmit); // RFC 6298 §5.3: it starts afresh when everything due has been sent
-        if self.write_blocked && self.send.buffered() <= config.send_buffer / 2 {
+        if self.write_blocked && self.send.buffered() <= self.send_limit(config) / 2 {
             self.write_blocked = false;
             self.signals |= Signals::WRITABLE;
         }
@@ -243,18 +253,36 @@ impl Connection {
         } else if stored.advanced > 0 {
             self.signals |= Signals::READABLE;
         }
+        self.tune_window(now, segment);
         self.schedule_ack(now, stored, config);
         Ok(())
     }
 
-    /// RFC 5681 §4.2: at least every second full-sized segment, at once around holes, otherwise after a short wait. A window
+    /// Offers more where the application reads fast enough.
+    fn tune_window(&mut self, now: Instant, segment: &Segment<'_>) {
+        if let (Some(clocks), Some(received)) = (&self.clocks, segment.header.options.timestamps) {
+            self.tuning.measured(clocks.since_echo(now, received));
+        }
+        if let Some(smoothed) = self.rtt.smoothed() {
+            self.tuning.measured(smoothed);
+        }
+        if let Some(limit) = self.tuning.arrived(self.receive.nxt(), now) {
+            self.receive.raise_limit(limit);
+        }
+    }
+
+    /// RFC 5681 §4.2: at least every second full-sized segment, at once around holes and at the start, otherwise after a short
+    /// wait. What is owed at once is sent when all that has arrived was taken in and the application had its turn (MUST-59). A window
     /// too small for two segments must not make its peer wait for that.
     fn schedule_ack(&mut self, now: Instant, stored: Stored, config: &TcpConfig) {
         self.acks.unacknowledged += stored.advanced;
         let enough = (2 * self.send.mss()).min(self.receive.limit() / 2);
+        let quick = self.quick_acks.arrived(now, self.rtt.rto(), config.quick_acks);
         if stored.urgent {
-            self.acks.owed = (self.acks.owed + 1).min(MAX_DUPLICATES_OWED);
-        } else if self.acks.unacknowledged >= enough {
+            // What was owed for a hole that is filled now would look like duplicates for the next one.
+            let owed = if stored.advanced > 0 { 0 } else { self.acks.owed };
+            self.acks.owed = (owed + 1).min(MAX_DUPLICATES_OWED);
+        } else if quick || self.acks.unacknowledged >= enough {
             self.acks.owed = self.acks.owed.max(1);
         } else {
             self.timers.arm_if_idle(Timer::DelayedAck, now + config.delayed_ack);

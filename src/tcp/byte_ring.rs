@@ -3,6 +3,9 @@
 /// The smallest allocation, bytes.
 const MIN_CAPACITY: usize = 2_048;
 
+/// The largest allocation that an empty queue keeps, bytes: what a few busy batches take.
+const KEPT_CAPACITY: usize = 256 * 1_024;
+
 /// A queue of bytes whose content is at most two slices. It grows by doubling; its owner keeps the limit.
 #[derive(Debug, Default)]
 pub struct ByteRing {
@@ -21,6 +24,11 @@ impl ByteRing {
     /// Whether there are none.
     pub const fn is_empty(&self) -> bool {
         self.len == 0
+    }
+
+    /// Bytes of memory it takes.
+    pub const fn capacity(&self) -> usize {
+        self.bytes.len()
     }
 
     /// The `length` bytes that begin `offset` behind the front.
@@ -85,6 +93,13 @@ impl ByteRing {
         self.len -= length;
         // The head moves on even when the queue runs empty: out-of-order bytes may be waiting behind the back.
         self.head = if self.bytes.is_empty() { 0 } else { (self.head + length) & (self.bytes.len() - 1) };
+    }
+
+    /// Gives a large allocation back if the queue is empty; to be called while no bytes wait behind its back.
+    pub fn release(&mut self) {
+        if self.is_empty() && self.bytes.len() > KEPT_CAPACITY {
+            *self = Self::default();
+        }
     }
 
     /// Where `length` bytes at `offset` lie: the index of the first, and how many stand there before the wrap.

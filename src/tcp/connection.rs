@@ -5,6 +5,7 @@
 
 use super::{
     congestion::{Congestion, Controller},
+    ecn::Ecn,
     liveness::Liveness,
     opening::Opening,
     receive::{ReceiveSide, window_scale_for},
@@ -14,12 +15,17 @@ use super::{
     state::{State, Step},
     timer::{Timer, Timers},
     timestamps::{self, Clocks},
+    tuning::{QuickAcks, Tuning},
     urgent::Urgent,
 };
 use crate::{
     config::{KeepAlive, TcpConfig},
     time::Instant,
-    wire::{FourTuple, LinkHeader, SeqNumber, TcpOptions, ip, tcp},
+    wire::{
+        FourTuple, LinkHeader, SeqNumber, TcpOptions,
+        ip::{self, Dscp},
+        tcp,
+    },
 };
 use std::{net::IpAddr, time::Duration};
 
@@ -61,6 +67,8 @@ pub struct Handshake {
     pub peer_window_scale: Option<u8>,
     /// Whether the peer understands SACK, and we want to use it.
     pub sack: bool,
+    /// Whether both sides use ECN.
+    pub ecn: bool,
     /// Both clocks, where the peer's SYN had timestamps.
     pub clocks: Option<Clocks>,
 }
@@ -97,7 +105,7 @@ impl Handshake {
 
 /// The window field of our SYN-ACK, which is never scaled (RFC 7323 §2.2).
 pub fn syn_ack_window(config: &TcpConfig) -> u16 {
-    u16::try_from(config.receive_buffer).unwrap_or(u16::MAX)
+    u16::try_from(config.receive_buffer.min(config.initial_window)).unwrap_or(u16::MAX)
 }
 
 bitflags::bitflags! {
@@ -152,6 +160,14 @@ pub(super) struct AckSchedule {
     pub alone: bool,
 }
 
+/// The code points of both directions, which are independent (SHLD-23).
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Diffserv {
+    pub ours: Dscp,
+    /// That of the last acceptable segment.
+    pub theirs: Dscp,
+}
+
 /// What an application may choose for one connection.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Options {
@@ -173,11 +189,15 @@ pub struct Connection {
     /// Whether both sides use SACK.
     pub(super) sack: bool,
     pub(super) clocks: Option<Clocks>,
+    pub(super) ecn: Ecn,
+    pub(super) diffserv: Diffserv,
     pub(super) rtt: RttEstimator,
     pub(super) congestion: Congestion,
     pub(super) recovery: Recovery,
     pub(super) timers: Timers,
     pub(super) acks: AckSchedule,
+    pub(super) quick_acks: QuickAcks,
+    pub(super) tuning: Tuning,
     pub(super) signals: Signals,
     pub(super) end: Option<CloseReason>,
     /// Retransmissions and window probes in a row that drew no answer.
@@ -213,20 +233,26 @@ impl Connection {
             None => config.receive_buffer.min(usize::from(u16::MAX)),
         };
         let window = u32::from(syn_ack_window(config));
+        // With room to round up in: see [`ReceiveSide::advertise`].
+        let initial = config.initial_window + config.initial_window / 8;
         Self {
             tuple: handshake.tuple,
             link: handshake.link,
             state: State::Established,
             opening: None,
             send: SendSide::new(handshake.iss, handshake.irs, mss, peer_scale, now),
-            receive: ReceiveSide::new(handshake.irs, window, our_scale, receive_limit),
+            receive: ReceiveSide::new(handshake.irs, window, our_scale, receive_limit.min(initial)),
             sack: handshake.sack,
             clocks: handshake.clocks,
+            ecn: Ecn::new(handshake.ecn),
+            diffserv: Diffserv { ours: config.dscp, theirs: Dscp::default() },
             rtt: RttEstimator::new(config),
             congestion: Congestion::new(config.congestion_control, mss),
             recovery: Recovery::default(),
             timers: Timers::default(),
             acks: AckSchedule { sent: handshake.irs.advance(1), ..AckSchedule::default() },
+            quick_acks: QuickAcks::new(config.quick_acks, now),
+            tuning: Tuning::new(receive_limit, now),
             signals: Signals::default(),
             end: None,
             timeouts: 0,
@@ -304,6 +330,7 @@ impl Connection {
     /// Where fewer are readable.
     pub fn consume(&mut self, length: usize) {
         self.receive.consume(length);
+        self.tuning.read(length);
         if self.receive.should_announce_window(self.send.mss()) {
             self.acks.owed = self.acks.owed.max(1);
         }
@@ -321,10 +348,17 @@ impl Connection {
 
     /// Octets that may be written now. Zero once our side is closed.
     pub fn writable(&mut self, config: &TcpConfig) -> usize {
-        let room = if self.accepts_data() { self.send.room(config.send_buffer) } else { 0 };
+        let limit = self.send_limit(config);
+        let room = if self.accepts_data() { self.send.room(limit) } else { 0 };
         // Whoever asks may find it too little for its purpose, and then waits to hear of more.
-        self.write_blocked |= room < config.send_buffer / 2;
+        self.write_blocked |= room < limit / 2;
         room
+    }
+
+    /// The most data kept for sending now: a window in flight, and one that follows it.
+    pub(super) fn send_limit(&self, config: &TcpConfig) -> usize {
+        let follows = 2 * self.congestion.window() as usize;
+        follows.max(config.initial_send_buffer).min(config.send_buffer)
     }
 
     fn accepts_data(&self) -> bool {
@@ -413,6 +447,21 @@ impl Connection {
         self.options.no_delay = no_delay;
     }
 
+    /// Sets the code point of all segments from now on (MUST-48, SHLD-21).
+    pub fn set_dscp(&mut self, dscp: Dscp) {
+        self.diffserv.ours = dscp;
+    }
+
+    /// The code point of what we send.
+    pub fn dscp(&self) -> Dscp {
+        self.diffserv.ours
+    }
+
+    /// The code point of the peer's last acceptable segment (MAY-9).
+    pub fn peer_dscp(&self) -> Dscp {
+        self.diffserv.theirs
+    }
+
     // Timers.
 
     /// The earliest deadline.
@@ -451,6 +500,7 @@ impl Connection {
         }
         self.congestion.timed_out(self.send.flight_size(), !self.send.first_was_retransmitted());
         self.recovery.timed_out(&mut self.send);
+        self.ecn.reduced(self.send.nxt());
         self.rtt.back_off(config);
     }
 

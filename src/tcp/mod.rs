@@ -12,6 +12,7 @@ pub mod byte_ring;
 pub mod congestion;
 pub mod connection;
 pub mod cookie;
+pub mod ecn;
 pub mod isn;
 mod liveness;
 mod opening;
@@ -23,6 +24,7 @@ pub mod state;
 pub mod timer;
 pub mod timestamps;
 mod transmit;
+mod tuning;
 mod urgent;
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 
 use super::{
     connection::{CloseReason, Connection, Handshake, Signals, default_mss, mss_for, syn_ack_window},
+    ecn,
     receive::window_scale_for,
     state::State,
     timer::Timer,
@@ -15,7 +16,10 @@ use crate::{
     config::TcpConfig,
     drops::DropReason,
     time::Instant,
-    wire::{self, FourTuple, IpHeader, LinkHeader, Protocol, Segment, SeqNumber, TcpFlags, TcpHeader, TcpOptions},
+    wire::{
+        self, FourTuple, IpHeader, LinkHeader, Protocol, Segment, SeqNumber, TcpFlags, TcpHeader, TcpOptions,
+        ip::Codepoint,
+    },
 };
 use std::time::Duration;
 
@@ -49,6 +53,7 @@ impl Connection {
             peer_mss: default_mss(tuple.remote.address),
             peer_window_scale: None,
             sack: false,
+            ecn: false,
             clocks: None,
         };
         let clocks = Clocks::new(now, offset, 0);
@@ -157,6 +162,12 @@ impl Connection {
     fn agree(&mut self, now: Instant, link: &LinkHeader, segment: &Segment<'_>, config: &TcpConfig) {
         let Some(mut opening) = self.opening.take() else { return };
         let options = &segment.header.options;
+        let flags = segment.header.flags;
+        let ecn = if segment.has(TcpFlags::ACK) {
+            ecn::is_agreed_by_syn_ack(config.ecn, flags)
+        } else {
+            ecn::agrees_to_syn(config.ecn, flags)
+        };
         let theirs = options.timestamps.filter(|_| config.timestamps);
         let handshake = Handshake {
             tuple: self.tuple,
@@ -166,6 +177,7 @@ impl Connection {
             peer_mss: options.mss.unwrap_or(default_mss(self.tuple.remote.address)),
             peer_window_scale: options.window_scale,
             sack: options.sack_permitted && config.sack,
+            ecn,
             clocks: theirs.map(|theirs| opening.clocks.with_recent(theirs.value)),
         };
         opening.handshake = Some(handshake);
@@ -176,6 +188,7 @@ impl Connection {
         agreed.timers = std::mem::take(&mut self.timers);
         agreed.timeouts = self.timeouts;
         agreed.options = self.options;
+        agreed.diffserv.ours = self.diffserv.ours;
         (agreed.reader, agreed.write_blocked) = (self.reader, self.write_blocked);
         *self = agreed;
     }
@@ -198,7 +211,7 @@ impl Connection {
         let mut header = segment.header;
         header.seq = self.receive.nxt();
         header.flags.remove(TcpFlags::SYN);
-        let behind = Segment { header, payload: segment.payload };
+        let behind = Segment { header, ..*segment };
         self.take_data(now, &behind, config)?;
         self.take_fin(now, &behind, config);
         Ok(())
@@ -242,7 +255,8 @@ impl Connection {
             opening.begun = now; // what came before was waiting for a neighbour
         }
         let limit = self.options.user_timeout.unwrap_or(config.syn_timeout);
-        let (ip, tcp) = opening.syn(&self.tuple, now, config);
+        let (mut ip, tcp) = opening.syn(&self.tuple, again, now, config);
+        ip.traffic_class = self.diffserv.ours.with(Codepoint::NotCapable);
         let deadline = (now + self.rtt.rto()).min((opening.begun + limit).max(now));
         self.timers.arm(Timer::Retransmit, deadline);
         let length = wire::write_tcp(&self.link, &ip, &tcp, (&[], &[]), buffer);
@@ -252,16 +266,18 @@ impl Connection {
 
 impl Opening {
     /// Our SYN, or SYN-ACK: its IP and TCP header.
-    fn syn(&self, tuple: &FourTuple, now: Instant, config: &TcpConfig) -> (IpHeader, TcpHeader) {
+    fn syn(&self, tuple: &FourTuple, again: bool, now: Instant, config: &TcpConfig) -> (IpHeader, TcpHeader) {
         let mut ip = IpHeader::new(tuple.local.address, tuple.remote.address, Protocol::Tcp);
         ip.hop_limit = config.hop_limit;
         let (flags, ack, options) = match &self.handshake {
             Some(handshake) => {
-                (TcpFlags::SYN | TcpFlags::ACK, handshake.irs.advance(1), handshake.syn_ack_options(now, config))
+                let flags = TcpFlags::ACK | ecn::syn_ack_flags(handshake.ecn);
+                (flags, handshake.irs.advance(1), handshake.syn_ack_options(now, config))
             }
-            None => (TcpFlags::SYN, SeqNumber::default(), self.offer(tuple, now, config)),
+            None => (ecn::syn_flags(config.ecn, again), SeqNumber::default(), self.offer(tuple, now, config)),
         };
         let (source_port, destination_port) = (tuple.local.port, tuple.remote.port);
+        let flags = TcpFlags::SYN | flags;
         let window = syn_ack_window(config);
         (ip, TcpHeader { source_port, destination_port, seq: self.iss, ack, flags, window, urgent: 0, options })
     }

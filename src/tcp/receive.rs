@@ -15,6 +15,10 @@ use crate::{
     },
 };
 
+/// The part of the buffer that is kept in reserve: one in so many. The right edge is rounded up by less than a unit with each
+/// segment, so all of it is used up only by segments that are smaller than 16 units.
+const RESERVE: u32 = 16;
+
 /// What storing a segment's data changed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stored {
@@ -33,7 +37,7 @@ pub struct ReceiveSide {
     edge: SeqNumber,
     /// Our window scale: the window field counts in units of 2^scale octets.
     scale: u8,
-    /// Octets kept for the application at most.
+    /// Octets kept for the application at most, for now.
     limit: u32,
     /// Readable data in front, early pieces behind.
     buffer: ByteRing,
@@ -75,6 +79,16 @@ impl ReceiveSide {
         self.limit
     }
 
+    /// Keeps up to `limit` octets from now on, where that is more than before: the window would have to shrink otherwise.
+    pub fn raise_limit(&mut self, limit: u32) {
+        self.limit = self.limit.max(limit);
+    }
+
+    /// RCV.NXT + RCV.WND as last advertised.
+    pub fn edge(&self) -> SeqNumber {
+        self.edge
+    }
+
     /// RCV.WND as last advertised.
     pub fn window(&self) -> u32 {
         self.edge.since(self.nxt)
@@ -88,6 +102,9 @@ impl ReceiveSide {
     /// Takes `length` octets that the application has read.
     pub fn consume(&mut self, length: usize) {
         self.buffer.consume(length);
+        if !self.has_holes() {
+            self.buffer.release();
+        }
     }
 
     /// Whether the peer has closed and everything before its FIN has arrived.
@@ -182,9 +199,14 @@ impl ReceiveSide {
         true
     }
 
-    /// The window we could offer: room left in the buffer.
-    fn offerable(&self) -> u32 {
+    /// Room left in the buffer.
+    fn room(&self) -> u32 {
         self.limit.saturating_sub(self.buffer.len() as u32)
+    }
+
+    /// The window we could offer. With a scale some room stays in reserve, to round up into.
+    fn offerable(&self) -> u32 {
+        self.room().saturating_sub(if self.scale == 0 { 0 } else { self.limit / RESERVE })
     }
 
     /// Whether the window has opened by so much that the peer should hear of it unasked: by two segments or half of the
@@ -204,7 +226,7 @@ impl ReceiveSide {
         // Rounded up, so that the edge does not move back by a fraction of a unit (RFC 7323 §2.4), but never beyond the
         // room there is: a peer that sends single octets could otherwise push the edge on for ever.
         let rounded_up = wanted.div_ceil(unit);
-        let units = if rounded_up * unit <= offerable { rounded_up } else { wanted / unit };
+        let units = if rounded_up * unit <= self.room() { rounded_up } else { wanted / unit };
         let field = u16::try_from(units).unwrap_or(u16::MAX);
         self.edge = self.edge.latest(self.nxt.advance(u32::from(field) << self.scale));
         field

@@ -275,6 +275,7 @@ impl SendSide {
             self.fin = Fin::Acknowledged;
         }
         self.buffer.consume(result.octets as usize - usize::from(result.fin));
+        self.buffer.release();
         self.una = ack;
         result
     }

@@ -5,6 +5,7 @@ use crate::{
     time::Instant,
     wire::{SeqNumber, tcp_options::Timestamps},
 };
+use std::time::Duration;
 
 /// Octets that the option takes in each segment, padding included.
 pub const OPTION_LEN: u32 = 12;
@@ -44,6 +45,12 @@ impl Clocks {
     /// Whether a clock has moved on since the last segment in order.
     pub fn is_newer(&self, received: Timestamps) -> bool {
         SeqNumber::new(self.recent).precedes(SeqNumber::new(received.value))
+    }
+
+    /// How long ago at most the segment was sent that a segment's echo is of.
+    pub fn since_echo(&self, now: Instant, received: Timestamps) -> Duration {
+        let ticks = self.option(now).value.wrapping_sub(received.echo);
+        Duration::from_millis(u64::from(ticks) + 1)
     }
 
     /// Takes in the clock of a segment that begins at or before the last octet acknowledged (§4.3).

@@ -112,13 +112,20 @@ impl Connection {
         flags.set(TcpFlags::FIN, chunk.fin);
         let urgent = self.urgent_pointer(chunk.seq);
         flags.set(TcpFlags::URG, urgent.is_some());
+        let is_new_data = chunk.length > 0 && chunk.seq == self.send.nxt() && self.probes == 0;
+        let (marks, codepoint) = self.ecn.marking(is_new_data);
+        let edge = self.receive.edge();
+        let window = self.receive.advertise(self.send.mss());
+        if self.receive.edge() != edge {
+            self.tuning.announced(self.receive.edge(), now);
+        }
         let header = TcpHeader {
             source_port: self.tuple.local.port,
             destination_port: self.tuple.remote.port,
             seq: chunk.seq,
             ack: self.receive.nxt(),
-            flags,
-            window: self.receive.advertise(self.send.mss()),
+            flags: flags | marks,
+            window,
             urgent: urgent.unwrap_or(0),
             options: TcpOptions {
                 timestamps: self.clocks.map(|clocks| clocks.option(now)),
@@ -128,6 +135,7 @@ impl Connection {
         };
         let mut ip = IpHeader::new(self.tuple.local.address, self.tuple.remote.address, Protocol::Tcp);
         ip.hop_limit = config.hop_limit;
+        ip.traffic_class = self.diffserv.ours.with(codepoint);
         wire::write_tcp(&self.link, &ip, &header, self.send.data(chunk), buffer)
     }
 }

@@ -38,6 +38,58 @@ impl Protocol {
     }
 }
 
+/// A Differentiated Services code point: six bits that name a treatment (RFC 2474).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Dscp(u8);
+
+impl Dscp {
+    /// The code point with this number; none above 63.
+    pub const fn new(number: u8) -> Option<Self> {
+        if number < 64 { Some(Self(number)) } else { None }
+    }
+
+    /// That of a traffic class.
+    pub const fn of(traffic_class: u8) -> Self {
+        Self(traffic_class >> 2)
+    }
+
+    /// Its number.
+    pub const fn number(self) -> u8 {
+        self.0
+    }
+
+    /// The traffic class of a packet with this code point and an ECN codepoint.
+    pub const fn with(self, ecn: Codepoint) -> u8 {
+        self.0 << 2 | ecn as u8
+    }
+}
+
+/// What a packet says about congestion (RFC 3168 §5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Codepoint {
+    /// Routers drop it where they must.
+    NotCapable = 0b00,
+    /// ECT(1): they may mark it instead.
+    Capable1 = 0b01,
+    /// ECT(0): the same, and what we send.
+    Capable0 = 0b10,
+    /// CE: one has.
+    CongestionExperienced = 0b11,
+}
+
+impl Codepoint {
+    /// That of a traffic class.
+    pub const fn of(traffic_class: u8) -> Self {
+        match traffic_class & 0b11 {
+            0b00 => Self::NotCapable,
+            0b01 => Self::Capable1,
+            0b10 => Self::Capable0,
+            _ => Self::CongestionExperienced,
+        }
+    }
+}
+
 /// The fields of an IPv4 or IPv6 header that the stack looks at or sets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IpHeader {

@@ -133,6 +133,8 @@ pub struct Segment<'a> {
     pub header: TcpHeader,
     /// The data.
     pub payload: &'a [u8],
+    /// The traffic class of the packet that brought it: routers leave their marks there (RFC 3168).
+    pub traffic_class: u8,
 }
 
 impl<'a> Segment<'a> {
@@ -161,7 +163,7 @@ impl<'a> Segment<'a> {
             urgent: layout.urgent.get(),
             options: TcpOptions::parse(options)?,
         };
-        Ok(Self { header, payload: &bytes[header_len..] })
+        Ok(Self { header, payload: &bytes[header_len..], traffic_class: ip.traffic_class })
     }
 
     /// Whether all the bits of `flags` are set.

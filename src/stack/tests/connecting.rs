@@ -2,8 +2,9 @@
 
 use super::*;
 use crate::{
+    config::{Ecn, TcpConfig},
     stack::ConnectError,
-    wire::{ArpPacket, IcmpMessage, arp::Operation, ethernet, icmp, tcp_options::Timestamps},
+    wire::{ArpPacket, IcmpMessage, arp::Operation, ethernet, icmp, ip::Codepoint, tcp_options::Timestamps},
 };
 
 const REMOTE_PORT: u16 = 7;
@@ -530,4 +531,48 @@ fn the_backlog_is_bounded() {
     assert_eq!(bench.events().len(), 1);
     bench.send(bench.header(IRS.advance(1), iss.advance(1), ACK), b"");
     assert_eq!(bench.state(), State::Established);
+}
+
+#[test]
+fn shld_8_our_own_syn_asks_for_ecn_where_that_is_configured() {
+    const ECE: TcpFlags = TcpFlags::ECE;
+    const CWR: TcpFlags = TcpFlags::CWR;
+    let cases = [
+        (Ecn::Active, SYN | ECE | CWR, ECE, Codepoint::Capable0),
+        (Ecn::Active, SYN | ECE | CWR, ECE | CWR, Codepoint::NotCapable),
+        (Ecn::Active, SYN | ECE | CWR, TcpFlags::empty(), Codepoint::NotCapable),
+        (Ecn::Passive, SYN, ECE, Codepoint::NotCapable),
+    ];
+    for (ecn, asks, answer, expected) in cases {
+        let tcp = TcpConfig { ecn, ..TcpConfig::default() };
+        let mut bench = Bench::with(StackConfig { tcp, ..StackConfig::default() });
+        let id = bench.begin();
+        let neighbour = bench.asked();
+        bench.answer(neighbour);
+        let syn = bench.sent_one();
+        assert!(syn.has(asks), "{syn:?}");
+        bench.reply(&syn, IRS, syn.header.seq.advance(1), SYN | ACK | answer, b"");
+        assert!(bench.sent_one().has(ACK));
+        bench.with_stream(id, |stream| stream.write(&[7; 20_000]));
+        let frames = bench.frames();
+        assert_eq!(frames.len(), 10, "the SYN-ACK's ECE echoes no mark");
+        for frame in frames {
+            let parsed = wire::parse(&frame, ChecksumPolicy::Verify).expect("what is sent is well-formed");
+            let Packet::Tcp(ip, segment) = parsed.packet else { panic!("TCP was expected: {parsed:?}") };
+            assert_eq!(Codepoint::of(ip.traffic_class), expected);
+            assert!(!segment.has(CWR), "{segment:?}");
+        }
+    }
+}
+
+#[test]
+fn shld_8_a_syn_that_was_lost_does_not_ask_again() {
+    let tcp = TcpConfig { ecn: Ecn::Active, ..TcpConfig::default() };
+    let mut bench = Bench::with(StackConfig { tcp, ..StackConfig::default() });
+    bench.begin();
+    let neighbour = bench.asked();
+    bench.answer(neighbour);
+    bench.sent();
+    bench.pass(Duration::from_millis(1_100));
+    assert!(bench.sent_one().has(SYN));
 }

@@ -239,3 +239,27 @@ fn replies_have_a_limit() {
     assert_eq!(bench.sent().len(), 3);
     assert_eq!(bench.drops(DropReason::ReplyQueueFull), 2);
 }
+
+#[test]
+fn must_59_a_batch_draws_one_acknowledgment_or_none_where_an_answer_carries_it() {
+    let mut bench = Bench::new();
+    let (id, iss) = bench.connect();
+    let mut seq = IRS.advance(1);
+    for _ in 0..10 {
+        bench.send(bench.header(seq, iss.advance(1), ACK), &[7; 1_000]);
+        seq = seq.advance(1_000);
+    }
+    assert_eq!(bench.sent_one().header.ack, seq, "nobody has anything to say");
+    let mut ack = iss.advance(1);
+    for _ in 0..20 {
+        bench.with_stream(id, |stream| stream.consume(stream.readable_len()));
+        bench.send(bench.header(seq, ack, ACK | TcpFlags::PSH), b"request");
+        assert!(matches!(bench.events().last(), Some(Event::Ready(_))));
+        bench.with_stream(id, |stream| stream.write(b"answer"));
+        let answer = bench.sent_one();
+        (seq, ack) = (seq.advance(7), ack.advance(6));
+        assert_eq!((answer.header.ack, &answer.data[..]), (seq, &b"answer"[..]));
+        bench.pass(Duration::from_micros(100));
+        assert_eq!(bench.sent(), []);
+    }
+}

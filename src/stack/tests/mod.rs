@@ -2,6 +2,7 @@
 
 mod connecting;
 mod cookies;
+mod ecn;
 mod flows;
 mod handshakes;
 mod neighbours;

@@ -6,6 +6,8 @@ use crate::time::Instant;
 
 /// The multiplicative decrease (RFC 9438 §4.6).
 const BETA: f64 = 0.7;
+/// The decrease for a mark: gentler, because the queue that marks is a short one (RFC 8511 §3).
+const BETA_MARKED: f64 = 0.85;
 /// How steep the cubic function is, segments per cubic second (§5).
 const C: f64 = 0.4;
 /// What makes Reno with this decrease as aggressive as Reno with its own (§4.3).
@@ -48,10 +50,10 @@ impl Cubic {
     }
 
     /// RFC 9438 §4.6 and §4.7.
-    fn decrease(&mut self, in_flight: u32) {
+    fn decrease(&mut self, in_flight: u32, beta: f64) {
         // Fast convergence: who loses before it is where it was makes room for others.
         self.max = if self.window < self.max { self.window * (1.0 + BETA) / 2.0 } else { self.window };
-        let threshold = (self.segments(in_flight) * BETA).max(2.0);
+        let threshold = (self.segments(in_flight) * beta).max(2.0);
         self.start.set_threshold(self.octets(threshold));
         self.epoch = None;
     }
@@ -98,13 +100,18 @@ impl Controller for Cubic {
     }
 
     fn lost(&mut self, in_flight: u32) {
-        self.decrease(in_flight);
+        self.decrease(in_flight, BETA);
+        self.window = self.segments(self.start.threshold());
+    }
+
+    fn marked(&mut self, in_flight: u32) {
+        self.decrease(in_flight, BETA_MARKED);
         self.window = self.segments(self.start.threshold());
     }
 
     fn timed_out(&mut self, in_flight: u32, first: bool) {
         if first {
-            self.decrease(in_flight);
+            self.decrease(in_flight, BETA);
         }
         self.window = 1.0;
         self.epoch = None;

@@ -38,6 +38,9 @@ pub trait Controller {
     /// A segment was found lost before its time was out, with `in_flight` outstanding: recovery begins.
     fn lost(&mut self, in_flight: u32);
 
+    /// The peer echoes a router's mark (RFC 3168), with `in_flight` outstanding: nothing is lost, but the window is too large.
+    fn marked(&mut self, in_flight: u32);
+
     /// The retransmission timer expired with `in_flight` outstanding; `first` unless for a segment sent again already.
     fn timed_out(&mut self, in_flight: u32, first: bool);
 
@@ -85,6 +88,10 @@ impl Controller for Congestion {
 
     fn lost(&mut self, in_flight: u32) {
         self.controller().lost(in_flight);
+    }
+
+    fn marked(&mut self, in_flight: u32) {
+        self.controller().marked(in_flight);
     }
 
     fn timed_out(&mut self, in_flight: u32, first: bool) {

@@ -50,6 +50,10 @@ impl Controller for Reno {
         self.counted = 0;
     }
 
+    fn marked(&mut self, in_flight: u32) {
+        self.lost(in_flight); // RFC 3168 §6.1.2
+    }
+
     fn timed_out(&mut self, in_flight: u32, first: bool) {
         // RFC 5681 §3.1: the threshold is held when the same segment times out again.
         if first {

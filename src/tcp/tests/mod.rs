@@ -2,6 +2,7 @@
 
 mod closing;
 mod cookies;
+mod ecn;
 mod liveness;
 mod lossy;
 mod parts;
@@ -9,8 +10,10 @@ mod receiving;
 mod rfc9293;
 mod sack;
 mod sending;
+mod shrinking;
 mod timestamps;
 mod urgent;
+mod windows;
 
 use super::{Connection, Handshake, SentKind, timer::Timer};
 use crate::{
@@ -45,11 +48,26 @@ fn tuple() -> FourTuple {
     FourTuple { local: end(1, 80), remote: end(2, 40_000) }
 }
 
+/// Reno's windows are easier to follow, and so are acknowledgments that do not depend on what came before.
+fn quiet() -> TcpConfig {
+    TcpConfig { congestion_control: CongestionControl::Reno, quick_acks: 0, ..TcpConfig::default() }
+}
+
 fn handshake() -> Handshake {
     let (source, destination) = (MacAddress([2, 0, 0, 0, 0, 1]), MacAddress([2, 0, 0, 0, 0, 2]));
     let link = LinkHeader { source, destination, ..LinkHeader::default() };
     let peer_mss = MSS as u16;
-    Handshake { tuple: tuple(), link, iss: ISS, irs: IRS, peer_mss, peer_window_scale: None, sack: false, clocks: None }
+    Handshake {
+        tuple: tuple(),
+        link,
+        iss: ISS,
+        irs: IRS,
+        peer_mss,
+        peer_window_scale: None,
+        sack: false,
+        ecn: false,
+        clocks: None,
+    }
 }
 
 /// A segment that the connection under test has sent. Sequence numbers are relative: 0 is the SYN, 1 the first octet.
@@ -73,9 +91,7 @@ struct Bench {
 impl Bench {
     /// A connection whose peer has offered a window of 64,000 octets.
     fn new() -> Self {
-        // Reno's windows are easier to follow.
-        let congestion_control = CongestionControl::Reno;
-        Self::with(TcpConfig { congestion_control, ..TcpConfig::default() }, &handshake())
+        Self::with(quiet(), &handshake())
     }
 
     fn with(config: TcpConfig, handshake: &Handshake) -> Self {
@@ -115,7 +131,7 @@ impl Bench {
             ..TcpHeader::default()
         };
         let link = *self.connection.link();
-        self.connection.arrive(self.now, &link, &Segment { header, payload: data }, &self.config)
+        self.connection.arrive(self.now, &link, &Segment { header, payload: data, traffic_class: 0 }, &self.config)
     }
 
     /// Everything the connection has to send now.

@@ -4,7 +4,7 @@ use super::*;
 use crate::tcp::connection::Signals;
 
 #[test]
-fn early_segments_wait_and_each_is_answered_at_once() {
+fn shld_31_early_segments_wait_and_each_is_answered_at_once() {
     let mut bench = Bench::new();
     for (seq, data) in [(7, b"ghi"), (4, b"def"), (10, b"jkl")] {
         bench.receive(seq, 1, ACK, data);
@@ -18,7 +18,7 @@ fn early_segments_wait_and_each_is_answered_at_once() {
 }
 
 #[test]
-fn early_segments_within_a_batch_are_each_answered() {
+fn may_13_early_segments_within_a_batch_are_each_answered() {
     let mut bench = Bench::new();
     for seq in [4, 7, 10] {
         bench.receive(seq, 1, ACK, b"xyz");
@@ -59,7 +59,7 @@ fn what_exceeds_the_window_is_cut_off() {
 }
 
 #[test]
-fn a_shut_window_takes_acknowledgments_and_resets_but_no_data() {
+fn must_66_a_shut_window_takes_acknowledgments_and_resets_but_no_data() {
     let config = TcpConfig { receive_buffer: 1_000, ..TcpConfig::default() };
     let mut bench = Bench::with(config, &handshake());
     bench.write(10);
@@ -76,7 +76,7 @@ fn a_shut_window_takes_acknowledgments_and_resets_but_no_data() {
 }
 
 #[test]
-fn the_window_opens_by_segments_not_by_crumbs() {
+fn must_39_the_window_opens_by_segments_not_by_crumbs() {
     // RFC 9293 §3.8.6.2.2.
     let config = TcpConfig { receive_buffer: 10_000, ..TcpConfig::default() };
     let mut bench = Bench::with(config, &handshake());
@@ -93,8 +93,8 @@ fn the_window_opens_by_segments_not_by_crumbs() {
 }
 
 #[test]
-fn the_right_edge_never_moves_back() {
-    // SHLD-14, with a window scale that rounds.
+fn shld_14_the_right_edge_never_moves_back() {
+    // With a window scale that rounds, and a window that grows meanwhile.
     let config = TcpConfig { receive_buffer: 1_000_000, ..TcpConfig::default() };
     let scaled = Handshake { peer_window_scale: Some(7), ..handshake() };
     let mut bench = Bench::with(config, &scaled);
@@ -117,22 +117,79 @@ fn the_right_edge_never_moves_back() {
 }
 
 #[test]
-fn every_second_segment_is_acknowledged_and_a_single_one_after_a_while() {
-    // RFC 5681 §4.2, MUST-40.
+fn shld_19_every_second_segment_is_acknowledged() {
+    // RFC 5681 §4.2.
     let mut bench = Bench::new();
     bench.receive(1, 1, ACK, &pattern(0, 1_460));
     assert_eq!(bench.sent(), [], "it waits for company");
     bench.receive(1_461, 1, ACK, &pattern(0, 1_460));
     assert_eq!(bench.sent_one().ack, 2_921);
-    bench.receive(2_921, 1, ACK, b"x");
-    assert_eq!(bench.sent(), []);
-    assert_eq!(bench.wait_for_timer(), bench.config.delayed_ack);
-    assert_eq!(bench.sent_one().ack, 2_922);
-    assert!(bench.config.delayed_ack < Duration::from_millis(500));
 }
 
 #[test]
-fn data_carry_the_acknowledgment_along() {
+fn must_40_a_single_segment_is_acknowledged_after_a_while() {
+    let mut bench = Bench::new();
+    for seq in 1..10 {
+        bench.receive(seq, 1, ACK, b"x");
+        assert_eq!(bench.sent(), []);
+        assert_eq!(bench.wait_for_timer(), bench.config.delayed_ack);
+        assert_eq!(bench.sent_one().ack, seq + 1);
+    }
+    assert!(TcpConfig::default().delayed_ack < Duration::from_millis(500));
+}
+
+#[test]
+fn must_40_the_wait_begins_with_the_first_of_several_small_segments() {
+    let mut bench = Bench::new();
+    let began = bench.now;
+    for seq in 1..4 {
+        bench.receive(seq, 1, ACK, b"x");
+        assert_eq!(bench.sent(), []);
+        bench.pass(Duration::from_millis(10));
+    }
+    bench.wait_for_timer();
+    assert_eq!((bench.sent_one().ack, bench.now - began), (4, bench.config.delayed_ack));
+}
+
+#[test]
+fn must_58_segments_that_arrive_together_are_acknowledged_together() {
+    let mut bench = Bench::new();
+    for part in 0..20 {
+        bench.receive(1 + part * MSS, 1, ACK, &pattern(0, MSS as usize));
+    }
+    assert_eq!(bench.sent_one().ack, 1 + 20 * MSS);
+}
+
+#[test]
+fn must_59_what_is_acknowledged_is_all_that_has_arrived() {
+    // A hole that the next segment of the same batch fills is no hole to anybody.
+    let mut bench = Bench::new();
+    for (seq, data) in [(4, b"def"), (7, b"ghi"), (10, b"jkl"), (1, b"abc"), (13, b"mno")] {
+        bench.receive(seq, 1, ACK, data);
+    }
+    assert_eq!(bench.sent_one().ack, 16, "duplicates would tell of a loss");
+}
+
+#[test]
+fn may_8_a_window_may_stay_shut_for_as_long_as_nobody_reads() {
+    let config = TcpConfig { receive_buffer: 2_000, ..quiet() };
+    let mut bench = Bench::with(config, &handshake());
+    bench.receive(1, 1, ACK, &pattern(0, 2_000));
+    assert_eq!(bench.sent_one().window, 0);
+    for _ in 0..100 {
+        bench.pass(Duration::from_secs(3_600));
+        bench.receive(2_001, 1, ACK, b"x");
+        let answer = bench.sent_one();
+        assert_eq!((answer.ack, answer.window), (2_001, 0), "the probe is answered, its octet not taken");
+    }
+    assert!(bench.read_all() == pattern(0, 2_000));
+    assert_eq!(bench.sent_one().window, 2_000);
+    bench.receive(2_001, 1, ACK, b"x");
+    assert_eq!(bench.read_all(), b"x");
+}
+
+#[test]
+fn shld_18_data_carry_the_acknowledgment_along() {
     let mut bench = Bench::new();
     bench.receive(1, 1, ACK | PSH, b"ping");
     bench.write(4);
@@ -162,7 +219,12 @@ fn only_a_plausible_segment_changes_the_way_back() {
     let mut arrive = |seq: u32| {
         let header =
             TcpHeader { seq: IRS.advance(seq), ack: ISS.advance(1), flags: ACK, window: 9, ..TcpHeader::default() };
-        let _ = bench.connection.arrive(bench.now, &elsewhere, &Segment { header, payload: b"x" }, &bench.config);
+        let _ = bench.connection.arrive(
+            bench.now,
+            &elsewhere,
+            &Segment { header, payload: b"x", traffic_class: 0 },
+            &bench.config,
+        );
         bench.connection.link().destination
     };
     assert_ne!(arrive(100_000), elsewhere.destination, "outside the window");

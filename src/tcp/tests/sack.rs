@@ -36,7 +36,8 @@ impl Bench {
             ..TcpHeader::default()
         };
         let link = *self.connection.link();
-        let arrived = self.connection.arrive(self.now, &link, &Segment { header, payload: b"" }, &self.config);
+        let arrived =
+            self.connection.arrive(self.now, &link, &Segment { header, payload: b"", traffic_class: 0 }, &self.config);
         assert_eq!(arrived, Ok(()));
     }
 
@@ -121,7 +122,7 @@ fn with_timestamps_there_is_room_for_three_blocks() {
             options: TcpOptions { timestamps, ..TcpOptions::default() },
             ..TcpHeader::default()
         };
-        let segment = Segment { header, payload: b"0123456789" };
+        let segment = Segment { header, payload: b"0123456789", traffic_class: 0 };
         assert_eq!(bench.connection.arrive(bench.now, &link, &segment, &bench.config), Ok(()));
     }
     let reports = bench.reports();

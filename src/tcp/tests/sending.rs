@@ -30,7 +30,7 @@ fn the_peers_mss_and_the_mtu_both_bound_a_segment() {
 }
 
 #[test]
-fn small_segments_wait_for_one_another_unless_told_otherwise() {
+fn shld_7_small_segments_wait_for_one_another() {
     // Nagle as modified by Minshall: only a small segment in flight makes a small one wait.
     let mut bench = Bench::new();
     bench.write(10);
@@ -42,9 +42,25 @@ fn small_segments_wait_for_one_another_unless_told_otherwise() {
     acknowledge_all(&mut bench);
     bench.write(1_470);
     assert_eq!(bench.sent_ranges(), [(21, 1_460), (1_481, 10)], "a full one makes none wait");
-    bench.connection.set_no_delay(true);
     bench.write(10);
-    assert_eq!(bench.sent_ranges(), [(1_491, 10)]);
+    assert_eq!(bench.sent_ranges(), []);
+}
+
+#[test]
+fn must_17_nagles_algorithm_can_be_switched_off() {
+    for off_by_default in [false, true] {
+        let mut bench = Bench::with(TcpConfig { nagle: !off_by_default, ..quiet() }, &handshake());
+        if !off_by_default {
+            bench.connection.set_no_delay(true);
+        }
+        for part in 0..5 {
+            bench.write(10);
+            assert_eq!(bench.sent_ranges(), [(1 + part * 10, 10)]);
+        }
+        bench.connection.set_no_delay(false);
+        bench.write(10);
+        assert_eq!(bench.sent_ranges().is_empty(), !off_by_default, "and on again, but for what is configured");
+    }
 }
 
 #[test]
@@ -83,8 +99,8 @@ fn an_older_segment_does_not_bring_an_older_window_back() {
 }
 
 #[test]
-fn a_shut_window_is_probed_patiently_for_as_long_as_the_peer_answers() {
-    // MUST-36, RFC 9293 §3.8.6.1.
+fn must_37_a_shut_window_is_probed_patiently_for_as_long_as_the_peer_answers() {
+    // RFC 9293 §3.8.6.1.
     let mut bench = Bench::new();
     bench.receive_with_window(1, 1, ACK, 0, b"");
     bench.write(5_000);
@@ -121,7 +137,7 @@ fn a_shut_window_of_a_peer_that_is_gone_is_not_probed_for_ever() {
 }
 
 #[test]
-fn a_window_too_small_to_be_worth_filling_is_filled_after_a_while() {
+fn must_38_a_window_too_small_to_be_worth_filling_is_filled_after_a_while() {
     let mut bench = Bench::new();
     bench.receive_with_window(1, 1, ACK, 100, b"");
     bench.write(5_000);
@@ -261,7 +277,7 @@ fn a_long_silence_shrinks_the_window() {
 
 #[test]
 fn the_application_hears_of_room_after_it_found_too_little() {
-    let mut bench = Bench::new();
+    let mut bench = Bench::with(TcpConfig { send_buffer: 200_000, ..quiet() }, &handshake());
     let data = pattern(0, bench.config.send_buffer + 1);
     assert_eq!(bench.connection.write(&data, &bench.config), bench.config.send_buffer);
     bench.sent();

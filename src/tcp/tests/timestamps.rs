@@ -29,7 +29,7 @@ impl Bench {
         let (seq, ack) = (IRS.advance(seq), ISS.advance(ack));
         let header = TcpHeader { seq, ack, flags: ACK, window: 64_000, options, ..TcpHeader::default() };
         let link = *self.connection.link();
-        self.connection.arrive(self.now, &link, &Segment { header, payload: data }, &self.config)
+        self.connection.arrive(self.now, &link, &Segment { header, payload: data, traffic_class: 0 }, &self.config)
     }
 
     /// The option of the one segment that is sent now.

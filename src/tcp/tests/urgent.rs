@@ -17,7 +17,7 @@ impl Bench {
             ..TcpHeader::default()
         };
         let link = *self.connection.link();
-        self.connection.arrive(self.now, &link, &Segment { header, payload: data }, &self.config)
+        self.connection.arrive(self.now, &link, &Segment { header, payload: data, traffic_class: 0 }, &self.config)
     }
 
     /// The urgent pointers of everything the connection has to send now, by sequence number.

@@ -93,7 +93,10 @@ fn tcp_is_read_back_under_any_tags_with_any_payload() {
                 for payload in [&b""[..], b"x", b"even", &[0xa5; 1_000]] {
                     let (link, tcp) = (tagged(count), tcp_header(options));
                     let frame = tcp_frame(&link, &ip, &tcp, payload);
-                    assert_eq!(segment_of(&frame), (link, ip, Segment { header: tcp, payload }));
+                    assert_eq!(
+                        segment_of(&frame),
+                        (link, ip, Segment { header: tcp, payload, traffic_class: ip.traffic_class })
+                    );
                 }
             }
         }
@@ -114,7 +117,10 @@ fn every_header_field_of_tcp_survives() {
         options: TcpOptions::default(),
     };
     let frame = tcp_frame(&link(), &ip, &tcp, b"");
-    assert_eq!(segment_of(&frame), (link(), ip, Segment { header: tcp, payload: &[] }));
+    assert_eq!(
+        segment_of(&frame),
+        (link(), ip, Segment { header: tcp, payload: &[], traffic_class: ip.traffic_class })
+    );
 }
 
 #[test]
@@ -313,5 +319,18 @@ fn ethernet_padding_is_no_payload() {
         frame.resize(frame.len() + 20, 0xff);
         let (_, _, segment) = segment_of(&frame);
         assert_eq!(segment.payload, b"x");
+    }
+}
+
+#[test]
+fn x_rsv_1_reserved_bits_are_ignored_when_received_and_zero_when_sent() {
+    for ip in both_for_tcp() {
+        let plain = spoilt_segment(&ip, |_| ());
+        let reserved = link().len() + ip.len() + 12;
+        assert_eq!(plain[reserved] & 0xf, 0);
+        for bits in 1..16 {
+            let frame = spoilt_segment(&ip, |segment| segment[12] |= bits);
+            assert_eq!(segment_of(&frame), segment_of(&plain));
+        }
     }
 }

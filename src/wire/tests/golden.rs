@@ -53,13 +53,19 @@ fn the_golden_checksums_satisfy_the_reference() {
 #[test]
 fn the_golden_ipv4_frame_is_understood() {
     let (ip, tcp) = syn();
-    assert_eq!(segment_of(&SYN_OVER_IPV4), (link(), ip, Segment { header: tcp, payload: &[] }));
+    assert_eq!(
+        segment_of(&SYN_OVER_IPV4),
+        (link(), ip, Segment { header: tcp, payload: &[], traffic_class: ip.traffic_class })
+    );
 }
 
 #[test]
 fn the_golden_ipv6_frame_is_understood() {
     let (ip, tcp) = data();
-    assert_eq!(segment_of(&DATA_OVER_IPV6), (link(), ip, Segment { header: tcp, payload: b"hello" }));
+    assert_eq!(
+        segment_of(&DATA_OVER_IPV6),
+        (link(), ip, Segment { header: tcp, payload: b"hello", traffic_class: ip.traffic_class })
+    );
 }
 
 #[test]

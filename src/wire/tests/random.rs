@@ -30,7 +30,8 @@ fn flip(frame: &[u8], at: usize, bit: u8) -> Result<(), TestCaseError> {
     match parse(&flipped, ChecksumPolicy::Verify) {
         Ok(ParsedFrame { packet: Packet::Tcp(_, read), .. }) => {
             prop_assert!(is_unprotected(&ip, at, bit), "bit {} of octet {} went unnoticed", bit, at);
-            prop_assert_eq!(read, segment);
+            // A router may change the traffic class, so nothing protects that.
+            prop_assert_eq!(read, Segment { traffic_class: read.traffic_class, ..segment });
         }
         Ok(other) => prop_assert!(false, "bit {} of octet {} made another packet: {:?}", bit, at, other),
         Err(reason) => {
