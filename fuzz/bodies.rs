@@ -218,7 +218,8 @@ impl Conversation {
         let data = vec![0x55; if extras & 32 != 0 { usize::from(octets.octet()) * 6 } else { 0 }];
         self.frame(&header, &data);
         if seq_shift == 0 {
-            let sent = data.len() as u32 + u32::from(flags.contains(TcpFlags::SYN)) + u32::from(flags.contains(TcpFlags::FIN));
+            let sent =
+                data.len() as u32 + u32::from(flags.contains(TcpFlags::SYN)) + u32::from(flags.contains(TcpFlags::FIN));
             self.seq = self.seq.advance(sent);
         }
     }

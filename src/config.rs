@@ -161,6 +161,9 @@ pub struct StackConfig {
     pub max_time_wait: u32,
     /// Replies that belong to no connection and wait to be sent. Default 1,024.
     pub max_replies: usize,
+    /// Connections whose peers keep their windows shut for longer than two probes: the one that has been so for longest is reset
+    /// for another one. Each may hold a send buffer. Default 4,096.
+    pub max_stalled: u32,
     /// Connections that may wait for the application to hear of them; the end of another handshake is dropped, and comes again.
     /// Default 4,096.
     pub max_backlog: u32,
@@ -183,6 +186,7 @@ impl Default for StackConfig {
             max_half_open: 8_192,
             max_time_wait: 131_072,
             max_replies: 1_024,
+            max_stalled: 4_096,
             max_backlog: 4_096,
             max_neighbours: 1_024,
             gateways: Vec::new(),

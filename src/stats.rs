@@ -58,6 +58,8 @@ counters! {
         connections_reset,
         /// Connections that ended with an RST from us.
         connections_aborted,
+        /// Connections reset to make room, because their peers kept their windows shut.
+        connections_evicted,
         /// Connections given up because nothing came back.
         connections_timed_out,
         /// Connections that we began to open.

@@ -180,7 +180,7 @@ impl Stack {
             clocks: timestamps.map(|theirs| Clocks::new(now, theirs.echo, theirs.value)),
         };
         let established = Connection::established(&handshake, now, &self.config.tcp);
-        let connection = self.add_connection(established, hash).ok_or(DropReason::ConnectionLimit)?;
+        let connection = self.add_connection(now, established, hash).ok_or(DropReason::ConnectionLimit)?;
         self.flows.insert(hash, Flow::Connection(connection));
         self.stats.cookies_accepted += 1;
         self.arrive_at_connection(now, link, connection, segment)
@@ -237,7 +237,7 @@ impl Stack {
         }
         self.check_backlog()?;
         let established = Connection::established(&handshake, now, &self.config.tcp);
-        let connection = self.add_connection(established, hash).ok_or(DropReason::ConnectionLimit)?;
+        let connection = self.add_connection(now, established, hash).ok_or(DropReason::ConnectionLimit)?;
         self.flows.replace(hash, Flow::HalfOpen(index), Flow::Connection(connection));
         self.half_open.remove(index);
         self.arrive_at_connection(now, link, connection, segment)

@@ -147,7 +147,7 @@ impl Stack {
         let iss = isn::initial_sequence_number(now, key, &tuple);
         let offset = isn::timestamp_offset(key, &tuple);
         let connection = Connection::opening(tuple, iss, offset, now, &self.config.tcp);
-        let id = self.insert(connection, hash).ok_or(ConnectError::Limit(self.config.max_connections))?;
+        let id = self.insert(now, connection, hash).ok_or(ConnectError::Limit(self.config.max_connections))?;
         self.flows.insert(hash, Flow::Connection(id.index));
         self.stats.connections_begun += 1;
         if let Some(way) = self.way_to(now, route.next_hop, id)

@@ -20,6 +20,8 @@ pub(super) struct Entry {
     pub attached: bool,
     pub ready_queued: bool,
     pub transmit_queued: bool,
+    /// Where it stands in the list of those whose peers keep their windows shut.
+    pub stalled: Option<u32>,
 }
 
 impl Stack {
@@ -28,8 +30,8 @@ impl Stack {
     }
 
     /// Takes in a connection that has just reached ESTABLISHED; `None` at the limit. Its flow is the caller's business.
-    pub(super) fn add_connection(&mut self, connection: Connection, hash: u32) -> Option<u32> {
-        let id = self.insert(connection, hash)?;
+    pub(super) fn add_connection(&mut self, now: Instant, connection: Connection, hash: u32) -> Option<u32> {
+        let id = self.insert(now, connection, hash)?;
         self.announce(id);
         Some(id.index)
     }
@@ -40,10 +42,14 @@ impl Stack {
         self.events.push_back(Event::Opened(id));
     }
 
-    pub(super) fn insert(&mut self, connection: Connection, hash: u32) -> Option<ConnectionId> {
+    pub(super) fn insert(&mut self, now: Instant, connection: Connection, hash: u32) -> Option<ConnectionId> {
+        if self.connections.is_full() {
+            self.evict_stalled(now);
+        }
         self.generation = self.generation.wrapping_add(1);
         let generation = self.generation;
-        let entry = Entry { connection, generation, hash, attached: true, ready_queued: false, transmit_queued: false };
+        let (attached, ready_queued, transmit_queued, stalled) = (true, false, false, None);
+        let entry = Entry { connection, generation, hash, attached, ready_queued, transmit_queued, stalled };
         let tuple = *entry.connection.tuple();
         let index = self.connections.insert(entry).ok()?;
         self.watch.opened(&tuple);
@@ -65,7 +71,12 @@ impl Stack {
         if !signals.is_empty() {
             self.report(now, id, signals);
         }
-        let entry = &mut self.connections[index];
+        let entry = &self.connections[index];
+        let is_stalled = entry.connection.is_stalled();
+        if is_stalled != entry.stalled.is_some() {
+            self.note_stall(now, id, is_stalled);
+        }
+        let Some(entry) = self.connections.get_mut(index) else { return };
         match entry.connection.state() {
             State::TimeWait | State::Closed => self.conclude(now, id),
             _ if !entry.transmit_queued => {
@@ -111,6 +122,7 @@ impl Stack {
         if reason == CloseReason::Finished && unread {
             return;
         }
+        self.forget_stall(id);
         self.timers.cancel(id.index);
         self.connections.remove(id.index);
         self.events.push_back(Event::Closed(id, reason));

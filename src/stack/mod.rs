@@ -21,6 +21,7 @@ mod next_hop;
 mod rate_limit;
 mod replies;
 mod slab;
+mod stalled;
 mod stream;
 mod time_wait;
 mod timer_wheel;
@@ -30,6 +31,7 @@ mod tests;
 
 pub use self::{
     address::{Addresses, Cidr, CidrError, LocalAddress, Ownership},
+    aged_slab::AgedSlab,
     connect::ConnectError,
     defence::{FlowWatch, SynMode},
     flow_table::{Flow, FlowTable},
@@ -208,6 +210,8 @@ pub struct Stack {
     /// Segments the first of them has sent in this turn.
     burst: u32,
     events: VecDeque<Event>,
+    /// Connections whose peers keep their windows shut.
+    stalled: AgedSlab<ConnectionId>,
     stats: StackStats,
     drops: Drops,
 }
@@ -239,6 +243,7 @@ impl Stack {
             transmit_queue: VecDeque::new(),
             burst: 0,
             events: VecDeque::new(),
+            stalled: AgedSlab::new(config.max_stalled),
             stats: StackStats::default(),
             drops: Drops::default(),
             config,

@@ -5,6 +5,8 @@ mod cookies;
 mod ecn;
 mod flows;
 mod handshakes;
+mod hostile;
+
 mod neighbours;
 mod parts;
 mod rfc9293;

@@ -29,13 +29,13 @@ fn the_mss_a_peer_names_is_bounded_both_ways() {
 }
 
 #[test]
-fn must_65_only_a_syn_says_the_mss() {
+fn shld_5_and_must_65_only_a_syn_says_the_mss() {
     let options = TcpOptions { mss: Some(1_000), window_scale: Some(3), ..TcpOptions::default() };
     let mut bench = Bench::new();
     let (id, iss) = {
         bench.send_syn(options);
         let answer = bench.sent_one();
-        assert!(answer.header.options.mss.is_some(), "shld_5: always said");
+        assert!(answer.header.options.mss.is_some());
         let iss = answer.header.seq;
         bench.send(bench.header(IRS.advance(1), iss.advance(1), ACK), b"");
         let Some(Event::Opened(id)) = bench.stack.poll_event() else { panic!("a connection was expected") };
