@@ -6,7 +6,7 @@ const NONE: u32 = u32::MAX;
 
 /// A slab that remembers the order in which its values came, or were last renewed.
 #[derive(Debug)]
-pub(super) struct AgedSlab<T> {
+pub struct AgedSlab<T> {
     links: Slab<Link<T>>,
     oldest: u32,
     newest: u32,

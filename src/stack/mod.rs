@@ -41,6 +41,7 @@ pub use self::{
 };
 
 use self::{
+    aged_slab::AgedSlab,
     connect::{EphemeralPorts, Share},
     defence::Watch,
     half_open::HalfOpens,
