@@ -11,6 +11,7 @@ mod rfc9293;
 mod sack;
 mod sending;
 mod shrinking;
+mod speed;
 mod timestamps;
 mod urgent;
 mod windows;
