@@ -546,7 +546,8 @@ impl Connection {
             return None;
         }
         let Some(smoothed) = self.rtt.smoothed() else { return Some(config.rto_initial) };
-        let alone = self.send.flight_size() <= self.send.mss();
+        // Less than two full segments may wait for company (RFC 5681 §4.2).
+        let alone = self.send.flight_size() < 2 * self.send.mss();
         Some((2 * smoothed).max(2 * CLOCK_GRANULARITY) + if alone { LONGEST_DELAYED_ACK } else { Duration::ZERO })
     }
 

@@ -48,8 +48,8 @@ impl Prr {
             let bound = self.delivered.saturating_sub(self.out).max(delivered);
             bound.saturating_add(if safe { mss } else { 0 }).min(self.target - in_flight)
         };
-        if self.out == 0 && quota == 0 {
-            quota = mss; // the first lost segment goes out at once
+        if self.out == 0 {
+            quota = quota.max(mss); // the first lost segment goes out at once
         }
         self.window = in_flight.saturating_add(quota);
     }

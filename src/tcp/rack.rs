@@ -98,8 +98,9 @@ impl Rack {
             self.reordering_seen |= segment.end.precedes(self.highest);
         }
         self.highest = self.highest.latest(segment.end);
-        // What comes back sooner than anything ever did answers an earlier transmission, too.
-        let too_soon = self.minimum.is_some_and(|minimum| rtt < minimum.get());
+        // What comes back much sooner than anything ever did answers an earlier transmission, too. The RFC says sooner, but
+        // a probe on a line that has fallen idle may well be the first to meet no queue.
+        let too_soon = self.minimum.is_some_and(|minimum| rtt < minimum.get() * 3 / 4);
         if segment.retransmitted && (segment.answers_earlier || too_soon) {
             return;
         }

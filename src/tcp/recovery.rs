@@ -64,7 +64,10 @@ pub(super) enum TailProbe {
     None,
     Due,
     /// It was sent, and SND.NXT was `end` then; again, or with new data.
-    Sent { end: SeqNumber, again: bool },
+    Sent {
+        end: SeqNumber,
+        again: bool,
+    },
 }
 
 /// An acknowledgment, with all that recovery goes by.
@@ -209,9 +212,12 @@ impl Recovery {
                 let can_test = send.has_unsent() && send.flight_size() < send.window();
                 *forward = if can_test { Forward::Second(TEST_SEGMENTS * send.mss()) } else { Forward::Off };
             }
-            Forward::First | Forward::Second(_) if !heard.sack && heard.is_duplicate => *forward = Forward::Off,
-            Forward::Second(_) if !heard.sack => return advanced,
-            Forward::Second(_) if recover.precedes(send.rack().highest()) => *forward = Forward::Off,
+            Forward::First if !heard.sack && heard.is_duplicate => *forward = Forward::Off,
+            Forward::Second(_) if !heard.sack && !heard.is_duplicate => return advanced,
+            Forward::Second(_) if !heard.sack || recover.precedes(send.rack().highest()) => {
+                // It was a loss: the next segment goes out beside the two new ones (step 3a).
+                (*forward, self.urgent) = (Forward::Off, true);
+            }
             Forward::Second(_) => {
                 return heard.acknowledged.original.is_some_and(|start| start.precedes(*recover));
             }
@@ -235,6 +241,9 @@ impl Recovery {
         let was_fast = matches!(self.phase, Phase::Fast { .. });
         if self.has_ended(send) {
             send.rack().recovered();
+            if was_fast && self.doubt.is_some_and(|doubt| doubt.unproved.is_none()) {
+                self.undo(send, congestion); // everything has arrived before anything was sent again
+            }
         }
         let judgement = send.judge(self.is_active(), heard.smoothed, heard.arrival.now);
         let (delivered, advanced) = (heard.acknowledged.delivered, heard.acknowledged.octets > 0);
