@@ -518,6 +518,7 @@ impl Connection {
         let held_back = self.send.has_unsent() && !in_flight;
         if held_back || (in_flight && self.send.window() == 0) {
             self.timers.cancel(Timer::Retransmit);
+            self.timers.cancel(Timer::TailProbe);
             let interval = self.rtt.rto() * 2u32.saturating_pow(self.probes.min(16));
             self.timers.arm_if_idle(Timer::Persist, now + interval.min(config.rto_max));
             return;

@@ -172,7 +172,9 @@ impl Recovery {
         // It repaired a loss that nothing else has shown: the controller hears of it all the same.
         let repaired = again && !arrived_twice && end.precedes(send.una());
         if repaired {
-            congestion.lost(send.flight_size());
+            // No undoing reaches back beyond this.
+            self.doubt = None;
+            congestion.lost(send.flight_size() + heard.acknowledged.octets);
         }
         let empty_duplicate = heard.is_duplicate && heard.acknowledged.again.is_none() && send.reported() == 0;
         if !again || arrived_twice || repaired || empty_duplicate {

@@ -47,6 +47,7 @@ impl Connection {
             let again = chunk.seq != self.send.nxt();
             let length = self.write_chunk(&chunk, now, config, buffer);
             self.recovery.sent(&chunk, again, now);
+            self.timers.cancel(Timer::TailProbe); // it counts from the last segment on (RFC 8985 §7.2)
             if again && chunk.seq == self.send.una() {
                 self.timers.cancel(Timer::Retransmit); // what is repaired gets a full timeout of its own
             }
