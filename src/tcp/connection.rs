@@ -497,8 +497,11 @@ impl Connection {
 
     /// RFC 8985 §6.2 step 5.
     fn reordering_timed_out(&mut self, now: Instant) {
-        let smoothed = self.rtt.smoothed();
+        let (smoothed, was_active) = (self.rtt.smoothed(), self.recovery.is_active());
         let wait = self.recovery.reordering_timed_out(now, smoothed, &mut self.send, &mut self.congestion);
+        if self.recovery.is_active() && !was_active {
+            self.ecn.reduced(self.send.nxt());
+        }
         self.look_again_after(wait, now);
     }
 

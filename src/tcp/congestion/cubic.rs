@@ -119,6 +119,7 @@ impl Controller for Cubic {
     fn marked(&mut self, in_flight: u32) {
         self.decrease(in_flight, BETA_MARKED);
         self.window = self.segments(self.start.threshold());
+        self.before = None; // a mark is never in vain
     }
 
     fn timed_out(&mut self, in_flight: u32, first: bool) {

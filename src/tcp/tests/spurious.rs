@@ -116,7 +116,7 @@ fn a_timestamp_from_before_the_retransmission_undoes_it_at_once() {
             let (seq, ack) = (IRS.advance(1), ISS.advance(ack));
             let header = TcpHeader { seq, ack, flags: ACK, window: 64_000, options, ..TcpHeader::default() };
             let link = *bench.connection.link();
-            let segment = Segment { header, payload: b"" };
+            let segment = Segment { header, payload: b"", traffic_class: 0 };
             assert_eq!(bench.connection.arrive(bench.now, &link, &segment, &bench.config), Ok(()));
         };
         answer(&mut bench, 1, 0);
