@@ -4,9 +4,10 @@
 
 use super::{
     congestion::{Ack, Controller},
-    connection::{CloseReason, Connection, Reader, Signals, TailProbe},
+    connection::{CloseReason, Connection, Reader, Signals},
     receive::Stored,
-    rtt::CLOCK_GRANULARITY,
+    recovery::Heard,
+    send::{Acknowledged, Arrival},
     state::{State, Step},
     timer::Timer,
 };
@@ -16,7 +17,6 @@ use crate::{
     time::Instant,
     wire::{LinkHeader, Segment, TcpFlags, ip::Dscp},
 };
-use std::time::Duration;
 
 /// Most early segments answered one by one within a batch; more acknowledgments than this tell the peer nothing new.
 const MAX_DUPLICATES_OWED: u32 = 8;
@@ -148,17 +148,43 @@ impl Connection {
 
     pub(super) fn take_acknowledgment(&mut self, now: Instant, segment: &Segment<'_>, config: &TcpConfig) {
         let ack = segment.header.ack;
-        let advances = self.send.una().precedes(ack);
-        if advances {
-            self.data_acknowledged(now, segment, config);
-        }
         if !self.send.una().at_or_before(ack) {
             return; // an old acknowledgment that was overtaken says nothing, not even of the window
         }
+        // The window counts as tested where it was at least half used (RFC 7661 §4.1).
+        let limited = self.send.in_flight() >= self.congestion.window() / 2;
+        let arrival = Arrival { now, echo: self.clocks.zip(segment.header.options.timestamps) };
+        let advances = self.send.una().precedes(ack);
+        let mut acknowledged = if advances { self.send.acknowledge(ack, &arrival) } else { Acknowledged::default() };
+        if self.sack {
+            self.send.take_report(segment.header.options.sack.as_slice(), &arrival, &mut acknowledged);
+        }
+        if advances {
+            self.data_acknowledged(&acknowledged, config);
+        }
+        let window_changed = self.take_window(segment);
+        let is_duplicate = !advances && !window_changed && segment.is_empty() && self.send.flight_size() > 0;
+        let is_duplicate = is_duplicate && self.send.window() > 0;
+        let smoothed = self.rtt.smoothed();
+        let ack = Ack { octets: acknowledged.octets, limited, now, rtt: smoothed.unwrap_or_default() };
+        let heard = Heard { ack, acknowledged, arrival, is_duplicate, sack: self.sack, smoothed };
+        let wait = self.recovery.acknowledged(&heard, &mut self.send, &mut self.congestion);
+        self.look_again_after(wait, now);
         // While a loss is repaired the window has been reduced already; the peer is told all the same.
         if self.ecn.acknowledged(segment, self.send.nxt()) && !self.recovery.is_active() {
             self.congestion.marked(self.send.flight_size());
         }
+        if acknowledged.delivered > 0 {
+            // Whether the end of what is in flight has arrived too, the next probe will tell.
+            self.timers.cancel(Timer::TailProbe);
+        }
+        if acknowledged.fin {
+            self.step(Step::FinAcknowledged, now, config);
+        }
+    }
+
+    /// Takes in the window, and whether probes of it are over; whether it changed.
+    fn take_window(&mut self, segment: &Segment<'_>) -> bool {
         if self.probes > 0 {
             self.timers.cancel(Timer::User);
             self.timeouts = 0; // whoever answers probes is there, however long its window stays shut (RFC 9293 §3.8.6.1)
@@ -173,53 +199,19 @@ impl Connection {
             self.probes = 0;
             self.probe_due = false;
         }
-        let is_duplicate = !advances && !window_changed && segment.is_empty() && self.send.flight_size() > 0;
-        if self.sack {
-            let is_news = self.send.take_report(segment.header.options.sack.as_slice(), now, self.ambiguous_before());
-            if is_news {
-                self.expect_more();
-            }
-            if is_news || (is_duplicate && self.send.window() > 0) {
-                // A quarter of a round trip: what is later than that is no reordering (RFC 8985 §7.2).
-                let margin = (self.rtt.smoothed().unwrap_or(config.rto_initial) / 4).max(CLOCK_GRANULARITY);
-                self.recovery.reported(!advances, margin, &mut self.send, &mut self.congestion);
-            }
-        } else if is_duplicate && self.send.window() > 0 {
-            self.recovery.duplicate(&mut self.send, &mut self.congestion);
-        }
+        window_changed
     }
 
-    /// Something has arrived: whether the end of what is in flight has, the next probe will tell.
-    fn expect_more(&mut self) {
-        self.tail = TailProbe::None;
-        self.timers.cancel(Timer::TailProbe);
-    }
-
-    /// What was sent again less than this ago may have been answered for its first transmission.
-    fn ambiguous_before(&self) -> Duration {
-        self.rtt.smoothed().unwrap_or(Duration::MAX) / 2
-    }
-
-    fn data_acknowledged(&mut self, now: Instant, segment: &Segment<'_>, config: &TcpConfig) {
-        // The window counts as tested where it was at least half used (RFC 7661 §4.1).
-        let limited = self.send.in_flight() >= self.congestion.window() / 2;
-        let acknowledged = self.send.acknowledge(segment.header.ack, now, self.ambiguous_before());
-        self.expect_more();
+    fn data_acknowledged(&mut self, acknowledged: &Acknowledged, config: &TcpConfig) {
         if let Some(rtt) = acknowledged.rtt {
             self.rtt.measured(rtt, config);
         }
-        let rtt = self.rtt.smoothed().unwrap_or_default();
-        let ack = Ack { octets: acknowledged.octets, limited, now, rtt };
-        self.recovery.advanced(&ack, self.sack, &mut self.send, &mut self.congestion);
         self.timeouts = 0;
         self.timers.cancel(Timer::User);
         self.timers.cancel(Timer::Retransmit); // RFC 6298 §5.3: it starts afresh when everything due has been sent
         if self.write_blocked && self.send.buffered() <= self.send_limit(config) / 2 {
             self.write_blocked = false;
             self.signals |= Signals::WRITABLE;
-        }
-        if acknowledged.fin {
-            self.step(Step::FinAcknowledged, now, config);
         }
     }
 

@@ -9,7 +9,7 @@ use super::{
     liveness::Liveness,
     opening::Opening,
     receive::{ReceiveSide, window_scale_for},
-    recovery::Recovery,
+    recovery::{Recovery, TailProbe},
     rtt::{CLOCK_GRANULARITY, RttEstimator},
     send::SendSide,
     state::{State, Step},
@@ -135,15 +135,6 @@ pub(super) enum Reader {
     Sink,
 }
 
-/// How far the probe of a tail that may be lost has got. There is one between two acknowledgments of something new.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum TailProbe {
-    #[default]
-    None,
-    Due,
-    Sent,
-}
-
 /// How long a peer may keep the acknowledgment of a single segment (MUST-40 says less than 500 ms; Linux has 200).
 const LONGEST_DELAYED_ACK: Duration = Duration::from_millis(200);
 
@@ -205,8 +196,6 @@ pub struct Connection {
     /// Window probes in a row.
     pub(super) probes: u32,
     pub(super) probe_due: bool,
-    /// How far the probe of the tail has got.
-    pub(super) tail: TailProbe,
     pub(super) reader: Reader,
     /// The application found too little room to write.
     pub(super) write_blocked: bool,
@@ -258,7 +247,6 @@ impl Connection {
             timeouts: 0,
             probes: 0,
             probe_due: false,
-            tail: TailProbe::default(),
             reader: Reader::Application,
             write_blocked: false,
             options: Options {
@@ -474,9 +462,10 @@ impl Connection {
         while let Some(timer) = self.timers.expire(now) {
             match timer {
                 Timer::Retransmit if self.is_opening() => self.opening_timed_out(now, config),
-                Timer::Retransmit => self.retransmission_timed_out(config),
+                Timer::Retransmit => self.retransmission_timed_out(now, config),
+                Timer::Reordering => self.reordering_timed_out(now),
                 Timer::TailProbe => {
-                    self.tail = TailProbe::Due;
+                    self.recovery.tail = TailProbe::Due;
                     // The probe deserves an answer before everything is taken for lost (RFC 8985 §7.3).
                     self.timers.cancel(Timer::Retransmit);
                 }
@@ -494,14 +483,34 @@ impl Connection {
     }
 
     /// RFC 6298 §5.4 to §5.6.
-    fn retransmission_timed_out(&mut self, config: &TcpConfig) {
+    fn retransmission_timed_out(&mut self, now: Instant, config: &TcpConfig) {
         if !self.count_timeout(config) {
             return;
         }
-        self.congestion.timed_out(self.send.flight_size(), !self.send.first_was_retransmitted());
-        self.recovery.timed_out(&mut self.send);
+        // RFC 5681 §3.1: the threshold is held when the same segment times out again.
+        let heard = (now, self.rtt.smoothed(), self.sack);
+        self.recovery.timed_out(self.timeouts == 1, heard, &mut self.send, &mut self.congestion);
+        self.timers.cancel(Timer::Reordering);
         self.ecn.reduced(self.send.nxt());
         self.rtt.back_off(config);
+    }
+
+    /// RFC 8985 §6.2 step 5.
+    fn reordering_timed_out(&mut self, now: Instant) {
+        let (smoothed, was_active) = (self.rtt.smoothed(), self.recovery.is_active());
+        let wait = self.recovery.reordering_timed_out(now, smoothed, &mut self.send, &mut self.congestion);
+        if self.recovery.is_active() && !was_active {
+            self.ecn.reduced(self.send.nxt());
+        }
+        self.look_again_after(wait, now);
+    }
+
+    /// Sets the reordering timer, or stops it.
+    pub(super) fn look_again_after(&mut self, wait: Option<Duration>, now: Instant) {
+        match wait {
+            Some(wait) => self.timers.arm(Timer::Reordering, now + wait),
+            None => self.timers.cancel(Timer::Reordering),
+        }
     }
 
     /// Sees to it that a timer runs exactly when something is outstanding. Called when everything that could be sent was.
@@ -512,6 +521,7 @@ impl Connection {
         let held_back = self.send.has_unsent() && !in_flight;
         if held_back || (in_flight && self.send.window() == 0) {
             self.timers.cancel(Timer::Retransmit);
+            self.timers.cancel(Timer::TailProbe);
             let interval = self.rtt.rto() * 2u32.saturating_pow(self.probes.min(16));
             self.timers.arm_if_idle(Timer::Persist, now + interval.min(config.rto_max));
             return;
@@ -522,22 +532,27 @@ impl Connection {
         } else {
             self.timers.cancel(Timer::Retransmit);
         }
-        match self.tail_probe_after() {
-            Some(wait) => self.timers.arm_if_idle(Timer::TailProbe, now + wait),
+        match self.tail_probe_after(config) {
+            // Where the timeout would come first, the probe goes out instead of it (RFC 8985 §7.2).
+            Some(wait) => {
+                let deadline = self.timers.deadline(Timer::Retransmit).map_or(now + wait, |rto| rto.min(now + wait));
+                self.timers.arm_if_idle(Timer::TailProbe, deadline);
+            }
             None => self.timers.cancel(Timer::TailProbe),
         }
     }
 
     /// How long to wait before the end of what is in flight is sent again, to draw a report (RFC 8985 §7.2); none where there
     /// is nothing to be learned by that.
-    fn tail_probe_after(&self) -> Option<Duration> {
-        let smoothed = self.rtt.smoothed().filter(|_| self.sack && self.tail == TailProbe::None)?;
-        if self.send.in_flight() == 0 || self.recovery.is_active() || self.timeouts > 0 {
+    fn tail_probe_after(&self, config: &TcpConfig) -> Option<Duration> {
+        let is_quiet = !self.recovery.is_active() && self.recovery.tail == TailProbe::None && self.timeouts == 0;
+        if !self.sack || !is_quiet || self.send.in_flight() == 0 || self.send.reported() > 0 {
             return None;
         }
-        let alone = self.send.flight_size() <= self.send.mss();
-        let wait = (2 * smoothed).max(2 * CLOCK_GRANULARITY) + if alone { LONGEST_DELAYED_ACK } else { Duration::ZERO };
-        (wait < self.rtt.rto()).then_some(wait)
+        let Some(smoothed) = self.rtt.smoothed() else { return Some(config.rto_initial) };
+        // Less than two full segments may wait for company (RFC 5681 §4.2).
+        let alone = self.send.flight_size() < 2 * self.send.mss();
+        Some((2 * smoothed).max(2 * CLOCK_GRANULARITY) + if alone { LONGEST_DELAYED_ACK } else { Duration::ZERO })
     }
 
     // Shared by the families.

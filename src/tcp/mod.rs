@@ -3,8 +3,9 @@
 //! The files follow RFC 9293. [`connection`] holds the control block, `arrive` the ladder of §3.10.7.4 that a received
 //! segment climbs, `transmit` what is sent and when. [`send`] and [`receive`] are the two sides with their sequence
 //! variables; [`recovery`], [`congestion`] and [`rtt`] decide what is lost, how much may be in flight, and how long to
-//! wait; `liveness` when to give up. A connection begins when the handshake is over, or with the SYN where it is ours (`opening`),
-//! and ends at TIME-WAIT or CLOSED: what comes before and after is smaller, and lives in [`crate::stack`].
+//! wait, with `flight`, `rack` and `prr` behind them; `liveness` when to give up. A connection begins when the handshake is
+//! over, or with the SYN where it is ours (`opening`), and ends at TIME-WAIT or CLOSED: what comes before and after is
+//! smaller, and lives in [`crate::stack`].
 
 mod arrive;
 pub mod assembler;
@@ -13,9 +14,12 @@ pub mod congestion;
 pub mod connection;
 pub mod cookie;
 pub mod ecn;
+mod flight;
 pub mod isn;
 mod liveness;
 mod opening;
+mod prr;
+mod rack;
 pub mod receive;
 pub mod recovery;
 pub mod rtt;

@@ -1,118 +1,127 @@
-//! Loss recovery: by what the peer reports (RFC 2018, RFC 6675), and where it reports nothing, by duplicate acknowledgments:
-//! fast retransmit and fast recovery (RFC 5681 §3.2, RFC 6582).
+//! Loss recovery: what is done about segments that are, or seem, lost, and about having been wrong.
+//!
+//! A peer that reports (RFC 2018) is judged by the time of its deliveries (RFC 8985); one that does not, by counting
+//! duplicate acknowledgments (RFC 5681 §3.2, RFC 6582). Either way the flight shrinks by RFC 9937, and a timeout is looked at
+//! twice before everything is sent again (RFC 5682).
 
 use super::{
     congestion::{Ack, Controller},
-    send::SendSide,
+    prr::Prr,
+    send::{Acknowledged, Arrival, Chunk, SendSide},
 };
-use crate::wire::SeqNumber;
+use crate::{time::Instant, wire::SeqNumber};
 use std::time::Duration;
 
 /// Duplicate acknowledgments that make a loss (RFC 5681 §3.2).
-pub(super) const DUPLICATE_THRESHOLD: u32 = 3;
+const DUPLICATE_THRESHOLD: u32 = 3;
+/// New segments that may tell whether a timeout was spurious (RFC 5682 §2.1 step 2b).
+const TEST_SEGMENTS: u32 = 2;
 
-/// Where recovery stands.
+/// Forward RTO-recovery (RFC 5682): after a timeout, new segments are sent before old ones are sent again, to see whether the
+/// flight is still coming in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Forward {
+    /// The timeout counts as a loss.
+    Off,
+    /// Step 2: the oldest segment was sent again, nothing has come back.
+    First,
+    /// Step 3: it has been acknowledged; so many octets may be sent of what is new, and nothing again.
+    Second(u32),
+}
+
+/// Where recovery stands. While something is repaired: SND.NXT when it was found. An acknowledgment that reaches it is the end.
+#[derive(Clone, Copy, Debug, Default)]
+enum Phase {
+    #[default]
+    Open,
+    /// Fast recovery.
+    Fast { recover: SeqNumber, prr: Prr },
+    /// After a timeout. Duplicate acknowledgments below `recover` answer our own retransmissions and mean no loss (RFC 6582
+    /// §3.2 step 4, §4.1).
+    Loss { recover: SeqNumber, forward: Forward },
+}
+
+/// What may show that the last reduction was in vain.
+#[derive(Clone, Copy, Debug)]
+struct Doubt {
+    /// SND.UNA and SND.NXT when it began.
+    from: SeqNumber,
+    until: SeqNumber,
+    /// Whether recovery began without a timeout.
+    is_fast: bool,
+    /// The first retransmission, until an acknowledgment covers it: where, and when.
+    first: Option<(SeqNumber, Instant)>,
+    /// Octets sent again of which the peer has not said that it had them already; none before the first.
+    unproved: Option<u32>,
+    /// Once it is over: the SND.NXT behind which nothing more can be learned.
+    expires: Option<SeqNumber>,
+}
+
+/// The probe of a tail that may be lost (RFC 8985 §7). There is one at a time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum TailProbe {
+    #[default]
+    None,
+    Due,
+    /// It was sent, and SND.NXT was `end` then; again, or with new data.
+    Sent {
+        end: SeqNumber,
+        again: bool,
+    },
+}
+
+/// An acknowledgment, with all that recovery goes by.
+#[derive(Clone, Copy, Debug)]
+pub struct Heard {
+    /// What the controller hears of it.
+    pub ack: Ack,
+    /// What it changed.
+    pub acknowledged: Acknowledged,
+    /// When it came.
+    pub arrival: Arrival,
+    /// Whether it repeats the one before, and has nothing else to say (RFC 5681 §2).
+    pub is_duplicate: bool,
+    /// Whether the peer reports what it has.
+    pub sack: bool,
+    /// The smoothed round-trip time, once known.
+    pub smoothed: Option<Duration>,
+}
+
+/// The state of recovery.
 #[derive(Debug, Default)]
 pub struct Recovery {
-    /// Duplicate acknowledgments in a row.
+    phase: Phase,
+    doubt: Option<Doubt>,
+    pub(super) tail: TailProbe,
+    /// Duplicate acknowledgments in a row, of a peer that does not report.
     duplicates: u32,
-    /// While recovering: SND.NXT when the loss was found. An acknowledgment that reaches it ends recovery.
-    recover: Option<SeqNumber>,
-    /// Octets that duplicate acknowledgments say have left the network, which may be replaced by new ones.
+    /// Octets that they say have left the network.
     departed: u32,
-    /// A segment was just found lost and goes out at once, whatever the congestion window says.
+    /// A segment was just found lost and goes out at once, whatever the window says.
     urgent: bool,
-    /// After a timeout: SND.NXT then. Duplicate acknowledgments below it answer our own retransmissions and mean no loss
-    /// (RFC 6582 §3.2 step 4, §4.1).
-    guard: Option<SeqNumber>,
 }
 
 impl Recovery {
     /// Whether a loss is being repaired.
     pub fn is_active(&self) -> bool {
-        self.recover.is_some()
+        !matches!(self.phase, Phase::Open)
     }
 
-    /// Octets that may be in flight beyond the congestion window: for each duplicate acknowledgment a segment has left the
-    /// network; the first two let new data go even before a loss is certain (limited transmit, RFC 3042).
-    pub fn bonus(&self) -> u32 {
-        self.departed
-    }
-
-    /// A duplicate acknowledgment has come.
-    pub fn duplicate(&mut self, send: &mut SendSide, congestion: &mut impl Controller) {
-        self.duplicates += 1;
-        self.departed = self.departed.saturating_add(send.mss());
-        if self.duplicates == DUPLICATE_THRESHOLD && self.begin(send, congestion) {
-            self.lose_first(send);
+    /// How much may be in flight, given the controller's window.
+    ///
+    /// What duplicate acknowledgments say has left the network may be replaced: by two new segments even before a loss is
+    /// certain (limited transmit, RFC 3042). A peer that reports has its reports taken out of the flight instead.
+    pub fn allowance(&self, window: u32, in_flight: u32) -> u32 {
+        match &self.phase {
+            Phase::Fast { prr, .. } => prr.window().saturating_add(self.departed),
+            Phase::Loss { forward: Forward::Second(left), .. } => in_flight.saturating_add(*left),
+            _ => window.saturating_add(self.departed),
         }
     }
 
-    /// The peer has reported something new, or sent a duplicate: what its reports make of the rest. `margin` as for
-    /// [`SendSide::mark_lost_by_report`].
-    pub fn reported(
-        &mut self,
-        is_duplicate: bool,
-        margin: Duration,
-        send: &mut SendSide,
-        congestion: &mut impl Controller,
-    ) {
-        self.duplicates += u32::from(is_duplicate);
-        let found = send.mark_lost_by_report(margin);
-        if !found && self.duplicates != DUPLICATE_THRESHOLD {
-            return;
-        }
-        let begun = self.begin(send, congestion);
-        if begun && !found {
-            send.mark_first_lost();
-        }
-        // The first one goes out at once; the others as the window allows.
-        self.urgent |= begun;
-    }
-
-    /// Begins recovery, unless it is under way, or what is reported answers our own retransmissions.
-    fn begin(&mut self, send: &SendSide, congestion: &mut impl Controller) -> bool {
-        if self.is_active() || self.guard.is_some() {
-            return false;
-        }
-        congestion.lost(send.flight_size());
-        self.recover = Some(send.nxt());
-        true
-    }
-
-    /// New data up to SND.UNA were acknowledged; `sack` says whether the peer reports what it has.
-    pub fn advanced(&mut self, ack: &Ack, sack: bool, send: &mut SendSide, congestion: &mut impl Controller) {
-        self.duplicates = 0;
-        self.guard = self.guard.filter(|guard| send.una().precedes(*guard));
-        match self.recover {
-            None => {
-                self.departed = 0;
-                congestion.acknowledged(ack);
-            }
-            Some(recover) if recover.at_or_before(send.una()) => {
-                (self.recover, self.departed) = (None, 0);
-            }
-            // Its reports say what is lost; but a hole that has not been filled yet is at the front for certain.
-            Some(_) if sack => {
-                if !send.first_was_retransmitted() {
-                    self.lose_first(send);
-                }
-            }
-            Some(_) => {
-                // A partial acknowledgment: the next hole begins at SND.UNA (RFC 6582 §3.2 step 3). What it acknowledged has
-                // left the window, and a full segment that arrived may be replaced.
-                self.departed = self.departed.saturating_sub(ack.octets);
-                if ack.octets >= send.mss() {
-                    self.departed = self.departed.saturating_add(send.mss());
-                }
-                self.lose_first(send);
-            }
-        }
-    }
-
-    fn lose_first(&mut self, send: &mut SendSide) {
-        send.mark_first_lost();
-        self.urgent = true;
+    /// Whether nothing is to be sent again, for new data tell more.
+    pub fn holds_back(&self) -> bool {
+        matches!(self.phase, Phase::Loss { forward: Forward::Second(_), .. })
     }
 
     /// Whether the next lost segment goes out at once. Asked when it does, so the answer counts once.
@@ -120,9 +129,266 @@ impl Recovery {
         std::mem::take(&mut self.urgent)
     }
 
-    /// The retransmission timer has expired: everything in flight is taken for lost, and slow start repairs it.
-    pub fn timed_out(&mut self, send: &mut SendSide) {
-        *self = Self { guard: Some(send.nxt()), ..Self::default() };
-        send.mark_all_lost();
+    /// A segment was sent, for the first time or `again`.
+    pub fn sent(&mut self, chunk: &Chunk, again: bool, now: Instant) {
+        match &mut self.phase {
+            Phase::Fast { prr, .. } => prr.sent(chunk.len()),
+            Phase::Loss { forward: Forward::Second(left), .. } => *left = left.saturating_sub(chunk.len()),
+            _ => {}
+        }
+        if let Some(doubt) = self.doubt.as_mut().filter(|doubt| again && doubt.expires.is_none()) {
+            if doubt.unproved.is_none() {
+                doubt.first = Some((chunk.seq, now));
+            }
+            doubt.unproved = Some(doubt.unproved.unwrap_or(0).saturating_add(chunk.len()));
+        }
+    }
+
+    /// An acknowledgment has come. Returns after how long the flight is to be looked at again, if at all.
+    pub fn acknowledged(
+        &mut self,
+        heard: &Heard,
+        send: &mut SendSide,
+        congestion: &mut impl Controller,
+    ) -> Option<Duration> {
+        let is_probes = self.take_probe_answer(heard, send, congestion);
+        let mut in_vain = self.arrived_before(heard, send);
+        if let Some(block) = heard.acknowledged.again.filter(|_| !is_probes) {
+            in_vain |= self.arrived_again(block, send);
+        }
+        if in_vain || self.proceeds_after_timeout(heard, send) {
+            self.undo(send, congestion);
+        }
+        if heard.sack { self.by_report(heard, send, congestion) } else { self.by_count(heard, send, congestion) }
+    }
+
+    /// TLP_process_ack of RFC 8985 §7.4.2: what became of the probe. Returns whether a D-SACK is about it.
+    fn take_probe_answer(&mut self, heard: &Heard, send: &SendSide, congestion: &mut impl Controller) -> bool {
+        let TailProbe::Sent { end, again } = self.tail else { return false };
+        if send.una().precedes(end) {
+            return false;
+        }
+        let arrived_twice = heard.acknowledged.again.is_some_and(|(_, right)| right == end);
+        // It repaired a loss that nothing else has shown: the controller hears of it all the same.
+        let repaired = again && !arrived_twice && end.precedes(send.una());
+        if repaired {
+            // No undoing reaches back beyond this.
+            self.doubt = None;
+            congestion.lost(send.flight_size() + heard.acknowledged.octets);
+        }
+        let empty_duplicate = heard.is_duplicate && heard.acknowledged.again.is_none() && send.reported() == 0;
+        if !again || arrived_twice || repaired || empty_duplicate {
+            self.tail = TailProbe::None;
+        }
+        again && arrived_twice
+    }
+
+    /// Eifel detection (RFC 3522): what was sent again first is acknowledged by a segment that left before.
+    fn arrived_before(&mut self, heard: &Heard, send: &SendSide) -> bool {
+        let Some(doubt) = &mut self.doubt else { return false };
+        let Some((_, at)) = doubt.first.filter(|(start, _)| start.precedes(send.una())) else { return false };
+        doubt.first = None;
+        heard.arrival.answers_before(at)
+    }
+
+    /// D-SACK (RFC 2883, RFC 3708): whether now everything that was sent again has arrived twice.
+    fn arrived_again(&mut self, (left, right): (SeqNumber, SeqNumber), send: &mut SendSide) -> bool {
+        let Some(doubt) = &mut self.doubt else { return false };
+        if !doubt.from.at_or_before(left) || !right.at_or_before(doubt.until) {
+            return false;
+        }
+        let Some(unproved) = &mut doubt.unproved else { return false };
+        *unproved = unproved.saturating_sub(right.since(left));
+        let all = *unproved == 0;
+        let (una, nxt) = (send.una(), send.nxt());
+        send.rack().sent_in_vain(una, nxt);
+        all
+    }
+
+    /// F-RTO (RFC 5682 §2.1 and §3.1): whether the flight comes in after a timeout as if there had been none.
+    fn proceeds_after_timeout(&mut self, heard: &Heard, send: &mut SendSide) -> bool {
+        let Phase::Loss { recover, forward } = &mut self.phase else { return false };
+        let advanced = heard.acknowledged.octets > 0;
+        match *forward {
+            Forward::First if advanced && send.una().precedes(*recover) => {
+                let can_test = send.has_unsent() && send.flight_size() < send.window();
+                *forward = if can_test { Forward::Second(TEST_SEGMENTS * send.mss()) } else { Forward::Off };
+            }
+            Forward::First if !heard.sack && heard.is_duplicate => *forward = Forward::Off,
+            Forward::Second(_) if !heard.sack && !heard.is_duplicate => return advanced,
+            Forward::Second(_) if !heard.sack || recover.precedes(send.rack().highest()) => {
+                // It was a loss: the next segment goes out beside the two new ones (step 3a).
+                (*forward, self.urgent) = (Forward::Off, true);
+            }
+            Forward::Second(_) => {
+                return heard.acknowledged.original.is_some_and(|start| start.precedes(*recover));
+            }
+            _ => {}
+        }
+        false
+    }
+
+    /// Nothing had been lost.
+    fn undo(&mut self, send: &mut SendSide, congestion: &mut impl Controller) {
+        if self.doubt.take().is_some_and(|doubt| doubt.is_fast) {
+            send.rack().saw_reordering();
+        }
+        congestion.undo();
+        send.mark_none_lost();
+        *self = Self { tail: self.tail, ..Self::default() };
+    }
+
+    /// An acknowledgment of a peer that reports.
+    fn by_report(&mut self, heard: &Heard, send: &mut SendSide, congestion: &mut impl Controller) -> Option<Duration> {
+        let was_fast = matches!(self.phase, Phase::Fast { .. });
+        if self.has_ended(send) {
+            send.rack().recovered();
+            if was_fast && self.doubt.is_some_and(|doubt| doubt.unproved.is_none()) {
+                self.undo(send, congestion); // everything has arrived before anything was sent again
+            }
+        }
+        let judgement = send.judge(self.is_active(), heard.smoothed, heard.arrival.now);
+        let (delivered, advanced) = (heard.acknowledged.delivered, heard.acknowledged.octets > 0);
+        match &mut self.phase {
+            Phase::Fast { prr, .. } if delivered > 0 => {
+                prr.acknowledged(delivered, send.in_flight(), advanced && !judgement.found, send.mss());
+            }
+            Phase::Fast { .. } => {}
+            Phase::Open if judgement.found => self.begin(delivered, send, congestion),
+            Phase::Open | Phase::Loss { .. } if advanced && !was_fast => congestion.acknowledged(&heard.ack),
+            Phase::Open | Phase::Loss { .. } => {}
+        }
+        judgement.wait
+    }
+
+    /// The time of what was overtaken is up. Returns as [`Recovery::acknowledged`] does.
+    pub fn reordering_timed_out(
+        &mut self,
+        now: Instant,
+        smoothed: Option<Duration>,
+        send: &mut SendSide,
+        congestion: &mut impl Controller,
+    ) -> Option<Duration> {
+        let judgement = send.judge(self.is_active(), smoothed, now);
+        if judgement.found && !self.is_active() {
+            self.begin(0, send, congestion);
+        }
+        judgement.wait
+    }
+
+    /// Ends recovery where SND.UNA has come far enough; whether it has.
+    fn has_ended(&mut self, send: &SendSide) -> bool {
+        if let Some(doubt) = &self.doubt
+            && doubt.expires.is_some_and(|expires| expires.precedes(send.una()))
+        {
+            self.doubt = None;
+        }
+        let (Phase::Fast { recover, .. } | Phase::Loss { recover, .. }) = self.phase else { return false };
+        if send.una().precedes(recover) {
+            return false;
+        }
+        (self.phase, self.departed) = (Phase::Open, 0);
+        if let Some(doubt) = &mut self.doubt {
+            doubt.expires = Some(send.nxt());
+        }
+        true
+    }
+
+    /// Begins fast recovery, of whose losses an acknowledgment of `delivered` octets has told.
+    fn begin(&mut self, delivered: u32, send: &SendSide, congestion: &mut impl Controller) {
+        congestion.lost(send.flight_size());
+        let arrived_before = (send.reported() + self.departed).saturating_sub(delivered);
+        let mut prr = Prr::new(congestion.window(), send.flight_size().saturating_sub(arrived_before));
+        prr.acknowledged(delivered, send.in_flight().saturating_sub(self.departed), false, send.mss());
+        self.phase = Phase::Fast { recover: send.nxt(), prr };
+        self.doubt = Some(Doubt::new(send, true));
+        self.tail = TailProbe::None;
+    }
+
+    /// An acknowledgment of a peer that does not report.
+    fn by_count(&mut self, heard: &Heard, send: &mut SendSide, congestion: &mut impl Controller) -> Option<Duration> {
+        let octets = heard.acknowledged.octets;
+        if octets > 0 {
+            self.duplicates = 0;
+            let was_fast = matches!(self.phase, Phase::Fast { .. });
+            self.has_ended(send);
+            match self.phase {
+                Phase::Fast { .. } => self.partially(octets, send),
+                Phase::Open | Phase::Loss { .. } => {
+                    self.departed = 0;
+                    if !was_fast {
+                        congestion.acknowledged(&heard.ack);
+                    }
+                }
+            }
+        } else if heard.is_duplicate {
+            self.duplicated(send, congestion);
+        }
+        None
+    }
+
+    /// A partial acknowledgment: the next hole begins at SND.UNA (RFC 6582 §3.2 step 3). Behind the segment sent again it
+    /// covers what duplicates have told of already (RFC 9937 §6.2).
+    fn partially(&mut self, octets: u32, send: &mut SendSide) {
+        let known = self.departed.min(octets.saturating_sub(send.mss()));
+        self.departed -= known;
+        send.mark_first_lost();
+        self.urgent = true;
+        let in_flight = send.in_flight().saturating_sub(self.departed);
+        if let Phase::Fast { prr, .. } = &mut self.phase {
+            prr.acknowledged(octets - known, in_flight, false, send.mss());
+        }
+    }
+
+    fn duplicated(&mut self, send: &mut SendSide, congestion: &mut impl Controller) {
+        self.duplicates += 1;
+        let mss = send.mss();
+        match &mut self.phase {
+            Phase::Open if self.duplicates < DUPLICATE_THRESHOLD => self.departed += mss,
+            Phase::Open if self.duplicates == DUPLICATE_THRESHOLD => {
+                self.departed += mss;
+                send.mark_first_lost();
+                self.urgent = true;
+                self.begin(mss, send, congestion);
+            }
+            // No more than was there can arrive, however many duplicates a peer makes up.
+            Phase::Fast { prr, .. } if prr.outstanding() > 0 => {
+                self.departed = self.departed.saturating_add(mss);
+                prr.acknowledged(mss, send.in_flight().saturating_sub(self.departed), false, mss);
+            }
+            _ => {}
+        }
+    }
+
+    /// The retransmission timer has expired, `first` unless it was for what it expired for before. What had time to arrive is
+    /// taken for lost, and slow start repairs it.
+    pub fn timed_out(
+        &mut self,
+        first: bool,
+        heard: (Instant, Option<Duration>, bool),
+        send: &mut SendSide,
+        congestion: &mut impl Controller,
+    ) {
+        let (now, smoothed, sack) = heard;
+        congestion.timed_out(send.flight_size(), first);
+        let was_open = !self.is_active();
+        if first {
+            // Where recovery was under way, the reduction before this one was not in vain.
+            self.doubt = was_open.then(|| Doubt::new(send, false));
+        }
+        let forward = if was_open { Forward::First } else { Forward::Off };
+        self.phase = Phase::Loss { recover: send.nxt(), forward };
+        (self.tail, self.duplicates, self.departed, self.urgent) = (TailProbe::None, 0, 0, true);
+        if sack {
+            send.mark_overdue_lost(smoothed, now);
+        } else {
+            send.mark_all_lost();
+        }
+    }
+}
+
+impl Doubt {
+    fn new(send: &SendSide, is_fast: bool) -> Self {
+        Self { from: send.una(), until: send.nxt(), is_fast, first: None, unproved: None, expires: None }
     }
 }

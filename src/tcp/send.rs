@@ -6,38 +6,14 @@
 //!                   SND.UNA                SND.NXT    SND.UNA + SND.WND
 //! ```
 
-use super::{byte_ring::ByteRing, recovery::DUPLICATE_THRESHOLD};
+pub use super::flight::{Acknowledged, Arrival, Chunk, Judgement};
+
+use super::{byte_ring::ByteRing, flight::Flight, rack::Rack};
 use crate::{
     time::Instant,
     wire::{Segment, SeqNumber, TcpFlags},
 };
-use std::{collections::VecDeque, time::Duration};
-
-/// A segment on its way: what RFC 9293 calls an entry of the retransmission queue.
-#[derive(Clone, Copy, Debug)]
-struct InFlight {
-    start: SeqNumber,
-    /// Octets of sequence space, the FIN included.
-    length: u32,
-    fin: bool,
-    sent_at: Instant,
-    retransmitted: bool,
-    lost: bool,
-    /// Whether the peer has reported it (RFC 2018). It may yet throw it away.
-    sacked: bool,
-}
-
-impl InFlight {
-    /// Whether it may still be under way, for all we know.
-    fn is_under_way(&self) -> bool {
-        !self.lost && !self.sacked
-    }
-
-    /// The sequence number behind it.
-    fn end(&self) -> SeqNumber {
-        self.start.advance(self.length)
-    }
-}
+use std::time::Duration;
 
 /// Whether our side has been closed, and how far that has got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,28 +23,6 @@ enum Fin {
     Queued,
     Sent,
     Acknowledged,
-}
-
-/// A segment to be sent, in terms of this side: which octets, and whether the FIN goes with them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Chunk {
-    /// Sequence number of its first octet.
-    pub seq: SeqNumber,
-    /// Octets of data.
-    pub length: usize,
-    /// Whether the FIN follows them.
-    pub fin: bool,
-}
-
-/// What an acknowledgment changed.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Acknowledged {
-    /// Octets of sequence space acknowledged for the first time.
-    pub octets: u32,
-    /// A round-trip time, where a segment sent only once was acknowledged and no other (Karn's algorithm).
-    pub rtt: Option<Duration>,
-    /// Whether our FIN is among them.
-    pub fin: bool,
 }
 
 /// The sending side of a connection.
@@ -91,11 +45,7 @@ pub struct SendSide {
     mss: u32,
     /// Data from SND.UNA on, sent or not.
     buffer: ByteRing,
-    segments: VecDeque<InFlight>,
-    /// Octets of `segments` that are neither lost nor reported: the pipe of RFC 6675.
-    in_flight: u32,
-    /// When the latest of the segments was sent that have arrived for certain, as it was then.
-    delivered: Option<Instant>,
+    flight: Flight,
     fin: Fin,
     /// The end of the last segment sent that was smaller than the MSS (Minshall's variant of Nagle's algorithm).
     small_end: SeqNumber,
@@ -117,9 +67,7 @@ impl SendSide {
             scale,
             mss,
             buffer: ByteRing::default(),
-            segments: VecDeque::new(),
-            in_flight: 0,
-            delivered: None,
+            flight: Flight::new(una),
             fin: Fin::Open,
             small_end: una,
             last_sent: now,
@@ -154,7 +102,17 @@ impl SendSide {
 
     /// Octets sent, not acknowledged, not reported and not taken for lost.
     pub fn in_flight(&self) -> u32 {
-        self.in_flight
+        self.flight.under_way()
+    }
+
+    /// Octets the peer has reported and not acknowledged.
+    pub fn reported(&self) -> u32 {
+        self.flight.reported()
+    }
+
+    /// What the times of deliveries have told (RFC 8985).
+    pub(super) fn rack(&mut self) -> &mut Rack {
+        self.flight.rack()
     }
 
     /// Octets sent and not acknowledged: FlightSize of RFC 5681.
@@ -249,28 +207,10 @@ impl SendSide {
         changed
     }
 
-    /// Takes in an acknowledgment of everything before `ack`, which lies within the flight. What was sent again less than
-    /// `ambiguous` ago may have been answered for its first transmission.
-    pub fn acknowledge(&mut self, ack: SeqNumber, now: Instant, ambiguous: Duration) -> Acknowledged {
+    /// Takes in an acknowledgment of everything before `ack`, which lies within the flight.
+    pub fn acknowledge(&mut self, ack: SeqNumber, arrival: &Arrival) -> Acknowledged {
         let mut result = Acknowledged { octets: ack.since(self.una), ..Acknowledged::default() };
-        let mut sampled = None;
-        let mut sent_again = false;
-        while let Some(&oldest) = self.segments.front() {
-            let end = oldest.start.advance(oldest.length);
-            if !end.at_or_before(ack) {
-                break;
-            }
-            sent_again |= oldest.retransmitted;
-            sampled = Some(oldest.sent_at);
-            self.note_delivery(&oldest, now, ambiguous);
-            result.fin |= oldest.fin;
-            self.forget_front(oldest.length);
-            self.segments.pop_front();
-        }
-        self.trim_front(ack);
-        if let Some(sent_at) = sampled.filter(|_| !sent_again) {
-            result.rtt = Some(now - sent_at);
-        }
+        self.flight.acknowledge(ack, arrival, &mut result);
         if result.fin {
             self.fin = Fin::Acknowledged;
         }
@@ -280,110 +220,60 @@ impl SendSide {
         result
     }
 
-    fn forget_front(&mut self, octets: u32) {
-        if self.segments.front().is_some_and(InFlight::is_under_way) {
-            self.in_flight -= octets;
+    /// Takes in what the peer reports to have. Blocks that cannot be are passed over.
+    pub fn take_report(&mut self, blocks: &[(SeqNumber, SeqNumber)], arrival: &Arrival, result: &mut Acknowledged) {
+        let Some(&first) = blocks.first() else { return };
+        if self.is_again(first, blocks.get(1).copied()) {
+            result.again = Some(first);
+        }
+        // In order, or it would look as if the later ones had been overtaken. There are four at most.
+        let mut from = self.una;
+        let key = |&(left, right): &(SeqNumber, SeqNumber)| (left.since(self.una), u32::MAX - right.since(left));
+        while let Some(&(left, right)) =
+            blocks.iter().filter(|(left, _)| from.precedes(*left)).min_by_key(|block| key(block))
+        {
+            if left.precedes(right) && right.at_or_before(self.nxt) {
+                self.flight.take_block(left, right, arrival, result);
+            }
+            from = left;
         }
     }
 
-    /// Cuts off what a partial acknowledgment covers of the oldest segment.
-    fn trim_front(&mut self, ack: SeqNumber) {
-        let Some(oldest) = self.segments.front() else { return };
-        if oldest.start.precedes(ack) {
-            let covered = ack.since(oldest.start);
-            self.forget_front(covered);
-            let oldest = &mut self.segments[0];
-            oldest.start = ack;
-            oldest.length -= covered;
-        }
+    /// Whether a first block tells of something that has arrived again: it is acknowledged already, or part of the second
+    /// (RFC 2883 §4).
+    fn is_again(&self, (left, right): (SeqNumber, SeqNumber), second: Option<(SeqNumber, SeqNumber)>) -> bool {
+        let is_part = |(start, end): (SeqNumber, SeqNumber)| start.at_or_before(left) && right.at_or_before(end);
+        left.precedes(right) && (right.at_or_before(self.una) || second.is_some_and(is_part))
     }
 
-    fn note_delivery(&mut self, segment: &InFlight, now: Instant, ambiguous: Duration) {
-        if !segment.retransmitted || now - segment.sent_at >= ambiguous {
-            self.delivered = self.delivered.max(Some(segment.sent_at));
-        }
-    }
-
-    /// Takes in what the peer reports to have; whether any of it is news. Blocks that cannot be are passed over, and so are
-    /// those about what is acknowledged already (RFC 2883). `ambiguous` as for [`SendSide::acknowledge`].
-    pub fn take_report(&mut self, blocks: &[(SeqNumber, SeqNumber)], now: Instant, ambiguous: Duration) -> bool {
-        let mut is_news = false;
-        for &(left, right) in blocks {
-            if !self.una.precedes(left) || !left.precedes(right) || !right.at_or_before(self.nxt) {
-                continue;
-            }
-            let first = self.segments.partition_point(|segment| segment.start.precedes(left));
-            for index in first..self.segments.len() {
-                let segment = self.segments[index];
-                if !segment.end().at_or_before(right) {
-                    break;
-                }
-                if segment.sacked {
-                    continue;
-                }
-                if segment.is_under_way() {
-                    self.in_flight -= segment.length;
-                }
-                self.note_delivery(&segment, now, ambiguous);
-                (self.segments[index].sacked, self.segments[index].lost) = (true, false);
-                is_news = true;
-            }
-        }
-        is_news
-    }
-
-    /// Takes for lost what lies below three segments' worth of reported octets (RFC 6675 §4, IsLost), and what was sent more
-    /// than `margin` before something that has arrived (RFC 8985 §6.2). Returns whether there was any.
-    pub fn mark_lost_by_report(&mut self, margin: Duration) -> bool {
-        let (mut reported, mut found) = (0, false);
-        for segment in self.segments.iter_mut().rev() {
-            if segment.sacked {
-                reported += segment.length;
-                continue;
-            }
-            let is_below = !segment.retransmitted && reported > (DUPLICATE_THRESHOLD - 1) * self.mss;
-            let is_overdue = self.delivered.is_some_and(|delivered| delivered > segment.sent_at + margin);
-            if (is_below || is_overdue) && !segment.lost {
-                segment.lost = true;
-                self.in_flight -= segment.length;
-                found = true;
-            }
-        }
-        found
+    /// Takes for lost what has been overtaken for too long ([`Flight::judge`]).
+    pub fn judge(&mut self, recovering: bool, smoothed: Option<Duration>, now: Instant) -> Judgement {
+        self.flight.judge(recovering, smoothed, now)
     }
 
     /// Takes the oldest segment for lost.
     pub fn mark_first_lost(&mut self) {
-        if let Some(oldest) = self.segments.front_mut().filter(|oldest| oldest.is_under_way()) {
-            oldest.lost = true;
-            self.in_flight -= oldest.length;
-        }
+        self.flight.lose_first();
     }
 
-    /// Takes everything in flight for lost, but for what the peer has reported: unless it must have thrown that away, because
-    /// it would have acknowledged it otherwise (RFC 2018 §8).
+    /// Takes for lost what had time to arrive ([`Flight::lose_overdue`]).
+    pub fn mark_overdue_lost(&mut self, smoothed: Option<Duration>, now: Instant) {
+        self.flight.lose_overdue(smoothed, now);
+    }
+
+    /// Takes everything in flight for lost ([`Flight::lose_all`]).
     pub fn mark_all_lost(&mut self) {
-        let reneged = self.segments.front().is_some_and(|oldest| oldest.sacked);
-        for segment in &mut self.segments {
-            segment.sacked &= !reneged;
-            segment.lost = !segment.sacked;
-        }
-        self.in_flight = 0;
+        self.flight.lose_all();
     }
 
-    /// Whether the oldest segment has been sent more than once.
-    pub fn first_was_retransmitted(&self) -> bool {
-        self.segments.front().is_some_and(|oldest| oldest.retransmitted)
+    /// What was taken for lost is under way after all.
+    pub fn mark_none_lost(&mut self) {
+        self.flight.forgive();
     }
 
     /// The oldest segment taken for lost, where it may be sent within `allowance` octets in flight or nothing is in flight.
-    pub fn next_lost(&self, allowance: u32) -> Option<Chunk> {
-        let segment = self.segments.iter().find(|segment| segment.lost)?;
-        if self.in_flight > 0 && self.in_flight + segment.length > allowance {
-            return None;
-        }
-        let length = segment.length as usize - usize::from(segment.fin);
-        Some(Chunk { seq: segment.start, length, fin: segment.fin })
+    pub fn next_lost(&mut self, allowance: u32) -> Option<Chunk> {
+        self.flight.next_lost(allowance)
     }
 
     /// The next chunk of new data that may be sent, `allowance` being the octets that may be in flight.
@@ -396,7 +286,7 @@ impl SendSide {
             let may_send_fin = self.fin == Fin::Queued && window > 0;
             return may_send_fin.then_some(Chunk { seq: self.nxt, length: 0, fin: true });
         }
-        let usable = window.min(allowance.saturating_sub(self.in_flight));
+        let usable = window.min(allowance.saturating_sub(self.in_flight()));
         let length = unsent.min(self.mss).min(usable);
         if length == 0 {
             return None;
@@ -414,9 +304,9 @@ impl SendSide {
     ///
     /// Also sent where a window too small for silly-window avoidance has not grown for a while (RFC 9293 §3.8.6.2.1).
     pub fn probe(&self) -> Option<Chunk> {
-        if let Some(oldest) = self.segments.front() {
-            let only_fin = oldest.fin && oldest.length == 1;
-            return Some(Chunk { seq: oldest.start, length: usize::from(!only_fin), fin: only_fin });
+        if let Some(oldest) = self.flight.first() {
+            let only_fin = oldest.length == 0;
+            return Some(Chunk { length: usize::from(!only_fin), fin: only_fin, ..oldest });
         }
         let unsent = self.unsent();
         let length = unsent.min(self.window.clamp(1, self.mss) as usize);
@@ -425,31 +315,18 @@ impl SendSide {
 
     /// The last segment that may still be under way: what a probe of the tail sends again.
     pub fn tail(&self) -> Option<Chunk> {
-        let segment = self.segments.iter().rfind(|segment| segment.is_under_way())?;
-        let length = segment.length as usize - usize::from(segment.fin);
-        Some(Chunk { seq: segment.start, length, fin: segment.fin })
+        self.flight.last_under_way()
     }
 
     /// Notes that a chunk was sent: again, if it was before. Returns whether it carried our FIN for the first time.
     pub fn sent(&mut self, chunk: &Chunk, now: Instant) -> bool {
         self.last_sent = now;
         if chunk.seq != self.nxt {
-            self.sent_again(chunk, now);
+            self.flight.sent_again(chunk, now);
             return false;
         }
-        let length = chunk.length as u32 + u32::from(chunk.fin);
-        let retransmitted = false;
-        self.segments.push_back(InFlight {
-            start: chunk.seq,
-            length,
-            fin: chunk.fin,
-            sent_at: now,
-            retransmitted,
-            lost: false,
-            sacked: false,
-        });
-        self.in_flight += length;
-        self.nxt = self.nxt.advance(length);
+        self.flight.sent(chunk, now);
+        self.nxt = chunk.end();
         if (chunk.length as u32) < self.mss {
             self.small_end = self.nxt;
         }
@@ -457,19 +334,6 @@ impl SendSide {
             self.fin = Fin::Sent;
         }
         chunk.fin
-    }
-
-    fn sent_again(&mut self, chunk: &Chunk, now: Instant) {
-        let found = self.segments.iter_mut().find(|segment| segment.start == chunk.seq);
-        let Some(segment) = found else { return };
-        segment.sent_at = now;
-        segment.retransmitted = true;
-        // A probe sends only the first octet again: the rest stays as lost as it was.
-        let whole = segment.length == chunk.length as u32 + u32::from(chunk.fin);
-        if segment.lost && whole {
-            segment.lost = false;
-            self.in_flight += segment.length;
-        }
     }
 
     /// Whether `chunk` ends with the last octet written so far, so that the peer should hand it on: PSH (MUST-61).

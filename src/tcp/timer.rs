@@ -7,6 +7,8 @@ use crate::time::Instant;
 pub enum Timer {
     /// Something sent was not acknowledged in time (RFC 6298).
     Retransmit,
+    /// What was overtaken has had its time: it is lost (RFC 8985 §6.2 step 5).
+    Reordering,
     /// Nothing was heard for a while: something may be lost behind which nothing was sent that could tell (RFC 8985 §7).
     TailProbe,
     /// The peer's window holds data back: ask whether it has opened (RFC 9293 §3.8.6.1).
@@ -22,10 +24,11 @@ pub enum Timer {
 }
 
 impl Timer {
-    /// All of them, in the order they are looked at.
-    pub const ALL: [Self; 7] = [
-        Self::Retransmit,
+    /// All of them, in the order they are looked at: a timeout is the last resort.
+    pub const ALL: [Self; 8] = [
+        Self::Reordering,
         Self::TailProbe,
+        Self::Retransmit,
         Self::Persist,
         Self::DelayedAck,
         Self::FinWait2,
@@ -57,6 +60,11 @@ impl Timers {
     /// Whether a timer runs.
     pub fn is_armed(&self, timer: Timer) -> bool {
         self.0[timer as usize].is_some()
+    }
+
+    /// When a timer falls due, if it runs.
+    pub fn deadline(&self, timer: Timer) -> Option<Instant> {
+        self.0[timer as usize]
     }
 
     /// The earliest deadline.

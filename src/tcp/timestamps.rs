@@ -53,6 +53,11 @@ impl Clocks {
         Duration::from_millis(u64::from(ticks) + 1)
     }
 
+    /// Whether what is echoed of our clock is a time before `at`, by a tick at least.
+    pub fn echoes_before(&self, received: Timestamps, at: Instant) -> bool {
+        SeqNumber::new(received.echo).precedes(SeqNumber::new(self.offset.wrapping_add(ticks(at))))
+    }
+
     /// Takes in the clock of a segment that begins at or before the last octet acknowledged (§4.3).
     pub fn update(&mut self, received: Timestamps) {
         if !self.is_old(received) {

@@ -2,7 +2,8 @@
 
 use super::{
     congestion::Controller,
-    connection::{AckSchedule, Connection, TailProbe},
+    connection::{AckSchedule, Connection},
+    recovery::TailProbe,
     send::Chunk,
     state::Step,
     timer::Timer,
@@ -45,6 +46,11 @@ impl Connection {
         if let Some(chunk) = self.next_chunk(now, config) {
             let again = chunk.seq != self.send.nxt();
             let length = self.write_chunk(&chunk, now, config, buffer);
+            self.recovery.sent(&chunk, again, now);
+            self.timers.cancel(Timer::TailProbe); // it counts from the last segment on (RFC 8985 §7.2)
+            if again && chunk.seq == self.send.una() {
+                self.timers.cancel(Timer::Retransmit); // what is repaired gets a full timeout of its own
+            }
             if self.send.sent(&chunk, now) {
                 self.step(Step::FinSent, now, config);
             }
@@ -80,17 +86,25 @@ impl Connection {
         if idle && self.send.has_unsent() {
             self.congestion.idled();
         }
-        if self.tail == TailProbe::Due {
-            self.tail = TailProbe::Sent;
-            if let Some(chunk) = self.send.tail() {
-                return Some(chunk);
-            }
+        if self.recovery.tail == TailProbe::Due
+            && let Some(chunk) = self.tail_probe()
+        {
+            return Some(chunk);
         }
-        let urgent = self.recovery.take_urgency();
-        let allowance = self.congestion.window().saturating_add(self.recovery.bonus());
-        self.send
-            .next_lost(if urgent { u32::MAX } else { allowance })
-            .or_else(|| self.send.next_new(allowance, config.nagle && !self.options.no_delay))
+        let allowance = self.recovery.allowance(self.congestion.window(), self.send.in_flight());
+        let within = if self.recovery.take_urgency() { u32::MAX } else { allowance };
+        let lost = if self.recovery.holds_back() { None } else { self.send.next_lost(within) };
+        lost.or_else(|| self.send.next_new(allowance, config.nagle && !self.options.no_delay))
+    }
+
+    /// New data where there are any, for they tell as much; else the end of what is in flight (RFC 8985 §7.3).
+    fn tail_probe(&mut self) -> Option<Chunk> {
+        self.recovery.tail = TailProbe::None;
+        let new = self.send.next_new(u32::MAX, false);
+        let chunk = new.or_else(|| self.send.tail())?;
+        let end = self.send.nxt().latest(chunk.end());
+        self.recovery.tail = TailProbe::Sent { end, again: new.is_none() };
+        Some(chunk)
     }
 
     /// What has arrived out of order, as far as a segment with so much data has room for it.

@@ -32,13 +32,23 @@ pub struct Cubic {
     /// W_max: the window when a loss was last found, segments.
     max: f64,
     epoch: Option<Epoch>,
+    before: Option<Before>,
+}
+
+/// What a reduction takes away, in case it turns out to be in vain (RFC 9438 §4.9).
+#[derive(Clone, Copy, Debug)]
+struct Before {
+    window: f64,
+    max: f64,
+    threshold: u32,
+    epoch: Option<Epoch>,
 }
 
 impl Cubic {
     /// A controller for segments of `mss` octets.
     pub fn new(mss: u32) -> Self {
         let start = SlowStart::new(mss);
-        Self { window: f64::from(start.initial_window()) / f64::from(mss), start, max: 0.0, epoch: None }
+        Self { window: f64::from(start.initial_window()) / f64::from(mss), start, max: 0.0, epoch: None, before: None }
     }
 
     fn segments(&self, octets: u32) -> f64 {
@@ -51,6 +61,8 @@ impl Cubic {
 
     /// RFC 9438 §4.6 and §4.7.
     fn decrease(&mut self, in_flight: u32, beta: f64) {
+        let Self { window, max, epoch, .. } = *self;
+        self.before = Some(Before { window, max, threshold: self.start.threshold(), epoch });
         // Fast convergence: who loses before it is where it was makes room for others.
         self.max = if self.window < self.max { self.window * (1.0 + BETA) / 2.0 } else { self.window };
         let threshold = (self.segments(in_flight) * beta).max(2.0);
@@ -107,6 +119,7 @@ impl Controller for Cubic {
     fn marked(&mut self, in_flight: u32) {
         self.decrease(in_flight, BETA_MARKED);
         self.window = self.segments(self.start.threshold());
+        self.before = None; // a mark is never in vain
     }
 
     fn timed_out(&mut self, in_flight: u32, first: bool) {
@@ -120,5 +133,13 @@ impl Controller for Cubic {
     fn idled(&mut self) {
         self.window = self.window.min(self.segments(self.start.initial_window()));
         self.epoch = None;
+    }
+
+    fn undo(&mut self) {
+        if let Some(before) = self.before.take() {
+            self.window = self.window.max(before.window);
+            self.start.set_threshold(self.start.threshold().max(before.threshold));
+            (self.max, self.epoch) = (before.max, before.epoch);
+        }
     }
 }

@@ -46,6 +46,9 @@ pub trait Controller {
 
     /// Nothing was sent for a whole retransmission timeout (RFC 5681 §4.1).
     fn idled(&mut self);
+
+    /// The last reduction was in vain, because nothing had been lost: everything is as it was before, or better.
+    fn undo(&mut self);
 }
 
 /// Whichever controller was configured.
@@ -100,5 +103,9 @@ impl Controller for Congestion {
 
     fn idled(&mut self) {
         self.controller().idled();
+    }
+
+    fn undo(&mut self) {
+        self.controller().undo();
     }
 }

@@ -9,17 +9,20 @@ pub struct Reno {
     window: u32,
     /// Octets acknowledged in congestion avoidance since the window last grew.
     counted: u32,
+    /// Window and threshold before the last reduction.
+    before: Option<(u32, u32)>,
 }
 
 impl Reno {
     /// A controller for segments of `mss` octets.
     pub fn new(mss: u32) -> Self {
         let start = SlowStart::new(mss);
-        Self { window: start.initial_window(), start, counted: 0 }
+        Self { window: start.initial_window(), start, counted: 0, before: None }
     }
 
     /// RFC 5681 equation 4.
     fn halve(&mut self, in_flight: u32) {
+        self.before = Some((self.window, self.start.threshold()));
         self.start.set_threshold((in_flight / 2).max(2 * self.start.mss()));
     }
 }
@@ -52,6 +55,7 @@ impl Controller for Reno {
 
     fn marked(&mut self, in_flight: u32) {
         self.lost(in_flight); // RFC 3168 §6.1.2
+        self.before = None; // a mark is never in vain
     }
 
     fn timed_out(&mut self, in_flight: u32, first: bool) {
@@ -65,5 +69,12 @@ impl Controller for Reno {
 
     fn idled(&mut self) {
         self.window = self.window.min(self.start.initial_window());
+    }
+
+    fn undo(&mut self) {
+        if let Some((window, threshold)) = self.before.take() {
+            self.window = self.window.max(window);
+            self.start.set_threshold(self.start.threshold().max(threshold));
+        }
     }
 }

@@ -211,7 +211,7 @@ fn cubic_is_no_slower_than_reno_where_round_trips_are_short() {
 }
 
 #[test]
-fn congestion_avoidance_grows_by_a_segment_a_round_trip() {
+fn must_19_congestion_avoidance_grows_by_a_segment_a_round_trip() {
     let mut reno = Reno::new(1_000);
     assert_eq!(reno.window(), 10_000);
     reno.lost(20_000);

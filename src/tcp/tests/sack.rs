@@ -23,7 +23,7 @@ fn blocks(base: SeqNumber, pairs: &[(u32, u32)]) -> SackBlocks {
 
 impl Bench {
     /// The peer acknowledges, and reports what it has.
-    fn reported(&mut self, ack: u32, pairs: &[(u32, u32)]) {
+    pub(super) fn reported(&mut self, ack: u32, pairs: &[(u32, u32)]) {
         let options = TcpOptions { sack: blocks(ISS, pairs), ..TcpOptions::default() };
         let header = TcpHeader {
             source_port: 40_000,
@@ -63,7 +63,7 @@ impl Bench {
 }
 
 /// Where segment number so and so of ours begins, counted from 0.
-fn at(segment: u32) -> u32 {
+pub(super) fn at(segment: u32) -> u32 {
     1 + segment * MSS
 }
 
@@ -224,7 +224,7 @@ fn a_retransmission_that_is_lost_is_lost_again_without_a_timeout() {
 }
 
 /// A connection that knows its round trip: 100 ms.
-fn timed() -> Bench {
+pub(super) fn timed() -> Bench {
     let mut bench = bench();
     bench.sends(1);
     bench.now += Duration::from_millis(100);
@@ -234,7 +234,7 @@ fn timed() -> Bench {
 }
 
 /// Writes so many full segments more, behind the one that [`timed`] has sent.
-fn sends_more(bench: &mut Bench, segments: usize) -> Vec<(u32, usize)> {
+pub(super) fn sends_more(bench: &mut Bench, segments: usize) -> Vec<(u32, usize)> {
     bench.connection.write(&pattern(MSS as usize, segments * MSS as usize), &bench.config);
     bench.sent_ranges()
 }
@@ -252,7 +252,11 @@ fn a_lost_tail_is_probed_before_the_timeout() {
     // Its report tells of the others: what was sent so long before it is lost, without a timeout.
     bench.now += Duration::from_millis(100);
     bench.reported(at(3), &[(at(5), at(6))]);
-    assert_eq!(bench.sent_ranges(), [(at(3), MSS as usize), (at(4), MSS as usize)]);
+    // What arrives may be replaced, and no more than that: RFC 9937.
+    assert_eq!(bench.sent_ranges(), [(at(3), MSS as usize)]);
+    bench.now += Duration::from_millis(100);
+    bench.reported(at(4), &[(at(5), at(6))]);
+    assert_eq!(bench.sent_ranges(), [(at(4), MSS as usize)]);
     bench.now += Duration::from_millis(100);
     bench.reported(at(6), &[]);
     assert_eq!((bench.sent_ranges(), bench.connection.timeouts), (vec![], 0));
@@ -271,10 +275,24 @@ fn there_is_one_probe_and_then_the_timeout() {
 }
 
 #[test]
-fn a_single_segment_is_not_probed_for() {
-    // Its acknowledgment may only be late.
+fn a_single_segment_is_probed_for_instead_of_the_timeout() {
+    // Its acknowledgment may only be late, so the timeout would come first: RFC 8985 §7.2.
     let mut bench = timed();
     sends_more(&mut bench, 1);
     assert_eq!(bench.wait_for_timer(), Duration::from_millis(300));
+    assert_eq!((bench.sent_ranges(), bench.connection.timeouts), (vec![(at(1), MSS as usize)], 0));
+    assert_eq!(bench.wait_for_timer(), Duration::from_millis(300));
     assert_eq!((bench.sent_ranges(), bench.connection.timeouts), (vec![(at(1), MSS as usize)], 1));
+}
+
+#[test]
+fn x_lt_1_reports_let_new_data_out_before_a_loss_is_certain() {
+    // RFC 3042, as RFC 6675 §5 (1) has it.
+    let mut bench = bench();
+    bench.connection.write(&pattern(0, 20 * MSS as usize), &bench.config);
+    assert_eq!(bench.sent_ranges().len(), 10);
+    bench.reported(1, &[(at(1), at(2))]);
+    assert_eq!(bench.sent_ranges(), [(at(10), MSS as usize)]);
+    bench.reported(1, &[(at(1), at(3))]);
+    assert_eq!(bench.sent_ranges(), [(at(11), MSS as usize)]);
 }

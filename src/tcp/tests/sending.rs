@@ -159,7 +159,7 @@ fn the_retransmission_timer_runs_exactly_while_something_is_in_flight() {
 }
 
 #[test]
-fn a_timeout_backs_off_and_is_not_measured() {
+fn must_18_a_timeout_backs_off_and_is_not_measured() {
     // RFC 6298 §5.4 to §5.7 and Karn's algorithm (MUST-18).
     let mut bench = Bench::new();
     bench.write(10);
@@ -178,7 +178,7 @@ fn a_timeout_backs_off_and_is_not_measured() {
 }
 
 #[test]
-fn after_a_timeout_slow_start_repairs_everything_in_flight() {
+fn must_19_after_a_timeout_slow_start_repairs_everything_in_flight() {
     let mut bench = Bench::new();
     bench.write(10 * MSS as usize);
     bench.sent();
@@ -232,7 +232,7 @@ fn a_partial_acknowledgment_repairs_the_next_hole() {
 }
 
 #[test]
-fn limited_transmit_sends_new_data_for_the_first_duplicates() {
+fn x_lt_1_limited_transmit_sends_new_data_for_the_first_duplicates() {
     // RFC 3042.
     let mut bench = Bench::new();
     bench.write(20 * MSS as usize);

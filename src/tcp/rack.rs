@@ -1,0 +1,161 @@
+//! What the time of a delivery says of what was sent before it (RFC 8985): recent acknowledgment, and how long reordering may
+//! take on this path.
+
+use super::rtt::CLOCK_GRANULARITY;
+use crate::{time::Instant, wire::SeqNumber};
+use std::time::Duration;
+
+/// Segments reported beyond a hole that make a loss where reordering was never seen (DupThresh).
+const DUPLICATE_THRESHOLD: u32 = 3;
+/// Recoveries without D-SACK after which a wide window for reordering is given up (RFC 8985 §6.2 step 4).
+const PATIENT_RECOVERIES: u32 = 16;
+/// How long a minimum of the round-trip time is believed at least: paths change.
+const MINIMUM_LIFETIME: Duration = Duration::from_secs(300);
+
+/// A segment that has just been delivered.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Delivered {
+    pub end: SeqNumber,
+    pub sent_at: Instant,
+    /// Its number among all transmissions.
+    pub order: u32,
+    pub retransmitted: bool,
+    /// It was sent again, and the acknowledgment answers an earlier transmission for certain.
+    pub answers_earlier: bool,
+}
+
+/// The least round-trip time of the last five to ten minutes.
+#[derive(Clone, Copy, Debug)]
+struct Minimum {
+    since: Instant,
+    current: Duration,
+    previous: Duration,
+}
+
+impl Minimum {
+    fn get(&self) -> Duration {
+        self.current.min(self.previous)
+    }
+
+    fn take(&mut self, rtt: Duration, now: Instant) {
+        if now - self.since >= MINIMUM_LIFETIME {
+            *self = Self { since: now, current: rtt, previous: self.current };
+        }
+        self.current = self.current.min(rtt);
+    }
+}
+
+/// The state of RFC 8985 §5.3.
+#[derive(Debug)]
+pub(super) struct Rack {
+    /// RACK.segment, the last sent of all that were delivered: its number among all transmissions.
+    ///
+    /// The RFC compares times, and sequence numbers where they are equal. Numbered transmissions say the same of what was
+    /// sent once, and stay exact where the clock is so coarse that a segment is sent again in the same tick as new ones.
+    latest: Option<u32>,
+    /// RACK.rtt: the round-trip time of the last delivery.
+    rtt: Duration,
+    minimum: Option<Minimum>,
+    /// RACK.fack: the highest sequence number delivered.
+    highest: SeqNumber,
+    /// RACK.reordering_seen.
+    reordering_seen: bool,
+    /// RACK.reo_wnd_mult, the recoveries it still lasts, and the end of the round in which it has grown.
+    multiplier: u32,
+    patience: u32,
+    grown_until: Option<SeqNumber>,
+}
+
+impl Rack {
+    pub fn new(una: SeqNumber) -> Self {
+        Self {
+            latest: None,
+            rtt: Duration::ZERO,
+            minimum: None,
+            highest: una,
+            reordering_seen: false,
+            multiplier: 1,
+            patience: 0,
+            grown_until: None,
+        }
+    }
+
+    /// The highest sequence number delivered.
+    pub fn highest(&self) -> SeqNumber {
+        self.highest
+    }
+
+    pub fn rtt(&self) -> Duration {
+        self.rtt
+    }
+
+    /// Steps 1 to 3 of §6.2, for one segment.
+    pub fn delivered(&mut self, segment: &Delivered, now: Instant) {
+        let rtt = now - segment.sent_at;
+        if !segment.retransmitted {
+            let first = Minimum { since: now, current: rtt, previous: Duration::MAX };
+            self.minimum.get_or_insert(first).take(rtt, now);
+            self.reordering_seen |= segment.end.precedes(self.highest);
+        }
+        self.highest = self.highest.latest(segment.end);
+        // What comes back much sooner than anything ever did answers an earlier transmission, too. The RFC says sooner, but
+        // a probe on a line that has fallen idle may well be the first to meet no queue.
+        let too_soon = self.minimum.is_some_and(|minimum| rtt < minimum.get() * 3 / 4);
+        if segment.retransmitted && (segment.answers_earlier || too_soon) {
+            return;
+        }
+        self.rtt = rtt;
+        if self.latest.is_none_or(|latest| is_later(segment.order, latest)) {
+            self.latest = Some(segment.order);
+        }
+    }
+
+    /// Whether something was delivered that was sent after transmission number `order`.
+    pub fn has_overtaken(&self, order: u32) -> bool {
+        self.latest.is_some_and(|latest| is_later(latest, order))
+    }
+
+    /// RACK.reo_wnd: how much later than what was sent after it a segment may arrive (§6.2 step 4).
+    pub fn window(&self, recovering: bool, reported: u32, smoothed: Option<Duration>) -> Duration {
+        if !self.reordering_seen && (recovering || reported >= DUPLICATE_THRESHOLD) {
+            return Duration::ZERO;
+        }
+        // No clock tells less than its tick: at most once around, two segments that were sent together differ by one.
+        let quarter = self.minimum.map_or(self.rtt, |minimum| minimum.get()) / 4;
+        let most = smoothed.unwrap_or(self.rtt).max(CLOCK_GRANULARITY);
+        (quarter.max(CLOCK_GRANULARITY) * self.multiplier).min(most)
+    }
+
+    /// What was sent again had not been lost, as the peer says: the window was too small.
+    pub fn sent_in_vain(&mut self, una: SeqNumber, nxt: SeqNumber) {
+        if self.grown_until.is_some_and(|end| una.precedes(end)) {
+            return; // once a round trip
+        }
+        self.grown_until = Some(nxt);
+        self.multiplier = (self.multiplier + 1).min(1 << 10);
+        self.patience = PATIENT_RECOVERIES;
+    }
+
+    /// What was taken for lost has been overtaken only.
+    pub fn saw_reordering(&mut self) {
+        self.reordering_seen = true;
+    }
+
+    /// A recovery has ended, and was none in vain.
+    pub fn recovered(&mut self) {
+        self.patience = self.patience.saturating_sub(1);
+        if self.patience == 0 {
+            self.multiplier = 1;
+        }
+    }
+
+    /// Forgets what was delivered last: it may have been taken for a later transmission than it was.
+    pub fn forget_latest(&mut self) {
+        self.latest = None;
+    }
+}
+
+/// Whether one transmission's number is later than another's, on a circle.
+fn is_later(one: u32, other: u32) -> bool {
+    SeqNumber::new(other).precedes(SeqNumber::new(one))
+}
