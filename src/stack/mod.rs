@@ -31,7 +31,6 @@ mod tests;
 
 pub use self::{
     address::{Addresses, Cidr, CidrError, LocalAddress, Ownership},
-    aged_slab::AgedSlab,
     connect::ConnectError,
     defence::{FlowWatch, SynMode},
     flow_table::{Flow, FlowTable},
