@@ -422,6 +422,7 @@ impl Connection {
 
     /// Ends the connection at once; an RST tells the peer.
     pub fn abort(&mut self) {
+        self.reader = Reader::Nobody; // nor will what has come be read
         self.finish_with(CloseReason::Aborted);
     }
 

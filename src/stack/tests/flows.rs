@@ -123,6 +123,19 @@ fn what_was_received_before_the_end_can_still_be_read() {
 }
 
 #[test]
+fn an_abort_leaves_nothing_behind_though_there_was_something_to_read() {
+    let mut bench = Bench::new();
+    let (id, iss) = bench.connect();
+    bench.with_stream(id, |stream| stream.finish());
+    bench.sent();
+    bench.send(bench.header(IRS.advance(1), iss.advance(2), FIN | ACK), b"last words");
+    bench.events();
+    bench.with_stream(id, |stream| stream.abort());
+    assert_eq!(bench.stack.flow_counts().0, 0);
+    assert_eq!(bench.events(), [Event::Closed(id, CloseReason::Finished)]);
+}
+
+#[test]
 fn must_12_a_reset_from_the_peer_ends_it_at_once() {
     let mut bench = Bench::new();
     let (id, _) = bench.connect();
