@@ -4,7 +4,7 @@ use libbpf_cargo::SkeletonBuilder;
 use std::{env, ffi::OsString, path::PathBuf, process::Command};
 
 /// The programs, each with a skeleton of its own.
-const PROGRAMS: [&str; 3] = ["steer", "flood", "reflect"];
+const PROGRAMS: [&str; 4] = ["steer", "flood", "reflect", "relay"];
 
 fn main() {
     println!("cargo:rerun-if-changed=bpf");

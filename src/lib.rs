@@ -48,6 +48,8 @@
 //! | [`app`] | the [`Service`] trait and the bundled services |
 //! | [`telemetry`] | capture and sequence diagrams |
 //! | [`server`] | the whole from end to end |
+//! | [`impair`] | a bad link, made on purpose, sans I/O |
+//! | [`relay`] | what carries frames from one interface to another by way of it |
 //! | [`flood`] | what attacks a server in a lab |
 //! | [`lab`], [`doctor`], [`demo`] | namespaces to try things in, a check-up, and a demonstration |
 //! | [`mod@bench`] | the stack beside others, under the same load, with a report |
@@ -64,7 +66,9 @@ pub mod doctor;
 pub mod drops;
 pub mod flood;
 pub mod host;
+pub mod impair;
 pub mod lab;
+pub mod relay;
 pub mod rng;
 pub mod server;
 pub mod stack;

@@ -39,7 +39,7 @@ fn expect(report: &Value, check: &str, verdict: &str, part: &str) {
 }
 
 fn lab(name: &Name, queues: u32, mtu: u32) -> Lab {
-    Lab::temporary(&LabOptions { name: name.as_str().parse().unwrap(), queues, mtu }).unwrap()
+    Lab::temporary(&LabOptions { name: name.as_str().parse().unwrap(), queues, mtu, impair: None }).unwrap()
 }
 
 #[test]

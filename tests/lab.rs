@@ -229,7 +229,7 @@ fn kernels_send_plain_frames_to_each_other() {
         return;
     }
     let name = Name::new();
-    let options = LabOptions { name: name.as_str().parse().unwrap(), queues: 2, mtu: 1_500 };
+    let options = LabOptions { name: name.as_str().parse().unwrap(), queues: 2, mtu: 1_500, impair: None };
     let lab = Lab::temporary(&options).unwrap();
     for role in [Role::Server, Role::Client] {
         let link = lab.side(role).link().unwrap();

@@ -20,7 +20,9 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("worker", &["time", "drops", "stats", "rng", "config", "wire", "tcp", "stack", "xdp"]),
     ("app", &["time", "drops", "config", "tcp", "stack", "worker", "rng", "wire"]),
     ("telemetry", &["time", "drops", "stats", "wire", "tcp", "worker"]),
-    ("lab", &["host"]),
+    ("impair", LEAVES),
+    ("relay", &["time", "impair", "xdp", "host"]),
+    ("lab", &["host", "impair", "relay"]),
     ("flood", &["rng", "wire", "xdp", "host", "lab"]),
     ("doctor", &["host", "xdp"]),
     ("server", &["time", "drops", "stats", "rng", "config", "wire", "tcp", "stack", "xdp", "host", "worker", "app"]),
@@ -33,7 +35,7 @@ const ROOMS: &[(&str, &[&str])] = &[
 const LEAVES: &[&str] = &["time", "drops", "stats", "rng"];
 
 /// Rooms below the worker, which take time as an argument. `xdp` may wait for the kernel, so it has a clock of its own.
-const CLOCKLESS: &[&str] = &["wire", "tcp", "stack", "app"];
+const CLOCKLESS: &[&str] = &["wire", "tcp", "stack", "app", "impair"];
 const CLOCKS: &[&str] = &["Instant::now", "SystemTime::now", "thread::sleep"];
 
 const MAX_FILE_LINES: usize = 620;

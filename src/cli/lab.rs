@@ -1,5 +1,7 @@
 use std::{
+    env,
     ffi::OsString,
+    io::{self, Write},
     process::{self, ExitCode},
     sync::{Arc, atomic::AtomicBool},
 };
@@ -9,14 +11,18 @@ use signal_hook::{
     consts::{SIGHUP, SIGINT, SIGTERM},
     flag,
 };
-use xskip::lab::{Lab, LabName, LabOptions, Outcome, Role};
+use xskip::{
+    impair::Impairment,
+    lab::{Lab, LabName, LabOptions, Outcome, RELAY_READY, Role},
+};
 
 use super::Failure;
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Make a lab, or mend what a crashed run left of one
-    #[command(after_help = "Example:\n  sudo xskip lab up --queues 2\n  sudo xskip lab up other --mtu 3000")]
+    #[command(after_help = "Example:\n  sudo xskip lab up --queues 2\n  sudo xskip lab up other --mtu 3000\n  \
+        sudo xskip lab up --impair loss=1%,delay=20ms")]
     Up(Up),
 
     /// Remove a lab, whole or half made
@@ -29,6 +35,13 @@ pub enum Command {
     /// Say what is up: addresses, queues, offloads, XDP programs and processes
     #[command(after_help = "Example:\n  sudo xskip lab status --json | jq .state")]
     Status(Status),
+
+    /// Be the relay of an impaired lab: what `lab up --impair` starts
+    #[command(hide = true)]
+    Relay {
+        #[command(flatten)]
+        name: Name,
+    },
 
     /// Run a command inside one side of a lab, and pass on its exit status
     #[command(after_help = "Example:\n  sudo xskip lab exec client -- curl http://198.18.0.1/\n  \
@@ -65,6 +78,12 @@ pub struct Up {
     /// MTU of each interface, in bytes; XDP in native mode works up to about 3,500
     #[arg(long, default_value_t = LabOptions::default().mtu)]
     mtu: u32,
+
+    /// Make the link a bad one, both ways, or behind `up:` (from the client) or `down:` one way: loss=1%, delay=20ms,
+    /// jitter=5ms, reorder=2% (frames that skip the delay), rate=100mbit, queue=100 (frames that wait for the rate),
+    /// duplicate=1%, corrupt=0.1%, seed=7
+    #[arg(long, value_name = "OPTION,...")]
+    impair: Option<Impairment>,
 }
 
 #[derive(Debug, Args)]
@@ -101,6 +120,7 @@ pub fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Up(arguments) => up(arguments),
         Command::Down { name } => down(&name.get()),
         Command::Status(arguments) => status(arguments),
+        Command::Relay { name } => relay(&name.get()),
         Command::Exec(arguments) => exec(arguments),
     }
 }
@@ -115,8 +135,9 @@ fn interrupted() -> Result<Arc<AtomicBool>, Failure> {
 }
 
 fn up(arguments: Up) -> Result<ExitCode, Failure> {
-    let options = LabOptions { name: arguments.name.get(), queues: arguments.queues, mtu: arguments.mtu };
-    let lab = Lab::up_unless(&options, &*interrupted()?)?;
+    let Up { name, queues, mtu, impair } = arguments;
+    let options = LabOptions { name: name.get(), queues, mtu, impair };
+    let lab = Lab::up_detached(&options, &*interrupted()?, &env::current_exe()?)?;
     match lab.outcome() {
         Outcome::Made => {}
         Outcome::AlreadyUp => println!("the lab {} was up already", lab.name()),
@@ -124,6 +145,20 @@ fn up(arguments: Up) -> Result<ExitCode, Failure> {
     }
     println!("{}", Lab::status(lab.name())?);
     Ok(ExitCode::SUCCESS)
+}
+
+/// Says to the process that started it that it is ready, or why not. Nobody listens after that.
+fn relay(name: &LabName) -> Result<ExitCode, Failure> {
+    let say = |what: &str| {
+        let _ = writeln!(io::stdout(), "{what}");
+    };
+    match Lab::carry(name, &*interrupted()?, || say(RELAY_READY)) {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        Err(error) => {
+            say(&error.to_string());
+            Ok(ExitCode::FAILURE)
+        }
+    }
 }
 
 fn down(name: &LabName) -> Result<ExitCode, Failure> {

@@ -29,6 +29,8 @@ pub struct Link {
     pub name: String,
     /// Its Ethernet address; zeros where it has none.
     pub mac: [u8; 6],
+    /// What somebody noted about it (`IFLA_IFALIAS`).
+    pub alias: Option<String>,
     /// The largest payload of a frame, in bytes.
     pub mtu: u32,
     /// Whether it was set up by its administrator (`IFF_UP`).
@@ -165,6 +167,19 @@ impl Link {
         rtnl.run(|| format!("set {} up", self.name), rtnl.handle().link().set(message).execute())
     }
 
+    /// Notes something about the interface, for whoever lists it: at most 255 bytes.
+    ///
+    /// # Errors
+    /// That of a failed netlink request.
+    pub fn set_alias(&self, alias: &str) -> Result<(), HostError> {
+        let rtnl = Rtnl::open()?;
+        let message = LinkMessageBuilder::<LinkUnspec>::new()
+            .index(self.index)
+            .append_extra_attribute(LinkAttribute::IfAlias(alias.to_owned()))
+            .build();
+        rtnl.run(|| format!("note an alias of {}", self.name), rtnl.handle().link().set(message).execute())
+    }
+
     /// Gives the interface an address, or keeps the one it has. An IPv6 address is usable at once: without duplicate
     /// address detection (RFC 4862 §5.4).
     ///
@@ -267,6 +282,7 @@ fn describe(message: &LinkMessage) -> Link {
         match attribute {
             LinkAttribute::IfName(name) => link.name.clone_from(name),
             LinkAttribute::Address(bytes) => link.mac = bytes.as_slice().try_into().unwrap_or_default(),
+            LinkAttribute::IfAlias(alias) => link.alias = Some(alias.clone()),
             LinkAttribute::Mtu(mtu) => link.mtu = *mtu,
             LinkAttribute::NumRxQueues(queues) => link.rx_queues = *queues,
             LinkAttribute::NumTxQueues(queues) => link.tx_queues = *queues,

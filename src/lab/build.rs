@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    FLOODS, INTERFACE, LabError, LabName, LabOptions, Removed, Role,
+    FLOODS, INTERFACE, LabError, LabName, LabOptions, Removed, Role, between,
     side::kernel_addresses,
     status::{is_ours, side_namespace},
 };
@@ -61,24 +61,31 @@ pub(super) fn make(
         checkpoint()?;
         registry.create(&options.name.namespace(role))?;
     }
+    if options.impair.is_some() {
+        checkpoint()?;
+        registry.create(&options.name.relay_namespace())?;
+    }
     checkpoint()?;
     join(options)?;
     checkpoint()?;
-    configure(&options.name)?;
+    configure(&options.name, options.impair.is_some())?;
     checkpoint()
 }
 
-/// Joins the two namespaces. The pair is made inside them in one step: no interface ever shows up anywhere else.
+/// Joins the two namespaces. A pair is made inside them in one step: no interface ever shows up anywhere else.
 fn join(options: &LabOptions) -> Result<(), LabError> {
     let client = Namespace::open(&options.name.namespace(Role::Client))?;
     let server = Namespace::open(&options.name.namespace(Role::Server))?;
+    if let Some(impairment) = &options.impair {
+        return between::join(options, impairment, &client, &server);
+    }
     let end = |role: Role| VethEnd { name: INTERFACE, index: role.interface_index(), mac: role.mac() };
     server.run(|| create_veth(end(Role::Server), end(Role::Client), client.as_fd(), options.queues, options.mtu))??;
     Ok(())
 }
 
 /// Sets addresses and offloads on both sides, and waits until the link is up. What is set already stays.
-pub(super) fn configure(name: &LabName) -> Result<(), LabError> {
+pub(super) fn configure(name: &LabName, is_impaired: bool) -> Result<(), LabError> {
     let namespaces = [
         (Role::Server, Namespace::open(&name.namespace(Role::Server))?),
         (Role::Client, Namespace::open(&name.namespace(Role::Client))?),
@@ -86,21 +93,24 @@ pub(super) fn configure(name: &LabName) -> Result<(), LabError> {
     // Both ends' offloads before either end is up: it is then that the kernel notes whether the other end runs NAPI, and so
     // whether frames may be redirected to it.
     for (_, namespace) in &namespaces {
-        namespace.run(set_offloads)??;
+        namespace.run(|| set_offloads(INTERFACE))??;
+    }
+    if is_impaired {
+        between::configure(name)?;
     }
     for (role, namespace) in &namespaces {
         namespace.run(|| bring_up(*role))??;
     }
     let deadline = Instant::now() + CARRIER_WAIT;
     for (_, namespace) in &namespaces {
-        namespace.run(|| wait_for_carrier(deadline))??;
+        namespace.run(|| wait_for_carrier(INTERFACE, deadline))??;
     }
     Ok(())
 }
 
 /// GRO makes an end run NAPI, without which frames redirected or sent by XDP on the other end are refused here.
-fn set_offloads() -> Result<(), HostError> {
-    Ethtool::open()?.set_features(&Link::find(INTERFACE)?, ethtool::plain_wire())?;
+pub(super) fn set_offloads(interface: &str) -> Result<(), HostError> {
+    Ethtool::open()?.set_features(&Link::find(interface)?, ethtool::plain_wire())?;
     Ok(())
 }
 
@@ -140,11 +150,11 @@ fn quieten_ipv6() -> Result<bool, HostError> {
     Ok(true)
 }
 
-fn wait_for_carrier(deadline: Instant) -> Result<(), HostError> {
-    while !Link::find(INTERFACE)?.running {
+fn wait_for_carrier(interface: &str, deadline: Instant) -> Result<(), HostError> {
+    while !Link::find(interface)?.running {
         if Instant::now() > deadline {
             let why = format!("no carrier within {} s", CARRIER_WAIT.as_secs());
-            return Err(HostError::refused(format!("bring {INTERFACE} up"), std::io::Error::other(why)));
+            return Err(HostError::refused(format!("bring {interface} up"), std::io::Error::other(why)));
         }
         thread::sleep(Duration::from_millis(2));
     }
@@ -154,6 +164,7 @@ fn wait_for_carrier(deadline: Instant) -> Result<(), HostError> {
 /// Removes whatever there is of a lab that [`super::status::inspect`] found to be ours.
 pub(super) fn remove(registry: &Registry, name: &LabName) -> Result<Removed, LabError> {
     let mut removed = Removed::default();
+    between::remove(registry, name, &mut removed)?;
     for role in Role::BOTH {
         if let Some(namespace) = side_namespace(name, role)? {
             // First the link: processes may keep the namespace alive for longer than its name.

@@ -10,10 +10,20 @@
 //! Addresses are from the ranges set aside for benchmarking (RFC 2544 appendix C.2.2, RFC 5180 §8). Offloads are set so
 //! that either kernel sends what it would send on a wire: complete checksums, and no frame larger than the MTU.
 //!
+//! A link that is to be bad has a relay in the middle, in a namespace of its own, and a pair of interfaces on either side of
+//! it. The two ends look the same as without:
+//!
+//! ```text
+//!   NAME-client                 NAME-relay                       NAME-server
+//!        veth0 --------- left ─ relay ─ right ------------------ veth0
+//! ```
+//!
 //! There is no record of a lab beside the kernel's own: what is up is read from the namespaces each time, so nothing can
-//! contradict it after a crash. The Ethernet addresses of the pair say that it is ours, and not to be mistaken for
+//! contradict it after a crash. How a link is impaired is noted as the alias of the relay's interfaces; that the relay is
+//! alive is read from its XDP programs, which the kernel takes away when it dies. The Ethernet addresses of the pair say that it is ours, and not to be mistaken for
 //! somebody else's namespace of that name.
 
+mod between;
 mod build;
 mod name;
 mod options;
@@ -22,6 +32,7 @@ mod status;
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    path::Path,
     sync::atomic::{AtomicBool, Ordering},
 };
 
@@ -30,17 +41,24 @@ use thiserror::Error;
 use self::{build::Scaffold, status::Found};
 pub use self::{
     name::LabName,
-    options::{LabOptions, MTU_MAX, MTU_MIN, QUEUES_MAX},
+    options::{IMPAIRED_MTU_MAX, LabOptions, MTU_MAX, MTU_MIN, QUEUES_MAX},
     side::{Role, Side, SideCommand},
-    status::{LabState, SideStatus, Status},
+    status::{LabState, RelayStatus, SideStatus, Status},
 };
-use crate::host::{
-    HostError,
-    netns::{self, Process, Registry},
+use crate::{
+    host::{
+        HostError,
+        netns::{self, Process, Registry},
+    },
+    impair::Impairment,
+    relay::{Relay, RelayCounts, RelayError},
 };
 
 /// The interface on either side.
 pub const INTERFACE: &str = "veth0";
+
+/// What the process of a relay says to the one that started it, once it carries frames; anything else is why it does not.
+pub const RELAY_READY: &str = "ready";
 
 /// The prefix length of the lab's IPv4 addresses.
 pub const PREFIX_V4: u8 = 24;
@@ -76,6 +94,20 @@ pub enum LabError {
     /// An MTU that a lab cannot have.
     #[error("a lab cannot have an MTU of {0}: ask for {MTU_MIN} to {MTU_MAX} bytes")]
     BadMtu(u32),
+
+    /// An MTU that the relay of an impaired lab cannot carry.
+    #[error(
+        "an impaired lab cannot have an MTU of {0}: ask for {MTU_MIN} to {IMPAIRED_MTU_MAX} bytes, or leave --impair out"
+    )]
+    BadImpairedMtu(u32),
+
+    /// The relay of an impaired lab did not start, or did not go on.
+    #[error(transparent)]
+    Relay(#[from] RelayError),
+
+    /// The relay's process did not start.
+    #[error("the relay of the lab did not start: {0}")]
+    RelayProcess(String),
 
     /// It is up, but otherwise than asked for.
     #[error("the lab {name} is up already with {is}, but {asked} were asked for: run `xskip lab down {name}` first, or choose another --name", is = .is.describe(), asked = .asked.describe())]
@@ -134,12 +166,15 @@ pub struct Lab {
     outcome: Outcome,
     server: Side,
     client: Side,
+    /// Where the relay is a thread of this process.
+    relay: Option<Relay>,
     remove_on_drop: bool,
 }
 
 impl Lab {
     /// Makes a lab, or finds it up already with the same settings. Leftovers of a crashed run are removed first; if
-    /// anything fails, what was made so far is.
+    /// anything fails, what was made so far is. The relay of an impaired lab is a thread of this process, which ends with
+    /// the value: see [`Lab::up_detached`].
     ///
     /// # Errors
     /// Settings out of range, a lab of that name with other settings, a namespace that is somebody else's, or the
@@ -153,18 +188,37 @@ impl Lab {
     /// # Errors
     /// Those of [`Lab::up`], and [`LabError::Interrupted`].
     pub fn up_unless(options: &LabOptions, interrupted: &AtomicBool) -> Result<Self, LabError> {
+        Self::up_with(options, interrupted, |name, impairment| Ok(Some(between::start(name, impairment)?)))
+    }
+
+    /// The same, but an impaired lab stays up when this process ends: its relay is a process of its own, that runs
+    /// `PROGRAM lab relay NAME`, until the lab is taken down.
+    ///
+    /// # Errors
+    /// Those of [`Lab::up_unless`], and [`LabError::RelayProcess`].
+    pub fn up_detached(options: &LabOptions, interrupted: &AtomicBool, program: &Path) -> Result<Self, LabError> {
+        Self::up_with(options, interrupted, |name, _| between::spawn(name, program).map(|()| None))
+    }
+
+    fn up_with(
+        options: &LabOptions,
+        interrupted: &AtomicBool,
+        relay: impl FnOnce(&LabName, Impairment) -> Result<Option<Relay>, LabError>,
+    ) -> Result<Self, LabError> {
         options.check()?;
         let name = &options.name;
         let registry = Registry::lock()?;
         let outcome = match status::inspect(name)? {
             Found::Foreign { namespace, interface } => return Err(LabError::Foreign { namespace, interface }),
-            Found::Whole { queues, mtu } if (queues, mtu) == (options.queues, options.mtu) => {
+            Found::Whole { queues, mtu, impair }
+                if (queues, mtu, impair) == (options.queues, options.mtu, options.impair) =>
+            {
                 // Addresses or offloads may have been changed since; to set them again is quick and disturbs nobody.
-                build::configure(name)?;
+                build::configure(name, impair.is_some())?;
                 Outcome::AlreadyUp
             }
-            Found::Whole { queues, mtu } => {
-                let is = LabOptions { queues, mtu, ..options.clone() };
+            Found::Whole { queues, mtu, impair } => {
+                let is = LabOptions { queues, mtu, impair, ..options.clone() };
                 return Err(LabError::OtherSettings {
                     name: name.clone(),
                     is: Box::new(is),
@@ -177,15 +231,21 @@ impl Lab {
                 Outcome::Rebuilt
             }
         };
+        let mut carrying = None;
         if outcome != Outcome::AlreadyUp {
             let scaffold = Scaffold::new(&registry, name);
             build::make(&registry, options, || match interrupted.load(Ordering::Relaxed) {
                 true => Err(LabError::Interrupted(name.clone())),
                 false => Ok(()),
             })?;
+            if let Some(impairment) = options.impair {
+                carrying = relay(name, impairment)?;
+            }
             scaffold.keep();
         }
-        Self::open(name.clone(), outcome)
+        let mut lab = Self::open(name.clone(), outcome)?;
+        lab.relay = carrying;
+        Ok(lab)
     }
 
     /// A lab that is removed when the value is dropped: for tests and demonstrations.
@@ -249,6 +309,8 @@ impl Lab {
     pub fn list() -> Result<Vec<LabName>, LabError> {
         let mut names: Vec<_> =
             netns::list()?.iter().filter_map(|namespace| LabName::of_namespace(namespace)).collect();
+        // Another lab's may come between two of one: `a-client`, `a-b-client`, `a-server`.
+        names.sort();
         names.dedup();
         let mut labs = Vec::new();
         for name in names {
@@ -288,14 +350,29 @@ impl Lab {
         }
     }
 
+    /// What the relay has done, where the lab is impaired and the relay a thread of this process.
+    pub fn relay_counts(&self) -> Option<RelayCounts> {
+        self.relay.as_ref().map(Relay::counts)
+    }
+
+    /// Is the relay of a lab that is up but for it: what `xskip lab relay` runs. Returns when `stop` is true. Moves the
+    /// calling thread, which must be the process's first, into the relay's namespace.
+    ///
+    /// # Errors
+    /// [`LabError::Down`] where the lab has no place for a relay; otherwise what stood in the relay's way.
+    pub fn carry(name: &LabName, stop: &AtomicBool, ready: impl FnOnce()) -> Result<(), LabError> {
+        between::carry(name, stop, ready)
+    }
+
     fn open(name: LabName, outcome: Outcome) -> Result<Self, LabError> {
         let (server, client) = (Side::open(&name, Role::Server)?, Side::open(&name, Role::Client)?);
-        Ok(Self { name, outcome, server, client, remove_on_drop: false })
+        Ok(Self { name, outcome, server, client, relay: None, remove_on_drop: false })
     }
 }
 
 impl Drop for Lab {
     fn drop(&mut self) {
+        self.relay = None;
         if !self.remove_on_drop {
             return;
         }

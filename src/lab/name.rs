@@ -7,6 +7,9 @@ use super::{LabError, Role};
 /// The longest name, in bytes. Namespaces could have longer ones; tables of them are easier to read with these.
 pub(super) const LENGTH_MAX: usize = 32;
 
+/// What stands behind a lab's name in that of the namespace between its sides.
+const RELAY: &str = "relay";
+
 /// The name of a lab: fit to be part of a file's name, and of a command line without quotes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct LabName(String);
@@ -22,10 +25,15 @@ impl LabName {
         format!("{}-{role}", self.0)
     }
 
+    /// The name of the network namespace between the sides, where the link is impaired.
+    pub fn relay_namespace(&self) -> String {
+        format!("{}-{RELAY}", self.0)
+    }
+
     /// The lab that a namespace of this name would belong to.
     pub(super) fn of_namespace(namespace: &str) -> Option<Self> {
         let (name, role) = namespace.rsplit_once('-')?;
-        role.parse::<Role>().ok()?;
+        role.parse::<Role>().ok().map(drop).or((role == RELAY).then_some(()))?;
         name.parse().ok()
     }
 }

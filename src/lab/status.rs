@@ -4,16 +4,19 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::{INTERFACE, LabError, LabName, Role};
-use crate::host::{
-    HostError, Link,
-    ethtool::{Ethtool, Features},
-    link::Attachment,
-    netns::{self, Namespace, Process},
+use super::{INTERFACE, LabError, LabName, Role, between};
+use crate::{
+    host::{
+        HostError, Link,
+        ethtool::{Ethtool, Features},
+        link::Attachment,
+        netns::{self, Namespace, Process},
+    },
+    impair::Impairment,
 };
 
 /// Interfaces that some kernels put into each new network namespace by themselves.
-const AUTOMATIC: [&str; 10] =
+pub(super) const AUTOMATIC: [&str; 10] =
     ["lo", "tunl0", "gre0", "gretap0", "erspan0", "ip_vti0", "ip6_vti0", "sit0", "ip6tnl0", "ip6gre0"];
 
 /// What is found under a lab's name.
@@ -25,8 +28,8 @@ pub(super) enum Found {
     Foreign { namespace: String, interface: String },
     /// Some of it.
     Half,
-    /// Both namespaces, joined by a pair of ours.
-    Whole { queues: u32, mtu: u32 },
+    /// Both namespaces, joined by a pair of ours, or by a relay that is alive.
+    Whole { queues: u32, mtu: u32, impair: Option<Impairment> },
 }
 
 /// What is found on one side.
@@ -44,16 +47,26 @@ enum SideFound {
 pub(super) fn inspect(name: &LabName) -> Result<Found, LabError> {
     let server = inspect_side(name, Role::Server)?;
     let client = inspect_side(name, Role::Client)?;
-    Ok(judge(name, server, client))
+    Ok(judge(name, server, client, between::inspect(name)?))
 }
 
-fn judge(name: &LabName, server: SideFound, client: SideFound) -> Found {
-    match (server, client) {
-        (SideFound::Foreign { interface }, _) => Found::Foreign { namespace: name.namespace(Role::Server), interface },
-        (_, SideFound::Foreign { interface }) => Found::Foreign { namespace: name.namespace(Role::Client), interface },
-        (SideFound::Absent, SideFound::Absent) => Found::Nothing,
-        (SideFound::Ours(server), SideFound::Ours(client)) if are_joined(&server, &client) => {
-            Found::Whole { queues: server.rx_queues, mtu: server.mtu }
+fn judge(name: &LabName, server: SideFound, client: SideFound, relay: between::Found) -> Found {
+    use between::Found as Between;
+    let whole = |server: &Link, impair| Found::Whole { queues: server.rx_queues, mtu: server.mtu, impair };
+    match (server, client, relay) {
+        (SideFound::Foreign { interface }, ..) => Found::Foreign { namespace: name.namespace(Role::Server), interface },
+        (_, SideFound::Foreign { interface }, _) => {
+            Found::Foreign { namespace: name.namespace(Role::Client), interface }
+        }
+        (.., Between::Foreign { interface }) => Found::Foreign { namespace: name.relay_namespace(), interface },
+        (SideFound::Absent, SideFound::Absent, Between::Absent) => Found::Nothing,
+        (SideFound::Ours(server), SideFound::Ours(client), Between::Absent) if are_joined(&server, &client) => {
+            whole(&server, None)
+        }
+        (SideFound::Ours(server), SideFound::Ours(client), Between::Ours(ends))
+            if are_joined(&server, &ends.right) && are_joined(&client, &ends.left) && ends.are_carried() =>
+        {
+            ends.impairment().map_or(Found::Half, |impairment| whole(&server, Some(impairment)))
         }
         _ => Found::Half,
     }
@@ -94,9 +107,14 @@ pub(super) fn is_ours(link: &Link, role: Role) -> bool {
     link.is_veth() && link.name == INTERFACE && link.mac == role.mac()
 }
 
-/// One side's namespace, if there is one; a name alone is none.
+/// One side's namespace, if there is one.
 pub(super) fn side_namespace(name: &LabName, role: Role) -> Result<Option<Namespace>, HostError> {
-    match Namespace::open(&name.namespace(role)) {
+    named_namespace(&name.namespace(role))
+}
+
+/// The namespace of that name, if there is one; a name alone is none.
+pub(super) fn named_namespace(name: &str) -> Result<Option<Namespace>, HostError> {
+    match Namespace::open(name) {
         Ok(namespace) => Ok(Some(namespace)),
         Err(HostError::NoSuchNamespace { .. }) => Ok(None),
         Err(error) => Err(error),
@@ -132,6 +150,21 @@ pub struct Status {
     pub stack_addresses: Vec<String>,
     /// The sides there are.
     pub sides: Vec<SideStatus>,
+    /// What is between them, if the lab is impaired.
+    pub relay: Option<RelayStatus>,
+}
+
+/// What is between the sides of an impaired lab.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RelayStatus {
+    /// The network namespace.
+    pub namespace: String,
+    /// What it does to frames, as `--impair` takes it, if that is known.
+    pub impairment: Option<String>,
+    /// Whether a relay carries frames. One that was killed does not.
+    pub carries: bool,
+    /// The processes that live in the namespace: the relay, or the one whose thread it is.
+    pub processes: Vec<Process>,
 }
 
 /// One side of a lab.
@@ -199,7 +232,7 @@ pub(super) fn read(name: &LabName) -> Result<Status, LabError> {
         Found::Nothing => (LabState::Down, None),
         Found::Half => (LabState::HalfMade, None),
         Found::Foreign { .. } => (LabState::Foreign, None),
-        Found::Whole { queues, mtu } => (LabState::Up, Some((queues, mtu))),
+        Found::Whole { queues, mtu, .. } => (LabState::Up, Some((queues, mtu))),
     };
     let mut sides = Vec::new();
     for role in Role::BOTH {
@@ -217,7 +250,24 @@ pub(super) fn read(name: &LabName) -> Result<Status, LabError> {
         mtu: settings.map(|(_, mtu)| mtu),
         stack_addresses: stack_addresses.collect(),
         sides,
+        relay: read_relay(name)?,
     })
+}
+
+fn read_relay(name: &LabName) -> Result<Option<RelayStatus>, HostError> {
+    let Some(namespace) = named_namespace(&name.relay_namespace())? else {
+        return Ok(None);
+    };
+    let ends = match between::inspect(name)? {
+        between::Found::Ours(ends) => Some(ends),
+        _ => None,
+    };
+    Ok(Some(RelayStatus {
+        namespace: namespace.name().to_owned(),
+        impairment: ends.as_ref().and_then(|ends| ends.impairment()).map(|impairment| impairment.to_string()),
+        carries: ends.is_some_and(|ends| ends.are_carried()),
+        processes: namespace.processes()?,
+    }))
 }
 
 fn read_interface(role: Role) -> Result<Option<InterfaceStatus>, HostError> {
@@ -252,7 +302,8 @@ impl fmt::Display for Status {
                 write!(f, "lab {name}: up, free for a stack: {}", self.stack_addresses.join(" "))?;
             }
         }
-        self.sides.iter().try_for_each(|side| write!(f, "\n{side}"))
+        self.sides.iter().try_for_each(|side| write!(f, "\n{side}"))?;
+        self.relay.iter().try_for_each(|relay| write!(f, "\n{relay}"))
     }
 }
 
@@ -263,12 +314,29 @@ impl fmt::Display for SideStatus {
             Some(interface) => write!(f, "\n{interface}")?,
             None => write!(f, "\n    {INTERFACE}: missing")?,
         }
-        if !self.processes.is_empty() {
-            let list: Vec<_> = self.processes.iter().map(|p| format!("{} {}", p.pid, p.command)).collect();
-            write!(f, "\n    processes: {}", list.join(", "))?;
-        }
-        Ok(())
+        write_processes(f, &self.processes)
     }
+}
+
+impl fmt::Display for RelayStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = if self.carries { "carries" } else { "dead: nothing gets through" };
+        let impairment = match self.impairment.as_deref() {
+            None => "unknown",
+            Some("") => "none",
+            Some(impairment) => impairment,
+        };
+        write!(f, "  relay ({}): {state}\n    impairment: {impairment}", self.namespace)?;
+        write_processes(f, &self.processes)
+    }
+}
+
+fn write_processes(f: &mut fmt::Formatter<'_>, processes: &[Process]) -> fmt::Result {
+    if processes.is_empty() {
+        return Ok(());
+    }
+    let list: Vec<_> = processes.iter().map(|p| format!("{} {}", p.pid, p.command)).collect();
+    write!(f, "\n    processes: {}", list.join(", "))
 }
 
 impl fmt::Display for InterfaceStatus {

@@ -20,6 +20,7 @@ mod memory;
 mod program;
 mod queue;
 mod reflect;
+mod relay;
 mod socket_options;
 
 pub use self::{
@@ -31,6 +32,7 @@ pub use self::{
     program::{Program, ProgramOptions, Steering, Verdicts},
     queue::{Queue, QueueOptions, QueueStatistics},
     reflect::Reflector,
+    relay::RelayProgram,
 };
 
 use std::{fmt, str::FromStr};

@@ -63,7 +63,8 @@ impl Served {
     /// The same in a lab where something was done before.
     pub fn prepared(queues: u32, arguments: &[&str], prepare: impl FnOnce(&Lab)) -> Self {
         let name = Name::new();
-        let lab = Lab::temporary(&LabOptions { name: name.as_str().parse().unwrap(), queues, mtu: 1_500 }).unwrap();
+        let options = LabOptions { name: name.as_str().parse().unwrap(), queues, ..LabOptions::default() };
+        let lab = Lab::temporary(&options).unwrap();
         prepare(&lab);
         let process = serve(&lab, arguments);
         Self { process, lab, _name: name }

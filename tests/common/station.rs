@@ -30,7 +30,8 @@ pub struct Bench {
 impl Bench {
     pub fn new(queues: u32, mtu: u32) -> Self {
         let name = Name::new();
-        let lab = Lab::temporary(&LabOptions { name: name.as_str().parse().unwrap(), queues, mtu }).unwrap();
+        let lab =
+            Lab::temporary(&LabOptions { name: name.as_str().parse().unwrap(), queues, mtu, impair: None }).unwrap();
         Self { lab, _name: name }
     }
 

@@ -21,13 +21,13 @@ fn other(name: &str) -> Link {
 
 fn found(server: Vec<Link>, client: Vec<Link>) -> Found {
     let (server, client) = (judge_side(server, Role::Server), judge_side(client, Role::Client));
-    judge(&LabName::default(), server, client)
+    judge(&LabName::default(), server, client, between::Found::Absent)
 }
 
 #[test]
 fn two_ends_of_one_pair_are_a_lab() {
     let (server, client) = (end(Role::Server, 2, 3), end(Role::Client, 3, 2));
-    let whole = Found::Whole { queues: 2, mtu: 1_500 };
+    let whole = Found::Whole { queues: 2, mtu: 1_500, impair: None };
     assert_eq!(found(vec![other("lo"), server.clone()], vec![other("lo"), client.clone()]), whole);
     // Whatever somebody added to it stays part of it.
     assert_eq!(found(vec![server, other("ifb0")], vec![client]), whole);
@@ -40,8 +40,11 @@ fn whatever_is_missing_makes_it_half() {
     assert_eq!(found(vec![other("lo")], vec![other("lo")]), Found::Half);
     assert_eq!(found(vec![end(Role::Server, 2, 9)], vec![client.clone()]), Found::Half);
     assert_eq!(found(vec![server], vec![Link { mtu: 9_000, ..client }]), Found::Half);
-    assert_eq!(judge(&LabName::default(), SideFound::Absent, SideFound::Empty), Found::Half);
-    assert_eq!(judge(&LabName::default(), SideFound::Absent, SideFound::Absent), Found::Nothing);
+    assert_eq!(judge(&LabName::default(), SideFound::Absent, SideFound::Empty, between::Found::Absent), Found::Half);
+    assert_eq!(
+        judge(&LabName::default(), SideFound::Absent, SideFound::Absent, between::Found::Absent),
+        Found::Nothing
+    );
 }
 
 #[test]
@@ -80,4 +83,44 @@ fn the_text_tells_what_matters() {
         assert!(text.contains(part), "{part} is missing in\n{text}");
     }
     assert!(side(None).to_string().contains("veth0: missing"));
+}
+
+fn relay_end(name: &str, last: u8, index: u32, peer: u32) -> Link {
+    Link {
+        name: name.to_owned(),
+        mac: [0x02, b'x', b's', b'k', 0x00, last],
+        xdp: Some(Attachment { program: 7, mode: AttachMode::Native }),
+        ..end(Role::Client, index, peer)
+    }
+}
+
+#[test]
+fn two_pairs_and_a_living_relay_are_a_lab() {
+    let (server, client) = (end(Role::Server, 101, 104), end(Role::Client, 102, 103));
+    let found = |left: Link, right: Link| {
+        let sides = [(server.clone(), Role::Server), (client.clone(), Role::Client)];
+        let [server, client] = sides.map(|(link, role)| judge_side(vec![link], role));
+        judge(&LabName::default(), server, client, between::judge(vec![other("lo"), left, right]))
+    };
+    let noted = |link: Link, alias: &str| Link { alias: Some(alias.to_owned()), ..link };
+    let (left, right) = (relay_end("left", 3, 103, 102), relay_end("right", 4, 104, 101));
+    let whole = |text: &str| Found::Whole { queues: 2, mtu: 1_500, impair: Some(text.parse().unwrap()) };
+    assert_eq!(found(left.clone(), right.clone()), whole(""));
+    assert_eq!(found(noted(left.clone(), "loss=1%"), right.clone()), whole("loss=1%"));
+    // A long note goes on at the other end.
+    assert_eq!(found(noted(left.clone(), "loss=1%,del"), noted(right.clone(), "ay=1ms")), whole("loss=1%,delay=1ms"));
+
+    // A relay that was killed, another pair, a note that says nothing.
+    assert_eq!(found(Link { xdp: None, ..left.clone() }, right.clone()), Found::Half);
+    assert_eq!(found(left.clone(), relay_end("right", 4, 104, 99)), Found::Half);
+    assert_eq!(found(noted(left.clone(), "good weather"), right.clone()), Found::Half);
+    assert_eq!(found(left, other("right")), Found::Half);
+}
+
+#[test]
+fn a_relays_namespace_may_be_half_made_or_somebody_elses() {
+    let judged = |links| judge(&LabName::default(), SideFound::Absent, SideFound::Absent, between::judge(links));
+    assert_eq!(judged(vec![other("lo")]), Found::Half);
+    let foreign = Found::Foreign { namespace: "lab-relay".to_owned(), interface: "eth0".to_owned() };
+    assert_eq!(judged(vec![other("lo"), other("eth0")]), foreign);
 }
