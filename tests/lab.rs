@@ -10,7 +10,7 @@ use std::{
     path::Path,
     process::{Command, Stdio},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use common::{Name, is_root, run, run_failing, run_ok, run_without_rights, xskip};
@@ -22,6 +22,7 @@ use serde_json::Value;
 use xskip::{
     host::ethtool::{self, Ethtool},
     lab::{Lab, LabOptions, Role, STACK},
+    relay::RelayCounts,
 };
 
 fn status(name: &Name) -> Value {
@@ -53,7 +54,7 @@ fn exists(name: &Name, side: &str) -> bool {
 
 fn assert_gone(name: &Name) {
     assert_eq!(status(name)["state"], "down");
-    assert!(!exists(name, "server") && !exists(name, "client"));
+    assert!(!exists(name, "server") && !exists(name, "client") && !exists(name, "relay"));
     let links = Command::new("ip").args(["-o", "link"]).output().unwrap().stdout;
     assert!(!String::from_utf8_lossy(&links).contains("02:78:73:6b:"), "a link of a lab is outside");
 }
@@ -353,4 +354,204 @@ fn help_shows_an_example_for_each_command() {
         assert!(said.contains("Example") && said.contains("sudo xskip"), "{command:?}: {said}");
     }
     run_failing(2, &["lab", "sideways"]);
+}
+
+fn impaired(name: &Name, impairment: &str) -> LabOptions {
+    let impair = Some(impairment.parse().unwrap());
+    LabOptions { name: name.as_str().parse().unwrap(), impair, ..LabOptions::default() }
+}
+
+/// The one process in the relay's namespace.
+fn relay_pid(name: &Name) -> Pid {
+    let report = status(name);
+    let processes = report["relay"]["processes"].as_array().unwrap();
+    assert_eq!((processes.len(), &processes[0]["command"]), (1, &"xskip-relay".into()), "{report:#}");
+    Pid::from_raw(i32::try_from(processes[0]["pid"].as_i64().unwrap()).unwrap())
+}
+
+#[track_caller]
+fn wait_until(what: &str, is_so: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !is_so() {
+        assert!(Instant::now() < deadline, "waited in vain until {what}");
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+fn is_alive(pid: Pid) -> bool {
+    // A zombie, which waits for its parent to take notice, has no command line any more.
+    fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| !line.is_empty())
+}
+
+#[test]
+fn an_impaired_lab_comes_and_goes_without_a_trace() {
+    if !is_root() {
+        return;
+    }
+    let name = Name::new();
+    let impairment = "delay=20ms,up:rate=50mbit,seed=7";
+    let said = run_ok(&["lab", "up", name.as_str(), "--impair", impairment]);
+    let written = "delay=20ms,up:rate=50mbit,seed=7";
+    assert!(said.contains("carries") && said.contains(&format!("impairment: {written}")), "{said}");
+    let report = status(&name);
+    assert_eq!((&report["state"], &report["relay"]["impairment"]), (&"up".into(), &written.into()));
+    assert_eq!(report["relay"]["carries"], true);
+    // The ends look the same as without a relay.
+    for (side, mac) in [(0, "02:78:73:6b:00:01"), (1, "02:78:73:6b:00:02")] {
+        let interface = &report["sides"][side]["interface"];
+        assert_eq!((&interface["name"], &interface["mac"]), (&"veth0".into(), &mac.into()));
+        assert_eq!((&interface["running"], &interface["xdp"]), (&true.into(), &Value::Null));
+    }
+    for address in ["198.18.0.254", "2001:2::fe"] {
+        let ping = ["lab", "exec", name.as_str(), "client", "--", "ping", "-q", "-c", "5", "-i", "0.2", address];
+        let said = run_ok(&ping);
+        let least: f64 = said.split("mdev = ").nth(1).and_then(|rest| rest.split('/').next()).unwrap().parse().unwrap();
+        assert!(least >= 40.0, "twice 20 ms, and no shorter: {said}");
+    }
+
+    let pid = relay_pid(&name);
+    assert!(run_ok(&["lab", "up", name.as_str(), "--impair", impairment]).contains("up already"));
+    assert_eq!(relay_pid(&name), pid, "it is the same relay still");
+    for (other, has) in [(&["--impair", "loss=1%"][..], "the impairment loss=1%"), (&[], "1 queue and MTU 1500 were")] {
+        let said = run_failing(1, &[&["lab", "up", name.as_str()], other].concat());
+        assert!(said.contains(written) && said.contains(has) && said.contains("xskip lab down"), "{said}");
+    }
+    run_ok(&["lab", "down", name.as_str()]);
+    assert!(!is_alive(pid), "the relay has ended");
+    assert_gone(&name);
+}
+
+#[test]
+fn a_killed_relay_is_reported_and_mended() {
+    if !is_root() {
+        return;
+    }
+    let name = Name::new();
+    run_ok(&["lab", "up", name.as_str(), "--impair", "loss=1%"]);
+    let kill_relay = || {
+        kill(relay_pid(&name), Signal::SIGKILL).unwrap();
+        wait_until("the kernel has taken its programs away", || status(&name)["relay"]["carries"] == false);
+    };
+    kill_relay();
+    assert_eq!(status(&name)["state"], "half-made");
+    let said = run_ok(&["lab", "status", name.as_str()]);
+    assert!(said.contains("nothing gets through") && said.contains("`xskip lab up"), "{said}");
+    assert!(run_failing(1, &["lab", "exec", name.as_str(), "client", "--", "true"]).contains("is not up"));
+    assert!(run_ok(&["lab", "status", "--all"]).contains(name.as_str()));
+
+    assert!(run_ok(&["lab", "up", name.as_str(), "--impair", "loss=1%"]).contains("leftovers"));
+    assert_eq!(status(&name)["state"], "up");
+    kill_relay();
+    run_ok(&["lab", "down", name.as_str()]);
+    assert_gone(&name);
+
+    // What is left of a lab may be the middle only.
+    run_ok(&["lab", "up", name.as_str(), "--impair", ""]);
+    let pid = relay_pid(&name);
+    ip(&["netns", "delete", &name.namespace("server")]);
+    ip(&["netns", "delete", &name.namespace("client")]);
+    assert!(run_ok(&["lab", "status", "--all"]).contains(name.as_str()));
+    run_ok(&["lab", "down", name.as_str()]);
+    assert!(!is_alive(pid), "the relay has ended");
+    assert_gone(&name);
+}
+
+/// How often something happened to frames.
+type HowOften = fn(&RelayCounts) -> u64;
+
+/// Whatever happens to frames on the way, TCP makes good; and it did happen.
+#[test]
+fn what_a_bad_link_carries_is_right_to_the_byte() {
+    if !is_root() {
+        return;
+    }
+    let happened: [(&str, HowOften); 6] = [
+        ("", |counts| counts.up.pushed),
+        ("loss=1%,delay=2ms", |counts| counts.up.lost + counts.down.lost),
+        ("duplicate=2%", |counts| counts.down.duplicated),
+        ("corrupt=0.2%,delay=1ms", |counts| counts.down.corrupted),
+        ("reorder=5%,delay=2ms,jitter=1ms", |counts| counts.down.overtook),
+        ("rate=100mbit,queue=20", |counts| counts.down.queue_full),
+    ];
+    for (impairment, how_often) in happened {
+        let name = Name::new();
+        let lab = Lab::temporary(&impaired(&name, impairment)).unwrap();
+        transfer(&lab);
+        // 6 MB are some 4,100 frames. What the relay says may be a moment old.
+        wait_until("all are counted", || lab.relay_counts().unwrap().down.popped > 4_000);
+        let counts = lab.relay_counts().unwrap();
+        assert!(how_often(&counts) > 0, "{impairment}: it did not happen: {counts:?}");
+        drop(lab);
+        assert_gone(&name);
+    }
+}
+
+#[test]
+fn a_bad_link_keeps_to_its_rate() {
+    if !is_root() {
+        return;
+    }
+    let name = Name::new();
+    let lab = Lab::temporary(&impaired(&name, "down:rate=40mbit")).unwrap();
+    let begin = Instant::now();
+    transfer(&lab);
+    // 6,000,000 bytes without their headers.
+    assert!(begin.elapsed() >= Duration::from_millis(1_200), "{:?}", begin.elapsed());
+}
+
+#[test]
+fn a_bad_link_has_queues_and_large_frames_too() {
+    if !is_root() {
+        return;
+    }
+    let name = Name::new();
+    let options = LabOptions { queues: 2, mtu: 3_498, ..impaired(&name, "delay=1ms") };
+    let lab = Lab::temporary(&options).unwrap();
+    transfer(&lab);
+    let ping = ["-q", "-c", "1", "-M", "do", "-s", "3470", "198.18.0.254"];
+    assert!(lab.client().command("ping").args(ping).output().unwrap().status.success(), "a frame of the largest size");
+    let said = run_failing(1, &["lab", "up", "--impair", "", "--mtu", "3499", name.as_str()]);
+    assert!(said.contains("ask for 1280 to 3498 bytes"), "{said}");
+}
+
+/// A relay that is a thread of some program ends with its interfaces, and the program goes on.
+#[test]
+fn a_temporary_bad_link_may_be_taken_down_from_outside() {
+    if !is_root() {
+        return;
+    }
+    let name = Name::new();
+    let lab = Lab::temporary(&impaired(&name, "loss=1%")).unwrap();
+    let report = status(&name);
+    assert_eq!((&report["state"], &report["relay"]["carries"]), (&"up".into(), &true.into()));
+    assert_eq!(report["relay"]["processes"][0]["pid"], std::process::id());
+    run_ok(&["lab", "down", name.as_str()]);
+    assert_gone(&name);
+    drop(lab);
+    assert_gone(&name);
+}
+
+#[test]
+fn bad_impairments_are_refused_with_the_remedy() {
+    let name = Name::new();
+    for (impairment, remedy) in [
+        ("loss=1", "a percentage from 0% to 100%"),
+        ("delay=20", "a time in us, ms or s"),
+        ("jitter=1h", "a time in us, ms or s"),
+        ("delay=1ms,jitter=2ms", "raise the delay"),
+        ("reorder=many", "a percentage"),
+        ("reorder=1%", "give a delay beside reorder"),
+        ("rate=fast", "from 8kbit to 100gbit"),
+        ("rate=1mbit,queue=0", "from 1 to 32768"),
+        ("queue=10", "give a rate beside queue"),
+        ("duplicate=101%", "a percentage"),
+        ("corrupt=-1%", "a percentage"),
+        ("seed=x", "a whole number below 2^64"),
+        ("losss=1%", "there are loss, delay"),
+        ("loss=1%,loss=1%", "keep one of them"),
+        ("loss", "write loss=1%"),
+    ] {
+        let said = run_failing(2, &["lab", "up", name.as_str(), "--impair", impairment]);
+        assert!(said.contains(remedy), "{impairment}: {said}");
+    }
 }

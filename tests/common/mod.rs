@@ -98,7 +98,7 @@ impl Name {
 impl Drop for Name {
     fn drop(&mut self) {
         let _ = run(&["lab", "down", &self.0]);
-        for side in ["server", "client"] {
+        for side in ["server", "client", "relay"] {
             let _ = Command::new("ip").args(["netns", "delete", &self.namespace(side)]).output();
         }
     }

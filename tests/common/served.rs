@@ -55,6 +55,12 @@ pub struct Stopped {
 }
 
 impl Served {
+    /// A lab with a link that is bad in this way, and `xskip serve` in it.
+    pub fn impaired(impairment: &str, arguments: &[&str]) -> Self {
+        let impair = Some(impairment.parse().unwrap());
+        Self::in_lab(LabOptions { impair, ..LabOptions::default() }, arguments, |_| ())
+    }
+
     /// A lab of so many queues, and `xskip serve` in it with these arguments besides the interface.
     pub fn new(queues: u32, arguments: &[&str]) -> Self {
         Self::prepared(queues, arguments, |_| ())
@@ -62,9 +68,12 @@ impl Served {
 
     /// The same in a lab where something was done before.
     pub fn prepared(queues: u32, arguments: &[&str], prepare: impl FnOnce(&Lab)) -> Self {
+        Self::in_lab(LabOptions { queues, ..LabOptions::default() }, arguments, prepare)
+    }
+
+    fn in_lab(options: LabOptions, arguments: &[&str], prepare: impl FnOnce(&Lab)) -> Self {
         let name = Name::new();
-        let options = LabOptions { name: name.as_str().parse().unwrap(), queues, ..LabOptions::default() };
-        let lab = Lab::temporary(&options).unwrap();
+        let lab = Lab::temporary(&LabOptions { name: name.as_str().parse().unwrap(), ..options }).unwrap();
         prepare(&lab);
         let process = serve(&lab, arguments);
         Self { process, lab, _name: name }
