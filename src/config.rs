@@ -71,6 +71,9 @@ pub struct TcpConfig {
     pub syn_ack_retries: u32,
     /// Time to live, or hop limit, of what is sent (MUST-49). Default 64.
     pub hop_limit: u8,
+    /// How long a path is taken to be as narrow as a router said, before larger segments are tried again. Default 10 min, as
+    /// RFC 1191 §6.3 and RFC 8201 §5.3 suggest.
+    pub path_mtu_lifetime: Duration,
 }
 
 impl Default for TcpConfig {
@@ -103,6 +106,7 @@ impl Default for TcpConfig {
             fin_wait_2: Duration::from_secs(60),
             syn_ack_retries: 5,
             hop_limit: DEFAULT_HOP_LIMIT,
+            path_mtu_lifetime: Duration::from_secs(600),
         }
     }
 }
@@ -175,6 +179,10 @@ pub struct StackConfig {
     pub ephemeral_ports: RangeInclusive<u16>,
     /// RSTs sent a second to segments that belong to no connection. Default 10,000.
     pub resets_per_second: u32,
+    /// Destinations whose path MTU is remembered for connections to come; the oldest makes room for a newer one. Default 1,024.
+    pub max_path_mtus: usize,
+    /// Whether applications hear of trouble that does not end a connection (SHLD-20). Default true.
+    pub reports: bool,
 }
 
 impl Default for StackConfig {
@@ -192,6 +200,8 @@ impl Default for StackConfig {
             gateways: Vec::new(),
             ephemeral_ports: 1_024..=65_535,
             resets_per_second: 10_000,
+            max_path_mtus: 1_024,
+            reports: true,
         }
     }
 }

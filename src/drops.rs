@@ -76,6 +76,14 @@ drop_reasons! {
     BeyondMtu => "beyond_mtu",
     /// An ICMP message we neither answer nor act on.
     IgnoredIcmp => "ignored_icmp",
+    /// A source quench, which RFC 6633 has abolished (RFC 9293 MUST-55).
+    SourceQuench => "source_quench",
+    /// An ICMP error whose quoted packet is cut off too early, or makes no sense.
+    MalformedQuote => "malformed_quote",
+    /// An ICMP error about no connection of ours, or about a sequence number that is not in flight (RFC 5927 §4.1).
+    UnmatchedIcmp => "unmatched_icmp",
+    /// An ICMP error about a packet's size that cannot be right, or changes nothing (RFC 8201 §4, RFC 5927 §7.2).
+    ImplausibleMtu => "implausible_mtu",
     /// Shorter than the TCP header it announces.
     TruncatedTcp => "truncated_tcp",
     /// A TCP data offset below five words.

@@ -46,6 +46,8 @@ counters! {
         handshakes_evicted,
         /// Handshakes that the peer broke off with an RST.
         handshakes_reset,
+        /// Handshakes that ended because the client's host does not speak TCP, or not on that port, as ICMP says.
+        handshakes_refused,
         /// Connections opened by a cookie alone: their handshake was not remembered.
         cookies_accepted,
         /// SYN-ACKs sent again.
@@ -70,6 +72,10 @@ counters! {
         connections_unreachable,
         /// ARP requests and neighbour solicitations sent.
         neighbour_questions,
+        /// ICMP errors that were about segments of ours in flight.
+        icmp_errors_accepted,
+        /// Connections that send smaller segments because the path takes no larger ones.
+        path_mtus_lowered,
         /// ARP requests and neighbour solicitations answered.
         neighbour_replies,
         /// Echo requests answered.

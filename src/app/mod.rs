@@ -30,7 +30,7 @@ pub mod http;
 pub use self::{chargen::Chargen, discard::Discard, echo::Echo, http::Http};
 
 use crate::{
-    stack::{ConnectionId, Event, Stack, Stream},
+    stack::{ConnectionId, Event, Stack, Stream, Trouble},
     tcp::CloseReason,
     time::Instant,
     worker::Application,
@@ -51,6 +51,12 @@ pub trait Service: Send {
     /// A connection that was ours to open could not be.
     fn failed(&mut self, reason: CloseReason) {
         tracing::warn!("a connection could not be opened: {reason:?}");
+    }
+
+    /// Something is wrong with the connection, though it goes on: the network says that the peer cannot be reached, or nothing
+    /// has come back for long (RFC 9293 §3.9.1.8). It may be closed or aborted here; by default it is given more time.
+    fn troubled(&mut self, session: &mut Self::Session, stream: &mut Stream<'_>, trouble: Trouble) {
+        let _ = (session, stream, trouble);
     }
 
     /// The connection is no more.
@@ -92,6 +98,12 @@ impl<S: Service> Application for Services<S> {
                 let Some(mut stream) = stack.stream(now, id) else { return };
                 if let Some(Some(session)) = self.sessions.get_mut(id.index()) {
                     self.service.ready(session, &mut stream);
+                }
+            }
+            Event::Trouble(id, trouble) => {
+                let Some(mut stream) = stack.stream(now, id) else { return };
+                if let Some(Some(session)) = self.sessions.get_mut(id.index()) {
+                    self.service.troubled(session, &mut stream, trouble);
                 }
             }
             Event::Closed(id, reason) => {

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     drops::DropReason,
     tcp::{
-        Connection, Handshake,
+        Handshake,
         connection::{default_mss, syn_ack_window},
         cookie::Offer,
         ecn,
@@ -179,8 +179,7 @@ impl Stack {
             ecn: offer.ecn,
             clocks: timestamps.map(|theirs| Clocks::new(now, theirs.echo, theirs.value)),
         };
-        let established = Connection::established(&handshake, now, &self.config.tcp);
-        let connection = self.add_connection(now, established, hash).ok_or(DropReason::ConnectionLimit)?;
+        let connection = self.open_connection(now, &handshake, hash)?;
         self.flows.insert(hash, Flow::Connection(connection));
         self.stats.cookies_accepted += 1;
         self.arrive_at_connection(now, link, connection, segment)
@@ -236,8 +235,7 @@ impl Stack {
             return Err(DropReason::OutsideWindow);
         }
         self.check_backlog()?;
-        let established = Connection::established(&handshake, now, &self.config.tcp);
-        let connection = self.add_connection(now, established, hash).ok_or(DropReason::ConnectionLimit)?;
+        let connection = self.open_connection(now, &handshake, hash)?;
         self.flows.replace(hash, Flow::HalfOpen(index), Flow::Connection(connection));
         self.half_open.remove(index);
         self.arrive_at_connection(now, link, connection, segment)
@@ -247,7 +245,7 @@ impl Stack {
         if self.backlog < self.config.max_backlog { Ok(()) } else { Err(DropReason::BacklogFull) }
     }
 
-    fn forget_half_open(&mut self, index: u32, hash: u32) {
+    pub(super) fn forget_half_open(&mut self, index: u32, hash: u32) {
         self.half_open.remove(index);
         self.flows.remove(hash, Flow::HalfOpen(index));
     }

@@ -1,9 +1,9 @@
 //! How connections come, what follows from each thing that happens to them, and how they go.
 
-use super::{ConnectionId, Event, Stack, flow_table::Flow, time_wait::TimeWait};
+use super::{ConnectionId, Event, Stack, flow_table::Flow, time_wait::TimeWait, trouble::Untold};
 use crate::{
     drops::DropReason,
-    tcp::{CloseReason, Connection, Signals, State},
+    tcp::{CloseReason, Connection, Handshake, Signals, State},
     time::Instant,
     wire::TcpFlags,
 };
@@ -22,6 +22,8 @@ pub(super) struct Entry {
     pub transmit_queued: bool,
     /// Where it stands in the list of those whose peers keep their windows shut.
     pub stalled: Option<u32>,
+    /// What the application has not been told of yet.
+    pub untold: Untold,
 }
 
 impl Stack {
@@ -29,8 +31,22 @@ impl Stack {
         self.connections.get_mut(id.index).filter(|entry| entry.generation == id.generation)
     }
 
+    /// Opens the connection that a handshake has agreed on; [`DropReason::ConnectionLimit`] at the limit. Its flow is the
+    /// caller's business.
+    pub(super) fn open_connection(
+        &mut self,
+        now: Instant,
+        handshake: &Handshake,
+        hash: u32,
+    ) -> Result<u32, DropReason> {
+        let established = Connection::established(handshake, now, &self.config.tcp);
+        let index = self.add_connection(now, established, hash).ok_or(DropReason::ConnectionLimit)?;
+        self.heed_path_mtu(now, index);
+        Ok(index)
+    }
+
     /// Takes in a connection that has just reached ESTABLISHED; `None` at the limit. Its flow is the caller's business.
-    pub(super) fn add_connection(&mut self, now: Instant, connection: Connection, hash: u32) -> Option<u32> {
+    fn add_connection(&mut self, now: Instant, connection: Connection, hash: u32) -> Option<u32> {
         let id = self.insert(now, connection, hash)?;
         self.announce(id);
         Some(id.index)
@@ -49,7 +65,8 @@ impl Stack {
         self.generation = self.generation.wrapping_add(1);
         let generation = self.generation;
         let (attached, ready_queued, transmit_queued, stalled) = (true, false, false, None);
-        let entry = Entry { connection, generation, hash, attached, ready_queued, transmit_queued, stalled };
+        let untold = Untold::default();
+        let entry = Entry { connection, generation, hash, attached, ready_queued, transmit_queued, stalled, untold };
         let tuple = *entry.connection.tuple();
         let index = self.connections.insert(entry).ok()?;
         self.watch.opened(&tuple);
@@ -91,6 +108,7 @@ impl Stack {
     fn report(&mut self, now: Instant, id: ConnectionId, signals: Signals) {
         if signals.contains(Signals::OPENED) {
             self.announce(id);
+            self.heed_path_mtu(now, id.index);
         }
         let entry = &mut self.connections[id.index];
         let is_news = signals.intersects(Signals::READABLE | Signals::WRITABLE | Signals::URGENT);

@@ -18,6 +18,7 @@ mod half_open;
 mod lifecycle;
 mod neighbour;
 mod next_hop;
+mod path_mtu;
 mod rate_limit;
 mod replies;
 mod slab;
@@ -25,6 +26,7 @@ mod stalled;
 mod stream;
 mod time_wait;
 mod timer_wheel;
+mod trouble;
 
 #[cfg(test)]
 mod tests;
@@ -37,6 +39,7 @@ pub use self::{
     slab::Slab,
     stream::Stream,
     timer_wheel::TimerWheel,
+    trouble::Trouble,
 };
 
 use self::{
@@ -46,6 +49,7 @@ use self::{
     half_open::HalfOpens,
     lifecycle::Entry,
     next_hop::Neighbours,
+    path_mtu::PathMtus,
     rate_limit::RateLimit,
     replies::Replies,
     time_wait::TimeWaits,
@@ -97,6 +101,9 @@ pub enum Event {
     Ready(ConnectionId),
     /// The connection is no more. Its id means nothing from now on.
     Closed(ConnectionId, CloseReason),
+    /// Something is wrong, though the connection goes on (RFC 9293 §3.9.1.8). Never where
+    /// [`StackConfig::reports`] is off.
+    Trouble(ConnectionId, Trouble),
 }
 
 /// The secrets a stack needs.
@@ -205,6 +212,7 @@ pub struct Stack {
     share: Share,
     /// Connections that listeners have and no application has heard of.
     backlog: u32,
+    path_mtus: PathMtus,
     /// Connections that may have something to send, in turn.
     transmit_queue: VecDeque<ConnectionId>,
     /// Segments the first of them has sent in this turn.
@@ -240,6 +248,7 @@ impl Stack {
             ephemeral_ports: EphemeralPorts::new(secrets.numbers),
             share: Share { ours: 0, workers: 1 },
             backlog: 0,
+            path_mtus: PathMtus::new(config.max_path_mtus),
             transmit_queue: VecDeque::new(),
             burst: 0,
             events: VecDeque::new(),
@@ -368,9 +377,10 @@ impl Stack {
     /// What the application should know next.
     pub fn poll_event(&mut self) -> Option<Event> {
         let event = self.events.pop_front()?;
-        let (Event::Opened(id) | Event::Ready(id) | Event::Closed(id, _)) = event;
+        let (Event::Opened(id) | Event::Ready(id) | Event::Closed(id, _) | Event::Trouble(id, _)) = event;
         match (event, self.entry_mut(id)) {
             (Event::Ready(_), Some(entry)) => entry.ready_queued = false,
+            (Event::Trouble(_, trouble), Some(entry)) => entry.untold.remove(trouble),
             (Event::Opened(_), _) => self.backlog = self.backlog.saturating_sub(1),
             _ => {}
         }

@@ -54,6 +54,7 @@ impl Stack {
                 let destination = mac.unwrap_or(back.destination);
                 self.neighbour_answered(now, target.into(), LinkHeader { destination, ..back })
             }
+            IcmpMessage::Error(error) => self.handle_icmp_error(now, link, ip, &error),
         }
     }
 

@@ -8,6 +8,7 @@ use super::{
     ecn::Ecn,
     liveness::Liveness,
     opening::Opening,
+    path_mtu::PathLimit,
     receive::{ReceiveSide, window_scale_for},
     recovery::{Recovery, TailProbe},
     rtt::{CLOCK_GRANULARITY, RttEstimator},
@@ -44,7 +45,7 @@ pub enum CloseReason {
     TimedOut,
     /// We reset it: the application asked for that, or closed while the peer was still sending.
     Aborted,
-    /// The peer does not accept it: an RST answered our SYN.
+    /// The peer does not accept it: an RST answered our SYN, or an ICMP error that says nobody will.
     Refused,
     /// There is no way to the peer: no neighbour answered for the next hop.
     Unreachable,
@@ -185,6 +186,7 @@ pub struct Connection {
     pub(super) rtt: RttEstimator,
     pub(super) congestion: Congestion,
     pub(super) recovery: Recovery,
+    pub(super) path: PathLimit,
     pub(super) timers: Timers,
     pub(super) acks: AckSchedule,
     pub(super) quick_acks: QuickAcks,
@@ -238,6 +240,7 @@ impl Connection {
             rtt: RttEstimator::new(config),
             congestion: Congestion::new(config.congestion_control, mss),
             recovery: Recovery::default(),
+            path: PathLimit { full_mss: mss, until: None },
             timers: Timers::default(),
             acks: AckSchedule { sent: handshake.irs.advance(1), ..AckSchedule::default() },
             quick_acks: QuickAcks::new(config.quick_acks, now),
@@ -293,6 +296,14 @@ impl Connection {
     /// The smoothed round-trip time, once one was measured.
     pub fn round_trip_time(&self) -> Option<Duration> {
         self.rtt.smoothed()
+    }
+
+    /// Whether an octet is in flight, so that only who saw it on its way can name its number (RFC 5927 §4.1).
+    pub fn is_in_flight(&self, seq: SeqNumber) -> bool {
+        if self.is_opening() {
+            return seq.advance(1) == self.send.una(); // our SYN
+        }
+        seq.in_window(self.send.una(), self.send.flight_size())
     }
 
     /// What the application should hear of; asking clears it.

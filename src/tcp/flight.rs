@@ -369,6 +369,24 @@ impl Flight {
         });
     }
 
+    /// Cuts what has more than `mss` octets of data into pieces, and takes them for lost, unless the peer has reported them.
+    pub fn resegment(&mut self, mss: u32) {
+        let data = |segment: &InFlight| segment.length - u32::from(segment.fin);
+        if self.segments.iter().all(|segment| data(segment) <= mss) {
+            return;
+        }
+        for mut segment in std::mem::take(&mut self.segments) {
+            segment.lost |= data(&segment) > mss && !segment.reported;
+            while data(&segment) > mss {
+                self.segments.push_back(InFlight { length: mss, fin: false, ..segment });
+                segment.start = segment.start.advance(mss);
+                segment.length -= mss;
+            }
+            self.segments.push_back(segment);
+        }
+        self.change_all(|_, _| {});
+    }
+
     /// Nothing was lost after all.
     pub fn forgive(&mut self) {
         self.change_all(|_, segment| segment.lost = false);

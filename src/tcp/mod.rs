@@ -18,6 +18,7 @@ mod flight;
 pub mod isn;
 mod liveness;
 mod opening;
+pub mod path_mtu;
 mod prr;
 mod rack;
 pub mod receive;

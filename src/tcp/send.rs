@@ -271,6 +271,13 @@ impl SendSide {
         self.flight.forgive();
     }
 
+    /// Changes Eff.snd.MSS. What is in flight in larger pieces did not fit the path: it is cut to size and taken for lost, unless
+    /// the peer has reported it.
+    pub fn resegment(&mut self, mss: u32) {
+        self.mss = mss;
+        self.flight.resegment(mss);
+    }
+
     /// The oldest segment taken for lost, where it may be sent within `allowance` octets in flight or nothing is in flight.
     pub fn next_lost(&mut self, allowance: u32) -> Option<Chunk> {
         self.flight.next_lost(allowance)

@@ -40,6 +40,7 @@ impl Connection {
         if self.is_opening() {
             return self.transmit_opening(now, config, buffer);
         }
+        self.lift_path_limit(now);
         if self.acks.alone {
             return Some((self.write_acknowledgment(now, config, buffer), SentKind::Acknowledgment));
         }

@@ -1,8 +1,10 @@
-//! ICMP echo (RFC 792, RFC 4443) and the neighbour discovery messages that an end host answers (RFC 4861).
+//! ICMP: echo (RFC 792, RFC 4443), the neighbour discovery messages that an end host answers (RFC 4861), and errors about
+//! packets of ours.
 
 use super::{
     checksum::Checksum,
     ethernet::MacAddress,
+    icmp_error::IcmpError,
     ip::{IpHeader, Protocol},
 };
 use crate::drops::DropReason;
@@ -49,6 +51,8 @@ pub enum IcmpMessage<'a> {
         /// The address; `None` where it is the frame's source.
         mac: Option<MacAddress>,
     },
+    /// Something is wrong with a packet of ours.
+    Error(IcmpError),
 }
 
 impl<'a> IcmpMessage<'a> {
@@ -60,6 +64,9 @@ impl<'a> IcmpMessage<'a> {
         let (header, data) = bytes.split_first_chunk::<ECHO_HEADER_LEN>().ok_or(DropReason::TruncatedIcmp)?;
         if !pseudo_header(ip, bytes.len()).with(bytes).is_valid() {
             return Err(DropReason::BadIcmpChecksum);
+        }
+        if let Some(error) = IcmpError::parse(ip.protocol, header, data) {
+            return error.map(Self::Error);
         }
         let [kind, code, _, _, identifier @ ..] = *header;
         match (ip.protocol, kind) {

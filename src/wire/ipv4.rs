@@ -13,6 +13,7 @@ pub const HEADER_LEN: usize = size_of::<Layout>();
 
 const DONT_FRAGMENT: u16 = 0x4000;
 const MORE_FRAGMENTS_OR_OFFSET: u16 = 0x3fff;
+const OFFSET: u16 = 0x1fff;
 
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
@@ -64,6 +65,34 @@ pub fn parse(packet: &[u8]) -> Result<(IpHeader, &[u8]), DropReason> {
         hop_limit: layout.time_to_live,
     };
     Ok((header, &packet[header_len..total_length]))
+}
+
+/// The beginning of a packet that an ICMP error quotes.
+pub(super) struct Quoted<'a> {
+    pub source: IpAddr,
+    pub destination: IpAddr,
+    pub protocol: u8,
+    /// Bytes of the packet when it was whole, as its header says.
+    pub packet_len: usize,
+    /// As much as there is of what follows the IP header.
+    pub rest: &'a [u8],
+}
+
+/// Reads a packet of ours as an ICMP error quotes it: cut off somewhere, and with a checksum that need not be right any more.
+/// `None` where there is no whole header, or where it is that of a later fragment.
+pub(super) fn parse_quoted(packet: &[u8]) -> Option<Quoted<'_>> {
+    let (layout, _) = Layout::ref_from_prefix(packet).ok()?;
+    let header_len = usize::from(layout.version_and_length & 0xf) * 4;
+    if layout.version_and_length >> 4 != 4 || header_len < HEADER_LEN || layout.fragment.get() & OFFSET != 0 {
+        return None;
+    }
+    Some(Quoted {
+        source: IpAddr::V4(layout.source.into()),
+        destination: IpAddr::V4(layout.destination.into()),
+        protocol: layout.protocol,
+        packet_len: layout.total_length.get().into(),
+        rest: packet.get(header_len..)?,
+    })
 }
 
 /// Writes a header for `payload_len` bytes and returns the room behind it.

@@ -1,6 +1,9 @@
 //! IPv6 (RFC 8200), as much of it as an end host needs: extension headers are skipped with a bound, fragments refused.
 
-use super::ip::{IpHeader, Protocol};
+use super::{
+    ip::{IpHeader, Protocol},
+    ipv4::Quoted,
+};
 use crate::drops::DropReason;
 use std::net::{IpAddr, Ipv6Addr};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned, network_endian::U16};
@@ -14,6 +17,8 @@ const HOP_BY_HOP: u8 = 0;
 const ROUTING: u8 = 43;
 const FRAGMENT: u8 = 44;
 const DESTINATION_OPTIONS: u8 = 60;
+
+const FRAGMENT_OFFSET: u16 = 0xfff8;
 
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
@@ -70,6 +75,32 @@ fn skip_extensions(mut next_header: u8, mut payload: &[u8]) -> Result<(u8, &[u8]
         }
     }
     Err(DropReason::BadExtensionHeaders)
+}
+
+/// Reads a packet of ours as an ICMP error quotes it, cut off somewhere. Extension headers may have been added on the way;
+/// behind the header of a later fragment nothing is looked for. `None` where there is no whole header.
+pub(super) fn parse_quoted(packet: &[u8]) -> Option<Quoted<'_>> {
+    let (layout, mut rest) = Layout::ref_from_prefix(packet).ok()?;
+    if layout.version_class_flow[0] >> 4 != 6 {
+        return None;
+    }
+    let mut protocol = layout.next_header;
+    for _ in 0..MAX_EXTENSION_HEADERS {
+        let length = match protocol {
+            HOP_BY_HOP | DESTINATION_OPTIONS | ROUTING => 8 + 8 * usize::from(*rest.get(1)?),
+            FRAGMENT if u16::from_be_bytes([*rest.get(2)?, *rest.get(3)?]) & FRAGMENT_OFFSET == 0 => 8,
+            _ => break,
+        };
+        protocol = *rest.first()?;
+        rest = rest.get(length..)?;
+    }
+    Some(Quoted {
+        source: IpAddr::V6(layout.source.into()),
+        destination: IpAddr::V6(layout.destination.into()),
+        protocol,
+        packet_len: HEADER_LEN + usize::from(layout.payload_length.get()),
+        rest,
+    })
 }
 
 /// Writes a header for `payload_len` bytes and returns the room behind it.

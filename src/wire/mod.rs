@@ -14,6 +14,7 @@ pub mod arp;
 pub mod checksum;
 pub mod ethernet;
 pub mod icmp;
+pub mod icmp_error;
 pub mod ip;
 pub mod ipv4;
 pub mod ipv6;
@@ -28,6 +29,7 @@ pub use self::{
     arp::ArpPacket,
     ethernet::{LinkHeader, MacAddress},
     icmp::IcmpMessage,
+    icmp_error::{ErrorKind, IcmpError, Quote, Unreachable},
     ip::{IpHeader, Protocol},
     seq::SeqNumber,
     tcp::{ChecksumPolicy, Segment, TcpFlags, TcpHeader},
@@ -122,6 +124,17 @@ pub fn parse(frame: &[u8], policy: ChecksumPolicy) -> Result<ParsedFrame<'_>, Dr
         Protocol::Icmpv4 | Protocol::Icmpv6 => Packet::Icmp(ip, IcmpMessage::parse(&ip, payload)?),
     };
     Ok(ParsedFrame { link, packet })
+}
+
+/// Whether a frame may carry ARP or ICMP, at a glance: where there are extension headers in between, it is not seen.
+pub fn is_control(frame: &[u8]) -> bool {
+    let Ok((_, ether_type, packet)) = LinkHeader::parse(frame) else { return false };
+    match ether_type {
+        ethernet::ETHER_TYPE_ARP => true,
+        ethernet::ETHER_TYPE_IPV4 => packet.get(9) == Some(&Protocol::Icmpv4.number()),
+        ethernet::ETHER_TYPE_IPV6 => packet.get(6) == Some(&Protocol::Icmpv6.number()),
+        _ => false,
+    }
 }
 
 /// Writes a TCP frame whose data are `payload`'s two parts, in place, and returns its length.

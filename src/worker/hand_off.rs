@@ -118,33 +118,40 @@ impl HandOff {
     /// # Errors
     /// [`DropReason::HandOffFull`]: the other worker does not keep up. TCP will send again.
     pub fn pass_on(&self, frame: &[u8]) -> Result<bool, DropReason> {
-        if self.mailboxes.len() == 1 || self.placement == Placement::ByQueue {
+        if self.mailboxes.len() == 1 {
+            return Ok(false);
+        }
+        if self.placement == Placement::ByQueue && !wire::is_control(frame) {
             return Ok(false);
         }
         match self.owner(frame) {
             Owner::One(owner) if owner == self.ours => Ok(false),
             Owner::One(owner) => self.mailboxes[owner].post(frame).map(|()| true),
-            Owner::Everyone => {
-                let others = self.mailboxes.iter().enumerate().filter(|(number, _)| *number != self.ours);
-                for (_, mailbox) in others {
-                    mailbox.post(frame)?;
-                }
-                Ok(false)
-            }
+            Owner::Everyone => self.spread(frame).map(|()| false),
         }
+    }
+
+    /// Receive-side scaling knows nothing of flows that an ICMP error quotes, nor of who has asked for a neighbour: every worker
+    /// gets a copy of what may be any one's. There are few of these, and the mailboxes are bounded.
+    fn spread(&self, frame: &[u8]) -> Result<(), DropReason> {
+        let others = self.mailboxes.iter().enumerate().filter(|(number, _)| *number != self.ours);
+        others.map(|(_, mailbox)| mailbox.post(frame)).fold(Ok(()), Result::and)
     }
 
     fn owner(&self, frame: &[u8]) -> Owner {
         // Whatever is not a segment is answered by whoever got it; whether its checksum is whole is the owner's business.
         match wire::parse(frame, ChecksumPolicy::AcceptPartial).map(|parsed| parsed.packet) {
-            Ok(Packet::Tcp(ip, segment)) => {
-                let hash = self.secrets.hash_flow(&FourTuple::of_received(&ip, &segment.header));
-                Owner::One(Secrets::worker_of(hash, self.mailboxes.len()))
-            }
+            Ok(Packet::Tcp(ip, segment)) => self.owner_of(&FourTuple::of_received(&ip, &segment.header)),
+            Ok(Packet::Icmp(_, IcmpMessage::Error(_))) if self.placement == Placement::ByQueue => Owner::Everyone,
+            Ok(Packet::Icmp(_, IcmpMessage::Error(error))) => self.owner_of(&error.quote.tuple),
             // Any of them may have asked.
             Ok(Packet::Arp(ArpPacket { operation: Operation::Reply, .. }))
             | Ok(Packet::Icmp(_, IcmpMessage::NeighbourAdvertisement { .. })) => Owner::Everyone,
             _ => Owner::One(self.ours),
         }
+    }
+
+    fn owner_of(&self, tuple: &FourTuple) -> Owner {
+        Owner::One(Secrets::worker_of(self.secrets.hash_flow(tuple), self.mailboxes.len()))
     }
 }

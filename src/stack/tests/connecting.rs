@@ -65,7 +65,7 @@ impl Bench {
 
     /// Begins to open a connection, as far as the SYN.
     #[track_caller]
-    fn begin_with_syn(&mut self) -> (ConnectionId, Sent) {
+    pub(super) fn begin_with_syn(&mut self) -> (ConnectionId, Sent) {
         let id = self.begin();
         let neighbour = self.asked();
         self.answer(neighbour);

@@ -9,9 +9,11 @@ mod hostile;
 
 mod neighbours;
 mod parts;
+mod path_mtu;
 mod rfc9293;
+mod trouble;
 
-use super::{Cidr, ConnectionId, Event, FlowWatch, LocalAddress, Ownership, Secrets, Stack, SynMode};
+use super::{Cidr, ConnectionId, Event, FlowWatch, LocalAddress, Ownership, Secrets, Stack, SynMode, Trouble};
 use crate::{
     config::StackConfig,
     drops::DropReason,

@@ -20,7 +20,7 @@ impl Bench {
     }
 
     /// The client sends an ICMP message, its checksum filled in here.
-    fn send_icmp(&mut self, hop_limit: u8, message: &[u8]) {
+    pub(super) fn send_icmp(&mut self, hop_limit: u8, message: &[u8]) {
         let protocol = if self.ours.is_ipv4() { Protocol::Icmpv4 } else { Protocol::Icmpv6 };
         let mut ip = IpHeader::new(self.theirs, self.ours, protocol);
         ip.hop_limit = hop_limit;
@@ -99,7 +99,7 @@ fn an_echo_that_would_not_fit_the_mtu_is_dropped() {
 #[test]
 fn other_icmp_is_counted_and_not_answered() {
     let mut bench = Bench::new();
-    for kind in [0, 3, 5, 11, 13, 17] {
+    for kind in [0, 5, 9, 10, 13, 17] {
         bench.send_icmp(64, &[kind, 0, 0, 0, 0, 0, 0, 0]);
     }
     bench.send_icmp(64, &[8, 1, 0, 0, 0, 0, 0, 0]);

@@ -142,4 +142,12 @@ impl Controller for Cubic {
             (self.max, self.epoch) = (before.max, before.epoch);
         }
     }
+
+    fn resized(&mut self, mss: u32) {
+        let ratio = f64::from(self.start.mss()) / f64::from(mss);
+        self.start.set_mss(mss);
+        self.window *= ratio;
+        self.max *= ratio;
+        self.epoch = None;
+    }
 }

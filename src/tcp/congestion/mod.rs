@@ -49,6 +49,9 @@ pub trait Controller {
 
     /// The last reduction was in vain, because nothing had been lost: everything is as it was before, or better.
     fn undo(&mut self);
+
+    /// Segments are of `mss` octets from now on. The window stays what it is in octets.
+    fn resized(&mut self, mss: u32);
 }
 
 /// Whichever controller was configured.
@@ -107,5 +110,9 @@ impl Controller for Congestion {
 
     fn undo(&mut self) {
         self.controller().undo();
+    }
+
+    fn resized(&mut self, mss: u32) {
+        self.controller().resized(mss);
     }
 }

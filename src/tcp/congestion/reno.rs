@@ -77,4 +77,8 @@ impl Controller for Reno {
             self.start.set_threshold(self.start.threshold().max(threshold));
         }
     }
+
+    fn resized(&mut self, mss: u32) {
+        self.start.set_mss(mss);
+    }
 }

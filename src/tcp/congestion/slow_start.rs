@@ -20,6 +20,10 @@ impl SlowStart {
         self.mss
     }
 
+    pub fn set_mss(&mut self, mss: u32) {
+        self.mss = mss;
+    }
+
     pub fn threshold(&self) -> u32 {
         self.threshold
     }

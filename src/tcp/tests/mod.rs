@@ -6,6 +6,7 @@ mod ecn;
 mod liveness;
 mod lossy;
 mod parts;
+mod path_mtu;
 mod prr;
 mod rack;
 mod receiving;

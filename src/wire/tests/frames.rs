@@ -28,7 +28,7 @@ fn arp_frame(link: &LinkHeader, packet: &ArpPacket) -> Vec<u8> {
     frame
 }
 
-fn icmp_frame(ip: &IpHeader, kind: u8, code: u8, rest: &[u8]) -> Vec<u8> {
+pub(super) fn icmp_frame(ip: &IpHeader, kind: u8, code: u8, rest: &[u8]) -> Vec<u8> {
     let mut message = vec![kind, code, 0, 0];
     message.extend(rest);
     seal_message(ip, &mut message, 2);
@@ -206,7 +206,7 @@ fn an_advertisement_is_written_as_rfc_4861_draws_it() {
 
 #[test]
 fn bad_icmp_is_refused_by_reason() {
-    use DropReason::{BadIcmpChecksum, IgnoredIcmp, MalformedNeighbour, TruncatedIcmp};
+    use DropReason::{BadIcmpChecksum, IgnoredIcmp, MalformedNeighbour, MalformedQuote, TruncatedIcmp};
     let (v4, v6, near) = (ip_v4(Protocol::Icmpv4), ip_v6(Protocol::Icmpv6), solicitor());
     let far = IpHeader { hop_limit: 254, ..near };
     let group = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff00, 1);
@@ -220,7 +220,8 @@ fn bad_icmp_is_refused_by_reason() {
         ("an echo reply", icmp_frame(&v4, 0, 0, &[0; 4]), IgnoredIcmp),
         ("ICMPv4's echo over IPv6", icmp_frame(&v6, 8, 0, &[0; 4]), IgnoredIcmp),
         ("ICMPv6's echo over IPv4", icmp_frame(&v4, 128, 0, &[0; 4]), IgnoredIcmp),
-        ("unreachable", icmp_frame(&v4, 3, 1, &[0; 32]), IgnoredIcmp),
+        ("unreachable for a reason unheard of", icmp_frame(&v4, 3, 16, &[0; 32]), IgnoredIcmp),
+        ("unreachable, quoting nonsense", icmp_frame(&v4, 3, 1, &[0; 32]), MalformedQuote),
         ("a solicitation through a router", icmp_frame(&far, 135, 0, &solicitation(TARGET, &[])), MalformedNeighbour),
         ("a solicitation with a code", icmp_frame(&near, 135, 1, &solicitation(TARGET, &[])), MalformedNeighbour),
         ("a solicitation of a group", icmp_frame(&near, 135, 0, &solicitation(group, &[])), MalformedNeighbour),

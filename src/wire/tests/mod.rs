@@ -3,6 +3,7 @@
 
 mod frames;
 mod golden;
+mod icmp_errors;
 mod numbers;
 mod options;
 mod random;

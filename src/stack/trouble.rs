@@ -1,0 +1,132 @@
+//! ICMP errors about our segments: whose they are, whether they can be believed, and what follows (RFC 9293 §3.9.2.2).
+
+use super::{ConnectionId, Event, Stack, flow_table::Flow};
+use crate::{
+    drops::DropReason,
+    tcp::{CloseReason, path_mtu::believed_mtu},
+    time::Instant,
+    wire::{ErrorKind, IcmpError, IpHeader, LinkHeader, Unreachable},
+};
+
+/// What an application may want to know of a connection that goes on nevertheless (RFC 9293 §3.9.1.8).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// Somebody on the way says that the peer cannot be reached. Routes change, so TCP goes on trying (MUST-56).
+    Unreachable {
+        /// Why.
+        kind: Unreachable,
+    },
+    /// A segment did not arrive in time, or crossed too many routers.
+    TimeExceeded,
+    /// Somebody did not understand a segment's IP header.
+    ParameterProblem,
+    /// A segment has been sent again so often that the connection is likely to be given up: R1 of RFC 9293 §3.8.3.
+    ExcessiveRetransmission,
+}
+
+impl Trouble {
+    /// A bit of its own for each, whatever its details.
+    const fn bit(self) -> u8 {
+        match self {
+            Self::Unreachable { .. } => 1,
+            Self::TimeExceeded => 2,
+            Self::ParameterProblem => 4,
+            Self::ExcessiveRetransmission => 8,
+        }
+    }
+}
+
+/// The troubles that wait to be told to an application: each once, so that nobody can fill the queue of events.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Untold(u8);
+
+impl Untold {
+    /// Adds one; whether it was not among them.
+    fn add(&mut self, trouble: Trouble) -> bool {
+        let before = self.0;
+        self.0 |= trouble.bit();
+        self.0 != before
+    }
+
+    /// Takes one out that has been told.
+    pub fn remove(&mut self, trouble: Trouble) {
+        self.0 &= !trouble.bit();
+    }
+}
+
+impl Stack {
+    /// Tells the application, unless it does not want to know (SHLD-20) or is about to hear the same anyway.
+    pub(super) fn tell(&mut self, index: u32, trouble: Trouble) {
+        let Some(entry) = self.connections.get_mut(index).filter(|_| self.config.reports) else { return };
+        if entry.untold.add(trouble) {
+            let id = ConnectionId { index, generation: entry.generation };
+            self.events.push_back(Event::Trouble(id, trouble));
+        }
+    }
+
+    /// Finds the flow by what the error quotes (MUST-54).
+    pub(super) fn handle_icmp_error(
+        &mut self,
+        now: Instant,
+        link: &LinkHeader,
+        ip: &IpHeader,
+        error: &IcmpError,
+    ) -> Result<(), DropReason> {
+        let tuple = &error.quote.tuple;
+        let is_for_us = !link.destination.is_group() && self.addresses.contains(ip.destination);
+        if !is_for_us || tuple.local.address != ip.destination {
+            return Err(DropReason::UnmatchedIcmp);
+        }
+        match self.find(tuple, self.secrets.hash_flow(tuple)) {
+            Some(Flow::Connection(index)) => self.trouble_at_connection(now, index, error),
+            Some(Flow::HalfOpen(index)) => self.trouble_at_half_open(index, error),
+            // TIME-WAIT has nothing in flight that it would send again.
+            Some(Flow::TimeWait(_)) | None => Err(DropReason::UnmatchedIcmp),
+        }
+    }
+
+    /// RFC 9293 lets connections survive the soft errors (MUST-56, SHLD-25) and asks to abort on the hard ones (SHLD-26). RFC 5927
+    /// §4.2 and §5.2 found that a peer which has answered once speaks TCP and listens, so for a synchronized connection the hard
+    /// ones are soft, too: only one that is still being opened ends.
+    fn trouble_at_connection(&mut self, now: Instant, index: u32, error: &IcmpError) -> Result<(), DropReason> {
+        let connection = &mut self.connections[index].connection;
+        if !connection.is_in_flight(error.quote.seq) {
+            return Err(DropReason::UnmatchedIcmp);
+        }
+        match error.kind {
+            ErrorKind::TooBig { mtu } => {
+                let remote = connection.tuple().remote.address;
+                let mtu = believed_mtu(remote, error.quote.packet_len, mtu)?;
+                let until = now + self.config.tcp.path_mtu_lifetime;
+                connection.limit_path(mtu, until, &self.config.tcp)?;
+                self.path_mtus.insert(remote, mtu, until);
+                self.stats.path_mtus_lowered += 1;
+                self.settle(now, index);
+            }
+            ErrorKind::Unreachable(kind) if kind.is_hard() && connection.is_opening() => {
+                connection.fail(CloseReason::Refused);
+                self.settle(now, index);
+            }
+            ErrorKind::Unreachable(kind) => self.tell(index, Trouble::Unreachable { kind }),
+            ErrorKind::TimeExceeded => self.tell(index, Trouble::TimeExceeded),
+            ErrorKind::ParameterProblem => self.tell(index, Trouble::ParameterProblem),
+        }
+        self.stats.icmp_errors_accepted += 1;
+        Ok(())
+    }
+
+    /// SYN-RECEIVED is not synchronized, and no application knows of it yet: a hard error ends the handshake (SHLD-26), others
+    /// are forgotten. Who can quote the SYN-ACK's number has seen it; and if the client lives, the cookie lets it in all the same.
+    fn trouble_at_half_open(&mut self, index: u32, error: &IcmpError) -> Result<(), DropReason> {
+        let entry = self.half_open.get(index);
+        if error.quote.seq != entry.handshake.iss {
+            return Err(DropReason::UnmatchedIcmp);
+        }
+        if matches!(error.kind, ErrorKind::Unreachable(kind) if kind.is_hard()) {
+            self.forget_half_open(index, entry.hash);
+            self.stats.handshakes_refused += 1;
+        }
+        self.stats.icmp_errors_accepted += 1;
+        Ok(())
+    }
+}

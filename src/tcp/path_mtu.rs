@@ -1,0 +1,83 @@
+//! Path MTU discovery (RFC 1191, RFC 8201): what the path takes is learned from routers that say a packet was too big for it,
+//! and forgotten after a while, because only trying shows that a path has become wider (MUST-16, SHLD-6).
+
+use super::{
+    congestion::{Congestion, Controller},
+    connection::{Connection, mss_for},
+    timestamps,
+};
+use crate::{config::TcpConfig, drops::DropReason, time::Instant};
+use std::net::IpAddr;
+
+/// MTUs of old (RFC 1191 §7.1), for routers that say only that a packet was too big.
+const PLATEAUS: [usize; 9] = [32_000, 17_914, 8_166, 4_352, 2_002, 1_492, 1_006, 508, 296];
+/// What we believe at the least of an IPv4 path. RFC 791 lets links take as little as 68 bytes, but none do that carry TCP today,
+/// and a forger could make us send a header for each few octets (RFC 5927 §7.1): 552, as Linux does, bounds that.
+const LEAST_V4: usize = 552;
+/// The least that every link takes (RFC 791 §3.2): who claims less is wrong.
+const LEAST_LINK_V4: usize = 68;
+/// The least that every IPv6 link takes (RFC 8200 §5). Who claims less is not believed (RFC 8201 §4).
+const LEAST_V6: usize = 1_280;
+
+/// The path MTU to `remote` after a router has said that a packet of `packet_len` bytes was too big for a link that takes
+/// `claimed`.
+///
+/// # Errors
+/// [`DropReason::ImplausibleMtu`] where that cannot be: the packet would have fitted (RFC 5927 §7.2), or no link takes so little.
+pub fn believed_mtu(remote: IpAddr, packet_len: usize, claimed: u32) -> Result<usize, DropReason> {
+    let claimed = usize::try_from(claimed).unwrap_or(usize::MAX);
+    let (mtu, least_link, least) = match remote {
+        IpAddr::V4(_) if claimed == 0 => {
+            let plateau = PLATEAUS.into_iter().find(|&plateau| plateau < packet_len);
+            (plateau.unwrap_or(LEAST_LINK_V4), LEAST_LINK_V4, LEAST_V4)
+        }
+        IpAddr::V4(_) => (claimed, LEAST_LINK_V4, LEAST_V4),
+        IpAddr::V6(_) => (claimed, LEAST_V6, LEAST_V6),
+    };
+    if mtu < least_link || packet_len <= mtu {
+        return Err(DropReason::ImplausibleMtu);
+    }
+    Ok(mtu.max(least))
+}
+
+/// How far the path holds the size of segments below what both ends could do.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PathLimit {
+    /// Eff.snd.MSS without it.
+    pub full_mss: u32,
+    /// When a larger segment is tried again.
+    pub until: Option<Instant>,
+}
+
+impl Connection {
+    /// Makes segments fit a path that takes packets of `mtu` bytes, until it is time to try larger ones again. What is in flight
+    /// and too large is sent again in pieces; congestion it is not (RFC 1191 §6.5), so the window stays.
+    ///
+    /// # Errors
+    /// [`DropReason::ImplausibleMtu`] where segments are no larger already: an ICMP message never makes them so.
+    pub fn limit_path(&mut self, mtu: usize, until: Instant, config: &TcpConfig) -> Result<(), DropReason> {
+        let options = self.clocks.map_or(0, |_| timestamps::OPTION_LEN);
+        let mss = u32::from(mss_for(self.tuple.remote.address, mtu)).saturating_sub(options).max(1);
+        if mss >= self.send.mss() {
+            return Err(DropReason::ImplausibleMtu);
+        }
+        let is_fresh = self.send.flight_size() == 0 && self.rtt.smoothed().is_none();
+        self.send.resegment(mss);
+        if is_fresh {
+            self.congestion = Congestion::new(config.congestion_control, mss);
+        } else {
+            self.congestion.resized(mss);
+        }
+        self.path.until = Some(until);
+        Ok(())
+    }
+
+    /// Tries the full size again, when it is time.
+    pub(super) fn lift_path_limit(&mut self, now: Instant) {
+        if self.path.until.is_some_and(|until| until <= now) {
+            self.path.until = None;
+            self.send.resegment(self.path.full_mss);
+            self.congestion.resized(self.path.full_mss);
+        }
+    }
+}
