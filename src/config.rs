@@ -179,6 +179,18 @@ pub struct StackConfig {
     pub ephemeral_ports: RangeInclusive<u16>,
     /// RSTs sent a second to segments that belong to no connection. Default 10,000.
     pub resets_per_second: u32,
+    /// ICMP errors sent a second (RFC 1812 §4.3.2.8, RFC 4443 §2.4 (f)). Default 1,000.
+    pub icmp_errors_per_second: u32,
+    /// UDP sockets at once. Default 256.
+    pub max_udp_sockets: u32,
+    /// Datagrams that wait at one UDP socket. Default 1,024.
+    pub max_datagrams: usize,
+    /// Bytes of the datagrams that wait at one UDP socket. Default 1 MiB.
+    pub max_datagram_bytes: usize,
+    /// Peers of UDP sockets to whom answers go the way their datagrams came; the first makes room. Default 4,096.
+    pub max_udp_peers: usize,
+    /// Datagrams of ours that wait for a neighbour's address. Default 64.
+    pub max_waiting_datagrams: usize,
     /// Destinations whose path MTU is remembered for connections to come; the oldest makes room for a newer one. Default 1,024.
     pub max_path_mtus: usize,
     /// Whether applications hear of trouble that does not end a connection (SHLD-20). Default true.
@@ -200,6 +212,12 @@ impl Default for StackConfig {
             gateways: Vec::new(),
             ephemeral_ports: 1_024..=65_535,
             resets_per_second: 10_000,
+            icmp_errors_per_second: 1_000,
+            max_udp_sockets: 256,
+            max_datagrams: 1_024,
+            max_datagram_bytes: 1_024 * 1_024,
+            max_udp_peers: 4_096,
+            max_waiting_datagrams: 64,
             max_path_mtus: 1_024,
             reports: true,
         }

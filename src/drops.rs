@@ -62,9 +62,11 @@ drop_reasons! {
     OwnSource => "own_source",
     /// Not addressed to any address of ours.
     OtherDestination => "other_destination",
-    /// TCP to a multicast or broadcast address (RFC 9293 MUST-57).
+    /// TCP (RFC 9293 MUST-57) or UDP to a multicast or broadcast address.
     GroupDestination => "group_destination",
-    /// Neither TCP nor ICMP.
+    /// An IPv6 option that we do not know, and that its sender does not want to be skipped (RFC 8200 §4.2).
+    UnknownIpOption => "unknown_ip_option",
+    /// Neither TCP, UDP nor ICMP.
     UnknownProtocol => "unknown_protocol",
     /// An ICMP message shorter than its header.
     TruncatedIcmp => "truncated_icmp",
@@ -84,6 +86,18 @@ drop_reasons! {
     UnmatchedIcmp => "unmatched_icmp",
     /// An ICMP error about a packet's size that cannot be right, or changes nothing (RFC 8201 §4, RFC 5927 §7.2).
     ImplausibleMtu => "implausible_mtu",
+    /// Shorter than the UDP header.
+    TruncatedUdp => "truncated_udp",
+    /// A UDP length that contradicts the header or exceeds the packet.
+    BadUdpLength => "bad_udp_length",
+    /// The UDP checksum does not add up, or is missing where IPv6 demands one.
+    BadUdpChecksum => "bad_udp_checksum",
+    /// A datagram for a port that nobody is bound to: answered with an ICMP error.
+    UnservedPort => "unserved_port",
+    /// More datagrams for one socket than its queue holds.
+    DatagramQueueFull => "datagram_queue_full",
+    /// A datagram of ours whose next hop did not answer for its address.
+    SilentNeighbour => "silent_neighbour",
     /// Shorter than the TCP header it announces.
     TruncatedTcp => "truncated_tcp",
     /// A TCP data offset below five words.

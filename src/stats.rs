@@ -72,6 +72,12 @@ counters! {
         connections_unreachable,
         /// ARP requests and neighbour solicitations sent.
         neighbour_questions,
+        /// ICMP errors sent.
+        icmp_errors_transmitted,
+        /// UDP datagrams taken in for a socket.
+        datagrams_received,
+        /// UDP datagrams sent.
+        datagrams_transmitted,
         /// ICMP errors that were about segments of ours in flight.
         icmp_errors_accepted,
         /// Connections that send smaller segments because the path takes no larger ones.

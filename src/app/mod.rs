@@ -106,6 +106,7 @@ impl<S: Service> Application for Services<S> {
                     self.service.troubled(session, &mut stream, trouble);
                 }
             }
+            Event::Datagram(_) => {}
             Event::Closed(id, reason) => {
                 if let Some(session) = self.sessions.get_mut(id.index()).and_then(Option::take) {
                     self.service.closed(session, reason);

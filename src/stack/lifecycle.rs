@@ -26,6 +26,16 @@ pub(super) struct Entry {
     pub untold: Untold,
 }
 
+impl Entry {
+    /// The application has heard of this.
+    pub fn told(&mut self, event: Event) {
+        match event {
+            Event::Trouble(_, trouble) => self.untold.remove(trouble),
+            _ => self.ready_queued = false,
+        }
+    }
+}
+
 impl Stack {
     pub(super) fn entry_mut(&mut self, id: ConnectionId) -> Option<&mut Entry> {
         self.connections.get_mut(id.index).filter(|entry| entry.generation == id.generation)

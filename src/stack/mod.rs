@@ -11,6 +11,7 @@
 mod address;
 mod aged_slab;
 mod arrive;
+mod complain;
 mod connect;
 mod defence;
 mod flow_table;
@@ -27,6 +28,7 @@ mod stream;
 mod time_wait;
 mod timer_wheel;
 mod trouble;
+mod udp;
 
 #[cfg(test)]
 mod tests;
@@ -40,6 +42,7 @@ pub use self::{
     stream::Stream,
     timer_wheel::TimerWheel,
     trouble::Trouble,
+    udp::{BindError, SendError, UdpId},
 };
 
 use self::{
@@ -53,6 +56,7 @@ use self::{
     rate_limit::RateLimit,
     replies::Replies,
     time_wait::TimeWaits,
+    udp::Sockets,
 };
 use crate::{
     config::{StackConfig, TcpConfig},
@@ -104,6 +108,8 @@ pub enum Event {
     /// Something is wrong, though the connection goes on (RFC 9293 §3.9.1.8). Never where
     /// [`StackConfig::reports`] is off.
     Trouble(ConnectionId, Trouble),
+    /// Datagrams wait at a UDP socket. Comes once for any number, and again for what comes after it was read.
+    Datagram(UdpId),
 }
 
 /// The secrets a stack needs.
@@ -212,6 +218,8 @@ pub struct Stack {
     share: Share,
     /// Connections that listeners have and no application has heard of.
     backlog: u32,
+    icmp_errors: RateLimit,
+    udp: Sockets,
     path_mtus: PathMtus,
     /// Connections that may have something to send, in turn.
     transmit_queue: VecDeque<ConnectionId>,
@@ -248,6 +256,8 @@ impl Stack {
             ephemeral_ports: EphemeralPorts::new(secrets.numbers),
             share: Share { ours: 0, workers: 1 },
             backlog: 0,
+            icmp_errors: RateLimit::new(config.icmp_errors_per_second),
+            udp: Sockets::new(config.max_udp_sockets, config.max_udp_peers),
             path_mtus: PathMtus::new(config.max_path_mtus),
             transmit_queue: VecDeque::new(),
             burst: 0,
@@ -313,6 +323,7 @@ impl Stack {
         let handled = wire::parse(frame, self.config.checksums).and_then(|parsed| self.handle_parsed(now, &parsed));
         if let Err(reason) = handled {
             self.drops.count(reason);
+            self.complain(now, frame, reason);
         }
     }
 
@@ -332,6 +343,10 @@ impl Stack {
             Packet::Icmp(ip, message) => {
                 self.check_source(ip.source)?;
                 self.handle_icmp(now, &frame.link, ip, message)
+            }
+            Packet::Udp(ip, datagram) => {
+                self.check_source(ip.source)?;
+                self.handle_datagram(&frame.link, ip, datagram)
             }
             Packet::Tcp(ip, segment) => {
                 self.check_source(ip.source)?;
@@ -377,12 +392,15 @@ impl Stack {
     /// What the application should know next.
     pub fn poll_event(&mut self) -> Option<Event> {
         let event = self.events.pop_front()?;
-        let (Event::Opened(id) | Event::Ready(id) | Event::Closed(id, _) | Event::Trouble(id, _)) = event;
-        match (event, self.entry_mut(id)) {
-            (Event::Ready(_), Some(entry)) => entry.ready_queued = false,
-            (Event::Trouble(_, trouble), Some(entry)) => entry.untold.remove(trouble),
-            (Event::Opened(_), _) => self.backlog = self.backlog.saturating_sub(1),
-            _ => {}
+        match event {
+            Event::Opened(_) => self.backlog = self.backlog.saturating_sub(1),
+            Event::Ready(id) | Event::Trouble(id, _) => {
+                if let Some(entry) = self.entry_mut(id) {
+                    entry.told(event);
+                }
+            }
+            Event::Datagram(id) => self.udp.told(id),
+            Event::Closed(..) => {}
         }
         Some(event)
     }

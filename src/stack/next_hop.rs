@@ -94,14 +94,19 @@ impl Neighbours {
 impl Stack {
     /// The way to a neighbour, where it is known. Where it is not, or has not been confirmed for a while, the neighbour is asked,
     /// and `waiting` hears of the answer.
-    pub(super) fn way_to(&mut self, now: Instant, next_hop: IpAddr, waiting: ConnectionId) -> Option<LinkHeader> {
+    pub(super) fn way_to(
+        &mut self,
+        now: Instant,
+        next_hop: IpAddr,
+        waiting: impl Into<Option<ConnectionId>>,
+    ) -> Option<LinkHeader> {
         if !self.neighbours.known.contains_key(&next_hop) && !self.neighbours.make_room() {
             return None;
         }
         let neighbour = self.neighbours.known.entry(next_hop).or_default();
         let way = neighbour.way.filter(|_| now - neighbour.answered < BELIEVED);
         if way.is_none() {
-            neighbour.waiting.push(waiting);
+            neighbour.waiting.extend(waiting.into());
             if neighbour.asked == 0 {
                 self.ask(now, next_hop);
             }
@@ -177,6 +182,7 @@ impl Stack {
                 self.settle(now, id.index);
             }
         }
+        self.send_homeless(address, &way);
         Ok(())
     }
 
@@ -193,6 +199,7 @@ impl Stack {
     }
 
     fn give_up_neighbour(&mut self, now: Instant, address: IpAddr) {
+        self.drop_homeless(address);
         let Some(neighbour) = self.neighbours.known.remove(&address) else { return };
         for id in neighbour.waiting {
             // One that had a way lives on by that.

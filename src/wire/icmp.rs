@@ -148,7 +148,7 @@ pub fn write_solicitation(ip: &IpHeader, target: Ipv6Addr, ours: MacAddress, mes
     fill_checksum(ip, &mut message[..SOLICITATION_LEN]);
 }
 
-fn fill_checksum(ip: &IpHeader, message: &mut [u8]) {
+pub(super) fn fill_checksum(ip: &IpHeader, message: &mut [u8]) {
     let field = pseudo_header(ip, message.len()).with(message).field();
     message[2..4].copy_from_slice(&field);
 }

@@ -11,6 +11,8 @@ pub const DEFAULT_HOP_LIMIT: u8 = 64;
 pub enum Protocol {
     /// TCP, protocol 6.
     Tcp,
+    /// UDP, protocol 17.
+    Udp,
     /// ICMP for IPv4, protocol 1.
     Icmpv4,
     /// ICMP for IPv6, next header 58.
@@ -22,6 +24,7 @@ impl Protocol {
     pub const fn number(self) -> u8 {
         match self {
             Self::Tcp => 6,
+            Self::Udp => 17,
             Self::Icmpv4 => 1,
             Self::Icmpv6 => 58,
         }
@@ -31,6 +34,7 @@ impl Protocol {
     pub(super) const fn from_number(number: u8, is_ipv6: bool) -> Option<Self> {
         match (number, is_ipv6) {
             (6, _) => Some(Self::Tcp),
+            (17, _) => Some(Self::Udp),
             (1, false) => Some(Self::Icmpv4),
             (58, true) => Some(Self::Icmpv6),
             _ => None,

@@ -50,12 +50,12 @@ pub fn parse(packet: &[u8]) -> Result<(IpHeader, &[u8]), DropReason> {
     if total_length < header_len || total_length > packet.len() {
         return Err(DropReason::BadIpLength);
     }
-    if layout.fragment.get() & MORE_FRAGMENTS_OR_OFFSET != 0 {
-        return Err(DropReason::Fragment);
-    }
     let source = Ipv4Addr::from(layout.source);
     if source.is_multicast() || source.is_broadcast() || source.is_loopback() || source.octets()[0] == 0 {
         return Err(DropReason::InvalidSource);
+    }
+    if layout.fragment.get() & MORE_FRAGMENTS_OR_OFFSET != 0 {
+        return Err(DropReason::Fragment);
     }
     let header = IpHeader {
         source: IpAddr::V4(source),

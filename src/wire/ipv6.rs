@@ -1,6 +1,7 @@
 //! IPv6 (RFC 8200), as much of it as an end host needs: extension headers are skipped with a bound, fragments refused.
 
 use super::{
+    complaint::Complaint,
     ip::{IpHeader, Protocol},
     ipv4::Quoted,
 };
@@ -18,7 +19,14 @@ const ROUTING: u8 = 43;
 const FRAGMENT: u8 = 44;
 const DESTINATION_OPTIONS: u8 = 60;
 
+const NO_NEXT_HEADER: u8 = 59;
+
+/// Where the fixed header names what follows it.
+const NEXT_HEADER_AT: usize = 6;
 const FRAGMENT_OFFSET: u16 = 0xfff8;
+const PAD_1: u8 = 0;
+/// The bits of an option that say what becomes of a packet whose receiver does not know it.
+const UNKNOWN_ACTION: u8 = 0xc0;
 
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
@@ -59,22 +67,94 @@ pub fn parse(packet: &[u8]) -> Result<(IpHeader, &[u8]), DropReason> {
 }
 
 fn skip_extensions(mut next_header: u8, mut payload: &[u8]) -> Result<(u8, &[u8]), DropReason> {
-    for _ in 0..=MAX_EXTENSION_HEADERS {
+    for number in 0..=MAX_EXTENSION_HEADERS {
         match next_header {
+            // Anywhere else it is as unknown as any (RFC 8200 §4.1).
+            HOP_BY_HOP if number > 0 => break,
             HOP_BY_HOP | DESTINATION_OPTIONS | ROUTING => {
                 let (&[next, length], _) = payload.split_first_chunk().ok_or(DropReason::BadExtensionHeaders)?;
-                // A routing header that still names a next hop is not for an end host; type 0 is forbidden (RFC 5095).
-                if next_header == ROUTING && payload.get(3) != Some(&0) {
+                let (header, behind) =
+                    payload.split_at_checked(8 + 8 * usize::from(length)).ok_or(DropReason::BadExtensionHeaders)?;
+                if next_header != ROUTING {
+                    check_options(&header[2..])?;
+                } else if header[3] != 0 {
+                    // A routing header that still names a next hop is not for an end host; type 0 is forbidden (RFC 5095).
                     return Err(DropReason::BadExtensionHeaders);
                 }
-                payload = payload.get(8 + 8 * usize::from(length)..).ok_or(DropReason::BadExtensionHeaders)?;
-                next_header = next;
+                (next_header, payload) = (next, behind);
             }
             FRAGMENT => return Err(DropReason::Fragment),
             _ => return Ok((next_header, payload)),
         }
     }
     Err(DropReason::BadExtensionHeaders)
+}
+
+/// Options that we do not know, which is all but padding, are skipped where their sender allows it (RFC 8200 §4.2). The size of a
+/// frame bounds their number.
+fn check_options(mut options: &[u8]) -> Result<(), DropReason> {
+    while let [kind, rest @ ..] = options {
+        if *kind == PAD_1 {
+            options = rest;
+            continue;
+        }
+        if *kind & UNKNOWN_ACTION != 0 {
+            return Err(DropReason::UnknownIpOption);
+        }
+        let length = usize::from(*rest.first().ok_or(DropReason::BadExtensionHeaders)?);
+        options = rest.get(1 + length..).ok_or(DropReason::BadExtensionHeaders)?;
+    }
+    Ok(())
+}
+
+/// What there is to say to the sender of a packet that was refused for this reason (RFC 8200 §4, RFC 4443 §3.4).
+pub(super) fn complaint(packet: &[u8], reason: DropReason) -> Option<Complaint> {
+    if reason == DropReason::UnservedPort {
+        return Some(Complaint::PortUnreachable);
+    }
+    // Where the next header is named, and where that begins.
+    let (mut named, mut at) = (NEXT_HEADER_AT, HEADER_LEN);
+    for number in 0..=MAX_EXTENSION_HEADERS {
+        let next_header = *packet.get(named)?;
+        let field = |at: usize| at as u32;
+        match next_header {
+            HOP_BY_HOP if number > 0 => return Some(Complaint::UnknownHeader { at: field(named) }),
+            HOP_BY_HOP | DESTINATION_OPTIONS | ROUTING => {
+                let end = at + 8 + 8 * usize::from(*packet.get(at + 1)?);
+                if next_header == ROUTING && *packet.get(at + 3)? != 0 {
+                    return Some(Complaint::ErroneousHeader { at: field(at + 2) });
+                }
+                if next_header != ROUTING && check_options(packet.get(at + 2..end)?).is_err() {
+                    return unknown_option(packet, at + 2);
+                }
+                (named, at) = (at, end);
+            }
+            FRAGMENT => {
+                let offset = u16::from_be_bytes([*packet.get(at + 2)?, *packet.get(at + 3)?]);
+                return (offset & FRAGMENT_OFFSET == 0).then_some(Complaint::ReassemblyRefused);
+            }
+            // There is nothing, and nothing wrong with that (RFC 8200 §4.7).
+            NO_NEXT_HEADER => return None,
+            _ => {
+                return (reason == DropReason::UnknownProtocol)
+                    .then_some(Complaint::UnknownHeader { at: field(named) });
+            }
+        }
+    }
+    None
+}
+
+/// The first option from `at` on that must not be skipped, if its sender wants to hear of it.
+fn unknown_option(packet: &[u8], mut at: usize) -> Option<Complaint> {
+    loop {
+        let kind = *packet.get(at)?;
+        match kind & UNKNOWN_ACTION {
+            0 if kind == PAD_1 => at += 1,
+            0 => at += 2 + usize::from(*packet.get(at + 1)?),
+            0x40 => return None,
+            action => return Some(Complaint::UnknownOption { at: at as u32, even_to_group: action == 0x80 }),
+        }
+    }
 }
 
 /// Reads a packet of ours as an ICMP error quotes it, cut off somewhere. Extension headers may have been added on the way;

@@ -12,6 +12,7 @@
 
 pub mod arp;
 pub mod checksum;
+pub mod complaint;
 pub mod ethernet;
 pub mod icmp;
 pub mod icmp_error;
@@ -21,12 +22,14 @@ pub mod ipv6;
 pub mod seq;
 pub mod tcp;
 pub mod tcp_options;
+pub mod udp;
 
 #[cfg(test)]
 mod tests;
 
 pub use self::{
     arp::ArpPacket,
+    complaint::{Complaint, Refused},
     ethernet::{LinkHeader, MacAddress},
     icmp::IcmpMessage,
     icmp_error::{ErrorKind, IcmpError, Quote, Unreachable},
@@ -34,6 +37,7 @@ pub use self::{
     seq::SeqNumber,
     tcp::{ChecksumPolicy, Segment, TcpFlags, TcpHeader},
     tcp_options::TcpOptions,
+    udp::Datagram,
 };
 
 use crate::drops::DropReason;
@@ -103,6 +107,8 @@ pub enum Packet<'a> {
     Icmp(IpHeader, IcmpMessage<'a>),
     /// A TCP segment.
     Tcp(IpHeader, Segment<'a>),
+    /// A UDP datagram.
+    Udp(IpHeader, Datagram<'a>),
 }
 
 /// Understands a frame.
@@ -121,6 +127,7 @@ pub fn parse(frame: &[u8], policy: ChecksumPolicy) -> Result<ParsedFrame<'_>, Dr
     };
     let packet = match ip.protocol {
         Protocol::Tcp => Packet::Tcp(ip, Segment::parse(&ip, payload, policy)?),
+        Protocol::Udp => Packet::Udp(ip, Datagram::parse(&ip, payload, policy)?),
         Protocol::Icmpv4 | Protocol::Icmpv6 => Packet::Icmp(ip, IcmpMessage::parse(&ip, payload)?),
     };
     Ok(ParsedFrame { link, packet })

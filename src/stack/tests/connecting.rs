@@ -21,7 +21,7 @@ impl Bench {
 
     /// The neighbour that the stack asks for; nothing else may be sent.
     #[track_caller]
-    fn asked(&mut self) -> IpAddr {
+    pub(super) fn asked(&mut self) -> IpAddr {
         let frames = self.frames();
         let [frame] = &frames[..] else { panic!("one question was expected: {frames:?}") };
         let parsed = wire::parse(frame, ChecksumPolicy::Verify).expect("what is sent is well-formed");
@@ -40,7 +40,7 @@ impl Bench {
     }
 
     /// The neighbour answers for `address`.
-    fn answer(&mut self, address: IpAddr) {
+    pub(super) fn answer(&mut self, address: IpAddr) {
         let mut frame = vec![0; 200];
         let length = match (address, self.ours) {
             (IpAddr::V4(address), IpAddr::V4(ours)) => {

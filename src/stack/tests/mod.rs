@@ -1,5 +1,6 @@
 //! The stack on a wire of its own: frames in, frames and events out, in virtual time.
 
+mod complaints;
 mod connecting;
 mod cookies;
 mod ecn;
@@ -12,6 +13,7 @@ mod parts;
 mod path_mtu;
 mod rfc9293;
 mod trouble;
+mod udp;
 
 use super::{Cidr, ConnectionId, Event, FlowWatch, LocalAddress, Ownership, Secrets, Stack, SynMode, Trouble};
 use crate::{

@@ -8,6 +8,7 @@ mod numbers;
 mod options;
 mod random;
 mod refusals;
+mod udp;
 
 use super::{
     ChecksumPolicy, IpHeader, LinkHeader, MacAddress, Packet, ParsedFrame, Protocol, Segment, SeqNumber, TcpFlags,

@@ -56,17 +56,20 @@ fn each_flipped_bit_of_a_frame_is_noticed_or_harmless() {
 
 /// A header that leads on into the parser, with anything behind it.
 fn plausible() -> impl Strategy<Value = Vec<u8>> {
-    let headers = [ip_v4(Protocol::Tcp), ip_v4(Protocol::Icmpv4), ip_v6(Protocol::Tcp), ip_v6(Protocol::Icmpv6)];
+    let v4 = [Protocol::Tcp, Protocol::Udp, Protocol::Icmpv4].map(ip_v4);
+    let headers = [v4, [Protocol::Tcp, Protocol::Udp, Protocol::Icmpv6].map(ip_v6)].concat();
     let message = prop::collection::vec(any::<u8>(), 0..=120);
-    (prop::sample::select(headers.to_vec()), message, any::<bool>(), 0usize..=2).prop_map(
-        |(ip, mut message, seal, tags)| {
-            let at = if ip.protocol == Protocol::Tcp { 16 } else { 2 };
-            if seal && message.len() >= at + 2 {
-                seal_message(&ip, &mut message, at);
-            }
-            ip_frame(&tagged(tags), &ip, &message)
-        },
-    )
+    (prop::sample::select(headers), message, any::<bool>(), 0usize..=2).prop_map(|(ip, mut message, seal, tags)| {
+        let at = match ip.protocol {
+            Protocol::Tcp => 16,
+            Protocol::Udp => 6,
+            Protocol::Icmpv4 | Protocol::Icmpv6 => 2,
+        };
+        if seal && message.len() >= at + 2 {
+            seal_message(&ip, &mut message, at);
+        }
+        ip_frame(&tagged(tags), &ip, &message)
+    })
 }
 
 proptest! {

@@ -4,7 +4,7 @@ use super::*;
 use DropReason::{
     BadDataOffset, BadExtensionHeaders, BadIpChecksum, BadIpHeaderLength, BadIpLength, BadTcpChecksum, Fragment,
     GroupSourceMac, InvalidSource, PartialTcpChecksum, PortZero, TooManyVlanTags, TruncatedEthernet, TruncatedIp,
-    TruncatedTcp, UnknownEtherType, UnknownProtocol, WrongIpVersion,
+    TruncatedTcp, UnknownEtherType, UnknownIpOption, UnknownProtocol, WrongIpVersion,
 };
 
 /// What is wrong, how it got that way, and what is to be said about it.
@@ -91,7 +91,7 @@ fn an_illegal_ipv4_header_is_refused() {
         ("from loopback", |packet| packet[12] = 127, InvalidSource),
         ("from nowhere", |packet| packet[12..16].fill(0), InvalidSource),
         ("from this network", |packet| packet[12] = 0, InvalidSource),
-        ("UDP", |packet| packet[9] = 17, UnknownProtocol),
+        ("SCTP", |packet| packet[9] = 132, UnknownProtocol),
         ("ICMPv6", |packet| packet[9] = 58, UnknownProtocol),
     ];
     for (name, change, reason) in CASES {
@@ -156,7 +156,7 @@ fn an_illegal_ipv6_header_is_refused() {
             InvalidSource,
         ),
         ("no next header", |packet| packet[6] = 59, UnknownProtocol),
-        ("UDP", |packet| packet[6] = 17, UnknownProtocol),
+        ("SCTP", |packet| packet[6] = 132, UnknownProtocol),
         ("ICMPv4", |packet| packet[6] = 1, UnknownProtocol),
         ("an authentication header", |packet| packet[6] = 51, UnknownProtocol),
         ("an encrypted payload", |packet| packet[6] = 50, UnknownProtocol),
@@ -191,6 +191,7 @@ fn extension_headers_are_skipped() {
     let longer = [&[6, 2][..], &[0; 22]].concat();
     for (name, first, chain) in [
         ("hop-by-hop options", 0, vec![6, 0, 1, 4, 0, 0, 0, 0]),
+        ("an option that may be skipped", 0, vec![6, 0, 0x3e, 4, 1, 2, 3, 4]),
         ("destination options", 60, vec![6, 0, 1, 4, 0, 0, 0, 0]),
         ("a routing header that has arrived", 43, vec![6, 0, 4, 0, 0, 0, 0, 0]),
         ("one of 24 octets", 60, longer),
@@ -224,7 +225,13 @@ fn a_bad_extension_header_chain_is_refused() {
         ("a hundred headers", extended(60, &chain_of(100)), BadExtensionHeaders),
         ("a routing header under way", extended(43, &[6, 0, 0, 1, 0, 0, 0, 0]), BadExtensionHeaders),
         ("a fragment behind options", extended(60, &[44, 0, 1, 4, 0, 0, 0, 0]), Fragment),
-        ("UDP behind options", extended(60, &[17, 0, 1, 4, 0, 0, 0, 0]), UnknownProtocol),
+        ("SCTP behind options", extended(60, &[132, 0, 1, 4, 0, 0, 0, 0]), UnknownProtocol),
+        ("hop-by-hop options behind others", extended(60, &[0, 0, 1, 4, 0, 0, 0, 0]), BadExtensionHeaders),
+        ("an option beyond its header", extended(60, &[6, 0, 1, 5, 0, 0, 0, 0]), BadExtensionHeaders),
+        ("half an option", extended(60, &[6, 0, 1, 3, 0, 0, 0, 1]), BadExtensionHeaders),
+        ("an option to be discarded for", extended(60, &[6, 0, 0x41, 4, 0, 0, 0, 0]), UnknownIpOption),
+        ("an option to be complained of", extended(0, &[6, 0, 0x81, 4, 0, 0, 0, 0]), UnknownIpOption),
+        ("one behind padding", extended(0, &[6, 0, 0, 1, 0, 0xc1, 0, 0]), UnknownIpOption),
         ("options up to the very end", cut(&[6, 0, 1, 4, 0, 0, 0, 0]), TruncatedTcp),
         ("a jumbogram", jumbo, BadExtensionHeaders),
     ] {

@@ -1,0 +1,62 @@
+//! ICMP errors that we send: when, to whom, and how many (RFC 1122 §3.2.2, RFC 4443 §2.4).
+
+use super::{Ownership, Stack};
+use crate::{
+    drops::DropReason,
+    time::Instant,
+    wire::{Complaint, IpHeader, Protocol, Refused},
+};
+use std::net::IpAddr;
+
+impl Stack {
+    /// Tells the sender of a frame that was refused what is wrong with it, if it wants to know.
+    ///
+    /// A first fragment is answered at once, as if the time to put it together had passed: RFC 792 leaves that open, and its
+    /// sender learns in no other way that fragments lead nowhere here. Of later fragments it hears nothing.
+    pub(super) fn complain(&mut self, now: Instant, frame: &[u8], reason: DropReason) {
+        use DropReason::{BadExtensionHeaders, Fragment, UnknownIpOption, UnknownProtocol, UnservedPort};
+        if !matches!(reason, BadExtensionHeaders | Fragment | UnknownIpOption | UnknownProtocol | UnservedPort) {
+            return;
+        }
+        let Some(refused) = Refused::examine(frame, reason) else { return };
+        let Some(source) = self.complainant(&refused) else { return };
+        let sent = if self.icmp_errors.allow(now) {
+            self.send_complaint(&refused, source)
+        } else {
+            Err(DropReason::RateLimited)
+        };
+        match sent {
+            Ok(()) => self.stats.icmp_errors_transmitted += 1,
+            Err(reason) => self.drops.count(reason),
+        }
+    }
+
+    /// Which of our addresses complains; `None` where none may. What went to a group is complained of only where its sender has
+    /// asked for that, and what came from no single host never.
+    fn complainant(&self, refused: &Refused<'_>) -> Option<IpAddr> {
+        let Refused { link, source, destination, complaint, .. } = refused;
+        let even_to_group = matches!(complaint, Complaint::UnknownOption { even_to_group: true, .. });
+        let is_to_station = link.destination == self.mac || (even_to_group && link.destination.is_group());
+        if !is_to_station || source.is_unspecified() || source.is_multicast() || self.check_source(*source).is_err() {
+            return None;
+        }
+        if self.addresses.owns(*destination) {
+            return Some(*destination);
+        }
+        let mut own = self.addresses.iter().filter(|local| local.ownership == Ownership::Own);
+        let same_family = own.find(|local| local.cidr.address.is_ipv6())?;
+        (even_to_group && destination.is_multicast()).then_some(same_family.cidr.address)
+    }
+
+    fn send_complaint(&mut self, refused: &Refused<'_>, source: IpAddr) -> Result<(), DropReason> {
+        let link = refused.link.answered_by(self.mac);
+        let protocol = if source.is_ipv4() { Protocol::Icmpv4 } else { Protocol::Icmpv6 };
+        let mut ip = IpHeader::new(source, refused.source, protocol);
+        ip.hop_limit = self.config.tcp.hop_limit;
+        let length = refused.message_len(&ip);
+        self.replies.push(link.len() + ip.len() + length, |buffer| {
+            let message = ip.write(length, link.write(ip.ether_type(), buffer));
+            refused.write(&ip, message);
+        })
+    }
+}
