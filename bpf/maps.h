@@ -10,11 +10,12 @@
 
 #include "address.h"
 
-/* A TCP port at an address the kernel keeps. */
+/* A TCP or UDP port at an address the kernel keeps. */
 struct service {
 	struct address address;
 	__be16 port;
-	__u16 padding[3];
+	__u8 protocol;
+	__u8 padding[5];
 };
 
 /* What was decided, and why: indices into `verdicts`. */
@@ -32,7 +33,7 @@ enum verdict {
 	DROPPED_CLOSED,     /* a SYN for a port that nobody listens on */
 	DROPPED_ACK,        /* no flow's, and its numbers are no cookie */
 	DROPPED_RESET,      /* no flow's */
-	DROPPED_STRAY,      /* no flow's, and neither SYN, ACK nor RST; or a fragment, or neither TCP nor ICMP */
+	DROPPED_STRAY,      /* no flow's, and neither SYN, ACK nor RST; or a fragment, or neither TCP, UDP nor ICMP */
 	DROPPED_PARTIAL,    /* its TCP header is cut off */
 	VERDICTS,
 	NO_VERDICT,

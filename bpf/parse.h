@@ -71,10 +71,11 @@ enum segment {
 struct packet {
 	struct address destination;
 	struct address target; /* of a neighbour solicitation only */
-	__be16 port; /* TCP destination port; 0 where there is none to be seen */
+	__be16 port; /* TCP or UDP destination port; 0 where there is none to be seen */
 	__u8 flags;  /* TCP's, like the next ones where the segment is not partial */
 	__u8 is_ipv6;
 	__u8 is_icmp;
+	__u8 is_udp;
 	enum segment segment;
 	__u32 ip_offset;
 	__u32 tcp_offset;
@@ -123,6 +124,16 @@ static __always_inline void read_tcp(struct cursor *cursor, struct packet *packe
 	packet->segment = segment;
 }
 
+/* The UDP port at the cursor, if it is there. */
+static __always_inline void read_udp(struct cursor *cursor, struct packet *packet)
+{
+	__be16 *ports = cursor->at;
+
+	packet->is_udp = 1;
+	if ((void *)(ports + 2) <= cursor->end)
+		packet->port = ports[1];
+}
+
 static __always_inline enum reading read_arp(struct cursor *cursor, struct packet *packet)
 {
 	struct arp_packet *arp = cursor->at;
@@ -156,6 +167,9 @@ static __always_inline enum reading read_ipv4(struct cursor *cursor, struct pack
 	if (ip->protocol == IPPROTO_TCP) {
 		cursor->at += header_len;
 		read_tcp(cursor, packet, header_len == sizeof(*ip) ? SEGMENT_PLAIN : SEGMENT_BEHIND);
+	} else if (ip->protocol == IPPROTO_UDP) {
+		cursor->at += header_len;
+		read_udp(cursor, packet);
 	}
 	return READ_IP;
 }
@@ -193,6 +207,8 @@ static __always_inline enum reading read_ipv6(struct cursor *cursor, struct pack
 	packet->is_icmp = next == IPPROTO_ICMPV6;
 	if (next == IPPROTO_TCP) {
 		read_tcp(cursor, packet, ip->nexthdr == IPPROTO_TCP ? SEGMENT_PLAIN : SEGMENT_BEHIND);
+	} else if (next == IPPROTO_UDP) {
+		read_udp(cursor, packet);
 	} else if (next == IPPROTO_ICMPV6) {
 		/* A solicitation goes to a multicast group as a rule: what counts is the target, behind the first 8 bytes. */
 		struct icmp6hdr *icmp = cursor->at;

@@ -15,6 +15,9 @@ use xskip::{
     xdp::{Program, ProgramOptions, Queue, QueueOptions, Require, Steering, Verdicts, XdpError, XdpMode},
 };
 
+/// A port of the shared addresses that is ours for UDP only.
+const UDP_PORT: u16 = 5_353;
+
 const XDP_DROP: u32 = 1;
 const XDP_PASS: u32 = 2;
 const XDP_REDIRECT: u32 = 4;
@@ -34,6 +37,7 @@ impl Judge {
         let steering = Steering {
             own: vec![OWN_V4.into(), OWN_V6.into()],
             shared: vec![(SHARED_V4, PORT).into(), (SHARED_V6, PORT).into()],
+            shared_udp: vec![(SHARED_V4, UDP_PORT).into(), (SHARED_V6, UDP_PORT).into()],
         };
         Self::of(&steering)
     }
@@ -178,8 +182,14 @@ fn shared_cases() -> Vec<Case> {
         foreign("port zero", ipv4(SHARED_V4, TCP, 0, &[], &ports(0))),
         foreign("another IPv4 address", syn(FOREIGN_V4.into(), PORT, &[])),
         foreign("another IPv6 address", syn(FOREIGN_V6.into(), PORT, &[])),
-        foreign("UDP over IPv4", ipv4(SHARED_V4, UDP, 0, &[], &ports(PORT))),
-        foreign("UDP over IPv6", ipv6(SHARED_V6, UDP, &ports(PORT))),
+        taken("UDP to the shared IPv4 port", ipv4(SHARED_V4, UDP, 0, &[], &ports(UDP_PORT)), "redirected_shared", 38),
+        taken("UDP to the shared IPv6 port", ipv6(SHARED_V6, UDP, &ports(UDP_PORT)), "redirected_shared", 58),
+        taken("UDP behind options", ipv4(SHARED_V4, UDP, 0, &options, &ports(UDP_PORT)), "redirected_shared", 46),
+        foreign("UDP to TCP's IPv4 port", ipv4(SHARED_V4, UDP, 0, &[], &ports(PORT))),
+        foreign("UDP to TCP's IPv6 port", ipv6(SHARED_V6, UDP, &ports(PORT))),
+        foreign("TCP to UDP's IPv4 port", syn(SHARED_V4.into(), UDP_PORT, &[])),
+        foreign("TCP to UDP's IPv6 port", syn(SHARED_V6.into(), UDP_PORT, &[])),
+        foreign("a fragment of UDP", ipv4(SHARED_V4, UDP, 0x2000, &[], &ports(UDP_PORT))),
         foreign("ICMP", ipv4(SHARED_V4, ICMPV4, 0, &[], &ports(PORT))),
         foreign("ICMPv6", ipv6(SHARED_V6, ICMPV6, &ports(PORT))),
         foreign("an IPv4 header length of zero", shortened_header(SHARED_V4)),
@@ -398,7 +408,8 @@ fn an_address_both_own_and_shared_is_own() {
     if !is_root() {
         return;
     }
-    let judge = Judge::of(&Steering { own: vec![OWN_V4.into()], shared: vec![(OWN_V4, PORT).into()] });
+    let judge =
+        Judge::of(&Steering { own: vec![OWN_V4.into()], shared: vec![(OWN_V4, PORT).into()], shared_udp: vec![] });
     assert_eq!(judge.verdict("the listed port", &syn(OWN_V4.into(), PORT, &[])), "redirected_own");
     assert_eq!(judge.verdict("another address", &syn(OWN_V6.into(), PORT, &[])), "passed_foreign");
 }
@@ -464,7 +475,8 @@ fn less_than_an_ethernet_header_is_never_shown_to_the_program() {
         return;
     }
     let program =
-        Program::load(&Steering { own: vec![OWN_V4.into()], shared: vec![] }, &ProgramOptions::default()).unwrap();
+        Program::load(&Steering { own: vec![OWN_V4.into()], ..Steering::default() }, &ProgramOptions::default())
+            .unwrap();
     let frame = syn(OWN_V4.into(), PORT, &[]);
     for length in 0..14 {
         let refused = program.test_run(&frame[..length]);

@@ -60,7 +60,7 @@ impl Pair {
         let config = StackConfig::default();
         let mut stack = Stack::new(config, OURS, addresses, secrets);
         stack.listen(None, PORT);
-        let steering = Steering { own: vec![ours(false), ours(true)], shared: vec![] };
+        let steering = Steering { own: vec![ours(false), ours(true)], ..Steering::default() };
         let program = Program::load(&steering, &ProgramOptions::default()).unwrap();
         let guard = program.guard();
         for (number, ipv6) in [(0, false), (1, true)] {
@@ -359,23 +359,26 @@ fn fragments_and_other_transports_end_here_while_the_guard_is_up() {
     let pair = Pair::new(7);
     for ipv6 in [false, true] {
         let ack = frame(&link(), ipv6, &header(ACK, 1, 2), b"");
-        let mut udp = ack.clone();
-        udp[if ipv6 { 20 } else { 23 }] = 17;
+        let with_protocol = |number: u8| {
+            let mut other = ack.clone();
+            other[if ipv6 { 20 } else { 23 }] = number;
+            other
+        };
+        let sctp = with_protocol(132);
         let mut fragment = ack.clone();
         if ipv6 {
             fragment[20] = 44
         } else {
             fragment[20] = 0x20
         }
-        let mut icmp = ack.clone();
-        icmp[if ipv6 { 20 } else { 23 }] = if ipv6 { 58 } else { 1 };
         let strays = pair.program.verdicts().unwrap().dropped_stray;
-        assert_eq!((pair.run(&udp).0, pair.run(&fragment).0), (XDP_DROP, XDP_DROP));
+        assert_eq!((pair.run(&sctp).0, pair.run(&fragment).0), (XDP_DROP, XDP_DROP));
         assert_eq!(pair.program.verdicts().unwrap().dropped_stray, strays + 2);
-        // ICMP is the stack's; that no socket serves the queue here is another matter.
+        // ICMP and UDP are the stack's; that no socket serves the queue here is another matter.
         let unserved = pair.program.verdicts().unwrap().dropped_no_socket;
-        pair.run(&icmp);
-        assert_eq!(pair.program.verdicts().unwrap().dropped_no_socket, unserved + 1);
+        pair.run(&with_protocol(if ipv6 { 58 } else { 1 }));
+        pair.run(&with_protocol(17));
+        assert_eq!(pair.program.verdicts().unwrap().dropped_no_socket, unserved + 2);
     }
 }
 
@@ -434,7 +437,7 @@ fn listeners_are_told_apart_by_address_and_port() {
     }
     let addresses: Vec<IpAddr> = (1..=20u8).map(|host| IpAddr::from([198, 18, 0, host])).collect();
     let program =
-        Program::load(&Steering { own: addresses.clone(), shared: vec![] }, &ProgramOptions::default()).unwrap();
+        Program::load(&Steering { own: addresses.clone(), ..Steering::default() }, &ProgramOptions::default()).unwrap();
     let guard = program.guard();
     let listener =
         |number| GuardedListener { number, mss: 1_460, window: 65_535, window_scale: 4, sack: true, hop_limit: 64 };

@@ -62,7 +62,7 @@ impl Server {
         };
         let shared = self.shared.iter().flat_map(|&ip| self.ports.iter().map(move |&port| SocketAddr::new(ip, port)));
         let own = self.own.iter().map(|cidr| cidr.address);
-        let steering = Steering { own: own.collect(), shared: shared.collect() };
+        let steering = Steering { own: own.collect(), shared: shared.collect(), shared_udp: vec![] };
         let frame_size = choose_frame_size(&link)?;
         Ok(Plan { link, queues, cores, frame_size, addresses, steering, placement, checksums })
     }

@@ -23,6 +23,10 @@ mod skeleton {
     include!(concat!(env!("OUT_DIR"), "/steer.skel.rs"));
 }
 
+/// The protocol numbers of [`Steering`]'s ports.
+const TCP: u8 = 6;
+const UDP: u8 = 17;
+
 /// Whom the program serves.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Steering {
@@ -30,6 +34,8 @@ pub struct Steering {
     pub own: Vec<IpAddr>,
     /// TCP ports at addresses that the kernel keeps.
     pub shared: Vec<SocketAddr>,
+    /// UDP ports at such addresses.
+    pub shared_udp: Vec<SocketAddr>,
 }
 
 /// Declares [`Verdicts`] in the order of `enum verdict` in `bpf/maps.h`.
@@ -63,7 +69,7 @@ verdicts! {
     passed_malformed,
     /// Ours: IP to an address of the stack's own.
     redirected_own,
-    /// Ours: TCP to a listed port of an address the kernel keeps.
+    /// Ours: TCP or UDP to a listed port of an address the kernel keeps.
     redirected_shared,
     /// Ours: ARP about an address of the stack's own.
     redirected_arp,
@@ -83,7 +89,7 @@ verdicts! {
     dropped_ack,
     /// An RST that is no flow's.
     dropped_reset,
-    /// A segment that is no flow's, and neither SYN, ACK nor RST.
+    /// A segment that is no flow's, and neither SYN, ACK nor RST; a fragment; or neither TCP, UDP nor ICMP.
     dropped_stray,
     /// A segment whose TCP header is cut off.
     dropped_partial,
@@ -132,8 +138,11 @@ impl Program {
         for &address in &steering.own {
             loaded.maps.own_addresses.update(&address_key(address), &[1], MapFlags::ANY).map_err(not_loaded)?;
         }
-        for service in &steering.shared {
-            loaded.maps.shared_ports.update(&service_key(service), &[1], MapFlags::ANY).map_err(not_loaded)?;
+        for (services, protocol) in [(&steering.shared, TCP), (&steering.shared_udp, UDP)] {
+            for service in services {
+                let key = service_key(service, protocol);
+                loaded.maps.shared_ports.update(&key, &[1], MapFlags::ANY).map_err(not_loaded)?;
+            }
         }
         let key = SipKey::random()
             .map_err(|error| XdpError::refused("draw a key for the filter", io::Error::other(error)))?;
@@ -222,9 +231,10 @@ pub(super) fn address_key(address: IpAddr) -> [u8; 16] {
 }
 
 /// `struct service` of `bpf/maps.h`.
-fn service_key(service: &SocketAddr) -> [u8; 24] {
+fn service_key(service: &SocketAddr, protocol: u8) -> [u8; 24] {
     let mut key = [0; 24];
     key[..16].copy_from_slice(&address_key(service.ip()));
     key[16..18].copy_from_slice(&service.port().to_be_bytes());
+    key[18] = protocol;
     key
 }

@@ -52,7 +52,7 @@ pub fn open(queue: u32, require: Require, options: &QueueOptions) -> Result<Queu
 }
 
 pub fn program(own: Ipv4Addr) -> Program {
-    Program::load(&Steering { own: vec![own.into()], shared: vec![] }, &ProgramOptions::default()).unwrap()
+    Program::load(&Steering { own: vec![own.into()], ..Steering::default() }, &ProgramOptions::default()).unwrap()
 }
 
 pub fn attach(program: &mut Program, require: Require) -> Result<XdpMode, XdpError> {
