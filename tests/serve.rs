@@ -319,6 +319,53 @@ fn a_connection_that_nobody_takes_is_counted() {
 }
 
 #[test]
+fn datagrams_are_echoed_and_unserved_ports_say_so() {
+    if !is_root() {
+        return;
+    }
+    for queues in [1, 2] {
+        let mut served = Served::new(
+            queues,
+            &[
+                "--address",
+                ADDRESS,
+                "--address",
+                ADDRESS_V6,
+                "--port",
+                "7",
+                "--app",
+                "echo",
+                "--udp",
+                "--json",
+                "--cookies",
+                "always",
+            ],
+        );
+        for server in ["UDP4:198.18.0.1:7", "UDP6:[2001:2::1]:7"] {
+            assert_eq!(served.client_sh(&format!("printf 'over UDP' | socat -t 2 - {server}")), "over UDP");
+            let most = if server.starts_with("UDP4") { 1_472 } else { 1_452 };
+            let same =
+                format!("cmp <(head -c {most} /dev/zero) <(head -c {most} /dev/zero | socat -t 2 -b 2000 - {server})");
+            assert_eq!(served.client_sh(&same), "", "as much as a packet takes, {server}");
+        }
+        // The kernel tells the client what port unreachable says, though the guard is up.
+        for server in ["UDP4:198.18.0.1:9", "UDP6:[2001:2::1]:9"] {
+            let said = served.client_sh(&format!("printf x | socat -t 2 - {server} 2>&1 || true"));
+            assert!(said.contains("Connection refused"), "{server}: {said}");
+        }
+        let nc = served.client_sh("printf 'from another client' | nc -u -w 1 198.18.0.1 7");
+        assert_eq!(nc, "from another client");
+        let report = served.stop_balanced();
+        let counted = |what: &str| {
+            let workers = report["workers"].as_array().unwrap().iter();
+            workers.map(|worker| worker["stack"][what].as_u64().unwrap()).sum::<u64>()
+        };
+        assert_eq!((counted("datagrams_received"), counted("datagrams_transmitted")), (5, 5), "{report:#}");
+        assert_eq!(counted("icmp_errors_transmitted"), 2, "{report:#}");
+    }
+}
+
+#[test]
 fn every_ping_is_answered() {
     if !is_root() {
         return;

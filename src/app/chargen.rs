@@ -55,4 +55,11 @@ impl Service for Chargen {
         };
         while stream.write_with(PIECE, &mut fill) > 0 {}
     }
+
+    /// RFC 864 answers with any number of characters. With more than were sent, anyone could be flooded from a forged address.
+    fn datagram(&mut self, data: &[u8], answer: &mut Vec<u8>) -> bool {
+        let mut position = Position::default();
+        answer.extend(data.iter().map(|_| position.next()));
+        true
+    }
 }

@@ -18,4 +18,9 @@ impl Service for Echo {
             stream.close();
         }
     }
+
+    fn datagram(&mut self, data: &[u8], answer: &mut Vec<u8>) -> bool {
+        answer.extend_from_slice(data);
+        true
+    }
 }

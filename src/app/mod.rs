@@ -30,7 +30,7 @@ pub mod http;
 pub use self::{chargen::Chargen, discard::Discard, echo::Echo, http::Http};
 
 use crate::{
-    stack::{ConnectionId, Event, Stack, Stream, Trouble},
+    stack::{ConnectionId, Event, Stack, Stream, Trouble, UdpId},
     tcp::CloseReason,
     time::Instant,
     worker::Application,
@@ -59,6 +59,13 @@ pub trait Service: Send {
         let _ = (session, stream, trouble);
     }
 
+    /// A datagram has come to a UDP port of the server's ([`Server::udp_port`](crate::Server::udp_port)). What is written to
+    /// `answer`, which is empty, goes back where this returns true; an answer that does not fit a packet is lost.
+    fn datagram(&mut self, data: &[u8], answer: &mut Vec<u8>) -> bool {
+        let _ = (data, answer);
+        false
+    }
+
     /// The connection is no more.
     fn closed(&mut self, session: Self::Session, reason: CloseReason) {
         let _ = (session, reason);
@@ -70,12 +77,17 @@ pub trait Service: Send {
 pub struct Services<S: Service> {
     service: S,
     sessions: Vec<Option<S::Session>>,
+    /// The datagram under way, and its answer; kept for their memory.
+    datagram: (Vec<u8>, Vec<u8>),
 }
+
+/// Ports of services. What comes from one may be an answer itself, and two services that answer each other's answers never end.
+const LEAST_CLIENT_PORT: u16 = 1_024;
 
 impl<S: Service> Services<S> {
     /// A service without connections yet.
     pub fn new(service: S) -> Self {
-        Self { service, sessions: Vec::new() }
+        Self { service, sessions: Vec::new(), datagram: Default::default() }
     }
 
     fn open(&mut self, now: Instant, id: ConnectionId, stack: &mut Stack) {
@@ -87,6 +99,17 @@ impl<S: Service> Services<S> {
             self.sessions.resize_with(id.index() + 1, || None);
         }
         self.sessions[id.index()] = Some(session);
+    }
+
+    fn answer_datagrams(&mut self, now: Instant, id: UdpId, stack: &mut Stack) {
+        let (data, answer) = &mut self.datagram;
+        while let Some((local, remote)) = stack.receive_udp(id, data) {
+            answer.clear();
+            if self.service.datagram(data, answer) && remote.port >= LEAST_CLIENT_PORT {
+                // What finds no room is lost, as any datagram may be.
+                let _ = stack.send_udp(now, id, Some(local.address), remote, answer);
+            }
+        }
     }
 }
 
@@ -106,7 +129,7 @@ impl<S: Service> Application for Services<S> {
                     self.service.troubled(session, &mut stream, trouble);
                 }
             }
-            Event::Datagram(_) => {}
+            Event::Datagram(id) => self.answer_datagrams(now, id, stack),
             Event::Closed(id, reason) => {
                 if let Some(session) = self.sessions.get_mut(id.index()).and_then(Option::take) {
                     self.service.closed(session, reason);

@@ -39,6 +39,10 @@ pub struct Arguments {
     #[arg(long, value_name = "LIST", default_value = "")]
     port: NumberList<u16>,
 
+    /// Serve the same ports over UDP, too: echo, discard or chargen, whose answers are no longer than what they answer
+    #[arg(long)]
+    udp: bool,
+
     /// Open a connection to there, for the same service; may be given again
     #[arg(long, value_name = "IP:PORT")]
     connect: Vec<SocketAddr>,
@@ -128,6 +132,10 @@ impl From<CookieMode> for Cookies {
 
 /// Serves until a signal comes.
 pub fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
+    if arguments.udp && arguments.app == App::Http {
+        eprintln!("xskip: HTTP is spoken over TCP only: leave out --udp, or choose another --app");
+        return Ok(ExitCode::from(2));
+    }
     let observation = Observation::begin(&arguments.observe, &arguments.interface)?;
     let server = build(&arguments, &observation)?;
     let signals = StopSignals::catch()?;
@@ -162,6 +170,9 @@ fn build(arguments: &Arguments, observation: &Observation) -> Result<Server, Fai
     }
     for port in arguments.port.iter() {
         server = server.port(port);
+        if arguments.udp {
+            server = server.udp_port(port);
+        }
     }
     for &remote in &arguments.connect {
         server = server.connect(remote);
@@ -199,5 +210,6 @@ fn is_bad_use(error: &ServerError) -> bool {
             | ServerError::PortZero
             | ServerError::QueueTwice { .. }
             | ServerError::Connect(_)
+            | ServerError::Udp(_)
     )
 }

@@ -1,6 +1,10 @@
 //! What can stand in a server's way.
 
-use crate::{host::HostError, stack::ConnectError, xdp::XdpError};
+use crate::{
+    host::HostError,
+    stack::{BindError, ConnectError},
+    xdp::XdpError,
+};
 use std::net::IpAddr;
 use thiserror::Error;
 
@@ -18,6 +22,10 @@ pub enum ServerError {
     /// A connection of our own that cannot be opened.
     #[error("cannot connect: {0}")]
     Connect(#[from] ConnectError),
+
+    /// A UDP port that cannot be had.
+    #[error("cannot serve UDP: {0}")]
+    Udp(#[from] BindError),
 
     /// Port 0 means nothing on the wire.
     #[error("port 0 cannot be listened on: give a port from 1 to 65535")]

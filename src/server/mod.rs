@@ -56,6 +56,7 @@ pub struct Server {
     own: Vec<Cidr>,
     shared: Vec<IpAddr>,
     ports: Vec<u16>,
+    udp_ports: Vec<u16>,
     remotes: Vec<SocketAddr>,
     gateways: Vec<IpAddr>,
     queues: Vec<u32>,
@@ -78,6 +79,7 @@ impl Server {
             own: Vec::new(),
             shared: Vec::new(),
             ports: Vec::new(),
+            udp_ports: Vec::new(),
             remotes: Vec::new(),
             gateways: Vec::new(),
             queues: Vec::new(),
@@ -112,6 +114,15 @@ impl Server {
     #[must_use]
     pub fn port(mut self, port: u16) -> Self {
         self.ports.push(port);
+        self
+    }
+
+    /// Adds a UDP port, at every address: [`Service::datagram`] gets what comes there.
+    #[must_use]
+    pub fn udp_port(mut self, port: u16) -> Self {
+        if !self.udp_ports.contains(&port) {
+            self.udp_ports.push(port);
+        }
         self
     }
 

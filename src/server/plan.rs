@@ -60,9 +60,12 @@ impl Server {
             true => (Placement::ByHash, ChecksumPolicy::AcceptPartial),
             false => (Placement::ByQueue, ChecksumPolicy::Verify),
         };
-        let shared = self.shared.iter().flat_map(|&ip| self.ports.iter().map(move |&port| SocketAddr::new(ip, port)));
-        let own = self.own.iter().map(|cidr| cidr.address);
-        let steering = Steering { own: own.collect(), shared: shared.collect(), shared_udp: vec![] };
+        let shared = |ports: &[u16]| {
+            let services = self.shared.iter().flat_map(|&ip| ports.iter().map(move |&port| SocketAddr::new(ip, port)));
+            services.collect()
+        };
+        let own = self.own.iter().map(|cidr| cidr.address).collect();
+        let steering = Steering { own, shared: shared(&self.ports), shared_udp: shared(&self.udp_ports) };
         let frame_size = choose_frame_size(&link)?;
         Ok(Plan { link, queues, cores, frame_size, addresses, steering, placement, checksums })
     }
@@ -71,10 +74,10 @@ impl Server {
         if self.own.is_empty() && self.shared.is_empty() {
             return Err(ServerError::NoAddress);
         }
-        if self.ports.is_empty() && self.remotes.is_empty() {
+        if self.ports.is_empty() && self.udp_ports.is_empty() && self.remotes.is_empty() {
             return Err(ServerError::NoPort);
         }
-        if self.ports.contains(&0) {
+        if self.ports.contains(&0) || self.udp_ports.contains(&0) {
             return Err(ServerError::PortZero);
         }
         Ok(())

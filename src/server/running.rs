@@ -168,6 +168,9 @@ impl Running {
             if plan.placement == Placement::ByHash {
                 stack.set_share(number, running.mailboxes.len());
             }
+            for &port in &server.udp_ports {
+                stack.bind_udp(None, port)?;
+            }
             stack.set_calendar(clock.calendar(Instant::ZERO));
             stack.watch_flows(Box::new(Listed(running.program.guard().filter().clone())));
             let remotes = server.remotes.iter().skip(number).step_by(running.mailboxes.len());
