@@ -76,7 +76,14 @@ struct World {
     /// Segments sent again, and frames lost that were longer than an acknowledgment.
     again: u64,
     lost: u64,
+    /// What the path takes, after so many milliseconds.
+    mtu: fn(u64) -> usize,
+    /// Frames that it did not take.
+    too_big: u64,
 }
+
+/// Added to a side's number: what arrives is a frame of its own that did not fit the path.
+const TOO_BIG: usize = 2;
 
 const ONE_WAY: Duration = Duration::from_millis(10);
 
@@ -100,12 +107,21 @@ impl World {
                 connection.acks.owed = 1;
                 Side { connection, written: 0, read: 0, total }
             });
-        Self { sides, config, faults, dice, now, wire: BinaryHeap::new(), frames: 0, again: 0, lost: 0 }
+        let (wire, mtu) = (BinaryHeap::new(), |_| 1_500);
+        Self { sides, config, faults, dice, now, wire, frames: 0, again: 0, lost: 0, mtu, too_big: 0 }
     }
 
     fn send(&mut self, to: usize, mut frame: Vec<u8>) {
         if self.dice.percent(self.faults.loss) {
             self.lost += u64::from(frame.len() > 100);
+            return;
+        }
+        let mtu = (self.mtu)(self.now.as_nanos() / 1_000_000);
+        if frame.len() - 14 > mtu {
+            self.too_big += 1;
+            // What it would have fitted goes back with it, where nobody looks at an address.
+            frame[..2].copy_from_slice(&(mtu as u16).to_be_bytes());
+            self.wire.push(Reverse((self.now + ONE_WAY, self.frames, TOO_BIG + 1 - to, frame)));
             return;
         }
         if self.dice.percent(self.faults.corruption) {
@@ -127,6 +143,15 @@ impl World {
             let Some(Reverse((_, _, to, frame))) = self.wire.pop() else { return };
             let Ok(parsed) = wire::parse(&frame, ChecksumPolicy::Verify) else { continue };
             let Packet::Tcp(ip, segment) = parsed.packet else { continue };
+            if to >= TOO_BIG {
+                let mtu = usize::from(u16::from_be_bytes([frame[0], frame[1]]));
+                let until = self.now + self.config.path_mtu_lifetime;
+                let connection = &mut self.sides[to - TOO_BIG].connection;
+                if connection.is_in_flight(segment.header.seq) {
+                    let _ = connection.limit_path(mtu, until, &self.config);
+                }
+                continue;
+            }
             let side = &mut self.sides[to];
             // The flow table would not have found another 4-tuple: a bit may have fallen where two faults cancel out.
             if FourTuple::of_received(&ip, &segment.header) == *side.connection.tuple() {
@@ -245,4 +270,15 @@ fn reordering_and_duplication() {
 #[test]
 fn everything_at_once() {
     try_seeds(0..60, Faults { loss: 5, duplication: 5, delay: 10, corruption: 2 }, [40_000, 20_000]);
+}
+
+#[test]
+fn shld_6_paths_that_become_narrower_and_wider() {
+    for (seed, loss) in (0..40).zip([0, 1, 5].into_iter().cycle()) {
+        let mut world = World::new(seed, Faults { loss, delay: loss, ..NONE }, [300_000, 100_000]);
+        world.config.path_mtu_lifetime = Duration::from_millis(150);
+        world.mtu = |millis| [1_500, 1_000, 600, 1_300][(millis / 100 % 4) as usize];
+        world.run();
+        assert!(world.too_big > 0, "seed {seed} was quick, or sent nothing too big");
+    }
 }
