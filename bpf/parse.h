@@ -29,6 +29,18 @@
 #define HARDWARE_ETHERNET 1
 #define NEIGHBOUR_SOLICITATION 135
 
+/* ICMPv4 (RFC 792); <linux/icmp.h> would draw in half of the C library. */
+#define UNREACHABLE 3
+#define TIME_EXCEEDED 11
+#define PARAMETER_PROBLEM 12
+
+struct icmp_header {
+	__u8 type;
+	__u8 code;
+	__be16 checksum;
+	__be32 field;
+};
+
 #define NEXT_HOP_BY_HOP 0
 #define NEXT_ROUTING 43
 #define NEXT_DESTINATION 60
@@ -71,11 +83,11 @@ enum segment {
 struct packet {
 	struct address destination;
 	struct address target; /* of a neighbour solicitation only */
-	__be16 port; /* TCP or UDP destination port; 0 where there is none to be seen */
+	__be16 port;     /* TCP or UDP port of the stack's end; 0 where there is none to be seen */
+	__u8 protocol; /* whose port it is */
 	__u8 flags;  /* TCP's, like the next ones where the segment is not partial */
 	__u8 is_ipv6;
 	__u8 is_icmp;
-	__u8 is_udp;
 	enum segment segment;
 	__u32 ip_offset;
 	__u32 tcp_offset;
@@ -116,6 +128,7 @@ static __always_inline void read_tcp(struct cursor *cursor, struct packet *packe
 	if ((void *)(ports + 2) > cursor->end)
 		return;
 	packet->port = ports[1];
+	packet->protocol = IPPROTO_TCP;
 	if ((void *)(tcp + 1) > cursor->end)
 		return;
 	packet->ports = *(__u32 *)ports;
@@ -129,9 +142,41 @@ static __always_inline void read_udp(struct cursor *cursor, struct packet *packe
 {
 	__be16 *ports = cursor->at;
 
-	packet->is_udp = 1;
+	packet->protocol = IPPROTO_UDP;
 	if ((void *)(ports + 2) <= cursor->end)
 		packet->port = ports[1];
+}
+
+/* The ports of a quoted TCP segment: an ICMP error is for whoever sent that. */
+static __always_inline void read_quoted_ports(__be16 *ports, void *end, struct packet *packet)
+{
+	if ((void *)(ports + 2) > end)
+		return;
+	packet->port = ports[0];
+	packet->protocol = IPPROTO_TCP;
+}
+
+/* What an ICMP error at the cursor quotes, if it is a plain TCP segment; about others the kernel knows as much. */
+static __always_inline void read_quote_v4(struct cursor *cursor, struct packet *packet)
+{
+	struct icmp_header *icmp = cursor->at;
+	struct iphdr *ip = (void *)(icmp + 1);
+
+	if ((void *)(ip + 1) > cursor->end || ip->ihl != sizeof(*ip) / 4 || ip->protocol != IPPROTO_TCP)
+		return;
+	if (icmp->type == UNREACHABLE || icmp->type == TIME_EXCEEDED || icmp->type == PARAMETER_PROBLEM)
+		read_quoted_ports((void *)(ip + 1), cursor->end, packet);
+}
+
+static __always_inline void read_quote_v6(struct cursor *cursor, struct packet *packet)
+{
+	struct icmp6hdr *icmp = cursor->at;
+	struct ipv6hdr *ip = (void *)(icmp + 1);
+
+	if ((void *)(ip + 1) > cursor->end || ip->nexthdr != IPPROTO_TCP)
+		return;
+	if (icmp->icmp6_type >= ICMPV6_DEST_UNREACH && icmp->icmp6_type <= ICMPV6_PARAMPROB)
+		read_quoted_ports((void *)(ip + 1), cursor->end, packet);
 }
 
 static __always_inline enum reading read_arp(struct cursor *cursor, struct packet *packet)
@@ -170,6 +215,9 @@ static __always_inline enum reading read_ipv4(struct cursor *cursor, struct pack
 	} else if (ip->protocol == IPPROTO_UDP) {
 		cursor->at += header_len;
 		read_udp(cursor, packet);
+	} else if (packet->is_icmp) {
+		cursor->at += header_len;
+		read_quote_v4(cursor, packet);
 	}
 	return READ_IP;
 }
@@ -218,6 +266,7 @@ static __always_inline enum reading read_ipv6(struct cursor *cursor, struct pack
 			copy_ipv6(&packet->target, target);
 			return READ_NEIGHBOUR;
 		}
+		read_quote_v6(cursor, packet);
 	}
 	return READ_IP;
 }

@@ -30,7 +30,7 @@ static __always_inline enum verdict address(enum reading reading, const struct p
 		return PASSED_FOREIGN;
 	service.address = packet->destination;
 	service.port = packet->port;
-	service.protocol = packet->is_udp ? IPPROTO_UDP : IPPROTO_TCP;
+	service.protocol = packet->protocol;
 	return bpf_map_lookup_elem(&shared_ports, &service) ? REDIRECTED_SHARED : PASSED_FOREIGN;
 }
 
@@ -100,7 +100,7 @@ static __always_inline enum verdict judge(struct xdp_md *ctx, const struct packe
 
 	/* UDP is the stack's even where nobody listens: it says so, at a rate of its own. */
 	if (packet->segment == SEGMENT_NONE)
-		return packet->is_icmp || packet->is_udp || ours == REDIRECTED_ARP ? ours : DROPPED_STRAY;
+		return packet->is_icmp || packet->protocol == IPPROTO_UDP || ours == REDIRECTED_ARP ? ours : DROPPED_STRAY;
 	if (packet->segment == SEGMENT_PARTIAL)
 		return DROPPED_PARTIAL;
 	if (listener && !listener->guarded)

@@ -201,6 +201,39 @@ fn shared_cases() -> Vec<Case> {
     ]
 }
 
+/// An ICMP error to a shared address about a segment from there, with the protocol and source port that it quotes.
+fn icmp_error(ipv6_: bool, kind: u8, protocol: u8, port: u16) -> Vec<u8> {
+    let mut segment = ports(40_000);
+    segment[..2].copy_from_slice(&port.to_be_bytes());
+    let quoted = match ipv6_ {
+        false => ipv4(FOREIGN_V4, protocol, 0x4000, &[], &segment),
+        true => ipv6(FOREIGN_V6, protocol, &segment),
+    };
+    let message = [&[kind, 0, 0, 0, 0, 0, 0, 0], &quoted[14..]].concat();
+    match ipv6_ {
+        false => ipv4(SHARED_V4, ICMPV4, 0, &[], &message),
+        true => ipv6(SHARED_V6, ICMPV6, &message),
+    }
+}
+
+fn icmp_error_cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for (ipv6, errors, needs, others) in
+        [(false, &[3, 11, 12][..], 66, [0, 4, 5, 8]), (true, &[1, 2, 3, 4], 106, [0, 5, 128, 129])]
+    {
+        for &kind in errors {
+            let what = |about| format!("ICMP error {kind} about {about}, IPv6: {ipv6}");
+            cases.push(taken(what("the TCP port"), icmp_error(ipv6, kind, TCP, PORT), "redirected_shared", needs));
+            cases.push(foreign(what("another port"), icmp_error(ipv6, kind, TCP, PORT + 1)));
+            cases.push(foreign(what("the UDP port"), icmp_error(ipv6, kind, UDP, UDP_PORT)));
+        }
+        for kind in others {
+            cases.push(foreign(format!("ICMP type {kind}, IPv6: {ipv6}"), icmp_error(ipv6, kind, TCP, PORT)));
+        }
+    }
+    cases
+}
+
 fn vlan_cases() -> Vec<Case> {
     let kinds: [&[u16]; 6] =
         [&[0x8100], &[0x88a8], &[0x8100, 0x8100], &[0x88a8, 0x8100], &[0x8100, 0x88a8], &[0x88a8, 0x88a8]];
@@ -338,6 +371,14 @@ fn of_a_shared_address_the_listed_tcp_port_is_taken_and_nothing_else() {
 }
 
 #[test]
+fn must_54_icmp_errors_go_to_whoever_sent_what_they_quote() {
+    if !is_root() {
+        return;
+    }
+    Judge::new().check(&icmp_error_cases());
+}
+
+#[test]
 fn up_to_two_vlan_tags_are_looked_behind() {
     if !is_root() {
         return;
@@ -420,7 +461,13 @@ fn a_program_that_serves_nobody_passes_everything() {
         return;
     }
     let judge = Judge::of(&Steering::default());
-    for case in own_cases().into_iter().chain(shared_cases()).chain(arp_cases()).chain(neighbour_cases()) {
+    for case in own_cases()
+        .into_iter()
+        .chain(shared_cases())
+        .chain(icmp_error_cases())
+        .chain(arp_cases())
+        .chain(neighbour_cases())
+    {
         assert_eq!(judge.verdict(&case.what, &case.frame), "passed_foreign", "{}", case.what);
     }
 }
