@@ -231,6 +231,7 @@ fn what_was_typed_makes_no_sense() {
         (&["--address", "198.18.0.1/24", "--port", ""], &["no port to listen on", "--port 80"]),
         (&["--address", "198.18.0.1/24", "--port", "0"], &["port 0", "1 to 65535"]),
         (&["--port", "80"], &["no address", "--address"]),
+        (&["--address", "198.18.0.1/24", "--port", "80", "--udp"], &["HTTP", "leave out --udp", "--app"]),
         (&["--address", "198.18.0.1/24", "--port", "80", "--queues", "0,0"], &["queue 0", "twice"]),
     ];
     for (arguments, parts) in cases {
