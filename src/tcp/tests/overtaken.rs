@@ -26,3 +26,32 @@ fn a_window_that_was_overtaken_does_not_count() {
     bench.receive_with_window(1, 1_461, ACK, 5_000, b"");
     assert_eq!(bench.connection.send.window(), 1_000);
 }
+
+#[test]
+fn two_shut_windows_probed_at_once_start_no_war_of_acknowledgments() {
+    // Both ends have sent an octet beyond the other's window, which is not taken. So both stand behind what the other expects.
+    let config = TcpConfig { receive_buffer: 1_000, ..TcpConfig::default() };
+    let mut bench = Bench::with(config, &handshake());
+    bench.receive(1, 1, ACK, &[0; 1_000]);
+    bench.sent();
+    bench.receive_with_window(1_001, 1, ACK, 0, b"");
+    bench.write(10);
+    assert_eq!(bench.sent_ranges(), []);
+    bench.wait_for_timer();
+    assert_eq!(bench.sent_ranges(), [(1, 1)], "the probe");
+    bench.receive_with_window(1_002, 1, ACK, 0, b"");
+    assert_eq!(bench.sent(), [], "what has nothing to say is not answered");
+    bench.receive_with_window(1_002, 2, ACK, 100, b"");
+    assert_eq!(bench.sent_ranges(), [(2, 9)], "but it is heard");
+}
+
+#[test]
+fn empty_segments_from_elsewhere_draw_few_answers() {
+    let mut bench = Bench::new();
+    let mut answers = 0;
+    for _ in 0..1_000 {
+        bench.refuse(70_000_000, 1, ACK, b"", DropReason::OutsideWindow);
+        answers += bench.sent().len();
+    }
+    assert!((1..=10).contains(&answers), "{answers}");
+}
