@@ -131,6 +131,11 @@ fn a_little_reordering_is_no_loss() {
     reorder(millis(1));
 }
 
+#[test]
+fn a_little_reordering_is_no_loss_on_a_coarse_clock_either() {
+    reorder(millis(10));
+}
+
 /// Windows as large as the link takes, so that its queue loses nothing.
 fn small_window() -> TcpConfig {
     TcpConfig { receive_buffer: 100_000, send_buffer: 1_000_000, ..TcpConfig::default() }
