@@ -21,7 +21,8 @@ pub struct TcpConfig {
     pub send_buffer: usize,
     /// As much of it is used where the congestion window is small, bytes; else twice the congestion window. Default 256 KiB.
     pub initial_send_buffer: usize,
-    /// Out-of-order pieces kept; a segment that would make one more is dropped. Default 64.
+    /// Out-of-order pieces kept; a segment that would make one more is dropped. Default 4,096: slow start that overruns a queue
+    /// loses every second segment, of as much as the default window may hold.
     pub max_holes: usize,
     /// Whether small segments wait while another small one is unacknowledged (Nagle as modified by Minshall;
     /// RFC 9293 SHLD-7). Default true; an application may switch it off per connection (MUST-17).
@@ -84,7 +85,7 @@ impl Default for TcpConfig {
             initial_window: 64 * 1_024,
             send_buffer: 6 * 1_024 * 1_024,
             initial_send_buffer: 256 * 1_024,
-            max_holes: 64,
+            max_holes: 4_096,
             nagle: true,
             congestion_control: CongestionControl::default(),
             sack: true,

@@ -14,6 +14,7 @@ use crate::{
         connection::{default_mss, syn_ack_window},
         cookie::Offer,
         ecn,
+        receive::window_scale_for,
         timestamps::Clocks,
     },
     time::Instant,
@@ -253,7 +254,9 @@ impl Stack {
     fn acknowledge_half_open(&mut self, now: Instant, handshake: &Handshake) -> Result<(), DropReason> {
         let seq = handshake.iss.advance(1);
         let (ip, mut tcp) = self.bare(&handshake.tuple, TcpFlags::ACK, seq, handshake.irs.advance(1));
-        tcp.window = syn_ack_window(&self.config.tcp);
+        // No SYN, so its window is scaled like any other's: down, or it would promise more than there is (RFC 7323 §2.2).
+        let scale = handshake.peer_window_scale.map_or(0, |_| window_scale_for(self.config.tcp.receive_buffer));
+        tcp.window = syn_ack_window(&self.config.tcp) >> scale;
         tcp.options.timestamps = handshake.clocks.map(|clocks| clocks.option(now));
         self.send_reply(&handshake.link, &ip, &tcp)
     }

@@ -39,7 +39,7 @@ impl Connection {
             return outcome;
         }
         self.check_clock(segment)?;
-        self.check_sequence(segment)?;
+        self.check_sequence(now, segment)?;
         if segment.has(TcpFlags::RST) {
             return self.take_reset(now, segment);
         }
@@ -74,15 +74,15 @@ impl Connection {
     }
 
     /// First: does any of it lie in the receive window?
-    fn check_sequence(&mut self, segment: &Segment<'_>) -> Result<(), DropReason> {
+    fn check_sequence(&mut self, now: Instant, segment: &Segment<'_>) -> Result<(), DropReason> {
         let (seq, length) = (segment.header.seq, segment.len());
         let (nxt, window) = (self.receive.nxt(), self.receive.window());
         let acceptable = if segment.has(TcpFlags::RST) {
             seq == nxt || seq.in_window(nxt, window)
         } else if length == 0 {
             // The right edge itself counts too: there a peer stands that has filled the window, and its acknowledgments
-            // are worth having.
-            seq.since(nxt) <= window
+            // are worth having. Where it is shut, one that has probed it with an octet stands behind that.
+            seq.since(nxt) <= window.max(1)
         } else if window == 0 {
             // The data cannot be taken, but their acknowledgment and RST can (MUST-66, RFC 9293 §3.10.7.4).
             seq == nxt
@@ -92,7 +92,10 @@ impl Connection {
         if acceptable {
             return Ok(());
         }
-        if !segment.has(TcpFlags::RST) {
+        if length == 0 && !segment.has(TcpFlags::RST) {
+            // Two ends that find each other's acknowledgments unacceptable would answer each other for ever.
+            self.challenge(now);
+        } else if !segment.has(TcpFlags::RST) {
             self.acks.owed = self.acks.owed.max(1);
             self.receive.note_again(seq, segment.payload.len() as u32);
         }

@@ -31,7 +31,9 @@ impl Assembler {
 
     /// The piece that an octet belongs to.
     pub fn piece_with(&self, octet: SeqNumber) -> Option<(SeqNumber, SeqNumber)> {
-        self.pieces().find(|&(start, end)| start.at_or_before(octet) && octet.precedes(end))
+        let behind = self.pieces.partition_point(|piece| piece.start.at_or_before(octet));
+        let piece = self.pieces[..behind].last().filter(|piece| octet.precedes(piece.end))?;
+        Some((piece.start, piece.end))
     }
 
     /// Notes that the octets from `start` up to `end` have arrived, joining what they touch.

@@ -282,6 +282,8 @@ impl Flight {
 
     /// Takes in that the peer has what lies from `left` up to `right`.
     pub fn take_block(&mut self, left: SeqNumber, right: SeqNumber, arrival: &Arrival, result: &mut Acknowledged) {
+        // What is early is not echoed (RFC 7323 §4.3): the clock of this acknowledgment says nothing of when it was sent.
+        let arrival = &Arrival { echo: None, ..*arrival };
         let first = self.index_of(left);
         for index in first..self.segments.len() {
             let segment = self.segments[index];

@@ -169,13 +169,15 @@ impl ReceiveSide {
         if limit == 0 {
             return blocks;
         }
-        let early = &self.early;
+        let (early, fin) = (&self.early, self.fin);
         self.latest.retain(|&octet| early.piece_with(octet).is_some());
         let latest = self.latest.iter().filter_map(|&octet| early.piece_with(octet));
         for piece in self.again.take().into_iter().chain(latest).chain(early.pieces()) {
             if blocks.as_slice().len() >= limit {
                 break;
             }
+            // The FIN is part of what came, or its sender would wait for its timeout to send what is missing before it.
+            let piece = (piece.0, if fin == Some(piece.1) { piece.1.advance(1) } else { piece.1 });
             if !blocks.as_slice().contains(&piece) {
                 blocks = blocks.with(piece.0, piece.1).unwrap_or(blocks);
             }

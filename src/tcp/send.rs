@@ -192,8 +192,10 @@ impl SendSide {
     /// changed.
     pub fn update_window(&mut self, segment: &Segment<'_>) -> bool {
         let header = &segment.header;
-        let newer = self.window_seq.precedes(header.seq)
-            || (self.window_seq == header.seq && self.window_ack.at_or_before(header.ack));
+        // Whoever acknowledges more said so later, even if with a segment sent again. Its window must count: the old one, from the
+        // new SND.UNA on, would reach further than anybody ever offered.
+        let newer = self.window_ack.precedes(header.ack)
+            || (self.window_ack == header.ack && self.window_seq.at_or_before(header.seq));
         if !newer {
             return false;
         }

@@ -54,6 +54,19 @@ fn the_same_syn_draws_the_same_answer() {
 }
 
 #[test]
+fn a_challenge_promises_no_more_than_its_syn_ack() {
+    let mut bench = Bench::new();
+    bench.send_syn(TcpOptions { window_scale: Some(2), ..TcpOptions::default() });
+    let syn_ack = bench.sent_one().header;
+    let scale = syn_ack.options.window_scale.expect("scaling is agreed on");
+    assert!(scale > 0, "the default buffer needs it");
+    // A segment far outside the window, then: it draws an acknowledgment.
+    bench.send(bench.header(IRS.advance(1 << 20), syn_ack.seq.advance(1), ACK), b"");
+    let challenge = bench.sent_one().header;
+    assert!(u32::from(challenge.window) << scale <= u32::from(syn_ack.window), "{challenge:?}");
+}
+
+#[test]
 fn another_syn_of_the_same_client_draws_a_challenge() {
     // RFC 5961 §4.2: a client that did restart answers it with an RST.
     let mut bench = Bench::new();

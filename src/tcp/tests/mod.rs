@@ -5,6 +5,7 @@ mod cookies;
 mod ecn;
 mod liveness;
 mod lossy;
+mod overtaken;
 mod parts;
 mod path_mtu;
 mod prr;

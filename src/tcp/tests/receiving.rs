@@ -213,6 +213,21 @@ fn holes_have_a_limit() {
 }
 
 #[test]
+fn every_second_segment_of_a_window_may_be_lost() {
+    // A slow start that overruns a queue does that.
+    let config = TcpConfig { initial_window: 1 << 20, ..TcpConfig::default() };
+    let mut bench = Bench::with(config, &Handshake { peer_window_scale: Some(7), ..handshake() });
+    bench.receive(1, 1, ACK, &[0; 2 * MSS as usize]);
+    bench.sent_one();
+    let window = bench.connection.receive.window();
+    assert!(window > 700 * MSS, "all the room there is, is offered by now");
+    for segment in (3..window / MSS).step_by(2) {
+        bench.receive(1 + segment * MSS, 1, ACK, &[0; MSS as usize]);
+        bench.sent();
+    }
+}
+
+#[test]
 fn only_a_plausible_segment_changes_the_way_back() {
     let mut bench = Bench::new();
     let elsewhere = LinkHeader { destination: MacAddress([2, 9, 9, 9, 9, 9]), ..*bench.connection.link() };

@@ -89,6 +89,13 @@ fn early_segments_are_reported_the_latest_first() {
 }
 
 #[test]
+fn an_early_fin_is_reported_with_its_data() {
+    let mut bench = bench();
+    bench.receive(101, 1, ACK | FIN, &[0; 100]);
+    assert_eq!(bench.reports(), [vec![(101, 202)]]);
+}
+
+#[test]
 fn what_came_again_is_reported_once() {
     let mut bench = bench();
     bench.receive(1, 1, ACK, &[b'x'; 100]);

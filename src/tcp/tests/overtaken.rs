@@ -1,0 +1,57 @@
+//! The peer's window where segments overtake each other.
+
+use super::*;
+
+#[test]
+fn an_acknowledgment_on_a_segment_sent_again_brings_its_window_along() {
+    let mut bench = Bench::new();
+    bench.write(6_000);
+    assert_eq!(bench.sent_ranges(), [(1, 1_460), (1_461, 1_460), (2_921, 1_460), (4_381, 1_460), (5_841, 160)]);
+    // The peer's data: the first segment is lost, the second comes.
+    bench.receive_with_window(101, 1, ACK, 10_000, &[0; 100]);
+    // Now the first one again, with all that has happened meanwhile.
+    bench.receive_with_window(1, 6_001, ACK, 100, &[0; 100]);
+    bench.write(1_000);
+    assert_eq!(bench.connection.send.window(), 100);
+    let data: usize = bench.sent_ranges().iter().map(|(_, length)| length).sum();
+    assert_eq!(data, 0, "nothing beyond what was offered, nor a silly little");
+}
+
+#[test]
+fn a_window_that_was_overtaken_does_not_count() {
+    let mut bench = Bench::new();
+    bench.write(3_000);
+    bench.sent();
+    bench.receive_with_window(1, 2_921, ACK, 1_000, b"");
+    bench.receive_with_window(1, 1_461, ACK, 5_000, b"");
+    assert_eq!(bench.connection.send.window(), 1_000);
+}
+
+#[test]
+fn two_shut_windows_probed_at_once_start_no_war_of_acknowledgments() {
+    // Both ends have sent an octet beyond the other's window, which is not taken. So both stand behind what the other expects.
+    let config = TcpConfig { receive_buffer: 1_000, ..TcpConfig::default() };
+    let mut bench = Bench::with(config, &handshake());
+    bench.receive(1, 1, ACK, &[0; 1_000]);
+    bench.sent();
+    bench.receive_with_window(1_001, 1, ACK, 0, b"");
+    bench.write(10);
+    assert_eq!(bench.sent_ranges(), []);
+    bench.wait_for_timer();
+    assert_eq!(bench.sent_ranges(), [(1, 1)], "the probe");
+    bench.receive_with_window(1_002, 1, ACK, 0, b"");
+    assert_eq!(bench.sent(), [], "what has nothing to say is not answered");
+    bench.receive_with_window(1_002, 2, ACK, 100, b"");
+    assert_eq!(bench.sent_ranges(), [(2, 9)], "but it is heard");
+}
+
+#[test]
+fn empty_segments_from_elsewhere_draw_few_answers() {
+    let mut bench = Bench::new();
+    let mut answers = 0;
+    for _ in 0..1_000 {
+        bench.refuse(70_000_000, 1, ACK, b"", DropReason::OutsideWindow);
+        answers += bench.sent().len();
+    }
+    assert!((1..=10).contains(&answers), "{answers}");
+}
