@@ -1,6 +1,6 @@
 //! How connections come, what follows from each thing that happens to them, and how they go.
 
-use super::{ConnectionId, Event, Stack, flow_table::Flow, time_wait::TimeWait, trouble::Untold};
+use super::{ConnectionId, Event, Stack, Trouble, flow_table::Flow, time_wait::TimeWait, trouble::Untold};
 use crate::{
     drops::DropReason,
     tcp::{CloseReason, Connection, Handshake, Signals, State},
@@ -129,6 +129,7 @@ impl Stack {
         if signals.contains(Signals::TROUBLED) {
             let remote = entry.connection.tuple().remote.address;
             self.look_for_another_way(now, id, remote);
+            self.tell(id.index, Trouble::ExcessiveRetransmission);
         }
     }
 

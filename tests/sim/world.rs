@@ -311,6 +311,8 @@ impl World {
                 let app = apps.iter().rposition(|app| app.id == id).expect("only what was opened is ready");
                 self.act(host, app);
             }
+            // That an end of the wire has gone silent is known here anyway.
+            Event::Trouble(..) | Event::Datagram(_) => {}
             Event::Closed(id, reason) => {
                 self.story.note(self.now, at_server, format!("closed: {reason:?}"));
                 let app = self.hosts[host].apps.iter().rposition(|app| app.id == id);

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     config::{Ecn, TcpConfig},
-    stack::ConnectError,
+    stack::{ConnectError, Trouble},
     wire::{ArpPacket, IcmpMessage, arp::Operation, ethernet, icmp, ip::Codepoint, tcp_options::Timestamps},
 };
 
@@ -345,7 +345,7 @@ fn a_neighbour_who_was_not_asked_is_not_believed() {
 }
 
 #[test]
-fn must_20_another_way_is_looked_for_when_segments_draw_no_answer() {
+fn must_20_and_x_rep_1_another_way_is_looked_for_and_the_application_told_when_segments_draw_no_answer() {
     let mut bench = Bench::new();
     let (id, syn) = bench.open();
     bench.with_stream(id, |stream| stream.write(b"hello"));
@@ -356,6 +356,8 @@ fn must_20_another_way_is_looked_for_when_segments_draw_no_answer() {
         bench.stack.handle_timeout(bench.now);
         questions += bench.frames().iter().filter(|frame| frame[12..14] == [8, 6]).count();
     }
+    let trouble = Event::Trouble(id, Trouble::ExcessiveRetransmission);
+    assert_eq!(bench.events(), [trouble]);
     let elsewhere = MacAddress([2, 0, 0, 0, 0, 3]);
     let reply = ArpPacket {
         operation: Operation::Reply,

@@ -132,7 +132,7 @@ fn an_abort_leaves_nothing_behind_though_there_was_something_to_read() {
     bench.events();
     bench.with_stream(id, |stream| stream.abort());
     assert_eq!(bench.stack.flow_counts().0, 0);
-    assert_eq!(bench.events(), [Event::Closed(id, CloseReason::Finished)]);
+    assert_eq!(bench.events(), [Event::Closed(id, CloseReason::Aborted)]);
 }
 
 #[test]
