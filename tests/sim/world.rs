@@ -18,10 +18,11 @@ use std::{
 };
 use xskip::{
     CloseReason,
+    drops::DropReason,
     stack::{ConnectionId, Event, LocalAddress, Ownership, Secrets, Stack},
     tcp::State,
     time::Instant,
-    wire::{self, ChecksumPolicy, Endpoint, FourTuple, LinkHeader, MacAddress, Packet},
+    wire::{self, ChecksumPolicy, Endpoint, FourTuple, LinkHeader, MacAddress, Packet, ParsedFrame},
 };
 
 /// Where the server listens.
@@ -389,9 +390,12 @@ impl World {
         self.frames += 1;
         self.hasher.write_u64(self.now.as_nanos());
         self.hasher.write(&frame);
-        let parsed = wire::parse(&frame, ChecksumPolicy::Verify).expect("what is sent is well-formed");
+        let parsed = wire::parse(&frame, ChecksumPolicy::Verify);
+        // An ICMP error that quotes no segment is none that a stack acts on, though it sends some.
+        let is_fine = parsed.is_ok() || matches!(parsed, Err(DropReason::UnmatchedIcmp));
+        assert!(is_fine, "what is sent is well-formed: {parsed:?}");
         let mut kind = Kind::default();
-        if let Packet::Tcp(ip, segment) = parsed.packet {
+        if let Ok(ParsedFrame { packet: Packet::Tcp(ip, segment), .. }) = parsed {
             self.watch.emitted(self.now, by_server, &ip, &segment, self.hosts[from].limits);
             kind = Kind { is_guarded: true, is_bare_ack: segment.is_empty(), has_data: !segment.payload.is_empty() };
             if self.garbage.is_some() {

@@ -269,7 +269,7 @@ fn must_23_a_syn_is_sent_again_for_three_minutes() {
     let (id, syn) = bench.begin_with_syn();
     let begun = bench.now;
     let mut sent = Vec::new();
-    while bench.events().is_empty() {
+    while !bench.events().iter().any(|event| matches!(event, Event::Closed(..))) {
         bench.now = bench.now.max(bench.stack.poll_timeout().expect("a timer runs"));
         bench.stack.handle_timeout(bench.now);
         let again = bench.sent_segments();

@@ -1,6 +1,7 @@
 //! Connections from open to end as the application and the peer see them; TIME-WAIT; fairness.
 
 use super::*;
+use crate::stack::Trouble;
 
 #[test]
 fn an_echo_and_a_passive_close() {
@@ -238,7 +239,8 @@ fn must_47_a_silent_peer_is_given_up_and_the_application_hears_of_it() {
         bench.frames();
         events.extend(bench.events());
     }
-    assert_eq!(events, [Event::Closed(id, CloseReason::TimedOut)]);
+    let trouble = Event::Trouble(id, Trouble::ExcessiveRetransmission);
+    assert_eq!(events, [trouble, Event::Closed(id, CloseReason::TimedOut)]);
     assert_eq!(bench.stack.stats().connections_timed_out, 1);
 }
 
