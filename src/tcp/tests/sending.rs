@@ -9,7 +9,7 @@ fn acknowledge_all(bench: &mut Bench) {
 }
 
 #[test]
-fn data_go_out_in_full_segments_the_last_one_pushed() {
+fn must_61_and_shld_28_data_go_out_in_full_segments_the_last_one_pushed() {
     let mut bench = Bench::new();
     bench.write(4_000);
     let sent = bench.sent();
