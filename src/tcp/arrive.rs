@@ -155,7 +155,7 @@ impl Connection {
             return; // an old acknowledgment that was overtaken says nothing, not even of the window
         }
         // The window counts as tested where it was at least half used (RFC 7661 §4.1).
-        let limited = self.send.in_flight() >= self.congestion.window() / 2;
+        let limited = self.send.peak() >= self.congestion.window() / 2;
         let arrival = Arrival { now, echo: self.clocks.zip(segment.header.options.timestamps) };
         let advances = self.send.una().precedes(ack);
         let mut acknowledged = if advances { self.send.acknowledge(ack, &arrival) } else { Acknowledged::default() };
@@ -169,13 +169,15 @@ impl Connection {
         let is_duplicate = !advances && !window_changed && segment.is_empty() && self.send.flight_size() > 0;
         let is_duplicate = is_duplicate && self.send.window() > 0;
         let smoothed = self.rtt.smoothed();
-        let ack = Ack { octets: acknowledged.octets, limited, now, rtt: smoothed.unwrap_or_default() };
+        // What was reported before has had its effect.
+        let octets = acknowledged.octets.min(acknowledged.delivered);
+        let ack = Ack { octets, limited, now, rtt: smoothed.unwrap_or_default() };
         let heard = Heard { ack, acknowledged, arrival, is_duplicate, sack: self.sack, smoothed };
         let wait = self.recovery.acknowledged(&heard, &mut self.send, &mut self.congestion);
         self.look_again_after(wait, now);
         // While a loss is repaired the window has been reduced already; the peer is told all the same.
         if self.ecn.acknowledged(segment, self.send.nxt()) && !self.recovery.is_active() {
-            self.congestion.marked(self.send.flight_size());
+            self.congestion.marked(self.send.peak());
         }
         if acknowledged.delivered > 0 {
             // Whether the end of what is in flight has arrived too, the next probe will tell.

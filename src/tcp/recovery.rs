@@ -174,7 +174,7 @@ impl Recovery {
         if repaired {
             // No undoing reaches back beyond this.
             self.doubt = None;
-            congestion.lost(send.flight_size() + heard.acknowledged.octets);
+            congestion.lost(send.peak());
         }
         let empty_duplicate = heard.is_duplicate && heard.acknowledged.again.is_none() && send.reported() == 0;
         if !again || arrived_twice || repaired || empty_duplicate {
@@ -296,7 +296,7 @@ impl Recovery {
 
     /// Begins fast recovery, of whose losses an acknowledgment of `delivered` octets has told.
     fn begin(&mut self, delivered: u32, send: &SendSide, congestion: &mut impl Controller) {
-        congestion.lost(send.flight_size());
+        congestion.lost(send.peak());
         let arrived_before = (send.reported() + self.departed).saturating_sub(delivered);
         let mut prr = Prr::new(congestion.window(), send.flight_size().saturating_sub(arrived_before));
         prr.acknowledged(delivered, send.in_flight().saturating_sub(self.departed), false, send.mss());
@@ -314,11 +314,16 @@ impl Recovery {
             self.has_ended(send);
             match self.phase {
                 Phase::Fast { .. } => self.partially(octets, send),
-                Phase::Open | Phase::Loss { .. } => {
+                Phase::Open | Phase::Loss { .. } if was_fast => self.departed = 0,
+                Phase::Open => {
                     self.departed = 0;
-                    if !was_fast {
-                        congestion.acknowledged(&heard.ack);
-                    }
+                    congestion.acknowledged(&heard.ack);
+                }
+                Phase::Loss { .. } => {
+                    // One retransmission may let the peer acknowledge what had arrived long before (RFC 3465 §2.3).
+                    self.departed = 0;
+                    let octets = heard.ack.octets.min(2 * send.mss());
+                    congestion.acknowledged(&Ack { octets, ..heard.ack });
                 }
             }
         } else if heard.is_duplicate {

@@ -50,6 +50,17 @@ pub struct SendSide {
     /// The end of the last segment sent that was smaller than the MSS (Minshall's variant of Nagle's algorithm).
     small_end: SeqNumber,
     last_sent: Instant,
+    peak: Peak,
+}
+
+/// The most octets in flight, by round trips: acknowledgments that come in one batch drain the flight before the next segment
+/// replaces what they acknowledge, so what is in flight at one moment says little.
+#[derive(Clone, Copy, Debug)]
+struct Peak {
+    last: u32,
+    current: u32,
+    /// SND.NXT when the current round trip began.
+    until: SeqNumber,
 }
 
 impl SendSide {
@@ -71,6 +82,7 @@ impl SendSide {
             fin: Fin::Open,
             small_end: una,
             last_sent: now,
+            peak: Peak { last: 0, current: 0, until: una },
         }
     }
 
@@ -118,6 +130,11 @@ impl SendSide {
     /// Octets sent and not acknowledged: FlightSize of RFC 5681.
     pub fn flight_size(&self) -> u32 {
         self.nxt.since(self.una)
+    }
+
+    /// The most that was in flight lately: what the congestion window was used for.
+    pub fn peak(&self) -> u32 {
+        self.peak.last.max(self.peak.current).max(self.in_flight())
     }
 
     /// When the last segment was sent.
@@ -219,6 +236,9 @@ impl SendSide {
         self.buffer.consume(result.octets as usize - usize::from(result.fin));
         self.buffer.release();
         self.una = ack;
+        if self.peak.until.at_or_before(ack) {
+            self.peak = Peak { last: self.peak.current, current: self.in_flight(), until: self.nxt };
+        }
         result
     }
 
@@ -336,6 +356,7 @@ impl SendSide {
         }
         self.flight.sent(chunk, now);
         self.nxt = chunk.end();
+        self.peak.current = self.peak.current.max(self.in_flight());
         if (chunk.length as u32) < self.mss {
             self.small_end = self.nxt;
         }

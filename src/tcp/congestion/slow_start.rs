@@ -3,7 +3,7 @@
 /// Segments in the initial window (RFC 6928).
 const INITIAL_WINDOW_SEGMENTS: u32 = 10;
 
-/// Slow start (RFC 5681 §3.1), with appropriate byte counting (RFC 3465).
+/// Slow start (RFC 5681 §3.1), by octets (RFC 3465).
 #[derive(Clone, Debug)]
 pub(super) struct SlowStart {
     mss: u32,
@@ -39,7 +39,9 @@ impl SlowStart {
 
     /// By how much a window grows; none where slow start is over for it.
     pub fn growth(&self, window: u32, acknowledged: u32) -> Option<u32> {
-        // RFC 3465 §2.3: at most two segments an acknowledgment, so that a stretched one makes no burst.
-        (window < self.threshold).then_some(acknowledged.min(2 * self.mss))
+        // All that was acknowledged, though RFC 3465 §2.3 would have two segments be the most: peers that take in forty segments
+        // at once acknowledge them at once, and the window would grow by two a round trip.
+        let room = self.threshold.checked_sub(window).filter(|room| *room > 0)?;
+        Some(acknowledged.min(room))
     }
 }
