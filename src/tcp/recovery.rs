@@ -310,16 +310,17 @@ impl Recovery {
         let octets = heard.acknowledged.octets;
         if octets > 0 {
             self.duplicates = 0;
-            let was_fast = matches!(self.phase, Phase::Fast { .. });
+            let (was_fast, was_loss) =
+                (matches!(self.phase, Phase::Fast { .. }), matches!(self.phase, Phase::Loss { .. }));
             self.has_ended(send);
             match self.phase {
                 Phase::Fast { .. } => self.partially(octets, send),
                 Phase::Open | Phase::Loss { .. } if was_fast => self.departed = 0,
-                Phase::Open => {
+                Phase::Open if !was_loss => {
                     self.departed = 0;
                     congestion.acknowledged(&heard.ack);
                 }
-                Phase::Loss { .. } => {
+                Phase::Open | Phase::Loss { .. } => {
                     // One retransmission may let the peer acknowledge what had arrived long before (RFC 3465 §2.3).
                     self.departed = 0;
                     let octets = heard.ack.octets.min(2 * send.mss());
