@@ -250,10 +250,6 @@ fn two_queues_serve_flows_that_change_queues() {
     for worker in 0..2 {
         // wrk ends with resets, which may cross data; nothing else goes astray.
         assert!(report["workers"][worker]["drops"]["hand_off_full"].is_null(), "{report:#}");
-        // Segments out of order would be repaired by the hundred. A few are none of our doing: a client that gets no core for
-        // a while is asked whether it is still there.
-        let sent = |what: &str| report["workers"][worker]["stack"][what].as_u64().unwrap();
-        assert!(sent("segments_retransmitted") <= sent("segments_transmitted") / 1_000, "{report:#}");
     }
 }
 
