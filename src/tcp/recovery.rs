@@ -153,6 +153,11 @@ impl Recovery {
     ) -> Option<Duration> {
         let is_probes = self.take_probe_answer(heard, send, congestion);
         let mut in_vain = self.arrived_before(heard, send);
+        if in_vain && self.doubt.is_some_and(|doubt| doubt.is_fast) {
+            // The peer's D-SACK will say so too, a round trip later (RFC 8985 §6.2 step 4); but then there is no doubt any more.
+            let (una, nxt) = (send.una(), send.nxt());
+            send.rack().sent_in_vain(una, nxt);
+        }
         if let Some(block) = heard.acknowledged.again.filter(|_| !is_probes) {
             in_vain |= self.arrived_again(block, send);
         }
