@@ -38,6 +38,9 @@ pub struct TcpConfig {
     pub dscp: Dscp,
     /// Retransmission timeout before a round-trip time is known (RFC 6298 §2.1). Default 1 s.
     pub rto_initial: Duration,
+    /// How coarse the clock is by which the stack is told the time: a moment it shows may be over by as much. Losses are told
+    /// from reordering with that in mind. Default zero, for a clock that tells less than a millisecond.
+    pub clock_tick: Duration,
     /// Lower bound of the retransmission timeout. RFC 6298 §2.4 says 1 s; 200 ms is what today's stacks use, and ours does.
     pub rto_min: Duration,
     /// Upper bound of the retransmission timeout (RFC 6298 §2.5: at least 60 s). Default 60 s.
@@ -92,6 +95,7 @@ impl Default for TcpConfig {
             ecn: Ecn::default(),
             dscp: Dscp::default(),
             rto_initial: Duration::from_secs(1),
+            clock_tick: Duration::ZERO,
             rto_min: Duration::from_millis(200),
             rto_max: Duration::from_secs(60),
             max_timeouts: 12,

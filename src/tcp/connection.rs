@@ -11,7 +11,7 @@ use super::{
     path_mtu::PathLimit,
     receive::{ReceiveSide, window_scale_for},
     recovery::{Recovery, TailProbe},
-    rtt::{CLOCK_GRANULARITY, RttEstimator},
+    rtt::{RttEstimator, granularity},
     send::SendSide,
     state::{State, Step},
     timer::{Timer, Timers},
@@ -231,7 +231,7 @@ impl Connection {
             link: handshake.link,
             state: State::Established,
             opening: None,
-            send: SendSide::new(handshake.iss, handshake.irs, mss, peer_scale, now),
+            send: SendSide::new(handshake.iss, handshake.irs, mss, peer_scale, now, config.clock_tick),
             receive: ReceiveSide::new(handshake.irs, window, our_scale, receive_limit.min(initial)),
             sack: handshake.sack,
             clocks: handshake.clocks,
@@ -564,7 +564,7 @@ impl Connection {
         let Some(smoothed) = self.rtt.smoothed() else { return Some(config.rto_initial) };
         // Less than two full segments may wait for company (RFC 5681 §4.2).
         let alone = self.send.flight_size() < 2 * self.send.mss();
-        Some((2 * smoothed).max(2 * CLOCK_GRANULARITY) + if alone { LONGEST_DELAYED_ACK } else { Duration::ZERO })
+        Some((2 * smoothed).max(2 * granularity(config)) + if alone { LONGEST_DELAYED_ACK } else { Duration::ZERO })
     }
 
     // Shared by the families.

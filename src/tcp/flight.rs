@@ -134,7 +134,7 @@ pub(super) struct Flight {
 }
 
 impl Flight {
-    pub fn new(una: SeqNumber) -> Self {
+    pub fn new(una: SeqNumber, tick: Duration) -> Self {
         Self {
             segments: VecDeque::new(),
             under_way: 0,
@@ -145,7 +145,7 @@ impl Flight {
             transmissions: 0,
             judged: una,
             lost_from: una,
-            rack: Rack::new(una),
+            rack: Rack::new(una, tick),
         }
     }
 

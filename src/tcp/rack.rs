@@ -64,11 +64,14 @@ pub(super) struct Rack {
     multiplier: u32,
     patience: u32,
     grown_until: Option<SeqNumber>,
+    /// What a time may be behind, because the clock is so coarse.
+    tick: Duration,
 }
 
 impl Rack {
-    pub fn new(una: SeqNumber) -> Self {
+    pub fn new(una: SeqNumber, tick: Duration) -> Self {
         Self {
+            tick,
             latest: None,
             rtt: Duration::ZERO,
             minimum: None,
@@ -120,10 +123,11 @@ impl Rack {
         if !self.reordering_seen && (recovering || reported >= DUPLICATE_THRESHOLD) {
             return Duration::ZERO;
         }
-        // No clock tells less than its tick: at most once around, two segments that were sent together differ by one.
         let quarter = self.minimum.map_or(self.rtt, |minimum| minimum.get()) / 4;
         let most = smoothed.unwrap_or(self.rtt).max(CLOCK_GRANULARITY);
-        (quarter.max(CLOCK_GRANULARITY) * self.multiplier).min(most)
+        // It is compared how long ago a segment was sent, and how long another took that arrived. On a coarse clock the one may
+        // look longer by a tick, and the other shorter.
+        (quarter.max(CLOCK_GRANULARITY) * self.multiplier).min(most) + 2 * self.tick
     }
 
     /// What was sent again had not been lost, as the peer says: the window was too small.

@@ -3,8 +3,13 @@
 use crate::config::TcpConfig;
 use std::time::Duration;
 
-/// G of RFC 6298: the timer wheel's tick.
+/// G of RFC 6298 for a clock that is finer: the timer wheel's tick.
 pub const CLOCK_GRANULARITY: Duration = Duration::from_millis(1);
+
+/// G of RFC 6298: the tick of the timer wheel, or that of a clock that is coarser.
+pub fn granularity(config: &TcpConfig) -> Duration {
+    CLOCK_GRANULARITY.max(config.clock_tick)
+}
 
 /// Smoothed round-trip time, its variation, and the timeout derived from them.
 #[derive(Clone, Debug)]
@@ -39,7 +44,7 @@ impl RttEstimator {
             Some((srtt, rttvar)) => ((srtt * 7 + rtt) / 8, (rttvar * 3 + srtt.abs_diff(rtt)) / 4),
         };
         self.smoothed = Some((srtt, rttvar));
-        let rto = srtt + CLOCK_GRANULARITY.max(rttvar * 4);
+        let rto = srtt + granularity(config).max(rttvar * 4);
         self.rto = rto.clamp(config.rto_min, config.rto_max);
     }
 

@@ -65,8 +65,8 @@ struct Peak {
 
 impl SendSide {
     /// The side of a connection whose SYN took sequence number `iss` and is acknowledged; the peer's took `irs`. The window
-    /// is shut until the acknowledgment that ended the handshake has been taken in.
-    pub fn new(iss: SeqNumber, irs: SeqNumber, mss: u32, scale: u8, now: Instant) -> Self {
+    /// is shut until the acknowledgment that ended the handshake has been taken in. The clock shows a new time every `tick`.
+    pub fn new(iss: SeqNumber, irs: SeqNumber, mss: u32, scale: u8, now: Instant, tick: Duration) -> Self {
         let una = iss.advance(1);
         Self {
             una,
@@ -78,7 +78,7 @@ impl SendSide {
             scale,
             mss,
             buffer: ByteRing::default(),
-            flight: Flight::new(una),
+            flight: Flight::new(una, tick),
             fin: Fin::Open,
             small_end: una,
             last_sent: now,

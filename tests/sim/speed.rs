@@ -107,33 +107,55 @@ fn a_lost_tail_is_repaired_in_two_round_trips_and_a_probe() {
     }
 }
 
-/// Reorders a little, with hosts whose clocks are so coarse; nothing may be sent again after the first second.
-fn reorder(tick: Duration) {
+/// Reorders some packets, as many others overtaking them, with hosts whose clocks are so coarse. How many segments are sent
+/// again, and when the last is.
+fn reordered(seed: u64, tcp: TcpConfig, tick: Duration, chance: u32, others: u64) -> (u64, Instant) {
+    let rate = 10_000_000;
+    // So long do the others take.
+    let held_up = Duration::from_nanos(others * 1_514 * 8_000_000_000 / rate);
+    let wire = Wire { queue: 10_000_000, ..wire(rate, millis(40)) };
+    let mut scenario = Scenario::plain(seed, tcp, wire).sending(Duration::ZERO, 5_000_000);
+    scenario.wires[0].faults = Faults { reordering: chance, held_up, ..Faults::default() };
+    for host in &mut scenario.hosts {
+        host.tick = tick;
+    }
+    let (_, world) = transfer(&scenario);
+    let (_, again, last) = sent(&world, 0);
+    (again, last)
+}
+
+/// A little reordering; nothing may be sent again after the first second.
+fn reorder(tick: Duration, chance: u32) {
     for seed in 1..=10 {
-        let rate = 10_000_000;
-        // So long do three packets take.
-        let held_up = Duration::from_nanos(3 * 1_514 * 8_000_000_000 / rate);
-        let wire = Wire { queue: 10_000_000, ..wire(rate, millis(40)) };
-        let mut scenario = Scenario::plain(seed, small_window(), wire).sending(Duration::ZERO, 5_000_000);
-        scenario.wires[0].faults = Faults { reordering: 5 * PERCENT, held_up, ..Faults::default() };
-        for host in &mut scenario.hosts {
-            host.tick = tick;
-        }
-        let (_, world) = transfer(&scenario);
-        let (_, again, last) = sent(&world, 0);
+        let (again, last) = reordered(seed, small_window(), tick, chance, 3);
         assert!(last <= Instant::from_millis(1_000), "seed {seed}, {tick:?}: {again} sent again, the last at {last}");
     }
 }
 
 #[test]
 fn a_little_reordering_is_no_loss() {
-    reorder(Duration::from_nanos(1));
-    reorder(millis(1));
+    reorder(Duration::from_nanos(1), 5 * PERCENT);
+    reorder(millis(1), 5 * PERCENT);
 }
 
 #[test]
 fn a_little_reordering_is_no_loss_on_a_coarse_clock_either() {
-    reorder(millis(10));
+    reorder(millis(10), 5 * PERCENT);
+    reorder(millis(10), PERCENT);
+}
+
+#[test]
+fn much_reordering_is_learnt() {
+    // Up to 24 ms: a quarter of the least round trip, which is 41 ms, is not enough. Each time that shows, the window grows by
+    // another quarter (RFC 8985 §6.2 step 4), whether timestamps tell first or D-SACK has to.
+    for timestamps in [true, false] {
+        for (tick, seed) in
+            [(Duration::from_nanos(1), 1), (Duration::from_nanos(1), 2), (millis(1), 3), (millis(10), 4)]
+        {
+            let (again, last) = reordered(seed, TcpConfig { timestamps, ..small_window() }, tick, 20 * PERCENT, 20);
+            assert!(again <= 12, "timestamps {timestamps}, {tick:?}: {again} of 3,500 sent again, the last at {last}");
+        }
+    }
 }
 
 /// Windows as large as the link takes, so that its queue loses nothing.

@@ -114,7 +114,9 @@ impl World {
             let local = LocalAddress { cidr: cidr.parse().expect("a host's address"), ownership: Ownership::Own };
             let secrets = Secrets::from_seed(scenario.seed.wrapping_add(number as u64));
             let mac = MacAddress([2, 0, 0, 0, 0, number as u8 + 1]);
-            let mut stack = Stack::new(plan.config.clone(), mac, vec![local], secrets);
+            let mut config = plan.config.clone();
+            config.tcp.clock_tick = plan.tick;
+            let mut stack = Stack::new(config, mac, vec![local], secrets);
             if number == SERVER {
                 stack.listen(None, PORT);
                 stack.set_syn_mode(scenario.syn_mode);

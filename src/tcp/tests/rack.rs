@@ -51,7 +51,11 @@ fn delivered(number: u32, retransmitted: bool) -> Delivered {
 
 /// A judge of a path of 100 ms, on which the second segment came before the first where `reordered`.
 fn rack(reordered: bool) -> Rack {
-    let mut rack = Rack::new(ISS);
+    rack_by_clock(reordered, Duration::ZERO)
+}
+
+fn rack_by_clock(reordered: bool, tick: Duration) -> Rack {
+    let mut rack = Rack::new(ISS, tick);
     let order = if reordered { [2, 1] } else { [1, 2] };
     for number in order {
         rack.delivered(&delivered(number, false), Instant::ZERO + ROUND);
@@ -71,6 +75,16 @@ fn the_window_is_shut_only_where_reordering_was_never_seen() {
         let window = rack(reordered).window(recovering, reported, Some(ROUND));
         assert_eq!(window, expected, "{reordered} {recovering} {reported}");
     }
+}
+
+#[test]
+fn a_coarse_clock_makes_the_window_wider_by_two_ticks() {
+    let tick = ROUND / 10;
+    let mut rack = rack_by_clock(true, tick);
+    assert_eq!(rack.window(false, 3, Some(ROUND)), ROUND / 4 + 2 * tick);
+    rack.sent_in_vain(ISS, ISS.advance(100));
+    assert_eq!(rack.window(false, 3, Some(ROUND)), ROUND / 2 + 2 * tick, "a clock is no coarser for that");
+    assert_eq!(rack_by_clock(false, tick).window(false, 3, Some(ROUND)), Duration::ZERO, "three are three");
 }
 
 #[test]
@@ -98,7 +112,7 @@ fn the_window_grows_with_each_round_of_duplicates_and_shrinks_after_sixteen_reco
 
 #[test]
 fn transmissions_are_told_apart_though_the_clock_stands_still() {
-    let mut rack = Rack::new(ISS);
+    let mut rack = Rack::new(ISS, Duration::ZERO);
     rack.delivered(&delivered(5, false), Instant::ZERO);
     assert!(rack.has_overtaken(4));
     assert!(!rack.has_overtaken(5));

@@ -44,7 +44,8 @@ struct Path<F> {
 
 impl<F: FnMut(u32, bool) -> Fate> Path<F> {
     fn new(sack: bool, tick: Duration, buffer: usize, fate: F) -> Self {
-        let config = TcpConfig { receive_buffer: 2 << 20, send_buffer: buffer, ..TcpConfig::default() };
+        let config =
+            TcpConfig { receive_buffer: 2 << 20, send_buffer: buffer, clock_tick: tick, ..TcpConfig::default() };
         let scale = crate::tcp::receive::window_scale_for(config.receive_buffer);
         let ours = Handshake { peer_window_scale: Some(scale), sack, ..handshake() };
         let theirs = Handshake { tuple: ours.tuple.reversed(), iss: ours.irs, irs: ours.iss, ..ours };
@@ -201,7 +202,7 @@ fn a_long_lost_tail_costs_no_timeout_and_nothing_beyond_it() {
 #[test]
 fn constant_reordering_by_three_segments_draws_nothing_after_the_first_second() {
     for tick in [FINE, COARSE] {
-        for every in [4, 5, 8, 20] {
+        for every in [4, 5, 8, 20, 100] {
             let overtake = |transmission, _| {
                 if transmission % every == 0 { Fate::Overtaken(3) } else { Fate::OnTime }
             };
