@@ -275,8 +275,14 @@ impl Recovery {
         congestion: &mut impl Controller,
     ) -> Option<Duration> {
         let judgement = send.judge(self.is_active(), smoothed, now);
-        if judgement.found && !self.is_active() {
-            self.begin(0, send, congestion);
+        match &mut self.phase {
+            Phase::Open if judgement.found => self.begin(0, send, congestion),
+            // What is lost has left the flight, but nothing has arrived that it could be replaced for: one segment goes out.
+            Phase::Fast { prr, .. } if judgement.found => {
+                prr.acknowledged(0, send.in_flight(), false, send.mss());
+                self.urgent = true;
+            }
+            _ => {}
         }
         judgement.wait
     }
@@ -302,8 +308,9 @@ impl Recovery {
     /// Begins fast recovery, of whose losses an acknowledgment of `delivered` octets has told.
     fn begin(&mut self, delivered: u32, send: &SendSide, congestion: &mut impl Controller) {
         congestion.lost(send.peak());
-        let arrived_before = (send.reported() + self.departed).saturating_sub(delivered);
-        let mut prr = Prr::new(congestion.window(), send.flight_size().saturating_sub(arrived_before));
+        // What this acknowledgment covers was in flight too (RFC 9937 §6.1).
+        let at_start = (send.flight_size() + delivered).saturating_sub(send.reported() + self.departed);
+        let mut prr = Prr::new(congestion.window(), at_start);
         prr.acknowledged(delivered, send.in_flight().saturating_sub(self.departed), false, send.mss());
         self.phase = Phase::Fast { recover: send.nxt(), prr };
         self.doubt = Some(Doubt::new(send, true));

@@ -44,6 +44,32 @@ fn what_comes_in_time_is_not_sent_again_and_reordering_is_remembered() {
     assert!(bench.connection.congestion.window() > 10 * MSS, "nothing was taken for lost");
 }
 
+#[test]
+fn what_a_timer_finds_lost_during_recovery_makes_no_burst() {
+    // Reordering has been seen, ten segments are on their way: five, and 10 ms later five more.
+    let mut bench = on_the_way(2);
+    bench.now += ROUND;
+    bench.reported(at(1), &[(at(2), at(3))]);
+    bench.reported(at(3), &[]);
+    for _ in 0..2 {
+        bench.now += ROUND / 10;
+        bench.connection.write(&pattern(0, 5 * SEGMENT), &bench.config);
+        assert_eq!(bench.sent_ranges().len(), 5);
+    }
+    bench.now += ROUND;
+    bench.reported(at(3), &[(at(12), at(13))]);
+    assert_eq!(bench.sent_ranges(), []);
+    // The first five are overdue, then the others: each time one goes out, and acknowledgments draw the rest.
+    bench.wait_for_timer();
+    assert_eq!(bench.sent_ranges(), [(at(3), SEGMENT)]);
+    bench.wait_for_timer();
+    assert_eq!(bench.sent_ranges(), [(at(4), SEGMENT)]);
+    assert_eq!(bench.connection.timeouts, 0);
+    bench.now += ROUND;
+    bench.reported(at(4), &[(at(12), at(13))]);
+    assert_eq!(bench.sent_ranges(), [(at(5), SEGMENT), (at(6), SEGMENT)]);
+}
+
 fn delivered(number: u32, retransmitted: bool) -> Delivered {
     let end = ISS.advance(number * MSS);
     Delivered { end, sent_at: Instant::ZERO, order: number, retransmitted, answers_earlier: false }
