@@ -1,9 +1,16 @@
 //! Losses found by time (RFC 8985): the window for reordering, its timer, and what a probe of the tail has done.
 
 use super::{super::recovery::TailProbe, sack::at, *};
-use crate::tcp::{
-    congestion::Controller,
-    rack::{Delivered, Rack},
+use crate::{
+    tcp::{
+        congestion::Controller,
+        rack::{Delivered, Rack},
+        timestamps::Clocks,
+    },
+    wire::{
+        TcpOptions,
+        tcp_options::{SackBlocks, Timestamps},
+    },
 };
 
 const ROUND: Duration = Duration::from_millis(100);
@@ -195,4 +202,36 @@ fn a_probe_is_of_new_data_where_there_are_any() {
     assert_eq!(bench.sent_ranges(), []);
     bench.wait_for_timer();
     assert_eq!(bench.sent_ranges(), [(at(6) + 5, 4)]);
+}
+
+#[test]
+fn an_echo_says_nothing_of_a_probe_that_is_reported_early() {
+    // RFC 7323 §4.3: what lies beyond a hole is not echoed. The last two of four are lost, and the last is sent again.
+    let clocks = Some(Clocks::new(Instant::ZERO, 7, 1));
+    let config = TcpConfig::default();
+    let connection = Connection::established(&Handshake { sack: true, clocks, ..handshake() }, Instant::ZERO, &config);
+    let mut bench = Bench { connection, config, now: Instant::ZERO };
+    let length = MSS - 12;
+    let answer = |bench: &mut Bench, ack: u32, early: Option<(u32, u32)>| {
+        let timestamps = Some(Timestamps { value: 1, echo: 7 });
+        let block = |(left, right)| SackBlocks::default().with(ISS.advance(left), ISS.advance(right)).unwrap();
+        let options =
+            TcpOptions { timestamps, sack: early.map_or(SackBlocks::default(), block), ..TcpOptions::default() };
+        let (seq, ack) = (IRS.advance(1), ISS.advance(ack));
+        let header = TcpHeader { seq, ack, flags: ACK, window: 64_000, options, ..TcpHeader::default() };
+        let link = *bench.connection.link();
+        let segment = Segment { header, payload: b"", traffic_class: 0 };
+        assert_eq!(bench.connection.arrive(bench.now, &link, &segment, &bench.config), Ok(()));
+    };
+    answer(&mut bench, 1, None);
+    bench.write(4 * length as usize);
+    assert_eq!(bench.sent_ranges().len(), 4);
+    bench.now += ROUND;
+    answer(&mut bench, 1 + 2 * length, None);
+    assert_eq!(bench.sent_ranges(), []);
+    bench.wait_for_timer();
+    assert_eq!(bench.sent_ranges(), [(1 + 3 * length, length as usize)]);
+    bench.now += ROUND;
+    answer(&mut bench, 1 + 2 * length, Some((1 + 3 * length, 1 + 4 * length)));
+    assert_eq!(bench.sent_ranges(), [(1 + 2 * length, length as usize)]);
 }
