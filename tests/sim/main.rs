@@ -16,5 +16,6 @@ mod seeds;
 mod speed;
 mod story;
 mod verdict;
+mod waiting;
 mod watch;
 mod world;

@@ -92,14 +92,33 @@ fn may_be_left_over(world: &World, scenario: &Scenario) -> bool {
             let other = apps[1 - end].and_then(|other| other.closed);
             let rude =
                 matches!(other, Some((CloseReason::Aborted | CloseReason::TimedOut | CloseReason::ResetByPeer, _)));
-            // Whoever has nothing to say may never learn that the last segment of the handshake was lost.
-            let was_unheard = apps[1].is_none() && apps[0].is_some_and(|client| client.written == 0);
-            rude || was_unheard
+            rude || was_unheard(world, plan)
                 || scenario.may_fail()
                 || scenario.plans[plan].works.iter().any(|work| !work.ending.is_orderly())
         };
         (0..2).all(|end| apps[end].is_none_or(|app| app.closed.is_some()) || is_left(end))
     })
+}
+
+/// Whether a client with nothing to say has no server: every last segment of its handshake was lost, which it may never learn.
+fn was_unheard(world: &World, plan: usize) -> bool {
+    let apps = world.apps(plan);
+    apps[1].is_none() && apps[0].is_some_and(|client| client.written == 0)
+}
+
+/// Whether such a client did learn it: its keep-alive asked a server that had long forgotten the handshake, and must answer with
+/// an RST (RFC 9293 §3.5.1 and §3.8.4). An RST that comes before anything was asked is not excused by that.
+fn has_asked_in_vain(world: &World, scenario: &Scenario, plan: usize) -> bool {
+    let Some(keep_alive) = scenario.hosts[scenario.plans[plan].client].config.tcp.keep_alive else { return false };
+    let is_reset = |client: &App| {
+        let (opened, closed) = (client.opened, client.closed);
+        let open_for = opened.zip(closed).map(|(opened, (_, closed))| closed - opened);
+        let was_reset = closed.is_some_and(|(reason, _)| reason == CloseReason::ResetByPeer);
+        was_reset && open_for.is_some_and(|long| long >= keep_alive.idle)
+    };
+    let counts = &world.links[0].counts;
+    let loses = counts.lost + counts.damaged > 0;
+    loses && was_unheard(world, plan) && world.apps(plan)[0].is_some_and(is_reset)
 }
 
 /// Whether a client was reset by a server that had nothing but a cookie to know it by, because a later segment overtook the one
@@ -111,7 +130,8 @@ fn was_mistaken(world: &World, scenario: &Scenario, plan: usize) -> bool {
 
 fn judge(world: &World, scenario: &Scenario, plan: usize, impatient: bool) {
     let apps = world.apps(plan);
-    let impatient = impatient || was_mistaken(world, scenario, plan);
+    let forgotten = has_asked_in_vain(world, scenario, plan);
+    let impatient = impatient || was_mistaken(world, scenario, plan) || forgotten;
     let works = scenario.plans[plan].works;
     let orderly = works.iter().all(|work| work.ending.is_orderly());
     let fooled = scenario.is_fooled();

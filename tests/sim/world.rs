@@ -29,6 +29,10 @@ use xskip::{
 pub const PORT: u16 = 7;
 /// The server's place among the hosts; clients follow.
 pub const SERVER: usize = 0;
+/// Whoever guesses loses interest when no application has got any further for so long. That is longer than it takes to give up a
+/// peer (R2), so whether garbage keeps a connection alive shows; and two ends that are rightly waiting for each other, after what
+/// one of them was told wrongly, come to rest at last.
+const DULL: Duration = Duration::from_secs(600);
 /// The most a stack may say at once.
 const MOST_AT_ONCE: u32 = 20_000;
 
@@ -94,6 +98,10 @@ pub struct World {
     pub broken_wire: Option<Change>,
     rewriters: [Rewriter; 2],
     garbage: Option<Garbage>,
+    /// When an application got further,
+    last_progress: Instant,
+    /// and whether whoever guesses waits for that.
+    is_dull: bool,
     /// The last frame each way: what is forged is made from it.
     models: [Vec<u8>; 2],
     dice: Dice,
@@ -140,6 +148,8 @@ impl World {
             broken_wire: None,
             rewriters: [Rewriter::new(scenario.manners[0], dice(3)), Rewriter::new(scenario.manners[1], dice(4))],
             garbage: scenario.garbage,
+            last_progress: Instant::ZERO,
+            is_dull: false,
             models: Default::default(),
             dice: dice(5),
             agenda: BTreeMap::new(),
@@ -221,6 +231,10 @@ impl World {
 
     fn forge(&mut self) {
         let Some(garbage) = self.garbage.filter(|_| !self.is_over()) else { return };
+        self.is_dull = self.now - self.last_progress > DULL;
+        if self.is_dull {
+            return;
+        }
         for way in 0..2 {
             // A flow that has ended, or not begun, is another matter: there a SYN is welcome.
             if self.is_open_flow(&self.models[way], way == 1)
@@ -233,6 +247,14 @@ impl World {
         }
         let pause = self.dice.exponential(garbage.every).max(Duration::from_micros(10));
         self.plan(self.now + pause, Happening::Forge);
+    }
+
+    /// An application got further: that is of interest again.
+    fn progress(&mut self) {
+        self.last_progress = self.now;
+        if std::mem::take(&mut self.is_dull) {
+            self.plan(self.now, Happening::Forge);
+        }
     }
 
     /// Whether both ends of a frame's connection are open.
@@ -307,6 +329,7 @@ impl World {
             Event::Opened(id) => {
                 let app = self.opened(host, id);
                 self.story.note(self.now, at_server, "opened".to_owned());
+                self.progress();
                 self.act(host, app);
             }
             Event::Ready(id) => {
@@ -318,6 +341,7 @@ impl World {
             Event::Trouble(..) | Event::Datagram(_) => {}
             Event::Closed(id, reason) => {
                 self.story.note(self.now, at_server, format!("closed: {reason:?}"));
+                self.progress();
                 let app = self.hosts[host].apps.iter().rposition(|app| app.id == id);
                 let place = app.expect("only what was opened is closed");
                 let silence = self.silence(host, place);
@@ -374,11 +398,17 @@ impl World {
     fn act(&mut self, number: usize, app: usize) {
         let clock = self.hosts[number].clock(self.now);
         let host = &mut self.hosts[number];
+        let so_far = |app: &App| (app.written, app.read, app.saw_end);
+        let before = so_far(&host.apps[app]);
         let again = host.apps[app].act(&mut host.stack, clock);
+        let has_moved = so_far(&host.apps[app]) != before;
         // An alarm that is set already stays.
         if let Some(pause) = again.filter(|_| !std::mem::replace(&mut host.apps[app].alarm, true)) {
             let at = self.now + pause.max(Duration::from_micros(1));
             self.plan(at, Happening::Act { host: number, app });
+        }
+        if has_moved {
+            self.progress();
         }
     }
 
