@@ -5,7 +5,7 @@ mod common;
 
 use std::{
     io::{Read, Write},
-    net::{IpAddr, Shutdown, SocketAddr, TcpStream},
+    net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream},
     thread,
     time::{Duration, Instant},
 };
@@ -44,9 +44,6 @@ const DEFAULTS: [(&str, &str); 5] = [
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// One way to put our stack at one end and the kernel at the other.
-///
-/// So far ours is the server. Where it is the client: its kernel's side is the server's, its `echo` starts a listener there
-/// that sends everything back, and our client on the other side; [`exchange`] and all that is tested stay the same.
 trait Pairing {
     /// The side whose kernel takes part, and whose settings vary.
     fn kernel(&self) -> &Side;
@@ -55,7 +52,7 @@ trait Pairing {
     fn relay_counts(&self) -> RelayCounts;
 
     /// Sends this to the other end, which sends it back; over this version of IP. Gives back what came.
-    fn echo(&self, is_ipv6: bool, bytes: &[u8]) -> Vec<u8>;
+    fn echo(&mut self, is_ipv6: bool, bytes: &[u8]) -> Vec<u8>;
 
     /// Ends it; ours must have lost no frame.
     fn end(self);
@@ -80,10 +77,51 @@ impl Pairing for OurServer {
         self.0.lab.relay_counts().unwrap()
     }
 
-    fn echo(&self, is_ipv6: bool, bytes: &[u8]) -> Vec<u8> {
+    fn echo(&mut self, is_ipv6: bool, bytes: &[u8]) -> Vec<u8> {
         let address = if is_ipv6 { IpAddr::V6(STACK.1) } else { IpAddr::V4(STACK.0) };
         let to = SocketAddr::new(address, 7);
         exchange(self.kernel().run(|| TcpStream::connect_timeout(&to, PATIENCE).unwrap()).unwrap(), bytes)
+    }
+
+    fn end(mut self) {
+        self.0.stop_balanced();
+    }
+}
+
+/// `xskip serve --connect`, and a listener of the kernel's: we open, and send everything back.
+struct OurClient(Served);
+
+impl OurClient {
+    fn new(impairment: &str) -> Self {
+        Self(Served::impaired(impairment, &["--address", ADDRESS, "--port", "7", "--app", "echo", "--json"]))
+    }
+}
+
+impl Pairing for OurClient {
+    fn kernel(&self) -> &Side {
+        self.0.lab.client()
+    }
+
+    fn relay_counts(&self) -> RelayCounts {
+        self.0.lab.relay_counts().unwrap()
+    }
+
+    fn echo(&mut self, is_ipv6: bool, bytes: &[u8]) -> Vec<u8> {
+        let here = if is_ipv6 { "[2001:2::2]:9000" } else { "198.18.0.2:9000" };
+        let address = if is_ipv6 { ADDRESS_V6 } else { ADDRESS };
+        let listener = self.kernel().run(|| TcpListener::bind(here).unwrap()).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        self.0.again(&["--address", address, "--app", "echo", "--connect", here, "--json"]);
+        let begin = Instant::now();
+        let stream = loop {
+            match listener.accept() {
+                Ok((stream, _)) => break stream,
+                Err(error) => assert!(begin.elapsed() < PATIENCE, "nobody came: {error}"),
+            }
+            thread::sleep(Duration::from_millis(5));
+        };
+        stream.set_nonblocking(false).unwrap();
+        exchange(stream, bytes)
     }
 
     fn end(mut self) {
@@ -118,7 +156,7 @@ fn configure(side: &Side, settings: &[(&str, &str)]) {
 }
 
 /// Every kernel, over both versions of IP.
-fn every_kernel(link: &str, pairing: impl Pairing, happened: impl Fn(&RelayCounts) -> u64) {
+fn every_kernel(link: &str, mut pairing: impl Pairing, happened: impl Fn(&RelayCounts) -> u64) {
     let sent = pattern(2_000_000);
     for (kernel, settings) in KERNELS {
         configure(pairing.kernel(), &DEFAULTS);
@@ -173,6 +211,29 @@ fn our_server_echoes_over_a_link_that_corrupts() {
     if is_root() {
         let pairing = OurServer::new("corrupt=0.2%,delay=1ms");
         every_kernel("corrupting", pairing, |counts| counts.up.corrupted.min(counts.down.corrupted));
+    }
+}
+
+#[test]
+fn our_client_echoes_over_a_clean_link() {
+    if is_root() {
+        every_kernel("clean, we open", OurClient::new(""), |counts| counts.up.pushed);
+    }
+}
+
+#[test]
+fn our_client_echoes_over_a_link_with_loss() {
+    if is_root() {
+        let pairing = OurClient::new("loss=1%,delay=5ms");
+        every_kernel("loss, we open", pairing, |counts| counts.up.lost.min(counts.down.lost));
+    }
+}
+
+#[test]
+fn our_client_echoes_over_a_link_that_reorders() {
+    if is_root() {
+        let pairing = OurClient::new("reorder=5%,delay=2ms,jitter=500us");
+        every_kernel("reordering, we open", pairing, |counts| counts.up.overtook.min(counts.down.overtook));
     }
 }
 

@@ -84,6 +84,13 @@ impl Served {
         Self::new(1, &["--address", ADDRESS, "--port", "80", "--app", "http", "--json"])
     }
 
+    /// Stops the server, which must have lost no frame, and starts another one in the same lab.
+    #[track_caller]
+    pub fn again(&mut self, arguments: &[&str]) {
+        self.stop_balanced();
+        self.process = serve(&self.lab, arguments);
+    }
+
     /// A program to be run on the client side.
     pub fn client(&self, program: &str, arguments: &[&str]) -> SideCommand<'_> {
         self.lab.client().command(program).args(arguments)
