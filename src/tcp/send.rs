@@ -268,7 +268,7 @@ impl SendSide {
         left.precedes(right) && (right.at_or_before(self.una) || second.is_some_and(is_part))
     }
 
-    /// Takes for lost what has been overtaken for too long ([`Flight::judge`]).
+    /// Takes for lost what has been overtaken for too long (`Flight::judge`).
     pub fn judge(&mut self, recovering: bool, smoothed: Option<Duration>, now: Instant) -> Judgement {
         self.flight.judge(recovering, smoothed, now)
     }
@@ -278,12 +278,12 @@ impl SendSide {
         self.flight.lose_first();
     }
 
-    /// Takes for lost what had time to arrive ([`Flight::lose_overdue`]).
+    /// Takes for lost what had time to arrive (`Flight::lose_overdue`).
     pub fn mark_overdue_lost(&mut self, smoothed: Option<Duration>, now: Instant) {
         self.flight.lose_overdue(smoothed, now);
     }
 
-    /// Takes everything in flight for lost ([`Flight::lose_all`]).
+    /// Takes everything in flight for lost (`Flight::lose_all`).
     pub fn mark_all_lost(&mut self) {
         self.flight.lose_all();
     }
