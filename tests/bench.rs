@@ -43,10 +43,8 @@ fn a_short_run_writes_everything_down() {
                 assert!(round[metric.name].is_number(), "{}: {round:#}", metric.name);
             }
             assert!(round["legit_attempts"].as_f64() >= Some(99.0), "{round:#}");
+            assert!(round["syn_ack_per_second"].as_f64() > Some(0.0), "{round:#}");
         }
-        // The flood gives way to everything else on its core, so in one short round it may not have had its turn.
-        let answers = |round: &Value| round["syn_ack_per_second"].as_f64() > Some(0.0);
-        assert!(contender["rounds"].as_array().unwrap().iter().any(answers), "{contender:#}");
     }
     assert!(report["ratios"]["xskip/kernel"]["syn_ack_per_second"]["median"].is_number(), "{report:#}");
     let page = fs::read_to_string(html).unwrap();

@@ -32,17 +32,7 @@ impl Stack {
         ip: &IpHeader,
         segment: &Segment<'_>,
     ) -> Result<(), DropReason> {
-        // MUST-57: TCP to a group is dropped silently, whichever layer names the group.
-        if link.destination.is_group() || ip.destination.is_multicast() || self.addresses.is_broadcast(ip.destination) {
-            return Err(DropReason::GroupDestination);
-        }
-        // MUST-63; IPv4's other impossible sources have been refused by the parser.
-        if ip.source.is_unspecified() {
-            return Err(DropReason::InvalidSource);
-        }
-        if !self.addresses.contains(ip.destination) {
-            return Err(DropReason::OtherDestination);
-        }
+        self.check_ends(link, ip)?;
         self.stats.segments_received += 1;
         let back = link.answered_by(self.mac);
         let tuple = FourTuple::of_received(ip, &segment.header);

@@ -1,6 +1,6 @@
 //! Connections that we open: whereto, from which address and which port.
 
-use super::{ConnectionId, Stack, flow_table::Flow};
+use super::{ConnectionId, Stack, flow_table::Flow, next_hop::Route};
 use crate::{
     rng::SipKey,
     tcp::{Connection, isn},
@@ -33,6 +33,11 @@ pub enum ConnectError {
     /// All ephemeral ports are in use towards this destination.
     #[error("every ephemeral port is in use towards {0}; connect from another address as well")]
     NoPortLeft(Endpoint),
+    /// As many neighbours are being asked for their addresses as are configured.
+    #[error(
+        "{0} neighbours are being asked for their addresses, which is the limit; wait for them, or raise `max_neighbours`"
+    )]
+    Neighbours(usize),
     /// As many connections as are configured.
     #[error("{0} connections are open, which is the limit; raise `max_connections`")]
     Limit(u32),
@@ -77,7 +82,7 @@ impl Stack {
         remote: Endpoint,
         local: Option<IpAddr>,
     ) -> Result<ConnectionId, ConnectError> {
-        let source = self.source_for(&remote, local)?;
+        let Route { next_hop, source } = self.way_out(&remote, local)?;
         let range = self.config.ephemeral_ports.clone();
         let count = u32::from(*range.end()).saturating_sub((*range.start()).into()) + 1;
         for _ in 0..count {
@@ -86,7 +91,7 @@ impl Stack {
             let tuple = FourTuple { local: Endpoint { address: source, port }, remote };
             let hash = self.secrets.hash_flow(&tuple);
             if self.is_free(&tuple, hash) && self.share.is_ours(hash) {
-                return self.open(now, tuple, hash);
+                return self.open(now, tuple, hash, next_hop);
             }
         }
         Err(ConnectError::NoPortLeft(remote))
@@ -103,8 +108,8 @@ impl Stack {
         remote: Endpoint,
         local: Endpoint,
     ) -> Result<ConnectionId, ConnectError> {
-        let address = self.source_for(&remote, Some(local.address))?;
-        let tuple = FourTuple { local: Endpoint { address, port: local.port }, remote };
+        let Route { next_hop, .. } = self.way_out(&remote, Some(local.address))?;
+        let tuple = FourTuple { local, remote };
         let hash = self.secrets.hash_flow(&tuple);
         if local.port == 0 {
             return Err(ConnectError::PortZero);
@@ -112,10 +117,11 @@ impl Stack {
         if !self.is_free(&tuple, hash) {
             return Err(ConnectError::InUse(tuple));
         }
-        self.open(now, tuple, hash)
+        self.open(now, tuple, hash, next_hop)
     }
 
-    fn source_for(&self, remote: &Endpoint, local: Option<IpAddr>) -> Result<IpAddr, ConnectError> {
+    /// The next hop to `remote`, and the address to come from: `local`, where that is given.
+    fn way_out(&self, remote: &Endpoint, local: Option<IpAddr>) -> Result<Route, ConnectError> {
         let Endpoint { address, port } = *remote;
         let is_group = address.is_multicast() || self.addresses.is_broadcast(address);
         let is_everyone = matches!(address, IpAddr::V4(address) if address.is_broadcast());
@@ -133,16 +139,24 @@ impl Stack {
         if !self.addresses.owns(source) || source.is_ipv4() != address.is_ipv4() {
             return Err(ConnectError::NotOurs(source));
         }
-        Ok(source)
+        Ok(Route { source, ..route })
     }
 
     fn is_free(&self, tuple: &FourTuple, hash: u32) -> bool {
         !self.listeners.contains_key(&tuple.local.port) && self.find(tuple, hash).is_none()
     }
 
-    fn open(&mut self, now: Instant, tuple: FourTuple, hash: u32) -> Result<ConnectionId, ConnectError> {
-        let address = tuple.remote.address;
-        let route = self.addresses.route(address, &self.config.gateways).ok_or(ConnectError::NoRoute(address))?;
+    fn open(
+        &mut self,
+        now: Instant,
+        tuple: FourTuple,
+        hash: u32,
+        next_hop: IpAddr,
+    ) -> Result<ConnectionId, ConnectError> {
+        // It would wait for an answer to a question that is never asked.
+        if !self.neighbours.admit(next_hop) {
+            return Err(ConnectError::Neighbours(self.config.max_neighbours));
+        }
         let key = self.secrets.numbers();
         let iss = isn::initial_sequence_number(now, key, &tuple);
         let offset = isn::timestamp_offset(key, &tuple);
@@ -150,7 +164,7 @@ impl Stack {
         let id = self.insert(now, connection, hash).ok_or(ConnectError::Limit(self.config.max_connections))?;
         self.flows.insert(hash, Flow::Connection(id.index));
         self.stats.connections_begun += 1;
-        if let Some(way) = self.way_to(now, route.next_hop, id)
+        if let Some(way) = self.way_to(now, next_hop, id)
             && let Some(entry) = self.entry_mut(id)
         {
             entry.connection.set_way(way);

@@ -70,7 +70,7 @@ use crate::{
         receive::window_scale_for,
     },
     time::Instant,
-    wire::{self, FourTuple, MacAddress, Packet, ParsedFrame},
+    wire::{self, FourTuple, IpHeader, LinkHeader, MacAddress, Packet, ParsedFrame},
 };
 use std::{
     collections::{HashMap, VecDeque},
@@ -240,7 +240,6 @@ impl Stack {
             mac,
             addresses: Addresses::new(addresses),
             cookies: CookieJar::new(secrets.cookie_master(), Duration::ZERO),
-            secrets: secrets.clone(),
             flows: FlowTable::new(flows),
             connections: Slab::new(config.max_connections),
             generation: 0,
@@ -254,6 +253,7 @@ impl Stack {
             resets: RateLimit::new(config.resets_per_second),
             neighbours: Neighbours::new(config.max_neighbours),
             ephemeral_ports: EphemeralPorts::new(secrets.numbers),
+            secrets,
             share: Share { ours: 0, workers: 1 },
             backlog: 0,
             icmp_errors: RateLimit::new(config.icmp_errors_per_second),
@@ -353,6 +353,22 @@ impl Stack {
                 self.handle_segment(now, &frame.link, ip, segment)
             }
         }
+    }
+
+    /// TCP and UDP are for one of our addresses, and from one that can be answered.
+    fn check_ends(&self, link: &LinkHeader, ip: &IpHeader) -> Result<(), DropReason> {
+        // MUST-57: TCP to a group is dropped silently, whichever layer names the group.
+        if link.destination.is_group() || ip.destination.is_multicast() || self.addresses.is_broadcast(ip.destination) {
+            return Err(DropReason::GroupDestination);
+        }
+        // MUST-63; IPv4's other impossible sources have been refused by the parser.
+        if ip.source.is_unspecified() {
+            return Err(DropReason::InvalidSource);
+        }
+        if !self.addresses.contains(ip.destination) {
+            return Err(DropReason::OtherDestination);
+        }
+        Ok(())
     }
 
     fn check_source(&self, source: IpAddr) -> Result<(), DropReason> {

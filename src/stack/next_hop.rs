@@ -52,8 +52,9 @@ impl Addresses {
 struct Neighbour {
     way: Option<LinkHeader>,
     answered: Instant,
-    /// Questions asked since the last answer.
+    /// Questions asked since the last answer, and when the next one is due.
     asked: u32,
+    due: Instant,
     /// Connections that wait for the answer.
     waiting: Vec<ConnectionId>,
 }
@@ -78,6 +79,11 @@ impl Neighbours {
         self.due.front().map(|(due, _)| *due)
     }
 
+    /// Whether this one is known, or there is room to get to know it.
+    pub fn admit(&mut self, address: IpAddr) -> bool {
+        self.known.contains_key(&address) || self.make_room()
+    }
+
     /// Makes room for one more: forgets whoever answered longest ago and is not being asked. Whether there is room.
     fn make_room(&mut self) -> bool {
         if self.known.len() >= self.limit {
@@ -93,14 +99,14 @@ impl Neighbours {
 
 impl Stack {
     /// The way to a neighbour, where it is known. Where it is not, or has not been confirmed for a while, the neighbour is asked,
-    /// and `waiting` hears of the answer.
+    /// and `waiting` hears of the answer. None, and no question, for whom [`Neighbours::admit`] has no room.
     pub(super) fn way_to(
         &mut self,
         now: Instant,
         next_hop: IpAddr,
         waiting: impl Into<Option<ConnectionId>>,
     ) -> Option<LinkHeader> {
-        if !self.neighbours.known.contains_key(&next_hop) && !self.neighbours.make_room() {
+        if !self.neighbours.admit(next_hop) {
             return None;
         }
         let neighbour = self.neighbours.known.entry(next_hop).or_default();
@@ -126,7 +132,8 @@ impl Stack {
     fn ask(&mut self, now: Instant, next_hop: IpAddr) {
         let Some(neighbour) = self.neighbours.known.get_mut(&next_hop) else { return };
         neighbour.asked += 1;
-        self.neighbours.due.push_back((now + ASK_AGAIN, next_hop));
+        neighbour.due = now + ASK_AGAIN;
+        self.neighbours.due.push_back((neighbour.due, next_hop));
         let Some(Route { source, .. }) = self.addresses.route(next_hop, &[]) else { return };
         let sent = match (source, next_hop) {
             (IpAddr::V4(source), IpAddr::V4(target)) => self.ask_by_arp(&ArpPacket {
@@ -188,9 +195,10 @@ impl Stack {
 
     /// Asks again, or gives up whoever waits for a neighbour that is not there.
     pub(super) fn expire_neighbours(&mut self, now: Instant) {
-        while let Some(&(_, address)) = self.neighbours.due.front().filter(|(due, _)| *due <= now) {
+        while let Some(&(due, address)) = self.neighbours.due.front().filter(|(due, _)| *due <= now) {
             self.neighbours.due.pop_front();
-            match self.neighbours.known.get(&address) {
+            // What was answered, and asked anew since, is due another time.
+            match self.neighbours.known.get(&address).filter(|neighbour| neighbour.due == due) {
                 Some(neighbour) if (1..QUESTIONS).contains(&neighbour.asked) => self.ask(now, address),
                 Some(neighbour) if neighbour.asked > 0 => self.give_up_neighbour(now, address),
                 _ => {}

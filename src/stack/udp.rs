@@ -61,6 +61,11 @@ pub enum SendError {
         /// The most there is room for.
         most: usize,
     },
+    /// As many neighbours are being asked for their addresses as are configured.
+    #[error(
+        "{0} neighbours are being asked for their addresses, which is the limit; send again later, or raise `max_neighbours`"
+    )]
+    Neighbours(usize),
     /// No subnet of ours contains the destination, and there is no gateway.
     #[error("no way leads to {0}: give the stack an address in its subnet, or a gateway")]
     NoRoute(IpAddr),
@@ -203,15 +208,7 @@ impl Stack {
         ip: &IpHeader,
         datagram: &Datagram<'_>,
     ) -> Result<(), DropReason> {
-        if link.destination.is_group() || ip.destination.is_multicast() || self.addresses.is_broadcast(ip.destination) {
-            return Err(DropReason::GroupDestination);
-        }
-        if ip.source.is_unspecified() {
-            return Err(DropReason::InvalidSource);
-        }
-        if !self.addresses.contains(ip.destination) {
-            return Err(DropReason::OtherDestination);
-        }
+        self.check_ends(link, ip)?;
         let local = Endpoint { address: ip.destination, port: datagram.destination_port };
         let remote = Endpoint { address: ip.source, port: datagram.source_port };
         let index = self.udp.find(&local).ok_or(DropReason::UnservedPort)?;
@@ -299,6 +296,9 @@ impl Stack {
             return Ok(Way::Known(*link));
         }
         let route = self.addresses.route(remote, &self.config.gateways).ok_or(SendError::NoRoute(remote))?;
+        if !self.neighbours.admit(route.next_hop) {
+            return Err(SendError::Neighbours(self.config.max_neighbours));
+        }
         Ok(match self.way_to(now, route.next_hop, None) {
             Some(link) => Way::Known(link),
             None => Way::AskedFor(route.next_hop),

@@ -335,7 +335,7 @@ impl Recovery {
                 Phase::Open | Phase::Loss { .. } => {
                     // One retransmission may let the peer acknowledge what had arrived long before (RFC 3465 §2.3).
                     self.departed = 0;
-                    let octets = heard.ack.octets.min(2 * send.mss());
+                    let octets = heard.ack.octets.min(send.mss());
                     congestion.acknowledged(&Ack { octets, ..heard.ack });
                 }
             }

@@ -11,6 +11,9 @@ mod hand_off;
 mod run;
 pub mod tap;
 
+#[cfg(test)]
+mod tests;
+
 pub use self::{
     application::Application,
     clock::Clock,

@@ -1,7 +1,10 @@
 //! What is done alike with every XDP program that is loaded: to attach it, and to try it on a frame.
 
-use super::{Require, XdpError, XdpMode};
-use libbpf_rs::libbpf_sys::{self, BPF_XDP, XDP_FLAGS_DRV_MODE, XDP_FLAGS_SKB_MODE};
+use super::{Queue, Require, XdpError, XdpMode};
+use libbpf_rs::{
+    MapCore, MapFlags, MapHandle,
+    libbpf_sys::{self, BPF_XDP, XDP_FLAGS_DRV_MODE, XDP_FLAGS_SKB_MODE},
+};
 use std::{
     io,
     os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
@@ -89,6 +92,14 @@ impl AsFd for Loaded {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.program.as_fd()
     }
+}
+
+/// Puts a queue's socket into a program's map, so that the queue's frames come to it.
+pub(super) fn hand_over(queues: &MapHandle, queue: &Queue) -> Result<(), XdpError> {
+    let socket = queue.as_fd().as_raw_fd();
+    queues
+        .update(&queue.id().to_ne_bytes(), &socket.to_ne_bytes(), MapFlags::ANY)
+        .map_err(|error| XdpError::refused(format!("hand queue {} to its socket", queue.id()), io::Error::other(error)))
 }
 
 /// The error of a program that was not loaded.

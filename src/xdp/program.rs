@@ -2,7 +2,7 @@
 
 use super::{
     FlowFilter, Guard, Queue, Require, XdpError, XdpMode, filter, guard,
-    loaded::{Loaded, not_loaded},
+    loaded::{Loaded, hand_over, not_loaded},
     memory::SharedMemory,
 };
 use crate::rng::SipKey;
@@ -14,7 +14,7 @@ use std::{
     io,
     mem::MaybeUninit,
     net::{IpAddr, Ipv6Addr, SocketAddr},
-    os::fd::{AsFd, AsRawFd},
+    os::fd::AsFd,
     sync::Arc,
 };
 
@@ -179,10 +179,7 @@ impl Program {
     /// # Errors
     /// [`XdpError::Refused`], as where the program was loaded for fewer queues.
     pub fn connect(&self, queue: &Queue) -> Result<(), XdpError> {
-        let socket = queue.as_fd().as_raw_fd();
-        self.queues.update(&queue.id().to_ne_bytes(), &socket.to_ne_bytes(), MapFlags::ANY).map_err(|error| {
-            XdpError::refused(format!("hand queue {} to its socket", queue.id()), io::Error::other(error))
-        })
+        hand_over(&self.queues, queue)
     }
 
     /// Its guard against floods.

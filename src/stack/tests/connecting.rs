@@ -345,6 +345,40 @@ fn a_neighbour_who_was_not_asked_is_not_believed() {
 }
 
 #[test]
+fn a_neighbour_beyond_the_limit_is_refused_at_once() {
+    let mut bench = Bench::with(StackConfig { max_neighbours: 1, ..StackConfig::default() });
+    let elsewhere = Endpoint { address: "198.18.0.3".parse().unwrap(), port: REMOTE_PORT };
+    bench.begin();
+    assert_eq!(bench.stack.connect(bench.now, elsewhere, None), Err(ConnectError::Neighbours(1)));
+    assert_eq!(bench.stack.flow_counts().0, 1, "nothing waits for an answer to what was never asked");
+    // Once the first one has answered, it makes room.
+    let neighbour = bench.asked();
+    bench.answer(neighbour);
+    bench.sent_segments();
+    bench.stack.connect(bench.now, elsewhere, None).unwrap();
+    assert_eq!(bench.asked(), elsewhere.address);
+}
+
+#[test]
+fn who_is_asked_anew_has_as_long_to_answer_as_at_first() {
+    let mut bench = Bench::new();
+    let id = bench.begin();
+    let neighbour = bench.asked();
+    bench.answer(neighbour);
+    bench.sent_segments();
+    bench.pass(Duration::from_millis(900));
+    bench.stack.look_for_another_way(bench.now, id, bench.theirs);
+    let begun = bench.now;
+    let mut asked = Vec::new();
+    while bench.now - begun < Duration::from_secs(5) {
+        let questions = bench.frames().iter().filter(|frame| frame[12..14] == [8, 6]).count();
+        asked.extend(std::iter::repeat_n((bench.now - begun).as_millis(), questions));
+        bench.pass(Duration::from_millis(100));
+    }
+    assert_eq!(asked, [0, 1_000, 2_000], "the question before this one is answered, and its time says nothing");
+}
+
+#[test]
 fn must_20_and_x_rep_1_another_way_is_looked_for_and_the_application_told_when_segments_draw_no_answer() {
     let mut bench = Bench::new();
     let (id, syn) = bench.open();

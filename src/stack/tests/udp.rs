@@ -253,3 +253,12 @@ fn frames_of_nine_thousand_octets_come_and_go() {
     let length = bench.stack.poll_transmit(bench.now, &mut buffer);
     assert_eq!(length, Some(9_014), "sent back in one segment");
 }
+
+#[test]
+fn a_neighbour_beyond_the_limit_is_refused_at_once() {
+    let mut bench = Bench::with(StackConfig { max_neighbours: 1, ..StackConfig::default() });
+    let id = bench.bind(7);
+    let to = |last| Endpoint { address: IpAddr::from([198, 18, 0, last]), port: 9 };
+    bench.stack.send_udp(bench.now, id, None, to(8), b"waits").unwrap();
+    assert_eq!(bench.stack.send_udp(bench.now, id, None, to(9), b"never"), Err(SendError::Neighbours(1)));
+}

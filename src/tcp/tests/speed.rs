@@ -216,9 +216,10 @@ fn constant_reordering_by_three_segments_draws_nothing_after_the_first_second() 
 }
 
 #[test]
-fn little_more_is_sent_again_than_was_lost() {
+fn no_more_is_sent_again_than_a_fifth_beyond_what_was_lost() {
     for (sack, tick) in [(true, FINE), (true, COARSE), (false, FINE), (false, COARSE)] {
         for percent in [1, 5] {
+            let (mut all_again, mut all_lost) = (0, 0);
             for seed in 0..20 {
                 let mut state = seed;
                 let lose = |_, _| {
@@ -228,13 +229,14 @@ fn little_more_is_sent_again_than_was_lost() {
                 let mut path = Path::new(sack, tick, 256 * 1_024, lose);
                 path.run(2_000 * SEGMENT);
                 let (again, lost) = (path.again.len() as u32, path.lost);
-                // Who hears of no more than the first hole sends much of what is behind it in vain after a timeout.
-                let most = if sack { 12 } else { 20 };
                 assert!(
-                    again * 10 <= lost * most,
-                    "seed {seed}, {percent} %, SACK {sack}, {tick:?}: {again} for {lost}"
+                    !sack || again * 20 <= lost * 21,
+                    "seed {seed}, {percent} %, {tick:?}: {again} for {lost}: who hears of every hole sends hardly more"
                 );
+                (all_again, all_lost) = (all_again + again, all_lost + lost);
             }
+            // Who hears of the first hole only sends some of what is behind it in vain after a timeout; not every time.
+            assert!(all_again * 5 <= all_lost * 6, "{percent} %, SACK {sack}, {tick:?}: {all_again} for {all_lost}");
         }
     }
 }
