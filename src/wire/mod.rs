@@ -40,6 +40,7 @@ pub use self::{
     udp::Datagram,
 };
 
+use self::checksum::Checksum;
 use crate::drops::DropReason;
 use std::{fmt, net::IpAddr};
 
@@ -117,14 +118,34 @@ pub enum Packet<'a> {
 /// The [`DropReason`] that applies. Whether the frame is *for us* is not asked here.
 pub fn parse(frame: &[u8], policy: ChecksumPolicy) -> Result<ParsedFrame<'_>, DropReason> {
     let (link, ether_type, payload) = LinkHeader::parse(frame)?;
-    let (ip, payload) = match ether_type {
-        ethernet::ETHER_TYPE_ARP => {
-            return Ok(ParsedFrame { link, packet: Packet::Arp(ArpPacket::parse(payload)?) });
-        }
-        ethernet::ETHER_TYPE_IPV4 => ipv4::parse(payload)?,
-        ethernet::ETHER_TYPE_IPV6 => ipv6::parse(payload)?,
-        _ => return Err(DropReason::UnknownEtherType),
-    };
+    match ether_type {
+        ethernet::ETHER_TYPE_IPV4 => parse_transport(link, ipv4::parse(payload)?, policy),
+        ethernet::ETHER_TYPE_IPV6 => parse_transport(link, ipv6::parse(payload)?, policy),
+        ethernet::ETHER_TYPE_ARP => Ok(ParsedFrame { link, packet: Packet::Arp(ArpPacket::parse(payload)?) }),
+        _ => Err(DropReason::UnknownEtherType),
+    }
+}
+
+/// Understands what follows an IP header. In line for each version, where the compiler knows which it is.
+#[inline(always)]
+fn parse_transport<'a>(
+    link: LinkHeader,
+    (ip, payload): (IpHeader, &'a [u8]),
+    policy: ChecksumPolicy,
+) -> Result<ParsedFrame<'a>, DropReason> {
+    match ip.protocol {
+        Protocol::Tcp => Ok(ParsedFrame { link, packet: Packet::Tcp(ip, Segment::parse(&ip, payload, policy)?) }),
+        _ => parse_other(&{ link }, &{ ip }, payload, policy),
+    }
+}
+
+#[inline(never)]
+fn parse_other<'a>(
+    &link: &LinkHeader,
+    &ip: &IpHeader,
+    payload: &'a [u8],
+    policy: ChecksumPolicy,
+) -> Result<ParsedFrame<'a>, DropReason> {
     let packet = match ip.protocol {
         Protocol::Tcp => Packet::Tcp(ip, Segment::parse(&ip, payload, policy)?),
         Protocol::Udp => Packet::Udp(ip, Datagram::parse(&ip, payload, policy)?),
@@ -150,6 +171,7 @@ pub fn is_control(frame: &[u8]) -> bool {
 ///
 /// # Panics
 /// Where `buffer` is too short: see [`tcp_frame_len`].
+#[inline]
 pub fn write_tcp(
     link: &LinkHeader,
     ip: &IpHeader,
@@ -158,15 +180,27 @@ pub fn write_tcp(
     buffer: &mut [u8],
 ) -> usize {
     let header_len = tcp.len();
-    let segment_len = header_len + payload.0.len() + payload.1.len();
+    let payload_len = payload.0.len() + payload.1.len();
     let rest = link.write(ip.ether_type(), buffer);
-    let rest = ip.write(segment_len, rest);
-    let segment = &mut rest[..segment_len];
-    let (first, second) = segment[header_len..].split_at_mut(payload.0.len());
-    first.copy_from_slice(payload.0);
-    second.copy_from_slice(payload.1);
-    tcp.write(ip, segment);
-    tcp_frame_len(link, ip, tcp) + payload.0.len() + payload.1.len()
+    let rest = ip.write(header_len + payload_len, rest);
+    let (header, rest) = rest.split_at_mut(header_len);
+    let (first, rest) = rest.split_at_mut(payload.0.len());
+    let mut sum = Checksum::of_copied(payload.0, first);
+    if !payload.1.is_empty() {
+        sum = sum.plus(Checksum::of_copied(payload.1, &mut rest[..payload.1.len()]).behind(payload.0.len()));
+    }
+    tcp.write_before(ip, payload_len, sum, header);
+    link.len() + ip.len() + header_len + payload_len
+}
+
+/// Writes words in network byte order to the front of `buffer` and returns the room behind them.
+#[inline]
+fn put_words<const COUNT: usize>(words: [u32; COUNT], buffer: &mut [u8]) -> &mut [u8] {
+    let (front, rest) = buffer.split_at_mut(4 * COUNT);
+    for (place, word) in front.as_chunks_mut().0.iter_mut().zip(words) {
+        *place = word.to_be_bytes();
+    }
+    rest
 }
 
 /// Bytes of headers in front of a segment's data.
