@@ -71,8 +71,7 @@ impl VlanTags {
         Some(self)
     }
 
-    /// Reads the tags in front of an EtherType: themselves, that, and what follows. Out of line, for most frames have none.
-    #[inline(never)]
+    /// Reads the tags in front of an EtherType: themselves, that, and what follows.
     fn parse(mut bytes: &[u8]) -> Result<(Self, u16, &[u8]), DropReason> {
         let mut tags = Self::default();
         loop {
@@ -115,8 +114,13 @@ impl LinkHeader {
     ///
     /// # Errors
     /// [`DropReason::TruncatedEthernet`], [`DropReason::TooManyVlanTags`] or [`DropReason::GroupSourceMac`].
-    #[inline]
     pub fn parse(frame: &[u8]) -> Result<(Self, u16, &[u8]), DropReason> {
+        Self::parse_some::<false>(frame)
+    }
+
+    /// As [`LinkHeader::parse`], but tags are refused where only what is `USUAL` is wanted.
+    #[inline(always)]
+    pub(super) fn parse_some<const USUAL: bool>(frame: &[u8]) -> Result<(Self, u16, &[u8]), DropReason> {
         let (destination, rest) = frame.split_first_chunk().ok_or(DropReason::TruncatedEthernet)?;
         let (source, rest) = rest.split_first_chunk().ok_or(DropReason::TruncatedEthernet)?;
         let (destination, source) = (MacAddress(*destination), MacAddress(*source));
@@ -126,6 +130,9 @@ impl LinkHeader {
         let (ether_type, behind) = split_u16(rest)?;
         if !is_tag(ether_type) {
             return Ok((Self { destination, source, vlan: VlanTags::default() }, ether_type, behind));
+        }
+        if USUAL {
+            return Err(DropReason::TooManyVlanTags);
         }
         let (vlan, ether_type, behind) = VlanTags::parse(rest)?;
         Ok((Self { destination, source, vlan }, ether_type, behind))

@@ -33,15 +33,17 @@ struct Layout {
     destination: [u8; 4],
 }
 
-/// Reads a header and returns it with the payload it announces; Ethernet padding is cut off.
+/// Reads a header and returns it with the payload it announces; Ethernet padding is cut off. Options are refused where only what
+/// is `USUAL` is wanted.
 ///
 /// # Errors
 /// The [`DropReason`] that applies.
-#[inline]
-pub fn parse(packet: &[u8]) -> Result<(IpHeader, &[u8]), DropReason> {
+#[inline(always)]
+pub(super) fn parse<const USUAL: bool>(packet: &[u8]) -> Result<(IpHeader, &[u8]), DropReason> {
     let (layout, _) = Layout::ref_from_prefix(packet).map_err(|_| DropReason::TruncatedIp)?;
     let (header_len, sum) = match layout.version_and_length {
         VERSION_AND_LENGTH => (HEADER_LEN, Checksum::of(layout.as_bytes())),
+        _ if USUAL => return Err(DropReason::BadIpHeaderLength),
         _ => sum_with_options(packet)?,
     };
     if !sum.is_valid() {
@@ -52,7 +54,7 @@ pub fn parse(packet: &[u8]) -> Result<(IpHeader, &[u8]), DropReason> {
         return Err(DropReason::BadIpLength);
     }
     let source = Ipv4Addr::from(layout.source);
-    if matches!(layout.source, [0 | 127 | 224..=239, ..] | [255, 255, 255, 255]) {
+    if matches!(layout.source[0], 0 | 127 | 224..=239) || layout.source == [255; 4] {
         return Err(DropReason::InvalidSource);
     }
     if layout.fragment.get() & MORE_FRAGMENTS_OR_OFFSET != 0 {
@@ -68,8 +70,7 @@ pub fn parse(packet: &[u8]) -> Result<(IpHeader, &[u8]), DropReason> {
     Ok((header, &packet[header_len..total_length]))
 }
 
-/// The length of a header that has options, and the sum over it. Out of line, for few have any.
-#[inline(never)]
+/// The length of a header that has options, and the sum over it.
 fn sum_with_options(packet: &[u8]) -> Result<(usize, Checksum), DropReason> {
     if packet[0] >> 4 != 4 {
         return Err(DropReason::WrongIpVersion);

@@ -40,12 +40,13 @@ struct Layout {
     destination: [u8; 16],
 }
 
-/// Reads a header and returns it with the transport payload behind any extension headers.
+/// Reads a header and returns it with the transport payload behind any extension headers. They are refused where only what is
+/// `USUAL` is wanted.
 ///
 /// # Errors
 /// The [`DropReason`] that applies.
-#[inline]
-pub fn parse(packet: &[u8]) -> Result<(IpHeader, &[u8]), DropReason> {
+#[inline(always)]
+pub(super) fn parse<const USUAL: bool>(packet: &[u8]) -> Result<(IpHeader, &[u8]), DropReason> {
     let (layout, rest) = Layout::ref_from_prefix(packet).map_err(|_| DropReason::TruncatedIp)?;
     let [first, second, ..] = layout.version_class_flow;
     if first >> 4 != 6 {
@@ -57,10 +58,8 @@ pub fn parse(packet: &[u8]) -> Result<(IpHeader, &[u8]), DropReason> {
     if source.is_multicast() || source.is_loopback() || source.to_ipv4_mapped().is_some() {
         return Err(DropReason::InvalidSource);
     }
-    let (next_header, payload) = match layout.next_header {
-        HOP_BY_HOP | ROUTING | FRAGMENT | DESTINATION_OPTIONS => skip_extensions(layout.next_header, payload)?,
-        transport => (transport, payload),
-    };
+    let (next_header, payload) =
+        if USUAL { (layout.next_header, payload) } else { skip_extensions(layout.next_header, payload)? };
     let header = IpHeader {
         source: IpAddr::V6(source),
         destination: IpAddr::V6(layout.destination.into()),
@@ -71,7 +70,6 @@ pub fn parse(packet: &[u8]) -> Result<(IpHeader, &[u8]), DropReason> {
     Ok((header, payload))
 }
 
-#[inline(never)]
 fn skip_extensions(mut next_header: u8, mut payload: &[u8]) -> Result<(u8, &[u8]), DropReason> {
     for number in 0..=MAX_EXTENSION_HEADERS {
         match next_header {

@@ -149,41 +149,45 @@ pub struct Segment<'a> {
 }
 
 impl<'a> Segment<'a> {
-    /// Reads and verifies a segment.
+    /// Reads and verifies a segment. Options other than timestamps are refused where only what is `USUAL` is wanted.
     ///
     /// # Errors
     /// The [`DropReason`] that applies.
     #[inline(always)]
-    pub fn parse(ip: &IpHeader, bytes: &'a [u8], policy: ChecksumPolicy) -> Result<Self, DropReason> {
+    pub(super) fn parse<const USUAL: bool>(
+        ip: &IpHeader,
+        bytes: &'a [u8],
+        policy: ChecksumPolicy,
+    ) -> Result<Self, DropReason> {
         let (layout, _) = Layout::ref_from_prefix(bytes).map_err(|_| DropReason::TruncatedTcp)?;
         let header_len = usize::from(layout.data_offset >> 4) * 4;
         if header_len < HEADER_LEN {
             return Err(DropReason::BadDataOffset);
         }
         let (header, payload) = bytes.split_at_checked(header_len).ok_or(DropReason::TruncatedTcp)?;
+        let list = &header[HEADER_LEN..];
+        let usual = TcpOptions::parse_usual(list);
+        if USUAL && usual.is_none() {
+            return Err(DropReason::BadTcpOptions);
+        }
         verify_checksum(ip, bytes, layout.checksum, policy)?;
         if layout.source_port == U16::ZERO || layout.destination_port == U16::ZERO {
             return Err(DropReason::PortZero);
         }
-        let with = |options| Self {
-            header: TcpHeader {
-                source_port: layout.source_port.get(),
-                destination_port: layout.destination_port.get(),
-                seq: SeqNumber::new(layout.seq.get()),
-                ack: SeqNumber::new(layout.ack.get()),
-                flags: TcpFlags::from_bits_retain(layout.flags),
-                window: layout.window.get(),
-                urgent: layout.urgent.get(),
-                options,
+        let header = TcpHeader {
+            source_port: layout.source_port.get(),
+            destination_port: layout.destination_port.get(),
+            seq: SeqNumber::new(layout.seq.get()),
+            ack: SeqNumber::new(layout.ack.get()),
+            flags: TcpFlags::from_bits_retain(layout.flags),
+            window: layout.window.get(),
+            urgent: layout.urgent.get(),
+            options: match usual {
+                Some(timestamps) => TcpOptions { timestamps, ..TcpOptions::default() },
+                None => TcpOptions::parse(list)?,
             },
-            payload,
-            traffic_class: ip.traffic_class,
         };
-        let list = &header[HEADER_LEN..];
-        match TcpOptions::parse_usual(list) {
-            Some(options) => Ok(with(options)),
-            None => Ok(with(TcpOptions::parse(list)?)),
-        }
+        Ok(Self { header, payload, traffic_class: ip.traffic_class })
     }
 
     /// Whether all the bits of `flags` are set.

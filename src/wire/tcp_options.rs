@@ -73,15 +73,16 @@ pub struct TcpOptions {
 }
 
 impl TcpOptions {
-    /// Reads the list that nearly every segment has: timestamps as RFC 7323 appendix A lays them out, or nothing.
+    /// Whether this is the list that nearly every segment has: timestamps as RFC 7323 appendix A lays them out, or nothing. If so,
+    /// which.
     #[inline(always)]
-    pub(super) fn parse_usual(list: &[u8]) -> Option<Self> {
+    pub(super) fn parse_usual(list: &[u8]) -> Option<Option<Timestamps>> {
         match <&[u8; 12]>::try_from(list) {
             Ok([head @ .., a, b, c, d, e, f, g, h]) if *head == TIMESTAMPS_HEAD => {
-                let timestamps = Timestamps::from_octets([*a, *b, *c, *d, *e, *f, *g, *h]);
-                Some(Self { timestamps: Some(timestamps), ..Self::default() })
+                Some(Some(Timestamps::from_octets([*a, *b, *c, *d, *e, *f, *g, *h])))
             }
-            _ => list.is_empty().then(Self::default),
+            _ if list.is_empty() => Some(None),
+            _ => None,
         }
     }
 
@@ -89,7 +90,6 @@ impl TcpOptions {
     ///
     /// # Errors
     /// [`DropReason::BadTcpOptions`] where a length is missing, below two, beyond the list, or wrong for a known kind.
-    #[inline(never)]
     pub fn parse(mut list: &[u8]) -> Result<Self, DropReason> {
         let mut options = Self::default();
         while let Some((&kind, rest)) = list.split_first() {
