@@ -1,6 +1,9 @@
 //! The rows of the table: what is done, over how many connections, and by whom.
 
-use crate::shared::{Load, clock::Clock, ours, peer};
+use crate::{
+    peer,
+    shared::{Load, clock::Clock, ours::loads as ours},
+};
 use clap::ValueEnum;
 use serde::Serialize;
 use std::time::{Duration, Instant};

@@ -49,7 +49,8 @@ impl Application for Echo {
 /// Requests and responses over so many connections, each of which has one request under way at any time.
 #[derive(Debug)]
 pub struct RequestResponse {
-    pair: Pair,
+    /// Between whom.
+    pub pair: Pair,
     echo: Echo,
 }
 

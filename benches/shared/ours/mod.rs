@@ -1,8 +1,6 @@
 //! Two of our stacks with a wire in memory between them.
 
-mod loads;
-
-pub use loads::{Bulk, Churn, RequestResponse};
+pub mod loads;
 
 use super::{Buffers, MTU, clock::Clock, port::Batch};
 use xskip::{

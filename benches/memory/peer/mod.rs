@@ -18,7 +18,7 @@ mod loads;
 
 pub use loads::{Bulk, Churn, RequestResponse};
 
-use super::{Buffers, MTU, clock::Clock, port::Batch};
+use crate::shared::{Buffers, MTU, clock::Clock, port::Batch};
 use smoltcp::{
     iface::{Config, Interface, PollIngressSingleResult, PollResult, SocketHandle, SocketSet},
     phy::{self, DeviceCapabilities, Medium},
@@ -111,12 +111,11 @@ impl End {
     }
 
     /// A batch in, the application, a batch out.
-    fn turn(&mut self, now: Instant, mut application: impl FnMut(&mut Interface, &mut tcp::Socket<'static>)) {
+    fn turn(&mut self, now: Instant, mut application: impl FnMut(&mut tcp::Socket<'static>)) {
         let Self { interface, device, sockets, .. } = self;
         while interface.poll_ingress_single(now, device, sockets) != PollIngressSingleResult::None {}
-        for (_, socket) in sockets.iter_mut() {
-            let smoltcp::socket::Socket::Tcp(socket) = socket;
-            application(interface, socket);
+        for (_, smoltcp::socket::Socket::Tcp(socket)) in sockets.iter_mut() {
+            application(socket);
         }
         while !device.sent.is_full() && interface.poll_egress(now, device, sockets) == PollResult::SocketStateChanged {}
     }
@@ -153,17 +152,13 @@ impl Pair {
         while open < connections {
             open = 0;
             pair.clock.pass(Duration::from_millis(1));
-            pair.step(|_, _| {}, |_, socket| open += usize::from(socket.may_send()));
+            pair.step(|_| {}, |socket| open += usize::from(socket.may_send()));
         }
         pair
     }
 
     /// Gives either end its turn.
-    fn step(
-        &mut self,
-        serve: impl FnMut(&mut Interface, &mut tcp::Socket<'static>),
-        ask: impl FnMut(&mut Interface, &mut tcp::Socket<'static>),
-    ) {
+    fn step(&mut self, serve: impl FnMut(&mut tcp::Socket<'static>), ask: impl FnMut(&mut tcp::Socket<'static>)) {
         let now = Instant::from_micros(self.clock.now().as_micros() as i64);
         self.server.turn(now, serve);
         self.server.hand_over(&mut self.client);

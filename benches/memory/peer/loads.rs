@@ -1,6 +1,6 @@
 //! What is done with a [`Pair`].
 
-use super::{PORT, Pair, connect};
+use super::{End, PORT, Pair, connect};
 use crate::shared::{
     BULK_READ, Buffers, Load,
     clock::Clock,
@@ -30,14 +30,14 @@ impl Load for RequestResponse {
     fn step(&mut self) -> u64 {
         let laps = &mut self.laps;
         self.pair.step(
-            |_, socket| {
+            |socket| {
                 let mut message = [0; REQUEST];
                 while socket.recv_queue() >= REQUEST {
                     socket.recv_slice(&mut message).expect("it is open");
                     socket.send_slice(&message).expect("it is open");
                 }
             },
-            |_, socket| {
+            |socket| {
                 let mut message = [0; REQUEST];
                 while socket.recv_queue() >= REQUEST {
                     socket.recv_slice(&mut message).expect("it is open");
@@ -81,12 +81,12 @@ impl Load for Bulk {
     fn step(&mut self) -> u64 {
         let Self { pair, data, room, received } = self;
         pair.step(
-            |_, socket| {
+            |socket| {
                 while socket.can_recv() {
                     *received += socket.recv_slice(room).expect("it is open") as u64;
                 }
             },
-            |_, socket| {
+            |socket| {
                 if socket.can_send() {
                     socket.send_slice(data).expect("it is open");
                 }
@@ -113,23 +113,27 @@ impl Churn {
 
 impl Load for Churn {
     fn step(&mut self) -> u64 {
-        let Self { pair, opened, closed } = self;
-        pair.step(
-            |_, socket| match socket.state() {
+        self.pair.step(
+            |socket| match socket.state() {
                 tcp::State::CloseWait => socket.close(),
                 tcp::State::Closed => socket.listen(PORT).expect("the port is good"),
                 _ => {}
             },
-            |interface, socket| match socket.state() {
-                tcp::State::Established => socket.close(),
-                tcp::State::TimeWait => {
-                    *closed += 1;
-                    connect(interface, socket, *opened);
-                    *opened += 1;
+            |socket| {
+                if socket.state() == tcp::State::Established {
+                    socket.close();
                 }
-                _ => {}
             },
         );
+        // Whoever has come to TIME-WAIT has acknowledged the server's FIN by now.
+        let End { interface, sockets, .. } = &mut self.pair.client;
+        for (_, smoltcp::socket::Socket::Tcp(socket)) in sockets.iter_mut() {
+            if socket.state() == tcp::State::TimeWait {
+                connect(interface, socket, self.opened);
+                self.opened += 1;
+                self.closed += 1;
+            }
+        }
         self.closed
     }
 }
