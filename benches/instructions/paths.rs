@@ -28,9 +28,12 @@ const TIMES: usize = 16;
 /// Steps after which slow start is over and every allocation has been made.
 const WARM_UP: usize = 256;
 
+/// Does something some hundred times, and has the meter count the part that matters.
+type Path = fn(&mut Meter);
+
 /// Walks all of them.
 pub fn walk() {
-    let paths: [(&str, fn(&mut Meter)); 13] = [
+    let paths: [(&str, Path); 13] = [
         ("receive a data segment", receive),
         ("transmit a data segment", transmit),
         ("request and response, both ends", request_response),
@@ -127,8 +130,8 @@ fn open(meter: &mut Meter, mode: SynMode) {
     pair.server.set_syn_mode(mode);
     for group in 1..=TIMES {
         pair.connect(group * GROUP, GROUP);
-        pair.ask(&mut Opening::default());
-        exchange(meter, &mut pair, &mut Opening::default(), End::Server);
+        pair.ask(&mut Opening);
+        exchange(meter, &mut pair, &mut Opening, End::Server);
         meter.items(GROUP);
     }
     assert_eq!(pair.server.flow_counts().0 as usize, (TIMES + 1) * GROUP, "all connections are open");
@@ -156,7 +159,7 @@ fn close_one(stack: &mut Stack, now: Instant, id: ConnectionId) {
 }
 
 /// Who does nothing but open.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Opening;
 
 impl Application for Opening {
