@@ -207,7 +207,7 @@ fn find(meter: &mut Meter) {
 /// Timers of the length of a retransmission timeout, that run out.
 fn timers(meter: &mut Meter) {
     const TIMERS: u32 = 10_000;
-    let mut wheel = TimerWheel::default();
+    let mut wheel = TimerWheel::new(TIMERS + 1);
     wheel.arm(TIMERS, Instant::ZERO + Duration::from_secs(3_600));
     let mut now = Instant::ZERO;
     let mut expired = 0;

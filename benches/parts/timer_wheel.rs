@@ -15,7 +15,7 @@ fn deadline(now: Instant, number: u64) -> Instant {
 }
 
 fn wheel(timers: u32) -> TimerWheel {
-    let mut wheel = TimerWheel::default();
+    let mut wheel = TimerWheel::new(timers);
     for token in 0..timers {
         wheel.arm(token, deadline(Instant::ZERO, token.into()));
     }

@@ -17,6 +17,7 @@ mod connections;
 mod defence;
 mod flow_table;
 mod half_open;
+mod intake;
 mod lifecycle;
 mod neighbour;
 mod next_hop;
@@ -62,7 +63,6 @@ use self::{
 use crate::{
     config::{StackConfig, TcpConfig},
     drops::{DropReason, Drops},
-    prefetch::prefetch,
     rng::SipKey,
     stats::StackStats,
     tcp::{
@@ -72,7 +72,7 @@ use crate::{
         receive::window_scale_for,
     },
     time::Instant,
-    wire::{self, FourTuple, IpHeader, LinkHeader, MacAddress, Packet, ParsedFrame},
+    wire::{FourTuple, MacAddress},
 };
 use std::{
     collections::{HashMap, VecDeque},
@@ -185,17 +185,6 @@ impl Secrets {
         &self.numbers
     }
 }
-
-/// A frame that was parsed, and the flow it belongs to, if it is a segment.
-struct Understood<'a> {
-    frame: ParsedFrame<'a>,
-    flow: Option<(FourTuple, FlowHash)>,
-}
-
-/// Frames that are looked at together.
-const LOOK_AHEAD: usize = 16;
-/// As many connections are at hand anyway: they fit into a CPU's own cache.
-const PREFETCH_ABOVE: u32 = 256;
 
 /// A keyed hash of a 4-tuple: by one part it is found, and both together tell it from others where nothing else is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -360,120 +349,6 @@ impl Stack {
     }
 
     // The five verbs.
-
-    /// Takes in one frame. Bounded work: at most one segment is handled and one reply queued.
-    pub fn handle_frame(&mut self, now: Instant, frame: &[u8]) {
-        let understood = self.understand(frame);
-        self.take_in(now, frame, &understood);
-    }
-
-    /// Takes in a batch of frames that arrived in this order. Where there are many connections this waits for memory once for a
-    /// good part of the batch, and not once for each frame.
-    pub fn handle_frames<'a>(&mut self, now: Instant, frames: impl IntoIterator<Item = &'a [u8]>) {
-        let mut frames = frames.into_iter();
-        if self.connections.len() < PREFETCH_ABOVE {
-            return frames.for_each(|frame| self.handle_frame(now, frame));
-        }
-        loop {
-            let mut batch: [Option<(&[u8], Result<Understood<'_>, DropReason>)>; LOOK_AHEAD] =
-                [const { None }; LOOK_AHEAD];
-            let mut len = 0;
-            for (place, frame) in batch.iter_mut().zip(&mut frames) {
-                *place = Some((frame, self.understand(frame)));
-                len += 1;
-            }
-            self.prefetch(&batch[..len]);
-            for (frame, understood) in batch[..len].iter().flatten() {
-                self.take_in(now, frame, understood);
-            }
-            if len < LOOK_AHEAD {
-                return;
-            }
-        }
-    }
-
-    fn understand<'a>(&self, frame: &'a [u8]) -> Result<Understood<'a>, DropReason> {
-        let frame = wire::parse(frame, self.config.checksums)?;
-        let flow = match &frame.packet {
-            Packet::Tcp(ip, segment) => {
-                let tuple = FourTuple::of_received(ip, &segment.header);
-                Some((tuple, self.secrets.identify(&tuple)))
-            }
-            _ => None,
-        };
-        Ok(Understood { frame, flow })
-    }
-
-    /// Names the memory that a batch will need: the flow table first, then what it leads to, and so on.
-    fn prefetch(&self, batch: &[Option<(&[u8], Result<Understood<'_>, DropReason>)>]) {
-        let understood = || batch.iter().flatten().filter_map(|(_, understood)| understood.as_ref().ok());
-        let hashes = || understood().filter_map(|understood| understood.flow.map(|(_, hash)| hash.slot));
-        hashes().for_each(|hash| prefetch(self.flows.home(hash)));
-        let indices = || hashes().filter_map(|hash| self.flows.guess(hash)).filter_map(Flow::connection);
-        indices().for_each(|index| self.connections.prefetch_slot(index));
-        indices().for_each(|index| self.connections.prefetch(index));
-    }
-
-    fn take_in(&mut self, now: Instant, frame: &[u8], understood: &Result<Understood<'_>, DropReason>) {
-        self.stats.frames_received += 1;
-        let handled = match understood {
-            Ok(understood) => self.handle_understood(now, understood),
-            Err(reason) => Err(*reason),
-        };
-        if let Err(reason) = handled {
-            self.drops.count(reason);
-            self.complain(now, frame, reason);
-        }
-    }
-
-    fn handle_understood(&mut self, now: Instant, understood: &Understood<'_>) -> Result<(), DropReason> {
-        let frame = &understood.frame;
-        if frame.link.destination != self.mac && !frame.link.destination.is_group() {
-            return Err(DropReason::OtherStation);
-        }
-        match (&frame.packet, understood.flow) {
-            (Packet::Arp(packet), _) => self.handle_arp(now, &frame.link, packet),
-            (Packet::Icmp(ip, message), _) => {
-                self.check_source(ip.source)?;
-                self.handle_icmp(now, &frame.link, ip, message)
-            }
-            (Packet::Udp(ip, datagram), _) => {
-                self.check_source(ip.source)?;
-                self.handle_datagram(&frame.link, ip, datagram)
-            }
-            (Packet::Tcp(ip, segment), Some(flow)) => {
-                self.check_source(ip.source)?;
-                self.handle_segment(now, &frame.link, ip, segment, flow)
-            }
-            (Packet::Tcp(..), None) => unreachable!("every segment belongs to a flow"),
-        }
-    }
-
-    /// TCP and UDP are for one of our addresses, and from one that can be answered.
-    fn check_ends(&self, link: &LinkHeader, ip: &IpHeader) -> Result<(), DropReason> {
-        // MUST-57: TCP to a group is dropped silently, whichever layer names the group.
-        if link.destination.is_group() || ip.destination.is_multicast() || self.addresses.is_broadcast(ip.destination) {
-            return Err(DropReason::GroupDestination);
-        }
-        // MUST-63; IPv4's other impossible sources have been refused by the parser.
-        if ip.source.is_unspecified() {
-            return Err(DropReason::InvalidSource);
-        }
-        if !self.addresses.contains(ip.destination) {
-            return Err(DropReason::OtherDestination);
-        }
-        Ok(())
-    }
-
-    fn check_source(&self, source: IpAddr) -> Result<(), DropReason> {
-        if self.addresses.contains(source) {
-            Err(DropReason::OwnSource)
-        } else if self.addresses.is_broadcast(source) {
-            Err(DropReason::InvalidSource)
-        } else {
-            Ok(())
-        }
-    }
 
     /// Deals with every timer that is due.
     pub fn handle_timeout(&mut self, now: Instant) {

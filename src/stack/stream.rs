@@ -102,8 +102,8 @@ impl<'a> Stream<'a> {
         connections[self.id.index].connection.writable(&config.tcp)
     }
 
-    /// Queues as much of `data` as there is room for; returns how many bytes. Where that was not all of them, the
-    /// application is called again when there is room.
+    /// Queues as much of `data` as there is room for; returns how many bytes. Where no room is left, the application is called
+    /// again when there is.
     pub fn write(&mut self, data: &[u8]) -> usize {
         let Stack { connections, config, .. } = &mut *self.stack;
         connections[self.id.index].connection.write(data, &config.tcp)

@@ -288,7 +288,8 @@ impl Connection {
     pub(super) fn schedule_ack(&mut self, now: Instant, stored: Stored, config: &TcpConfig) {
         self.acks.unacknowledged += stored.advanced;
         let enough = (2 * self.send.mss()).min(self.receive.limit() / 2);
-        let quick = self.quick_acks.arrived(now, self.rtt.rto(), config.quick_acks);
+        let idle_at = self.rtt.timeout_after(self.quick_acks.last());
+        let quick = self.quick_acks.arrived(now, idle_at, config.quick_acks);
         if stored.urgent {
             // What was owed for a hole that is filled now would look like duplicates for the next one.
             let owed = if stored.advanced > 0 { 0 } else { self.acks.owed };

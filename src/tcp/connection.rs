@@ -372,9 +372,11 @@ impl Connection {
     /// Queues as much of `data` as there is room for and returns how much that was. Where it was not all,
     /// [`Signals::WRITABLE`] tells of new room.
     pub fn write(&mut self, data: &[u8], config: &TcpConfig) -> usize {
-        let length = self.writable(config).min(data.len());
+        let room = self.writable(config);
+        let length = room.min(data.len());
         self.send.write(&data[..length]);
-        self.write_blocked |= length < data.len();
+        // Who has filled the room to the last octet waits for more as well.
+        self.write_blocked |= length == room;
         length
     }
 
@@ -544,7 +546,7 @@ impl Connection {
         }
         self.timers.cancel(Timer::Persist);
         if in_flight {
-            self.timers.arm_if_idle(Timer::Retransmit, now + self.rtt.rto());
+            self.timers.arm_if_idle(Timer::Retransmit, self.rtt.timeout_after(now));
         } else {
             self.timers.cancel(Timer::Retransmit);
         }

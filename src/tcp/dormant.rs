@@ -48,6 +48,7 @@ pub struct Dormant {
     quick_acks: u8,
     sack: bool,
     write_blocked: bool,
+    awaits_probe: bool,
     /// There where the application has chosen otherwise than the configuration.
     options: Option<Box<Options>>,
 }
@@ -109,6 +110,7 @@ impl Connection {
             quick_acks: self.quick_acks.left(),
             sack: self.sack,
             write_blocked: self.write_blocked,
+            awaits_probe: self.recovery.awaits_probe(),
             options: (self.options != Options::of(config)).then(|| Box::new(self.options)),
         })
     }
@@ -147,7 +149,7 @@ impl Connection {
         self.diffserv = dormant.diffserv;
         self.rtt = RttEstimator::wake(&dormant.rtt);
         self.congestion = Congestion::wake(config.congestion_control, self.send.mss(), &dormant.congestion);
-        self.recovery = Recovery::default();
+        self.recovery = Recovery::wake(dormant.awaits_probe, self.send.una());
         self.path = PathLimit { full_mss: dormant.full_mss.into(), until: None };
         self.timers = Timers::default();
         if let Some(keep_alive) = options.keep_alive {

@@ -113,10 +113,23 @@ impl Recovery {
         !is_counting && !self.is_active() && self.doubt.is_none() && self.tail == TailProbe::None
     }
 
-    /// Whether nothing is to be remembered. That what was repaired was not lost may still come out, and is given up.
+    /// Whether nothing is to be remembered but whether a probe of the tail waits for its answer. That what was repaired had not
+    /// been lost may still come out, and is given up.
     pub(super) fn is_quiet(&self) -> bool {
         let is_settled = self.doubt.is_none_or(|doubt| doubt.expires.is_some());
-        is_settled && !self.is_active() && self.tail == TailProbe::None && self.duplicates == 0 && self.departed == 0
+        is_settled && !self.is_active() && self.tail != TailProbe::Due && self.duplicates == 0 && self.departed == 0
+    }
+
+    /// Whether a probe of the tail was sent, everything has been acknowledged, and it is not known yet to which of the two
+    /// segments that was the answer.
+    pub(super) fn awaits_probe(&self) -> bool {
+        self.tail != TailProbe::None
+    }
+
+    /// The state of which that was kept; everything up to `una` has been acknowledged.
+    pub(super) fn wake(awaits_probe: bool, una: SeqNumber) -> Self {
+        let tail = if awaits_probe { TailProbe::Sent { end: una, again: true } } else { TailProbe::None };
+        Self { tail, ..Self::default() }
     }
 
     /// How much may be in flight, given the controller's window.

@@ -1,7 +1,10 @@
 //! Round-trip time and the retransmission timeout (RFC 6298).
 
 use super::coarse::Micros;
-use crate::{config::TcpConfig, time::nanos};
+use crate::{
+    config::TcpConfig,
+    time::{Instant, nanos},
+};
 use std::time::Duration;
 
 /// G of RFC 6298 for a clock that is finer: the timer wheel's tick.
@@ -17,7 +20,8 @@ pub fn granularity(config: &TcpConfig) -> Duration {
 pub struct RttEstimator {
     /// SRTT and RTTVAR, nanoseconds; `None` before the first measurement.
     smoothed: Option<(u64, u64)>,
-    rto: Duration,
+    /// Nanoseconds.
+    rto: u64,
 }
 
 /// The same in fewer bytes.
@@ -31,12 +35,12 @@ pub(super) struct QuietRtt {
 impl RttEstimator {
     /// An estimator that knows nothing yet.
     pub fn new(config: &TcpConfig) -> Self {
-        Self { smoothed: None, rto: config.rto_initial }
+        Self { smoothed: None, rto: nanos(config.rto_initial) }
     }
 
     /// What is kept while nothing is measured.
     pub(super) fn rest(&self) -> QuietRtt {
-        let rto = self.rto.into();
+        let rto = self.rto().into();
         match self.smoothed {
             Some((srtt, rttvar)) => {
                 let span = |nanos| Micros::from(Duration::from_nanos(nanos));
@@ -49,12 +53,17 @@ impl RttEstimator {
     /// The estimator of which that was kept.
     pub(super) fn wake(quiet: &QuietRtt) -> Self {
         let smoothed = quiet.srtt.get().map(nanos).zip(quiet.rttvar.get().map(nanos));
-        Self { smoothed, rto: quiet.rto.get().unwrap_or_default() }
+        Self { smoothed, rto: quiet.rto.get().map(nanos).unwrap_or_default() }
     }
 
     /// The current retransmission timeout, back-off included.
     pub const fn rto(&self) -> Duration {
-        self.rto
+        Duration::from_nanos(self.rto)
+    }
+
+    /// When it runs out, if it begins at `at`.
+    pub fn timeout_after(&self, at: Instant) -> Instant {
+        Instant::from_nanos(at.as_nanos().saturating_add(self.rto))
     }
 
     /// The smoothed round-trip time, once one was measured.
@@ -73,16 +82,16 @@ impl RttEstimator {
         };
         self.smoothed = Some((srtt, rttvar));
         let rto = srtt + (rttvar * 4).max(nanos(granularity(config)));
-        self.rto = Duration::from_nanos(rto.clamp(nanos(config.rto_min), nanos(config.rto_max)));
+        self.rto = rto.max(nanos(config.rto_min)).min(nanos(config.rto_max));
     }
 
     /// Takes a timeout for granted until something is measured.
     pub fn assume(&mut self, rto: Duration) {
-        self.rto = rto;
+        self.rto = nanos(rto);
     }
 
     /// Doubles the timeout after it has expired (RFC 6298 §5.5).
     pub fn back_off(&mut self, config: &TcpConfig) {
-        self.rto = (self.rto * 2).min(config.rto_max);
+        self.rto = (2 * self.rto).min(nanos(config.rto_max));
     }
 }

@@ -98,7 +98,7 @@ impl Connection {
             return None;
         }
         // RFC 5681 §4.1
-        if self.send.flight_size() == 0 && now > self.send.last_sent() + self.rtt.rto() {
+        if self.send.flight_size() == 0 && now > self.rtt.timeout_after(self.send.last_sent()) {
             self.congestion.idled();
         }
         if self.recovery.tail == TailProbe::Due

@@ -90,10 +90,14 @@ impl QuickAcks {
         u8::try_from(self.left).unwrap_or(u8::MAX)
     }
 
-    /// Data have arrived; whether they are acknowledged at once. After a silence of more than `idle` it begins anew with
-    /// `count`.
-    pub fn arrived(&mut self, now: Instant, idle: Duration, count: u32) -> bool {
-        if now > self.last + idle {
+    /// When data came last.
+    pub fn last(&self) -> Instant {
+        self.last
+    }
+
+    /// Data have arrived; whether they are acknowledged at once. Where that is after `idle_at`, it begins anew with `count`.
+    pub fn arrived(&mut self, now: Instant, idle_at: Instant, count: u32) -> bool {
+        if now > idle_at {
             self.left = count;
         }
         self.last = now;
