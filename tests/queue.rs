@@ -160,7 +160,7 @@ fn a_queue_of_few_frames_both_sends_and_receives() {
     }
     let bench = Bench::new(1, 1_500);
     for frames in [4, 64, 100] {
-        let options = QueueOptions { frames, ring_size: 64, frame_size: 2_048, huge_pages: false };
+        let options = QueueOptions { frames, ring_size: 64, ..QueueOptions::default() };
         let [mut server, mut client] = Station::pair(&bench, XdpMode::Native, &options);
         for number in 0..500 {
             transfer(&mut client, &mut server, number..number + 1);
@@ -176,7 +176,7 @@ fn what_the_receiver_has_no_room_for_is_counted() {
     }
     const FRAMES: u32 = 10_000;
     let bench = Bench::new(1, 1_500);
-    let few = QueueOptions { frames: 64, ring_size: 64, frame_size: 2_048, huge_pages: false };
+    let few = QueueOptions { frames: 64, ring_size: 64, ..QueueOptions::default() };
     let mut server = Station::new(bench.lab.server(), SERVER, XdpMode::Native, &few);
     let mut client = Station::new(bench.lab.client(), CLIENT, XdpMode::Native, &QueueOptions::default());
     let mut received = Vec::new();

@@ -7,7 +7,8 @@ use crate::{
 };
 
 /// A socket's memory and rings, small: nothing is going to be received.
-const SMALL: QueueOptions = QueueOptions { frames: 256, frame_size: 2_048, ring_size: 64, huge_pages: false };
+const SMALL: QueueOptions =
+    QueueOptions { frames: 256, frame_size: 2_048, ring_size: 64, huge_pages: false, longest: None, busy_poll: None };
 
 /// The lines about XDP, whether or not it may be tried.
 pub(super) fn examine(link: &Link, trial: Trial) -> Vec<Line> {

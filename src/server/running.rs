@@ -3,6 +3,7 @@
 use super::{
     CookieSecret, ListenerDefence, Server, ServerError, StopSignals,
     defence::{self, Defence, Listed, Rotation},
+    link_watch::LinkWatch,
     plan::Plan,
 };
 use crate::{
@@ -14,7 +15,7 @@ use crate::{
     time::Instant,
     wire::{ChecksumPolicy, Endpoint},
     worker::{Clock, Control, HandOff, Mailbox, Placement, Report, Shutdown, Worker, WorkerOptions},
-    xdp::{CopyMode, GuardedListener, Program, Queue, QueueOptions, Require, Verdicts, XdpError, XdpMode},
+    xdp::{CopyMode, GuardedListener, Program, Queue, Require, Verdicts, XdpError, XdpMode},
 };
 use crossbeam::channel::{Receiver, Sender, unbounded};
 use std::{
@@ -111,6 +112,8 @@ pub struct Running {
     ended: (Sender<()>, Receiver<()>),
     /// Ended by its drop.
     defence: Defence,
+    /// Ended by its drop.
+    _link_watch: LinkWatch,
     /// Last, so that it goes last: the program is detached when its workers have sent their resets.
     program: Program,
 }
@@ -132,7 +135,7 @@ impl Running {
         program.guard().use_redirect(plan.link.is_veth());
         program.guard().accept_partial_checksums(plan.checksums == ChecksumPolicy::AcceptPartial);
         let mode = program.attach(interface, plan.link.index, server.require)?;
-        let options = QueueOptions { frame_size: plan.frame_size, ..QueueOptions::default() };
+        let options = plan.queue_options(server, mode);
         let mut queues = Vec::new();
         for &id in &plan.queues {
             let queue = Queue::open(interface, id, mode, server.require, &options)?;
@@ -159,14 +162,23 @@ impl Running {
             controls: controls.clone(),
             listeners: listeners(server, plan, &config),
         })?;
-        let shutdown = Shutdown::default();
-        let mut running =
-            Self { setup, workers: Vec::new(), mailboxes, shutdown, ended: unbounded(), defence, program };
+        let mut running = Self {
+            setup,
+            workers: Vec::new(),
+            mailboxes,
+            shutdown: Shutdown::default(),
+            ended: unbounded(),
+            defence,
+            _link_watch: LinkWatch::start(&plan.link, plan.mtu_max(), controls.clone())?,
+            program,
+        };
         for (number, ((queue, core), control)) in queues.into_iter().zip(cores).zip(controls).enumerate() {
             let mut stack = Stack::new(config.clone(), plan.mac(), plan.addresses.clone(), secrets.clone());
             server.ports.iter().for_each(|&port| stack.listen(None, port));
-            if plan.placement == Placement::ByHash {
-                stack.set_share(number, running.mailboxes.len());
+            match &plan.scaling {
+                Some(scaling) => stack.set_receive_scaling(queue.id(), scaling.clone()),
+                None if plan.placement == Placement::ByHash => stack.set_share(number, running.mailboxes.len()),
+                None => {}
             }
             for &port in &server.udp_ports {
                 stack.bind_udp(None, port)?;

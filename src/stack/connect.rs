@@ -5,7 +5,7 @@ use crate::{
     rng::SipKey,
     tcp::{Connection, isn},
     time::Instant,
-    wire::{Endpoint, FourTuple},
+    wire::{Endpoint, FourTuple, ReceiveScaling},
 };
 use std::{hash::Hash, net::IpAddr};
 
@@ -90,7 +90,7 @@ impl Stack {
             let port = *range.start() + place as u16;
             let tuple = FourTuple { local: Endpoint { address: source, port }, remote };
             let hash = self.secrets.hash_flow(&tuple);
-            if self.is_free(&tuple, hash) && self.share.is_ours(hash) {
+            if self.share.is_ours(&tuple, hash) && self.is_free(&tuple, hash) {
                 return self.open(now, tuple, hash, next_hop);
             }
         }
@@ -175,14 +175,22 @@ impl Stack {
 }
 
 /// Which flows are this stack's, where several share the work.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Share {
-    pub ours: usize,
-    pub workers: usize,
+#[derive(Clone, Debug)]
+pub(super) enum Share {
+    /// All of them.
+    Whole,
+    /// Those whose hash names this one of so many workers.
+    ByHash { ours: usize, workers: usize },
+    /// Those that the NIC puts on this queue.
+    ByQueue { ours: u32, scaling: ReceiveScaling },
 }
 
 impl Share {
-    fn is_ours(self, hash: u32) -> bool {
-        super::Secrets::worker_of(hash, self.workers) == self.ours
+    fn is_ours(&self, tuple: &FourTuple, hash: u32) -> bool {
+        match self {
+            Self::Whole => true,
+            Self::ByHash { ours, workers } => super::Secrets::worker_of(hash, *workers) == *ours,
+            Self::ByQueue { ours, scaling } => scaling.queue_of(tuple) == *ours,
+        }
     }
 }

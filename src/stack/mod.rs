@@ -70,7 +70,7 @@ use crate::{
         receive::window_scale_for,
     },
     time::Instant,
-    wire::{self, FourTuple, IpHeader, LinkHeader, MacAddress, Packet, ParsedFrame},
+    wire::{self, FourTuple, IpHeader, LinkHeader, MacAddress, Packet, ParsedFrame, ReceiveScaling},
 };
 use std::{
     collections::{HashMap, VecDeque},
@@ -254,7 +254,7 @@ impl Stack {
             neighbours: Neighbours::new(config.max_neighbours),
             ephemeral_ports: EphemeralPorts::new(secrets.numbers),
             secrets,
-            share: Share { ours: 0, workers: 1 },
+            share: Share::Whole,
             backlog: 0,
             icmp_errors: RateLimit::new(config.icmp_errors_per_second),
             udp: Sockets::new(config.max_udp_sockets, config.max_udp_peers),
@@ -307,7 +307,12 @@ impl Stack {
     /// Says that this stack is number `ours` of so many `workers` that share a link by the hash of flows: connections it opens
     /// are such that their segments come back to it.
     pub fn set_share(&mut self, ours: usize, workers: usize) {
-        self.share = Share { ours, workers };
+        self.share = Share::ByHash { ours, workers };
+    }
+
+    /// The same for a stack behind queue `ours` of a NIC that spreads flows in this way.
+    pub fn set_receive_scaling(&mut self, ours: u32, scaling: ReceiveScaling) {
+        self.share = Share::ByQueue { ours, scaling };
     }
 
     /// Stops accepting new connections anywhere. Connections there are go on.
