@@ -80,6 +80,10 @@ pub struct Arguments {
     #[arg(long, value_name = "N")]
     frames: Option<u32>,
 
+    /// Put that memory into huge pages, which must have been set aside (`sysctl vm.nr_hugepages=N`)
+    #[arg(long)]
+    huge_pages: bool,
+
     /// SYN cookies: auto (as the pressure asks for), always (in XDP), worker (in the workers only) or never
     #[arg(long, value_enum, default_value_t = CookieMode::Auto, hide_possible_values = true)]
     cookies: CookieMode,
@@ -169,6 +173,7 @@ fn build(arguments: &Arguments, observation: &Observation) -> Result<Server, Fai
         .cores(arguments.cores.iter())
         .require(arguments.require)
         .cookies(arguments.cookies.into())
+        .huge_pages(arguments.huge_pages)
         .idle(if arguments.spin { Idle::Spin } else { Idle::Sleep })
         .drain(Duration::from_secs(arguments.drain));
     for &address in &arguments.address {

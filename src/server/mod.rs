@@ -65,6 +65,7 @@ pub struct Server {
     require: Require,
     idle: Idle,
     frames: Option<u32>,
+    huge_pages: bool,
     busy_poll: Option<Duration>,
     drain: Duration,
     cookies: Cookies,
@@ -90,6 +91,7 @@ impl Server {
             require: Require::default(),
             idle: Idle::default(),
             frames: None,
+            huge_pages: false,
             busy_poll: None,
             drain: Duration::ZERO,
             cookies: Cookies::default(),
@@ -180,6 +182,13 @@ impl Server {
     #[must_use]
     pub fn frames(mut self, frames: u32) -> Self {
         self.frames = Some(frames);
+        self
+    }
+
+    /// Puts the queues' memory into huge pages, which must have been set aside (`vm.nr_hugepages`).
+    #[must_use]
+    pub fn huge_pages(mut self, huge_pages: bool) -> Self {
+        self.huge_pages = huge_pages;
         self
     }
 

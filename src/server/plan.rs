@@ -58,6 +58,7 @@ impl Plan {
         QueueOptions {
             frames: server.frames.unwrap_or(default.frames),
             frame_size: self.frame_size,
+            huge_pages: server.huge_pages,
             longest,
             busy_poll: server.busy_poll,
             ..default

@@ -15,7 +15,7 @@ use crate::{
     time::Instant,
     wire::{ChecksumPolicy, Endpoint},
     worker::{Clock, Control, HandOff, Mailbox, Placement, Report, Shutdown, Worker, WorkerOptions},
-    xdp::{CopyMode, GuardedListener, Program, Queue, Require, Verdicts, XdpError, XdpMode},
+    xdp::{CopyMode, GuardedListener, Program, Queue, QueueOptions, Require, Verdicts, XdpError, XdpMode},
 };
 use crossbeam::channel::{Receiver, Sender, unbounded};
 use std::{
@@ -135,10 +135,9 @@ impl Running {
         program.guard().use_redirect(plan.link.is_veth());
         program.guard().accept_partial_checksums(plan.checksums == ChecksumPolicy::AcceptPartial);
         let mode = program.attach(interface, plan.link.index, server.require)?;
-        let options = plan.queue_options(server, mode);
         let mut queues = Vec::new();
         for &id in &plan.queues {
-            let queue = Queue::open(interface, id, mode, server.require, &options)?;
+            let queue = open_queue(server, plan, id, mode)?;
             program.connect(&queue)?;
             queues.push(queue);
         }
@@ -295,6 +294,19 @@ struct End(Sender<()>);
 impl Drop for End {
     fn drop(&mut self) {
         self.0.send(()).ok();
+    }
+}
+
+/// In generic mode the kernel may merge segments into packets of several frames: those are lost where it cannot hand them over
+/// (before Linux 6.6), and all others are not.
+fn open_queue(server: &Server, plan: &Plan, id: u32, mode: XdpMode) -> Result<Queue, XdpError> {
+    let options = plan.queue_options(server, mode);
+    match Queue::open(&server.interface, id, mode, server.require, &options) {
+        Err(XdpError::NoMultiBuffer { .. }) if !plan.fragments => {
+            let options = QueueOptions { longest: None, ..options };
+            Queue::open(&server.interface, id, mode, server.require, &options)
+        }
+        opened => opened,
     }
 }
 

@@ -140,7 +140,7 @@ impl Queue {
         let name = CString::new(interface).map_err(|error| XdpError::refused("name the interface", error))?;
         // SAFETY: the memory belongs to this socket alone and lives as long as its rings: both are in `Self`.
         let opened = unsafe { Socket::new(config, &umem, &Interface::new(name), queue) };
-        let (tx, rx, own_rings) = opened.map_err(|error| open_error(interface, queue, require, error))?;
+        let (tx, rx, own_rings) = opened.map_err(|error| open_error(interface, queue, require, options, error))?;
         let (fill, completion) = own_rings.ok_or_else(|| {
             XdpError::refused("open the socket's rings", io::Error::other("fill and completion rings are missing"))
         })?;
@@ -587,11 +587,18 @@ fn create_umem(options: &QueueOptions, ring: QueueSize) -> Result<(Umem, Vec<Fra
     })
 }
 
-fn open_error(interface: &str, queue: u32, require: Require, error: impl std::error::Error) -> XdpError {
+fn open_error(
+    interface: &str,
+    queue: u32,
+    require: Require,
+    options: &QueueOptions,
+    error: impl std::error::Error,
+) -> XdpError {
     let source = os_error(&error);
     let interface = interface.to_owned();
     match source.raw_os_error() {
         Some(libc::EBUSY) => XdpError::QueueBusy { interface, queue },
+        Some(libc::EINVAL) if options.longest.is_some() => XdpError::NoMultiBuffer { interface, queue, source },
         Some(libc::EINVAL) => XdpError::NoSuchQueue { interface, queue, source },
         Some(libc::EOPNOTSUPP) if require == Require::ZeroCopy => XdpError::NoZeroCopy { interface, source },
         Some(libc::ENETDOWN) => XdpError::LinkDown { interface },

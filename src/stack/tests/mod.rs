@@ -12,6 +12,7 @@ mod neighbours;
 mod parts;
 mod path_mtu;
 mod rfc9293;
+mod sharing;
 mod trouble;
 mod udp;
 
