@@ -412,6 +412,18 @@ fn jumbo(destination: Ipv4Addr, mtu: usize, number: u32) -> Vec<u8> {
     ipv4(destination, EXPERIMENT, 0x4000, &[], &payload)
 }
 
+/// Sends jumbo frames `numbers`, and wants each at the other end, in order.
+#[track_caller]
+fn jumbos(from: &mut Station, to: &mut Station, mtu: usize, numbers: std::ops::Range<u32>) {
+    numbers.clone().for_each(|number| from.send(&jumbo(to.own, mtu, number)));
+    from.settle();
+    for (number, frame) in numbers.clone().zip(to.receive_all(numbers.len())) {
+        let sent = jumbo(to.own, mtu, number);
+        assert!(frame == sent, "frame {number} of {} bytes came as {}", sent.len(), frame.len());
+    }
+    to.balanced();
+}
+
 #[test]
 fn packets_of_several_chunks_arrive_byte_for_byte() {
     if !is_root() {
@@ -425,17 +437,8 @@ fn packets_of_several_chunks_arrive_byte_for_byte() {
             .map(|(side, own)| Station::with_program(side, own, mode, &options, fragments));
         let [server, client] = &mut stations;
         for start in (0..800).step_by(16) {
-            let numbers = start..start + 16;
-            for (from, to) in [(&mut *client, &mut *server), (&mut *server, &mut *client)] {
-                numbers.clone().for_each(|number| from.send(&jumbo(to.own, MTU as usize, number)));
-                from.settle();
-                let received = to.receive_all(16);
-                for (number, frame) in numbers.clone().zip(received) {
-                    let sent = jumbo(to.own, MTU as usize, number);
-                    assert!(frame == sent, "{mode}: frame {number} of {} bytes came as {}", sent.len(), frame.len());
-                }
-                to.balanced();
-            }
+            jumbos(client, server, MTU as usize, start..start + 16);
+            jumbos(server, client, MTU as usize, start..start + 16);
         }
         for station in stations {
             assert_eq!(station.queue.statistics().unwrap().received, 800, "{mode}: packets are counted, not chunks");
