@@ -11,15 +11,14 @@ use crate::{
     stack::{Cidr, LocalAddress, Ownership},
     wire::{ChecksumPolicy, MacAddress, ReceiveScaling},
     worker::Placement,
-    xdp::{FRAME_SIZES, MTU_MAX, ProgramOptions, QueueOptions, Steering, XdpMode, frame_len, packet_room},
+    xdp::{
+        FRAME_SIZES, MTU_MAX, ProgramOptions, QueueOptions, Steering, WHOLE_MTU_MAX, XdpMode, frame_len, packet_room,
+    },
 };
 use std::{
     collections::HashSet,
     net::{IpAddr, SocketAddr},
 };
-
-/// The largest MTU whose packets every driver hands to XDP in one piece, bytes: a page, less what the kernel keeps of it.
-const WHOLE_MTU_MAX: u32 = 3_498;
 
 /// Everything that was decided.
 #[derive(Debug)]

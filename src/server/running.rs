@@ -131,10 +131,7 @@ impl Running {
         mut service: impl FnMut() -> S,
     ) -> Result<Self, ServerError> {
         let interface = &server.interface;
-        let mut program = Program::load(&plan.steering, &plan.program_options(server))?;
-        program.guard().use_redirect(plan.link.is_veth());
-        program.guard().accept_partial_checksums(plan.checksums == ChecksumPolicy::AcceptPartial);
-        let mode = program.attach(interface, plan.link.index, server.require)?;
+        let (program, mode) = attach_program(server, plan)?;
         let mut queues = Vec::new();
         for &id in &plan.queues {
             let queue = open_queue(server, plan, id, mode)?;
@@ -295,6 +292,14 @@ impl Drop for End {
     fn drop(&mut self) {
         self.0.send(()).ok();
     }
+}
+
+fn attach_program(server: &Server, plan: &Plan) -> Result<(Program, XdpMode), XdpError> {
+    let mut program = Program::load(&plan.steering, &plan.program_options(server))?;
+    program.guard().use_redirect(plan.link.is_veth());
+    program.guard().accept_partial_checksums(plan.checksums == ChecksumPolicy::AcceptPartial);
+    let mode = program.attach(&server.interface, plan.link.index, server.require)?;
+    Ok((program, mode))
 }
 
 /// In generic mode the kernel may merge segments into packets of several frames: those are lost where it cannot hand them over

@@ -30,8 +30,9 @@ pub const fn frame_len(mtu: u32) -> u32 {
     mtu + LINK_HEADER
 }
 
-/// The largest MTU whose packets fit one frame, bytes.
-pub const SINGLE_MTU_MAX: u32 = packet_room(FRAME_SIZES[FRAME_SIZES.len() - 1]);
+/// The largest MTU whose packets every driver hands to XDP in one piece, bytes: a page, less what the kernel keeps of it. Above
+/// it, a program must be loaded for [`fragments`](super::ProgramOptions::fragments).
+pub const WHOLE_MTU_MAX: u32 = 3_498;
 
 /// The largest MTU, bytes: packets that do not fit one frame take several.
 pub const MTU_MAX: u32 = MAX_CHUNKS * chunk_room(FRAME_SIZES[FRAME_SIZES.len() - 1]) - LINK_HEADER;

@@ -100,3 +100,6 @@ impl Large {
         self.to_send.idle.push(buffer);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -30,7 +30,7 @@ pub use self::{
     error::XdpError,
     filter::FlowFilter,
     flood::{FloodPlan, FloodProgram, FloodReplies, FloodSource, FloodTemplate},
-    frame::{FRAME_SIZES, Frame, FrameAudit, MTU_MAX, SINGLE_MTU_MAX, frame_len, packet_room},
+    frame::{FRAME_SIZES, Frame, FrameAudit, MTU_MAX, WHOLE_MTU_MAX, frame_len, packet_room},
     guard::{Guard, GuardedListener},
     program::{Program, ProgramOptions, Steering, Verdicts},
     queue::{Queue, QueueOptions},
