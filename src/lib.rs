@@ -68,6 +68,8 @@ pub mod flood;
 pub mod host;
 pub mod impair;
 pub mod lab;
+#[allow(unsafe_code, reason = "a prefetch takes an address")]
+mod prefetch;
 pub mod relay;
 pub mod rng;
 pub mod server;

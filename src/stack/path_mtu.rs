@@ -44,21 +44,16 @@ impl PathMtus {
 impl Stack {
     /// Takes note that the link takes packets of `mtu` bytes from now on, which must fit the buffers of
     /// [`Stack::poll_transmit`]. Connections to come make use of it. Those there are make their segments smaller where they must, and
-    /// try larger ones again when they would after a router's word.
+    /// leave it at that; those that sleep, when they wake.
     pub fn set_mtu(&mut self, now: Instant, mtu: usize) {
         if mtu == self.config.tcp.mtu {
             return;
         }
         self.config.tcp.mtu = mtu;
         self.stats.mtu_changes += 1;
-        let until = now + self.config.tcp.path_mtu_lifetime;
-        for index in self.connections.indices().collect::<Vec<_>>() {
-            let connection = &mut self.connections[index].connection;
-            // An error says that its segments are small enough.
-            if connection.limit_path(mtu, until, &self.config.tcp).is_ok() {
-                self.stats.path_mtus_lowered += 1;
-                self.settle(now, index);
-            }
+        for index in self.connections.set_mtu(mtu) {
+            self.stats.path_mtus_lowered += 1;
+            self.settle(now, index);
         }
     }
 

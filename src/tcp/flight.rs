@@ -2,7 +2,7 @@
 //! sent, which together tell what is lost (RFC 8985).
 
 use super::{
-    rack::{Delivered, Rack},
+    rack::{Delivered, QuietRack, Rack},
     timestamps::Clocks,
 };
 use crate::{
@@ -149,14 +149,45 @@ impl Flight {
         }
     }
 
+    /// Whether nothing is on its way.
+    pub fn is_empty(&self) -> bool {
+        self.segments.is_empty()
+    }
+
+    /// Remembers what was learned of the path before a rest that ended at `una`.
+    pub fn recall(&mut self, rack: &QuietRack, una: SeqNumber) {
+        self.rack.recall(rack, una);
+    }
+
+    /// Forgets everything but its memory.
+    pub fn retire(&mut self) {
+        self.segments.clear();
+        self.again.clear();
+    }
+
+    /// Takes the memory of a retired one.
+    pub fn adopt_memory(&mut self, retired: &mut Self) {
+        self.segments = std::mem::take(&mut retired.segments);
+        self.again = std::mem::take(&mut retired.again);
+    }
+
     /// Octets sent, not acknowledged, not reported and not taken for lost: the pipe of RFC 6675.
     pub fn under_way(&self) -> u32 {
         self.under_way
     }
 
+    /// Whether anything is taken for lost.
+    pub fn has_lost(&self) -> bool {
+        self.lost > 0
+    }
+
     /// Octets reported.
     pub fn reported(&self) -> u32 {
         self.reported
+    }
+
+    pub fn quiet_rack(&self) -> QuietRack {
+        self.rack.rest()
     }
 
     pub fn rack(&mut self) -> &mut Rack {
@@ -275,7 +306,7 @@ impl Flight {
             sent_at: segment.sent_at,
             order: segment.order,
             retransmitted: segment.retransmitted,
-            answers_earlier: arrival.answers_before(segment.sent_at),
+            answers_earlier: segment.retransmitted && arrival.answers_before(segment.sent_at),
         };
         self.rack.delivered(&delivered, arrival.now);
     }
@@ -308,8 +339,11 @@ impl Flight {
     /// What was sent once lies in the order it was sent in, and what was sent again stands in a queue of its own: either look
     /// ends at the first segment that has time left.
     pub fn judge(&mut self, recovering: bool, smoothed: Option<Duration>, now: Instant) -> Judgement {
-        let allowed = self.rack.rtt() + self.rack.window(recovering, self.reported_segments, smoothed);
         let mut judgement = Judgement::default();
+        if self.is_in_order() {
+            return judgement;
+        }
+        let allowed = self.rack.rtt() + self.rack.window(recovering, self.reported_segments, smoothed);
         for index in self.index_of(self.judged)..self.segments.len() {
             let segment = self.segments[index];
             if !segment.retransmitted && segment.is_under_way() && !self.is_lost(index, allowed, now, &mut judgement) {
@@ -325,6 +359,12 @@ impl Flight {
             self.again.pop_front();
         }
         judgement
+    }
+
+    /// Whether nothing that is on its way has been overtaken, nor was ever lost.
+    pub fn is_in_order(&self) -> bool {
+        let in_order = |oldest: &InFlight| !oldest.retransmitted && !self.rack.has_overtaken(oldest.order);
+        self.again.is_empty() && self.segments.front().is_none_or(in_order)
     }
 
     /// Looks at one segment; whether it is taken for lost.
