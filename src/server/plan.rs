@@ -83,7 +83,7 @@ impl Server {
         // Between two ends of a veth pair there is no wire to damage a segment, no hardware to complete a checksum, and no
         // receive-side scaling to keep a flow on its queue.
         let checksums = if link.is_veth() { ChecksumPolicy::AcceptPartial } else { ChecksumPolicy::Verify };
-        let (placement, scaling) = self.choose_placement(&link, queues.len())?;
+        let (placement, scaling) = self.choose_placement(&link, &queues)?;
         let shared = |ports: &[u16]| {
             let services = self.shared.iter().flat_map(|&ip| ports.iter().map(move |&port| SocketAddr::new(ip, port)));
             services.collect()
@@ -98,15 +98,21 @@ impl Server {
     /// Who has which flow. A NIC keeps those that others open on the queue it has picked; for those that we open, the port is
     /// picked such that the NIC picks our queue, where it says how. Where it does not, a hash of ours decides, and workers pass on
     /// what is another's.
-    fn choose_placement(&self, link: &Link, queues: usize) -> Result<(Placement, Option<ReceiveScaling>), ServerError> {
+    fn choose_placement(
+        &self,
+        link: &Link,
+        queues: &[u32],
+    ) -> Result<(Placement, Option<ReceiveScaling>), ServerError> {
         if link.is_veth() {
             return Ok((Placement::ByHash, None));
         }
-        if queues == 1 || self.remotes.is_empty() {
+        if queues.len() == 1 || self.remotes.is_empty() {
             return Ok((Placement::ByQueue, None));
         }
         let rss = Ethtool::open()?.rss(link)?.filter(|rss| rss.is_toeplitz);
         let scaling = rss.and_then(|rss| ReceiveScaling::new(rss.key, rss.indirection));
+        // Queues that are fed by rules or by another context are not in this table.
+        let scaling = scaling.filter(|scaling| queues.iter().all(|&queue| scaling.reaches(queue)));
         let placement = if scaling.is_some() { Placement::ByQueue } else { Placement::ByHash };
         Ok((placement, scaling))
     }

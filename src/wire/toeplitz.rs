@@ -22,6 +22,11 @@ impl ReceiveScaling {
         is_usable.then_some(Self { key, indirection })
     }
 
+    /// Whether anything arrives on this queue.
+    pub fn reaches(&self, queue: u32) -> bool {
+        self.indirection.contains(&queue)
+    }
+
     /// The queue on which this flow's segments arrive.
     pub fn queue_of(&self, tuple: &FourTuple) -> u32 {
         let hash = hash_flow(&self.key, tuple);

@@ -57,6 +57,7 @@ fn the_low_bits_of_the_hash_choose_the_queue() {
     for (destination, source, with_ports, _) in VECTORS {
         assert_eq!(scaling.queue_of(&tuple(destination, source)), queues[with_ports as usize % 128]);
     }
+    assert!((0..5).all(|queue| scaling.reaches(queue)) && !scaling.reaches(5));
 }
 
 #[test]
