@@ -106,7 +106,7 @@ impl Server {
         if link.is_veth() {
             return Ok((Placement::ByHash, None));
         }
-        if queues.len() == 1 || self.remotes.is_empty() {
+        if link.rx_queues == 1 || self.remotes.is_empty() {
             return Ok((Placement::ByQueue, None));
         }
         let rss = Ethtool::open()?.rss(link)?.filter(|rss| rss.is_toeplitz);
