@@ -69,6 +69,17 @@ impl EphemeralPorts {
 }
 
 impl Stack {
+    /// Says that this stack is number `ours` of so many `workers` that share a link by the hash of flows: connections it opens
+    /// are such that their segments come back to it.
+    pub fn set_share(&mut self, ours: usize, workers: usize) {
+        self.share = Share::ByHash { ours, workers };
+    }
+
+    /// The same for a stack behind queue `ours` of a NIC that spreads flows in this way.
+    pub fn set_receive_scaling(&mut self, ours: u32, scaling: ReceiveScaling) {
+        self.share = Share::ByQueue { ours, scaling };
+    }
+
     /// Opens a connection to `remote`, from `local` or, where that is left open, from the address that faces it (MUST-43, MUST-44).
     ///
     /// [`Event::Opened`](super::Event::Opened) tells when it is open, [`Event::Closed`](super::Event::Closed) when it could not be.

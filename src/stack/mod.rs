@@ -72,7 +72,7 @@ use crate::{
         receive::window_scale_for,
     },
     time::Instant,
-    wire::{self, FourTuple, IpHeader, LinkHeader, MacAddress, Packet, ParsedFrame, ReceiveScaling},
+    wire::{self, FourTuple, IpHeader, LinkHeader, MacAddress, Packet, ParsedFrame},
 };
 use std::{
     collections::{HashMap, VecDeque},
@@ -346,17 +346,6 @@ impl Stack {
         if !addresses.contains(&address) {
             addresses.push(address);
         }
-    }
-
-    /// Says that this stack is number `ours` of so many `workers` that share a link by the hash of flows: connections it opens
-    /// are such that their segments come back to it.
-    pub fn set_share(&mut self, ours: usize, workers: usize) {
-        self.share = Share::ByHash { ours, workers };
-    }
-
-    /// The same for a stack behind queue `ours` of a NIC that spreads flows in this way.
-    pub fn set_receive_scaling(&mut self, ours: u32, scaling: ReceiveScaling) {
-        self.share = Share::ByQueue { ours, scaling };
     }
 
     /// Stops accepting new connections anywhere. Connections there are go on.
