@@ -82,6 +82,8 @@ counters! {
         icmp_errors_accepted,
         /// Connections that send smaller segments because the path takes no larger ones.
         path_mtus_lowered,
+        /// Changes of the interface's MTU.
+        mtu_changes,
         /// ARP requests and neighbour solicitations answered.
         neighbour_replies,
         /// Echo requests answered.

@@ -189,12 +189,12 @@ fn a_core_that_does_not_exist() {
 }
 
 #[test]
-fn an_mtu_beyond_what_a_frame_holds() {
+fn an_mtu_beyond_what_frames_hold() {
     if !is_root() {
         return;
     }
-    let ground = Ground::with(1, 9_000);
-    ground.refuses(&GOOD, &["the MTU of veth0 is 9000", "`ip link set dev veth0 mtu 3"]);
+    let ground = Ground::with(1, 65_000);
+    ground.refuses(&GOOD, &["the MTU of veth0 is 65000", "`ip link set dev veth0 mtu 61418`"]);
 }
 
 #[test]

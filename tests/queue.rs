@@ -24,7 +24,9 @@ use xskip::{
         ethernet::{ETHER_TYPE_ARP, ETHER_TYPE_IPV4, VlanTag, VlanTags},
         write_tcp,
     },
-    xdp::{CopyMode, Frame, Program, ProgramOptions, Queue, QueueOptions, Require, Steering, XdpError, XdpMode},
+    xdp::{
+        CopyMode, Frame, Program, ProgramOptions, Queue, QueueOptions, Require, Steering, XdpError, XdpMode, frame_len,
+    },
 };
 
 /// Set aside for experiments (RFC 3692), so that nothing in either kernel takes it for something else.
@@ -160,7 +162,7 @@ fn a_queue_of_few_frames_both_sends_and_receives() {
     }
     let bench = Bench::new(1, 1_500);
     for frames in [4, 64, 100] {
-        let options = QueueOptions { frames, ring_size: 64, frame_size: 2_048, huge_pages: false };
+        let options = QueueOptions { frames, ring_size: 64, ..QueueOptions::default() };
         let [mut server, mut client] = Station::pair(&bench, XdpMode::Native, &options);
         for number in 0..500 {
             transfer(&mut client, &mut server, number..number + 1);
@@ -176,7 +178,7 @@ fn what_the_receiver_has_no_room_for_is_counted() {
     }
     const FRAMES: u32 = 10_000;
     let bench = Bench::new(1, 1_500);
-    let few = QueueOptions { frames: 64, ring_size: 64, frame_size: 2_048, huge_pages: false };
+    let few = QueueOptions { frames: 64, ring_size: 64, ..QueueOptions::default() };
     let mut server = Station::new(bench.lab.server(), SERVER, XdpMode::Native, &few);
     let mut client = Station::new(bench.lab.client(), CLIENT, XdpMode::Native, &QueueOptions::default());
     let mut received = Vec::new();
@@ -377,6 +379,97 @@ fn where_native_mode_is_impossible_generic_mode_is_announced_and_works() {
     assert_eq!(bench.lab.server().link().unwrap().xdp.unwrap().mode, AttachMode::Generic);
     transfer(&mut client, &mut server, 0..1_000);
     transfer(&mut server, &mut client, 0..1_000);
+}
+
+#[test]
+fn a_batch_takes_one_wake_up() {
+    if !is_root() {
+        return;
+    }
+    let bench = Bench::new(1, 1_500);
+    let [mut server, mut client] = Station::pair(&bench, XdpMode::Native, &QueueOptions::default());
+    for start in (0..6_400).step_by(64) {
+        (start..start + 64).for_each(|number| client.send(&numbered(SERVER, number)));
+        client.flush();
+        assert_eq!(server.receive_all(64).len(), 64);
+        wait(|| client.queue.audit().transmit == 0 || client.queue.flush().is_err());
+    }
+    let sent = client.queue.statistics().unwrap();
+    assert_eq!(sent.transmitted, 6_400);
+    // What the kernel asks to be called for again is the kernel's; older ones take 32 frames at once.
+    let asked = sent.wake_ups - sent.again - sent.busy;
+    assert!(asked <= sent.flushes, "{asked} wake-ups for {} batches: {sent:?}", sent.flushes);
+    let received = server.queue.statistics().unwrap();
+    assert_eq!((received.wake_ups, received.receive_wake_ups), (0, 0), "to receive takes none: {received:?}");
+}
+
+/// The frame of this number on a link with this MTU: sizes go up to the largest, by way of those at which a chunk more is needed.
+fn jumbo(destination: Ipv4Addr, mtu: usize, number: u32) -> Vec<u8> {
+    let edges = [3_826, 3_827, 7_666, 7_667, mtu];
+    let length = edges.get(number as usize % 8).copied().unwrap_or(60 + number as usize * 613 % (mtu - 60)).min(mtu);
+    let payload: Vec<u8> =
+        number.to_be_bytes().into_iter().chain((0..length - 24).map(|at| (at % 251) as u8)).collect();
+    ipv4(destination, EXPERIMENT, 0x4000, &[], &payload)
+}
+
+/// Sends jumbo frames `numbers`, and wants each at the other end, in order.
+#[track_caller]
+fn jumbos(from: &mut Station, to: &mut Station, mtu: usize, numbers: std::ops::Range<u32>) {
+    numbers.clone().for_each(|number| from.send(&jumbo(to.own, mtu, number)));
+    from.settle();
+    for (number, frame) in numbers.clone().zip(to.receive_all(numbers.len())) {
+        let sent = jumbo(to.own, mtu, number);
+        assert!(frame == sent, "frame {number} of {} bytes came as {}", sent.len(), frame.len());
+    }
+    to.balanced();
+}
+
+#[test]
+fn packets_of_several_chunks_arrive_byte_for_byte() {
+    if !is_root() {
+        return;
+    }
+    const MTU: u32 = 9_000;
+    let bench = Bench::new(1, MTU);
+    let options = QueueOptions { frame_size: 4_096, longest: Some(frame_len(MTU)), ..QueueOptions::default() };
+    for (fragments, mode) in [(true, XdpMode::Native), (false, XdpMode::Generic)] {
+        let mut stations = [(bench.lab.server(), SERVER), (bench.lab.client(), CLIENT)]
+            .map(|(side, own)| Station::with_program(side, own, mode, &options, fragments));
+        let [server, client] = &mut stations;
+        for start in (0..800).step_by(16) {
+            jumbos(client, server, MTU as usize, start..start + 16);
+            jumbos(server, client, MTU as usize, start..start + 16);
+        }
+        for station in stations {
+            assert_eq!(station.queue.statistics().unwrap().received, 800, "{mode}: packets are counted, not chunks");
+            let audit = station.queue.close();
+            assert!(audit.is_balanced() && audit.transmit == 0, "{mode}: {audit:?}");
+        }
+    }
+}
+
+#[test]
+fn frames_that_may_take_several_chunks_never_leave_one_without() {
+    if !is_root() {
+        return;
+    }
+    let bench = Bench::new(1, 1_500);
+    let longest = Some(frame_len(9_000));
+    let options = QueueOptions { frames: 64, ring_size: 64, frame_size: 4_096, longest, ..QueueOptions::default() };
+    let mut queue = bench.run(|| open(0, Require::Nothing, &options).unwrap());
+    let free = queue.audit().free;
+    let frames: Vec<Frame> = std::iter::from_fn(|| queue.allocate()).collect();
+    assert_eq!(frames.len() as u32, free / 3, "each has three chunks to itself");
+    assert_eq!(queue.statistics().unwrap().no_frames, 1);
+    frames.into_iter().for_each(|frame| queue.release(frame));
+    assert_eq!(queue.audit().free, free);
+    for length in [0, 1, 3_840, 3_841, 9_022, usize::MAX] {
+        let mut frame = queue.allocate().unwrap();
+        assert_eq!(queue.buffer(&mut frame).len(), 9_022);
+        queue.transmit(frame, length);
+    }
+    assert_eq!(queue.audit().transmit, 1 + 1 + 1 + 2 + 3 + 3);
+    assert!(queue.audit().is_balanced(), "{:?}", queue.audit());
 }
 
 #[test]

@@ -71,6 +71,19 @@ pub struct Arguments {
     #[arg(long)]
     spin: bool,
 
+    /// Poll the driver for so many microseconds after the last frame, before waiting for an interrupt: for NICs, and without
+    /// effect on veth
+    #[arg(long, value_name = "MICROSECONDS", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    busy_poll: Option<u32>,
+
+    /// Frames of each queue's memory: received packets, and those on their way out [default: 4096]
+    #[arg(long, value_name = "N")]
+    frames: Option<u32>,
+
+    /// Put that memory into huge pages, which must have been set aside (`sysctl vm.nr_hugepages=N`)
+    #[arg(long)]
+    huge_pages: bool,
+
     /// SYN cookies: auto (as the pressure asks for), always (in XDP), worker (in the workers only) or never
     #[arg(long, value_enum, default_value_t = CookieMode::Auto, hide_possible_values = true)]
     cookies: CookieMode,
@@ -160,6 +173,7 @@ fn build(arguments: &Arguments, observation: &Observation) -> Result<Server, Fai
         .cores(arguments.cores.iter())
         .require(arguments.require)
         .cookies(arguments.cookies.into())
+        .huge_pages(arguments.huge_pages)
         .idle(if arguments.spin { Idle::Spin } else { Idle::Sleep })
         .drain(Duration::from_secs(arguments.drain));
     for &address in &arguments.address {
@@ -179,6 +193,12 @@ fn build(arguments: &Arguments, observation: &Observation) -> Result<Server, Fai
     }
     for &gateway in &arguments.gateway {
         server = server.gateway(gateway);
+    }
+    if let Some(micros) = arguments.busy_poll {
+        server = server.busy_poll(Duration::from_micros(micros.into()));
+    }
+    if let Some(frames) = arguments.frames {
+        server = server.frames(frames);
     }
     if let Some(answers) = arguments.syn_budget {
         server = server.syn_budget(answers);

@@ -72,7 +72,7 @@ pub(super) fn mtu(link: &Link) -> Line {
     match link.mtu {
         0..=MTU_MAX => Line::ok("mtu", format!("{} bytes", link.mtu)),
         mtu => {
-            let finding = format!("{mtu} bytes, but a frame holds packets of at most {MTU_MAX}");
+            let finding = format!("{mtu} bytes, but packets may be {MTU_MAX} bytes long at most");
             Line::fail("mtu", finding, format!("run `ip link set dev {} mtu {MTU_MAX}` or less", link.name))
         }
     }

@@ -81,13 +81,14 @@ fn link_state_and_mtu() {
     expect(interface::state(&Link { up: false, running: false, ..nic() }), Verdict::Fail, "ip link set dev eth0 up");
     expect(interface::state(&Link { running: false, ..nic() }), Verdict::Warn, "cable");
     expect(interface::state(&Link { running: false, ..veth() }), Verdict::Warn, "peer");
-    expect(interface::mtu(&Link { mtu: 3_818, ..nic() }), Verdict::Ok, "3818");
-    expect(interface::mtu(&Link { mtu: 3_819, ..nic() }), Verdict::Fail, "mtu 3818");
+    expect(interface::mtu(&Link { mtu: 9_000, ..nic() }), Verdict::Ok, "9000");
+    expect(interface::mtu(&Link { mtu: 61_418, ..nic() }), Verdict::Ok, "61418");
+    expect(interface::mtu(&Link { mtu: 61_419, ..nic() }), Verdict::Fail, "mtu 61418");
 }
 
 #[test]
 fn queues_are_spread_over() {
-    let table = |queues: &[u32]| Rss { indirection: queues.to_vec(), key: vec![] };
+    let table = |queues: &[u32]| Rss { indirection: queues.to_vec(), ..Rss::default() };
     expect(interface::rss(&nic(), Some(&table(&[0, 1, 2, 3, 0, 1, 2, 3]))), Verdict::Ok, "all 4");
     expect(interface::rss(&nic(), Some(&table(&[0, 1, 0, 1]))), Verdict::Warn, "only 2 of 4");
     expect(interface::rss(&nic(), Some(&table(&[]))), Verdict::Warn, "ethtool -x eth0");

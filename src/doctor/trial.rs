@@ -3,11 +3,15 @@
 use super::{Line, Trial};
 use crate::{
     host::Link,
-    xdp::{CopyMode, Program, ProgramOptions, Queue, QueueOptions, Require, Steering, XdpError, XdpMode},
+    xdp::{
+        CopyMode, Program, ProgramOptions, Queue, QueueOptions, Require, Steering, WHOLE_MTU_MAX, XdpError, XdpMode,
+        frame_len,
+    },
 };
 
 /// A socket's memory and rings, small: nothing is going to be received.
-const SMALL: QueueOptions = QueueOptions { frames: 256, frame_size: 2_048, ring_size: 64, huge_pages: false };
+const SMALL: QueueOptions =
+    QueueOptions { frames: 256, frame_size: 2_048, ring_size: 64, huge_pages: false, longest: None, busy_poll: None };
 
 /// The lines about XDP, whether or not it may be tried.
 pub(super) fn examine(link: &Link, trial: Trial) -> Vec<Line> {
@@ -26,7 +30,9 @@ pub(super) fn examine(link: &Link, trial: Trial) -> Vec<Line> {
     if !link.up {
         return vec![Line::warn("xdp", "not tried, as the interface is down", format!("set {name} up first"))];
     }
-    let attached = Program::load(&Steering::default(), &ProgramOptions::default()).and_then(|mut program| {
+    let fragments = link.mtu > WHOLE_MTU_MAX;
+    let options = ProgramOptions { fragments, ..ProgramOptions::default() };
+    let attached = Program::load(&Steering::default(), &options).and_then(|mut program| {
         let mode = program.attach(name, link.index, Require::Nothing)?;
         Ok((program, mode))
     });
@@ -34,7 +40,8 @@ pub(super) fn examine(link: &Link, trial: Trial) -> Vec<Line> {
         Ok(attached) => attached,
         Err(error) => return vec![refused("xdp", &error)],
     };
-    let socket = Queue::open(name, 0, mode, Require::Nothing, &SMALL).map(|queue| queue.copy_mode());
+    let memory = QueueOptions { longest: fragments.then(|| frame_len(link.mtu)), ..SMALL };
+    let socket = Queue::open(name, 0, mode, Require::Nothing, &memory).map(|queue| queue.copy_mode());
     drop(program);
     vec![
         judge_mode(link, mode),

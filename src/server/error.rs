@@ -111,9 +111,9 @@ pub enum ServerError {
         address: IpAddr,
     },
 
-    /// The MTU is beyond what a frame holds.
+    /// The MTU is beyond what frames hold.
     #[error(
-        "the MTU of {interface} is {mtu}, but a frame holds packets of at most {most} bytes: lower it with `ip link set dev {interface} mtu {most}`"
+        "the MTU of {interface} is {mtu}, but packets may be {most} bytes long at most: lower it with `ip link set dev {interface} mtu {most}`"
     )]
     MtuTooLarge {
         /// The interface.

@@ -11,6 +11,7 @@
 
 mod defence;
 mod error;
+mod link_watch;
 mod plan;
 mod running;
 mod signals;
@@ -63,6 +64,9 @@ pub struct Server {
     cores: Vec<usize>,
     require: Require,
     idle: Idle,
+    frames: Option<u32>,
+    huge_pages: bool,
+    busy_poll: Option<Duration>,
     drain: Duration,
     cookies: Cookies,
     cookie_secret: CookieSecret,
@@ -86,6 +90,9 @@ impl Server {
             cores: Vec::new(),
             require: Require::default(),
             idle: Idle::default(),
+            frames: None,
+            huge_pages: false,
+            busy_poll: None,
             drain: Duration::ZERO,
             cookies: Cookies::default(),
             cookie_secret: CookieSecret::Random(COOKIE_ROTATION),
@@ -167,6 +174,29 @@ impl Server {
     #[must_use]
     pub fn idle(mut self, idle: Idle) -> Self {
         self.idle = idle;
+        self
+    }
+
+    /// Frames of each queue's memory: received packets, and those on their way out. By default it is
+    /// [`QueueOptions::default`](crate::xdp::QueueOptions)'s number.
+    #[must_use]
+    pub fn frames(mut self, frames: u32) -> Self {
+        self.frames = Some(frames);
+        self
+    }
+
+    /// Puts the queues' memory into huge pages, which must have been set aside (`vm.nr_hugepages`).
+    #[must_use]
+    pub fn huge_pages(mut self, huge_pages: bool) -> Self {
+        self.huge_pages = huge_pages;
+        self
+    }
+
+    /// Lets workers poll the driver for this long after the last frame, before they wait for an interrupt. Where the driver cannot
+    /// be polled, as that of a veth, it is said when the first frame comes, and nothing changes.
+    #[must_use]
+    pub fn busy_poll(mut self, span: Duration) -> Self {
+        self.busy_poll = Some(span);
         self
     }
 

@@ -5,12 +5,15 @@ use crate::{
     host::{
         Link,
         cores::Cores,
+        ethtool::Ethtool,
         rights::{AfXdp, Rights, probe_af_xdp},
     },
     stack::{Cidr, LocalAddress, Ownership},
-    wire::{ChecksumPolicy, MacAddress},
+    wire::{ChecksumPolicy, MacAddress, ReceiveScaling},
     worker::Placement,
-    xdp::{FRAME_SIZES, MTU_MAX, ProgramOptions, Steering, packet_room},
+    xdp::{
+        FRAME_SIZES, MTU_MAX, ProgramOptions, QueueOptions, Steering, WHOLE_MTU_MAX, XdpMode, frame_len, packet_room,
+    },
 };
 use std::{
     collections::HashSet,
@@ -25,6 +28,10 @@ pub(super) struct Plan {
     /// One for each queue.
     pub cores: Vec<usize>,
     pub frame_size: u32,
+    /// Whether packets of the link's MTU take more than the driver or a frame can give in one piece.
+    pub fragments: bool,
+    /// How the NIC spreads flows over its queues, where it matters and is known.
+    pub scaling: Option<ReceiveScaling>,
     pub addresses: Vec<LocalAddress>,
     pub steering: Steering,
     pub placement: Placement,
@@ -36,11 +43,30 @@ impl Plan {
     pub fn program_options(&self, server: &Server) -> ProgramOptions {
         let queues = self.queues.iter().max().map_or(1, |highest| highest + 1);
         let flows = server.config.max_connections.saturating_add(server.config.max_time_wait);
-        ProgramOptions { queues, flows: flows.saturating_mul(self.queues.len() as u32) }
+        ProgramOptions { queues, fragments: self.fragments, flows: flows.saturating_mul(self.queues.len() as u32) }
     }
 
     pub fn mac(&self) -> MacAddress {
         MacAddress(self.link.mac)
+    }
+
+    /// The sizes of each queue's memory. In generic mode, what the kernel has merged arrives in one piece and takes several frames.
+    pub fn queue_options(&self, server: &Server, mode: XdpMode) -> QueueOptions {
+        let longest = (self.fragments || mode == XdpMode::Generic).then(|| frame_len(self.link.mtu));
+        let default = QueueOptions::default();
+        QueueOptions {
+            frames: server.frames.unwrap_or(default.frames),
+            frame_size: self.frame_size,
+            huge_pages: server.huge_pages,
+            longest,
+            busy_poll: server.busy_poll,
+            ..default
+        }
+    }
+
+    /// The largest MTU that such queues can do.
+    pub fn mtu_max(&self) -> u32 {
+        if self.fragments { self.link.mtu } else { packet_room(self.frame_size) }
     }
 }
 
@@ -56,10 +82,8 @@ impl Server {
         let addresses = self.choose_addresses(&link)?;
         // Between two ends of a veth pair there is no wire to damage a segment, no hardware to complete a checksum, and no
         // receive-side scaling to keep a flow on its queue.
-        let (placement, checksums) = match link.is_veth() {
-            true => (Placement::ByHash, ChecksumPolicy::AcceptPartial),
-            false => (Placement::ByQueue, ChecksumPolicy::Verify),
-        };
+        let checksums = if link.is_veth() { ChecksumPolicy::AcceptPartial } else { ChecksumPolicy::Verify };
+        let (placement, scaling) = self.choose_placement(&link, &queues)?;
         let shared = |ports: &[u16]| {
             let services = self.shared.iter().flat_map(|&ip| ports.iter().map(move |&port| SocketAddr::new(ip, port)));
             services.collect()
@@ -67,7 +91,30 @@ impl Server {
         let own = self.own.iter().map(|cidr| cidr.address).collect();
         let steering = Steering { own, shared: shared(&self.ports), shared_udp: shared(&self.udp_ports) };
         let frame_size = choose_frame_size(&link)?;
-        Ok(Plan { link, queues, cores, frame_size, addresses, steering, placement, checksums })
+        let fragments = link.mtu > WHOLE_MTU_MAX;
+        Ok(Plan { link, queues, cores, frame_size, fragments, scaling, addresses, steering, placement, checksums })
+    }
+
+    /// Who has which flow. A NIC keeps those that others open on the queue it has picked; for those that we open, the port is
+    /// picked such that the NIC picks our queue, where it says how. Where it does not, a hash of ours decides, and workers pass on
+    /// what is another's.
+    fn choose_placement(
+        &self,
+        link: &Link,
+        queues: &[u32],
+    ) -> Result<(Placement, Option<ReceiveScaling>), ServerError> {
+        if link.is_veth() {
+            return Ok((Placement::ByHash, None));
+        }
+        if link.rx_queues == 1 || self.remotes.is_empty() {
+            return Ok((Placement::ByQueue, None));
+        }
+        let rss = Ethtool::open()?.rss(link)?.filter(|rss| rss.is_toeplitz);
+        let scaling = rss.and_then(|rss| ReceiveScaling::new(rss.key, rss.indirection));
+        // Queues that are fed by rules or by another context are not in this table.
+        let scaling = scaling.filter(|scaling| queues.iter().all(|&queue| scaling.reaches(queue)));
+        let placement = if scaling.is_some() { Placement::ByQueue } else { Placement::ByHash };
+        Ok((placement, scaling))
     }
 
     fn check_request(&self) -> Result<(), ServerError> {
@@ -151,11 +198,11 @@ fn check_machine() -> Result<(), ServerError> {
     }
 }
 
-/// The smallest frame that holds a packet of the link's MTU with two VLAN tags.
+/// The smallest frame that holds a packet of the link's MTU with two VLAN tags, or the largest, of which it then takes several.
 fn choose_frame_size(link: &Link) -> Result<u32, ServerError> {
-    FRAME_SIZES.into_iter().find(|&frame| link.mtu <= packet_room(frame)).ok_or_else(|| ServerError::MtuTooLarge {
-        interface: link.name.clone(),
-        mtu: link.mtu,
-        most: MTU_MAX,
-    })
+    if link.mtu > MTU_MAX {
+        return Err(ServerError::MtuTooLarge { interface: link.name.clone(), mtu: link.mtu, most: MTU_MAX });
+    }
+    let [_, largest] = FRAME_SIZES;
+    Ok(FRAME_SIZES.into_iter().find(|&frame| link.mtu <= packet_room(frame)).unwrap_or(largest))
 }

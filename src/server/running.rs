@@ -3,6 +3,7 @@
 use super::{
     CookieSecret, ListenerDefence, Server, ServerError, StopSignals,
     defence::{self, Defence, Listed, Rotation},
+    link_watch::LinkWatch,
     plan::Plan,
 };
 use crate::{
@@ -111,6 +112,8 @@ pub struct Running {
     ended: (Sender<()>, Receiver<()>),
     /// Ended by its drop.
     defence: Defence,
+    /// Ended by its drop.
+    _link_watch: LinkWatch,
     /// Last, so that it goes last: the program is detached when its workers have sent their resets.
     program: Program,
 }
@@ -128,14 +131,10 @@ impl Running {
         mut service: impl FnMut() -> S,
     ) -> Result<Self, ServerError> {
         let interface = &server.interface;
-        let mut program = Program::load(&plan.steering, &plan.program_options(server))?;
-        program.guard().use_redirect(plan.link.is_veth());
-        program.guard().accept_partial_checksums(plan.checksums == ChecksumPolicy::AcceptPartial);
-        let mode = program.attach(interface, plan.link.index, server.require)?;
-        let options = QueueOptions { frame_size: plan.frame_size, ..QueueOptions::default() };
+        let (program, mode) = attach_program(server, plan)?;
         let mut queues = Vec::new();
         for &id in &plan.queues {
-            let queue = Queue::open(interface, id, mode, server.require, &options)?;
+            let queue = open_queue(server, plan, id, mode)?;
             program.connect(&queue)?;
             queues.push(queue);
         }
@@ -159,14 +158,23 @@ impl Running {
             controls: controls.clone(),
             listeners: listeners(server, plan, &config),
         })?;
-        let shutdown = Shutdown::default();
-        let mut running =
-            Self { setup, workers: Vec::new(), mailboxes, shutdown, ended: unbounded(), defence, program };
+        let mut running = Self {
+            setup,
+            workers: Vec::new(),
+            mailboxes,
+            shutdown: Shutdown::default(),
+            ended: unbounded(),
+            defence,
+            _link_watch: LinkWatch::start(&plan.link, plan.mtu_max(), controls.clone())?,
+            program,
+        };
         for (number, ((queue, core), control)) in queues.into_iter().zip(cores).zip(controls).enumerate() {
             let mut stack = Stack::new(config.clone(), plan.mac(), plan.addresses.clone(), secrets.clone());
             server.ports.iter().for_each(|&port| stack.listen(None, port));
-            if plan.placement == Placement::ByHash {
-                stack.set_share(number, running.mailboxes.len());
+            match &plan.scaling {
+                Some(scaling) => stack.set_receive_scaling(queue.id(), scaling.clone()),
+                None if plan.placement == Placement::ByHash => stack.set_share(number, running.mailboxes.len()),
+                None => {}
             }
             for &port in &server.udp_ports {
                 stack.bind_udp(None, port)?;
@@ -283,6 +291,27 @@ struct End(Sender<()>);
 impl Drop for End {
     fn drop(&mut self) {
         self.0.send(()).ok();
+    }
+}
+
+fn attach_program(server: &Server, plan: &Plan) -> Result<(Program, XdpMode), XdpError> {
+    let mut program = Program::load(&plan.steering, &plan.program_options(server))?;
+    program.guard().use_redirect(plan.link.is_veth());
+    program.guard().accept_partial_checksums(plan.checksums == ChecksumPolicy::AcceptPartial);
+    let mode = program.attach(&server.interface, plan.link.index, server.require)?;
+    Ok((program, mode))
+}
+
+/// In generic mode the kernel may merge segments into packets of several frames: those are lost where it cannot hand them over
+/// (before Linux 6.6), and all others are not.
+fn open_queue(server: &Server, plan: &Plan, id: u32, mode: XdpMode) -> Result<Queue, XdpError> {
+    let options = plan.queue_options(server, mode);
+    match Queue::open(&server.interface, id, mode, server.require, &options) {
+        Err(XdpError::NoMultiBuffer { .. }) if !plan.fragments => {
+            let options = QueueOptions { longest: None, ..options };
+            Queue::open(&server.interface, id, mode, server.require, &options)
+        }
+        opened => opened,
     }
 }
 

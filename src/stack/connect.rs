@@ -5,7 +5,7 @@ use crate::{
     rng::SipKey,
     tcp::{Connection, isn},
     time::Instant,
-    wire::{Endpoint, FourTuple},
+    wire::{Endpoint, FourTuple, ReceiveScaling},
 };
 use std::{hash::Hash, net::IpAddr};
 
@@ -69,6 +69,17 @@ impl EphemeralPorts {
 }
 
 impl Stack {
+    /// Says that this stack is number `ours` of so many `workers` that share a link by the hash of flows: connections it opens
+    /// are such that their segments come back to it.
+    pub fn set_share(&mut self, ours: usize, workers: usize) {
+        self.share = Share::ByHash { ours, workers };
+    }
+
+    /// The same for a stack behind queue `ours` of a NIC that spreads flows in this way.
+    pub fn set_receive_scaling(&mut self, ours: u32, scaling: ReceiveScaling) {
+        self.share = Share::ByQueue { ours, scaling };
+    }
+
     /// Opens a connection to `remote`, from `local` or, where that is left open, from the address that faces it (MUST-43, MUST-44).
     ///
     /// [`Event::Opened`](super::Event::Opened) tells when it is open, [`Event::Closed`](super::Event::Closed) when it could not be.
@@ -90,7 +101,7 @@ impl Stack {
             let port = *range.start() + place as u16;
             let tuple = FourTuple { local: Endpoint { address: source, port }, remote };
             let hash = self.secrets.identify(&tuple);
-            if self.is_free(&tuple, hash) && self.share.is_ours(hash.slot) {
+            if self.share.is_ours(&tuple, hash.slot) && self.is_free(&tuple, hash) {
                 return self.open(now, tuple, hash.slot, next_hop);
             }
         }
@@ -175,14 +186,22 @@ impl Stack {
 }
 
 /// Which flows are this stack's, where several share the work.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Share {
-    pub ours: usize,
-    pub workers: usize,
+#[derive(Clone, Debug)]
+pub(super) enum Share {
+    /// All of them.
+    Whole,
+    /// Those whose hash names this one of so many workers.
+    ByHash { ours: usize, workers: usize },
+    /// Those that the NIC puts on this queue.
+    ByQueue { ours: u32, scaling: ReceiveScaling },
 }
 
 impl Share {
-    fn is_ours(self, hash: u32) -> bool {
-        super::Secrets::worker_of(hash, self.workers) == self.ours
+    fn is_ours(&self, tuple: &FourTuple, hash: u32) -> bool {
+        match self {
+            Self::Whole => true,
+            Self::ByHash { ours, workers } => super::Secrets::worker_of(hash, *workers) == *ours,
+            Self::ByQueue { ours, scaling } => scaling.queue_of(tuple) == *ours,
+        }
     }
 }

@@ -188,6 +188,8 @@ impl Connections {
             && let Body::Awake(entry) = &mut slot.body
         {
             entry.connection.wake(slot.tuple, self.mac, dormant, &self.config);
+            // The link may have become narrower meanwhile.
+            entry.connection.fit_link(self.config.mtu, &self.config);
             self.awake += 1;
         }
     }
@@ -213,6 +215,18 @@ impl Connections {
             entry.drowsy = true;
             self.drowsy.push_back(id);
         }
+    }
+
+    /// Says what our link takes from now on, and which of those that are awake send smaller segments therefore. Bounded by the
+    /// number of connections.
+    pub fn set_mtu(&mut self, mtu: usize) -> Vec<u32> {
+        self.config.mtu = mtu;
+        let mut smaller: Vec<u32> = self.slots.indices().collect();
+        smaller.retain(|&index| match self.slots.get_mut(index) {
+            Some(Slot { body: Body::Awake(entry), .. }) => entry.connection.fit_link(mtu, &self.config),
+            _ => false,
+        });
+        smaller
     }
 
     /// Puts those to sleep that have been idle for longest, while more are awake than should be. Each has been looked at once

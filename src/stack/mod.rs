@@ -287,7 +287,7 @@ impl Stack {
             neighbours: Neighbours::new(config.max_neighbours),
             ephemeral_ports: EphemeralPorts::new(secrets.numbers),
             secrets,
-            share: Share { ours: 0, workers: 1 },
+            share: Share::Whole,
             backlog: 0,
             icmp_errors: RateLimit::new(config.icmp_errors_per_second),
             udp: Sockets::new(config.max_udp_sockets, config.max_udp_peers),
@@ -335,12 +335,6 @@ impl Stack {
         if !addresses.contains(&address) {
             addresses.push(address);
         }
-    }
-
-    /// Says that this stack is number `ours` of so many `workers` that share a link by the hash of flows: connections it opens
-    /// are such that their segments come back to it.
-    pub fn set_share(&mut self, ours: usize, workers: usize) {
-        self.share = Share { ours, workers };
     }
 
     /// Stops accepting new connections anywhere. Connections there are go on.

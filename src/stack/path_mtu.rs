@@ -42,6 +42,21 @@ impl PathMtus {
 }
 
 impl Stack {
+    /// Takes note that the link takes packets of `mtu` bytes from now on, which must fit the buffers of
+    /// [`Stack::poll_transmit`]. Connections to come make use of it. Those there are make their segments smaller where they must, and
+    /// leave it at that; those that sleep, when they wake.
+    pub fn set_mtu(&mut self, now: Instant, mtu: usize) {
+        if mtu == self.config.tcp.mtu {
+            return;
+        }
+        self.config.tcp.mtu = mtu;
+        self.stats.mtu_changes += 1;
+        for index in self.connections.set_mtu(mtu) {
+            self.stats.path_mtus_lowered += 1;
+            self.settle(now, index);
+        }
+    }
+
     /// Lets a connection that has just been opened begin with what is known of its path.
     pub(super) fn heed_path_mtu(&mut self, now: Instant, index: u32) {
         let connection = &mut self.connections[index].connection;

@@ -56,11 +56,37 @@ impl Connection {
     /// # Errors
     /// [`DropReason::ImplausibleMtu`] where segments are no larger already: an ICMP message never makes them so.
     pub fn limit_path(&mut self, mtu: usize, until: Instant, config: &TcpConfig) -> Result<(), DropReason> {
-        let options = self.clocks.map_or(0, |_| timestamps::OPTION_LEN);
-        let mss = u32::from(mss_for(self.tuple.remote.address, mtu)).saturating_sub(options).max(1);
+        let mss = self.mss_within(mtu);
         if mss >= self.send.mss() {
             return Err(DropReason::ImplausibleMtu);
         }
+        self.resize(mss, config);
+        self.path.until = Some(until);
+        Ok(())
+    }
+
+    /// Makes segments fit a link of ours that takes packets of `mtu` bytes, for good: nobody would say when it does no more.
+    /// Whether they might have been larger.
+    pub fn fit_link(&mut self, mtu: usize, config: &TcpConfig) -> bool {
+        let mss = self.mss_within(mtu);
+        if mss >= self.path.full_mss {
+            return false;
+        }
+        self.path.full_mss = mss;
+        // A router may have asked for less already.
+        if mss < self.send.mss() {
+            self.resize(mss, config);
+        }
+        true
+    }
+
+    /// The most data in a segment, where packets have `mtu` bytes.
+    fn mss_within(&self, mtu: usize) -> u32 {
+        let options = self.clocks.map_or(0, |_| timestamps::OPTION_LEN);
+        u32::from(mss_for(self.tuple.remote.address, mtu)).saturating_sub(options).max(1)
+    }
+
+    fn resize(&mut self, mss: u32, config: &TcpConfig) {
         let is_fresh = self.send.flight_size() == 0 && self.rtt.smoothed().is_none();
         self.send.resegment(mss);
         if is_fresh {
@@ -68,8 +94,6 @@ impl Connection {
         } else {
             self.congestion.resized(mss);
         }
-        self.path.until = Some(until);
-        Ok(())
     }
 
     /// Tries the full size again, when it is time.

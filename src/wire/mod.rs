@@ -19,9 +19,11 @@ pub mod icmp_error;
 pub mod ip;
 pub mod ipv4;
 pub mod ipv6;
+mod peek;
 pub mod seq;
 pub mod tcp;
 pub mod tcp_options;
+pub mod toeplitz;
 pub mod udp;
 
 #[cfg(test)]
@@ -34,9 +36,11 @@ pub use self::{
     icmp::IcmpMessage,
     icmp_error::{ErrorKind, IcmpError, Quote, Unreachable},
     ip::{IpHeader, Protocol},
+    peek::peek_flow,
     seq::SeqNumber,
     tcp::{ChecksumPolicy, Segment, TcpFlags, TcpHeader},
     tcp_options::TcpOptions,
+    toeplitz::ReceiveScaling,
     udp::Datagram,
 };
 

@@ -5,6 +5,7 @@ use crate::{
     stack::{Stack, SynMode},
     stats::StackStats,
     tcp::cookie::{EPOCH, MasterKey, SHORT_GRACE},
+    time::Instant,
 };
 use std::sync::{
     Mutex, PoisonError,
@@ -19,6 +20,8 @@ pub struct Control {
     guesses: AtomicU64,
     cookies_only: AtomicBool,
     short_grace: AtomicBool,
+    /// The interface's MTU; 0 where it has not changed.
+    mtu: AtomicU32,
     /// Grows with each new master key, so that the lock is taken only then.
     generation: AtomicU32,
     master: Mutex<Option<MasterKey>>,
@@ -50,6 +53,11 @@ impl Control {
         self.cookies_only.store(mode == SynMode::Cookie, Ordering::Relaxed);
     }
 
+    /// The largest IP packet that the interface takes from now on, bytes.
+    pub fn set_mtu(&self, mtu: u32) {
+        self.mtu.store(mtu, Ordering::Relaxed);
+    }
+
     /// Gives the stack other secrets for its cookies.
     pub fn set_master(&self, master: MasterKey) {
         *self.master.lock().unwrap_or_else(PoisonError::into_inner) = Some(master);
@@ -57,7 +65,7 @@ impl Control {
     }
 
     /// What a worker does once a batch. `seen` is the generation it knows.
-    pub(super) fn exchange(&self, stack: &mut Stack, seen: &mut u32) {
+    pub(super) fn exchange(&self, now: Instant, stack: &mut Stack, seen: &mut u32) {
         let &StackStats { handshakes_evicted, connections_opened, .. } = stack.stats();
         self.evictions.store(handshakes_evicted, Ordering::Relaxed);
         self.connections.store(connections_opened, Ordering::Relaxed);
@@ -65,6 +73,10 @@ impl Control {
         stack.set_cookie_grace(if self.short_grace.load(Ordering::Relaxed) { SHORT_GRACE } else { EPOCH });
         let cookies_only = self.cookies_only.load(Ordering::Relaxed);
         stack.set_syn_mode(if cookies_only { SynMode::Cookie } else { SynMode::Cache });
+        let mtu = self.mtu.load(Ordering::Relaxed);
+        if mtu != 0 {
+            stack.set_mtu(now, mtu as usize);
+        }
         let generation = self.generation.load(Ordering::Acquire);
         if generation != *seen {
             *seen = generation;

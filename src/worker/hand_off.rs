@@ -1,7 +1,6 @@
 //! From core to core: a frame that reached the wrong worker goes to the right one, in order, over a bounded ring.
 
 use crate::{
-    drops::DropReason,
     stack::Secrets,
     wire::{self, ArpPacket, ChecksumPolicy, FourTuple, IcmpMessage, Packet, arp::Operation},
 };
@@ -11,15 +10,23 @@ use nix::{
     sys::eventfd::{EfdFlags, EventFd},
 };
 use std::{
+    iter, mem,
     os::fd::{AsFd, BorrowedFd},
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
 /// Frames that may wait at one worker.
-const RING_SIZE: usize = 4_096;
+const MAX_FRAMES: usize = 4_096;
+/// Parcels that may wait at one worker: a worker with little to do sends small ones.
+const MAX_PARCELS: usize = 1_024;
+/// Empty parcels that are kept for the next frames.
+const MAX_EMPTIES: usize = 64;
+/// What a parcel has room for from the beginning; memory that is never touched is never backed.
+const USUAL_FRAMES: usize = 64;
+const USUAL_FRAME: usize = 2_048;
 
 /// Which worker a flow belongs to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -31,10 +38,55 @@ pub enum Placement {
     ByHash,
 }
 
+/// Frames for one worker, one behind the other, in memory that goes back and forth.
+#[derive(Debug, Default)]
+pub struct Parcel {
+    bytes: Vec<u8>,
+    /// Where each frame ends.
+    ends: Vec<usize>,
+}
+
+impl Parcel {
+    /// Room for a batch of frames of the usual size, so that it does not grow bit by bit.
+    fn roomy() -> Self {
+        Self { bytes: Vec::with_capacity(USUAL_FRAMES * USUAL_FRAME), ends: Vec::with_capacity(USUAL_FRAMES) }
+    }
+
+    fn push(&mut self, frame: &[u8]) {
+        self.bytes.extend_from_slice(frame);
+        self.ends.push(self.bytes.len());
+    }
+
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.ends.clear();
+    }
+
+    /// How many frames there are.
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// The frames, in the order in which they came.
+    pub fn frames(&self) -> impl Iterator<Item = &[u8]> {
+        let starts = iter::once(0).chain(self.ends.iter().copied());
+        starts.zip(&self.ends).map(|(start, &end)| &self.bytes[start..end])
+    }
+}
+
 /// A worker's letter box: frames from other workers, and a bell to wake it.
 #[derive(Debug)]
 pub struct Mailbox {
-    frames: ArrayQueue<Box<[u8]>>,
+    parcels: ArrayQueue<Parcel>,
+    /// Frames in them.
+    waiting: AtomicUsize,
+    /// Empty parcels on their way back to whoever fills them.
+    empties: ArrayQueue<Parcel>,
     asleep: AtomicBool,
     bell: EventFd,
 }
@@ -46,7 +98,13 @@ impl Mailbox {
     /// Where the kernel has no file descriptor left for the bell.
     pub fn new() -> Result<Self, Errno> {
         let bell = EventFd::from_value_and_flags(0, EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?;
-        Ok(Self { frames: ArrayQueue::new(RING_SIZE), asleep: AtomicBool::new(false), bell })
+        Ok(Self {
+            parcels: ArrayQueue::new(MAX_PARCELS),
+            waiting: AtomicUsize::new(0),
+            empties: ArrayQueue::new(MAX_EMPTIES),
+            asleep: AtomicBool::new(false),
+            bell,
+        })
     }
 
     /// Wakes the worker, if it sleeps or is about to.
@@ -55,30 +113,53 @@ impl Mailbox {
         let _ = self.bell.write(1);
     }
 
-    fn post(&self, frame: &[u8]) -> Result<(), DropReason> {
-        self.frames.push(frame.into()).map_err(|_| DropReason::HandOffFull)?;
-        // SeqCst on both sides: either we see that the worker is going to sleep, or it sees the frame before it does.
-        if self.asleep.swap(false, Ordering::SeqCst) {
+    /// An empty parcel to be filled and posted here.
+    fn empty(&self) -> Parcel {
+        self.empties.pop().unwrap_or_else(Parcel::roomy)
+    }
+
+    /// Posts a parcel, or gives it back where too many frames wait already.
+    fn post(&self, parcel: Parcel) -> Result<(), Parcel> {
+        let frames = parcel.len();
+        if self.waiting.fetch_add(frames, Ordering::Relaxed) + frames > MAX_FRAMES {
+            self.waiting.fetch_sub(frames, Ordering::Relaxed);
+            return Err(parcel);
+        }
+        self.parcels.push(parcel).inspect_err(|_| {
+            self.waiting.fetch_sub(frames, Ordering::Relaxed);
+        })?;
+        // SeqCst on both sides: either we see that the worker is going to sleep, or it sees the parcel before it does.
+        if self.asleep.load(Ordering::SeqCst) && self.asleep.swap(false, Ordering::SeqCst) {
             self.ring();
         }
         Ok(())
     }
 
-    /// The oldest waiting frame.
-    pub fn take(&self) -> Option<Box<[u8]>> {
-        self.frames.pop()
+    /// The oldest waiting parcel, to be given back once its frames have been looked at.
+    pub fn take(&self) -> Option<Parcel> {
+        let parcel = self.parcels.pop()?;
+        self.waiting.fetch_sub(parcel.len(), Ordering::Relaxed);
+        Some(parcel)
+    }
+
+    /// Lets a parcel be filled again. What a burst had needed beyond the usual number is freed.
+    pub fn give_back(&self, mut parcel: Parcel) {
+        parcel.clear();
+        drop(self.empties.push(parcel));
     }
 
     /// Announces sleep; false where there is mail, and so no time to sleep.
     pub fn may_sleep(&self) -> bool {
         self.asleep.store(true, Ordering::SeqCst);
-        self.frames.is_empty()
+        self.parcels.is_empty()
     }
 
     /// After sleep: nobody needs to ring, and what rang is forgotten.
-    pub fn woke(&self) {
+    pub fn woke(&self, rung: bool) {
         self.asleep.store(false, Ordering::SeqCst);
-        let _ = self.bell.read();
+        if rung {
+            let _ = self.bell.read();
+        }
     }
 
     /// The bell, to be waited for.
@@ -93,19 +174,22 @@ enum Owner {
     Everyone,
 }
 
-/// What one worker knows of the others.
-#[derive(Clone, Debug)]
+/// What one worker knows of the others, and has for them.
+#[derive(Debug)]
 pub struct HandOff {
     placement: Placement,
     secrets: Secrets,
     ours: usize,
     mailboxes: Arc<[Mailbox]>,
+    /// By worker, what it is sent with the end of the batch.
+    outgoing: Vec<Parcel>,
 }
 
 impl HandOff {
     /// The hand-off of worker number `ours` among those with these mailboxes.
     pub fn new(placement: Placement, secrets: Secrets, ours: usize, mailboxes: Arc<[Mailbox]>) -> Self {
-        Self { placement, secrets, ours, mailboxes }
+        let outgoing = mailboxes.iter().map(|_| Parcel::default()).collect();
+        Self { placement, secrets, ours, mailboxes, outgoing }
     }
 
     /// This worker's own mailbox.
@@ -113,32 +197,57 @@ impl HandOff {
         &self.mailboxes[self.ours]
     }
 
-    /// Sends the frame to the worker that owns its flow; `false` where that is this one.
-    ///
-    /// # Errors
-    /// [`DropReason::HandOffFull`]: the other worker does not keep up. TCP will send again.
-    pub fn pass_on(&self, frame: &[u8]) -> Result<bool, DropReason> {
+    /// Sets the frame aside for the worker that owns its flow; `false` where that is this one. [`HandOff::send`] sends it.
+    pub fn pass_on(&mut self, frame: &[u8]) -> bool {
         if self.mailboxes.len() == 1 {
-            return Ok(false);
-        }
-        if self.placement == Placement::ByQueue && !wire::is_control(frame) {
-            return Ok(false);
+            return false;
         }
         match self.owner(frame) {
-            Owner::One(owner) if owner == self.ours => Ok(false),
-            Owner::One(owner) => self.mailboxes[owner].post(frame).map(|()| true),
-            Owner::Everyone => self.spread(frame).map(|()| false),
+            Owner::One(owner) if owner == self.ours => false,
+            Owner::One(owner) => {
+                set_aside(&mut self.outgoing[owner], &self.mailboxes[owner], frame);
+                true
+            }
+            // Receive-side scaling knows nothing of flows that an ICMP error quotes, nor of who has asked for a neighbour: every
+            // worker gets a copy of what may be any one's. There are few of these, and the mailboxes are bounded.
+            Owner::Everyone => {
+                (0..self.mailboxes.len()).filter(|&other| other != self.ours).for_each(|other| {
+                    set_aside(&mut self.outgoing[other], &self.mailboxes[other], frame);
+                });
+                false
+            }
         }
     }
 
-    /// Receive-side scaling knows nothing of flows that an ICMP error quotes, nor of who has asked for a neighbour: every worker
-    /// gets a copy of what may be any one's. There are few of these, and the mailboxes are bounded.
-    fn spread(&self, frame: &[u8]) -> Result<(), DropReason> {
-        let others = self.mailboxes.iter().enumerate().filter(|(number, _)| *number != self.ours);
-        others.map(|(_, mailbox)| mailbox.post(frame)).fold(Ok(()), Result::and)
+    /// Sends what was set aside, in one parcel to each worker, and tells how many frames were refused because a worker does not
+    /// keep up ([`DropReason::HandOffFull`](crate::drops::DropReason::HandOffFull)). TCP will send them again.
+    #[must_use]
+    pub fn send(&mut self) -> usize {
+        let mut refused = 0;
+        for (parcel, mailbox) in self.outgoing.iter_mut().zip(self.mailboxes.iter()) {
+            if !parcel.is_empty()
+                && let Err(mut full) = mailbox.post(mem::take(parcel))
+            {
+                refused += full.len();
+                full.clear();
+                *parcel = full;
+            }
+        }
+        refused
     }
 
     fn owner(&self, frame: &[u8]) -> Owner {
+        match self.placement {
+            Placement::ByHash => match wire::peek_flow(frame) {
+                Some(tuple) => self.owner_of(&tuple),
+                None => self.owner_by_parsing(frame),
+            },
+            Placement::ByQueue if wire::is_control(frame) => self.owner_by_parsing(frame),
+            Placement::ByQueue => Owner::One(self.ours),
+        }
+    }
+
+    fn owner_by_parsing(&self, frame: &[u8]) -> Owner {
         // Whatever is not a segment is answered by whoever got it; whether its checksum is whole is the owner's business.
         match wire::parse(frame, ChecksumPolicy::AcceptPartial).map(|parsed| parsed.packet) {
             Ok(Packet::Tcp(ip, segment)) => self.owner_of(&FourTuple::of_received(&ip, &segment.header)),
@@ -154,4 +263,11 @@ impl HandOff {
     fn owner_of(&self, tuple: &FourTuple) -> Owner {
         Owner::One(Secrets::worker_of(self.secrets.hash_flow(tuple), self.mailboxes.len()))
     }
+}
+
+fn set_aside(parcel: &mut Parcel, mailbox: &Mailbox, frame: &[u8]) {
+    if parcel.bytes.capacity() == 0 {
+        *parcel = mailbox.empty();
+    }
+    parcel.push(frame);
 }

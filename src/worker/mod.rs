@@ -18,7 +18,7 @@ pub use self::{
     application::Application,
     clock::Clock,
     control::Control,
-    hand_off::{HandOff, Mailbox, Placement},
+    hand_off::{HandOff, Mailbox, Parcel, Placement},
     run::{Idle, Report, Shutdown, Worker, WorkerOptions},
     tap::{Direction, Tap, TapEvent},
 };

@@ -5,7 +5,7 @@ use super::{
     tap::{Direction, Tap, TapEvent},
 };
 use crate::{
-    drops::Drops,
+    drops::{DropReason, Drops},
     stack::Stack,
     stats::StackStats,
     tcp::State,
@@ -113,6 +113,8 @@ pub struct Worker<A> {
     batch: Vec<Frame>,
     /// Whether the link was down when last tried, so that it is reported once.
     link_down: bool,
+    /// When there was last something to do.
+    last_work: Instant,
 }
 
 impl<A: Application> Worker<A> {
@@ -142,6 +144,7 @@ impl<A: Application> Worker<A> {
             shutdown,
             batch,
             link_down,
+            last_work: Instant::ZERO,
         }
     }
 
@@ -188,38 +191,41 @@ impl<A: Application> Worker<A> {
     /// One batch from end to end. Whether anything was done.
     fn turn(&mut self) -> bool {
         let now = self.clock.now();
-        self.control.exchange(&mut self.stack, &mut self.generation);
+        self.control.exchange(now, &mut self.stack, &mut self.generation);
         let received = self.receive(now) + self.receive_mail(now);
         self.stack.handle_timeout(now);
         while let Some(event) = self.stack.poll_event() {
             self.application.handle(now, event, &mut self.stack);
         }
         let transmitted = self.transmit(now);
-        received + transmitted > 0
+        let worked = received + transmitted > 0;
+        if worked {
+            self.last_work = now;
+        }
+        worked
     }
 
     fn receive(&mut self, now: Instant) -> usize {
-        let mut batch = std::mem::take(&mut self.batch);
-        let received = self.queue.receive(&mut batch, BATCH);
-        for frame in batch.drain(..) {
-            let data = self.queue.data(&frame);
-            match self.hand_off.pass_on(data) {
-                Ok(true) => {}
-                Ok(false) => handle(&mut self.stack, self.tap.as_deref(), &self.clock, now, data),
-                Err(reason) => self.stack.count_drop(reason),
-            }
-            self.queue.release(frame);
-        }
-        self.batch = batch;
+        let Self { queue, stack, hand_off, batch, tap, clock, .. } = self;
+        let received = queue.receive(batch, BATCH);
+        let frames = batch.iter().map(|frame| queue.data(frame));
+        take_in(stack, tap.as_deref(), clock, now, frames.filter(|frame| !hand_off.pass_on(frame)));
+        batch.drain(..).for_each(|frame| queue.release(frame));
+        (0..hand_off.send()).for_each(|_| stack.count_drop(DropReason::HandOffFull));
         received
     }
 
     fn receive_mail(&mut self, now: Instant) -> usize {
-        for received in 0..BATCH {
-            let Some(frame) = self.hand_off.mailbox().take() else { return received };
-            handle(&mut self.stack, self.tap.as_deref(), &self.clock, now, &frame);
+        let mailbox = self.hand_off.mailbox();
+        let mut received = 0;
+        while received < BATCH
+            && let Some(parcel) = mailbox.take()
+        {
+            take_in(&mut self.stack, self.tap.as_deref(), &self.clock, now, parcel.frames());
+            received += parcel.len();
+            mailbox.give_back(parcel);
         }
-        BATCH
+        received
     }
 
     /// Sends all there is to send, or as much as the ring takes: the rest stays queued in the stack.
@@ -261,15 +267,17 @@ impl<A: Application> Worker<A> {
 
     /// Waits until something can be done, or until `limit` has passed.
     fn rest(&mut self, limit: Option<Duration>) {
-        if self.options.idle == Idle::Spin && limit.is_none() {
+        let now = self.clock.now();
+        let busy = self.queue.busy_poll().is_some_and(|span| now < self.last_work + span);
+        if limit.is_none() && (busy || self.options.idle == Idle::Spin) {
             std::hint::spin_loop();
             return;
         }
-        let now = self.clock.now();
         let timer = self.stack.poll_timeout().map(|deadline| deadline - now);
         let retry = self.queue.wants_flush().then_some(if self.link_down { LINK_RETRY } else { TRANSMIT_RETRY });
         let wait = [timer, retry, limit].into_iter().flatten().min();
         let mailbox = self.hand_off.mailbox();
+        let mut rung = false;
         if mailbox.may_sleep() && !self.shutdown.is_requested() || limit.is_some() {
             // An interface that is down makes its socket readable for ever: only the clock and the bell count then.
             let interest = if self.link_down { PollFlags::empty() } else { PollFlags::POLLIN };
@@ -277,8 +285,9 @@ impl<A: Application> Worker<A> {
                 [PollFd::new(self.queue.as_fd(), interest), PollFd::new(mailbox.bell(), PollFlags::POLLIN)];
             // Interrupted or not, the next turn looks at everything again.
             let _ = ppoll(&mut sources, wait.map(TimeSpec::from), None);
+            rung = sources[1].any().unwrap_or(true);
         }
-        mailbox.woke();
+        mailbox.woke(rung);
     }
 
     /// Ends the connections: lets them finish for a while, then resets what is left.
@@ -300,9 +309,17 @@ impl<A: Application> Worker<A> {
     }
 }
 
-fn handle(stack: &mut Stack, tap: Option<&dyn Tap>, clock: &Clock, now: Instant, frame: &[u8]) {
-    stack.handle_frame(now, frame);
-    if let Some(tap) = tap {
+/// Lets the stack have a batch: as a whole, or one by one where somebody wants to see what each of them did.
+fn take_in<'a>(
+    stack: &mut Stack,
+    tap: Option<&dyn Tap>,
+    clock: &Clock,
+    now: Instant,
+    frames: impl Iterator<Item = &'a [u8]>,
+) {
+    let Some(tap) = tap else { return stack.handle_frames(now, frames) };
+    for frame in frames {
+        stack.handle_frame(now, frame);
         show(tap, clock, stack, Direction::Received, frame);
     }
 }

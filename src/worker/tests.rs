@@ -2,7 +2,6 @@
 
 use super::{HandOff, Mailbox, Placement};
 use crate::{
-    drops::DropReason,
     stack::Secrets,
     wire::{
         self, Endpoint, FourTuple, IpHeader, LinkHeader, MacAddress, Protocol, SeqNumber, TcpFlags, TcpHeader,
@@ -51,54 +50,84 @@ fn segment(port: u16, number: u32) -> Vec<u8> {
     frame
 }
 
+/// Whatever waits at a worker.
+fn mail(hand_off: &HandOff) -> Vec<Vec<u8>> {
+    let parcels = std::iter::from_fn(|| hand_off.mailbox().take());
+    parcels.flat_map(|parcel| parcel.frames().map(<[u8]>::to_vec).collect::<Vec<_>>()).collect()
+}
+
+/// The port of a flow that is worker 1's.
+fn port_of_the_second() -> u16 {
+    (40_000..).find(|&port| Secrets::worker_of(secrets().hash_flow(&tuple(port)), WORKERS) == 1).unwrap()
+}
+
 #[test]
 fn the_segments_of_a_flow_reach_its_worker_in_the_order_they_came() {
-    let (first, all) = first_of(Placement::ByHash);
+    let (mut first, all) = first_of(Placement::ByHash);
     let ports = 40_000..40_032;
     let mut expected = vec![Vec::new(); WORKERS];
     for number in 0..100 {
         for port in ports.clone() {
             let frame = segment(port, number);
             let owner = Secrets::worker_of(secrets().hash_flow(&tuple(port)), WORKERS);
-            assert_eq!(first.pass_on(&frame), Ok(owner != 0), "whoever got it keeps its own, and only those");
+            assert_eq!(first.pass_on(&frame), owner != 0, "whoever got it keeps its own, and only those");
             if owner != 0 {
                 expected[owner].push(frame);
             }
         }
+        assert_eq!(first.send(), 0);
     }
     for (worker, expected) in all.iter().zip(expected) {
-        let taken: Vec<_> = std::iter::from_fn(|| worker.mailbox().take()).map(Vec::from).collect();
-        assert_eq!(taken, expected);
+        assert_eq!(mail(worker), expected);
     }
+}
+
+#[test]
+fn a_tagged_segment_is_its_flows_too() {
+    let (mut first, all) = first_of(Placement::ByHash);
+    let mut frame = segment(port_of_the_second(), 1);
+    frame.splice(12..12, [0x81, 0x00, 0x00, 0x0a]);
+    assert!(first.pass_on(&frame));
+    assert_eq!(first.send(), 0);
+    assert_eq!(mail(&all[1]), [frame]);
 }
 
 #[test]
 fn a_mailbox_that_nobody_empties_refuses_what_is_too_much() {
-    let (first, all) = first_of(Placement::ByHash);
-    let port = (40_000..).find(|&port| Secrets::worker_of(secrets().hash_flow(&tuple(port)), WORKERS) == 1).unwrap();
-    let posted = (0..).take_while(|&number| first.pass_on(&segment(port, number)) == Ok(true)).count();
-    assert_eq!(first.pass_on(&segment(port, 0)), Err(DropReason::HandOffFull));
-    let kept = std::iter::from_fn(|| all[1].mailbox().take()).count();
-    assert_eq!(kept, posted, "what was refused is not there, and what was there stayed");
+    for per_parcel in [1, 7, 64] {
+        let (mut first, all) = first_of(Placement::ByHash);
+        let frame = segment(port_of_the_second(), 1);
+        let mut batch = || {
+            assert!((0..per_parcel).all(|_| first.pass_on(&frame)));
+            first.send()
+        };
+        let taken = (0..10_000).take_while(|_| batch() == 0).count();
+        assert!(taken < 10_000, "there is an end to it");
+        assert_eq!(batch(), per_parcel, "the whole parcel is refused");
+        assert_eq!(mail(&all[1]).len(), taken * per_parcel, "what was refused is not there, and what was there stayed");
+        assert_eq!(batch(), 0, "there is room again");
+    }
 }
 
 #[test]
 fn where_the_queue_decides_segments_stay_with_whoever_got_them() {
-    let (first, all) = first_of(Placement::ByQueue);
+    let (mut first, all) = first_of(Placement::ByQueue);
     for port in 40_000..40_032 {
-        assert_eq!(first.pass_on(&segment(port, 1)), Ok(false));
+        assert!(!first.pass_on(&segment(port, 1)));
     }
+    assert_eq!(first.send(), 0);
     assert!(all.iter().all(|worker| worker.mailbox().take().is_none()));
 }
 
 #[test]
 fn a_worker_with_mail_has_no_time_to_sleep() {
-    let (first, all) = first_of(Placement::ByHash);
+    let (mut first, all) = first_of(Placement::ByHash);
     assert!(all[1].mailbox().may_sleep());
-    let port = (40_000..).find(|&port| Secrets::worker_of(secrets().hash_flow(&tuple(port)), WORKERS) == 1).unwrap();
-    first.pass_on(&segment(port, 1)).unwrap();
+    assert!(first.pass_on(&segment(port_of_the_second(), 1)));
+    assert!(all[1].mailbox().may_sleep(), "a frame that is set aside has not been sent");
+    assert_eq!(first.send(), 0);
     assert!(!all[1].mailbox().may_sleep());
-    all[1].mailbox().woke();
+    all[1].mailbox().woke(true);
     all[1].mailbox().take().unwrap();
     assert!(all[1].mailbox().may_sleep());
 }

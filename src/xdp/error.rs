@@ -75,6 +75,19 @@ pub enum XdpError {
         source: io::Error,
     },
 
+    /// The kernel does not let packets take several frames.
+    #[error(
+        "packets of several frames cannot be had on queue {queue} of {interface} ({source}): they take Linux 6.6 or later, or an MTU of 3,818 at most"
+    )]
+    NoMultiBuffer {
+        /// The interface.
+        interface: String,
+        /// The queue.
+        queue: u32,
+        /// What the kernel said.
+        source: io::Error,
+    },
+
     /// The queue has a socket already.
     #[error(
         "queue {queue} of {interface} has another AF_XDP socket: end the program that holds it (`ss --xdp` lists them), or serve other queues"

@@ -12,13 +12,30 @@ const KERNEL_HEADROOM: u32 = 256;
 /// An Ethernet header with two VLAN tags, bytes.
 const LINK_HEADER: u32 = 22;
 
+/// The most chunks that a packet may take: what the kernel sends as one (`MAX_SKB_FRAGS`), less one.
+const MAX_CHUNKS: u32 = 16;
+
 /// The largest packet that a frame of `frame_size` bytes holds behind its Ethernet header and VLAN tags, bytes.
 pub const fn packet_room(frame_size: u32) -> u32 {
     frame_size - KERNEL_HEADROOM - LINK_HEADER
 }
 
-/// The largest MTU that any frame holds, bytes.
-pub const MTU_MAX: u32 = packet_room(FRAME_SIZES[FRAME_SIZES.len() - 1]);
+/// The bytes of a chunk that a packet may use.
+pub(super) const fn chunk_room(frame_size: u32) -> u32 {
+    frame_size - KERNEL_HEADROOM
+}
+
+/// The largest frame on a link with this MTU, VLAN tags included, bytes.
+pub const fn frame_len(mtu: u32) -> u32 {
+    mtu + LINK_HEADER
+}
+
+/// The largest MTU whose packets every driver hands to XDP in one piece, bytes: a page, less what the kernel keeps of it. Above
+/// it, a program must be loaded for [`fragments`](super::ProgramOptions::fragments).
+pub const WHOLE_MTU_MAX: u32 = 3_498;
+
+/// The largest MTU, bytes: packets that do not fit one frame take several.
+pub const MTU_MAX: u32 = MAX_CHUNKS * chunk_room(FRAME_SIZES[FRAME_SIZES.len() - 1]) - LINK_HEADER;
 
 /// A frame of a queue's memory that is ours at the moment: neither the kernel's nor the pool's.
 ///
@@ -29,7 +46,19 @@ pub const MTU_MAX: u32 = packet_room(FRAME_SIZES[FRAME_SIZES.len() - 1]);
 #[must_use = "a frame that is dropped is lost to its queue"]
 pub struct Frame {
     descriptor: FrameDesc,
+    extent: Extent,
     owner: Owner,
+}
+
+/// Where the bytes of a frame are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Extent {
+    /// In its one chunk.
+    Chunk,
+    /// It came in several, and was gathered in this buffer.
+    Gathered(u32),
+    /// It may go out in several, and is built in this buffer.
+    Scattered(u32),
 }
 
 /// Which queue's memory a frame belongs to. A descriptor is no more than an offset: used with another queue's memory it
@@ -45,8 +74,15 @@ impl Owner {
     }
 
     /// A frame of this queue's.
-    pub(super) fn frame(self, descriptor: FrameDesc) -> Frame {
-        Frame { descriptor, owner: self }
+    pub(super) fn frame(self, descriptor: FrameDesc, extent: Extent) -> Frame {
+        Frame { descriptor, extent, owner: self }
+    }
+
+    /// Where the bytes of a frame of this queue's are.
+    #[track_caller]
+    pub(super) fn extent(self, frame: &Frame) -> Extent {
+        self.check(frame);
+        frame.extent
     }
 
     /// What a frame of this queue's wraps.

@@ -10,11 +10,13 @@
 //! and at each moment a frame is in one of these places only: a [`Frame`] can be neither copied nor cloned, and
 //! [`Queue::audit`] counts them all.
 
+mod busy_poll;
 mod error;
 mod filter;
 mod flood;
 mod frame;
 mod guard;
+mod large;
 mod loaded;
 mod memory;
 mod program;
@@ -22,17 +24,19 @@ mod queue;
 mod reflect;
 mod relay;
 mod socket_options;
+mod statistics;
 
 pub use self::{
     error::XdpError,
     filter::FlowFilter,
     flood::{FloodPlan, FloodProgram, FloodReplies, FloodSource, FloodTemplate},
-    frame::{FRAME_SIZES, Frame, FrameAudit, MTU_MAX, packet_room},
+    frame::{FRAME_SIZES, Frame, FrameAudit, MTU_MAX, WHOLE_MTU_MAX, frame_len, packet_room},
     guard::{Guard, GuardedListener},
     program::{Program, ProgramOptions, Steering, Verdicts},
-    queue::{Queue, QueueOptions, QueueStatistics},
+    queue::{Queue, QueueOptions},
     reflect::Reflector,
     relay::RelayProgram,
+    statistics::QueueStatistics,
 };
 
 use std::{fmt, str::FromStr};

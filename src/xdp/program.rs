@@ -8,6 +8,7 @@ use super::{
 use crate::rng::SipKey;
 use libbpf_rs::{
     MapCore, MapFlags, MapHandle,
+    libbpf_sys::BPF_F_XDP_HAS_FRAGS,
     skel::{OpenSkel, SkelBuilder},
 };
 use std::{
@@ -113,13 +114,16 @@ pub struct Program {
 pub struct ProgramOptions {
     /// Queues, numbered from 0. Default 1.
     pub queues: u32,
+    /// Whether the driver may hand over packets in several pieces, which it does where the MTU is beyond what one page holds: the
+    /// program needs the first one only. Default false.
+    pub fragments: bool,
     /// Flows that its filter lists at half of its capacity; four bytes each. Default 65,536.
     pub flows: u32,
 }
 
 impl Default for ProgramOptions {
     fn default() -> Self {
-        Self { queues: 1, flows: 65_536 }
+        Self { queues: 1, fragments: false, flows: 65_536 }
     }
 }
 
@@ -134,6 +138,9 @@ impl Program {
         open.maps.queues.set_max_entries(options.queues.max(1)).map_err(not_loaded)?;
         let buckets = filter::buckets_for(options.flows);
         open.maps.filter.set_max_entries(buckets).map_err(not_loaded)?;
+        if options.fragments {
+            open.progs.steer.set_flags(BPF_F_XDP_HAS_FRAGS);
+        }
         let loaded = open.load().map_err(not_loaded)?;
         for &address in &steering.own {
             loaded.maps.own_addresses.update(&address_key(address), &[1], MapFlags::ANY).map_err(not_loaded)?;

@@ -1,6 +1,12 @@
 //! One AF_XDP socket with its memory and its four rings.
 
-use super::{CopyMode, FRAME_SIZES, Frame, FrameAudit, Require, XdpError, XdpMode, frame::Owner, socket_options};
+use super::{
+    CopyMode, FRAME_SIZES, Frame, FrameAudit, QueueStatistics, Require, XdpError, XdpMode,
+    busy_poll::BusyPoll,
+    frame::{Extent, Owner, chunk_room},
+    large::{CONTINUED, Large},
+    socket_options,
+};
 use std::{
     ffi::CString,
     io,
@@ -31,61 +37,16 @@ pub struct QueueOptions {
     pub ring_size: u32,
     /// Whether the memory is in huge pages, which must have been set aside (`vm.nr_hugepages`). Default false.
     pub huge_pages: bool,
+    /// Bytes of the longest frame to be sent, where frames may take several chunks in either direction; the XDP program must have
+    /// been loaded for [`fragments`](super::ProgramOptions::fragments) where its driver hands them over in pieces. Default `None`.
+    pub longest: Option<u32>,
+    /// How long to poll the driver after the last frame, before waiting for an interrupt. Default not at all.
+    pub busy_poll: Option<Duration>,
 }
 
 impl Default for QueueOptions {
     fn default() -> Self {
-        Self { frames: 4_096, frame_size: 2_048, ring_size: 2_048, huge_pages: false }
-    }
-}
-
-/// A queue's counters: the kernel's (`XDP_STATISTICS`) and our own.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct QueueStatistics {
-    /// Frames received.
-    pub received: u64,
-    /// Frames handed to the kernel to be sent.
-    pub transmitted: u64,
-    /// Wake-ups: system calls to send.
-    pub wake_ups: u64,
-    /// Wake-ups that took a part only, to be asked again (EAGAIN).
-    pub again: u64,
-    /// Frames that the receiving side had no room for (EBUSY): lost, to be sent again by TCP.
-    pub busy: u64,
-    /// Wake-ups for which the kernel had no buffer (ENOBUFS): nothing lost.
-    pub no_buffers: u64,
-    /// Kernel: frames it dropped for other reasons than the next ones.
-    pub rx_dropped: u64,
-    /// Kernel: frames dropped because the RX ring was full.
-    pub rx_ring_full: u64,
-    /// Kernel: times that the fill ring was empty.
-    pub rx_fill_ring_empty: u64,
-    /// Kernel: descriptors in the fill ring that made no sense; a bug if not zero.
-    pub rx_invalid_descriptors: u64,
-    /// Kernel: descriptors in the TX ring that made no sense; a bug if not zero.
-    pub tx_invalid_descriptors: u64,
-    /// Kernel: times that it looked into an empty TX ring.
-    pub tx_ring_empty: u64,
-}
-
-impl QueueStatistics {
-    /// Each counter with its name.
-    pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        [
-            ("received", self.received),
-            ("transmitted", self.transmitted),
-            ("wake_ups", self.wake_ups),
-            ("again", self.again),
-            ("busy", self.busy),
-            ("no_buffers", self.no_buffers),
-            ("rx_dropped", self.rx_dropped),
-            ("rx_ring_full", self.rx_ring_full),
-            ("rx_fill_ring_empty", self.rx_fill_ring_empty),
-            ("rx_invalid_descriptors", self.rx_invalid_descriptors),
-            ("tx_invalid_descriptors", self.tx_invalid_descriptors),
-            ("tx_ring_empty", self.tx_ring_empty),
-        ]
-        .into_iter()
+        Self { frames: 4_096, frame_size: 2_048, ring_size: 2_048, huge_pages: false, longest: None, busy_poll: None }
     }
 }
 
@@ -115,6 +76,13 @@ pub struct Queue {
     held: u32,
     /// Room for a batch of descriptors coming in.
     scratch: Vec<FrameDesc>,
+    /// Packets of several chunks, where there may be any.
+    large: Option<Large>,
+    /// Free frames that are spoken for, by frames that may go out in several chunks.
+    reserved: u32,
+    busy_poll: BusyPoll,
+    /// Whether the interface was down when last tried.
+    link_down: bool,
     statistics: QueueStatistics,
     // The rings go before the memory they speak of.
     rx: RxQueue,
@@ -167,16 +135,12 @@ impl Queue {
                 XdpMode::Native => XdpFlags::XDP_FLAGS_DRV_MODE,
                 XdpMode::Generic => XdpFlags::XDP_FLAGS_SKB_MODE,
             })
-            // Without a flag for one of them the kernel tries zero copy, then copying.
-            .bind_flags(match require {
-                Require::ZeroCopy => BindFlags::XDP_ZEROCOPY | BindFlags::XDP_USE_NEED_WAKEUP,
-                Require::Nothing | Require::Native => BindFlags::XDP_USE_NEED_WAKEUP,
-            })
+            .bind_flags(bind_flags(require, options))
             .build();
         let name = CString::new(interface).map_err(|error| XdpError::refused("name the interface", error))?;
         // SAFETY: the memory belongs to this socket alone and lives as long as its rings: both are in `Self`.
         let opened = unsafe { Socket::new(config, &umem, &Interface::new(name), queue) };
-        let (tx, rx, own_rings) = opened.map_err(|error| open_error(interface, queue, require, error))?;
+        let (tx, rx, own_rings) = opened.map_err(|error| open_error(interface, queue, require, options, error))?;
         let (fill, completion) = own_rings.ok_or_else(|| {
             XdpError::refused("open the socket's rings", io::Error::other("fill and completion rings are missing"))
         })?;
@@ -185,6 +149,9 @@ impl Queue {
         socket_options::raise_send_buffer(socket, options.frames.saturating_mul(options.frame_size));
         let copy_mode = socket_options::copy_mode(socket)
             .map_err(|source| XdpError::refused("ask whether frames are copied", source))?;
+        let busy_poll = BusyPoll::set_up(socket, options.busy_poll)
+            .map_err(|source| XdpError::refused("set up busy polling, which takes Linux 5.11 or later", source))?;
+        let large = options.longest.map(|longest| Large::new(longest, chunk_room(options.frame_size)));
         let mut queue = Self {
             interface: interface.to_owned(),
             id: queue,
@@ -194,6 +161,10 @@ impl Queue {
             ring_size: options.ring_size,
             total: options.frames,
             scratch: vec![FrameDesc::default(); options.ring_size as usize],
+            large,
+            reserved: 0,
+            busy_poll,
+            link_down: false,
             staged: Vec::with_capacity(options.ring_size as usize),
             free,
             ring_pending: false,
@@ -227,6 +198,12 @@ impl Queue {
         borrow(&self.rx)
     }
 
+    /// How long whoever has nothing to do should go on asking this queue, because asking polls its driver; `None` where it does
+    /// not: where that was not wanted, has no effect, or where it is not known yet because no frame has come.
+    pub fn busy_poll(&self) -> Option<Duration> {
+        self.busy_poll.span()
+    }
+
     // Receiving.
 
     /// Takes at most `max` received frames, appends them to `into`, and returns how many. Never blocks.
@@ -235,17 +212,56 @@ impl Queue {
         self.reap();
         self.refill();
         let max = max.min(self.scratch.len());
-        // SAFETY: the descriptors come from this socket's memory, which is the only one it has.
-        let received = unsafe { self.rx.consume(&mut self.scratch[..max]) };
-        into.extend(self.scratch[..received].iter().map(|&descriptor| self.owner.frame(descriptor)));
-        self.in_fill -= received as u32;
+        let mut chunks = self.consume(max);
+        if chunks == 0 && self.busy_poll.span().is_some() {
+            self.wake_receiver();
+            chunks = self.consume(max);
+        }
+        if chunks == 0 {
+            return 0;
+        }
+        self.in_fill -= chunks as u32;
+        let before = into.len();
+        match self.large.is_some() {
+            false => into.extend(self.scratch[..chunks].iter().map(|&chunk| self.owner.frame(chunk, Extent::Chunk))),
+            true => (0..chunks).for_each(|index| into.extend(self.gather(self.scratch[index]))),
+        }
+        let received = into.len() - before;
         self.held += received as u32;
         self.statistics.received += received as u64;
+        self.busy_poll.try_out(borrow(&self.rx), &self.interface, self.id);
         received
     }
 
+    /// Takes at most `max` descriptors off the RX ring, and has the headers they speak of fetched.
+    fn consume(&mut self, max: usize) -> usize {
+        // SAFETY: the descriptors come from this socket's memory, which is the only one it has.
+        let taken = unsafe { self.rx.consume(&mut self.scratch[..max]) };
+        for descriptor in &self.scratch[..taken] {
+            // SAFETY: as above; nothing is read.
+            prefetch(unsafe { self.umem.data(descriptor) }.contents());
+        }
+        taken
+    }
+
+    /// The packet that a chunk is, or is the end of; `None` where there is more to come.
+    fn gather(&mut self, chunk: FrameDesc) -> Option<Frame> {
+        let is_last = !chunk.has_more_frames();
+        let large = self.large.as_mut().filter(|large| large.is_gathering() || !is_last);
+        let Some(large) = large else { return Some(self.owner.frame(chunk, Extent::Chunk)) };
+        // SAFETY: the chunk was received into this socket's memory, and nobody writes to it before it is in the pool.
+        let buffer = large.gather(unsafe { self.umem.data(&chunk) }.contents(), is_last);
+        if buffer.is_none() {
+            self.free.push(chunk);
+        }
+        buffer.map(|buffer| self.owner.frame(chunk, Extent::Gathered(buffer)))
+    }
+
     fn refill(&mut self) {
-        let wanted = (self.limit - self.in_fill).min(self.free.len() as u32) as usize;
+        let wanted = (self.limit - self.in_fill).min(self.free.len() as u32 - self.reserved) as usize;
+        if wanted == 0 {
+            return;
+        }
         let (_, offered) = self.free.split_at(self.free.len() - wanted);
         // SAFETY: frames in the pool are of this socket's memory and nobody else's; those taken leave the pool.
         let taken = unsafe { self.fill.produce(offered) };
@@ -256,6 +272,15 @@ impl Queue {
             // All or nothing: the ring had less room than we counted, which `audit` would reveal. Nothing was taken.
             debug_assert_eq!(taken, 0, "the fill ring takes all or nothing");
         }
+        // In copy mode never; a driver that had no frame to receive into sleeps until it is told of new ones.
+        if self.fill.needs_wakeup() {
+            self.wake_receiver();
+        }
+    }
+
+    fn wake_receiver(&mut self) {
+        self.statistics.receive_wake_ups += 1;
+        socket_options::wake_receiver(borrow(&self.rx));
     }
 
     /// What a received frame holds.
@@ -263,9 +288,13 @@ impl Queue {
     /// # Panics
     /// Where the frame is another queue's, here and wherever else a [`Frame`] is given.
     pub fn data<'a>(&'a self, frame: &'a Frame) -> &'a [u8] {
-        // SAFETY: it is a frame of this memory, and ours as long as the `Frame` exists, so nobody writes to it while it is
-        // borrowed.
-        unsafe { self.umem.data(self.owner.descriptor(frame)) }.contents()
+        match (self.owner.extent(frame), &self.large) {
+            (Extent::Gathered(buffer), Some(large)) => large.received(buffer),
+            (Extent::Scattered(buffer), Some(large)) => large.to_send(buffer),
+            // SAFETY: it is a frame of this memory, and ours as long as the `Frame` exists, so nobody writes to it while it is
+            // borrowed.
+            _ => unsafe { self.umem.data(self.owner.descriptor(frame)) }.contents(),
+        }
     }
 
     /// Gives a frame back to the pool.
@@ -273,6 +302,20 @@ impl Queue {
         let descriptor = *self.owner.descriptor(&frame);
         self.held -= 1;
         self.free.push(descriptor);
+        self.let_go(self.owner.extent(&frame));
+    }
+
+    /// Gives back what a frame had besides its own chunk.
+    fn let_go(&mut self, extent: Extent) {
+        let Some(large) = &mut self.large else { return };
+        match extent {
+            Extent::Chunk => {}
+            Extent::Gathered(buffer) => large.done_receiving(buffer),
+            Extent::Scattered(buffer) => {
+                large.done_sending(buffer);
+                self.reserved -= large.more_chunks;
+            }
+        }
     }
 
     // Sending.
@@ -280,15 +323,27 @@ impl Queue {
     /// A free frame to build a packet in; `None` where as many are on their way out as may be, or none is free. A later
     /// [`Queue::flush`] brings some back.
     pub fn allocate(&mut self) -> Option<Frame> {
-        let under_way = self.staged.len() as u32 + self.in_transmit;
-        let descriptor = if under_way < self.limit { self.free.pop() } else { None };
+        let more = self.large.as_ref().map_or(0, |large| large.more_chunks);
+        let under_way = self.staged.len() as u32 + self.in_transmit + self.reserved;
+        let is_room = under_way + more < self.limit && self.free.len() as u32 > self.reserved + more;
+        let descriptor = if is_room { self.free.pop() } else { None };
         self.refused = descriptor.is_none();
-        self.held += u32::from(descriptor.is_some());
-        descriptor.map(|descriptor| self.owner.frame(descriptor))
+        let Some(descriptor) = descriptor else {
+            self.statistics.no_frames += 1;
+            return None;
+        };
+        self.held += 1;
+        self.reserved += more;
+        let several = self.large.as_mut().filter(|_| more > 0);
+        let extent = several.map_or(Extent::Chunk, |large| Extent::Scattered(large.take()));
+        Some(self.owner.frame(descriptor, extent))
     }
 
     /// A frame's room to write in.
     pub fn buffer<'a>(&'a mut self, frame: &'a mut Frame) -> &'a mut [u8] {
+        if let Extent::Scattered(buffer) = self.owner.extent(frame) {
+            return self.large.as_mut().map_or(&mut [], |large| large.to_send_mut(buffer));
+        }
         self.set_length(frame, usize::MAX);
         let descriptor = self.owner.descriptor_mut(frame);
         // SAFETY: it is a frame of this memory, ours as long as the `Frame` exists, and borrowed mutably here.
@@ -300,9 +355,38 @@ impl Queue {
 
     /// Sends the first `length` bytes of a frame from [`Queue::allocate`], with the next flush.
     pub fn transmit(&mut self, mut frame: Frame, length: usize) {
-        self.set_length(&mut frame, length);
+        match self.owner.extent(&frame) {
+            Extent::Scattered(buffer) => self.scatter(*self.owner.descriptor(&frame), buffer, length),
+            Extent::Chunk | Extent::Gathered(_) => {
+                self.set_length(&mut frame, length);
+                let mut descriptor = *self.owner.descriptor(&frame);
+                descriptor.set_options(0);
+                self.staged.push(descriptor);
+            }
+        }
         self.held -= 1;
-        self.staged.push(*self.owner.descriptor(&frame));
+        self.let_go(self.owner.extent(&frame));
+    }
+
+    /// Stages the first `length` bytes of a buffer in as many chunks as they take: `chunk`, and others that were set aside.
+    fn scatter(&mut self, mut chunk: FrameDesc, buffer: u32, length: usize) {
+        let Some(large) = &self.large else { return };
+        let packet = large.to_send(buffer);
+        let mut rest = &packet[..length.min(packet.len())];
+        loop {
+            // SAFETY: the chunk is of this memory, in neither the pool nor a ring, and so ours alone.
+            let mut data = unsafe { self.umem.data_mut(&mut chunk) };
+            let room = data.cursor().buf_len();
+            let (part, behind) = rest.split_at(rest.len().min(room));
+            data.cursor().set_pos(part.len());
+            data.contents_mut().copy_from_slice(part);
+            let next = if behind.is_empty() { None } else { self.free.pop() };
+            debug_assert!(next.is_some() || behind.is_empty(), "allocate has set enough chunks aside");
+            chunk.set_options(if next.is_some() { CONTINUED } else { 0 });
+            self.staged.push(chunk);
+            let Some(next) = next else { return };
+            (chunk, rest) = (next, behind);
+        }
     }
 
     /// How many bytes of the frame count, at most all.
@@ -327,22 +411,28 @@ impl Queue {
     /// # Errors
     /// [`XdpError::LinkDown`], or [`XdpError::Refused`]. Nothing is lost: frames stay where they are.
     pub fn flush(&mut self) -> Result<(), XdpError> {
+        self.statistics.flushes += 1;
         self.reap();
         self.submit();
         let woken = self.wake_until_taken();
         self.reap();
-        self.ring_pending = !self.transmit_ring_is_empty();
+        self.ring_pending = !self.transmit_ring_is_empty() && self.tx.needs_wakeup();
+        let is_down = matches!(woken, Err(XdpError::LinkDown { .. }));
+        self.statistics.link_downs += u64::from(is_down && !self.link_down);
+        self.link_down = is_down;
         woken
     }
 
-    /// Wakes the kernel until it has taken everything off the TX ring, or will take no more now.
+    /// Wakes the kernel until it has taken everything off the TX ring, or will take no more now. A driver that shares our memory
+    /// takes frames in its own time, and says when it must be woken for that.
     fn wake_until_taken(&mut self) -> Result<(), XdpError> {
         for _ in 0..MAX_WAKE_UPS {
-            if self.transmit_ring_is_empty() {
+            if self.transmit_ring_is_empty() || !self.tx.needs_wakeup() {
                 break;
             }
             self.statistics.wake_ups += 1;
             match socket_options::wake(borrow(&self.rx)) {
+                Ok(()) if self.copy_mode == CopyMode::ZeroCopy => break,
                 Ok(()) => {}
                 Err(libc::EAGAIN) => self.statistics.again += 1,
                 Err(libc::EBUSY) => self.statistics.busy += 1,
@@ -440,6 +530,30 @@ impl Queue {
     }
 }
 
+/// Without a flag for zero copy or copying the kernel tries the former, then the latter.
+fn bind_flags(require: Require, options: &QueueOptions) -> BindFlags {
+    let mut flags = BindFlags::XDP_USE_NEED_WAKEUP;
+    if require == Require::ZeroCopy {
+        flags |= BindFlags::XDP_ZEROCOPY;
+    }
+    if options.longest.is_some() {
+        flags |= BindFlags::XDP_USE_SG;
+    }
+    flags
+}
+
+/// Has the CPU fetch the headers at the beginning of a packet, while whatever comes before it is looked at.
+fn prefetch(packet: &[u8]) {
+    #[cfg(target_arch = "x86_64")]
+    for line in packet.chunks(64).take(2) {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: prefetching has no effect but on the cache, and every CPU of this architecture can.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = packet;
+}
+
 fn borrow(rx: &RxQueue) -> BorrowedFd<'_> {
     let descriptor = rx.fd().as_raw_fd();
     // SAFETY: the socket is open as long as its RX queue exists, and that is borrowed for as long as the result.
@@ -473,11 +587,18 @@ fn create_umem(options: &QueueOptions, ring: QueueSize) -> Result<(Umem, Vec<Fra
     })
 }
 
-fn open_error(interface: &str, queue: u32, require: Require, error: impl std::error::Error) -> XdpError {
+fn open_error(
+    interface: &str,
+    queue: u32,
+    require: Require,
+    options: &QueueOptions,
+    error: impl std::error::Error,
+) -> XdpError {
     let source = os_error(&error);
     let interface = interface.to_owned();
     match source.raw_os_error() {
         Some(libc::EBUSY) => XdpError::QueueBusy { interface, queue },
+        Some(libc::EINVAL) if options.longest.is_some() => XdpError::NoMultiBuffer { interface, queue, source },
         Some(libc::EINVAL) => XdpError::NoSuchQueue { interface, queue, source },
         Some(libc::EOPNOTSUPP) if require == Require::ZeroCopy => XdpError::NoZeroCopy { interface, source },
         Some(libc::ENETDOWN) => XdpError::LinkDown { interface },

@@ -66,6 +66,11 @@ impl Served {
         Self::prepared(queues, arguments, |_| ())
     }
 
+    /// The same on a link with this MTU.
+    pub fn with_mtu(mtu: u32, queues: u32, arguments: &[&str]) -> Self {
+        Self::in_lab(LabOptions { queues, mtu, ..LabOptions::default() }, arguments, |_| ())
+    }
+
     /// The same in a lab where something was done before.
     pub fn prepared(queues: u32, arguments: &[&str], prepare: impl FnOnce(&Lab)) -> Self {
         Self::in_lab(LabOptions { queues, ..LabOptions::default() }, arguments, prepare)

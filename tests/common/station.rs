@@ -68,8 +68,15 @@ pub struct Station {
 
 impl Station {
     pub fn new(side: &Side, own: Ipv4Addr, mode: XdpMode, options: &QueueOptions) -> Self {
+        Self::with_program(side, own, mode, options, false)
+    }
+
+    /// The same with a program that takes packets in several pieces, or not.
+    pub fn with_program(side: &Side, own: Ipv4Addr, mode: XdpMode, options: &QueueOptions, fragments: bool) -> Self {
         side.run(|| {
-            let mut program = program(own);
+            let steering = Steering { own: vec![own.into()], ..Steering::default() };
+            let mut program =
+                Program::load(&steering, &ProgramOptions { fragments, ..ProgramOptions::default() }).unwrap();
             assert_eq!(attach(&mut program, Require::Nothing).unwrap(), mode);
             let queue = Queue::open(INTERFACE, 0, mode, Require::Nothing, options).unwrap();
             program.connect(&queue).unwrap();

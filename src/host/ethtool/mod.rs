@@ -114,6 +114,8 @@ pub struct Rss {
     pub indirection: Vec<u32>,
     /// The key of the hash function, in bytes as they are.
     pub key: Vec<u8>,
+    /// Whether the hash function is Toeplitz', and of the packet's fields as they are.
+    pub is_toeplitz: bool,
 }
 
 /// A connection to the kernel's ethtool family, for the network namespace of the thread that opened it.
@@ -303,16 +305,21 @@ fn parse_channels(reply: &[u8]) -> Result<Channels, DecodeError> {
     Ok(channels)
 }
 
-/// `ETHTOOL_A_RSS_INDIR` is 4, an array of `u32`; `ETHTOOL_A_RSS_HKEY` is 5, bytes.
+/// `ETHTOOL_A_RSS_HFUNC` is 3, of which the lowest bit stands for Toeplitz; `_INDIR` is 4, an array of `u32`; `_HKEY` is 5, bytes;
+/// `_INPUT_XFRM` is 6, zero where the fields are hashed as they are.
 fn parse_rss(reply: &[u8]) -> Result<Rss, DecodeError> {
     let mut rss = Rss::default();
+    let (mut function, mut transformation) = (0, 0);
     for attribute in attributes(reply) {
         match attribute? {
+            (3, value) => function = number(value)?,
             (4, value) => rss.indirection = value.chunks(4).map(number).collect::<Result<_, _>>()?,
             (5, value) => rss.key = value.to_vec(),
+            (6, value) => transformation = number(value)?,
             _ => {}
         }
     }
+    rss.is_toeplitz = function & 1 == 1 && transformation == 0;
     Ok(rss)
 }
 

@@ -60,7 +60,13 @@ fn combined_channels_count_both_ways() {
 fn the_indirection_table_is_a_list_of_queues() {
     let table: Vec<u8> = [0_u32, 1, 2, 3].iter().flat_map(|queue| queue.to_ne_bytes()).collect();
     let reply = [attribute(4, &table), attribute(5, &[0xde, 0xad])].concat();
-    assert_eq!(parse_rss(&reply).unwrap(), Rss { indirection: vec![0, 1, 2, 3], key: vec![0xde, 0xad] });
+    let rss = Rss { indirection: vec![0, 1, 2, 3], key: vec![0xde, 0xad], is_toeplitz: false };
+    assert_eq!(parse_rss(&reply).unwrap(), rss);
+    for (function, transformation, is_toeplitz) in [(1_u32, 0_u32, true), (2, 0, false), (1, 1, false)] {
+        let how = [attribute(3, &function.to_ne_bytes()), attribute(6, &transformation.to_ne_bytes())].concat();
+        let reply = [how, reply.clone()].concat();
+        assert_eq!(parse_rss(&reply).unwrap(), Rss { is_toeplitz, ..rss.clone() });
+    }
 }
 
 #[test]

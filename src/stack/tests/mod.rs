@@ -11,6 +11,7 @@ mod neighbours;
 mod parts;
 mod path_mtu;
 mod rfc9293;
+mod sharing;
 mod sleeping;
 mod trouble;
 mod udp;

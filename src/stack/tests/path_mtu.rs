@@ -116,3 +116,24 @@ fn the_paths_remembered_have_a_limit() {
         assert_eq!(next[0].len(), expected, "198.18.0.{last}");
     }
 }
+
+#[test]
+fn a_link_that_becomes_narrower_makes_segments_smaller_and_a_wider_one_those_to_come_larger() {
+    for mut bench in [Bench::new(), Bench::new().over_ipv6()] {
+        let headers = bench.headers_len();
+        bench.connect_and_write(2_000);
+        bench.stack.set_mtu(bench.now, 1_400);
+        assert_eq!(bench.sizes(), [1_400 - headers, 100], "what did not fit goes again, in pieces");
+        bench.stack.set_mtu(bench.now, 1_400);
+        assert_eq!(bench.sizes(), [0; 0], "nothing has changed");
+        bench.port = 40_001;
+        let (_, next) = bench.connect_and_write(2_000);
+        assert_eq!(next[0].len(), 1_400);
+        bench.stack.set_mtu(bench.now, 1_500);
+        bench.port = 40_002;
+        let (_, wide) = bench.connect_and_write(2_000);
+        assert_eq!(wide[0].len(), 1_500);
+        let stats = bench.stack.stats();
+        assert_eq!((stats.mtu_changes, stats.path_mtus_lowered), (2, 1));
+    }
+}

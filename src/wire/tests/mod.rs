@@ -6,8 +6,10 @@ mod golden;
 mod icmp_errors;
 mod numbers;
 mod options;
+mod peek;
 mod random;
 mod refusals;
+mod toeplitz;
 mod udp;
 
 use super::{
