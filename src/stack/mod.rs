@@ -13,6 +13,7 @@ mod aged_slab;
 mod arrive;
 mod complain;
 mod connect;
+mod connections;
 mod defence;
 mod flow_table;
 mod half_open;
@@ -36,7 +37,7 @@ mod tests;
 pub use self::{
     address::{Addresses, Cidr, CidrError, LocalAddress, Ownership},
     connect::ConnectError,
-    defence::{FlowWatch, SynMode},
+    defence::{FlowName, FlowWatch, SynMode},
     flow_table::{Flow, FlowTable},
     slab::Slab,
     stream::Stream,
@@ -48,9 +49,9 @@ pub use self::{
 use self::{
     aged_slab::AgedSlab,
     connect::{EphemeralPorts, Share},
+    connections::Connections,
     defence::Watch,
     half_open::HalfOpens,
-    lifecycle::Entry,
     next_hop::Neighbours,
     path_mtu::PathMtus,
     rate_limit::RateLimit,
@@ -61,6 +62,7 @@ use self::{
 use crate::{
     config::{StackConfig, TcpConfig},
     drops::{DropReason, Drops},
+    prefetch::prefetch,
     rng::SipKey,
     stats::StackStats,
     tcp::{
@@ -162,7 +164,26 @@ impl Secrets {
 
     /// The hash by which flows are found, and spread over workers.
     pub fn hash_flow(&self, tuple: &FourTuple) -> u32 {
-        self.flows.hash(|hasher| tuple.hash(hasher)) as u32
+        self.identify(tuple).slot
+    }
+
+    fn identify(&self, tuple: &FourTuple) -> FlowHash {
+        let hash = match (tuple.local.address, tuple.remote.address) {
+            (IpAddr::V4(local), IpAddr::V4(remote)) => self.hash_ends(&local.octets(), &remote.octets(), tuple),
+            (local, remote) => self.hash_ends(&octets(local), &octets(remote), tuple),
+        };
+        FlowHash { slot: hash as u32, check: (hash >> 32) as u16 }
+    }
+
+    /// SipHash-1-3, as of Rust's own hash maps: who does not know the key cannot choose addresses and ports that collide.
+    fn hash_ends(&self, local: &[u8], remote: &[u8], tuple: &FourTuple) -> u64 {
+        let mut bytes = [0; 36];
+        let (addresses, length) = (2 * local.len(), 2 * local.len() + 4);
+        bytes[..local.len()].copy_from_slice(local);
+        bytes[local.len()..addresses].copy_from_slice(remote);
+        bytes[addresses..addresses + 2].copy_from_slice(&tuple.local.port.to_ne_bytes());
+        bytes[addresses + 2..length].copy_from_slice(&tuple.remote.port.to_ne_bytes());
+        self.flows.hash_short(&bytes[..length])
     }
 
     /// Which of several workers a flow with this hash belongs to. The flow table uses the low bits, so the high ones choose.
@@ -173,6 +194,31 @@ impl Secrets {
     /// The key of initial sequence numbers.
     fn numbers(&self) -> &SipKey {
         &self.numbers
+    }
+}
+
+/// A frame that was parsed, and the flow it belongs to, if it is a segment.
+struct Understood<'a> {
+    frame: ParsedFrame<'a>,
+    flow: Option<(FourTuple, FlowHash)>,
+}
+
+/// Frames that are looked at together.
+const LOOK_AHEAD: usize = 16;
+/// As many connections are at hand anyway: they fit into a CPU's own cache.
+const PREFETCH_ABOVE: u32 = 256;
+
+/// A keyed hash of a 4-tuple: by one part it is found, and both together tell it from others where nothing else is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct FlowHash {
+    slot: u32,
+    check: u16,
+}
+
+fn octets(address: IpAddr) -> [u8; 16] {
+    match address {
+        IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
+        IpAddr::V6(address) => address.octets(),
     }
 }
 
@@ -213,8 +259,7 @@ pub struct Stack {
     secrets: Secrets,
     cookies: CookieJar,
     flows: FlowTable,
-    connections: Slab<Entry>,
-    generation: u32,
+    connections: Connections,
     half_open: HalfOpens,
     time_wait: TimeWaits,
     /// By port, the addresses that listen; `None` for all of them.
@@ -252,14 +297,13 @@ impl Stack {
             addresses: Addresses::new(addresses),
             cookies: CookieJar::new(secrets.cookie_master(), Duration::ZERO),
             flows: FlowTable::new(flows),
-            connections: Slab::new(config.max_connections),
-            generation: 0,
+            connections: Connections::new(config.max_connections, config.max_awake, &config.tcp, mac),
             half_open: HalfOpens::new(config.max_half_open),
             time_wait: TimeWaits::new(config.max_time_wait, 2 * config.tcp.msl),
             listeners: HashMap::new(),
             syn_mode: SynMode::default(),
             watch: Watch::default(),
-            timers: TimerWheel::default(),
+            timers: TimerWheel::new(config.max_connections),
             replies: Replies::new(config.max_replies),
             resets: RateLimit::new(config.resets_per_second),
             neighbours: Neighbours::new(config.max_neighbours),
@@ -331,39 +375,89 @@ impl Stack {
 
     /// Takes in one frame. Bounded work: at most one segment is handled and one reply queued.
     pub fn handle_frame(&mut self, now: Instant, frame: &[u8]) {
+        let understood = self.understand(frame);
+        self.take_in(now, frame, &understood);
+    }
+
+    /// Takes in a batch of frames that arrived in this order. Where there are many connections this waits for memory once for a
+    /// good part of the batch, and not once for each frame.
+    pub fn handle_frames<'a>(&mut self, now: Instant, frames: impl IntoIterator<Item = &'a [u8]>) {
+        let mut frames = frames.into_iter();
+        if self.connections.len() < PREFETCH_ABOVE {
+            return frames.for_each(|frame| self.handle_frame(now, frame));
+        }
+        loop {
+            let mut batch: [Option<(&[u8], Result<Understood<'_>, DropReason>)>; LOOK_AHEAD] =
+                [const { None }; LOOK_AHEAD];
+            let mut len = 0;
+            for (place, frame) in batch.iter_mut().zip(&mut frames) {
+                *place = Some((frame, self.understand(frame)));
+                len += 1;
+            }
+            self.prefetch(&batch[..len]);
+            for (frame, understood) in batch[..len].iter().flatten() {
+                self.take_in(now, frame, understood);
+            }
+            if len < LOOK_AHEAD {
+                return;
+            }
+        }
+    }
+
+    fn understand<'a>(&self, frame: &'a [u8]) -> Result<Understood<'a>, DropReason> {
+        let frame = wire::parse(frame, self.config.checksums)?;
+        let flow = match &frame.packet {
+            Packet::Tcp(ip, segment) => {
+                let tuple = FourTuple::of_received(ip, &segment.header);
+                Some((tuple, self.secrets.identify(&tuple)))
+            }
+            _ => None,
+        };
+        Ok(Understood { frame, flow })
+    }
+
+    /// Names the memory that a batch will need: the flow table first, then what it leads to, and so on.
+    fn prefetch(&self, batch: &[Option<(&[u8], Result<Understood<'_>, DropReason>)>]) {
+        let understood = || batch.iter().flatten().filter_map(|(_, understood)| understood.as_ref().ok());
+        let hashes = || understood().filter_map(|understood| understood.flow.map(|(_, hash)| hash.slot));
+        hashes().for_each(|hash| prefetch(self.flows.home(hash)));
+        let indices = || hashes().filter_map(|hash| self.flows.guess(hash)).filter_map(Flow::connection);
+        indices().for_each(|index| self.connections.prefetch_slot(index));
+        indices().for_each(|index| self.connections.prefetch(index));
+    }
+
+    fn take_in(&mut self, now: Instant, frame: &[u8], understood: &Result<Understood<'_>, DropReason>) {
         self.stats.frames_received += 1;
-        let handled = wire::parse(frame, self.config.checksums).and_then(|parsed| self.handle_parsed(now, &parsed));
+        let handled = match understood {
+            Ok(understood) => self.handle_understood(now, understood),
+            Err(reason) => Err(*reason),
+        };
         if let Err(reason) = handled {
             self.drops.count(reason);
             self.complain(now, frame, reason);
         }
     }
 
-    /// Takes in a batch of frames that arrived in this order.
-    pub fn handle_frames<'a>(&mut self, now: Instant, frames: impl IntoIterator<Item = &'a [u8]>) {
-        for frame in frames {
-            self.handle_frame(now, frame);
-        }
-    }
-
-    fn handle_parsed(&mut self, now: Instant, frame: &ParsedFrame<'_>) -> Result<(), DropReason> {
+    fn handle_understood(&mut self, now: Instant, understood: &Understood<'_>) -> Result<(), DropReason> {
+        let frame = &understood.frame;
         if frame.link.destination != self.mac && !frame.link.destination.is_group() {
             return Err(DropReason::OtherStation);
         }
-        match &frame.packet {
-            Packet::Arp(packet) => self.handle_arp(now, &frame.link, packet),
-            Packet::Icmp(ip, message) => {
+        match (&frame.packet, understood.flow) {
+            (Packet::Arp(packet), _) => self.handle_arp(now, &frame.link, packet),
+            (Packet::Icmp(ip, message), _) => {
                 self.check_source(ip.source)?;
                 self.handle_icmp(now, &frame.link, ip, message)
             }
-            Packet::Udp(ip, datagram) => {
+            (Packet::Udp(ip, datagram), _) => {
                 self.check_source(ip.source)?;
                 self.handle_datagram(&frame.link, ip, datagram)
             }
-            Packet::Tcp(ip, segment) => {
+            (Packet::Tcp(ip, segment), Some(flow)) => {
                 self.check_source(ip.source)?;
-                self.handle_segment(now, &frame.link, ip, segment)
+                self.handle_segment(now, &frame.link, ip, segment, flow)
             }
+            (Packet::Tcp(..), None) => unreachable!("every segment belongs to a flow"),
         }
     }
 
@@ -401,8 +495,7 @@ impl Stack {
         self.expire_handshakes(now);
         self.expire_neighbours(now);
         while let Some((index, entry)) = self.time_wait.expire(now) {
-            self.flows.remove(entry.hash, Flow::TimeWait(index));
-            self.watch.closed(&entry.tuple);
+            self.forget_time_wait(index, &entry);
         }
     }
 
@@ -446,35 +539,38 @@ impl Stack {
     fn transmit_from_connections(&mut self, now: Instant, buffer: &mut [u8]) -> Option<usize> {
         while let Some(&id) = self.transmit_queue.front() {
             // One that has ended since it was queued says nothing more.
-            let entry = self.connections.get_mut(id.index);
-            let Some(entry) = entry.filter(|entry| entry.generation == id.generation && entry.attached) else {
+            let Some(entry) = self.connections.find_mut(id).filter(|entry| entry.attached) else {
                 self.next_turn(None);
                 continue;
             };
-            match entry.connection.poll_transmit(now, &self.config.tcp, buffer) {
-                Some((length, kind)) => {
-                    self.count_sent(kind);
-                    self.burst += 1;
-                    if self.burst >= BURST {
-                        self.next_turn(Some(id));
-                    }
-                    return Some(length);
+            let sent = entry.connection.poll_transmit(now, &self.config.tcp, buffer);
+            if sent.is_none() || entry.connection.has_sent_all(now, &self.config.tcp) {
+                entry.transmit_queued = false;
+                if let Some(deadline) = entry.connection.poll_timeout() {
+                    self.timers.arm(id.index, deadline);
                 }
-                None => {
-                    entry.transmit_queued = false;
-                    if let Some(deadline) = entry.connection.poll_timeout() {
-                        self.timers.arm(id.index, deadline);
-                    }
-                    self.next_turn(None);
+                self.connections.doze(id);
+                self.next_turn(None);
+            } else {
+                self.burst += 1;
+                if self.burst >= BURST {
+                    self.next_turn(Some(id));
                 }
             }
+            if let Some((length, kind)) = sent {
+                self.count_sent(kind);
+                return Some(length);
+            }
         }
+        self.connections.settle_down(now);
         None
     }
 
     fn next_turn(&mut self, back: Option<ConnectionId>) {
         self.transmit_queue.pop_front();
-        self.transmit_queue.extend(back);
+        if let Some(id) = back {
+            self.transmit_queue.push_back(id);
+        }
         self.burst = 0;
     }
 
@@ -494,16 +590,10 @@ impl Stack {
         Some(Stream::new(self, id, now))
     }
 
-    /// The connection that has this [index](ConnectionId::index) now, if any.
-    pub fn connection_at(&self, index: usize) -> Option<ConnectionId> {
-        let index = u32::try_from(index).ok()?;
-        self.connections.get(index).map(|entry| ConnectionId { index, generation: entry.generation })
-    }
-
     /// Our side's state for a 4-tuple.
     pub fn state_of(&self, tuple: &FourTuple) -> State {
-        match self.find(tuple, self.secrets.hash_flow(tuple)) {
-            Some(Flow::Connection(index)) => self.connections[index].connection.state(),
+        match self.find(tuple, self.secrets.identify(tuple)) {
+            Some(Flow::Connection(index)) => self.connections.state(index),
             Some(Flow::HalfOpen(_)) => State::SynReceived,
             Some(Flow::TimeWait(_)) => State::TimeWait,
             None => State::Closed,
@@ -513,6 +603,12 @@ impl Stack {
     /// Connections, handshakes under way, and connections in TIME-WAIT.
     pub fn flow_counts(&self) -> (u32, u32, u32) {
         (self.connections.len(), self.half_open.len(), self.time_wait.len())
+    }
+
+    /// Of the connections, those that sleep: idle for so long, among so many, that all but what they must not forget was given up
+    /// ([`StackConfig::max_awake`]).
+    pub fn connections_asleep(&self) -> u32 {
+        self.connections.asleep()
     }
 
     /// The cookies of this stack's handshakes.
@@ -540,11 +636,11 @@ impl Stack {
         self.drops.count(reason);
     }
 
-    fn find(&self, tuple: &FourTuple, hash: u32) -> Option<Flow> {
-        self.flows.find(hash, |flow| match flow {
-            Flow::Connection(index) => self.connections[index].connection.tuple() == tuple,
+    fn find(&self, tuple: &FourTuple, hash: FlowHash) -> Option<Flow> {
+        self.flows.find(hash.slot, |flow| match flow {
+            Flow::Connection(index) => self.connections.is(index, tuple),
             Flow::HalfOpen(index) => self.half_open.get(index).handshake.tuple == *tuple,
-            Flow::TimeWait(index) => self.time_wait.get(index).tuple == *tuple,
+            Flow::TimeWait(index) => self.time_wait.get(index).hash() == hash,
         })
     }
 }

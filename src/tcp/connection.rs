@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     config::{KeepAlive, TcpConfig},
-    time::Instant,
+    time::{Instant, nanos},
     wire::{
         FourTuple, LinkHeader, SeqNumber, TcpOptions,
         ip::{self, Dscp},
@@ -161,11 +161,19 @@ pub(super) struct Diffserv {
 }
 
 /// What an application may choose for one connection.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Options {
     pub no_delay: bool,
     pub keep_alive: Option<KeepAlive>,
     pub user_timeout: Option<Duration>,
+}
+
+impl Options {
+    /// Those of a connection whose application has chosen nothing.
+    pub fn of(config: &TcpConfig) -> Self {
+        let TcpConfig { keep_alive, user_timeout, .. } = *config;
+        Self { no_delay: !config.nagle, keep_alive, user_timeout }
+    }
 }
 
 /// One connection, from the end of the handshake on, or from its beginning where that is ours.
@@ -252,11 +260,7 @@ impl Connection {
             probe_due: false,
             reader: Reader::Application,
             write_blocked: false,
-            options: Options {
-                no_delay: !config.nagle,
-                keep_alive: config.keep_alive,
-                user_timeout: config.user_timeout,
-            },
+            options: Options::of(config),
             urgent: Urgent::default(),
             liveness: Liveness::new(now),
             challenges: (now, 0),
@@ -544,27 +548,29 @@ impl Connection {
         } else {
             self.timers.cancel(Timer::Retransmit);
         }
-        match self.tail_probe_after(config) {
+        if !self.may_probe_tail() {
+            self.timers.cancel(Timer::TailProbe);
+        } else if !self.timers.is_armed(Timer::TailProbe) {
             // Where the timeout would come first, the probe goes out instead of it (RFC 8985 §7.2).
-            Some(wait) => {
-                let deadline = self.timers.deadline(Timer::Retransmit).map_or(now + wait, |rto| rto.min(now + wait));
-                self.timers.arm_if_idle(Timer::TailProbe, deadline);
-            }
-            None => self.timers.cancel(Timer::TailProbe),
+            let deadline = now + self.tail_probe_after(config);
+            let timeout = self.timers.deadline(Timer::Retransmit).unwrap_or(deadline);
+            self.timers.arm(Timer::TailProbe, deadline.min(timeout));
         }
     }
 
-    /// How long to wait before the end of what is in flight is sent again, to draw a report (RFC 8985 §7.2); none where there
-    /// is nothing to be learned by that.
-    fn tail_probe_after(&self, config: &TcpConfig) -> Option<Duration> {
-        let is_quiet = !self.recovery.is_active() && self.recovery.tail == TailProbe::None && self.timeouts == 0;
-        if !self.sack || !is_quiet || self.send.in_flight() == 0 || self.send.reported() > 0 {
-            return None;
-        }
-        let Some(smoothed) = self.rtt.smoothed() else { return Some(config.rto_initial) };
+    /// Whether something is to be learned by sending the end of what is in flight again (RFC 8985 §7.2).
+    fn may_probe_tail(&self) -> bool {
+        let is_quiet = self.recovery.tail == TailProbe::None && self.timeouts == 0 && !self.recovery.is_active();
+        self.sack && is_quiet && self.send.in_flight() > 0 && self.send.reported() == 0
+    }
+
+    /// How long to wait before that is done (RFC 8985 §7.2).
+    fn tail_probe_after(&self, config: &TcpConfig) -> Duration {
+        let Some(smoothed) = self.rtt.smoothed() else { return config.rto_initial };
         // Less than two full segments may wait for company (RFC 5681 §4.2).
         let alone = self.send.flight_size() < 2 * self.send.mss();
-        Some((2 * smoothed).max(2 * granularity(config)) + if alone { LONGEST_DELAYED_ACK } else { Duration::ZERO })
+        let patience = if alone { LONGEST_DELAYED_ACK } else { Duration::ZERO };
+        Duration::from_nanos((2 * nanos(smoothed)).max(2 * nanos(granularity(config))) + nanos(patience))
     }
 
     // Shared by the families.

@@ -2,7 +2,7 @@
 //! sent, which together tell what is lost (RFC 8985).
 
 use super::{
-    rack::{Delivered, Rack},
+    rack::{Delivered, QuietRack, Rack},
     timestamps::Clocks,
 };
 use crate::{
@@ -149,14 +149,45 @@ impl Flight {
         }
     }
 
+    /// Whether nothing is on its way.
+    pub fn is_empty(&self) -> bool {
+        self.segments.is_empty()
+    }
+
+    /// Remembers what was learned of the path before a rest that ended at `una`.
+    pub fn recall(&mut self, rack: &QuietRack, una: SeqNumber) {
+        self.rack.recall(rack, una);
+    }
+
+    /// Forgets everything but its memory.
+    pub fn retire(&mut self) {
+        self.segments.clear();
+        self.again.clear();
+    }
+
+    /// Takes the memory of a retired one.
+    pub fn adopt_memory(&mut self, retired: &mut Self) {
+        self.segments = std::mem::take(&mut retired.segments);
+        self.again = std::mem::take(&mut retired.again);
+    }
+
     /// Octets sent, not acknowledged, not reported and not taken for lost: the pipe of RFC 6675.
     pub fn under_way(&self) -> u32 {
         self.under_way
     }
 
+    /// Whether anything is taken for lost.
+    pub fn has_lost(&self) -> bool {
+        self.lost > 0
+    }
+
     /// Octets reported.
     pub fn reported(&self) -> u32 {
         self.reported
+    }
+
+    pub fn quiet_rack(&self) -> QuietRack {
+        self.rack.rest()
     }
 
     pub fn rack(&mut self) -> &mut Rack {
@@ -252,6 +283,31 @@ impl Flight {
         }
     }
 
+    /// The same where nothing was lost, reported, sent again or overtaken; returns a round-trip time, where a segment is covered.
+    pub fn acknowledge_in_order(&mut self, ack: SeqNumber, now: Instant) -> Option<Duration> {
+        debug_assert!(self.is_in_order());
+        let mut latest = None;
+        while let Some(oldest) = self.segments.front() {
+            if !oldest.end().at_or_before(ack) {
+                let covered = if oldest.start.precedes(ack) { ack.since(oldest.start) } else { 0 };
+                self.under_way -= covered;
+                if let Some(oldest) = self.segments.front_mut() {
+                    (oldest.start, oldest.length) = (oldest.start.advance(covered), oldest.length - covered);
+                }
+                break;
+            }
+            self.under_way -= oldest.length;
+            latest = self.segments.pop_front();
+        }
+        (self.judged, self.lost_from) = (self.judged.latest(ack), self.lost_from.latest(ack));
+        let latest = latest?;
+        let InFlight { sent_at, order, .. } = latest;
+        // The last one took the least time, so there is nothing to be learned from the others.
+        let delivered = Delivered { end: latest.end(), sent_at, order, retransmitted: false, answers_earlier: false };
+        self.rack.delivered(&delivered, now);
+        Some(now - sent_at)
+    }
+
     /// Cuts off what a partial acknowledgment covers of the oldest segment.
     fn trim_front(&mut self, ack: SeqNumber, result: &mut Acknowledged) {
         let Some(&oldest) = self.segments.front() else { return };
@@ -275,7 +331,7 @@ impl Flight {
             sent_at: segment.sent_at,
             order: segment.order,
             retransmitted: segment.retransmitted,
-            answers_earlier: arrival.answers_before(segment.sent_at),
+            answers_earlier: segment.retransmitted && arrival.answers_before(segment.sent_at),
         };
         self.rack.delivered(&delivered, arrival.now);
     }
@@ -308,8 +364,11 @@ impl Flight {
     /// What was sent once lies in the order it was sent in, and what was sent again stands in a queue of its own: either look
     /// ends at the first segment that has time left.
     pub fn judge(&mut self, recovering: bool, smoothed: Option<Duration>, now: Instant) -> Judgement {
-        let allowed = self.rack.rtt() + self.rack.window(recovering, self.reported_segments, smoothed);
         let mut judgement = Judgement::default();
+        if self.is_in_order() {
+            return judgement;
+        }
+        let allowed = self.rack.rtt() + self.rack.window(recovering, self.reported_segments, smoothed);
         for index in self.index_of(self.judged)..self.segments.len() {
             let segment = self.segments[index];
             if !segment.retransmitted && segment.is_under_way() && !self.is_lost(index, allowed, now, &mut judgement) {
@@ -325,6 +384,13 @@ impl Flight {
             self.again.pop_front();
         }
         judgement
+    }
+
+    /// Whether nothing that is on its way has been overtaken, reported, or taken for lost.
+    pub fn is_in_order(&self) -> bool {
+        let in_order = |oldest: &InFlight| !oldest.retransmitted && !self.rack.has_overtaken(oldest.order);
+        let nothing_missing = self.lost == 0 && self.reported == 0 && self.again.is_empty();
+        nothing_missing && self.segments.front().is_none_or(in_order)
     }
 
     /// Looks at one segment; whether it is taken for lost.

@@ -10,15 +10,18 @@
 mod arrive;
 pub mod assembler;
 pub mod byte_ring;
+mod coarse;
 pub mod congestion;
 pub mod connection;
 pub mod cookie;
+mod dormant;
 pub mod ecn;
 mod flight;
 pub mod isn;
 mod liveness;
 mod opening;
 pub mod path_mtu;
+mod predicted;
 mod prr;
 mod rack;
 pub mod receive;
@@ -37,6 +40,7 @@ mod tests;
 
 pub use self::{
     connection::{CloseReason, Connection, Handshake, Signals},
+    dormant::Dormant,
     state::State,
     transmit::SentKind,
 };

@@ -2,6 +2,7 @@
 //! is offered a few times that, up to the limit (dynamic right-sizing, as Fisk and Feng described it in 2001). A peer whose
 //! data nobody reads is not offered more, and so cannot make us keep more.
 
+use super::coarse::Micros;
 use crate::{time::Instant, wire::SeqNumber};
 use std::time::Duration;
 
@@ -29,6 +30,16 @@ impl Tuning {
         Self { limit, round_trip: None, announced: None, began: now, read: 0 }
     }
 
+    /// The most that is ever offered, and the shortest round trip: what is kept while nothing comes.
+    pub fn rest(&self) -> (u32, Micros) {
+        (self.limit, self.round_trip.into())
+    }
+
+    /// Measures on from there; a round begins at `now`.
+    pub fn wake((limit, round_trip): (u32, Micros), now: Instant) -> Self {
+        Self { limit, round_trip: round_trip.get(), announced: None, began: now, read: 0 }
+    }
+
     /// The application has read so much.
     pub fn read(&mut self, octets: usize) {
         self.read = self.read.saturating_add(u32::try_from(octets).unwrap_or(u32::MAX));
@@ -52,7 +63,7 @@ impl Tuning {
             self.announced = None;
             self.measured(now - since);
         }
-        if now - self.began < self.round_trip? {
+        if now < self.began + self.round_trip? {
             return None;
         }
         self.began = now;
@@ -74,10 +85,15 @@ impl QuickAcks {
         Self { left: count, last: now }
     }
 
+    /// Those that are left.
+    pub fn left(&self) -> u8 {
+        u8::try_from(self.left).unwrap_or(u8::MAX)
+    }
+
     /// Data have arrived; whether they are acknowledged at once. After a silence of more than `idle` it begins anew with
     /// `count`.
     pub fn arrived(&mut self, now: Instant, idle: Duration, count: u32) -> bool {
-        if now - self.last > idle {
+        if now > self.last + idle {
             self.left = count;
         }
         self.last = now;
