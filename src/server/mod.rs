@@ -24,11 +24,11 @@ pub use self::{
 };
 
 use crate::{
-    app::Service,
+    app::{Service, Services},
     config::StackConfig,
     rng::SipKey,
     stack::Cidr,
-    worker::{Idle, Tap},
+    worker::{Application, Idle, Tap},
     xdp::Require,
 };
 use std::{
@@ -51,6 +51,15 @@ enum CookieSecret {
     File(PathBuf),
 }
 
+/// Which of several workers an application is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seat {
+    /// Its number, from 0.
+    pub number: usize,
+    /// How many there are.
+    pub workers: usize,
+}
+
 /// A server to be. Nothing happens, and nothing is checked, before [`Server::start`] or [`Server::run`].
 pub struct Server {
     interface: String,
@@ -63,6 +72,7 @@ pub struct Server {
     queues: Vec<u32>,
     cores: Vec<usize>,
     require: Require,
+    lasting_numbers: bool,
     idle: Idle,
     frames: Option<u32>,
     huge_pages: bool,
@@ -89,6 +99,7 @@ impl Server {
             queues: Vec::new(),
             cores: Vec::new(),
             require: Require::default(),
+            lasting_numbers: false,
             idle: Idle::default(),
             frames: None,
             huge_pages: false,
@@ -167,6 +178,15 @@ impl Server {
     #[must_use]
     pub fn require(mut self, require: Require) -> Self {
         self.require = require;
+        self
+    }
+
+    /// Lets sequence numbers and timestamps of connections that we open grow from one process to the next, until the machine
+    /// boots, so that a port whose last connection waits in TIME-WAIT at the peer can be used again at once (RFC 6191). Their
+    /// secret is then derived from the kernel's boot id, which whoever is on this machine can read. By default it is random.
+    #[must_use]
+    pub fn lasting_numbers(mut self) -> Self {
+        self.lasting_numbers = true;
         self
     }
 
@@ -264,9 +284,22 @@ impl Server {
     ///
     /// # Errors
     /// [`ServerError`] says what stands in the way and what to do about it. Nothing is left behind then.
-    pub fn start<S: Service + 'static>(&self, service: impl FnMut() -> S) -> Result<Running, ServerError> {
+    pub fn start<S: Service + 'static>(&self, mut service: impl FnMut() -> S) -> Result<Running, ServerError> {
+        self.check_service()?;
+        self.start_with(|_| Services::new(service()))
+    }
+
+    /// Starts workers with applications of the caller's own, which may open connections when they like: nothing needs to be
+    /// listened on. `application` makes one for each worker.
+    ///
+    /// # Errors
+    /// As [`Server::start`].
+    pub fn start_with<A: Application + 'static>(
+        &self,
+        application: impl FnMut(Seat) -> A,
+    ) -> Result<Running, ServerError> {
         let plan = self.plan()?;
-        Running::start(self, &plan, service)
+        Running::start(self, &plan, application)
     }
 
     /// Serves until SIGINT or SIGTERM.

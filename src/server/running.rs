@@ -1,25 +1,25 @@
 //! A server at work.
 
 use super::{
-    CookieSecret, ListenerDefence, Server, ServerError, StopSignals,
+    CookieSecret, ListenerDefence, Seat, Server, ServerError, StopSignals,
     defence::{self, Defence, Listed, Rotation},
     link_watch::LinkWatch,
     plan::Plan,
 };
 use crate::{
-    app::{Service, Services},
     config::StackConfig,
     drops::{DropReason, Drops},
+    rng::SipKey,
     stack::{Secrets, Stack, SynAckProfile},
     stats::StackStats,
     time::Instant,
     wire::{ChecksumPolicy, Endpoint},
-    worker::{Clock, Control, HandOff, Mailbox, Placement, Report, Shutdown, Worker, WorkerOptions},
+    worker::{Application, Clock, Control, HandOff, Mailbox, Placement, Report, Shutdown, Worker, WorkerOptions},
     xdp::{CopyMode, GuardedListener, Program, Queue, QueueOptions, Require, Verdicts, XdpError, XdpMode},
 };
 use crossbeam::channel::{Receiver, Sender, unbounded};
 use std::{
-    fmt,
+    fmt, fs, io,
     net::SocketAddr,
     sync::Arc,
     thread::{self, JoinHandle},
@@ -125,10 +125,10 @@ impl fmt::Debug for Running {
 }
 
 impl Running {
-    pub(super) fn start<S: Service + 'static>(
+    pub(super) fn start<A: Application + 'static>(
         server: &Server,
         plan: &Plan,
-        mut service: impl FnMut() -> S,
+        mut application: impl FnMut(Seat) -> A,
     ) -> Result<Self, ServerError> {
         let interface = &server.interface;
         let (program, mode) = attach_program(server, plan)?;
@@ -180,7 +180,9 @@ impl Running {
                 stack.bind_udp(None, port)?;
             }
             stack.set_calendar(clock.calendar(Instant::ZERO));
-            stack.watch_flows(Box::new(Listed(running.program.guard().filter().clone())));
+            if !server.ports.is_empty() {
+                stack.watch_flows(Box::new(Listed(running.program.guard().filter().clone())));
+            }
             let remotes = server.remotes.iter().skip(number).step_by(running.mailboxes.len());
             for remote in remotes {
                 let remote = Endpoint { address: remote.ip(), port: remote.port() };
@@ -188,7 +190,7 @@ impl Running {
             }
             let hand_off = HandOff::new(plan.placement, secrets.clone(), number, running.mailboxes.clone());
             let options = WorkerOptions { core: Some(core), idle: server.idle, drain: server.drain };
-            let application = Services::new(service());
+            let application = application(Seat { number, workers: running.mailboxes.len() });
             let (id, end) = (queue.id(), End(running.ended.0.clone()));
             let worker = Worker::new(queue, stack, application, clock, hand_off, options, running.shutdown.clone())
                 .with_control(control)
@@ -322,7 +324,10 @@ fn mailboxes(count: usize) -> Result<Arc<[Mailbox]>, ServerError> {
 
 /// The secrets to begin with, and where others come from later.
 fn secrets(server: &Server) -> Result<(Secrets, Rotation), ServerError> {
-    let secrets = Secrets::random()?;
+    let mut secrets = Secrets::random()?;
+    if server.lasting_numbers {
+        secrets = secrets.with_numbers(key_of_this_boot()?);
+    }
     Ok(match &server.cookie_secret {
         &CookieSecret::Random(interval) => (secrets, Rotation::Every(interval)),
         &CookieSecret::Fixed(master) => (secrets.with_cookie_master(master), Rotation::Never),
@@ -331,6 +336,14 @@ fn secrets(server: &Server) -> Result<(Secrets, Rotation), ServerError> {
             (secrets.with_cookie_master(master), Rotation::File(path.clone(), master))
         }
     })
+}
+
+/// A key that every process has until the machine boots, and that nobody elsewhere knows (random(4): 122 random bits).
+fn key_of_this_boot() -> Result<SipKey, ServerError> {
+    let failed = |source| ServerError::System { what: "read the kernel's boot id", source };
+    let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").map_err(failed)?;
+    let digits: String = text.chars().filter(char::is_ascii_hexdigit).collect();
+    SipKey::from_hex(&digits).ok_or_else(|| failed(io::ErrorKind::InvalidData.into()))
 }
 
 /// The configuration as the interface wants it.

@@ -75,6 +75,7 @@ pub(super) struct Connections {
     /// Those that had nothing to do when last seen, each once, the longest ago in front.
     drowsy: VecDeque<ConnectionId>,
     /// Control blocks that nobody needs, kept with their buffers for whoever comes next.
+    #[expect(clippy::vec_box, reason = "the box goes back into a slot as it is: a block is never copied")]
     spare: Vec<Box<Entry>>,
     generation: u32,
 }
@@ -192,6 +193,11 @@ impl Connections {
             entry.connection.fit_link(self.config.mtu, &self.config);
             self.awake += 1;
         }
+    }
+
+    /// The name of the connection at `index`, awake or asleep.
+    pub fn id_at(&self, index: u32) -> Option<ConnectionId> {
+        self.slots.get(index).map(|slot| ConnectionId { index, generation: slot.generation })
     }
 
     /// The connection that `id` means, woken if it sleeps; `None` where it is no more.

@@ -191,6 +191,11 @@ impl Stack {
         *counter += 1;
     }
 
+    /// The connection that has this [index](ConnectionId::index) now, if any.
+    pub fn connection_at(&self, index: usize) -> Option<ConnectionId> {
+        self.connections.id_at(u32::try_from(index).ok()?)
+    }
+
     /// Resets every connection: for a server that ends.
     pub fn abort_all(&mut self, now: Instant) {
         for index in self.connections.indices().collect::<Vec<_>>() {

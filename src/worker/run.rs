@@ -115,6 +115,8 @@ pub struct Worker<A> {
     link_down: bool,
     /// When there was last something to do.
     last_work: Instant,
+    /// When the application wants to be called again, if nothing else happens.
+    due: Option<Instant>,
 }
 
 impl<A: Application> Worker<A> {
@@ -130,7 +132,7 @@ impl<A: Application> Worker<A> {
     ) -> Self {
         let batch = Vec::with_capacity(BATCH);
         let control = Arc::default();
-        let (generation, link_down, tap) = (0, false, None);
+        let (generation, link_down, tap, due) = (0, false, None, None);
         Self {
             queue,
             stack,
@@ -145,6 +147,7 @@ impl<A: Application> Worker<A> {
             batch,
             link_down,
             last_work: Instant::ZERO,
+            due,
         }
     }
 
@@ -197,6 +200,7 @@ impl<A: Application> Worker<A> {
         while let Some(event) = self.stack.poll_event() {
             self.application.handle(now, event, &mut self.stack);
         }
+        self.due = if self.shutdown.is_requested() { None } else { self.application.tend(now, &mut self.stack) };
         let transmitted = self.transmit(now);
         let worked = received + transmitted > 0;
         if worked {
@@ -273,7 +277,7 @@ impl<A: Application> Worker<A> {
             std::hint::spin_loop();
             return;
         }
-        let timer = self.stack.poll_timeout().map(|deadline| deadline - now);
+        let timer = [self.stack.poll_timeout(), self.due].into_iter().flatten().min().map(|deadline| deadline - now);
         let retry = self.queue.wants_flush().then_some(if self.link_down { LINK_RETRY } else { TRANSMIT_RETRY });
         let wait = [timer, retry, limit].into_iter().flatten().min();
         let mailbox = self.hand_off.mailbox();

@@ -91,7 +91,9 @@ proptest! {
             match what {
                 0..4 => twins.segment((part, skip, usize::from(number % 1_400)), window, number % 32 == 1),
                 4 | 5 => twins.segment((part, skip, 0), window, number % 32 == 1),
-                6 => twins.each(|end, config, _| drop(end.write(&pattern(0, usize::from(number % 5_000)), config))),
+                6 => twins.each(|end, config, _| {
+                    end.write(&pattern(0, usize::from(number % 5_000)), config);
+                }),
                 7 => twins.now += Duration::from_micros(u64::from(number) * 10),
                 8 => twins.each(|end, _, _| end.consume(end.readable().len())),
                 _ => twins.send(usize::from(number % 8)),
@@ -111,7 +113,9 @@ fn a_conversation_in_order_is_predicted_segment_by_segment() {
     twins.segment((8, 0, 0), 16_000, false);
     for _ in 0..100 {
         twins.segment((8, 0, 64), 16_000, false);
-        twins.each(|end, config, _| drop(end.forward(config)));
+        twins.each(|end, config, _| {
+            end.forward(config);
+        });
         twins.send(2);
         twins.now += Duration::from_millis(1);
     }
