@@ -9,7 +9,7 @@ use nix::{
 };
 use serde_json::Value;
 use std::{fs, process::Stdio, thread, time::Duration};
-use xskip::{bench::summary::METRICS, host::netns};
+use xskip::{bench::scenario::SYN_FLOOD, host::netns};
 
 #[test]
 fn a_short_run_writes_everything_down() {
@@ -39,7 +39,7 @@ fn a_short_run_writes_everything_down() {
     assert_eq!((&report["scenario"], &report["rounds"]), (&"syn-flood".into(), &2.into()));
     for contender in &report["contenders"].as_array().unwrap()[..2] {
         for round in contender["rounds"].as_array().unwrap() {
-            for metric in METRICS {
+            for metric in SYN_FLOOD.metrics {
                 assert!(round[metric.name].is_number(), "{}: {round:#}", metric.name);
             }
             assert!(round["legit_attempts"].as_f64() >= Some(99.0), "{round:#}");

@@ -119,6 +119,7 @@ fn line(progress: &Progress) -> String {
         Progress::Turn { round, contender } => format!("round {round}: {contender}"),
         Progress::Unavailable { contender, reason } => format!("{contender} cannot run here: {reason}"),
         Progress::Second(second) => report::second(second),
+        Progress::Measured { scenario, contender, metrics } => report::measured(scenario, *contender, metrics),
     }
 }
 
