@@ -309,6 +309,7 @@ pub const IDLE_CONNECTIONS: Scenario = Scenario {
         metric("bytes_per_connection", "server's memory a connection", Bytes),
         metric("server_process_bytes_per_connection", "… of the server's process", Bytes),
         metric("server_kernel_bytes_per_connection", "… of the kernel for its sockets", Bytes),
+        metric("server_resident_bytes_per_connection", "server's whole process, divided by them", Bytes),
         metric("client_bytes_per_connection", "client's memory a connection", Bytes),
         metric("failed_connections", "connections that failed", Count),
     ],

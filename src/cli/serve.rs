@@ -11,10 +11,14 @@ use std::{
 use xskip::{
     Cidr, Server,
     app::{Chargen, Discard, Echo, Http},
+    config::StackConfig,
     server::{Cookies, Running, ServerError, StopSignals},
     worker::Idle,
     xdp::Require,
 };
+
+/// Room for more is more than a machine has memory to touch.
+const MAX_CONNECTIONS: i64 = 1 << 24;
 
 /// What is typed behind `xskip serve`.
 #[derive(Debug, Args)]
@@ -84,6 +88,11 @@ pub struct Arguments {
     /// are repeated [default: 20000 while a flood exceeds a million a second, else without end]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     syn_budget: Option<u32>,
+
+    /// Connections that each queue may have at once; another one is refused
+    #[arg(long, value_name = "N", default_value_t = StackConfig::default().max_connections,
+        value_parser = clap::value_parser!(u32).range(1..=MAX_CONNECTIONS))]
+    max_connections: u32,
 
     /// Seconds that connections may go on after the first signal, before they are reset; a second one resets them at once
     #[arg(long, value_name = "SECONDS", default_value_t = 0)]
@@ -160,6 +169,7 @@ fn build(arguments: &Arguments, observation: &Observation) -> Result<Server, Fai
         .cores(arguments.cores.iter())
         .require(arguments.require)
         .cookies(arguments.cookies.into())
+        .config(StackConfig { max_connections: arguments.max_connections, ..StackConfig::default() })
         .idle(if arguments.spin { Idle::Spin } else { Idle::Sleep })
         .drain(Duration::from_secs(arguments.drain));
     for &address in &arguments.address {
