@@ -51,6 +51,7 @@
 //! | [`impair`] | a bad link, made on purpose, sans I/O |
 //! | [`relay`] | what carries frames from one interface to another by way of it |
 //! | [`flood`] | what attacks a server in a lab |
+//! | [`load`] | a load generator: the stack as a client of many connections |
 //! | [`lab`], [`doctor`], [`demo`] | namespaces to try things in, a check-up, and a demonstration |
 //! | [`mod@bench`] | the stack beside others, under the same load, with a report |
 //!
@@ -68,6 +69,7 @@ pub mod flood;
 pub mod host;
 pub mod impair;
 pub mod lab;
+pub mod load;
 pub mod relay;
 pub mod rng;
 pub mod server;

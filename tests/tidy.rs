@@ -26,6 +26,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("flood", &["rng", "wire", "xdp", "host", "lab"]),
     ("doctor", &["host", "xdp"]),
     ("server", &["time", "drops", "stats", "rng", "config", "wire", "tcp", "stack", "xdp", "host", "worker", "app"]),
+    ("load", &["time", "config", "tcp", "stack", "wire", "host", "worker", "server"]),
     (
         "demo",
         &["bench", "tcp", "config", "drops", "host", "lab", "server", "stack", "app", "telemetry", "worker", "xdp"],

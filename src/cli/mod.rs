@@ -6,6 +6,7 @@ mod doctor;
 mod flood;
 mod lab;
 mod list;
+mod load;
 mod observe;
 mod serve;
 
@@ -39,6 +40,9 @@ enum Command {
     /// Flood a server in a lab with SYNs, or with other segments of no connection
     Flood(flood::Arguments),
 
+    /// Load a server with many connections, and say how it keeps up
+    Load(load::Arguments),
+
     /// Measure, beside others, on the same lab
     #[command(subcommand)]
     Bench(bench::Scenario),
@@ -64,6 +68,7 @@ pub fn run() -> ExitCode {
         Command::Demo(arguments) => demo::run(arguments),
         Command::Serve(arguments) => serve::run(arguments),
         Command::Flood(arguments) => flood::run(arguments),
+        Command::Load(arguments) => load::run(arguments),
         Command::Bench(scenario) => bench::run(scenario),
         Command::Lab(command) => lab::run(command),
         Command::Doctor(arguments) => doctor::run(arguments),

@@ -23,11 +23,11 @@ pub use self::{
 };
 
 use crate::{
-    app::Service,
+    app::{Service, Services},
     config::StackConfig,
     rng::SipKey,
     stack::Cidr,
-    worker::{Idle, Tap},
+    worker::{Application, Idle, Tap},
     xdp::Require,
 };
 use std::{
@@ -48,6 +48,15 @@ enum CookieSecret {
     Fixed(SipKey),
     /// From a file, now and whenever it changes.
     File(PathBuf),
+}
+
+/// Which of several workers an application is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seat {
+    /// Its number, from 0.
+    pub number: usize,
+    /// How many there are.
+    pub workers: usize,
 }
 
 /// A server to be. Nothing happens, and nothing is checked, before [`Server::start`] or [`Server::run`].
@@ -234,9 +243,22 @@ impl Server {
     ///
     /// # Errors
     /// [`ServerError`] says what stands in the way and what to do about it. Nothing is left behind then.
-    pub fn start<S: Service + 'static>(&self, service: impl FnMut() -> S) -> Result<Running, ServerError> {
+    pub fn start<S: Service + 'static>(&self, mut service: impl FnMut() -> S) -> Result<Running, ServerError> {
+        self.check_service()?;
+        self.start_with(|_| Services::new(service()))
+    }
+
+    /// Starts workers with applications of the caller's own, which may open connections when they like: nothing needs to be
+    /// listened on. `application` makes one for each worker.
+    ///
+    /// # Errors
+    /// As [`Server::start`].
+    pub fn start_with<A: Application + 'static>(
+        &self,
+        application: impl FnMut(Seat) -> A,
+    ) -> Result<Running, ServerError> {
         let plan = self.plan()?;
-        Running::start(self, &plan, service)
+        Running::start(self, &plan, application)
     }
 
     /// Serves until SIGINT or SIGTERM.

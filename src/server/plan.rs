@@ -32,9 +32,12 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// The sizes of the XDP program's tables: every flow of every worker is in its filter.
+    /// The sizes of the XDP program's tables: every flow of every worker is in its filter, which is asked on behalf of listeners.
     pub fn program_options(&self, server: &Server) -> ProgramOptions {
         let queues = self.queues.iter().max().map_or(1, |highest| highest + 1);
+        if server.ports.is_empty() {
+            return ProgramOptions { queues, ..ProgramOptions::default() };
+        }
         let flows = server.config.max_connections.saturating_add(server.config.max_time_wait);
         ProgramOptions { queues, flows: flows.saturating_mul(self.queues.len() as u32) }
     }
@@ -47,7 +50,7 @@ impl Plan {
 impl Server {
     /// Decides everything, or says what stands in the way.
     pub(super) fn plan(&self) -> Result<Plan, ServerError> {
-        self.check_request()?;
+        self.check_addresses()?;
         check_machine()?;
         let link = Link::find(&self.interface)?;
         self.check_link(&link)?;
@@ -70,10 +73,9 @@ impl Server {
         Ok(Plan { link, queues, cores, frame_size, addresses, steering, placement, checksums })
     }
 
-    fn check_request(&self) -> Result<(), ServerError> {
-        if self.own.is_empty() && self.shared.is_empty() {
-            return Err(ServerError::NoAddress);
-        }
+    /// What a service needs, to begin with.
+    pub(super) fn check_service(&self) -> Result<(), ServerError> {
+        self.check_addresses()?;
         if self.ports.is_empty() && self.udp_ports.is_empty() && self.remotes.is_empty() {
             return Err(ServerError::NoPort);
         }
@@ -81,6 +83,13 @@ impl Server {
             return Err(ServerError::PortZero);
         }
         Ok(())
+    }
+
+    fn check_addresses(&self) -> Result<(), ServerError> {
+        match self.own.is_empty() && self.shared.is_empty() {
+            true => Err(ServerError::NoAddress),
+            false => Ok(()),
+        }
     }
 
     fn check_link(&self, link: &Link) -> Result<(), ServerError> {

@@ -1,19 +1,18 @@
 //! A server at work.
 
 use super::{
-    CookieSecret, ListenerDefence, Server, ServerError, StopSignals,
+    CookieSecret, ListenerDefence, Seat, Server, ServerError, StopSignals,
     defence::{self, Defence, Listed, Rotation},
     plan::Plan,
 };
 use crate::{
-    app::{Service, Services},
     config::StackConfig,
     drops::{DropReason, Drops},
     stack::{Secrets, Stack, SynAckProfile},
     stats::StackStats,
     time::Instant,
     wire::{ChecksumPolicy, Endpoint},
-    worker::{Clock, Control, HandOff, Mailbox, Placement, Report, Shutdown, Worker, WorkerOptions},
+    worker::{Application, Clock, Control, HandOff, Mailbox, Placement, Report, Shutdown, Worker, WorkerOptions},
     xdp::{CopyMode, GuardedListener, Program, Queue, QueueOptions, Require, Verdicts, XdpError, XdpMode},
 };
 use crossbeam::channel::{Receiver, Sender, unbounded};
@@ -122,10 +121,10 @@ impl fmt::Debug for Running {
 }
 
 impl Running {
-    pub(super) fn start<S: Service + 'static>(
+    pub(super) fn start<A: Application + 'static>(
         server: &Server,
         plan: &Plan,
-        mut service: impl FnMut() -> S,
+        mut application: impl FnMut(Seat) -> A,
     ) -> Result<Self, ServerError> {
         let interface = &server.interface;
         let mut program = Program::load(&plan.steering, &plan.program_options(server))?;
@@ -172,7 +171,9 @@ impl Running {
                 stack.bind_udp(None, port)?;
             }
             stack.set_calendar(clock.calendar(Instant::ZERO));
-            stack.watch_flows(Box::new(Listed(running.program.guard().filter().clone())));
+            if !server.ports.is_empty() {
+                stack.watch_flows(Box::new(Listed(running.program.guard().filter().clone())));
+            }
             let remotes = server.remotes.iter().skip(number).step_by(running.mailboxes.len());
             for remote in remotes {
                 let remote = Endpoint { address: remote.ip(), port: remote.port() };
@@ -180,7 +181,7 @@ impl Running {
             }
             let hand_off = HandOff::new(plan.placement, secrets.clone(), number, running.mailboxes.clone());
             let options = WorkerOptions { core: Some(core), idle: server.idle, drain: server.drain };
-            let application = Services::new(service());
+            let application = application(Seat { number, workers: running.mailboxes.len() });
             let (id, end) = (queue.id(), End(running.ended.0.clone()));
             let worker = Worker::new(queue, stack, application, clock, hand_off, options, running.shutdown.clone())
                 .with_control(control)

@@ -482,6 +482,12 @@ impl Stack {
         Some(Stream::new(self, id, now))
     }
 
+    /// The connection that has this [index](ConnectionId::index) now, if any.
+    pub fn connection_at(&self, index: usize) -> Option<ConnectionId> {
+        let index = u32::try_from(index).ok()?;
+        self.connections.get(index).map(|entry| ConnectionId { index, generation: entry.generation })
+    }
+
     /// Our side's state for a 4-tuple.
     pub fn state_of(&self, tuple: &FourTuple) -> State {
         match self.find(tuple, self.secrets.hash_flow(tuple)) {

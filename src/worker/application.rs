@@ -10,4 +10,12 @@ use crate::{
 pub trait Application: Send {
     /// Deals with one event; what is done to connections meanwhile is sent in the same batch.
     fn handle(&mut self, now: Instant, event: Event, stack: &mut Stack);
+
+    /// Does what is due by the clock and not because of an event, such as opening connections. Called once a turn, behind the
+    /// events and in front of what is sent, until the worker is told to end; returns when it wants to be called again at the
+    /// latest, or `None` where the next event or timer is soon enough.
+    fn tend(&mut self, now: Instant, stack: &mut Stack) -> Option<Instant> {
+        let _ = (now, stack);
+        None
+    }
 }

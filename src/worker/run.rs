@@ -113,6 +113,8 @@ pub struct Worker<A> {
     batch: Vec<Frame>,
     /// Whether the link was down when last tried, so that it is reported once.
     link_down: bool,
+    /// When the application wants to be called again, if nothing else happens.
+    due: Option<Instant>,
 }
 
 impl<A: Application> Worker<A> {
@@ -128,7 +130,7 @@ impl<A: Application> Worker<A> {
     ) -> Self {
         let batch = Vec::with_capacity(BATCH);
         let control = Arc::default();
-        let (generation, link_down, tap) = (0, false, None);
+        let (generation, link_down, tap, due) = (0, false, None, None);
         Self {
             queue,
             stack,
@@ -142,6 +144,7 @@ impl<A: Application> Worker<A> {
             shutdown,
             batch,
             link_down,
+            due,
         }
     }
 
@@ -194,6 +197,7 @@ impl<A: Application> Worker<A> {
         while let Some(event) = self.stack.poll_event() {
             self.application.handle(now, event, &mut self.stack);
         }
+        self.due = if self.shutdown.is_requested() { None } else { self.application.tend(now, &mut self.stack) };
         let transmitted = self.transmit(now);
         received + transmitted > 0
     }
@@ -266,7 +270,7 @@ impl<A: Application> Worker<A> {
             return;
         }
         let now = self.clock.now();
-        let timer = self.stack.poll_timeout().map(|deadline| deadline - now);
+        let timer = [self.stack.poll_timeout(), self.due].into_iter().flatten().min().map(|deadline| deadline - now);
         let retry = self.queue.wants_flush().then_some(if self.link_down { LINK_RETRY } else { TRANSMIT_RETRY });
         let wait = [timer, retry, limit].into_iter().flatten().min();
         let mailbox = self.hand_off.mailbox();

@@ -1,0 +1,576 @@
+//! One worker's share of the load: an application that opens connections by the clock, and talks on them.
+//!
+//! A connection has an index ([`ConnectionId::index`]), and what is known of it lies in tables at that index: a byte for each, and
+//! an exchange where something is said. Connections are begun in [`Client::tend`] only, when every event of those before has
+//! been heard, so no index means two connections at a time.
+
+use super::{
+    Mode,
+    exchange::{Exchange, Pieces, Step},
+    options::PORTS,
+    schedule::{Ramp, Schedule},
+    tally::{Failure, Tally},
+    task::{Board, Gauge, Talk, Task},
+};
+use crate::{
+    config::{StackConfig, TcpConfig},
+    server::Seat,
+    stack::{ConnectError, ConnectionId, Event, Stack},
+    tcp::CloseReason,
+    time::Instant,
+    worker::Application,
+};
+use crossbeam::{channel::Sender, utils::CachePadded};
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+/// Connections that all workers together may be opening at a time: a server's backlog is not what is measured.
+const HALF_OPEN: u32 = 256;
+/// Connections begun, requests sent or connections left in one turn.
+const TURN: usize = 256;
+/// How soon after a failure another connection takes the place of the one that failed.
+const RETRY: Duration = Duration::from_millis(100);
+/// How often a worker that has nothing else to do looks whether it is to end.
+const LOOK: Duration = Duration::from_millis(50);
+/// Connections beyond those asked for that may be on their way out.
+const SPARE: u32 = 4_096;
+
+/// Where a connection stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Standing {
+    /// There is none.
+    #[default]
+    Free,
+    Opening,
+    Open,
+    /// It is counted, and on its way out.
+    Over,
+}
+
+/// How far the load is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// Connections are opened; nothing counts yet but failures, and what is said of opening where they idle.
+    WarmUp,
+    /// It is measured, until then.
+    Measure(Instant),
+    /// Everything has been told; connections are left, from this index on.
+    Leave(usize),
+    Over,
+}
+
+/// The application.
+pub(super) struct Client {
+    task: Arc<Task>,
+    seat: Seat,
+    board: Arc<Board>,
+    gauge: Arc<CachePadded<Gauge>>,
+    /// Where the figures go. Dropped when every connection has been left.
+    figures: Option<Sender<(usize, Tally)>>,
+    /// When it began: at the first turn.
+    begun: Option<Instant>,
+    stage: Stage,
+    measured_from: Instant,
+    tally: Tally,
+    completed_ever: u64,
+
+    ramp: Ramp,
+    schedule: Option<Schedule>,
+    /// By index.
+    standings: Vec<Standing>,
+    /// By index, where anything is said.
+    exchanges: Vec<Exchange>,
+    /// When connections that are being opened were begun, or due.
+    openings: HashMap<usize, Instant>,
+    open: u32,
+    /// Connections begun so far.
+    attempts: u64,
+    /// When a connection last came to be, and how many have failed to since.
+    last_opened: Instant,
+    failed_in_a_row: usize,
+    /// When the places of connections that failed may be taken again.
+    vacant: VecDeque<Instant>,
+    /// Open connections that wait for a request to be due.
+    resting: VecDeque<ConnectionId>,
+    /// The address that the next connection comes from, and until when there is no use in trying.
+    source: usize,
+    exhausted_until: Instant,
+    pings: u64,
+    pieces: Pieces,
+    next_sweep: Instant,
+}
+
+impl Client {
+    pub fn new(task: Arc<Task>, seat: Seat, board: Arc<Board>, figures: Sender<(usize, Tally)>) -> Self {
+        let ramp = Ramp { begin: Instant::ZERO, length: task.ramp, count: share(task.connections, seat) };
+        Self {
+            ramp,
+            seat,
+            gauge: board.gauge(),
+            board,
+            figures: Some(figures),
+            begun: None,
+            stage: Stage::WarmUp,
+            measured_from: Instant::ZERO,
+            tally: Tally::default(),
+            completed_ever: 0,
+            schedule: None,
+            standings: Vec::new(),
+            exchanges: Vec::new(),
+            openings: HashMap::new(),
+            open: 0,
+            attempts: 0,
+            last_opened: Instant::ZERO,
+            failed_in_a_row: 0,
+            vacant: VecDeque::new(),
+            resting: VecDeque::new(),
+            source: 0,
+            exhausted_until: Instant::ZERO,
+            pings: 0,
+            pieces: Pieces::default(),
+            next_sweep: Instant::ZERO,
+            task,
+        }
+    }
+
+    /// The configuration of a stack that carries one of so many workers' shares.
+    pub fn stack_config(task: &Task, workers: u32) -> StackConfig {
+        StackConfig {
+            tcp: TcpConfig {
+                // What is written is a whole request, which waits for nothing.
+                nagle: false,
+                syn_timeout: task.timeout,
+                user_timeout: Some(task.timeout),
+                ..TcpConfig::default()
+            },
+            max_connections: task.connections.div_ceil(workers).saturating_add(SPARE),
+            ephemeral_ports: PORTS,
+            reports: false,
+            ..StackConfig::default()
+        }
+    }
+
+    fn is_idle(&self) -> bool {
+        self.task.mode == Mode::Idle
+    }
+
+    fn begin(&mut self, now: Instant) {
+        self.begun = Some(now);
+        (self.ramp.begin, self.measured_from, self.last_opened) = (now, now, now);
+        let begin = now + self.task.ramp;
+        self.schedule = self.task.rate.map(|rate| Schedule::new(begin, rate, self.seat.number, self.seat.workers));
+    }
+
+    // Opening.
+
+    /// Begins connections, as many as may be. Whether there may be more at once.
+    fn open_connections(&mut self, now: Instant, stack: &mut Stack) -> bool {
+        while self.vacant.front().is_some_and(|&until| until <= now) {
+            self.vacant.pop_front();
+        }
+        for _ in 0..TURN {
+            if !self.may_open(now) {
+                return false;
+            }
+            let since = match self.opens_by_schedule() {
+                Some(schedule) => schedule.take(now),
+                None => Some(now),
+            };
+            let Some(since) = since else { return false };
+            self.open_connection(now, since, stack);
+        }
+        true
+    }
+
+    /// The schedule, where it is connections that are due and not requests.
+    fn opens_by_schedule(&mut self) -> Option<&mut Schedule> {
+        self.schedule.as_mut().filter(|_| self.task.mode == Mode::Connect)
+    }
+
+    fn may_open(&self, now: Instant) -> bool {
+        // Connections that are due at a rate are begun, however many others are half-open.
+        let is_scheduled = self.schedule.is_some() && self.task.mode == Mode::Connect;
+        let is_crowded = !is_scheduled && self.openings.len() >= self.half_open_limit();
+        !is_crowded && now >= self.exhausted_until && self.taken() < u64::from(self.ramp.allowed(now))
+    }
+
+    /// Connections that may be opening at a time.
+    fn half_open_limit(&self) -> usize {
+        HALF_OPEN.div_ceil(self.seat.workers as u32) as usize
+    }
+
+    /// Places that are taken, of those that the ramp allows. One that idles has its place once.
+    fn taken(&self) -> u64 {
+        match self.task.mode {
+            Mode::Idle => self.attempts,
+            _ => (self.open as usize + self.openings.len() + self.vacant.len()) as u64,
+        }
+    }
+
+    fn open_connection(&mut self, now: Instant, since: Instant, stack: &mut Stack) {
+        self.attempts += 1;
+        match self.connect(now, stack) {
+            Ok(id) => {
+                self.openings.insert(id.index(), since);
+                self.set_standing(id.index(), Standing::Opening);
+            }
+            Err(error) => {
+                self.tally.obstacle = Some(error);
+                self.fail(now, Failure::Other);
+                self.exhausted_until = now + RETRY;
+                if self.is_idle() && matches!(error, ConnectError::NoPortLeft(_)) {
+                    self.give_up_opening();
+                }
+            }
+        }
+    }
+
+    /// Begins a connection from the address whose turn it is, or from the next one that has a port left.
+    fn connect(&mut self, now: Instant, stack: &mut Stack) -> Result<ConnectionId, ConnectError> {
+        let mut result = Err(ConnectError::NoPortLeft(self.task.target));
+        for _ in 0..self.task.sources.len() {
+            result = stack.connect(now, self.task.target, Some(self.task.sources[self.source]));
+            let is_full = matches!(result, Err(ConnectError::NoPortLeft(_)));
+            // Addresses take turns, so that a port is used again as late as can be. Those who stay fill one after the other,
+            // which spares them the search for the last free ports of each.
+            if is_full || !self.is_idle() {
+                self.source = (self.source + 1) % self.task.sources.len();
+            }
+            if !is_full {
+                break;
+            }
+        }
+        result
+    }
+
+    /// Gives up opening connections that idle, each of which is begun once, where nothing but failures has come of it for long.
+    fn stop_opening_in_vain(&mut self, now: Instant) {
+        if now - self.last_opened > self.task.timeout && self.failed_in_a_row >= self.half_open_limit() {
+            self.give_up_opening();
+        }
+    }
+
+    /// Counts the connections that will not even be begun.
+    fn give_up_opening(&mut self) {
+        let left = u64::from(self.ramp.count).saturating_sub(self.attempts);
+        self.tally.failed.count(Failure::Other, left);
+        self.attempts += left;
+    }
+
+    fn set_standing(&mut self, index: usize, standing: Standing) {
+        if self.standings.len() <= index {
+            self.standings.resize(index + 1, Standing::Free);
+            if self.task.talk != Talk::Silence {
+                self.exchanges.resize(index + 1, Exchange::default());
+            }
+        }
+        self.standings[index] = standing;
+    }
+
+    // Talking.
+
+    fn opened(&mut self, now: Instant, id: ConnectionId, stack: &mut Stack) {
+        let since = self.openings.remove(&id.index()).unwrap_or(now);
+        self.set_standing(id.index(), Standing::Open);
+        self.open += 1;
+        (self.last_opened, self.failed_in_a_row) = (now, 0);
+        self.tally.peak = self.tally.peak.max(self.open.into());
+        self.tally.opened(now, since);
+        match (self.task.mode, &self.schedule) {
+            (Mode::Idle, _) => {}
+            (Mode::Connect, _) => self.ask(now, since, id, stack),
+            (_, Some(_)) => self.rest(id),
+            (_, None) => self.ask(now, now, id, stack),
+        }
+    }
+
+    /// Sends a request that is, or was, due.
+    fn ask(&mut self, now: Instant, since: Instant, id: ConnectionId, stack: &mut Stack) {
+        let Some(mut stream) = stack.stream(now, id) else { return };
+        self.pings += 1;
+        let exchange = &mut self.exchanges[id.index()];
+        self.tally.sent += exchange.begin(now, since, &self.task.talk, self.pings, &mut stream) as u64;
+        drop(stream);
+        // Bytes of no meaning can be written at once; anything else waits for an answer.
+        if matches!(self.task.talk, Talk::Bytes { writes: true }) {
+            self.converse(now, id, stack);
+        }
+    }
+
+    fn rest(&mut self, id: ConnectionId) {
+        self.exchanges[id.index()] = Exchange::default();
+        self.resting.push_back(id);
+    }
+
+    fn converse(&mut self, now: Instant, id: ConnectionId, stack: &mut Stack) {
+        let Some(mut stream) = stack.stream(now, id) else { return };
+        let Some(exchange) = self.exchanges.get_mut(id.index()) else {
+            // Nothing is expected where connections idle, and the end least of all.
+            let failure = if stream.at_end() { Failure::Other } else { Failure::BadResponse };
+            if stream.at_end() || stream.readable_len() > 0 {
+                stream.abort();
+                self.end(id);
+                self.fail(now, failure);
+            }
+            return;
+        };
+        let step = exchange.advance(now, &self.task.talk, &mut self.pieces, &mut self.tally, &mut stream);
+        let since = exchange.since;
+        match step {
+            Step::Wait => {}
+            Step::Done { reusable } => {
+                let stays = reusable && self.task.mode != Mode::Connect;
+                if !stays {
+                    stream.close();
+                }
+                drop(stream);
+                self.complete(now, since);
+                match stays {
+                    true => self.go_on(now, id, stack),
+                    false => self.end(id),
+                }
+            }
+            // Servers may close a connection that nobody uses; another one takes its place.
+            Step::Left => {
+                stream.close();
+                self.end(id);
+            }
+            Step::Failed(failure) => {
+                stream.abort();
+                self.end(id);
+                self.fail(now, failure);
+            }
+        }
+    }
+
+    fn complete(&mut self, now: Instant, since: Instant) {
+        self.completed_ever += 1;
+        if self.task.mode == Mode::Bulk {
+            self.tally.completed += 1;
+        } else {
+            self.tally.complete(now, since);
+        }
+    }
+
+    /// The next request on the same connection: at once, or when it is due.
+    fn go_on(&mut self, now: Instant, id: ConnectionId, stack: &mut Stack) {
+        match &mut self.schedule {
+            None => self.ask(now, now, id, stack),
+            Some(schedule) => match schedule.take(now) {
+                Some(due) => self.ask(now, due, id, stack),
+                None => self.rest(id),
+            },
+        }
+    }
+
+    /// Sends the requests that are due, on connections that wait for them. Whether there may be more at once.
+    fn send_due(&mut self, now: Instant, stack: &mut Stack) -> bool {
+        if self.task.mode == Mode::Connect {
+            return false;
+        }
+        for _ in 0..TURN {
+            // One that has gone since it rested is forgotten.
+            while self.resting.front().is_some_and(|&id| stack.connection_at(id.index()) != Some(id)) {
+                self.resting.pop_front();
+            }
+            let Some(&id) = self.resting.front() else { return false };
+            let Some(due) = self.schedule.as_mut().and_then(|schedule| schedule.take(now)) else { return false };
+            self.resting.pop_front();
+            self.ask(now, due, id, stack);
+        }
+        true
+    }
+
+    // Ending.
+
+    /// An open connection is on its way out.
+    fn end(&mut self, id: ConnectionId) {
+        self.open -= 1;
+        self.pieces.forget(id.index());
+        self.set_standing(id.index(), Standing::Over);
+        if let Some(exchange) = self.exchanges.get_mut(id.index()) {
+            *exchange = Exchange::default();
+        }
+    }
+
+    fn fail(&mut self, now: Instant, failure: Failure) {
+        self.tally.failed.count(failure, 1);
+        if !self.is_idle() {
+            self.vacant.push_back(now + RETRY);
+        }
+    }
+
+    fn closed(&mut self, now: Instant, id: ConnectionId, reason: CloseReason) {
+        match self.standings.get(id.index()) {
+            Some(Standing::Opening) => {
+                self.openings.remove(&id.index());
+                self.failed_in_a_row += 1;
+                self.fail(now, reason.into());
+            }
+            Some(Standing::Open) => {
+                self.end(id);
+                self.fail(now, reason.into());
+            }
+            _ => {}
+        }
+        self.set_standing(id.index(), Standing::Free);
+    }
+
+    /// Gives up connections whose peers have been silent for too long, now and then.
+    fn sweep(&mut self, now: Instant, stack: &mut Stack) {
+        if now < self.next_sweep {
+            return;
+        }
+        self.next_sweep = now + self.task.timeout / 8;
+        for index in 0..self.exchanges.len() {
+            let exchange = &self.exchanges[index];
+            if !exchange.is_under_way() || now - exchange.heard <= self.task.timeout {
+                continue;
+            }
+            let Some(id) = stack.connection_at(index) else { continue };
+            if let Some(mut stream) = stack.stream(now, id) {
+                stream.abort();
+            }
+            self.end(id);
+            self.fail(now, Failure::TimedOut);
+        }
+    }
+
+    // From stage to stage.
+
+    fn warm_up(&mut self, now: Instant, begun: Instant) {
+        if !self.is_idle() {
+            let warm = begun + self.task.ramp + self.task.warm_up;
+            if now >= warm {
+                self.tally.begin();
+                self.measured_from = now;
+                self.stage = Stage::Measure(now + self.task.duration);
+            }
+            return;
+        }
+        self.stop_opening_in_vain(now);
+        let is_done = self.attempts >= u64::from(self.ramp.count) && self.openings.is_empty();
+        if is_done && self.tally.opened_in.is_none() {
+            self.tally.opened_in = Some(now - begun);
+            self.board.report_ready();
+        }
+        if self.board.are_ready(self.seat.workers) {
+            self.measured_from = now;
+            self.stage = Stage::Measure(now + self.task.duration);
+        }
+    }
+
+    /// Tells the figures, and begins to leave.
+    fn finish(&mut self, now: Instant) {
+        self.tally.established = self.open.into();
+        if self.stage != Stage::WarmUp {
+            self.tally.measured = now - self.measured_from;
+        } else if !self.is_idle() {
+            self.tally.begin();
+        }
+        if let Some(schedule) = &self.schedule {
+            let under_way = self.exchanges.iter().filter(|exchange| exchange.is_under_way()).count();
+            let opening = if self.task.mode == Mode::Connect { self.openings.len() } else { 0 };
+            self.tally.unfinished = schedule.overdue(now) + (under_way + opening) as u64;
+        }
+        if let Some(figures) = &self.figures {
+            // Where nobody waits for them any more, nobody misses them.
+            let _ = figures.send((self.seat.number, std::mem::take(&mut self.tally)));
+        }
+        self.stage = Stage::Leave(0);
+    }
+
+    /// Resets connections, so many in a turn that each reset is sent. Where it has to go on.
+    fn leave(&mut self, now: Instant, mut index: usize, stack: &mut Stack) -> Stage {
+        let mut left = 0;
+        while left < TURN {
+            if index >= self.standings.len() {
+                self.figures = None;
+                return Stage::Over;
+            }
+            if matches!(self.standings[index], Standing::Opening | Standing::Open)
+                && let Some(id) = stack.connection_at(index)
+                && let Some(mut stream) = stack.stream(now, id)
+            {
+                stream.abort();
+                left += 1;
+            }
+            index += 1;
+        }
+        Stage::Leave(index)
+    }
+
+    fn publish(&self) {
+        self.gauge.completed.store(self.completed_ever, Ordering::Relaxed);
+        self.gauge.open.store(self.open.into(), Ordering::Relaxed);
+        self.gauge.failed.store(self.tally.failed.total(), Ordering::Relaxed);
+    }
+
+    /// When there is something to do again, if nothing happens meanwhile.
+    fn next_call(&self, now: Instant) -> Instant {
+        let end = if let Stage::Measure(end) = self.stage { end } else { now + LOOK };
+        let has_place = if self.task.mode == Mode::Connect { self.may_open(now) } else { !self.resting.is_empty() };
+        let due = self.schedule.as_ref().filter(|_| has_place).map(Schedule::due);
+        let vacant = self.vacant.front().copied();
+        let taken = self.taken() as u32;
+        let ramp = (taken < self.ramp.count && now < self.ramp.begin + self.ramp.length).then(|| self.ramp.due(taken));
+        let exhausted = (now < self.exhausted_until).then_some(self.exhausted_until);
+        let candidates = [Some(end), due, vacant, ramp, exhausted, Some(now + LOOK)];
+        candidates.into_iter().flatten().min().unwrap_or(now)
+    }
+}
+
+impl Application for Client {
+    fn handle(&mut self, now: Instant, event: Event, stack: &mut Stack) {
+        if !matches!(self.stage, Stage::WarmUp | Stage::Measure(_)) {
+            return;
+        }
+        match event {
+            Event::Opened(id) => self.opened(now, id, stack),
+            Event::Ready(id) if self.standings.get(id.index()) == Some(&Standing::Open) => {
+                self.converse(now, id, stack)
+            }
+            Event::Closed(id, reason) => self.closed(now, id, reason),
+            Event::Ready(_) | Event::Trouble(..) | Event::Datagram(_) => {}
+        }
+    }
+
+    fn tend(&mut self, now: Instant, stack: &mut Stack) -> Option<Instant> {
+        let begun = match self.begun {
+            Some(begun) => begun,
+            None => {
+                self.begin(now);
+                now
+            }
+        };
+        match self.stage {
+            Stage::WarmUp => self.warm_up(now, begun),
+            Stage::Measure(end) if now >= end => self.finish(now),
+            Stage::Measure(_) => {}
+            Stage::Leave(index) => self.stage = self.leave(now, index, stack),
+            Stage::Over => return None,
+        }
+        if matches!(self.stage, Stage::Leave(_) | Stage::Over) {
+            return Some(now);
+        }
+        if self.board.is_stopped() {
+            self.finish(now);
+            return Some(now);
+        }
+        let may_open = self.open_connections(now, stack);
+        let may_send = self.send_due(now, stack);
+        // Last, because an index is free again afterwards.
+        self.sweep(now, stack);
+        self.publish();
+        Some(if may_open || may_send { now } else { self.next_call(now) })
+    }
+}
+
+/// A worker's share of the connections.
+fn share(connections: u32, Seat { number, workers }: Seat) -> u32 {
+    let (number, workers) = (number as u32, workers as u32);
+    connections / workers + u32::from(number < connections % workers)
+}

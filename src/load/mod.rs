@@ -1,0 +1,304 @@
+//! A load generator on this stack: a client of many connections, over AF_XDP, that says how a server keeps up.
+//!
+//! ```no_run
+//! use std::{sync::atomic::AtomicBool, time::Duration};
+//! use xskip::load::{Load, Mode};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let load = Load::new("veth0", "198.18.0.1:80".parse()?, Mode::Keepalive)
+//!     .address("198.18.0.100/24".parse()?)
+//!     .connections(64)
+//!     .duration(Duration::from_secs(10));
+//! let report = load.run(&AtomicBool::new(false))?;
+//! println!("{} requests a second, {:?} µs the median", report.per_second, report.latency_us.p50);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! In a closed loop there are so many connections, and on each the next request follows the response to the last one. A server
+//! that stalls is then asked less. In an open loop, at a rate, requests or connections are due at moments that nobody delays,
+//! and their latency counts from there, however late they could be sent (no coordinated omission).
+
+mod client;
+mod error;
+mod exchange;
+mod options;
+mod report;
+mod response;
+mod schedule;
+mod tally;
+mod task;
+
+#[cfg(test)]
+mod tests;
+
+pub use self::{
+    error::LoadError,
+    options::{Direction, Mode},
+    report::{LoadReport, Percentiles, WorkerFigures},
+    tally::Failures,
+};
+
+use self::{
+    client::Client,
+    tally::Tally,
+    task::{Board, Task},
+};
+use crate::{
+    host::Link,
+    server::{Running, Server, ServerError},
+    stack::Cidr,
+    worker::Idle,
+};
+use crossbeam::channel::{Receiver, RecvTimeoutError, unbounded};
+use std::{
+    fs,
+    net::{IpAddr, SocketAddr},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+/// How often progress is told, and interruption heard of.
+const POLL: Duration = Duration::from_millis(50);
+
+/// A load to be. Nothing happens, and nothing is checked, before [`Load::run`].
+#[derive(Clone, Debug)]
+pub struct Load {
+    interface: String,
+    target: SocketAddr,
+    mode: Mode,
+    addresses: Vec<Cidr>,
+    consecutive: Option<u32>,
+    gateways: Vec<IpAddr>,
+    connections: u32,
+    duration: Duration,
+    warm_up: Option<Duration>,
+    ramp: Duration,
+    rate: Option<u64>,
+    timeout: Duration,
+    direction: Option<Direction>,
+    request: Option<String>,
+    queues: Vec<u32>,
+    cores: Vec<usize>,
+    idle: Idle,
+}
+
+/// How far a load is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Requests, connections, pings or downloads completed, from the beginning on.
+    pub completed: u64,
+    /// Connections open.
+    pub open: u64,
+    /// Whatever has failed.
+    pub failed: u64,
+}
+
+impl Load {
+    /// A load on `target` by way of an interface. Ten seconds on one connection, unless told otherwise.
+    pub fn new(interface: impl Into<String>, target: SocketAddr, mode: Mode) -> Self {
+        Self {
+            interface: interface.into(),
+            target,
+            mode,
+            addresses: Vec::new(),
+            consecutive: None,
+            gateways: Vec::new(),
+            connections: 1,
+            duration: Duration::from_secs(10),
+            warm_up: None,
+            ramp: Duration::ZERO,
+            rate: None,
+            timeout: Duration::from_secs(10),
+            direction: None,
+            request: None,
+            queues: Vec::new(),
+            cores: Vec::new(),
+            idle: Idle::default(),
+        }
+    }
+
+    /// Adds an address to connect from, which the kernel must not have. Each has 64,512 ports.
+    #[must_use]
+    pub fn address(mut self, address: Cidr) -> Self {
+        self.addresses.push(address);
+        self
+    }
+
+    /// Connects from so many addresses, one behind the other, of which one was given.
+    #[must_use]
+    pub fn consecutive_addresses(mut self, count: u32) -> Self {
+        self.consecutive = Some(count);
+        self
+    }
+
+    /// Adds a router to what lies beyond the subnets of our addresses.
+    #[must_use]
+    pub fn gateway(mut self, address: IpAddr) -> Self {
+        self.gateways.push(address);
+        self
+    }
+
+    /// So many connections. With a rate in [`Mode::Connect`]: so many at a time at most.
+    #[must_use]
+    pub fn connections(mut self, connections: u32) -> Self {
+        self.connections = connections;
+        self
+    }
+
+    /// How long it is measured. By default 10 s.
+    #[must_use]
+    pub fn duration(mut self, duration: Duration) -> Self {
+        self.duration = duration;
+        self
+    }
+
+    /// How long it goes on before it is measured. By default 1 s.
+    #[must_use]
+    pub fn warm_up(mut self, warm_up: Duration) -> Self {
+        self.warm_up = Some(warm_up);
+        self
+    }
+
+    /// Opens the connections evenly over such a time, in front of the warm-up. By default they are opened as fast as they come, a
+    /// few hundred at a time.
+    #[must_use]
+    pub fn ramp(mut self, ramp: Duration) -> Self {
+        self.ramp = ramp;
+        self
+    }
+
+    /// Makes it an open loop: so many requests, connections in [`Mode::Connect`] or pings in [`Mode::Latency`] are due a second.
+    #[must_use]
+    pub fn rate(mut self, per_second: u64) -> Self {
+        self.rate = Some(per_second);
+        self
+    }
+
+    /// How long nothing may come back before something has failed. By default 10 s.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Which way the bytes of [`Mode::Bulk`] go. By default they come.
+    #[must_use]
+    pub fn direction(mut self, direction: Direction) -> Self {
+        self.direction = Some(direction);
+        self
+    }
+
+    /// What to ask for, such as `/bytes/1000`. By default `/`; and nothing in [`Mode::Bulk`], which then speaks no HTTP.
+    #[must_use]
+    pub fn request(mut self, path: impl Into<String>) -> Self {
+        self.request = Some(path.into());
+        self
+    }
+
+    /// Uses these queues of the interface only. By default it is all of them.
+    #[must_use]
+    pub fn queues(mut self, queues: impl IntoIterator<Item = u32>) -> Self {
+        self.queues.extend(queues);
+        self
+    }
+
+    /// Pins the workers to these cores, in turn. By default it is all that are online.
+    #[must_use]
+    pub fn cores(mut self, cores: impl IntoIterator<Item = usize>) -> Self {
+        self.cores.extend(cores);
+        self
+    }
+
+    /// What workers do when there is nothing to do. By default they sleep.
+    #[must_use]
+    pub fn idle(mut self, idle: Idle) -> Self {
+        self.idle = idle;
+        self
+    }
+
+    /// Makes the load, until it is over or `interrupted` is set, and says what came of it.
+    ///
+    /// # Errors
+    /// [`LoadError`] says what is wrong with the request, or what stands in the way, and what to do about it.
+    pub fn run(&self, interrupted: &AtomicBool) -> Result<LoadReport, LoadError> {
+        self.run_watched(interrupted, |_| ())
+    }
+
+    /// The same; `watch` is told several times a second how far it is.
+    ///
+    /// # Errors
+    /// As [`Load::run`].
+    pub fn run_watched(&self, interrupted: &AtomicBool, watch: impl FnMut(Progress)) -> Result<LoadReport, LoadError> {
+        let task = Arc::new(self.task()?);
+        let resident_before = resident_bytes();
+        let board = Arc::new(Board::default());
+        let (sender, tallies) = unbounded();
+        let client = |seat| Client::new(task.clone(), seat, board.clone(), sender.clone());
+        let running = self.server(&task)?.start_with(client)?;
+        // From here on only workers have senders: when they have dropped them, all is told.
+        drop(sender);
+        let (tallies, resident) = collect(&tallies, &board, &running, interrupted, watch);
+        let setup = running.setup().clone();
+        let server_report = running.stop()?;
+        if let Some(diagnosis) = server_report.diagnosis() {
+            tracing::warn!("{diagnosis}");
+        }
+        let grown = resident.zip(resident_before).map(|(after, before)| after.saturating_sub(before));
+        Ok(LoadReport::new(&task, &setup, &tallies, grown))
+    }
+
+    /// What carries it: a server that listens nowhere.
+    fn server(&self, task: &Task) -> Result<Server, LoadError> {
+        let workers = match self.queues.len() {
+            0 => Link::find(&self.interface).map_err(ServerError::from)?.rx_queues,
+            count => count as u32,
+        };
+        let mut server = Server::on(&self.interface)
+            .queues(self.queues.iter().copied())
+            .cores(self.cores.iter().copied())
+            .idle(self.idle)
+            .config(Client::stack_config(task, workers.max(1)));
+        for address in self.local_addresses()? {
+            server = server.address(address);
+        }
+        Ok(self.gateways.iter().fold(server, |server, &gateway| server.gateway(gateway)))
+    }
+}
+
+/// Waits until every worker has told its figures and left its connections. With them, what was resident when all connections
+/// that idle were open, bytes.
+fn collect(
+    tallies: &Receiver<(usize, Tally)>,
+    board: &Board,
+    running: &Running,
+    interrupted: &AtomicBool,
+    mut watch: impl FnMut(Progress),
+) -> (Vec<(usize, Tally)>, Option<u64>) {
+    let (mut told, mut resident) = (Vec::new(), None);
+    loop {
+        match tallies.recv_timeout(POLL) {
+            Ok(tally) => told.push(tally),
+            Err(RecvTimeoutError::Timeout) if told.is_empty() => watch(board.progress()),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return (told, resident),
+        }
+        if resident.is_none() && (!told.is_empty() || board.are_ready(running.setup().queues.len())) {
+            resident = resident_bytes();
+        }
+        if interrupted.load(Ordering::Relaxed) {
+            board.stop();
+        }
+    }
+}
+
+/// Memory of this process that is resident, bytes (`VmRSS`, proc(5)); none where the kernel does not tell.
+fn resident_bytes() -> Option<u64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kibibytes: u64 = line.trim().trim_end_matches("kB").trim_end().parse().ok()?;
+    Some(kibibytes * 1_024)
+}
