@@ -105,6 +105,15 @@ pub(super) struct Usage {
     pub client_softirq: f64,
 }
 
+impl Usage {
+    /// The most that the server's core can have done for the server: all it did, or the server's process and all softirqs,
+    /// whichever is less. Where nothing else runs it is the former that is right; where other work does, the latter is not far
+    /// off, although softirqs that ran while the process did may be in it twice.
+    pub fn server(&self) -> f64 {
+        self.server_core.min(self.server_process + self.server_softirq)
+    }
+}
+
 /// The children of a process whose command line begins so.
 pub(super) fn children(parent: Pid, beginning: &str) -> Vec<Pid> {
     let of_parent = format!("/proc/{parent}/task/{parent}/children");

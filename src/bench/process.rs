@@ -134,15 +134,12 @@ impl Process {
         self.child.try_wait().map_err(|source| ProcessError::Lost { name: self.name, source })
     }
 
-    /// What it wrote to standard output, once it has ended; `None` while it runs.
+    /// What it wrote to standard output, once it has ended; `None` while it runs. One that fails without a word there has nothing
+    /// to tell.
     pub fn outcome(&mut self) -> Result<Option<Vec<u8>>, ProcessError> {
-        match self.ended()? {
-            None => Ok(None),
-            Some(status) if status.success() => {
-                Ok(Some(self.output.take().and_then(|reader| reader.join().ok()).unwrap_or_default()))
-            }
-            Some(status) => Err(self.failure(status)),
-        }
+        let Some(status) = self.ended()? else { return Ok(None) };
+        let output = self.output.take().and_then(|reader| reader.join().ok()).unwrap_or_default();
+        if output.is_empty() && !status.success() { Err(self.failure(status)) } else { Ok(Some(output)) }
     }
 
     fn failure(&self, status: ExitStatus) -> ProcessError {

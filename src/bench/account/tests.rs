@@ -39,6 +39,12 @@ fn usage_is_what_is_not_idle() {
     let expected =
         Usage { server_core: 0.75, server_softirq: 0.1, server_process: 0.5, client_core: 0.0, client_softirq: 0.02 };
     assert_eq!(usage, expected);
+    assert!((usage.server() - 0.6).abs() < 1e-9, "the process and the softirqs: the rest was somebody else's");
+    assert_eq!(
+        Usage { server_core: 0.55, ..usage }.server(),
+        0.55,
+        "less than both, which therefore have some in common"
+    );
 }
 
 #[test]

@@ -91,13 +91,16 @@ impl Job<'_> {
             format!("--target={}", self.target),
             format!("--connections={}", self.connections),
             format!("--duration={}", self.duration.as_secs_f64()),
-            format!("--warmup={}", self.warm_up.as_secs_f64()),
             format!("--cores={}", self.core),
             "--json=-".to_owned(),
         ];
         arguments.extend(self.mode.arguments().iter().map(|&argument| argument.to_owned()));
         if self.mode.asks() {
             arguments.push(format!("--request={}", self.request));
+        }
+        // Where connections idle, the duration begins when all are open.
+        if self.mode != Mode::Idle {
+            arguments.push(format!("--warmup={}", self.warm_up.as_secs_f64()));
         }
         if self.spin {
             arguments.push("--spin".to_owned());

@@ -258,15 +258,15 @@ const DELIVERY: &str = "A veth delivers on the sender's core. So what the client
 
 /// What the cost of a request is made of.
 const COSTS: [&str; 3] = [
-    "The server's CPU time is everything that its core did but idle, and the softirq time of the client's core, in which the \
-     server's side received. Neither contender hides work this way. What the client's XDP program did on the server's core is \
-     in it for both of them, although it is the client's, because this kernel does not tell it apart: a ratio between them is \
-     nearer to 1 than it would be without.",
-    "Idle time is measured by the kernel; softirq time, and with it the share of the client's core, is sampled at each tick of \
-     its clock. The time of the server's process is what its /proc/PID/stat says, in which a kernel that does not time softirqs \
-     counts those that ran while the process did: process and softirqs must not be added up there.",
-    "Times are taken over the middle of a turn, and divided by the rate over the whole of it. Whatever else runs on these cores \
-     is in them, so nothing else should.",
+    "The server's CPU time is that of the server's core and the softirq time of the client's core, in which the server's side \
+     received: neither contender hides work in the kernel. What the client's XDP program did on the server's core is in it for \
+     both of them, although it is the client's, because this kernel does not tell it apart: a ratio between them is nearer to 1 \
+     than it would be without.",
+    "The time of the server's core is all that it did but idle, or the time of the server's process and of all softirqs on that \
+     core, whichever is less: each is a bound from above, the first one with whatever else ran there, the second one with \
+     softirqs that may be counted twice, because a kernel that does not time them has those in /proc/PID/stat that ran while \
+     the process did. Idle time is measured by the kernel; softirq time is sampled at each tick of its clock.",
+    "Times are taken over the middle of a turn, and divided by the rate over the whole of it.",
 ];
 
 const REST: &str = "In shares of busy cores, whatever else ran on them is counted, too.";
@@ -416,8 +416,8 @@ fn sum(one: Option<f64>, other: Option<f64>) -> Option<f64> {
 /// process, and what in softirqs of its core.
 fn set_costs(metrics: &mut Metrics, names: [&'static str; 5], usage: Option<Usage>, per_second: Option<f64>) {
     let values = usage.map(|usage| {
-        let Usage { server_core, server_softirq, server_process, client_softirq, .. } = usage;
-        [server_core + client_softirq, server_core, client_softirq, server_process, server_softirq]
+        let Usage { server_softirq, server_process, client_softirq, .. } = usage;
+        [usage.server() + client_softirq, usage.server(), client_softirq, server_process, server_softirq]
     });
     for (index, name) in names.into_iter().enumerate() {
         // A rate of nothing makes it infinite, which is not taken.

@@ -90,7 +90,7 @@ fn a_report_says_what_was_measured_and_how() {
     let page = html(&report);
     assert_eq!(page.matches("<svg").count(), 3, "a chart for each lead");
     for piece in
-        ["<title>Requests on connections that stay</title>", "server&#39;s CPU time a request", "Neither contender"]
+        ["<title>Requests on connections that stay</title>", "server&#39;s CPU time a request", "neither contender"]
     {
         assert!(page.contains(piece), "{piece}");
     }

@@ -17,10 +17,12 @@ fn job(mode: Mode, connections: u32) -> Job<'static> {
 #[test]
 fn a_job_is_typed_as_one_would_type_it() {
     let expected = "load --interface=veth0 --address=198.18.0.10/24 --addresses=1 --target=198.18.0.1:80 --connections=64 \
-        --duration=2.5 --warmup=1 --cores=1 --json=- --mode=keepalive --request=/bytes/5";
+        --duration=2.5 --cores=1 --json=- --mode=keepalive --request=/bytes/5 --warmup=1";
     assert_eq!(job(Mode::KeepAlive, 64).arguments().join(" "), expected);
     let upload = Job { spin: true, ..job(Mode::Upload, 1) }.arguments().join(" ");
-    assert!(upload.ends_with("--json=- --mode=bulk --direction=upload --spin"), "{upload}");
+    let idle = job(Mode::Idle, 5).arguments().join(" ");
+    assert!(idle.ends_with("--mode=idle"), "{idle}");
+    assert!(upload.ends_with("--json=- --mode=bulk --direction=upload --warmup=1 --spin"), "{upload}");
 }
 
 #[test]
