@@ -261,6 +261,7 @@ impl Load {
             .queues(self.queues.iter().copied())
             .cores(self.cores.iter().copied())
             .idle(self.idle)
+            .lasting_numbers()
             .config(Client::stack_config(task, workers.max(1)));
         for address in self.local_addresses()? {
             server = server.address(address);

@@ -71,6 +71,7 @@ pub struct Server {
     queues: Vec<u32>,
     cores: Vec<usize>,
     require: Require,
+    lasting_numbers: bool,
     idle: Idle,
     drain: Duration,
     cookies: Cookies,
@@ -94,6 +95,7 @@ impl Server {
             queues: Vec::new(),
             cores: Vec::new(),
             require: Require::default(),
+            lasting_numbers: false,
             idle: Idle::default(),
             drain: Duration::ZERO,
             cookies: Cookies::default(),
@@ -169,6 +171,15 @@ impl Server {
     #[must_use]
     pub fn require(mut self, require: Require) -> Self {
         self.require = require;
+        self
+    }
+
+    /// Lets sequence numbers and timestamps of connections that we open grow from one process to the next, until the machine
+    /// boots, so that a port whose last connection waits in TIME-WAIT at the peer can be used again at once (RFC 6191). Their
+    /// secret is then derived from the kernel's boot id, which whoever is on this machine can read. By default it is random.
+    #[must_use]
+    pub fn lasting_numbers(mut self) -> Self {
+        self.lasting_numbers = true;
         self
     }
 

@@ -8,6 +8,7 @@ use super::{
 use crate::{
     config::StackConfig,
     drops::{DropReason, Drops},
+    rng::SipKey,
     stack::{Secrets, Stack, SynAckProfile},
     stats::StackStats,
     time::Instant,
@@ -17,7 +18,7 @@ use crate::{
 };
 use crossbeam::channel::{Receiver, Sender, unbounded};
 use std::{
-    fmt,
+    fmt, fs, io,
     net::SocketAddr,
     sync::Arc,
     thread::{self, JoinHandle},
@@ -294,7 +295,10 @@ fn mailboxes(count: usize) -> Result<Arc<[Mailbox]>, ServerError> {
 
 /// The secrets to begin with, and where others come from later.
 fn secrets(server: &Server) -> Result<(Secrets, Rotation), ServerError> {
-    let secrets = Secrets::random()?;
+    let mut secrets = Secrets::random()?;
+    if server.lasting_numbers {
+        secrets = secrets.with_numbers(key_of_this_boot()?);
+    }
     Ok(match &server.cookie_secret {
         &CookieSecret::Random(interval) => (secrets, Rotation::Every(interval)),
         &CookieSecret::Fixed(master) => (secrets.with_cookie_master(master), Rotation::Never),
@@ -303,6 +307,14 @@ fn secrets(server: &Server) -> Result<(Secrets, Rotation), ServerError> {
             (secrets.with_cookie_master(master), Rotation::File(path.clone(), master))
         }
     })
+}
+
+/// A key that every process has until the machine boots, and that nobody elsewhere knows (random(4): 122 random bits).
+fn key_of_this_boot() -> Result<SipKey, ServerError> {
+    let failed = |source| ServerError::System { what: "read the kernel's boot id", source };
+    let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").map_err(failed)?;
+    let digits: String = text.chars().filter(char::is_ascii_hexdigit).collect();
+    SipKey::from_hex(&digits).ok_or_else(|| failed(io::ErrorKind::InvalidData.into()))
 }
 
 /// The configuration as the interface wants it.

@@ -158,9 +158,10 @@ impl Stack {
             return Err(ConnectError::Neighbours(self.config.max_neighbours));
         }
         let key = self.secrets.numbers();
-        let iss = isn::initial_sequence_number(now, key, &tuple);
-        let offset = isn::timestamp_offset(key, &tuple);
-        let connection = Connection::opening(tuple, iss, offset, now, &self.config.tcp);
+        let since_epoch = now + self.cookies.calendar();
+        let iss = isn::initial_sequence_number(since_epoch, key, &tuple);
+        let timestamp = isn::initial_timestamp(since_epoch, key, &tuple);
+        let connection = Connection::opening(tuple, iss, timestamp, now, &self.config.tcp);
         let id = self.insert(now, connection, hash).ok_or(ConnectError::Limit(self.config.max_connections))?;
         self.flows.insert(hash, Flow::Connection(id.index));
         self.stats.connections_begun += 1;

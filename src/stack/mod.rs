@@ -118,6 +118,7 @@ pub struct Secrets {
     cookies: SipKey,
     flows: SipKey,
     numbers: SipKey,
+    ports: SipKey,
 }
 
 impl Secrets {
@@ -126,7 +127,9 @@ impl Secrets {
     /// # Errors
     /// Where the operating system has no random bytes.
     pub fn random() -> Result<Self, getrandom::Error> {
-        Ok(Self { cookies: SipKey::random()?, flows: SipKey::random()?, numbers: SipKey::random()? })
+        let [cookies, flows, numbers, ports] =
+            [SipKey::random()?, SipKey::random()?, SipKey::random()?, SipKey::random()?];
+        Ok(Self { cookies, flows, numbers, ports })
     }
 
     /// Secrets from a seed, for tests and simulations that must repeat.
@@ -135,6 +138,7 @@ impl Secrets {
             cookies: SipKey::from_seed(seed),
             flows: SipKey::from_seed(!seed),
             numbers: SipKey::from_seed(seed.rotate_left(32)),
+            ports: SipKey::from_seed(seed.rotate_left(32)),
         }
     }
 
@@ -147,6 +151,13 @@ impl Secrets {
     #[must_use]
     pub fn with_cookie_master(self, master: SipKey) -> Self {
         Self { cookies: master, ..self }
+    }
+
+    /// The same, but for the secret of initial sequence numbers and timestamps. With that of a process before, and the right
+    /// [calendar](Stack::set_calendar), they go on where that one stopped.
+    #[must_use]
+    pub fn with_numbers(self, numbers: SipKey) -> Self {
+        Self { numbers, ..self }
     }
 
     /// The hash by which flows are found, and spread over workers.
@@ -252,7 +263,7 @@ impl Stack {
             replies: Replies::new(config.max_replies),
             resets: RateLimit::new(config.resets_per_second),
             neighbours: Neighbours::new(config.max_neighbours),
-            ephemeral_ports: EphemeralPorts::new(secrets.numbers),
+            ephemeral_ports: EphemeralPorts::new(secrets.ports),
             secrets,
             share: Share { ours: 0, workers: 1 },
             backlog: 0,
@@ -269,8 +280,9 @@ impl Stack {
         }
     }
 
-    /// Says what the calendar showed at [`Instant::ZERO`], as time since the Unix epoch: cookies are dated by it, so that other
-    /// stacks with the same secrets accept them.
+    /// Says what the calendar showed at [`Instant::ZERO`], as time since the Unix epoch. Cookies are dated by it, so that other
+    /// stacks with the same secrets accept them; sequence numbers and timestamps of connections that we open follow it, so that
+    /// they go on where those of a stack before stopped.
     pub fn set_calendar(&mut self, calendar: Duration) {
         self.cookies.set_calendar(calendar);
     }

@@ -188,6 +188,11 @@ impl CookieJar {
         Self { master, calendar, keys, grace: EPOCH }
     }
 
+    /// What the calendar showed at [`Instant::ZERO`].
+    pub fn calendar(&self) -> Duration {
+        self.calendar
+    }
+
     /// Says what the calendar showed at [`Instant::ZERO`].
     pub fn set_calendar(&mut self, calendar: Duration) {
         self.calendar = calendar;

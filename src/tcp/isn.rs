@@ -15,9 +15,10 @@ pub fn initial_sequence_number(now: Instant, key: &SipKey, tuple: &FourTuple) ->
     SeqNumber::new(ticks.wrapping_add(keyed(key, b'S', tuple)))
 }
 
-/// What our timestamps begin with, likewise (RFC 7323 §5.4).
-pub fn timestamp_offset(key: &SipKey, tuple: &FourTuple) -> u32 {
-    keyed(key, b'T', tuple)
+/// What our timestamps begin with, likewise (RFC 7323 §5.4). They tick every millisecond, so those of a 4-tuple used again begin
+/// beyond where the last ones stopped: a peer that is in TIME-WAIT still lets that connection begin (RFC 6191 §2).
+pub fn initial_timestamp(now: Instant, key: &SipKey, tuple: &FourTuple) -> u32 {
+    (now.as_millis() as u32).wrapping_add(keyed(key, b'T', tuple))
 }
 
 fn keyed(key: &SipKey, purpose: u8, tuple: &FourTuple) -> u32 {

@@ -42,9 +42,9 @@ pub(super) struct Opening {
 }
 
 impl Connection {
-    /// A connection that we open: SYN-SENT, though the SYN waits until [`Connection::set_way`] has told where to send it. `offset`
-    /// is what our timestamps begin with.
-    pub fn opening(tuple: FourTuple, iss: SeqNumber, offset: u32, now: Instant, config: &TcpConfig) -> Self {
+    /// A connection that we open: SYN-SENT, though the SYN waits until [`Connection::set_way`] has told where to send it. `timestamp`
+    /// is what ours begin with.
+    pub fn opening(tuple: FourTuple, iss: SeqNumber, timestamp: u32, now: Instant, config: &TcpConfig) -> Self {
         let unknown = Handshake {
             tuple,
             link: LinkHeader::default(),
@@ -56,7 +56,7 @@ impl Connection {
             ecn: false,
             clocks: None,
         };
-        let clocks = Clocks::new(now, offset, 0);
+        let clocks = Clocks::new(now, timestamp, 0);
         let opening = Opening { iss, clocks, handshake: None, has_way: false, due: true, begun: now };
         Self { state: State::SynSent, opening: Some(Box::new(opening)), ..Self::established(&unknown, now, config) }
     }

@@ -1,5 +1,6 @@
 //! The stack on a wire of its own: frames in, frames and events out, in virtual time.
 
+mod again;
 mod complaints;
 mod connecting;
 mod cookies;
