@@ -164,6 +164,9 @@ pub struct StackConfig {
     pub checksums: ChecksumPolicy,
     /// Connections at once. Default 65,536.
     pub max_connections: u32,
+    /// Of these, how many keep a control block of some 1,200 bytes, and their buffers, while they are idle. Beyond that, those
+    /// idle longest sleep in some 200 bytes until something happens. Default 4,096.
+    pub max_awake: u32,
     /// Half-open connections at once; the oldest makes room for a newer one. Default 8,192.
     pub max_half_open: u32,
     /// TIME-WAIT entries at once; the oldest makes room for a newer one. Default 131,072.
@@ -208,6 +211,7 @@ impl Default for StackConfig {
             tcp: TcpConfig::default(),
             checksums: ChecksumPolicy::default(),
             max_connections: 65_536,
+            max_awake: 4_096,
             max_half_open: 8_192,
             max_time_wait: 131_072,
             max_replies: 1_024,

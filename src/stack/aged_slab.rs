@@ -4,7 +4,7 @@ use super::slab::Slab;
 
 const NONE: u32 = u32::MAX;
 
-/// A slab that remembers the order in which its values came, or were last renewed.
+/// A slab that remembers the order in which its values came.
 #[derive(Debug)]
 pub struct AgedSlab<T> {
     links: Slab<Link<T>>,
@@ -51,12 +51,6 @@ impl<T> AgedSlab<T> {
     /// The value at `index`, to be changed.
     pub fn get_mut(&mut self, index: u32) -> Option<&mut T> {
         self.links.get_mut(index).map(|link| &mut link.value)
-    }
-
-    /// Makes the value at `index` the newest.
-    pub fn renew(&mut self, index: u32) {
-        self.unlink(index);
-        self.link_newest(index);
     }
 
     /// Takes the value out of `index`.

@@ -36,12 +36,12 @@ impl Stack {
         self.stats.segments_received += 1;
         let back = link.answered_by(self.mac);
         let tuple = FourTuple::of_received(ip, &segment.header);
-        let hash = self.secrets.hash_flow(&tuple);
+        let hash = self.secrets.identify(&tuple);
         match self.find(&tuple, hash) {
             Some(Flow::Connection(index)) => self.arrive_at_connection(now, &back, index, segment),
             Some(Flow::HalfOpen(index)) => self.arrive_at_half_open(now, &back, index, segment),
-            Some(Flow::TimeWait(index)) => self.arrive_at_time_wait(now, &back, index, segment),
-            None => self.arrive_at_listener(now, &back, (tuple, hash), segment, None),
+            Some(Flow::TimeWait(index)) => self.arrive_at_time_wait(now, &back, (tuple, index), segment),
+            None => self.arrive_at_listener(now, &back, (tuple, hash.slot), segment, None),
         }
     }
 
@@ -272,22 +272,22 @@ impl Stack {
         &mut self,
         now: Instant,
         link: &LinkHeader,
-        index: u32,
+        (tuple, index): (FourTuple, u32),
         segment: &Segment<'_>,
     ) -> Result<(), DropReason> {
         let entry = *self.time_wait.get(index);
         match entry.arrival(segment) {
             Arrival::Ignore => Ok(()),
             Arrival::Acknowledge => {
-                self.time_wait.restart(index, now);
-                let (ip, tcp) = entry.acknowledgment(now, self.config.tcp.hop_limit);
-                self.send_reply(&entry.link, &ip, &tcp)
+                let again = self.time_wait.restart(index, now);
+                self.flows.replace(entry.hash().slot, Flow::TimeWait(index), Flow::TimeWait(again));
+                let (ip, tcp) = entry.acknowledgment(now, &tuple, self.config.tcp.hop_limit);
+                self.send_reply(link, &ip, &tcp)
             }
             Arrival::NewConnection => {
                 self.time_wait.remove(index);
-                self.flows.remove(entry.hash, Flow::TimeWait(index));
-                self.watch.closed(&entry.tuple);
-                self.arrive_at_listener(now, link, (entry.tuple, entry.hash), segment, Some(entry.snd_nxt))
+                self.forget_time_wait(index, &entry);
+                self.arrive_at_listener(now, link, (tuple, entry.hash().slot), segment, Some(entry.snd_nxt))
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Connections that we open: whereto, from which address and which port.
 
-use super::{ConnectionId, Stack, flow_table::Flow, next_hop::Route};
+use super::{ConnectionId, FlowHash, Stack, flow_table::Flow, next_hop::Route};
 use crate::{
     rng::SipKey,
     tcp::{Connection, isn},
@@ -89,9 +89,9 @@ impl Stack {
             let place = self.ephemeral_ports.next(source, &remote, count);
             let port = *range.start() + place as u16;
             let tuple = FourTuple { local: Endpoint { address: source, port }, remote };
-            let hash = self.secrets.hash_flow(&tuple);
-            if self.is_free(&tuple, hash) && self.share.is_ours(hash) {
-                return self.open(now, tuple, hash, next_hop);
+            let hash = self.secrets.identify(&tuple);
+            if self.is_free(&tuple, hash) && self.share.is_ours(hash.slot) {
+                return self.open(now, tuple, hash.slot, next_hop);
             }
         }
         Err(ConnectError::NoPortLeft(remote))
@@ -110,14 +110,14 @@ impl Stack {
     ) -> Result<ConnectionId, ConnectError> {
         let Route { next_hop, .. } = self.way_out(&remote, Some(local.address))?;
         let tuple = FourTuple { local, remote };
-        let hash = self.secrets.hash_flow(&tuple);
+        let hash = self.secrets.identify(&tuple);
         if local.port == 0 {
             return Err(ConnectError::PortZero);
         }
         if !self.is_free(&tuple, hash) {
             return Err(ConnectError::InUse(tuple));
         }
-        self.open(now, tuple, hash, next_hop)
+        self.open(now, tuple, hash.slot, next_hop)
     }
 
     /// The next hop to `remote`, and the address to come from: `local`, where that is given.
@@ -142,7 +142,7 @@ impl Stack {
         Ok(Route { source, ..route })
     }
 
-    fn is_free(&self, tuple: &FourTuple, hash: u32) -> bool {
+    fn is_free(&self, tuple: &FourTuple, hash: FlowHash) -> bool {
         !self.listeners.contains_key(&tuple.local.port) && self.find(tuple, hash).is_none()
     }
 

@@ -17,8 +17,28 @@ pub trait FlowWatch: Send {
     /// A flow has come to be. Called before anyone can use it.
     fn opened(&mut self, tuple: &FourTuple);
 
+    /// By what name it knows a flow. Two flows may have the same.
+    fn name(&self, tuple: &FourTuple) -> FlowName;
+
     /// A flow is no more.
-    fn closed(&mut self, tuple: &FourTuple);
+    fn closed(&mut self, name: FlowName);
+}
+
+/// What is left of a 4-tuple in TIME-WAIT, for whoever watches: 48 bits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct FlowName([u16; 3]);
+
+impl FlowName {
+    /// The lower 48 bits of `name`.
+    pub const fn new(name: u64) -> Self {
+        Self([name as u16, (name >> 16) as u16, (name >> 32) as u16])
+    }
+
+    /// The number it was made of.
+    pub const fn get(self) -> u64 {
+        let [low, middle, high] = self.0;
+        (high as u64) << 32 | (middle as u64) << 16 | low as u64
+    }
 }
 
 /// Whoever watches, if anyone does.
@@ -36,9 +56,13 @@ impl Watch {
         }
     }
 
-    pub fn closed(&mut self, tuple: &FourTuple) {
+    pub fn name(&self, tuple: &FourTuple) -> FlowName {
+        self.0.as_ref().map_or(FlowName::default(), |watch| watch.name(tuple))
+    }
+
+    pub fn closed(&mut self, name: FlowName) {
         if let Some(watch) = &mut self.0 {
-            watch.closed(tuple);
+            watch.closed(name);
         }
     }
 }

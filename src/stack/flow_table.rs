@@ -13,14 +13,15 @@ pub enum Flow {
 
 const KIND_SHIFT: u32 = 30;
 const INDEX_MASK: u32 = (1 << KIND_SHIFT) - 1;
-const EMPTY: u32 = u32::MAX;
+/// The flow of an empty slot: no kind has the number 0.
+const EMPTY: u32 = 0;
 
 impl Flow {
     fn pack(self) -> u32 {
         let (kind, index) = match self {
-            Self::Connection(index) => (0, index),
-            Self::HalfOpen(index) => (1, index),
-            Self::TimeWait(index) => (2, index),
+            Self::Connection(index) => (1, index),
+            Self::HalfOpen(index) => (2, index),
+            Self::TimeWait(index) => (3, index),
         };
         debug_assert!(index <= INDEX_MASK, "a slab holds at most 2^30 values");
         kind << KIND_SHIFT | index
@@ -29,27 +30,40 @@ impl Flow {
     fn unpack(packed: u32) -> Option<Self> {
         let index = packed & INDEX_MASK;
         match packed >> KIND_SHIFT {
-            0 => Some(Self::Connection(index)),
-            1 => Some(Self::HalfOpen(index)),
-            2 => Some(Self::TimeWait(index)),
+            1 => Some(Self::Connection(index)),
+            2 => Some(Self::HalfOpen(index)),
+            3 => Some(Self::TimeWait(index)),
             _ => None,
         }
     }
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Slot {
-    hash: u32,
-    flow: u32,
+/// A hash in the lower half, and the flow in the upper.
+#[derive(Clone, Copy)]
+struct Slot(u64);
+
+impl Slot {
+    fn new(hash: u32, flow: u32) -> Self {
+        Self(u64::from(flow) << 32 | u64::from(hash))
+    }
+
+    fn hash(self) -> u32 {
+        self.0 as u32
+    }
+
+    fn flow(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
 }
 
 /// Open addressing with linear probing, 8 bytes a slot, at most half full. The keys live with the flows.
 ///
-/// The size is fixed at start, so no insertion ever moves the table. Removal closes the gap at once: there are no
-/// tombstones to slow later look-ups down.
+/// The size is fixed at start, so no insertion ever moves the table, and the kernel backs a part of it when that is first used.
+/// Removal closes the gap at once: there are no tombstones to slow later look-ups down.
 #[derive(Debug)]
 pub struct FlowTable {
-    slots: Box<[Slot]>,
+    /// [`Slot`]s, as numbers: zeroed memory costs nothing until it is touched.
+    slots: Box<[u64]>,
     len: usize,
 }
 
@@ -57,7 +71,21 @@ impl FlowTable {
     /// A table for at most `limit` flows.
     pub fn new(limit: usize) -> Self {
         let slots = (2 * limit.max(1)).next_power_of_two();
-        Self { slots: vec![Slot { hash: 0, flow: EMPTY }; slots].into_boxed_slice(), len: 0 }
+        Self { slots: vec![0; slots].into_boxed_slice(), len: 0 }
+    }
+
+    fn slot(&self, at: usize) -> Slot {
+        Slot(self.slots[at])
+    }
+
+    /// Where the search for `hash` begins, for whoever wants to have it at hand.
+    pub(super) fn home(&self, hash: u32) -> &u64 {
+        &self.slots[hash as usize & self.mask()]
+    }
+
+    /// The flow that is likely to be found for `hash`: where the search begins, whosever it is.
+    pub(super) fn guess(&self, hash: u32) -> Option<Flow> {
+        Flow::unpack(Slot(*self.home(hash)).flow())
     }
 
     /// Flows in the table.
@@ -78,9 +106,9 @@ impl FlowTable {
     pub fn find(&self, hash: u32, mut is_it: impl FnMut(Flow) -> bool) -> Option<Flow> {
         let mut at = hash as usize & self.mask();
         loop {
-            let slot = self.slots[at];
-            let flow = Flow::unpack(slot.flow)?;
-            if slot.hash == hash && is_it(flow) {
+            let slot = self.slot(at);
+            let flow = Flow::unpack(slot.flow())?;
+            if slot.hash() == hash && is_it(flow) {
                 return Some(flow);
             }
             at = (at + 1) & self.mask();
@@ -94,10 +122,10 @@ impl FlowTable {
     pub fn insert(&mut self, hash: u32, flow: Flow) {
         assert!(2 * (self.len + 1) <= self.slots.len(), "the slabs are full before the flow table is");
         let mut at = hash as usize & self.mask();
-        while self.slots[at].flow != EMPTY {
+        while self.slot(at).flow() != EMPTY {
             at = (at + 1) & self.mask();
         }
-        self.slots[at] = Slot { hash, flow: flow.pack() };
+        self.slots[at] = Slot::new(hash, flow.pack()).0;
         self.len += 1;
     }
 
@@ -107,7 +135,7 @@ impl FlowTable {
     /// Where `old` is not in the table.
     pub fn replace(&mut self, hash: u32, old: Flow, new: Flow) {
         let at = self.position(hash, old);
-        self.slots[at].flow = new.pack();
+        self.slots[at] = Slot::new(hash, new.pack()).0;
     }
 
     /// Removes a flow.
@@ -119,28 +147,28 @@ impl FlowTable {
         let mut at = gap;
         loop {
             at = (at + 1) & self.mask();
-            let slot = self.slots[at];
-            if slot.flow == EMPTY {
+            let slot = self.slot(at);
+            if slot.flow() == EMPTY {
                 break;
             }
             // A flow moves into the gap unless that would put it before the slot where its search begins.
-            let home = slot.hash as usize & self.mask();
+            let home = slot.hash() as usize & self.mask();
             let distance_to_home = at.wrapping_sub(home) & self.mask();
             let distance_to_gap = at.wrapping_sub(gap) & self.mask();
             if distance_to_home >= distance_to_gap {
-                self.slots[gap] = slot;
+                self.slots[gap] = slot.0;
                 gap = at;
             }
         }
-        self.slots[gap].flow = EMPTY;
+        self.slots[gap] = 0;
         self.len -= 1;
     }
 
     fn position(&self, hash: u32, flow: Flow) -> usize {
         let packed = flow.pack();
         let mut at = hash as usize & self.mask();
-        while self.slots[at].flow != packed {
-            assert!(self.slots[at].flow != EMPTY, "{flow:?} is in the flow table");
+        while self.slot(at).flow() != packed {
+            assert!(self.slot(at).flow() != EMPTY, "{flow:?} is in the flow table");
             at = (at + 1) & self.mask();
         }
         at

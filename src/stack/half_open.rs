@@ -68,7 +68,7 @@ pub struct HalfOpens {
 impl HalfOpens {
     /// Room for at most `limit` handshakes.
     pub fn new(limit: u32) -> Self {
-        Self { entries: AgedSlab::new(limit), timers: TimerWheel::default() }
+        Self { entries: AgedSlab::new(limit), timers: TimerWheel::new(limit) }
     }
 
     /// Handshakes under way.

@@ -1,30 +1,12 @@
 //! How connections come, what follows from each thing that happens to them, and how they go.
 
-use super::{ConnectionId, Event, Stack, Trouble, flow_table::Flow, time_wait::TimeWait, trouble::Untold};
+use super::{ConnectionId, Event, Stack, Trouble, connections::Entry, flow_table::Flow, time_wait::TimeWait};
 use crate::{
     drops::DropReason,
     tcp::{CloseReason, Connection, Handshake, Signals, State},
     time::Instant,
     wire::TcpFlags,
 };
-
-/// A connection with what the stack knows of it besides.
-#[derive(Debug)]
-pub(super) struct Entry {
-    pub connection: Connection,
-    pub generation: u32,
-    /// The 4-tuple's hash, for leaving the flow table.
-    pub hash: u32,
-    /// Whether the flow table leads here. Once the protocol needs the connection no more it does not, though the application
-    /// may have data to read still.
-    pub attached: bool,
-    pub ready_queued: bool,
-    pub transmit_queued: bool,
-    /// Where it stands in the list of those whose peers keep their windows shut.
-    pub stalled: Option<u32>,
-    /// What the application has not been told of yet.
-    pub untold: Untold,
-}
 
 impl Entry {
     /// The application has heard of this.
@@ -38,7 +20,7 @@ impl Entry {
 
 impl Stack {
     pub(super) fn entry_mut(&mut self, id: ConnectionId) -> Option<&mut Entry> {
-        self.connections.get_mut(id.index).filter(|entry| entry.generation == id.generation)
+        self.connections.find_mut(id)
     }
 
     /// Opens the connection that a handshake has agreed on; [`DropReason::ConnectionLimit`] at the limit. Its flow is the
@@ -72,18 +54,18 @@ impl Stack {
         if self.connections.is_full() {
             self.evict_stalled(now);
         }
-        self.generation = self.generation.wrapping_add(1);
-        let generation = self.generation;
-        let (attached, ready_queued, transmit_queued, stalled) = (true, false, false, None);
-        let untold = Untold::default();
-        let entry = Entry { connection, generation, hash, attached, ready_queued, transmit_queued, stalled, untold };
-        let tuple = *entry.connection.tuple();
-        let index = self.connections.insert(entry).ok()?;
+        let tuple = *connection.tuple();
+        let id = self.connections.insert(connection, hash)?;
         self.watch.opened(&tuple);
-        Some(ConnectionId { index, generation })
+        Some(id)
     }
 
     pub(super) fn connection_timer_expired(&mut self, now: Instant, index: u32) {
+        // The wheel's deadline is the earliest the connection ever had; meanwhile it may have moved, or gone.
+        let Some(deadline) = self.connections.deadline(index) else { return };
+        if deadline > now {
+            return self.timers.arm(index, deadline);
+        }
         let Some(entry) = self.connections.get_mut(index) else { return };
         entry.connection.handle_timeout(now, &self.config.tcp);
         self.settle(now, index);
@@ -160,22 +142,18 @@ impl Stack {
 
     fn enter_time_wait(&mut self, now: Instant, index: u32) {
         if let Some((oldest, evicted)) = self.time_wait.make_room() {
-            self.flows.remove(evicted.hash, Flow::TimeWait(oldest));
-            self.watch.closed(&evicted.tuple);
+            self.forget_time_wait(oldest, &evicted);
             self.drops.count(DropReason::TimeWaitEvicted);
         }
-        let Entry { connection, hash, .. } = &self.connections[index];
-        let (snd_nxt, rcv_nxt) = connection.sequence();
-        let (tuple, link, hash) = (*connection.tuple(), *connection.link(), *hash);
-        let (clocks, dscp) = (connection.clocks(), connection.dscp());
-        let entry = TimeWait { tuple, hash, link, snd_nxt, rcv_nxt, clocks, dscp, expires: now };
-        let (ip, tcp) = entry.acknowledgment(now, self.config.tcp.hop_limit);
+        let connection = &self.connections[index].connection;
+        let (tuple, link) = (*connection.tuple(), *connection.link());
+        let (hash, name) = (self.secrets.identify(&tuple), self.watch.name(&tuple));
+        let entry = TimeWait::new((hash, name), connection.sequence(), connection.clocks(), connection.dscp());
+        let (ip, tcp) = entry.acknowledgment(now, &tuple, self.config.tcp.hop_limit);
+        self.flows.remove(hash.slot, Flow::Connection(index));
         match self.time_wait.insert(entry, now) {
-            Some(waiting) => self.flows.replace(hash, Flow::Connection(index), Flow::TimeWait(waiting)),
-            None => {
-                self.flows.remove(hash, Flow::Connection(index));
-                self.watch.closed(&tuple);
-            }
+            Some(waiting) => self.flows.insert(hash.slot, Flow::TimeWait(waiting)),
+            None => self.watch.closed(name),
         }
         // The control block goes, so the acknowledgment of the peer's FIN leaves as a reply.
         if let Err(reason) = self.send_reply(&link, &ip, &tcp) {
@@ -183,12 +161,18 @@ impl Stack {
         }
     }
 
+    /// A TIME-WAIT entry that was taken out of its ring leaves the rest as well.
+    pub(super) fn forget_time_wait(&mut self, index: u32, entry: &TimeWait) {
+        self.flows.remove(entry.hash().slot, Flow::TimeWait(index));
+        self.watch.closed(entry.name);
+    }
+
     fn leave(&mut self, index: u32, reason: CloseReason) {
         let Entry { connection, hash, .. } = &self.connections[index];
         let (seq, ack) = connection.sequence();
         let (tuple, link, dscp) = (*connection.tuple(), *connection.link(), connection.dscp());
         self.flows.remove(*hash, Flow::Connection(index));
-        self.watch.closed(&tuple);
+        self.watch.closed(self.watch.name(&tuple));
         if reason == CloseReason::Aborted
             && connection.knows_peer()
             && let Err(reason) = self.send_reset(&link, &tuple, dscp, (TcpFlags::RST | TcpFlags::ACK, seq, ack))

@@ -13,6 +13,7 @@ mod aged_slab;
 mod arrive;
 mod complain;
 mod connect;
+mod connections;
 mod defence;
 mod flow_table;
 mod half_open;
@@ -36,7 +37,7 @@ mod tests;
 pub use self::{
     address::{Addresses, Cidr, CidrError, LocalAddress, Ownership},
     connect::ConnectError,
-    defence::{FlowWatch, SynMode},
+    defence::{FlowName, FlowWatch, SynMode},
     flow_table::{Flow, FlowTable},
     slab::Slab,
     stream::Stream,
@@ -48,9 +49,9 @@ pub use self::{
 use self::{
     aged_slab::AgedSlab,
     connect::{EphemeralPorts, Share},
+    connections::Connections,
     defence::Watch,
     half_open::HalfOpens,
-    lifecycle::Entry,
     next_hop::Neighbours,
     path_mtu::PathMtus,
     rate_limit::RateLimit,
@@ -162,7 +163,12 @@ impl Secrets {
 
     /// The hash by which flows are found, and spread over workers.
     pub fn hash_flow(&self, tuple: &FourTuple) -> u32 {
-        self.flows.hash(|hasher| tuple.hash(hasher)) as u32
+        self.identify(tuple).slot
+    }
+
+    fn identify(&self, tuple: &FourTuple) -> FlowHash {
+        let hash = self.flows.hash(|hasher| tuple.hash(hasher));
+        FlowHash { slot: hash as u32, check: (hash >> 32) as u16 }
     }
 
     /// Which of several workers a flow with this hash belongs to. The flow table uses the low bits, so the high ones choose.
@@ -174,6 +180,13 @@ impl Secrets {
     fn numbers(&self) -> &SipKey {
         &self.numbers
     }
+}
+
+/// A keyed hash of a 4-tuple: by one part it is found, and both together tell it from others where nothing else is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct FlowHash {
+    slot: u32,
+    check: u16,
 }
 
 /// What all SYN-ACKs from an address have in common.
@@ -213,8 +226,7 @@ pub struct Stack {
     secrets: Secrets,
     cookies: CookieJar,
     flows: FlowTable,
-    connections: Slab<Entry>,
-    generation: u32,
+    connections: Connections,
     half_open: HalfOpens,
     time_wait: TimeWaits,
     /// By port, the addresses that listen; `None` for all of them.
@@ -252,14 +264,13 @@ impl Stack {
             addresses: Addresses::new(addresses),
             cookies: CookieJar::new(secrets.cookie_master(), Duration::ZERO),
             flows: FlowTable::new(flows),
-            connections: Slab::new(config.max_connections),
-            generation: 0,
+            connections: Connections::new(config.max_connections, config.max_awake, &config.tcp, mac),
             half_open: HalfOpens::new(config.max_half_open),
             time_wait: TimeWaits::new(config.max_time_wait, 2 * config.tcp.msl),
             listeners: HashMap::new(),
             syn_mode: SynMode::default(),
             watch: Watch::default(),
-            timers: TimerWheel::default(),
+            timers: TimerWheel::new(config.max_connections),
             replies: Replies::new(config.max_replies),
             resets: RateLimit::new(config.resets_per_second),
             neighbours: Neighbours::new(config.max_neighbours),
@@ -401,8 +412,7 @@ impl Stack {
         self.expire_handshakes(now);
         self.expire_neighbours(now);
         while let Some((index, entry)) = self.time_wait.expire(now) {
-            self.flows.remove(entry.hash, Flow::TimeWait(index));
-            self.watch.closed(&entry.tuple);
+            self.forget_time_wait(index, &entry);
         }
     }
 
@@ -446,8 +456,7 @@ impl Stack {
     fn transmit_from_connections(&mut self, now: Instant, buffer: &mut [u8]) -> Option<usize> {
         while let Some(&id) = self.transmit_queue.front() {
             // One that has ended since it was queued says nothing more.
-            let entry = self.connections.get_mut(id.index);
-            let Some(entry) = entry.filter(|entry| entry.generation == id.generation && entry.attached) else {
+            let Some(entry) = self.connections.find_mut(id).filter(|entry| entry.attached) else {
                 self.next_turn(None);
                 continue;
             };
@@ -465,10 +474,12 @@ impl Stack {
                     if let Some(deadline) = entry.connection.poll_timeout() {
                         self.timers.arm(id.index, deadline);
                     }
+                    self.connections.doze(id);
                     self.next_turn(None);
                 }
             }
         }
+        self.connections.settle_down(now);
         None
     }
 
@@ -497,13 +508,13 @@ impl Stack {
     /// The connection that has this [index](ConnectionId::index) now, if any.
     pub fn connection_at(&self, index: usize) -> Option<ConnectionId> {
         let index = u32::try_from(index).ok()?;
-        self.connections.get(index).map(|entry| ConnectionId { index, generation: entry.generation })
+        self.connections.id_at(index)
     }
 
     /// Our side's state for a 4-tuple.
     pub fn state_of(&self, tuple: &FourTuple) -> State {
-        match self.find(tuple, self.secrets.hash_flow(tuple)) {
-            Some(Flow::Connection(index)) => self.connections[index].connection.state(),
+        match self.find(tuple, self.secrets.identify(tuple)) {
+            Some(Flow::Connection(index)) => self.connections.state(index),
             Some(Flow::HalfOpen(_)) => State::SynReceived,
             Some(Flow::TimeWait(_)) => State::TimeWait,
             None => State::Closed,
@@ -513,6 +524,12 @@ impl Stack {
     /// Connections, handshakes under way, and connections in TIME-WAIT.
     pub fn flow_counts(&self) -> (u32, u32, u32) {
         (self.connections.len(), self.half_open.len(), self.time_wait.len())
+    }
+
+    /// Of the connections, those that sleep: idle for so long, among so many, that all but what they must not forget was given up
+    /// ([`StackConfig::max_awake`]).
+    pub fn connections_asleep(&self) -> u32 {
+        self.connections.asleep()
     }
 
     /// The cookies of this stack's handshakes.
@@ -540,11 +557,11 @@ impl Stack {
         self.drops.count(reason);
     }
 
-    fn find(&self, tuple: &FourTuple, hash: u32) -> Option<Flow> {
-        self.flows.find(hash, |flow| match flow {
-            Flow::Connection(index) => self.connections[index].connection.tuple() == tuple,
+    fn find(&self, tuple: &FourTuple, hash: FlowHash) -> Option<Flow> {
+        self.flows.find(hash.slot, |flow| match flow {
+            Flow::Connection(index) => self.connections.is(index, tuple),
             Flow::HalfOpen(index) => self.half_open.get(index).handshake.tuple == *tuple,
-            Flow::TimeWait(index) => self.time_wait.get(index).tuple == *tuple,
+            Flow::TimeWait(index) => self.time_wait.get(index).hash() == hash,
         })
     }
 }

@@ -1,38 +1,78 @@
-//! Connections in TIME-WAIT: all that is left of a control block once both sides have closed.
+//! TIME-WAIT: what is left of a connection until its old segments have left the network (RFC 9293 §3.6.1), in 32 bytes.
+//!
+//! A segment that arrives brings the 4-tuple and the way back with it, so neither is kept: a keyed hash of 48 bits tells whose
+//! segment it is. Of a million entries, one flow in 10^8 would be taken for another that is over.
 
-use super::aged_slab::AgedSlab;
+use super::{FlowHash, defence::FlowName};
 use crate::{
     tcp::timestamps::Clocks,
     time::Instant,
     wire::{
-        FourTuple, IpHeader, LinkHeader, Protocol, Segment, SeqNumber, TcpFlags, TcpHeader, TcpOptions,
+        FourTuple, IpHeader, Protocol, Segment, SeqNumber, TcpFlags, TcpHeader, TcpOptions,
         ip::{Codepoint, Dscp},
     },
 };
 use std::time::Duration;
 
-/// What TIME-WAIT must remember.
+/// A connection in TIME-WAIT.
 #[derive(Clone, Copy, Debug)]
 pub struct TimeWait {
-    /// The two ends.
-    pub tuple: FourTuple,
-    /// The 4-tuple's hash, for leaving the flow table.
-    pub hash: u32,
-    /// The way back on the link.
-    pub link: LinkHeader,
+    slot: u32,
+    check: u16,
+    /// What the flow is called by whoever watches.
+    pub name: FlowName,
     /// SND.NXT: behind our FIN.
     pub snd_nxt: SeqNumber,
     /// RCV.NXT: behind the peer's FIN.
     pub rcv_nxt: SeqNumber,
-    /// Both clocks, where timestamps were in use.
-    pub clocks: Option<Clocks>,
-    /// Our code point, which stays what it was.
-    pub dscp: Dscp,
-    /// When it is over.
-    pub expires: Instant,
+    clocks: Clocks,
+    /// Our code point in the upper six bits, [`HAS_CLOCKS`] and [`GONE`]; and 24 bits of the [`Moment`] when it is over.
+    marks: u8,
+    expires: [u8; 3],
 }
 
-/// What a segment means to a connection in TIME-WAIT.
+const _: () = assert!(size_of::<TimeWait>() <= 32, "millions of these stay around for a minute each");
+
+const HAS_CLOCKS: u8 = 1;
+/// Its place in the queue is all that is left of it.
+const GONE: u8 = 2;
+
+/// Time in units of 2^24 ns, some 17 ms.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+struct Moment(u64);
+
+impl Moment {
+    const SHIFT: u32 = 24;
+
+    /// The first that is not before `at`.
+    fn not_before(at: Instant) -> Self {
+        Self(at.as_nanos().div_ceil(1 << Self::SHIFT))
+    }
+
+    /// The last that is not after `at`.
+    fn reached(at: Instant) -> Self {
+        Self(at.as_nanos() >> Self::SHIFT)
+    }
+
+    fn low_bits(self) -> [u8; 3] {
+        let [low, middle, high, ..] = self.0.to_le_bytes();
+        [low, middle, high]
+    }
+
+    /// The moment with these low bits that is nearest to this one; they count three days.
+    fn nearest(self, [low, middle, high]: [u8; 3]) -> Self {
+        let ahead = (u32::from_le_bytes([0, low, middle, high])).wrapping_sub((self.0 as u32) << 8) as i32 >> 8;
+        Self(self.0.saturating_add_signed(ahead.into()))
+    }
+}
+
+impl From<Moment> for Instant {
+    fn from(moment: Moment) -> Self {
+        Self::from_nanos(moment.0 << Moment::SHIFT)
+    }
+}
+
+/// What a segment does to TIME-WAIT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Arrival {
     /// A SYN beyond everything the old connection received, or later by its sender's clock: the 4-tuple may be used again
@@ -45,6 +85,31 @@ pub enum Arrival {
 }
 
 impl TimeWait {
+    /// An entry for the flow with this hash and name, at the end of its sequence numbers.
+    pub fn new(
+        (hash, name): (FlowHash, FlowName),
+        (snd_nxt, rcv_nxt): (SeqNumber, SeqNumber),
+        clocks: Option<Clocks>,
+        dscp: Dscp,
+    ) -> Self {
+        let marks = dscp.with(Codepoint::NotCapable) | if clocks.is_some() { HAS_CLOCKS } else { 0 };
+        let FlowHash { slot, check } = hash;
+        Self { slot, check, name, snd_nxt, rcv_nxt, clocks: clocks.unwrap_or_default(), marks, expires: [0; 3] }
+    }
+
+    /// The 4-tuple's hash.
+    pub fn hash(&self) -> FlowHash {
+        FlowHash { slot: self.slot, check: self.check }
+    }
+
+    fn clocks(&self) -> Option<Clocks> {
+        (self.marks & HAS_CLOCKS != 0).then_some(self.clocks)
+    }
+
+    fn is_gone(&self) -> bool {
+        self.marks & GONE != 0
+    }
+
     /// What to do about a segment.
     pub fn arrival(&self, segment: &Segment<'_>) -> Arrival {
         let header = &segment.header;
@@ -52,7 +117,7 @@ impl TimeWait {
             return Arrival::Ignore;
         }
         if segment.has(TcpFlags::SYN) {
-            let later = match (self.clocks, header.options.timestamps) {
+            let later = match (self.clocks(), header.options.timestamps) {
                 (Some(clocks), Some(received)) => clocks.is_newer(received),
                 _ => self.rcv_nxt.precedes(header.seq),
             };
@@ -64,80 +129,144 @@ impl TimeWait {
     }
 
     /// The acknowledgment of the peer's FIN.
-    pub fn acknowledgment(&self, now: Instant, hop_limit: u8) -> (IpHeader, TcpHeader) {
-        let mut ip = IpHeader::new(self.tuple.local.address, self.tuple.remote.address, Protocol::Tcp);
+    pub fn acknowledgment(&self, now: Instant, tuple: &FourTuple, hop_limit: u8) -> (IpHeader, TcpHeader) {
+        let mut ip = IpHeader::new(tuple.local.address, tuple.remote.address, Protocol::Tcp);
         ip.hop_limit = hop_limit;
-        ip.traffic_class = self.dscp.with(Codepoint::NotCapable);
+        ip.traffic_class = Dscp::of(self.marks).with(Codepoint::NotCapable);
         let tcp = TcpHeader {
-            source_port: self.tuple.local.port,
-            destination_port: self.tuple.remote.port,
+            source_port: tuple.local.port,
+            destination_port: tuple.remote.port,
             seq: self.snd_nxt,
             ack: self.rcv_nxt,
             flags: TcpFlags::ACK,
             window: 0,
             urgent: 0,
-            options: TcpOptions { timestamps: self.clocks.map(|clocks| clocks.option(now)), ..TcpOptions::default() },
+            options: TcpOptions { timestamps: self.clocks().map(|clocks| clocks.option(now)), ..TcpOptions::default() },
         };
         (ip, tcp)
     }
 }
 
-/// All connections in TIME-WAIT. They wait equally long, so the oldest is always the next to expire: a queue is timer enough.
+/// All connections in TIME-WAIT, in a ring. They wait equally long, so the oldest is always the next to expire: a queue is timer
+/// enough. One that is over before its time leaves its place behind until that comes to the front.
 #[derive(Debug)]
 pub struct TimeWaits {
-    entries: AgedSlab<TimeWait>,
+    ring: Vec<TimeWait>,
+    /// The oldest place, and how many there are from there on.
+    oldest: u32,
+    places: u32,
+    /// Those that are not gone.
+    len: u32,
+    limit: u32,
     duration: Duration,
+    /// About now.
+    latest: Moment,
 }
 
 impl TimeWaits {
     /// Room for at most `limit` entries that wait for `duration`.
     pub fn new(limit: u32, duration: Duration) -> Self {
-        Self { entries: AgedSlab::new(limit), duration }
+        let ring = Vec::with_capacity(limit as usize);
+        Self { ring, oldest: 0, places: 0, len: 0, limit, duration, latest: Moment::default() }
     }
 
     /// Connections in TIME-WAIT.
     pub fn len(&self) -> u32 {
-        self.entries.len()
+        self.len
+    }
+
+    /// Places taken, those of entries that are gone included.
+    pub fn places(&self) -> u32 {
+        self.places
     }
 
     /// The entry at `index`.
     pub fn get(&self, index: u32) -> &TimeWait {
-        &self.entries[index]
+        &self.ring[index as usize]
     }
 
     /// Makes room for one more: removes and returns the oldest where there is none.
     pub fn make_room(&mut self) -> Option<(u32, TimeWait)> {
-        let oldest = self.entries.oldest().filter(|_| self.entries.is_full())?;
-        self.entries.remove(oldest).map(|entry| (oldest, entry))
+        let is_full = self.places == self.limit && self.limit > 0;
+        if is_full { self.take_oldest() } else { None }
     }
 
     /// Adds an entry that begins to wait now; `None` where there is no room, not even for one.
     pub fn insert(&mut self, mut entry: TimeWait, now: Instant) -> Option<u32> {
-        entry.expires = now + self.duration;
-        self.entries.insert(entry).ok()
+        if self.places == self.limit {
+            return None;
+        }
+        self.latest = Moment::reached(now);
+        entry.expires = Moment::not_before(now + self.duration).low_bits();
+        let index = (self.oldest + self.places) % self.limit;
+        match self.ring.get_mut(index as usize) {
+            Some(place) => *place = entry,
+            None => self.ring.push(entry),
+        }
+        self.places += 1;
+        self.len += 1;
+        Some(index)
     }
 
-    /// Lets an entry wait its whole time again.
-    pub fn restart(&mut self, index: u32, now: Instant) {
-        if let Some(entry) = self.entries.get_mut(index) {
-            entry.expires = now + self.duration;
-            self.entries.renew(index);
+    /// Lets an entry wait its whole time again; returns its new place. Where it has just begun to wait, or where there is no
+    /// room behind the others, it stays where it is.
+    pub fn restart(&mut self, index: u32, now: Instant) -> u32 {
+        let entry = *self.get(index);
+        let left = Instant::from(self.latest.nearest(entry.expires)) - now;
+        // Or whoever sends a segment again and again would fill the ring with places of nobody.
+        if left + Duration::from_secs(1) > self.duration {
+            return index;
+        }
+        match self.insert(entry, now) {
+            Some(again) => {
+                self.remove(index);
+                again
+            }
+            None => index,
         }
     }
 
-    /// Takes an entry out.
-    pub fn remove(&mut self, index: u32) -> Option<TimeWait> {
-        self.entries.remove(index)
+    /// Takes an entry out before its time.
+    pub fn remove(&mut self, index: u32) {
+        self.ring[index as usize].marks |= GONE;
+        self.len -= 1;
     }
 
     /// Takes out one entry that has waited long enough; to be called until it returns `None`.
     pub fn expire(&mut self, now: Instant) -> Option<(u32, TimeWait)> {
-        let oldest = self.entries.oldest().filter(|&index| self.entries[index].expires <= now)?;
-        self.entries.remove(oldest).map(|entry| (oldest, entry))
+        self.latest = self.latest.max(Moment::reached(now));
+        while let Some(due) = self.oldest_due()
+            && due <= self.latest
+        {
+            if let Some(expired) = self.take_oldest() {
+                return Some(expired);
+            }
+        }
+        None
     }
 
     /// When [`TimeWaits::expire`] should be called next.
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.entries.oldest().map(|index| self.entries[index].expires)
+        self.oldest_due().map(Instant::from)
+    }
+
+    fn oldest_due(&self) -> Option<Moment> {
+        (self.places > 0).then(|| self.latest.nearest(self.get(self.oldest).expires))
+    }
+
+    /// Gives up the oldest place; returns its entry unless that is gone.
+    fn take_oldest(&mut self) -> Option<(u32, TimeWait)> {
+        let index = self.oldest;
+        let entry = *self.get(index);
+        self.oldest = (self.oldest + 1) % self.limit;
+        self.places -= 1;
+        if self.places == 0 {
+            self.oldest = 0; // few connections stay in few cache lines
+        }
+        if entry.is_gone() {
+            return None;
+        }
+        self.len -= 1;
+        Some((index, entry))
     }
 }

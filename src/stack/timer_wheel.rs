@@ -13,17 +13,37 @@ const SLOTS: usize = 1 << SLOT_BITS;
 const LEVELS: usize = 7;
 const NONE: u32 = u32::MAX;
 
+/// Where a timer hangs that was found due, and one that is not armed: beyond all slots.
+const EXPIRED: u32 = (LEVELS * SLOTS) as u32;
+const NOWHERE: u32 = EXPIRED + 1;
+
+/// Bits of a tick; the place is above them.
+const DUE_BITS: u32 = SLOT_BITS * LEVELS as u32;
+
 #[derive(Clone, Copy, Debug)]
 struct Node {
     next: u32,
     previous: u32,
-    /// The tick on which it is due.
-    due: u64,
-    /// Level and slot where it hangs, or [`NONE`].
-    place: u32,
+    /// The tick on which it is due, and where it hangs.
+    hung: u64,
 }
 
-const IDLE: Node = Node { next: NONE, previous: NONE, due: 0, place: NONE };
+impl Node {
+    const IDLE: Self = Self { next: NONE, previous: NONE, hung: Self::hung(0, NOWHERE) };
+
+    const fn hung(due: u64, place: u32) -> u64 {
+        (place as u64) << DUE_BITS | due
+    }
+
+    fn due(&self) -> u64 {
+        self.hung & ((1 << DUE_BITS) - 1)
+    }
+
+    /// Level and slot, as one number, or [`NOWHERE`], or [`EXPIRED`].
+    fn place(&self) -> u32 {
+        (self.hung >> DUE_BITS) as u32
+    }
+}
 
 /// At most one deadline for each of a range of small numbers, called tokens: slab indices, in practice.
 #[derive(Debug)]
@@ -38,53 +58,49 @@ pub struct TimerWheel {
     expired: u32,
 }
 
-/// Where [`Node::place`] says that a timer hangs in the list of expired ones.
-const EXPIRED: u32 = NONE - 1;
-
-impl Default for TimerWheel {
-    fn default() -> Self {
-        Self { tick: 0, heads: [[NONE; SLOTS]; LEVELS], occupied: [0; LEVELS], nodes: Vec::new(), expired: NONE }
-    }
-}
-
 impl TimerWheel {
+    /// A wheel for the tokens below `tokens`. The room is reserved at once, so that it never moves; the kernel backs it when it is
+    /// touched.
+    pub fn new(tokens: u32) -> Self {
+        let nodes = Vec::with_capacity(tokens as usize);
+        Self { tick: 0, heads: [[NONE; SLOTS]; LEVELS], occupied: [0; LEVELS], nodes, expired: NONE }
+    }
+
     /// Makes sure that `token` fires at `deadline` or earlier. A timer that is already due earlier stays: whoever owns it
     /// looks at the clock when it fires and arms it again, which is cheaper than moving it with every segment.
     pub fn arm(&mut self, token: u32, deadline: Instant) {
         let index = token as usize;
         if index >= self.nodes.len() {
-            self.nodes.resize(index + 1, IDLE);
+            self.nodes.resize(index + 1, Node::IDLE);
         }
         let nanos_per_tick = TICK.as_nanos() as u64;
-        let due =
-            deadline.as_nanos().div_ceil(nanos_per_tick).clamp(self.tick + 1, (1 << (SLOT_BITS * LEVELS as u32)) - 1);
+        let due = deadline.as_nanos().div_ceil(nanos_per_tick).clamp(self.tick + 1, (1 << DUE_BITS) - 1);
         let node = &self.nodes[index];
-        if node.place != NONE && node.due <= due {
+        if node.place() != NOWHERE && node.due() <= due {
             return;
         }
         self.cancel(token);
-        self.nodes[index].due = due;
-        self.hang(token);
+        self.hang(token, due);
     }
 
     /// Forgets `token`'s deadline, if it has one.
     pub fn cancel(&mut self, token: u32) {
-        let Some(&node) = self.nodes.get(token as usize).filter(|node| node.place != NONE) else { return };
+        let Some(&node) = self.nodes.get(token as usize).filter(|node| node.place() != NOWHERE) else { return };
         if node.next != NONE {
             self.nodes[node.next as usize].previous = node.previous;
         }
         if node.previous != NONE {
             self.nodes[node.previous as usize].next = node.next;
-        } else if node.place == EXPIRED {
+        } else if node.place() == EXPIRED {
             self.expired = node.next;
         } else {
-            let (level, slot) = (node.place as usize / SLOTS, node.place as usize % SLOTS);
+            let (level, slot) = (node.place() as usize / SLOTS, node.place() as usize % SLOTS);
             self.heads[level][slot] = node.next;
             if node.next == NONE {
                 self.occupied[level] &= !(1 << slot);
             }
         }
-        self.nodes[token as usize] = IDLE;
+        self.nodes[token as usize] = Node::IDLE;
     }
 
     /// Takes out one token whose deadline has passed. To be called until it returns `None`.
@@ -127,15 +143,14 @@ impl TimerWheel {
         let mut token = std::mem::replace(&mut self.heads[level][slot], NONE);
         self.occupied[level] &= !(1 << slot);
         while token != NONE {
-            let next = self.nodes[token as usize].next;
-            self.hang(token);
-            token = next;
+            let node = self.nodes[token as usize];
+            self.hang(token, node.due());
+            token = node.next;
         }
     }
 
     /// Hangs a timer where its due tick first differs from the current one; with the expired ones where it does not.
-    fn hang(&mut self, token: u32) {
-        let due = self.nodes[token as usize].due;
+    fn hang(&mut self, token: u32, due: u64) {
         let (place, head) = if due <= self.tick {
             (EXPIRED, &mut self.expired)
         } else {
@@ -145,7 +160,7 @@ impl TimerWheel {
             ((level * SLOTS + slot) as u32, &mut self.heads[level][slot])
         };
         let next = std::mem::replace(head, token);
-        self.nodes[token as usize] = Node { next, previous: NONE, due, place };
+        self.nodes[token as usize] = Node { next, previous: NONE, hung: Node::hung(due, place) };
         if next != NONE {
             self.nodes[next as usize].previous = token;
         }

@@ -48,6 +48,11 @@ impl Untold {
         self.0 != before
     }
 
+    /// Whether there are none.
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
     /// Takes one out that has been told.
     pub fn remove(&mut self, trouble: Trouble) {
         self.0 &= !trouble.bit();
@@ -77,7 +82,7 @@ impl Stack {
         if !is_for_us || tuple.local.address != ip.destination {
             return Err(DropReason::UnmatchedIcmp);
         }
-        match self.find(tuple, self.secrets.hash_flow(tuple)) {
+        match self.find(tuple, self.secrets.identify(tuple)) {
             Some(Flow::Connection(index)) => self.trouble_at_connection(now, index, error),
             Some(Flow::HalfOpen(index)) => self.trouble_at_half_open(index, error),
             // TIME-WAIT has nothing in flight that it would send again.

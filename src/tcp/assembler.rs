@@ -24,6 +24,11 @@ impl Assembler {
         self.pieces.is_empty()
     }
 
+    /// Forgets everything.
+    pub fn clear(&mut self) {
+        self.pieces.clear();
+    }
+
     /// The pieces, in order, each from its first octet up to the one behind its last.
     pub fn pieces(&self) -> impl Iterator<Item = (SeqNumber, SeqNumber)> + '_ {
         self.pieces.iter().map(|piece| (piece.start, piece.end))

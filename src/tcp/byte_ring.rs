@@ -6,6 +6,9 @@ const MIN_CAPACITY: usize = 2_048;
 /// The largest allocation that an empty queue keeps, bytes: what a few busy batches take.
 const KEPT_CAPACITY: usize = 256 * 1_024;
 
+/// The largest allocation that goes from one connection to the next, bytes.
+const RESTING_CAPACITY: usize = 16 * 1_024;
+
 /// A queue of bytes whose content is at most two slices. It grows by doubling; its owner keeps the limit.
 #[derive(Debug, Default)]
 pub struct ByteRing {
@@ -93,6 +96,14 @@ impl ByteRing {
         self.len -= length;
         // The head moves on even when the queue runs empty: out-of-order bytes may be waiting behind the back.
         self.head = if self.bytes.is_empty() { 0 } else { (self.head + length) & (self.bytes.len() - 1) };
+    }
+
+    /// Forgets everything, early bytes too; memory that few connections would need goes back.
+    pub fn clear(&mut self) {
+        (self.head, self.len) = (0, 0);
+        if self.bytes.len() > RESTING_CAPACITY {
+            *self = Self::default();
+        }
     }
 
     /// Gives a large allocation back if the queue is empty; to be called while no bytes wait behind its back.

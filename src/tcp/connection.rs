@@ -161,11 +161,19 @@ pub(super) struct Diffserv {
 }
 
 /// What an application may choose for one connection.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Options {
     pub no_delay: bool,
     pub keep_alive: Option<KeepAlive>,
     pub user_timeout: Option<Duration>,
+}
+
+impl Options {
+    /// Those of a connection whose application has chosen nothing.
+    pub fn of(config: &TcpConfig) -> Self {
+        let TcpConfig { keep_alive, user_timeout, .. } = *config;
+        Self { no_delay: !config.nagle, keep_alive, user_timeout }
+    }
 }
 
 /// One connection, from the end of the handshake on, or from its beginning where that is ours.
@@ -252,11 +260,7 @@ impl Connection {
             probe_due: false,
             reader: Reader::Application,
             write_blocked: false,
-            options: Options {
-                no_delay: !config.nagle,
-                keep_alive: config.keep_alive,
-                user_timeout: config.user_timeout,
-            },
+            options: Options::of(config),
             urgent: Urgent::default(),
             liveness: Liveness::new(now),
             challenges: (now, 0),

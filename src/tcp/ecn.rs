@@ -31,32 +31,48 @@ pub fn is_agreed_by_syn_ack(config: config::Ecn, flags: TcpFlags) -> bool {
     config == config::Ecn::Active && flags.intersection(SETUP) == TcpFlags::ECE
 }
 
-/// ECN of one connection, both halves.
+/// What the two ends have told each other, and are yet to.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Ecn {
+pub(super) struct Said {
     agreed: bool,
     /// A mark has arrived that the peer has not answered yet.
     echoing: bool,
     /// Our window was reduced, and the peer is yet to hear of it.
     cwr_due: bool,
+}
+
+/// ECN of one connection, both halves.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Ecn {
+    said: Said,
     /// SND.NXT when the window was last reduced: echoes up to there tell of the same congestion.
     reduced: Option<SeqNumber>,
 }
 
 impl Ecn {
     pub fn new(agreed: bool) -> Self {
-        Self { agreed, ..Self::default() }
+        Self { said: Said { agreed, ..Said::default() }, reduced: None }
+    }
+
+    /// What is kept while nothing is in flight.
+    pub fn rest(&self) -> Said {
+        self.said
+    }
+
+    /// Goes on from there: an echo from now on tells of new congestion.
+    pub fn wake(said: Said) -> Self {
+        Self { said, reduced: None }
     }
 
     /// Takes in what an acceptable segment says about our own acknowledgments and its own way (RFC 3168 §6.1.3). Only data can
     /// have been marked.
     pub fn arrived(&mut self, segment: &Segment<'_>) {
-        if !self.agreed || segment.payload.is_empty() {
+        if !self.said.agreed || segment.payload.is_empty() {
             return;
         }
         // The peer has slowed down; a mark on this very segment is a new one.
-        self.echoing &= !segment.has(TcpFlags::CWR);
-        self.echoing |= Codepoint::of(segment.traffic_class) == Codepoint::CongestionExperienced;
+        self.said.echoing &= !segment.has(TcpFlags::CWR);
+        self.said.echoing |= Codepoint::of(segment.traffic_class) == Codepoint::CongestionExperienced;
     }
 
     /// Takes in an acknowledgment of everything before `ack`; whether the window is to be reduced, which happens once for each
@@ -67,7 +83,7 @@ impl Ecn {
         self.reduced = self.reduced.filter(|&reduced| ack.at_or_before(reduced));
         // A SYN-ACK says something else by it.
         let echoes = segment.has(TcpFlags::ECE) && !segment.has(TcpFlags::SYN);
-        if !self.agreed || !echoes || self.reduced.is_some() {
+        if !self.said.agreed || !echoes || self.reduced.is_some() {
             return false;
         }
         self.reduced(nxt);
@@ -77,18 +93,18 @@ impl Ecn {
     /// The window was reduced for another reason, which the peer is told as well (RFC 3168 §6.1.2).
     pub fn reduced(&mut self, nxt: SeqNumber) {
         self.reduced = Some(nxt);
-        self.cwr_due = true;
+        self.said.cwr_due = true;
     }
 
     /// The flags and the codepoint of a segment to be sent. New data alone can be marked, and tell of a reduced window: what is
     /// sent again, probes and bare acknowledgments are not (RFC 3168 §6.1.4 to §6.1.6).
     pub fn marking(&mut self, is_new_data: bool) -> (TcpFlags, Codepoint) {
         let mut flags = TcpFlags::empty();
-        flags.set(TcpFlags::ECE, self.echoing);
-        if !self.agreed || !is_new_data {
+        flags.set(TcpFlags::ECE, self.said.echoing);
+        if !self.said.agreed || !is_new_data {
             return (flags, Codepoint::NotCapable);
         }
-        flags.set(TcpFlags::CWR, std::mem::take(&mut self.cwr_due));
+        flags.set(TcpFlags::CWR, std::mem::take(&mut self.said.cwr_due));
         (flags, Codepoint::Capable0)
     }
 }

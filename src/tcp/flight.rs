@@ -2,7 +2,7 @@
 //! sent, which together tell what is lost (RFC 8985).
 
 use super::{
-    rack::{Delivered, Rack},
+    rack::{Delivered, QuietRack, Rack},
     timestamps::Clocks,
 };
 use crate::{
@@ -149,6 +149,28 @@ impl Flight {
         }
     }
 
+    /// Whether nothing is on its way.
+    pub fn is_empty(&self) -> bool {
+        self.segments.is_empty()
+    }
+
+    /// Remembers what was learned of the path before a rest that ended at `una`.
+    pub fn recall(&mut self, rack: &QuietRack, una: SeqNumber) {
+        self.rack.recall(rack, una);
+    }
+
+    /// Forgets everything but its memory.
+    pub fn retire(&mut self) {
+        self.segments.clear();
+        self.again.clear();
+    }
+
+    /// Takes the memory of a retired one.
+    pub fn adopt_memory(&mut self, retired: &mut Self) {
+        self.segments = std::mem::take(&mut retired.segments);
+        self.again = std::mem::take(&mut retired.again);
+    }
+
     /// Octets sent, not acknowledged, not reported and not taken for lost: the pipe of RFC 6675.
     pub fn under_way(&self) -> u32 {
         self.under_way
@@ -157,6 +179,10 @@ impl Flight {
     /// Octets reported.
     pub fn reported(&self) -> u32 {
         self.reported
+    }
+
+    pub fn quiet_rack(&self) -> QuietRack {
+        self.rack.rest()
     }
 
     pub fn rack(&mut self) -> &mut Rack {

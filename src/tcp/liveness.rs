@@ -26,6 +26,11 @@ impl Liveness {
         Self { heard: now, probes: 0, probe_due: false }
     }
 
+    /// When the peer was last heard, where it has not been asked since.
+    pub fn last_heard(&self) -> Option<Instant> {
+        (self.probes == 0 && !self.probe_due).then_some(self.heard)
+    }
+
     /// A segment has come that only the peer can have sent.
     pub fn heard(&mut self, now: Instant) {
         (self.heard, self.probes) = (now, 0);

@@ -10,9 +10,11 @@
 mod arrive;
 pub mod assembler;
 pub mod byte_ring;
+mod coarse;
 pub mod congestion;
 pub mod connection;
 pub mod cookie;
+mod dormant;
 pub mod ecn;
 mod flight;
 pub mod isn;
@@ -37,6 +39,7 @@ mod tests;
 
 pub use self::{
     connection::{CloseReason, Connection, Handshake, Signals},
+    dormant::Dormant,
     state::State,
     transmit::SentKind,
 };

@@ -1,7 +1,10 @@
 //! What the time of a delivery says of what was sent before it (RFC 8985): recent acknowledgment, and how long reordering may
 //! take on this path.
 
-use super::rtt::CLOCK_GRANULARITY;
+use super::{
+    coarse::{Coarse, Micros},
+    rtt::CLOCK_GRANULARITY,
+};
 use crate::{time::Instant, wire::SeqNumber};
 use std::time::Duration;
 
@@ -68,6 +71,17 @@ pub(super) struct Rack {
     tick: Duration,
 }
 
+/// What is kept while nothing is in flight.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct QuietRack {
+    rtt: Micros,
+    least: Micros,
+    since: Coarse,
+    multiplier: u8,
+    patience: u8,
+    reordering_seen: bool,
+}
+
 impl Rack {
     pub fn new(una: SeqNumber, tick: Duration) -> Self {
         Self {
@@ -81,6 +95,32 @@ impl Rack {
             patience: 0,
             grown_until: None,
         }
+    }
+
+    /// What of it outlives the flight.
+    pub fn rest(&self) -> QuietRack {
+        let (least, since) = self.minimum.map_or((Micros::NONE, Instant::ZERO), |it| (it.get().into(), it.since));
+        QuietRack {
+            rtt: self.rtt.into(),
+            least,
+            since: since.into(),
+            multiplier: u8::try_from(self.multiplier).unwrap_or(u8::MAX),
+            patience: u8::try_from(self.patience).unwrap_or(u8::MAX),
+            reordering_seen: self.reordering_seen,
+        }
+    }
+
+    /// Goes on from there with a flight that begins at `una`.
+    pub fn recall(&mut self, quiet: &QuietRack, una: SeqNumber) {
+        let minimum = |least| Minimum { since: quiet.since.into(), current: least, previous: least };
+        *self = Self {
+            rtt: quiet.rtt.get().unwrap_or_default(),
+            minimum: quiet.least.get().map(minimum),
+            reordering_seen: quiet.reordering_seen,
+            multiplier: quiet.multiplier.into(),
+            patience: quiet.patience.into(),
+            ..Self::new(una, self.tick)
+        };
     }
 
     /// The highest sequence number delivered.

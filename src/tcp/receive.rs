@@ -51,6 +51,15 @@ pub struct ReceiveSide {
     fin_taken: bool,
 }
 
+/// What is kept of a side that keeps nothing for anybody.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct QuietReceive {
+    nxt: SeqNumber,
+    edge: SeqNumber,
+    limit: u32,
+    scale: u8,
+}
+
 impl ReceiveSide {
     /// The side of a connection whose peer's SYN took sequence number `irs`, and was answered with a window of `window`.
     pub fn new(irs: SeqNumber, window: u32, scale: u8, limit: usize) -> Self {
@@ -66,6 +75,40 @@ impl ReceiveSide {
             again: None,
             fin: None,
             fin_taken: false,
+        }
+    }
+
+    /// Whether nothing is kept for anybody.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.buffer.is_empty() && !self.has_report() && self.fin.is_none()
+    }
+
+    /// What of it must be kept while it is quiet.
+    pub(super) fn rest(&self) -> QuietReceive {
+        let Self { nxt, edge, limit, scale, .. } = *self;
+        QuietReceive { nxt, edge, limit, scale }
+    }
+
+    /// Becomes the side that was quiet, in the memory that this one, retired or new, has.
+    pub(super) fn wake(&mut self, quiet: &QuietReceive) {
+        let QuietReceive { nxt, edge, limit, scale } = *quiet;
+        (self.nxt, self.edge, self.limit, self.scale) = (nxt, edge, limit, scale);
+        (self.again, self.fin, self.fin_taken) = (None, None, false);
+    }
+
+    /// Forgets what it holds, but keeps the memory.
+    pub(super) fn retire(&mut self) {
+        self.buffer.clear();
+        self.early.clear();
+        self.latest.clear();
+    }
+
+    /// Takes the memory of a retired side, while there is nothing in its own.
+    pub(super) fn adopt_memory(&mut self, retired: &mut Self) {
+        if self.buffer.is_empty() && self.early.is_empty() {
+            self.buffer = std::mem::take(&mut retired.buffer);
+            self.early = std::mem::take(&mut retired.early);
+            self.latest = std::mem::take(&mut retired.latest);
         }
     }
 

@@ -107,6 +107,12 @@ impl Recovery {
         !matches!(self.phase, Phase::Open)
     }
 
+    /// Whether nothing is to be remembered. That what was repaired was not lost may still come out, and is given up.
+    pub(super) fn is_quiet(&self) -> bool {
+        let is_settled = self.doubt.is_none_or(|doubt| doubt.expires.is_some());
+        is_settled && !self.is_active() && self.tail == TailProbe::None && self.duplicates == 0 && self.departed == 0
+    }
+
     /// How much may be in flight, given the controller's window.
     ///
     /// What duplicate acknowledgments say has left the network may be replaced: by two new segments even before a loss is

@@ -1,5 +1,6 @@
 //! Round-trip time and the retransmission timeout (RFC 6298).
 
+use super::coarse::Micros;
 use crate::config::TcpConfig;
 use std::time::Duration;
 
@@ -19,10 +20,32 @@ pub struct RttEstimator {
     rto: Duration,
 }
 
+/// The same in fewer bytes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct QuietRtt {
+    srtt: Micros,
+    rttvar: Micros,
+    rto: Micros,
+}
+
 impl RttEstimator {
     /// An estimator that knows nothing yet.
     pub fn new(config: &TcpConfig) -> Self {
         Self { smoothed: None, rto: config.rto_initial }
+    }
+
+    /// What is kept while nothing is measured.
+    pub(super) fn rest(&self) -> QuietRtt {
+        let rto = self.rto.into();
+        match self.smoothed {
+            Some((srtt, rttvar)) => QuietRtt { srtt: srtt.into(), rttvar: rttvar.into(), rto },
+            None => QuietRtt { srtt: Micros::NONE, rttvar: Micros::NONE, rto },
+        }
+    }
+
+    /// The estimator of which that was kept.
+    pub(super) fn wake(quiet: &QuietRtt) -> Self {
+        Self { smoothed: quiet.srtt.get().zip(quiet.rttvar.get()), rto: quiet.rto.get().unwrap_or_default() }
     }
 
     /// The current retransmission timeout, back-off included.

@@ -62,6 +62,11 @@ impl Timers {
         self.0[timer as usize].is_some()
     }
 
+    /// Whether no other timer runs.
+    pub fn none_but(&self, timer: Timer) -> bool {
+        Timer::ALL.into_iter().all(|other| other == timer || !self.is_armed(other))
+    }
+
     /// When a timer falls due, if it runs.
     pub fn deadline(&self, timer: Timer) -> Option<Instant> {
         self.0[timer as usize]

@@ -11,7 +11,7 @@ use std::time::Duration;
 pub const OPTION_LEN: u32 = 12;
 
 /// A connection's clocks. Ours ticks every millisecond, from a number of its own on: what the handshake's cookie was.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Clocks {
     /// Our TSval at [`Instant::ZERO`].
     offset: u32,

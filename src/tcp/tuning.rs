@@ -2,6 +2,7 @@
 //! is offered a few times that, up to the limit (dynamic right-sizing, as Fisk and Feng described it in 2001). A peer whose
 //! data nobody reads is not offered more, and so cannot make us keep more.
 
+use super::coarse::Micros;
 use crate::{time::Instant, wire::SeqNumber};
 use std::time::Duration;
 
@@ -27,6 +28,16 @@ impl Tuning {
     pub fn new(limit: usize, now: Instant) -> Self {
         let limit = u32::try_from(limit).unwrap_or(u32::MAX);
         Self { limit, round_trip: None, announced: None, began: now, read: 0 }
+    }
+
+    /// The most that is ever offered, and the shortest round trip: what is kept while nothing comes.
+    pub fn rest(&self) -> (u32, Micros) {
+        (self.limit, self.round_trip.into())
+    }
+
+    /// Measures on from there; a round begins at `now`.
+    pub fn wake((limit, round_trip): (u32, Micros), now: Instant) -> Self {
+        Self { limit, round_trip: round_trip.get(), announced: None, began: now, read: 0 }
     }
 
     /// The application has read so much.
@@ -72,6 +83,11 @@ pub(super) struct QuickAcks {
 impl QuickAcks {
     pub fn new(count: u32, now: Instant) -> Self {
         Self { left: count, last: now }
+    }
+
+    /// Those that are left.
+    pub fn left(&self) -> u8 {
+        u8::try_from(self.left).unwrap_or(u8::MAX)
     }
 
     /// Data have arrived; whether they are acknowledged at once. After a silence of more than `idle` it begins anew with

@@ -19,6 +19,13 @@ pub(super) struct Urgent {
     sent: Option<SeqNumber>,
 }
 
+impl Urgent {
+    /// Whether nothing is urgent either way.
+    pub fn is_quiet(&self) -> bool {
+        self.received.is_none() && self.sent.is_none()
+    }
+}
+
 impl Connection {
     /// Octets the application has to read until it is through with urgent data; they may not have arrived yet. `None` where
     /// there are none (MUST-33).

@@ -60,7 +60,7 @@ impl FlowFilter {
 
     /// Enters the flow of segments from `remote` to `local`. The program lets them pass from now on.
     pub fn insert(&self, remote: SocketAddr, local: SocketAddr) {
-        let place = self.place(remote, local);
+        let place = self.place(self.name(remote, local));
         // The emptier bucket first, so that both fill evenly.
         let mut buckets = place.buckets;
         buckets.sort_by_key(|&bucket| self.taken(bucket));
@@ -71,7 +71,12 @@ impl FlowFilter {
 
     /// Takes a flow out that was entered.
     pub fn remove(&self, remote: SocketAddr, local: SocketAddr) {
-        let place = self.place(remote, local);
+        self.remove_named(self.name(remote, local));
+    }
+
+    /// The same by its name, for whoever has kept no more than that.
+    pub fn remove_named(&self, name: u64) {
+        let place = self.place(name);
         if !place.buckets.iter().any(|&bucket| self.exchange(bucket, place.tag, 0)) {
             // It never found room, or another flow of its tag that did not has taken its copy: either way the sum is right.
             self.unlisted.as_slice()[self.unlisted_at].fetch_sub(1, Ordering::Release);
@@ -80,7 +85,7 @@ impl FlowFilter {
 
     /// Whether the program would let segments from `remote` to `local` pass.
     pub fn contains(&self, remote: SocketAddr, local: SocketAddr) -> bool {
-        let place = self.place(remote, local);
+        let place = self.place(self.name(remote, local));
         let listed = place.buckets.iter().any(|&bucket| {
             self.bucket(bucket).iter().any(|word| lane_of(word.load(Ordering::Acquire), place.tag).is_some())
         });
@@ -125,11 +130,16 @@ impl FlowFilter {
         })
     }
 
-    fn place(&self, remote: SocketAddr, local: SocketAddr) -> Place {
+    /// What the table knows of a flow: 48 bits, of which the upper 16 are the tag.
+    pub fn name(&self, remote: SocketAddr, local: SocketAddr) -> u64 {
         let hash = self.keys.fingerprint(remote, local);
+        hash >> 48 << 32 | hash & u64::from(u32::MAX)
+    }
+
+    fn place(&self, name: u64) -> Place {
         let mask = self.bucket_mask();
-        let tag = ((hash >> 48) as u16).max(1); // a lane of zero is an empty one
-        let first = hash as u32 & mask;
+        let tag = ((name >> 32) as u16).max(1); // a lane of zero is an empty one
+        let first = name as u32 & mask;
         let second = (first ^ u32::from(tag).wrapping_mul(0x5bd1_e995)) & mask;
         Place { tag: tag.into(), buckets: [first as usize, second as usize] }
     }

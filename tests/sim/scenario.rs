@@ -136,7 +136,8 @@ fn draw_host(dice: &mut Dice) -> HostPlan {
         ..TcpConfig::default()
     };
     let nanos = dice.one_of(&[1, 1, 1_000_000, 10_000_000]);
-    HostPlan { config: small(tcp), tick: Duration::from_nanos(nanos) }
+    let max_awake = dice.one_of(&[0, 16]);
+    HostPlan { config: StackConfig { max_awake, ..small(tcp) }, tick: Duration::from_nanos(nanos) }
 }
 
 fn draw_wires(dice: &mut Dice) -> [Wire; 2] {

@@ -10,7 +10,7 @@ pub use self::policy::{Cookies, Level};
 use self::policy::{Policy, Sample};
 use crate::{
     rng::SipKey,
-    stack::{FlowWatch, SynMode},
+    stack::{FlowName, FlowWatch, SynMode},
     tcp::cookie::{CookieJar, MasterKey, SHORT_GRACE},
     time::Instant,
     wire::{Endpoint, FourTuple},
@@ -45,8 +45,12 @@ impl FlowWatch for Listed {
         self.0.insert(socket(tuple.remote), socket(tuple.local));
     }
 
-    fn closed(&mut self, tuple: &FourTuple) {
-        self.0.remove(socket(tuple.remote), socket(tuple.local));
+    fn name(&self, tuple: &FourTuple) -> FlowName {
+        FlowName::new(self.0.name(socket(tuple.remote), socket(tuple.local)))
+    }
+
+    fn closed(&mut self, name: FlowName) {
+        self.0.remove_named(name.get());
     }
 }
 

@@ -151,15 +151,19 @@ fn in_cookie_mode_nothing_is_remembered_and_handshakes_end_well() {
 
 /// Counts how often each flow was opened and not closed.
 #[derive(Clone, Default)]
-struct Census(std::sync::Arc<std::sync::Mutex<std::collections::HashMap<FourTuple, i32>>>);
+struct Census(std::sync::Arc<std::sync::Mutex<std::collections::HashMap<FlowName, i32>>>);
 
 impl FlowWatch for Census {
     fn opened(&mut self, tuple: &FourTuple) {
-        *self.0.lock().unwrap().entry(*tuple).or_default() += 1;
+        *self.0.lock().unwrap().entry(self.name(tuple)).or_default() += 1;
     }
 
-    fn closed(&mut self, tuple: &FourTuple) {
-        *self.0.lock().unwrap().entry(*tuple).or_default() -= 1;
+    fn name(&self, tuple: &FourTuple) -> FlowName {
+        FlowName::new(tuple.remote.port.into())
+    }
+
+    fn closed(&mut self, name: FlowName) {
+        *self.0.lock().unwrap().entry(name).or_default() -= 1;
     }
 }
 

@@ -8,15 +8,17 @@ mod ecn;
 mod flows;
 mod handshakes;
 mod hostile;
-
 mod neighbours;
 mod parts;
 mod path_mtu;
 mod rfc9293;
+mod sleeping;
 mod trouble;
 mod udp;
 
-use super::{Cidr, ConnectionId, Event, FlowWatch, LocalAddress, Ownership, Secrets, Stack, SynMode, Trouble};
+use super::{
+    Cidr, ConnectionId, Event, FlowName, FlowWatch, LocalAddress, Ownership, Secrets, Stack, SynMode, Trouble,
+};
 use crate::{
     config::StackConfig,
     drops::DropReason,
@@ -68,7 +70,8 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        Self::with(StackConfig::default())
+        // Whatever a test does, it does with connections that fall asleep whenever they can.
+        Self::with(StackConfig { max_awake: 0, ..StackConfig::default() })
     }
 
     fn with(config: StackConfig) -> Self {

@@ -1,9 +1,14 @@
 //! The parts of a stack against models simple enough to be right.
 
 use super::super::{
-    Addresses, Cidr, Flow, FlowTable, Slab, TimerWheel, aged_slab::AgedSlab, rate_limit::RateLimit, timer_wheel::TICK,
+    Addresses, Cidr, Flow, FlowHash, FlowName, FlowTable,
+    aged_slab::AgedSlab,
+    rate_limit::RateLimit,
+    slab::Slab,
+    time_wait::{TimeWait, TimeWaits},
+    timer_wheel::{TICK, TimerWheel},
 };
-use crate::time::Instant;
+use crate::{time::Instant, wire::ip::Dscp};
 use proptest::prelude::*;
 use std::{
     collections::{HashMap, VecDeque},
@@ -48,7 +53,7 @@ proptest! {
     fn a_timer_wheel_is_a_list_of_deadlines(
         steps in prop::collection::vec((0..3u8, 0..30u32, 0..200_000_000u64, 0..32u32), 0..300)
     ) {
-        let mut wheel = TimerWheel::default();
+        let mut wheel = TimerWheel::new(30);
         let mut model: HashMap<u32, u64> = HashMap::new();
         let mut now = 0u64;
         let tick = TICK.as_nanos() as u64;
@@ -89,7 +94,7 @@ proptest! {
     }
 
     #[test]
-    fn an_aged_slab_is_a_queue(steps in prop::collection::vec((0..4u8, any::<usize>()), 0..200)) {
+    fn an_aged_slab_is_a_queue(steps in prop::collection::vec((0..3u8, any::<usize>()), 0..200)) {
         let mut slab = AgedSlab::new(8);
         // Oldest first: index and value.
         let mut model: VecDeque<(u32, usize)> = VecDeque::new();
@@ -105,11 +110,6 @@ proptest! {
                     prop_assert_eq!(slab.remove(index), Some(value));
                     prop_assert_eq!(slab.remove(index), None);
                 }
-                2 if !model.is_empty() => {
-                    let entry = model.remove(position).unwrap();
-                    slab.renew(entry.0);
-                    model.push_back(entry);
-                }
                 _ => {
                     let oldest = slab.oldest().map(|index| (index, slab[index]));
                     prop_assert_eq!(oldest, model.front().copied());
@@ -119,6 +119,70 @@ proptest! {
             prop_assert_eq!(slab.is_full(), model.len() == 8);
         }
     }
+
+    /// Entries leave in the order in which they came or were last restarted, not before their time and no later than 17 ms after
+    /// it, and places that were given up early cost no one else's.
+    #[test]
+    fn time_waits_are_a_queue(steps in prop::collection::vec((0..5u8, any::<u32>()), 0..300)) {
+        let mut waits = TimeWaits::new(8, MSL_TWICE);
+        // Oldest first: its number, when it began, and where it is.
+        let mut model: VecDeque<(u32, Instant, u32)> = VecDeque::new();
+        let mut places = 0;
+        let mut now = Instant::from_millis(5);
+        for (what, number) in steps {
+            match what {
+                0 => {
+                    let (index, evicted) = (waits.make_room(), places == 8);
+                    if let Some((_, entry)) = index {
+                        prop_assert_eq!(model.pop_front().map(|(number, ..)| number), Some(entry.hash().slot));
+                    }
+                    places -= usize::from(evicted);
+                    if let Some(index) = waits.insert(time_wait(number), now) {
+                        model.push_back((number, now, index));
+                        places += 1;
+                    }
+                }
+                1 if !model.is_empty() => {
+                    let (_, _, index) = model.remove(number as usize % model.len()).unwrap();
+                    waits.remove(index);
+                }
+                2 if !model.is_empty() => {
+                    let at = number as usize % model.len();
+                    let (number, began, index) = model[at];
+                    let again = waits.restart(index, now);
+                    prop_assert!(again == index || now - began >= Duration::from_millis(980));
+                    if again != index {
+                        model.remove(at);
+                        model.push_back((number, now, again));
+                        places += 1;
+                    }
+                }
+                _ => {
+                    now += Duration::from_millis(u64::from(number % 40_000));
+                    while let Some((index, entry)) = waits.expire(now) {
+                        let (number, began, place) = model.pop_front().unwrap();
+                        prop_assert_eq!((number, place), (entry.hash().slot, index));
+                        prop_assert!(now - began >= MSL_TWICE);
+                    }
+                    let late = |&(_, began, _): &(u32, Instant, u32)| now - began > MSL_TWICE + Duration::from_millis(17);
+                    prop_assert!(!model.iter().any(late));
+                    places = waits.places() as usize;
+                }
+            }
+            prop_assert_eq!(waits.len() as usize, model.len());
+            prop_assert_eq!(waits.places() as usize, places);
+            for (number, _, index) in &model {
+                prop_assert_eq!(waits.get(*index).hash().slot, *number);
+            }
+        }
+    }
+}
+
+const MSL_TWICE: Duration = Duration::from_secs(60);
+
+fn time_wait(slot: u32) -> TimeWait {
+    let hash = FlowHash { slot, check: 7 };
+    TimeWait::new((hash, FlowName::default()), Default::default(), None, Dscp::default())
 }
 
 #[test]

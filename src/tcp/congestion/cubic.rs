@@ -1,7 +1,7 @@
 //! CUBIC (RFC 9438): after a loss the window grows along a cubic function of time, back to where the loss was and cautiously
 //! beyond, whatever the round-trip time; and never less than Reno's would.
 
-use super::{Ack, Controller, SlowStart};
+use super::{Ack, Controller, QuietCongestion, SlowStart};
 use crate::time::Instant;
 
 /// The multiplicative decrease (RFC 9438 §4.6).
@@ -49,6 +49,17 @@ impl Cubic {
     pub fn new(mss: u32) -> Self {
         let start = SlowStart::new(mss);
         Self { window: f64::from(start.initial_window()) / f64::from(mss), start, max: 0.0, epoch: None, before: None }
+    }
+
+    pub(super) fn rest(&self) -> QuietCongestion {
+        QuietCongestion { window: self.window(), threshold: self.start.threshold(), max: self.max as f32 }
+    }
+
+    pub(super) fn wake(mss: u32, quiet: &QuietCongestion) -> Self {
+        let mut cubic = Self { max: quiet.max.into(), ..Self::new(mss) };
+        cubic.window = cubic.segments(quiet.window);
+        cubic.start.set_threshold(quiet.threshold);
+        cubic
     }
 
     fn segments(&self, octets: u32) -> f64 {

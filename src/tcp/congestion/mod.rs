@@ -54,6 +54,15 @@ pub trait Controller {
     fn resized(&mut self, mss: u32);
 }
 
+/// What is kept of a controller while nothing is sent, octets.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct QuietCongestion {
+    window: u32,
+    threshold: u32,
+    /// CUBIC's W_max, in segments.
+    max: f32,
+}
+
 /// Whichever controller was configured.
 #[derive(Clone, Debug)]
 pub enum Congestion {
@@ -69,6 +78,23 @@ impl Congestion {
         match kind {
             CongestionControl::Cubic => Self::Cubic(Cubic::new(mss)),
             CongestionControl::Reno => Self::Reno(Reno::new(mss)),
+        }
+    }
+
+    /// What of it is kept while nothing is sent. A curve that had begun is begun anew afterwards: time in which the window was
+    /// not used is no time to grow by (RFC 9438 §5.8).
+    pub(super) fn rest(&self) -> QuietCongestion {
+        match self {
+            Self::Cubic(cubic) => cubic.rest(),
+            Self::Reno(reno) => reno.rest(),
+        }
+    }
+
+    /// The controller of which that was kept.
+    pub(super) fn wake(kind: CongestionControl, mss: u32, quiet: &QuietCongestion) -> Self {
+        match kind {
+            CongestionControl::Cubic => Self::Cubic(Cubic::wake(mss, quiet)),
+            CongestionControl::Reno => Self::Reno(Reno::wake(mss, quiet)),
         }
     }
 

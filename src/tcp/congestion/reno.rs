@@ -1,6 +1,6 @@
 //! Congestion avoidance as RFC 5681 has it: one segment more a round trip, half the window after a loss.
 
-use super::{Ack, Controller, SlowStart};
+use super::{Ack, Controller, QuietCongestion, SlowStart};
 
 /// The classic controller.
 #[derive(Clone, Debug)]
@@ -18,6 +18,16 @@ impl Reno {
     pub fn new(mss: u32) -> Self {
         let start = SlowStart::new(mss);
         Self { window: start.initial_window(), start, counted: 0, before: None }
+    }
+
+    pub(super) fn rest(&self) -> QuietCongestion {
+        QuietCongestion { window: self.window, threshold: self.start.threshold(), max: 0.0 }
+    }
+
+    pub(super) fn wake(mss: u32, quiet: &QuietCongestion) -> Self {
+        let mut reno = Self { window: quiet.window, ..Self::new(mss) };
+        reno.start.set_threshold(quiet.threshold);
+        reno
     }
 
     /// RFC 5681 equation 4.

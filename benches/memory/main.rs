@@ -1,0 +1,72 @@
+//! Two of our stacks beside two smoltcp interfaces, in memory: the same work, in turn.
+//!
+//! `cargo bench --bench memory` runs all rows; `cargo bench --bench memory -- --help` says how to run one of them, with one
+//! contender, for a profiler to look at.
+
+#[path = "../shared/mod.rs"]
+mod shared;
+
+mod report;
+mod row;
+
+use clap::{Parser, ValueEnum};
+use report::Report;
+use row::{Contender, Row, Work};
+use shared::clock::Clock;
+use std::{path::PathBuf, time::Duration};
+
+/// Measures stacks in memory: two ends in one process, on one core, with nothing but buffers between them.
+#[derive(Debug, Parser)]
+#[command(name = "memory", after_help = "Example: cargo bench --bench memory -- request-response 10000 --only xskip")]
+struct Arguments {
+    /// What to do; everything, where it is left out.
+    work: Option<Work>,
+    /// Over how many connections; the usual numbers, where it is left out.
+    connections: Option<usize>,
+    /// Measure one contender only.
+    #[arg(long)]
+    only: Option<Contender>,
+    /// How often the contenders have their turns.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: u32,
+    /// How long a turn takes at least, seconds.
+    #[arg(long, default_value_t = 0.5)]
+    seconds: f64,
+    /// What both stacks take the time from.
+    #[arg(long, value_enum, default_value_t = ClockKind::Real)]
+    clock: ClockKind,
+    /// Write what was measured to this file as well.
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// What cargo says to every benchmark.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+/// Which clock.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum ClockKind {
+    /// The machine's, read once a batch.
+    Real,
+    /// One on which every batch takes a microsecond.
+    Virtual,
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let arguments = Arguments::parse();
+    let clock = match arguments.clock {
+        ClockKind::Real => Clock::real(),
+        ClockKind::Virtual => Clock::virtual_time(),
+    };
+    let turn = Duration::try_from_secs_f64(arguments.seconds)?;
+    let mut report = Report::new(arguments.rounds);
+    report.print_head();
+    for row in Row::all(arguments.work, arguments.connections) {
+        let measured = row.measure(arguments.only, arguments.rounds, turn, clock);
+        report.add(row, measured);
+    }
+    if let Some(path) = &arguments.json {
+        report.write(path)?;
+    }
+    Ok(())
+}

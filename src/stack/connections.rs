@@ -1,0 +1,246 @@
+//! The connections of a stack. One that is awake has a control block; one that has been idle for long sleeps in an eighth of that.
+
+use super::{ConnectionId, slab::Slab, trouble::Untold};
+use crate::{
+    config::TcpConfig,
+    tcp::{Connection, Dormant, State},
+    time::Instant,
+    wire::{FourTuple, MacAddress},
+};
+use std::collections::VecDeque;
+
+/// A connection that is awake, with what the stack knows of it besides.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub connection: Connection,
+    pub generation: u32,
+    /// The 4-tuple's hash, for leaving the flow table.
+    pub hash: u32,
+    /// Whether the flow table leads here. Once the protocol needs the connection no more it does not, though the application
+    /// may have data to read still.
+    pub attached: bool,
+    pub ready_queued: bool,
+    pub transmit_queued: bool,
+    /// Whether it is among those that may be put to sleep.
+    drowsy: bool,
+    /// Where it stands in the list of those whose peers keep their windows shut.
+    pub stalled: Option<u32>,
+    /// What the application has not been told of yet.
+    pub untold: Untold,
+}
+
+impl Entry {
+    fn new(connection: Connection, generation: u32, hash: u32) -> Self {
+        let (attached, ready_queued, transmit_queued, drowsy, stalled) = (true, false, false, false, None);
+        let untold = Untold::default();
+        Self { connection, generation, hash, attached, ready_queued, transmit_queued, drowsy, stalled, untold }
+    }
+
+    /// What is left of it while it sleeps, if it can.
+    fn rest(&self, now: Instant, config: &TcpConfig) -> Option<Dormant> {
+        let is_wanted = self.ready_queued || self.transmit_queued || self.stalled.is_some() || !self.untold.is_empty();
+        if is_wanted || !self.attached { None } else { self.connection.rest(now, config) }
+    }
+}
+
+#[derive(Debug)]
+struct Slot {
+    /// What a look-up compares, whether anybody is woken or not.
+    tuple: FourTuple,
+    hash: u32,
+    generation: u32,
+    body: Body,
+}
+
+#[derive(Debug)]
+enum Body {
+    Awake(Box<Entry>),
+    Asleep(Dormant),
+}
+
+const _: () =
+    assert!(size_of::<Slot>() <= 200, "an idle connection costs this, a timer, and its place in the flow table");
+
+/// All of them, at stable indices.
+#[derive(Debug)]
+pub(super) struct Connections {
+    slots: Slab<Slot>,
+    config: TcpConfig,
+    /// Our link address, which no sleeper has to remember.
+    mac: MacAddress,
+    awake: u32,
+    /// More than so many are put to sleep where they can be.
+    max_awake: u32,
+    /// Those that had nothing to do when last seen, each once, the longest ago in front.
+    drowsy: VecDeque<ConnectionId>,
+    /// Control blocks that nobody needs, kept with their buffers for whoever comes next.
+    spare: Vec<Box<Entry>>,
+    generation: u32,
+}
+
+impl Connections {
+    /// None yet, and `limit` at most, of which `max_awake` keep their control blocks while they are idle.
+    pub fn new(limit: u32, max_awake: u32, config: &TcpConfig, mac: MacAddress) -> Self {
+        let config = config.clone();
+        let (slots, drowsy, spare) = (Slab::new(limit), VecDeque::new(), Vec::new());
+        Self { slots, config, mac, awake: 0, max_awake, drowsy, spare, generation: 0 }
+    }
+
+    /// Connections, awake or asleep.
+    pub fn len(&self) -> u32 {
+        self.slots.len()
+    }
+
+    /// Those that are asleep.
+    pub fn asleep(&self) -> u32 {
+        self.slots.len() - self.awake
+    }
+
+    /// Whether not one more finds room.
+    pub fn is_full(&self) -> bool {
+        self.slots.is_full()
+    }
+
+    /// The indices in use.
+    pub fn indices(&self) -> impl Iterator<Item = u32> + '_ {
+        self.slots.indices()
+    }
+
+    /// Takes in a connection, awake; `None` at the limit.
+    pub fn insert(&mut self, mut connection: Connection, hash: u32) -> Option<ConnectionId> {
+        if self.is_full() {
+            return None;
+        }
+        self.generation = self.generation.wrapping_add(1);
+        let generation = self.generation;
+        let tuple = *connection.tuple();
+        let entry = match self.spare.pop() {
+            Some(mut spare) => {
+                connection.adopt_memory(&mut spare.connection);
+                *spare = Entry::new(connection, generation, hash);
+                spare
+            }
+            None => Box::new(Entry::new(connection, generation, hash)),
+        };
+        let index = self.slots.insert(Slot { tuple, hash, generation, body: Body::Awake(entry) }).ok()?;
+        self.awake += 1;
+        Some(ConnectionId { index, generation })
+    }
+
+    /// Whether the connection at `index` is that of `tuple`.
+    pub fn is(&self, index: u32, tuple: &FourTuple) -> bool {
+        self.slots[index].tuple == *tuple
+    }
+
+    /// The connection at `index`, if there is one.
+    pub fn id_at(&self, index: u32) -> Option<ConnectionId> {
+        self.slots.get(index).map(|slot| ConnectionId { index, generation: slot.generation })
+    }
+
+    /// The state of the connection at `index`.
+    pub fn state(&self, index: u32) -> State {
+        match &self.slots[index].body {
+            Body::Awake(entry) => entry.connection.state(),
+            Body::Asleep(_) => State::Established,
+        }
+    }
+
+    /// When the connection at `index` wants to be looked at, asleep or awake.
+    pub fn deadline(&self, index: u32) -> Option<Instant> {
+        match &self.slots.get(index)?.body {
+            Body::Awake(entry) => entry.connection.poll_timeout(),
+            Body::Asleep(dormant) => dormant.deadline(&self.config),
+        }
+    }
+
+    /// The connection at `index`, woken if it sleeps.
+    pub fn get_mut(&mut self, index: u32) -> Option<&mut Entry> {
+        let slot = self.slots.get_mut(index)?;
+        if let Body::Asleep(_) = slot.body {
+            let blank = || Box::new(Entry::new(Connection::blank(&self.config), 0, 0));
+            let mut entry = self.spare.pop().unwrap_or_else(blank);
+            (entry.generation, entry.hash) = (slot.generation, slot.hash);
+            (entry.attached, entry.ready_queued, entry.transmit_queued, entry.drowsy) = (true, false, false, false);
+            (entry.stalled, entry.untold) = (None, Untold::default());
+            // The slot is whole at every moment: the blank block goes in before it is filled.
+            if let Body::Asleep(dormant) = std::mem::replace(&mut slot.body, Body::Awake(entry))
+                && let Body::Awake(entry) = &mut slot.body
+            {
+                entry.connection.wake(slot.tuple, self.mac, dormant, &self.config);
+                self.awake += 1;
+            }
+        }
+        match &mut slot.body {
+            Body::Awake(entry) => Some(entry),
+            Body::Asleep(_) => None,
+        }
+    }
+
+    /// The connection that `id` means, woken if it sleeps; `None` where it is no more.
+    pub fn find_mut(&mut self, id: ConnectionId) -> Option<&mut Entry> {
+        self.slots.get(id.index).filter(|slot| slot.generation == id.generation)?;
+        self.get_mut(id.index)
+    }
+
+    /// Takes a connection out.
+    pub fn remove(&mut self, index: u32) {
+        if let Some(Slot { body: Body::Awake(entry), .. }) = self.slots.remove(index) {
+            self.retire(entry);
+        }
+    }
+
+    /// The connection has nothing to do for now: once enough others are in that state it may be put to sleep.
+    pub fn doze(&mut self, id: ConnectionId) {
+        if let Some(Slot { body: Body::Awake(entry), .. }) = self.slots.get_mut(id.index)
+            && !entry.drowsy
+        {
+            entry.drowsy = true;
+            self.drowsy.push_back(id);
+        }
+    }
+
+    /// Puts those to sleep that have been idle for longest, while more are awake than should be. Each has been looked at once
+    /// more than it has been idle, so the work is bounded by what there was before.
+    pub fn settle_down(&mut self, now: Instant) {
+        while self.awake > self.max_awake
+            && let Some(id) = self.drowsy.pop_front()
+        {
+            let Some(slot) = self.slots.get_mut(id.index).filter(|slot| slot.generation == id.generation) else {
+                continue;
+            };
+            let Body::Awake(entry) = &mut slot.body else { continue };
+            entry.drowsy = false;
+            if let Some(dormant) = entry.rest(now, &self.config)
+                && let Body::Awake(entry) = std::mem::replace(&mut slot.body, Body::Asleep(dormant))
+            {
+                self.retire(entry);
+            }
+        }
+    }
+
+    fn retire(&mut self, mut entry: Box<Entry>) {
+        self.awake -= 1;
+        if self.spare.len() < self.max_awake as usize {
+            entry.connection.retire();
+            self.spare.push(entry);
+        }
+    }
+}
+
+impl std::ops::Index<u32> for Connections {
+    type Output = Entry;
+
+    /// One that is awake, as it is from the moment somebody has asked for it until the batch is over.
+    fn index(&self, index: u32) -> &Entry {
+        match &self.slots[index].body {
+            Body::Awake(entry) => entry,
+            Body::Asleep(_) => unreachable!("whoever looks at a connection has woken it"),
+        }
+    }
+}
+
+impl std::ops::IndexMut<u32> for Connections {
+    fn index_mut(&mut self, index: u32) -> &mut Entry {
+        self.get_mut(index).expect("an index held by the flow table is taken")
+    }
+}

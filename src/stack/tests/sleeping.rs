@@ -1,0 +1,171 @@
+//! Connections that sleep while they are idle: nobody can tell.
+
+use super::*;
+use crate::{
+    config::KeepAlive,
+    tcp::timestamps::Clocks,
+    wire::{ip::Dscp, tcp_options::Timestamps},
+};
+use proptest::prelude::*;
+
+/// A peer, with or without timestamps, that takes everything in.
+struct Peer {
+    bench: Bench,
+    id: ConnectionId,
+    nxt: SeqNumber,
+    received: SeqNumber,
+    clock: Option<Clocks>,
+}
+
+impl Peer {
+    fn new(max_awake: u32, has_clock: bool) -> Self {
+        let mut bench = Bench::with(StackConfig { max_awake, ..StackConfig::default() });
+        let mut clock = has_clock.then(|| Clocks::new(bench.now, 77_000, 0));
+        let options = TcpOptions {
+            mss: Some(1_460),
+            window_scale: Some(7),
+            sack_permitted: has_clock,
+            timestamps: clock.map(|clock| clock.option(bench.now)),
+            ..TcpOptions::default()
+        };
+        bench.send_syn(options);
+        let answer = bench.sent_one().header;
+        clock = clock.zip(answer.options.timestamps).map(|(clock, theirs)| clock.with_recent(theirs.value));
+        let id = ConnectionId { index: 0, generation: 1 };
+        let mut peer = Self { bench, id, nxt: IRS.advance(1), received: answer.seq.advance(1), clock };
+        peer.send(b"");
+        assert_eq!(peer.bench.events(), [Event::Opened(id)]);
+        peer
+    }
+
+    fn send(&mut self, data: &[u8]) {
+        let timestamps: Option<Timestamps> = self.clock.map(|clock| clock.option(self.bench.now));
+        let options = TcpOptions { timestamps, ..TcpOptions::default() };
+        let header = TcpHeader { options, ..self.bench.header(self.nxt, self.received, ACK) };
+        self.bench.send(header, data);
+        self.nxt = self.nxt.advance(data.len() as u32);
+    }
+
+    /// Takes in what the stack has to send; returns it.
+    fn receive(&mut self) -> Vec<Sent> {
+        let sent = self.bench.sent();
+        for segment in &sent {
+            self.received = self.received.latest(segment.header.seq.advance(segment.data.len() as u32));
+            self.clock = self.clock.zip(segment.header.options.timestamps).map(|(clock, it)| clock.with_recent(it.value));
+        }
+        sent
+    }
+
+    fn step(&mut self, &(what, number): &(u8, u16)) -> (Vec<Sent>, Vec<Event>) {
+        let (id, number) = (self.id, usize::from(number));
+        match what {
+            0 => self.send(&vec![b'r'; number % 3_000 % 1_460]),
+            1 => drop(self.bench.with_stream(id, |stream| stream.forward())),
+            2 => drop(self.bench.with_stream(id, |stream| stream.write(&vec![b'w'; number % 9_000]))),
+            3 => self.send(b""),
+            4 => self.bench.pass(Duration::from_millis(number as u64)),
+            5 => self.bench.with_stream(id, |stream| stream.set_no_delay(number % 2 == 0)),
+            _ => self.bench.with_stream(id, |stream| stream.set_dscp(Dscp::new(number as u8 % 64).unwrap())),
+        }
+        let events = self.bench.events();
+        (self.receive(), events)
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn one_that_sleeps_does_what_one_does_that_never_sleeps(
+        has_clock in any::<bool>(),
+        steps in prop::collection::vec((0..7u8, any::<u16>()), 1..60),
+    ) {
+        let (mut sleeper, mut other) = (Peer::new(0, has_clock), Peer::new(1, has_clock));
+        let mut slept = 0;
+        for step in &steps {
+            prop_assert_eq!(sleeper.step(step), other.step(step), "{:?}", step);
+            slept += sleeper.bench.stack.connections_asleep();
+            prop_assert_eq!(other.bench.stack.connections_asleep(), 0);
+        }
+        for _ in 0..20 {
+            // In the end everything has arrived, however late, and both are at rest.
+            sleeper.step(&(4, 60_000));
+            sleeper.step(&(1, 0));
+            sleeper.step(&(3, 0));
+        }
+        prop_assert_eq!(sleeper.bench.stack.connections_asleep(), 1);
+    }
+}
+
+#[test]
+fn those_idle_for_longest_sleep_and_no_more_than_have_to() {
+    let mut bench = Bench::with(StackConfig { max_awake: 3, ..StackConfig::default() });
+    let mut ids = Vec::new();
+    for port in 1..=10 {
+        bench.port = port;
+        ids.push(bench.connect());
+        assert_eq!(bench.stack.connections_asleep(), u32::from(port).saturating_sub(3));
+    }
+    // Whoever is woken takes the place of one that has been idle for longer.
+    for (port, (id, iss)) in (1..).zip(ids) {
+        bench.port = port;
+        assert_eq!(bench.state(), State::Established);
+        bench.send(bench.header(IRS.advance(1), iss.advance(1), ACK), b"hello");
+        assert_eq!(bench.events(), [Event::Ready(id)]);
+        assert_eq!(bench.with_stream(id, |stream| stream.forward()), 5);
+        assert_eq!(bench.sent_one().data, b"hello");
+        bench.send(bench.header(IRS.advance(6), iss.advance(6), ACK), b"");
+        bench.sent();
+        assert_eq!(bench.stack.connections_asleep(), 7);
+    }
+    assert_eq!(bench.stack.flow_counts().0, 10);
+}
+
+#[test]
+fn what_has_something_to_do_or_to_hear_of_stays_awake() {
+    let mut bench = Bench::new();
+    let (id, iss) = bench.connect();
+    assert_eq!(bench.stack.connections_asleep(), 1);
+    bench.with_stream(id, |stream| stream.write(b"unacknowledged"));
+    bench.sent();
+    assert_eq!(bench.stack.connections_asleep(), 0);
+    bench.send(bench.header(IRS.advance(1), iss.advance(15), ACK), b"unread");
+    bench.sent();
+    assert_eq!(bench.stack.connections_asleep(), 0);
+    bench.with_stream(id, |stream| stream.consume(6));
+    bench.pass(Duration::from_millis(40));
+    bench.sent();
+    assert_eq!(bench.stack.connections_asleep(), 0, "its application has not been told yet");
+    bench.events();
+    bench.with_stream(id, |_| {});
+    bench.sent();
+    assert_eq!(bench.stack.connections_asleep(), 1);
+    bench.send(bench.header(IRS.advance(8), iss.advance(15), ACK), b"early");
+    bench.sent();
+    assert_eq!(bench.stack.connections_asleep(), 0, "a hole has to be reported");
+}
+
+#[test]
+fn a_timer_of_the_past_wakes_nobody_and_a_keep_alive_does() {
+    let keep_alive = KeepAlive { idle: Duration::from_secs(10), ..KeepAlive::default() };
+    let mut bench = Bench::new();
+    let (id, iss) = bench.connect();
+    bench.with_stream(id, |stream| stream.set_keep_alive(Some(keep_alive)));
+    bench.with_stream(id, |stream| stream.write(b"hello"));
+    bench.sent();
+    bench.send(bench.header(IRS.advance(1), iss.advance(6), ACK), b"");
+    assert_eq!(bench.sent(), []);
+    let mut passed = Duration::ZERO;
+    while let Some(deadline) = bench.stack.poll_timeout()
+        && passed < Duration::from_secs(9)
+    {
+        assert_eq!(bench.stack.connections_asleep(), 1);
+        let span = deadline - bench.now;
+        passed += span;
+        bench.pass(span);
+    }
+    bench.pass(Duration::from_secs(10) - passed);
+    let probe = bench.sent_one();
+    assert_eq!((probe.header.seq, &probe.data[..]), (iss.advance(5), &b""[..]));
+    assert_eq!(bench.stack.connections_asleep(), 0, "it waits for an answer");
+}

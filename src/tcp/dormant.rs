@@ -1,0 +1,169 @@
+//! An established connection that has nothing to do, in an eighth of a control block.
+//!
+//! Most connections of a busy server are idle most of the time. What such a one must not forget fits into two cache lines; the
+//! rest of a control block is about what is in flight, out of order, lost or due, and nothing is.
+
+use super::{
+    coarse::{Coarse, Micros},
+    congestion::{Congestion, QuietCongestion},
+    connection::{AckSchedule, Connection, Diffserv, Handshake, Options, Reader, Signals},
+    ecn::{Ecn, Said},
+    liveness::Liveness,
+    path_mtu::PathLimit,
+    receive::QuietReceive,
+    recovery::Recovery,
+    rtt::{QuietRtt, RttEstimator},
+    send::QuietSend,
+    state::State,
+    timer::{Timer, Timers},
+    timestamps::Clocks,
+    tuning::{QuickAcks, Tuning},
+    urgent::Urgent,
+};
+use crate::{
+    config::TcpConfig,
+    time::Instant,
+    wire::{Endpoint, FourTuple, LinkHeader, MacAddress, SeqNumber, ethernet::VlanTags},
+};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    time::Duration,
+};
+
+/// What is left of a connection that sleeps, but for its 4-tuple and our own link address, which its owner knows.
+#[derive(Debug)]
+pub struct Dormant {
+    next_hop: MacAddress,
+    vlan: VlanTags,
+    send: QuietSend,
+    receive: QuietReceive,
+    clocks: Option<Clocks>,
+    congestion: QuietCongestion,
+    rtt: QuietRtt,
+    tuning: (u32, Micros),
+    heard: Coarse,
+    full_mss: u16,
+    ecn: Said,
+    diffserv: Diffserv,
+    quick_acks: u8,
+    sack: bool,
+    write_blocked: bool,
+    /// There where the application has chosen otherwise than the configuration.
+    options: Option<Box<Options>>,
+}
+
+impl Dormant {
+    /// When the connection is to be woken, if not by anybody: its keep-alive.
+    pub fn deadline(&self, config: &TcpConfig) -> Option<Instant> {
+        let keep_alive = self.options.as_ref().map_or(config.keep_alive, |options| options.keep_alive);
+        Some(Instant::from(self.heard) + keep_alive?.idle)
+    }
+}
+
+impl Connection {
+    /// A control block for [`Connection::wake`] to fill.
+    pub fn blank(config: &TcpConfig) -> Self {
+        let nobody = Endpoint { address: IpAddr::V4(Ipv4Addr::UNSPECIFIED), port: 0 };
+        let handshake = Handshake {
+            tuple: FourTuple { local: nobody, remote: nobody },
+            link: LinkHeader::default(),
+            iss: SeqNumber::default(),
+            irs: SeqNumber::default(),
+            peer_mss: 0,
+            peer_window_scale: None,
+            sack: false,
+            ecn: false,
+            clocks: None,
+        };
+        Self::established(&handshake, Instant::ZERO, config)
+    }
+
+    /// It is over: what it holds is forgotten, and its memory is there for another one.
+    pub fn retire(&mut self) {
+        self.send.retire();
+        self.receive.retire();
+    }
+
+    /// Takes the memory of one that is over, before there is anything in its own.
+    pub fn adopt_memory(&mut self, retired: &mut Self) {
+        self.send.adopt_memory(&mut retired.send);
+        self.receive.adopt_memory(&mut retired.receive);
+    }
+
+    /// What has to be kept of it while it sleeps; `None` where it has something to do, or something that is due.
+    pub fn rest(&self, now: Instant, config: &TcpConfig) -> Option<Dormant> {
+        let heard = self.liveness.last_heard().filter(|_| self.is_quiet(now))?;
+        Some(Dormant {
+            next_hop: self.link.destination,
+            vlan: self.link.vlan,
+            send: self.send.rest(),
+            receive: self.receive.rest(),
+            clocks: self.clocks,
+            congestion: self.congestion.rest(),
+            rtt: self.rtt.rest(),
+            tuning: self.tuning.rest(),
+            heard: heard.into(),
+            full_mss: u16::try_from(self.path.full_mss).unwrap_or(u16::MAX),
+            ecn: self.ecn.rest(),
+            diffserv: self.diffserv,
+            quick_acks: self.quick_acks.left(),
+            sack: self.sack,
+            write_blocked: self.write_blocked,
+            options: (self.options != Options::of(config)).then(|| Box::new(self.options)),
+        })
+    }
+
+    fn is_quiet(&self, now: Instant) -> bool {
+        let is_calm = self.challenges.1 == 0 || now - self.challenges.0 >= Duration::from_secs(1);
+        let owes_nothing = self.acks.owed == 0 && self.acks.unacknowledged == 0 && !self.acks.alone;
+        self.state == State::Established
+            && self.end.is_none()
+            && self.reader == Reader::Application
+            && self.send.is_quiet()
+            && self.receive.is_quiet()
+            && owes_nothing
+            && self.timers.none_but(Timer::KeepAlive)
+            && self.recovery.is_quiet()
+            && self.path.until.is_none()
+            && self.signals.is_empty()
+            && self.urgent.is_quiet()
+            && (self.timeouts, self.probes) == (0, 0)
+            && is_calm
+    }
+
+    /// Becomes the connection that slept, in the memory that this one has; `ours` is our link address.
+    pub fn wake(&mut self, tuple: FourTuple, ours: MacAddress, dormant: Dormant, config: &TcpConfig) {
+        let heard = dormant.heard.into();
+        let options = dormant.options.map_or_else(|| Options::of(config), |options| *options);
+        self.tuple = tuple;
+        self.link = LinkHeader { destination: dormant.next_hop, source: ours, vlan: dormant.vlan };
+        self.state = State::Established;
+        self.opening = None;
+        self.send.wake(&dormant.send, config.clock_tick);
+        self.receive.wake(&dormant.receive);
+        self.sack = dormant.sack;
+        self.clocks = dormant.clocks;
+        self.ecn = Ecn::wake(dormant.ecn);
+        self.diffserv = dormant.diffserv;
+        self.rtt = RttEstimator::wake(&dormant.rtt);
+        self.congestion = Congestion::wake(config.congestion_control, self.send.mss(), &dormant.congestion);
+        self.recovery = Recovery::default();
+        self.path = PathLimit { full_mss: dormant.full_mss.into(), until: None };
+        self.timers = Timers::default();
+        if let Some(keep_alive) = options.keep_alive {
+            self.timers.arm(Timer::KeepAlive, heard + keep_alive.idle);
+        }
+        self.acks = AckSchedule { sent: self.receive.nxt(), ..AckSchedule::default() };
+        self.quick_acks = QuickAcks::new(dormant.quick_acks.into(), heard);
+        self.tuning = Tuning::wake(dormant.tuning, heard);
+        self.signals = Signals::default();
+        self.end = None;
+        (self.timeouts, self.probes, self.probe_due) = (0, 0, false);
+        self.reader = Reader::Application;
+        self.write_blocked = dormant.write_blocked;
+        self.options = options;
+        self.urgent = Urgent::default();
+        self.liveness = Liveness::new(heard);
+        self.challenges = (heard, 0);
+    }
+}
