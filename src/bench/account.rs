@@ -136,6 +136,13 @@ pub(super) fn resident_kib(status: &str) -> Option<u64> {
     line.trim().strip_suffix(" kB")?.parse().ok()
 }
 
+/// The memory that could still be used, bytes.
+pub(super) fn available() -> Option<u64> {
+    let text = fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    Some(line.trim().strip_suffix(" kB")?.parse::<u64>().ok()? * 1_024)
+}
+
 /// What the kernel keeps for each open socket and for nothing else. Caches that it has put together with others under one name
 /// are left out, in the sockets' favour.
 const SOCKET_CACHES: [&str; 6] =

@@ -57,6 +57,7 @@ fn this_process_is_accounted_for() {
     let usage = Sample::take(placement, &stats).unwrap().since(&before);
     assert!((0.0..=1.0).contains(&usage.server_core) && usage.server_process >= 0.0, "{usage:?}");
     assert!(resident(&[pid]) > Some(1 << 20));
+    assert!(available() > Some(1 << 20));
     assert!(Sample::take(placement, &["/proc/self/no-such-file".into()]).is_none());
     assert!(Sample::take(Placement { server: 0, clients: 9_999 }, &[]).is_none());
 }

@@ -40,8 +40,12 @@ pub(super) const TUNING: [(&str, &str); 8] = [
 /// Where the large object is.
 pub(super) const LARGE: &str = "/large";
 
-/// Descriptors of a worker that are no connections.
-const OTHER_DESCRIPTORS: u64 = 64;
+/// Connections of a worker that are none of a client, such as what it listens on; and as many descriptors that are no
+/// connections at all.
+const OTHERS: u64 = 64;
+/// What a connection takes of the kernel's memory and of nginx's, at least, bytes: a socket, its inode, a file, a directory entry,
+/// what watches it, and nginx's own.
+const CONNECTION_BYTES: u64 = 4_400;
 /// Connections of a worker where nobody asked for more.
 const CONNECTIONS: u64 = 8_192;
 /// The most workers: beyond that it is another server than the one that was asked for.
@@ -66,6 +70,7 @@ impl Nginx {
         large: u64,
     ) -> Result<Self, ContenderError> {
         let crew = Crew::for_connections(connections.into(), descriptors()?)?;
+        check_memory(connections.into(), account::available())?;
         let folder = tempfile::Builder::new().prefix("xskip-nginx-").tempdir();
         let folder = folder.map_err(|error| ContenderError::system("make a folder for nginx", error))?;
         let write = |name: &str, text: &str| {
@@ -117,7 +122,7 @@ impl Crew {
     /// One worker, unless it may not have descriptors enough: then as many as it takes, with a tenth to spare, because a hash
     /// divides the connections among them.
     fn for_connections(connections: u64, descriptors: u64) -> Result<Self, ContenderError> {
-        let each = descriptors.saturating_sub(OTHER_DESCRIPTORS);
+        let each = descriptors.saturating_sub(2 * OTHERS);
         let wanted = connections.max(CONNECTIONS);
         if wanted <= each {
             return Ok(Self { workers: 1, connections: wanted });
@@ -129,6 +134,20 @@ impl Crew {
             )));
         }
         Ok(Self { workers, connections: each })
+    }
+}
+
+/// Refuses what would drive everything else out of memory. Where the kernel does not tell what is available, it is for the one
+/// who asked to know.
+fn check_memory(connections: u64, available: Option<u64>) -> Result<(), ContenderError> {
+    let needed = connections * CONNECTION_BYTES;
+    match available.filter(|&available| available < needed) {
+        None => Ok(()),
+        Some(available) => Err(unavailable(format!(
+            "{connections} connections take {} MiB of the kernel's memory, of which {} MiB are available",
+            needed >> 20,
+            available >> 20
+        ))),
     }
 }
 
@@ -173,7 +192,7 @@ fn configuration(folder: &Path, target: SocketAddr, core: usize, crew: Crew) -> 
         events {{
             use epoll;
             multi_accept on;
-            worker_connections {connections};
+            worker_connections {all};
         }}
         http {{
             access_log off;
@@ -193,7 +212,8 @@ fn configuration(folder: &Path, target: SocketAddr, core: usize, crew: Crew) -> 
             }}
         }}
         ",
-        descriptors = connections + OTHER_DESCRIPTORS,
+        all = connections + OTHERS,
+        descriptors = connections + 2 * OTHERS,
     )
 }
 
