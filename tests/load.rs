@@ -69,7 +69,7 @@ fn http_in_every_mode_against_our_own_server() {
     let arguments = ["--mode", "keepalive", "--connections", "4", "--rate", "500"];
     let report = loaded(&served.lab, "198.18.0.1:80", &[&arguments[..], &short].concat());
     let finished = number(&report, "completed") + number(&report, "unfinished");
-    assert!((480.0..=520.0).contains(&finished) && report["open_loop"] == true, "{report:#}");
+    assert!((400.0..=650.0).contains(&finished) && report["open_loop"] == true, "{report:#}");
     let arguments = ["--mode", "bulk", "--connections", "2", "--request", "/bytes/1000000"];
     let report = loaded(&served.lab, "198.18.0.1:80", &[&arguments[..], &short].concat());
     assert!(number(&report, "download_gbit_per_second") > 0.001, "{report:#}");
@@ -118,7 +118,7 @@ fn two_queues_are_two_workers_that_share_the_work() {
     assert_eq!(workers.iter().map(|worker| worker["queue"].as_u64().unwrap()).collect::<Vec<_>>(), [0, 1]);
     for worker in workers {
         let completed = worker["completed"].as_u64().unwrap();
-        assert!((150..=250).contains(&completed), "half of it each: {report:#}");
+        assert!((100..=300).contains(&completed), "half of it each: {report:#}");
     }
     let arguments = ["--mode", "idle", "--connections", "1001", "--duration", "0.3"];
     let report = loaded(&served.lab, "198.18.0.1:80", &arguments);
@@ -299,14 +299,15 @@ fn the_kernel_is_as_good_a_server() {
     let target = format!("{KERNEL}:8080");
     let short = ["--duration", "1", "--warmup", "0.2"];
     // It closes each connection after 100 requests, which is no failure.
-    let report = loaded(&lab, &target, &[&["--mode", "keepalive", "--connections", "8"][..], &short].concat());
-    assert!(number(&report, "completed") > 1_000.0, "{report:#}");
+    let arguments = ["--mode", "keepalive", "--connections", "4", "--duration", "2"];
+    let report = loaded(&lab, &target, &arguments);
+    assert!(number(&report, "completed") > 800.0, "{report:#}");
     let report = loaded(&lab, &target, &[&["--mode", "connect", "--connections", "8"][..], &short].concat());
     assert!(number(&report, "completed") > 100.0, "{report:#}");
     let arguments = ["--mode", "connect", "--connections", "100", "--rate", "200"];
     let report = loaded(&lab, &target, &[&arguments[..], &short].concat());
     let finished = number(&report, "completed") + number(&report, "unfinished");
-    assert!((190.0..=210.0).contains(&finished), "{report:#}");
+    assert!((150.0..=260.0).contains(&finished), "{report:#}");
     let report = loaded(&lab, &target, &["--mode", "idle", "--connections", "500", "--duration", "0.5"]);
     assert_eq!(report["established"], 500, "{report:#}");
 }

@@ -29,22 +29,24 @@ const PROGRESS: Duration = Duration::from_secs(1);
 #[command(after_help = "Modes:\n  \
     keepalive  one HTTP GET after the other on connections that stay open\n  \
     connect    for each GET a connection, which the server closes\n  \
-    bulk       bytes as fast as they go: from a chargen service, to a discard service, or both with an echo service;\n             \
-    with --request, downloads over HTTP\n  \
+    bulk       bytes as fast as they go: from a chargen service, to a discard service, or both\n             \
+    ways with an echo service; with --request, downloads over HTTP\n  \
     idle       connections that are opened and stay; the duration begins when all are open\n  \
     latency    64 bytes to an echo service and back\n\n\
-    Every response must have status 200 and the length it announces; transfer codings are not understood. Failures\n\
-    are counted by kind, those of the warm-up too. With --rate latencies count from when a request was due.\n\n\
-    Exit status: 0 if anything came of it, 1 if nothing but failures did, 2 if the command was not understood.\n\n\
+    Every response must have status 200 and the length it announces; transfer codings are not\n\
+    understood. Failures are counted by kind, those of the warm-up too. With --rate, latencies\n\
+    count from when a request was due.\n\n\
+    Exit status: 0 if something came of it, 1 if nothing did, 2 if the command was not understood.\n\n\
     Examples, beside a server in a lab:\n  \
     sudo xskip lab up\n  \
-    sudo xskip lab exec server -- xskip serve --interface veth0 --address 198.18.0.1/24 --port 80 --app http\n  \
-    sudo xskip lab exec client -- xskip load --interface veth0 --address 198.18.0.100/24 --target 198.18.0.1:80 \\\n      \
-    --mode keepalive --connections 64 --duration 10\n  \
-    sudo xskip lab exec client -- xskip load --interface veth0 --address 198.18.0.100/24 --target 198.18.0.1:80 \\\n      \
-    --mode connect --connections 256 --duration 10 --rate 20000 --json -\n  \
-    sudo xskip lab exec client -- xskip load --interface veth0 --address 198.18.0.100/24 --addresses 2 \\\n      \
-    --target 198.18.0.1:80 --mode idle --connections 100000 --duration 5")]
+    sudo xskip lab exec server -- xskip serve --interface veth0 --address 198.18.0.1/24 \\\n      \
+    --port 80 --app http\n  \
+    sudo xskip lab exec client -- xskip load --interface veth0 --address 198.18.0.100/24 \\\n      \
+    --target 198.18.0.1:80 --mode keepalive --connections 64\n  \
+    sudo xskip lab exec client -- xskip load --interface veth0 --address 198.18.0.100/24 \\\n      \
+    --target 198.18.0.1:80 --mode connect --connections 256 --rate 20000 --json -\n  \
+    sudo xskip lab exec client -- xskip load --interface veth0 --address 198.18.0.100/24 \\\n      \
+    --addresses 2 --target 198.18.0.1:80 --mode idle --connections 100000")]
 pub struct Arguments {
     /// The interface whose queues carry it
     #[arg(long, value_name = "IF")]

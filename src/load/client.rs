@@ -421,7 +421,8 @@ impl Client {
 
     /// Gives up connections whose peers have been silent for too long, now and then.
     fn sweep(&mut self, now: Instant, stack: &mut Stack) {
-        if now < self.next_sweep {
+        // Who writes without end is told by the stack where nothing is acknowledged: the user timeout.
+        if now < self.next_sweep || self.task.talk == (Talk::Bytes { writes: true }) {
             return;
         }
         self.next_sweep = now + self.task.timeout / 8;

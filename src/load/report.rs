@@ -160,9 +160,13 @@ impl LoadReport {
         }
     }
 
-    /// Whether nothing came of it at all but failures.
+    /// Whether nothing came of it at all.
     pub fn is_fruitless(&self) -> bool {
-        self.failed_total > 0 && self.completed == 0 && self.established == 0 && self.bytes_received == 0
+        match self.mode {
+            Mode::Idle => self.established_peak == 0,
+            Mode::Bulk => self.bytes_received + self.bytes_sent == 0,
+            Mode::Keepalive | Mode::Connect | Mode::Latency => self.completed == 0,
+        }
     }
 
     fn write_failures(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

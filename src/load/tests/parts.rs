@@ -154,5 +154,7 @@ fn every_way_to_end_is_a_kind_of_failure() {
         (CloseReason::Aborted, Failure::Other),
         (CloseReason::Finished, Failure::Other),
     ];
-    kinds.map(|(reason, failure)| assert_eq!(Failure::from(reason), failure));
+    for (reason, failure) in kinds {
+        assert_eq!(Failure::from(reason), failure);
+    }
 }

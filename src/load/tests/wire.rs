@@ -17,7 +17,7 @@ use crate::{
     xdp::{CopyMode, Require, XdpMode},
 };
 use crossbeam::channel::{Receiver, unbounded};
-use std::{sync::Arc, time::Duration};
+use std::{ops::RangeInclusive, sync::Arc, time::Duration};
 
 /// How long a frame is under way.
 const DELAY: Duration = Duration::from_micros(10);
@@ -61,11 +61,6 @@ impl Wire {
         let board = Arc::new(Board::default());
         let (sender, figures) = unbounded();
         let seat = Seat { number: 0, workers: 1 };
-        let stack = |config, last, addresses: Vec<Cidr>| {
-            let own = |cidr| LocalAddress { cidr, ownership: Ownership::Own };
-            let addresses = addresses.into_iter().map(own).collect();
-            Stack::new(config, MacAddress([2, 0, 0, 0, 0, last]), addresses, Secrets::from_seed(last.into()))
-        };
         let mut server = stack(config, 1, vec!["198.18.0.1/24".parse().unwrap()]);
         server.listen(None, 80);
         Self {
@@ -82,6 +77,13 @@ impl Wire {
             to_server: Vec::new(),
             to_client: Vec::new(),
         }
+    }
+
+    /// Leaves the client a few ports only. To be called before anything happens.
+    pub fn with_ports(mut self, ports: RangeInclusive<u16>, addresses: Vec<Cidr>) -> Self {
+        let config = StackConfig { ephemeral_ports: ports, ..Client::stack_config(&self.task, 1) };
+        self.client = stack(config, 2, addresses);
+        self
     }
 
     /// Everything that happens at one moment.
@@ -149,6 +151,12 @@ impl Wire {
         }
         panic!("the load comes to no end");
     }
+}
+
+fn stack(config: StackConfig, last: u8, addresses: Vec<Cidr>) -> Stack {
+    let own = |cidr| LocalAddress { cidr, ownership: Ownership::Own };
+    let addresses = addresses.into_iter().map(own).collect();
+    Stack::new(config, MacAddress([2, 0, 0, 0, 0, last]), addresses, Secrets::from_seed(last.into()))
 }
 
 fn transmit(now: Instant, stack: &mut Stack, frames: &mut Vec<Vec<u8>>) {
