@@ -70,6 +70,8 @@ pub mod host;
 pub mod impair;
 pub mod lab;
 pub mod load;
+#[allow(unsafe_code, reason = "a prefetch takes an address")]
+mod prefetch;
 pub mod relay;
 pub mod rng;
 pub mod server;

@@ -1,7 +1,7 @@
 //! Secrets and seeds. Keys come from the operating system once, at start; everything random after that is derived.
 
 use siphasher::{
-    sip::SipHasher24,
+    sip::{SipHasher13, SipHasher24},
     sip128::{self, Hasher128},
 };
 use std::hash::Hasher;
@@ -46,6 +46,11 @@ impl SipKey {
     /// The key itself, for the one other place that needs it: the XDP program.
     pub const fn to_bytes(self) -> [u8; 16] {
         self.0
+    }
+
+    /// SipHash-1-3 of a few bytes: for tables, which are asked far more often than cookies are made.
+    pub fn hash_short(&self, bytes: &[u8]) -> u64 {
+        SipHasher13::new_with_key(&self.0).hash(bytes)
     }
 
     /// SipHash-2-4 of whatever `feed` writes.

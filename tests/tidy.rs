@@ -11,10 +11,11 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("drops", &[]),
     ("stats", &[]),
     ("rng", &[]),
+    ("prefetch", &[]),
     ("wire", LEAVES),
     ("config", &["wire"]),
     ("tcp", &["time", "drops", "stats", "rng", "config", "wire"]),
-    ("stack", &["time", "drops", "stats", "rng", "config", "wire", "tcp"]),
+    ("stack", &["time", "drops", "stats", "rng", "prefetch", "config", "wire", "tcp"]),
     ("xdp", LEAVES),
     ("host", LEAVES),
     ("worker", &["time", "drops", "stats", "rng", "config", "wire", "tcp", "stack", "xdp"]),
@@ -168,11 +169,14 @@ fn nobody_below_the_worker_reads_a_clock() {
     assert_none("time is an argument", offences);
 }
 
+/// Files outside `src/xdp` with `unsafe` code: what a CPU can do has to be asked before a function compiled for it is called.
+const UNSAFE_FILES: &[&str] = &["src/wire/checksum/sum.rs"];
+
 #[test]
 fn unsafe_lives_in_the_xdp_room() {
     let mut offences = Vec::new();
     for source in sources(&["src", "examples"]) {
-        if source.room().as_deref() == Some("xdp") {
+        if source.room().as_deref() == Some("xdp") || UNSAFE_FILES.iter().any(|file| source.path.ends_with(file)) {
             continue;
         }
         for (number, line) in source.code() {
@@ -181,7 +185,7 @@ fn unsafe_lives_in_the_xdp_room() {
             }
         }
     }
-    assert_none("unsafe code is confined to src/xdp", offences);
+    assert_none("unsafe code is confined to src/xdp and UNSAFE_FILES", offences);
 }
 
 #[test]

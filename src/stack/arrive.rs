@@ -2,7 +2,7 @@
 //! (RFC 9293 §3.10.7). Synchronized connections climb their own ladder in [`crate::tcp`].
 
 use super::{
-    Stack, SynMode,
+    FlowHash, Stack, SynMode,
     flow_table::Flow,
     half_open::{HalfOpen, Overdue},
     time_wait::Arrival,
@@ -31,12 +31,11 @@ impl Stack {
         link: &LinkHeader,
         ip: &IpHeader,
         segment: &Segment<'_>,
+        (tuple, hash): (FourTuple, FlowHash),
     ) -> Result<(), DropReason> {
         self.check_ends(link, ip)?;
         self.stats.segments_received += 1;
         let back = link.answered_by(self.mac);
-        let tuple = FourTuple::of_received(ip, &segment.header);
-        let hash = self.secrets.identify(&tuple);
         match self.find(&tuple, hash) {
             Some(Flow::Connection(index)) => self.arrive_at_connection(now, &back, index, segment),
             Some(Flow::HalfOpen(index)) => self.arrive_at_half_open(now, &back, index, segment),

@@ -3,6 +3,7 @@
 use super::{ConnectionId, slab::Slab, trouble::Untold};
 use crate::{
     config::TcpConfig,
+    prefetch::prefetch,
     tcp::{Connection, Dormant, State},
     time::Instant,
     wire::{FourTuple, MacAddress},
@@ -127,6 +128,20 @@ impl Connections {
         Some(ConnectionId { index, generation })
     }
 
+    /// Brings what a look-up of `index` compares closer, whatever is there.
+    pub fn prefetch_slot(&self, index: u32) {
+        if let Some(slot) = self.slots.place(index) {
+            prefetch(slot);
+        }
+    }
+
+    /// The same for the connection's control block; its slot should be at hand by now.
+    pub fn prefetch(&self, index: u32) {
+        if let Some(Slot { body: Body::Awake(entry), .. }) = self.slots.get(index) {
+            prefetch(&**entry);
+        }
+    }
+
     /// Whether the connection at `index` is that of `tuple`.
     pub fn is(&self, index: u32, tuple: &FourTuple) -> bool {
         self.slots[index].tuple == *tuple
@@ -154,25 +169,31 @@ impl Connections {
     }
 
     /// The connection at `index`, woken if it sleeps.
+    #[inline]
     pub fn get_mut(&mut self, index: u32) -> Option<&mut Entry> {
-        let slot = self.slots.get_mut(index)?;
-        if let Body::Asleep(_) = slot.body {
-            let blank = || Box::new(Entry::new(Connection::blank(&self.config), 0, 0));
-            let mut entry = self.spare.pop().unwrap_or_else(blank);
-            (entry.generation, entry.hash) = (slot.generation, slot.hash);
-            (entry.attached, entry.ready_queued, entry.transmit_queued, entry.drowsy) = (true, false, false, false);
-            (entry.stalled, entry.untold) = (None, Untold::default());
-            // The slot is whole at every moment: the blank block goes in before it is filled.
-            if let Body::Asleep(dormant) = std::mem::replace(&mut slot.body, Body::Awake(entry))
-                && let Body::Awake(entry) = &mut slot.body
-            {
-                entry.connection.wake(slot.tuple, self.mac, dormant, &self.config);
-                self.awake += 1;
-            }
+        if let Some(Slot { body: Body::Asleep(_), .. }) = self.slots.get(index) {
+            self.wake(index);
         }
-        match &mut slot.body {
+        match &mut self.slots.get_mut(index)?.body {
             Body::Awake(entry) => Some(entry),
             Body::Asleep(_) => None,
+        }
+    }
+
+    #[cold]
+    fn wake(&mut self, index: u32) {
+        let Some(slot) = self.slots.get_mut(index) else { return };
+        let blank = || Box::new(Entry::new(Connection::blank(&self.config), 0, 0));
+        let mut entry = self.spare.pop().unwrap_or_else(blank);
+        (entry.generation, entry.hash) = (slot.generation, slot.hash);
+        (entry.attached, entry.ready_queued, entry.transmit_queued, entry.drowsy) = (true, false, false, false);
+        (entry.stalled, entry.untold) = (None, Untold::default());
+        // The slot is whole at every moment: the blank block goes in before it is filled.
+        if let Body::Asleep(dormant) = std::mem::replace(&mut slot.body, Body::Awake(entry))
+            && let Body::Awake(entry) = &mut slot.body
+        {
+            entry.connection.wake(slot.tuple, self.mac, dormant, &self.config);
+            self.awake += 1;
         }
     }
 

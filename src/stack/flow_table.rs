@@ -11,6 +11,13 @@ pub enum Flow {
     TimeWait(u32),
 }
 
+impl Flow {
+    /// The connection's index, where it is one.
+    pub(super) fn connection(self) -> Option<u32> {
+        if let Self::Connection(index) = self { Some(index) } else { None }
+    }
+}
+
 const KIND_SHIFT: u32 = 30;
 const INDEX_MASK: u32 = (1 << KIND_SHIFT) - 1;
 /// The flow of an empty slot: no kind has the number 0.

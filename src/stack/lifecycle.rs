@@ -77,42 +77,40 @@ impl Stack {
         let Some(entry) = self.connections.get_mut(index) else { return };
         let id = ConnectionId { index, generation: entry.generation };
         let signals = entry.connection.take_signals();
-        if !signals.is_empty() {
-            self.report(now, id, signals);
-        }
-        let entry = &self.connections[index];
         let is_stalled = entry.connection.is_stalled();
-        if is_stalled != entry.stalled.is_some() {
-            self.note_stall(now, id, is_stalled);
+        let state = entry.connection.state();
+        if !entry.transmit_queued && !matches!(state, State::TimeWait | State::Closed) {
+            entry.transmit_queued = true;
+            self.transmit_queue.push_back(id);
         }
-        let Some(entry) = self.connections.get_mut(index) else { return };
-        match entry.connection.state() {
-            State::TimeWait | State::Closed => self.conclude(now, id),
-            _ if !entry.transmit_queued => {
-                entry.transmit_queued = true;
-                self.transmit_queue.push_back(id);
-            }
-            _ => {}
-        }
-    }
-
-    /// Tells the application what has happened.
-    fn report(&mut self, now: Instant, id: ConnectionId, signals: Signals) {
+        let changes_stall = is_stalled != entry.stalled.is_some();
+        let is_news = signals.intersects(Signals::READABLE | Signals::WRITABLE | Signals::URGENT);
+        let is_first_news = is_news && !entry.ready_queued;
+        entry.ready_queued |= is_news;
         if signals.contains(Signals::OPENED) {
             self.announce(id);
-            self.heed_path_mtu(now, id.index);
+            self.heed_path_mtu(now, index);
         }
-        let entry = &mut self.connections[id.index];
-        let is_news = signals.intersects(Signals::READABLE | Signals::WRITABLE | Signals::URGENT);
-        if is_news && !entry.ready_queued {
-            entry.ready_queued = true;
+        if is_first_news {
             self.events.push_back(Event::Ready(id));
         }
         if signals.contains(Signals::TROUBLED) {
-            let remote = entry.connection.tuple().remote.address;
-            self.look_for_another_way(now, id, remote);
-            self.tell(id.index, Trouble::ExcessiveRetransmission);
+            self.look_for_another_way_of(now, id);
         }
+        if changes_stall {
+            self.note_stall(now, id, is_stalled);
+        }
+        if matches!(state, State::TimeWait | State::Closed) {
+            self.conclude(now, id);
+        }
+    }
+
+    /// R1 of RFC 9293 §3.8.3: the way to the peer may have changed, and the application should know.
+    fn look_for_another_way_of(&mut self, now: Instant, id: ConnectionId) {
+        let Some(entry) = self.entry_mut(id) else { return };
+        let remote = entry.connection.tuple().remote.address;
+        self.look_for_another_way(now, id, remote);
+        self.tell(id.index, Trouble::ExcessiveRetransmission);
     }
 
     /// The protocol needs the connection no more.

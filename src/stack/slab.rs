@@ -59,6 +59,11 @@ impl<T> Slab<T> {
         Ok(index)
     }
 
+    /// Where the value at `index` is, or would be: to be prefetched, not to be looked at.
+    pub fn place(&self, index: u32) -> Option<&impl Sized> {
+        self.slots.get(index as usize)
+    }
+
     /// The value at `index`.
     pub fn get(&self, index: u32) -> Option<&T> {
         match self.slots.get(index as usize) {

@@ -176,6 +176,7 @@ impl TimeWaits {
     }
 
     /// Places taken, those of entries that are gone included.
+    #[cfg(test)]
     pub fn places(&self) -> u32 {
         self.places
     }

@@ -38,10 +38,17 @@ impl ByteRing {
     ///
     /// # Panics
     /// Where they are not all in the queue.
+    #[inline]
     pub fn range(&self, offset: usize, length: usize) -> (&[u8], &[u8]) {
         assert!(offset + length <= self.len, "the range lies within the queue");
-        let (start, first) = self.locate(offset, length);
-        (&self.bytes[start..start + first], &self.bytes[..length - first])
+        let start = self.index(offset);
+        match self.bytes.get(start..start + length) {
+            Some(whole) => (whole, &[]),
+            None => {
+                let (second, first) = self.bytes.split_at(start);
+                (first, &second[..length - first.len()])
+            }
+        }
     }
 
     /// The longest run of bytes from the front on that lies in one piece.
@@ -50,6 +57,7 @@ impl ByteRing {
     }
 
     /// Puts bytes at the back.
+    #[inline]
     pub fn push(&mut self, bytes: &[u8]) {
         self.write_at(self.len, bytes);
         self.len += bytes.len();
@@ -57,11 +65,22 @@ impl ByteRing {
 
     /// Writes bytes `offset` behind the front, beyond the back if need be, without making them part of the queue yet:
     /// that is [`ByteRing::extend`]'s work.
+    #[inline]
     pub fn write_at(&mut self, offset: usize, bytes: &[u8]) {
-        self.reserve(offset + bytes.len());
-        let (start, first) = self.locate(offset, bytes.len());
-        self.bytes[start..start + first].copy_from_slice(&bytes[..first]);
-        self.bytes[..bytes.len() - first].copy_from_slice(&bytes[first..]);
+        let needed = offset + bytes.len();
+        if needed > self.bytes.len() {
+            self.grow(needed);
+        }
+        let start = self.index(offset);
+        match self.bytes.get_mut(start..start + bytes.len()) {
+            Some(whole) => whole.copy_from_slice(bytes),
+            None => {
+                let (second, first) = self.bytes.split_at_mut(start);
+                let (before, behind) = bytes.split_at(first.len());
+                first.copy_from_slice(before);
+                second[..behind.len()].copy_from_slice(behind);
+            }
+        }
     }
 
     /// Makes the `length` bytes behind the back, already written, part of the queue.
@@ -80,22 +99,24 @@ impl ByteRing {
             return &mut [];
         }
         if self.len == self.bytes.len() {
-            self.reserve(self.len + limit.min(MIN_CAPACITY));
+            self.grow(self.len + limit.min(MIN_CAPACITY));
         }
         let room = limit.min(self.bytes.len() - self.len);
-        let (start, first) = self.locate(self.len, room);
-        &mut self.bytes[start..start + first]
+        let start = self.index(self.len);
+        let end = self.bytes.len().min(start + room);
+        &mut self.bytes[start..end]
     }
 
     /// Takes `length` bytes from the front.
     ///
     /// # Panics
     /// Where there are fewer.
+    #[inline]
     pub fn consume(&mut self, length: usize) {
         assert!(length <= self.len, "only what is in the queue can be taken from it");
         self.len -= length;
         // The head moves on even when the queue runs empty: out-of-order bytes may be waiting behind the back.
-        self.head = if self.bytes.is_empty() { 0 } else { (self.head + length) & (self.bytes.len() - 1) };
+        self.head = self.index(length);
     }
 
     /// Forgets everything, early bytes too; memory that few connections would need goes back.
@@ -113,19 +134,13 @@ impl ByteRing {
         }
     }
 
-    /// Where `length` bytes at `offset` lie: the index of the first, and how many stand there before the wrap.
-    fn locate(&self, offset: usize, length: usize) -> (usize, usize) {
-        if self.bytes.is_empty() {
-            return (0, 0);
-        }
-        let start = (self.head + offset) & (self.bytes.len() - 1);
-        (start, length.min(self.bytes.len() - start))
+    /// Where the byte `offset` behind the front lies. In an empty ring, where nothing does, that is at the beginning.
+    const fn index(&self, offset: usize) -> usize {
+        (self.head + offset) & self.bytes.len().wrapping_sub(1)
     }
 
-    fn reserve(&mut self, needed: usize) {
-        if needed <= self.bytes.len() {
-            return;
-        }
+    #[cold]
+    fn grow(&mut self, needed: usize) {
         // All of the old ring moves, not just the queue: bytes beyond the back may be waiting to join it.
         let mut grown = vec![0; needed.next_power_of_two().max(MIN_CAPACITY)].into_boxed_slice();
         let first = self.bytes.len() - self.head;

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     config::{KeepAlive, TcpConfig},
-    time::Instant,
+    time::{Instant, nanos},
     wire::{
         FourTuple, LinkHeader, SeqNumber, TcpOptions,
         ip::{self, Dscp},
@@ -548,27 +548,29 @@ impl Connection {
         } else {
             self.timers.cancel(Timer::Retransmit);
         }
-        match self.tail_probe_after(config) {
+        if !self.may_probe_tail() {
+            self.timers.cancel(Timer::TailProbe);
+        } else if !self.timers.is_armed(Timer::TailProbe) {
             // Where the timeout would come first, the probe goes out instead of it (RFC 8985 §7.2).
-            Some(wait) => {
-                let deadline = self.timers.deadline(Timer::Retransmit).map_or(now + wait, |rto| rto.min(now + wait));
-                self.timers.arm_if_idle(Timer::TailProbe, deadline);
-            }
-            None => self.timers.cancel(Timer::TailProbe),
+            let deadline = now + self.tail_probe_after(config);
+            let timeout = self.timers.deadline(Timer::Retransmit).unwrap_or(deadline);
+            self.timers.arm(Timer::TailProbe, deadline.min(timeout));
         }
     }
 
-    /// How long to wait before the end of what is in flight is sent again, to draw a report (RFC 8985 §7.2); none where there
-    /// is nothing to be learned by that.
-    fn tail_probe_after(&self, config: &TcpConfig) -> Option<Duration> {
-        let is_quiet = !self.recovery.is_active() && self.recovery.tail == TailProbe::None && self.timeouts == 0;
-        if !self.sack || !is_quiet || self.send.in_flight() == 0 || self.send.reported() > 0 {
-            return None;
-        }
-        let Some(smoothed) = self.rtt.smoothed() else { return Some(config.rto_initial) };
+    /// Whether something is to be learned by sending the end of what is in flight again (RFC 8985 §7.2).
+    fn may_probe_tail(&self) -> bool {
+        let is_quiet = self.recovery.tail == TailProbe::None && self.timeouts == 0 && !self.recovery.is_active();
+        self.sack && is_quiet && self.send.in_flight() > 0 && self.send.reported() == 0
+    }
+
+    /// How long to wait before that is done (RFC 8985 §7.2).
+    fn tail_probe_after(&self, config: &TcpConfig) -> Duration {
+        let Some(smoothed) = self.rtt.smoothed() else { return config.rto_initial };
         // Less than two full segments may wait for company (RFC 5681 §4.2).
         let alone = self.send.flight_size() < 2 * self.send.mss();
-        Some((2 * smoothed).max(2 * granularity(config)) + if alone { LONGEST_DELAYED_ACK } else { Duration::ZERO })
+        let patience = if alone { LONGEST_DELAYED_ACK } else { Duration::ZERO };
+        Duration::from_nanos((2 * nanos(smoothed)).max(2 * nanos(granularity(config))) + nanos(patience))
     }
 
     // Shared by the families.

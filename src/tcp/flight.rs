@@ -176,6 +176,11 @@ impl Flight {
         self.under_way
     }
 
+    /// Whether anything is taken for lost.
+    pub fn has_lost(&self) -> bool {
+        self.lost > 0
+    }
+
     /// Octets reported.
     pub fn reported(&self) -> u32 {
         self.reported
@@ -301,7 +306,7 @@ impl Flight {
             sent_at: segment.sent_at,
             order: segment.order,
             retransmitted: segment.retransmitted,
-            answers_earlier: arrival.answers_before(segment.sent_at),
+            answers_earlier: segment.retransmitted && arrival.answers_before(segment.sent_at),
         };
         self.rack.delivered(&delivered, arrival.now);
     }
@@ -334,8 +339,11 @@ impl Flight {
     /// What was sent once lies in the order it was sent in, and what was sent again stands in a queue of its own: either look
     /// ends at the first segment that has time left.
     pub fn judge(&mut self, recovering: bool, smoothed: Option<Duration>, now: Instant) -> Judgement {
-        let allowed = self.rack.rtt() + self.rack.window(recovering, self.reported_segments, smoothed);
         let mut judgement = Judgement::default();
+        if self.is_in_order() {
+            return judgement;
+        }
+        let allowed = self.rack.rtt() + self.rack.window(recovering, self.reported_segments, smoothed);
         for index in self.index_of(self.judged)..self.segments.len() {
             let segment = self.segments[index];
             if !segment.retransmitted && segment.is_under_way() && !self.is_lost(index, allowed, now, &mut judgement) {
@@ -351,6 +359,12 @@ impl Flight {
             self.again.pop_front();
         }
         judgement
+    }
+
+    /// Whether nothing that is on its way has been overtaken, nor was ever lost.
+    pub fn is_in_order(&self) -> bool {
+        let in_order = |oldest: &InFlight| !oldest.retransmitted && !self.rack.has_overtaken(oldest.order);
+        self.again.is_empty() && self.segments.front().is_none_or(in_order)
     }
 
     /// Looks at one segment; whether it is taken for lost.

@@ -5,7 +5,10 @@ use super::{
     coarse::{Coarse, Micros},
     rtt::CLOCK_GRANULARITY,
 };
-use crate::{time::Instant, wire::SeqNumber};
+use crate::{
+    time::{Instant, nanos},
+    wire::SeqNumber,
+};
 use std::time::Duration;
 
 /// Segments reported beyond a hole that make a loss where reordering was never seen (DupThresh).
@@ -31,17 +34,18 @@ pub(super) struct Delivered {
 #[derive(Clone, Copy, Debug)]
 struct Minimum {
     since: Instant,
-    current: Duration,
-    previous: Duration,
+    /// Nanoseconds, both.
+    current: u64,
+    previous: u64,
 }
 
 impl Minimum {
-    fn get(&self) -> Duration {
+    fn get(&self) -> u64 {
         self.current.min(self.previous)
     }
 
-    fn take(&mut self, rtt: Duration, now: Instant) {
-        if now - self.since >= MINIMUM_LIFETIME {
+    fn take(&mut self, rtt: u64, now: Instant) {
+        if now >= self.since + MINIMUM_LIFETIME {
             *self = Self { since: now, current: rtt, previous: self.current };
         }
         self.current = self.current.min(rtt);
@@ -56,8 +60,8 @@ pub(super) struct Rack {
     /// The RFC compares times, and sequence numbers where they are equal. Numbered transmissions say the same of what was
     /// sent once, and stay exact where the clock is so coarse that a segment is sent again in the same tick as new ones.
     latest: Option<u32>,
-    /// RACK.rtt: the round-trip time of the last delivery.
-    rtt: Duration,
+    /// RACK.rtt: the round-trip time of the last delivery, nanoseconds.
+    rtt: u64,
     minimum: Option<Minimum>,
     /// RACK.fack: the highest sequence number delivered.
     highest: SeqNumber,
@@ -87,7 +91,7 @@ impl Rack {
         Self {
             tick,
             latest: None,
-            rtt: Duration::ZERO,
+            rtt: 0,
             minimum: None,
             highest: una,
             reordering_seen: false,
@@ -99,9 +103,10 @@ impl Rack {
 
     /// What of it outlives the flight.
     pub fn rest(&self) -> QuietRack {
-        let (least, since) = self.minimum.map_or((Micros::NONE, Instant::ZERO), |it| (it.get().into(), it.since));
+        let span = |it: Minimum| Micros::from(Duration::from_nanos(it.get()));
+        let (least, since) = self.minimum.map_or((Micros::NONE, Instant::ZERO), |it| (span(it), it.since));
         QuietRack {
-            rtt: self.rtt.into(),
+            rtt: self.rtt().into(),
             least,
             since: since.into(),
             multiplier: u8::try_from(self.multiplier).unwrap_or(u8::MAX),
@@ -114,8 +119,8 @@ impl Rack {
     pub fn recall(&mut self, quiet: &QuietRack, una: SeqNumber) {
         let minimum = |least| Minimum { since: quiet.since.into(), current: least, previous: least };
         *self = Self {
-            rtt: quiet.rtt.get().unwrap_or_default(),
-            minimum: quiet.least.get().map(minimum),
+            rtt: quiet.rtt.get().map(nanos).unwrap_or_default(),
+            minimum: quiet.least.get().map(nanos).map(minimum),
             reordering_seen: quiet.reordering_seen,
             multiplier: quiet.multiplier.into(),
             patience: quiet.patience.into(),
@@ -129,22 +134,22 @@ impl Rack {
     }
 
     pub fn rtt(&self) -> Duration {
-        self.rtt
+        Duration::from_nanos(self.rtt)
     }
 
     /// Steps 1 to 3 of §6.2, for one segment.
     pub fn delivered(&mut self, segment: &Delivered, now: Instant) {
-        let rtt = now - segment.sent_at;
+        let rtt = now.as_nanos().saturating_sub(segment.sent_at.as_nanos());
         if !segment.retransmitted {
-            let first = Minimum { since: now, current: rtt, previous: Duration::MAX };
+            let first = Minimum { since: now, current: rtt, previous: u64::MAX };
             self.minimum.get_or_insert(first).take(rtt, now);
             self.reordering_seen |= segment.end.precedes(self.highest);
         }
         self.highest = self.highest.latest(segment.end);
         // What comes back much sooner than anything ever did answers an earlier transmission, too. The RFC says sooner, but
         // a probe on a line that has fallen idle may well be the first to meet no queue.
-        let too_soon = self.minimum.is_some_and(|minimum| rtt < minimum.get() * 3 / 4);
-        if segment.retransmitted && (segment.answers_earlier || too_soon) {
+        let too_soon = || self.minimum.is_some_and(|minimum| rtt < minimum.get() / 4 * 3);
+        if segment.retransmitted && (segment.answers_earlier || too_soon()) {
             return;
         }
         self.rtt = rtt;
@@ -163,8 +168,8 @@ impl Rack {
         if !self.reordering_seen && (recovering || reported >= DUPLICATE_THRESHOLD) {
             return Duration::ZERO;
         }
-        let quarter = self.minimum.map_or(self.rtt, |minimum| minimum.get()) / 4;
-        let most = smoothed.unwrap_or(self.rtt).max(CLOCK_GRANULARITY);
+        let quarter = Duration::from_nanos(self.minimum.map_or(self.rtt, |minimum| minimum.get()) / 4);
+        let most = smoothed.unwrap_or(self.rtt()).max(CLOCK_GRANULARITY);
         // It is compared how long ago a segment was sent, and how long another took that arrived. On a coarse clock the one may
         // look longer by a tick, and the other shorter.
         (quarter.max(CLOCK_GRANULARITY) * self.multiplier).min(most) + 2 * self.tick

@@ -107,6 +107,12 @@ impl Recovery {
         !matches!(self.phase, Phase::Open)
     }
 
+    /// Whether there is nothing to be repaired, proved or undone.
+    fn is_undisturbed(&self) -> bool {
+        let is_counting = self.duplicates > 0 || self.departed > 0 || self.urgent;
+        !is_counting && !self.is_active() && self.doubt.is_none() && self.tail == TailProbe::None
+    }
+
     /// Whether nothing is to be remembered. That what was repaired was not lost may still come out, and is given up.
     pub(super) fn is_quiet(&self) -> bool {
         let is_settled = self.doubt.is_none_or(|doubt| doubt.expires.is_some());
@@ -157,6 +163,15 @@ impl Recovery {
         send: &mut SendSide,
         congestion: &mut impl Controller,
     ) -> Option<Duration> {
+        // Nearly all of them.
+        if self.is_undisturbed()
+            && heard.acknowledged.octets > 0
+            && heard.acknowledged.again.is_none()
+            && send.is_in_order()
+        {
+            congestion.acknowledged(&heard.ack);
+            return None;
+        }
         let is_probes = self.take_probe_answer(heard, send, congestion);
         let mut in_vain = self.arrived_before(heard, send);
         if in_vain && self.doubt.is_some_and(|doubt| doubt.is_fast) {

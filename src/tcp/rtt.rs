@@ -1,7 +1,7 @@
 //! Round-trip time and the retransmission timeout (RFC 6298).
 
 use super::coarse::Micros;
-use crate::config::TcpConfig;
+use crate::{config::TcpConfig, time::nanos};
 use std::time::Duration;
 
 /// G of RFC 6298 for a clock that is finer: the timer wheel's tick.
@@ -15,8 +15,8 @@ pub fn granularity(config: &TcpConfig) -> Duration {
 /// Smoothed round-trip time, its variation, and the timeout derived from them.
 #[derive(Clone, Debug)]
 pub struct RttEstimator {
-    /// SRTT and RTTVAR; `None` before the first measurement.
-    smoothed: Option<(Duration, Duration)>,
+    /// SRTT and RTTVAR, nanoseconds; `None` before the first measurement.
+    smoothed: Option<(u64, u64)>,
     rto: Duration,
 }
 
@@ -38,14 +38,18 @@ impl RttEstimator {
     pub(super) fn rest(&self) -> QuietRtt {
         let rto = self.rto.into();
         match self.smoothed {
-            Some((srtt, rttvar)) => QuietRtt { srtt: srtt.into(), rttvar: rttvar.into(), rto },
+            Some((srtt, rttvar)) => {
+                let span = |nanos| Micros::from(Duration::from_nanos(nanos));
+                QuietRtt { srtt: span(srtt), rttvar: span(rttvar), rto }
+            }
             None => QuietRtt { srtt: Micros::NONE, rttvar: Micros::NONE, rto },
         }
     }
 
     /// The estimator of which that was kept.
     pub(super) fn wake(quiet: &QuietRtt) -> Self {
-        Self { smoothed: quiet.srtt.get().zip(quiet.rttvar.get()), rto: quiet.rto.get().unwrap_or_default() }
+        let smoothed = quiet.srtt.get().map(nanos).zip(quiet.rttvar.get().map(nanos));
+        Self { smoothed, rto: quiet.rto.get().unwrap_or_default() }
     }
 
     /// The current retransmission timeout, back-off included.
@@ -55,11 +59,12 @@ impl RttEstimator {
 
     /// The smoothed round-trip time, once one was measured.
     pub fn smoothed(&self) -> Option<Duration> {
-        self.smoothed.map(|(srtt, _)| srtt)
+        self.smoothed.map(|(srtt, _)| Duration::from_nanos(srtt))
     }
 
     /// Takes in a measurement, never of a retransmitted segment (Karn's algorithm, MUST-18). Ends any back-off.
     pub fn measured(&mut self, rtt: Duration, config: &TcpConfig) {
+        let rtt = nanos(rtt);
         let (srtt, rttvar) = match self.smoothed {
             // RFC 6298 §2.2
             None => (rtt, rtt / 2),
@@ -67,8 +72,8 @@ impl RttEstimator {
             Some((srtt, rttvar)) => ((srtt * 7 + rtt) / 8, (rttvar * 3 + srtt.abs_diff(rtt)) / 4),
         };
         self.smoothed = Some((srtt, rttvar));
-        let rto = srtt + granularity(config).max(rttvar * 4);
-        self.rto = rto.clamp(config.rto_min, config.rto_max);
+        let rto = srtt + (rttvar * 4).max(nanos(granularity(config)));
+        self.rto = Duration::from_nanos(rto.clamp(nanos(config.rto_min), nanos(config.rto_max)));
     }
 
     /// Takes a timeout for granted until something is measured.

@@ -323,6 +323,16 @@ impl SendSide {
         left.precedes(right) && (right.at_or_before(self.una) || second.is_some_and(is_part))
     }
 
+    /// Whether all that was sent arrives in the order in which it was, as far as anybody knows.
+    pub(super) fn is_in_order(&self) -> bool {
+        self.flight.is_in_order()
+    }
+
+    /// Whether anything waits to be sent, for the first time or again.
+    pub(super) fn wants_to_send(&self) -> bool {
+        self.has_unsent() || self.flight.has_lost()
+    }
+
     /// Takes for lost what has been overtaken for too long (`Flight::judge`).
     pub fn judge(&mut self, recovering: bool, smoothed: Option<Duration>, now: Instant) -> Judgement {
         self.flight.judge(recovering, smoothed, now)

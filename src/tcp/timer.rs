@@ -38,28 +38,39 @@ impl Timer {
 }
 
 /// The deadlines of a connection's timers.
-#[derive(Clone, Debug, Default)]
-pub struct Timers([Option<Instant>; Timer::ALL.len()]);
+#[derive(Clone, Debug)]
+pub struct Timers([Instant; Timer::ALL.len()]);
+
+/// When a timer falls due that does not run.
+const NEVER: Instant = Instant::from_nanos(u64::MAX);
+
+impl Default for Timers {
+    fn default() -> Self {
+        Self([NEVER; Timer::ALL.len()])
+    }
+}
 
 impl Timers {
     /// Sets a deadline, replacing an earlier one.
     pub fn arm(&mut self, timer: Timer, deadline: Instant) {
-        self.0[timer as usize] = Some(deadline);
+        self.0[timer as usize] = deadline;
     }
 
     /// Sets a deadline unless the timer runs already.
     pub fn arm_if_idle(&mut self, timer: Timer, deadline: Instant) {
-        self.0[timer as usize].get_or_insert(deadline);
+        if !self.is_armed(timer) {
+            self.arm(timer, deadline);
+        }
     }
 
     /// Stops a timer.
     pub fn cancel(&mut self, timer: Timer) {
-        self.0[timer as usize] = None;
+        self.0[timer as usize] = NEVER;
     }
 
     /// Whether a timer runs.
     pub fn is_armed(&self, timer: Timer) -> bool {
-        self.0[timer as usize].is_some()
+        self.0[timer as usize] != NEVER
     }
 
     /// Whether no other timer runs.
@@ -69,18 +80,18 @@ impl Timers {
 
     /// When a timer falls due, if it runs.
     pub fn deadline(&self, timer: Timer) -> Option<Instant> {
-        self.0[timer as usize]
+        self.is_armed(timer).then_some(self.0[timer as usize])
     }
 
     /// The earliest deadline.
     pub fn next(&self) -> Option<Instant> {
-        self.0.iter().copied().flatten().min()
+        let earliest = self.0.iter().fold(NEVER, |earliest, &deadline| earliest.min(deadline));
+        (earliest != NEVER).then_some(earliest)
     }
 
     /// Stops and returns one timer that is due at `now`.
     pub fn expire(&mut self, now: Instant) -> Option<Timer> {
-        let due =
-            Timer::ALL.into_iter().find(|&timer| self.0[timer as usize].is_some_and(|deadline| deadline <= now))?;
+        let due = Timer::ALL.into_iter().find(|&timer| self.0[timer as usize] <= now)?;
         self.cancel(due);
         Some(due)
     }

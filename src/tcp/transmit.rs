@@ -83,8 +83,12 @@ impl Connection {
         if self.send.window() == 0 {
             return None;
         }
-        let idle = self.send.flight_size() == 0 && now - self.send.last_sent() > self.rtt.rto();
-        if idle && self.send.has_unsent() {
+        if !self.send.wants_to_send() && self.recovery.tail != TailProbe::Due {
+            self.recovery.take_urgency();
+            return None;
+        }
+        // RFC 5681 §4.1
+        if self.send.flight_size() == 0 && now > self.send.last_sent() + self.rtt.rto() {
             self.congestion.idled();
         }
         if self.recovery.tail == TailProbe::Due

@@ -63,7 +63,7 @@ impl Tuning {
             self.announced = None;
             self.measured(now - since);
         }
-        if now - self.began < self.round_trip? {
+        if now < self.began + self.round_trip? {
             return None;
         }
         self.began = now;
@@ -93,7 +93,7 @@ impl QuickAcks {
     /// Data have arrived; whether they are acknowledged at once. After a silence of more than `idle` it begins anew with
     /// `count`.
     pub fn arrived(&mut self, now: Instant, idle: Duration, count: u32) -> bool {
-        if now - self.last > idle {
+        if now > self.last + idle {
             self.left = count;
         }
         self.last = now;

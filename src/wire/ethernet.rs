@@ -70,6 +70,20 @@ impl VlanTags {
         self.count += 1;
         Some(self)
     }
+
+    /// Reads the tags in front of an EtherType: themselves, that, and what follows.
+    fn parse(mut bytes: &[u8]) -> Result<(Self, u16, &[u8]), DropReason> {
+        let mut tags = Self::default();
+        loop {
+            let (protocol, behind) = split_u16(bytes)?;
+            if !is_tag(protocol) {
+                return Ok((tags, protocol, behind));
+            }
+            let (control, behind) = split_u16(behind)?;
+            tags = tags.with(VlanTag { protocol, control }).ok_or(DropReason::TooManyVlanTags)?;
+            bytes = behind;
+        }
+    }
 }
 
 /// Where a frame comes from and where it goes on the link.
@@ -101,45 +115,55 @@ impl LinkHeader {
     /// # Errors
     /// [`DropReason::TruncatedEthernet`], [`DropReason::TooManyVlanTags`] or [`DropReason::GroupSourceMac`].
     pub fn parse(frame: &[u8]) -> Result<(Self, u16, &[u8]), DropReason> {
-        let (addresses, mut rest) = frame.split_first_chunk::<12>().ok_or(DropReason::TruncatedEthernet)?;
-        let [d0, d1, d2, d3, d4, d5, s0, s1, s2, s3, s4, s5] = *addresses;
-        let source = MacAddress([s0, s1, s2, s3, s4, s5]);
+        Self::parse_some::<false>(frame)
+    }
+
+    /// As [`LinkHeader::parse`], but tags are refused where only what is `USUAL` is wanted.
+    #[inline(always)]
+    pub(super) fn parse_some<const USUAL: bool>(frame: &[u8]) -> Result<(Self, u16, &[u8]), DropReason> {
+        let (destination, rest) = frame.split_first_chunk().ok_or(DropReason::TruncatedEthernet)?;
+        let (source, rest) = rest.split_first_chunk().ok_or(DropReason::TruncatedEthernet)?;
+        let (destination, source) = (MacAddress(*destination), MacAddress(*source));
         if source.is_group() {
             return Err(DropReason::GroupSourceMac);
         }
-        let mut vlan = VlanTags::default();
-        loop {
-            let ether_type = take_u16(&mut rest)?;
-            if ether_type != TPID_CUSTOMER && ether_type != TPID_SERVICE {
-                let destination = MacAddress([d0, d1, d2, d3, d4, d5]);
-                return Ok((Self { destination, source, vlan }, ether_type, rest));
-            }
-            let tag = VlanTag { protocol: ether_type, control: take_u16(&mut rest)? };
-            vlan = vlan.with(tag).ok_or(DropReason::TooManyVlanTags)?;
+        let (ether_type, behind) = split_u16(rest)?;
+        if !is_tag(ether_type) {
+            return Ok((Self { destination, source, vlan: VlanTags::default() }, ether_type, behind));
         }
+        if USUAL {
+            return Err(DropReason::TooManyVlanTags);
+        }
+        let (vlan, ether_type, behind) = VlanTags::parse(rest)?;
+        Ok((Self { destination, source, vlan }, ether_type, behind))
     }
 
     /// Writes the header in front of a packet of `ether_type` and returns the bytes behind it.
     ///
     /// # Panics
     /// Where `buffer` is shorter than [`LinkHeader::len`].
+    #[inline]
     pub fn write<'a>(&self, ether_type: u16, buffer: &'a mut [u8]) -> &'a mut [u8] {
-        let (header, rest) = buffer.split_at_mut(self.len());
-        header[..6].copy_from_slice(&self.destination.0);
-        header[6..12].copy_from_slice(&self.source.0);
-        let mut at = 12;
+        let (addresses, mut rest) = buffer.split_at_mut(12);
+        addresses[..6].copy_from_slice(&self.destination.0);
+        addresses[6..].copy_from_slice(&self.source.0);
         for tag in self.vlan.as_slice() {
-            header[at..at + 2].copy_from_slice(&tag.protocol.to_be_bytes());
-            header[at + 2..at + 4].copy_from_slice(&tag.control.to_be_bytes());
-            at += TAG_LEN;
+            let (written, behind) = rest.split_at_mut(TAG_LEN);
+            written[..2].copy_from_slice(&tag.protocol.to_be_bytes());
+            written[2..].copy_from_slice(&tag.control.to_be_bytes());
+            rest = behind;
         }
-        header[at..].copy_from_slice(&ether_type.to_be_bytes());
-        rest
+        let (written, behind) = rest.split_at_mut(2);
+        written.copy_from_slice(&ether_type.to_be_bytes());
+        behind
     }
 }
 
-fn take_u16(rest: &mut &[u8]) -> Result<u16, DropReason> {
-    let (value, behind) = rest.split_first_chunk::<2>().ok_or(DropReason::TruncatedEthernet)?;
-    *rest = behind;
-    Ok(u16::from_be_bytes(*value))
+const fn is_tag(ether_type: u16) -> bool {
+    matches!(ether_type, TPID_CUSTOMER | TPID_SERVICE)
+}
+
+fn split_u16(bytes: &[u8]) -> Result<(u16, &[u8]), DropReason> {
+    let (value, behind) = bytes.split_first_chunk().ok_or(DropReason::TruncatedEthernet)?;
+    Ok((u16::from_be_bytes(*value), behind))
 }

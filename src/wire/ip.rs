@@ -133,6 +133,7 @@ impl IpHeader {
     ///
     /// # Panics
     /// Where the packet does not fit `buffer`.
+    #[inline(always)]
     pub fn write<'a>(&self, payload_len: usize, buffer: &'a mut [u8]) -> &'a mut [u8] {
         match self.source {
             IpAddr::V4(_) => ipv4::write(self, payload_len, buffer),

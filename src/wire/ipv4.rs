@@ -3,6 +3,7 @@
 use super::{
     checksum::Checksum,
     ip::{IpHeader, Protocol},
+    put_words,
 };
 use crate::drops::DropReason;
 use std::net::{IpAddr, Ipv4Addr};
@@ -11,6 +12,8 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned, network_
 /// Bytes of a header without options, the only kind we send.
 pub const HEADER_LEN: usize = size_of::<Layout>();
 
+/// The first octet of a header without options.
+const VERSION_AND_LENGTH: u8 = 0x45;
 const DONT_FRAGMENT: u16 = 0x4000;
 const MORE_FRAGMENTS_OR_OFFSET: u16 = 0x3fff;
 const OFFSET: u16 = 0x1fff;
@@ -30,20 +33,20 @@ struct Layout {
     destination: [u8; 4],
 }
 
-/// Reads a header and returns it with the payload it announces; Ethernet padding is cut off.
+/// Reads a header and returns it with the payload it announces; Ethernet padding is cut off. Options are refused where only what
+/// is `USUAL` is wanted.
 ///
 /// # Errors
 /// The [`DropReason`] that applies.
-pub fn parse(packet: &[u8]) -> Result<(IpHeader, &[u8]), DropReason> {
+#[inline(always)]
+pub(super) fn parse<const USUAL: bool>(packet: &[u8]) -> Result<(IpHeader, &[u8]), DropReason> {
     let (layout, _) = Layout::ref_from_prefix(packet).map_err(|_| DropReason::TruncatedIp)?;
-    if layout.version_and_length >> 4 != 4 {
-        return Err(DropReason::WrongIpVersion);
-    }
-    let header_len = usize::from(layout.version_and_length & 0xf) * 4;
-    if header_len < HEADER_LEN || header_len > packet.len() {
-        return Err(DropReason::BadIpHeaderLength);
-    }
-    if !Checksum::of(&packet[..header_len]).is_valid() {
+    let (header_len, sum) = match layout.version_and_length {
+        VERSION_AND_LENGTH => (HEADER_LEN, Checksum::of(layout.as_bytes())),
+        _ if USUAL => return Err(DropReason::BadIpHeaderLength),
+        _ => sum_with_options(packet)?,
+    };
+    if !sum.is_valid() {
         return Err(DropReason::BadIpChecksum);
     }
     let total_length = usize::from(layout.total_length.get());
@@ -51,7 +54,7 @@ pub fn parse(packet: &[u8]) -> Result<(IpHeader, &[u8]), DropReason> {
         return Err(DropReason::BadIpLength);
     }
     let source = Ipv4Addr::from(layout.source);
-    if source.is_multicast() || source.is_broadcast() || source.is_loopback() || source.octets()[0] == 0 {
+    if matches!(layout.source[0], 0 | 127 | 224..=239) || layout.source == [255; 4] {
         return Err(DropReason::InvalidSource);
     }
     if layout.fragment.get() & MORE_FRAGMENTS_OR_OFFSET != 0 {
@@ -65,6 +68,18 @@ pub fn parse(packet: &[u8]) -> Result<(IpHeader, &[u8]), DropReason> {
         hop_limit: layout.time_to_live,
     };
     Ok((header, &packet[header_len..total_length]))
+}
+
+/// The length of a header that has options, and the sum over it.
+fn sum_with_options(packet: &[u8]) -> Result<(usize, Checksum), DropReason> {
+    if packet[0] >> 4 != 4 {
+        return Err(DropReason::WrongIpVersion);
+    }
+    let header_len = usize::from(packet[0] & 0xf) * 4;
+    if header_len < HEADER_LEN || header_len > packet.len() {
+        return Err(DropReason::BadIpHeaderLength);
+    }
+    Ok((header_len, Checksum::of(&packet[..header_len])))
 }
 
 /// The beginning of a packet that an ICMP error quotes.
@@ -101,25 +116,20 @@ pub(super) fn parse_quoted(packet: &[u8]) -> Option<Quoted<'_>> {
 ///
 /// # Panics
 /// Where the addresses are not IPv4, or the packet exceeds `buffer` or 65,535 bytes.
+#[inline]
 pub(super) fn write<'a>(header: &IpHeader, payload_len: usize, buffer: &'a mut [u8]) -> &'a mut [u8] {
     let (IpAddr::V4(source), IpAddr::V4(destination)) = (header.source, header.destination) else {
         unreachable!("an IPv4 header has IPv4 addresses");
     };
     let total_length = u16::try_from(HEADER_LEN + payload_len).expect("an IPv4 packet is at most 65,535 bytes long");
-    let mut layout = Layout {
-        version_and_length: 0x45,
-        traffic_class: header.traffic_class,
-        total_length: U16::new(total_length),
-        identification: U16::ZERO,
-        fragment: U16::new(DONT_FRAGMENT),
-        time_to_live: header.hop_limit,
-        protocol: header.protocol.number(),
-        checksum: [0; 2],
-        source: source.octets(),
-        destination: destination.octets(),
-    };
-    layout.checksum = Checksum::of(layout.as_bytes()).field();
-    let (front, rest) = buffer.split_at_mut(HEADER_LEN);
-    front.copy_from_slice(layout.as_bytes());
-    rest
+    let mut words = [
+        u32::from_be_bytes([VERSION_AND_LENGTH, header.traffic_class, 0, 0]) | u32::from(total_length),
+        u32::from(DONT_FRAGMENT),
+        u32::from_be_bytes([header.hop_limit, header.protocol.number(), 0, 0]),
+        source.to_bits(),
+        destination.to_bits(),
+    ];
+    let [high, low] = Checksum::of_words(&words).field();
+    words[2] |= u32::from_be_bytes([0, 0, high, low]);
+    put_words(words, buffer)
 }

@@ -4,6 +4,7 @@ use super::{
     complaint::Complaint,
     ip::{IpHeader, Protocol},
     ipv4::Quoted,
+    put_words,
 };
 use crate::drops::DropReason;
 use std::net::{IpAddr, Ipv6Addr};
@@ -39,11 +40,13 @@ struct Layout {
     destination: [u8; 16],
 }
 
-/// Reads a header and returns it with the transport payload behind any extension headers.
+/// Reads a header and returns it with the transport payload behind any extension headers. They are refused where only what is
+/// `USUAL` is wanted.
 ///
 /// # Errors
 /// The [`DropReason`] that applies.
-pub fn parse(packet: &[u8]) -> Result<(IpHeader, &[u8]), DropReason> {
+#[inline(always)]
+pub(super) fn parse<const USUAL: bool>(packet: &[u8]) -> Result<(IpHeader, &[u8]), DropReason> {
     let (layout, rest) = Layout::ref_from_prefix(packet).map_err(|_| DropReason::TruncatedIp)?;
     let [first, second, ..] = layout.version_class_flow;
     if first >> 4 != 6 {
@@ -55,7 +58,8 @@ pub fn parse(packet: &[u8]) -> Result<(IpHeader, &[u8]), DropReason> {
     if source.is_multicast() || source.is_loopback() || source.to_ipv4_mapped().is_some() {
         return Err(DropReason::InvalidSource);
     }
-    let (next_header, payload) = skip_extensions(layout.next_header, payload)?;
+    let (next_header, payload) =
+        if USUAL { (layout.next_header, payload) } else { skip_extensions(layout.next_header, payload)? };
     let header = IpHeader {
         source: IpAddr::V6(source),
         destination: IpAddr::V6(layout.destination.into()),
@@ -187,19 +191,22 @@ pub(super) fn parse_quoted(packet: &[u8]) -> Option<Quoted<'_>> {
 ///
 /// # Panics
 /// Where the addresses are not IPv6, or the packet exceeds `buffer` or 65,535 bytes of payload.
+#[inline]
 pub(super) fn write<'a>(header: &IpHeader, payload_len: usize, buffer: &'a mut [u8]) -> &'a mut [u8] {
     let (IpAddr::V6(source), IpAddr::V6(destination)) = (header.source, header.destination) else {
         unreachable!("an IPv6 header has IPv6 addresses");
     };
-    let layout = Layout {
-        version_class_flow: [0x60 | header.traffic_class >> 4, header.traffic_class << 4, 0, 0],
-        payload_length: U16::new(u16::try_from(payload_len).expect("an IPv6 payload is at most 65,535 bytes long")),
-        next_header: header.protocol.number(),
-        hop_limit: header.hop_limit,
-        source: source.octets(),
-        destination: destination.octets(),
-    };
+    let payload_length = u16::try_from(payload_len).expect("an IPv6 payload is at most 65,535 bytes long");
     let (front, rest) = buffer.split_at_mut(HEADER_LEN);
-    front.copy_from_slice(layout.as_bytes());
+    let (fields, addresses) = front.split_at_mut(8);
+    put_words(
+        [
+            6 << 28 | u32::from(header.traffic_class) << 20,
+            u32::from(payload_length) << 16 | u32::from_be_bytes([0, 0, header.protocol.number(), header.hop_limit]),
+        ],
+        fields,
+    );
+    addresses[..16].copy_from_slice(&source.octets());
+    addresses[16..].copy_from_slice(&destination.octets());
     rest
 }

@@ -40,6 +40,7 @@ pub use self::{
     udp::Datagram,
 };
 
+use self::checksum::Checksum;
 use crate::drops::DropReason;
 use std::{fmt, net::IpAddr};
 
@@ -116,17 +117,42 @@ pub enum Packet<'a> {
 /// # Errors
 /// The [`DropReason`] that applies. Whether the frame is *for us* is not asked here.
 pub fn parse(frame: &[u8], policy: ChecksumPolicy) -> Result<ParsedFrame<'_>, DropReason> {
-    let (link, ether_type, payload) = LinkHeader::parse(frame)?;
-    let (ip, payload) = match ether_type {
-        ethernet::ETHER_TYPE_ARP => {
-            return Ok(ParsedFrame { link, packet: Packet::Arp(ArpPacket::parse(payload)?) });
-        }
-        ethernet::ETHER_TYPE_IPV4 => ipv4::parse(payload)?,
-        ethernet::ETHER_TYPE_IPV6 => ipv6::parse(payload)?,
-        _ => return Err(DropReason::UnknownEtherType),
-    };
+    match parse_some::<true>(frame, policy).ok() {
+        Some(usual) => Ok(usual),
+        None => parse_any(frame, policy),
+    }
+}
+
+#[inline(never)]
+fn parse_any(frame: &[u8], policy: ChecksumPolicy) -> Result<ParsedFrame<'_>, DropReason> {
+    parse_some::<false>(frame, policy)
+}
+
+/// Understands any frame, or only what is `USUAL`: TCP, with no options but timestamps, in IP without options or extension
+/// headers, without VLAN tags.
+///
+/// Nearly every frame is that. Compiled for itself, its way knows where things stand and stores each field of the result once;
+/// what it refuses, for whatever reason, goes the other way, which tells the true one.
+#[inline(always)]
+fn parse_some<const USUAL: bool>(frame: &[u8], policy: ChecksumPolicy) -> Result<ParsedFrame<'_>, DropReason> {
+    let (link, ether_type, payload) = LinkHeader::parse_some::<USUAL>(frame)?;
+    match ether_type {
+        ethernet::ETHER_TYPE_IPV4 => parse_transport::<USUAL>(link, ipv4::parse::<USUAL>(payload)?, policy),
+        ethernet::ETHER_TYPE_IPV6 => parse_transport::<USUAL>(link, ipv6::parse::<USUAL>(payload)?, policy),
+        ethernet::ETHER_TYPE_ARP if !USUAL => Ok(ParsedFrame { link, packet: Packet::Arp(ArpPacket::parse(payload)?) }),
+        _ => Err(DropReason::UnknownEtherType),
+    }
+}
+
+#[inline(always)]
+fn parse_transport<const USUAL: bool>(
+    link: LinkHeader,
+    (ip, payload): (IpHeader, &[u8]),
+    policy: ChecksumPolicy,
+) -> Result<ParsedFrame<'_>, DropReason> {
     let packet = match ip.protocol {
-        Protocol::Tcp => Packet::Tcp(ip, Segment::parse(&ip, payload, policy)?),
+        Protocol::Tcp => Packet::Tcp(ip, Segment::parse::<USUAL>(&ip, payload, policy)?),
+        _ if USUAL => return Err(DropReason::UnknownProtocol),
         Protocol::Udp => Packet::Udp(ip, Datagram::parse(&ip, payload, policy)?),
         Protocol::Icmpv4 | Protocol::Icmpv6 => Packet::Icmp(ip, IcmpMessage::parse(&ip, payload)?),
     };
@@ -150,6 +176,7 @@ pub fn is_control(frame: &[u8]) -> bool {
 ///
 /// # Panics
 /// Where `buffer` is too short: see [`tcp_frame_len`].
+#[inline]
 pub fn write_tcp(
     link: &LinkHeader,
     ip: &IpHeader,
@@ -158,15 +185,27 @@ pub fn write_tcp(
     buffer: &mut [u8],
 ) -> usize {
     let header_len = tcp.len();
-    let segment_len = header_len + payload.0.len() + payload.1.len();
+    let payload_len = payload.0.len() + payload.1.len();
     let rest = link.write(ip.ether_type(), buffer);
-    let rest = ip.write(segment_len, rest);
-    let segment = &mut rest[..segment_len];
-    let (first, second) = segment[header_len..].split_at_mut(payload.0.len());
-    first.copy_from_slice(payload.0);
-    second.copy_from_slice(payload.1);
-    tcp.write(ip, segment);
-    tcp_frame_len(link, ip, tcp) + payload.0.len() + payload.1.len()
+    let rest = ip.write(header_len + payload_len, rest);
+    let (header, rest) = rest.split_at_mut(header_len);
+    let (first, rest) = rest.split_at_mut(payload.0.len());
+    let mut sum = Checksum::of_copied(payload.0, first);
+    if !payload.1.is_empty() {
+        sum = sum.plus(Checksum::of_copied(payload.1, &mut rest[..payload.1.len()]).behind(payload.0.len()));
+    }
+    tcp.write_before(ip, payload_len, sum, header);
+    link.len() + ip.len() + header_len + payload_len
+}
+
+/// Writes words in network byte order to the front of `buffer` and returns the room behind them.
+#[inline]
+fn put_words<const COUNT: usize>(words: [u32; COUNT], buffer: &mut [u8]) -> &mut [u8] {
+    let (front, rest) = buffer.split_at_mut(4 * COUNT);
+    for (place, word) in front.as_chunks_mut().0.iter_mut().zip(words) {
+        *place = word.to_be_bytes();
+    }
+    rest
 }
 
 /// Bytes of headers in front of a segment's data.

@@ -3,6 +3,7 @@
 use super::{
     checksum::Checksum,
     ip::{IpHeader, Protocol},
+    put_words,
     seq::SeqNumber,
     tcp_options::TcpOptions,
 };
@@ -95,23 +96,33 @@ impl TcpHeader {
     /// # Panics
     /// Where `segment` is shorter than [`TcpHeader::len`].
     pub fn write(&self, ip: &IpHeader, segment: &mut [u8]) {
-        let header_len = self.len();
-        let layout = Layout {
-            source_port: U16::new(self.source_port),
-            destination_port: U16::new(self.destination_port),
-            seq: U32::new(self.seq.get()),
-            ack: U32::new(self.ack.get()),
-            data_offset: (header_len as u8 / 4) << 4,
-            flags: self.flags.bits(),
-            window: U16::new(self.window),
-            checksum: [0; 2],
-            urgent: U16::new(self.urgent),
-        };
-        segment[..HEADER_LEN].copy_from_slice(layout.as_bytes());
-        self.options.write(&mut segment[HEADER_LEN..header_len]);
-        let sum = Checksum::pseudo_header(ip.source, ip.destination, Protocol::Tcp.number(), segment.len());
-        let field = sum.with(segment).field();
-        segment[16..18].copy_from_slice(&field);
+        let (header, payload) = segment.split_at_mut(self.len());
+        self.write_before(ip, payload.len(), Checksum::of(payload), header);
+    }
+
+    /// Writes the header of a segment whose payload is so long and has this sum.
+    ///
+    /// # Panics
+    /// Where `header` is not exactly [`TcpHeader::len`] bytes long.
+    #[inline(always)]
+    pub(super) fn write_before(&self, ip: &IpHeader, payload_len: usize, payload: Checksum, header: &mut [u8]) {
+        let header_len = header.len();
+        let (fixed, list) = header.split_at_mut(HEADER_LEN);
+        let mut words = [
+            u32::from(self.source_port) << 16 | u32::from(self.destination_port),
+            self.seq.get(),
+            self.ack.get(),
+            u32::from_be_bytes([(header_len as u8 / 4) << 4, self.flags.bits(), 0, 0]) | u32::from(self.window),
+            u32::from(self.urgent),
+        ];
+        let [high, low] =
+            Checksum::pseudo_header(ip.source, ip.destination, Protocol::Tcp.number(), header_len + payload_len)
+                .plus(Checksum::of_words(&words))
+                .plus(self.options.write_summed(list))
+                .plus(payload)
+                .field();
+        words[4] |= u32::from_be_bytes([high, low, 0, 0]);
+        put_words(words, fixed);
     }
 }
 
@@ -138,17 +149,27 @@ pub struct Segment<'a> {
 }
 
 impl<'a> Segment<'a> {
-    /// Reads and verifies a segment.
+    /// Reads and verifies a segment. Options other than timestamps are refused where only what is `USUAL` is wanted.
     ///
     /// # Errors
     /// The [`DropReason`] that applies.
-    pub fn parse(ip: &IpHeader, bytes: &'a [u8], policy: ChecksumPolicy) -> Result<Self, DropReason> {
+    #[inline(always)]
+    pub(super) fn parse<const USUAL: bool>(
+        ip: &IpHeader,
+        bytes: &'a [u8],
+        policy: ChecksumPolicy,
+    ) -> Result<Self, DropReason> {
         let (layout, _) = Layout::ref_from_prefix(bytes).map_err(|_| DropReason::TruncatedTcp)?;
         let header_len = usize::from(layout.data_offset >> 4) * 4;
         if header_len < HEADER_LEN {
             return Err(DropReason::BadDataOffset);
         }
-        let options = bytes.get(HEADER_LEN..header_len).ok_or(DropReason::TruncatedTcp)?;
+        let (header, payload) = bytes.split_at_checked(header_len).ok_or(DropReason::TruncatedTcp)?;
+        let list = &header[HEADER_LEN..];
+        let usual = TcpOptions::parse_usual(list);
+        if USUAL && usual.is_none() {
+            return Err(DropReason::BadTcpOptions);
+        }
         verify_checksum(ip, bytes, layout.checksum, policy)?;
         if layout.source_port == U16::ZERO || layout.destination_port == U16::ZERO {
             return Err(DropReason::PortZero);
@@ -161,9 +182,12 @@ impl<'a> Segment<'a> {
             flags: TcpFlags::from_bits_retain(layout.flags),
             window: layout.window.get(),
             urgent: layout.urgent.get(),
-            options: TcpOptions::parse(options)?,
+            options: match usual {
+                Some(timestamps) => TcpOptions { timestamps, ..TcpOptions::default() },
+                None => TcpOptions::parse(list)?,
+            },
         };
-        Ok(Self { header, payload: &bytes[header_len..], traffic_class: ip.traffic_class })
+        Ok(Self { header, payload, traffic_class: ip.traffic_class })
     }
 
     /// Whether all the bits of `flags` are set.
@@ -183,6 +207,7 @@ impl<'a> Segment<'a> {
     }
 }
 
+#[inline(always)]
 fn verify_checksum(ip: &IpHeader, bytes: &[u8], stored: [u8; 2], policy: ChecksumPolicy) -> Result<(), DropReason> {
     let pseudo_header = Checksum::pseudo_header(ip.source, ip.destination, Protocol::Tcp.number(), bytes.len());
     if pseudo_header.with(bytes).is_valid() {

@@ -1,6 +1,6 @@
 //! TCP options (RFC 9293 §3.2, RFC 7323, RFC 2018): a list that may stand at any alignment and lie about its lengths.
 
-use super::seq::SeqNumber;
+use super::{checksum::Checksum, put_words, seq::SeqNumber};
 use crate::drops::DropReason;
 
 /// Bytes of options a header can carry.
@@ -17,6 +17,8 @@ const WINDOW_SCALE: u8 = 3;
 const SACK_PERMITTED: u8 = 4;
 const SACK: u8 = 5;
 const TIMESTAMPS: u8 = 8;
+/// What is in front of the clocks where timestamps stand alone (RFC 7323 appendix A).
+const TIMESTAMPS_HEAD: [u8; 4] = [NO_OPERATION, NO_OPERATION, TIMESTAMPS, 10];
 
 /// The timestamps option (RFC 7323 §3.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +27,12 @@ pub struct Timestamps {
     pub value: u32,
     /// The clock value it echoes.
     pub echo: u32,
+}
+
+impl Timestamps {
+    const fn from_octets([a, b, c, d, e, f, g, h]: [u8; 8]) -> Self {
+        Self { value: u32::from_be_bytes([a, b, c, d]), echo: u32::from_be_bytes([e, f, g, h]) }
+    }
 }
 
 /// The blocks of a SACK option (RFC 2018 §3): each the octets from its left edge up to its right edge.
@@ -65,6 +73,19 @@ pub struct TcpOptions {
 }
 
 impl TcpOptions {
+    /// Whether this is the list that nearly every segment has: timestamps as RFC 7323 appendix A lays them out, or nothing. If so,
+    /// which.
+    #[inline(always)]
+    pub(super) fn parse_usual(list: &[u8]) -> Option<Option<Timestamps>> {
+        match <&[u8; 12]>::try_from(list) {
+            Ok([head @ .., a, b, c, d, e, f, g, h]) if *head == TIMESTAMPS_HEAD => {
+                Some(Some(Timestamps::from_octets([*a, *b, *c, *d, *e, *f, *g, *h])))
+            }
+            _ if list.is_empty() => Some(None),
+            _ => None,
+        }
+    }
+
     /// Reads an option list. Unknown options are skipped by their length (MUST-6).
     ///
     /// # Errors
@@ -95,9 +116,7 @@ impl TcpOptions {
             (WINDOW_SCALE, &[shift]) => self.window_scale = Some(shift.min(MAX_WINDOW_SCALE)),
             (SACK_PERMITTED, &[]) => self.sack_permitted = true,
             (TIMESTAMPS, &[a, b, c, d, e, f, g, h]) => {
-                let value = u32::from_be_bytes([a, b, c, d]);
-                let echo = u32::from_be_bytes([e, f, g, h]);
-                self.timestamps = Some(Timestamps { value, echo });
+                self.timestamps = Some(Timestamps::from_octets([a, b, c, d, e, f, g, h]));
             }
             (SACK, blocks) if !blocks.is_empty() && blocks.len() % 8 == 0 => {
                 for block in blocks.chunks_exact(8) {
@@ -114,6 +133,7 @@ impl TcpOptions {
     }
 
     /// Bytes of the list as [`TcpOptions::write`] lays it out, a multiple of four.
+    #[inline(always)]
     pub fn len(&self) -> usize {
         let mss = if self.mss.is_some() { 4 } else { 0 };
         let window_scale = if self.window_scale.is_some() { 4 } else { 0 };
@@ -139,35 +159,56 @@ impl TcpOptions {
     /// Where `list` is not exactly [`TcpOptions::len`] bytes long.
     pub fn write(&self, list: &mut [u8]) {
         assert_eq!(list.len(), self.len(), "the room for options is the room they need");
-        let mut rest = list;
+        self.write_summed(list);
+    }
+
+    /// Writes the list as [`TcpOptions::write`] does, and returns the sum over it.
+    #[inline]
+    pub(super) fn write_summed(&self, list: &mut [u8]) -> Checksum {
+        match self {
+            Self {
+                mss: None,
+                window_scale: None,
+                sack_permitted: false,
+                timestamps: Some(Timestamps { value, echo }),
+                sack: SackBlocks { count: 0, .. },
+            } => {
+                let words = [u32::from_be_bytes(TIMESTAMPS_HEAD), *value, *echo];
+                put_words(words, list);
+                Checksum::of_words(&words)
+            }
+            _ if list.is_empty() => Checksum::default(),
+            _ => { *self }.write_any(list),
+        }
+    }
+
+    #[inline(never)]
+    fn write_any(&self, list: &mut [u8]) -> Checksum {
+        let mut rest = &mut *list;
+        let mut put = |octets| rest = put_words([u32::from_be_bytes(octets)], std::mem::take(&mut rest));
         if let Some(mss) = self.mss {
             let [high, low] = mss.to_be_bytes();
-            put(&mut rest, &[MSS, 4, high, low]);
+            put([MSS, 4, high, low]);
         }
         if self.sack_permitted && self.timestamps.is_none() {
-            put(&mut rest, &[NO_OPERATION, NO_OPERATION, SACK_PERMITTED, 2]);
+            put([NO_OPERATION, NO_OPERATION, SACK_PERMITTED, 2]);
         }
         if let Some(Timestamps { value, echo }) = self.timestamps {
             let [a, b] = if self.sack_permitted { [SACK_PERMITTED, 2] } else { [NO_OPERATION; 2] };
-            put(&mut rest, &[a, b, TIMESTAMPS, 10]);
-            put(&mut rest, &value.to_be_bytes());
-            put(&mut rest, &echo.to_be_bytes());
+            put([a, b, TIMESTAMPS, 10]);
+            put(value.to_be_bytes());
+            put(echo.to_be_bytes());
         }
         if let Some(shift) = self.window_scale {
-            put(&mut rest, &[NO_OPERATION, WINDOW_SCALE, 3, shift]);
+            put([NO_OPERATION, WINDOW_SCALE, 3, shift]);
         }
         if self.sack.count > 0 {
-            put(&mut rest, &[NO_OPERATION, NO_OPERATION, SACK, 2 + 8 * self.sack.count]);
+            put([NO_OPERATION, NO_OPERATION, SACK, 2 + 8 * self.sack.count]);
             for (left, right) in self.sack.as_slice() {
-                put(&mut rest, &left.get().to_be_bytes());
-                put(&mut rest, &right.get().to_be_bytes());
+                put(left.get().to_be_bytes());
+                put(right.get().to_be_bytes());
             }
         }
+        Checksum::of(list)
     }
-}
-
-fn put(rest: &mut &mut [u8], bytes: &[u8]) {
-    let (front, behind) = std::mem::take(rest).split_at_mut(bytes.len());
-    front.copy_from_slice(bytes);
-    *rest = behind;
 }

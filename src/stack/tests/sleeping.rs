@@ -51,7 +51,8 @@ impl Peer {
         let sent = self.bench.sent();
         for segment in &sent {
             self.received = self.received.latest(segment.header.seq.advance(segment.data.len() as u32));
-            self.clock = self.clock.zip(segment.header.options.timestamps).map(|(clock, it)| clock.with_recent(it.value));
+            self.clock =
+                self.clock.zip(segment.header.options.timestamps).map(|(clock, it)| clock.with_recent(it.value));
         }
         sent
     }

@@ -1,6 +1,7 @@
 //! Octets that nobody meant.
 
 use super::*;
+use crate::wire::{parse_any, parse_some, tcp_options::Timestamps};
 use proptest::{prelude::*, test_runner::RngSeed};
 
 /// The same cases in every run, so that a run can be repeated; and no files of past failures: a failure becomes a test with a
@@ -89,6 +90,33 @@ proptest! {
             prop_assert_eq!(reference_checksum(&with_pseudo_header(&ip, message)), 0);
             prop_assert!(message[20..].ends_with(segment.payload));
             prop_assert!(segment.header.source_port != 0 && segment.header.destination_port != 0);
+        }
+    }
+
+    #[test]
+    fn what_the_usual_way_reads_any_way_does(
+        options in prop::sample::select(vec![
+            TcpOptions::default(),
+            TcpOptions { timestamps: Some(Timestamps { value: 7, echo: 9 }), ..TcpOptions::default() },
+            TcpOptions { sack_permitted: true, ..TcpOptions::default() },
+        ]),
+        payload in prop::collection::vec(any::<u8>(), 0..=200),
+        is_ipv6 in any::<bool>(),
+        tags in 0usize..=1,
+        change in prop::option::of((any::<prop::sample::Index>(), any::<u8>())),
+    ) {
+        let ip = both_for_tcp()[usize::from(is_ipv6)];
+        let mut frame = tcp_frame(&tagged(tags), &ip, &tcp_header(options), &payload);
+        if let Some((at, octet)) = change {
+            frame[at.index(60)] = octet;
+        }
+        for policy in [ChecksumPolicy::Verify, ChecksumPolicy::AcceptPartial] {
+            let any = parse_any(&frame, policy);
+            let usual = parse_some::<true>(&frame, policy).ok();
+            prop_assert!(usual.is_none() || usual == any.ok(), "{:?} is not {:?}", usual, any);
+            let is_usual = tags == 0 && !options.sack_permitted && any.is_ok();
+            prop_assert!(change.is_some() || usual.is_some() == is_usual);
+            prop_assert_eq!(parse(&frame, policy), any);
         }
     }
 
