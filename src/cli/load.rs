@@ -72,6 +72,10 @@ pub struct Arguments {
     #[arg(long, value_name = "N", default_value_t = 1)]
     connections: u32,
 
+    /// Connections that may be opening at a time, unless they are due at a rate
+    #[arg(long, value_name = "N", default_value_t = 256)]
+    half_open: u32,
+
     /// Seconds that are measured
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
     duration: Duration,
@@ -84,7 +88,7 @@ pub struct Arguments {
     #[arg(long, value_name = "N")]
     rate: Option<u64>,
 
-    /// Seconds over which the connections are opened [default: as fast as they come, some hundreds at a time]
+    /// Seconds over which the connections are opened [default: as fast as they come]
     #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = seconds, hide_default_value = true)]
     ramp: Duration,
 
@@ -149,6 +153,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
 fn build(arguments: &Arguments) -> Load {
     let mut load = Load::new(&arguments.interface, arguments.target, arguments.mode)
         .connections(arguments.connections)
+        .half_open(arguments.half_open)
         .duration(arguments.duration)
         .ramp(arguments.ramp)
         .timeout(arguments.timeout)

@@ -27,8 +27,6 @@ use std::{
     time::Duration,
 };
 
-/// Connections that all workers together may be opening at a time: a server's backlog is not what is measured.
-const HALF_OPEN: u32 = 256;
 /// Connections begun, requests sent or connections left in one turn.
 const TURN: usize = 256;
 /// How soon after a failure another connection takes the place of the one that failed.
@@ -199,7 +197,7 @@ impl Client {
 
     /// Connections that may be opening at a time.
     fn half_open_limit(&self) -> usize {
-        HALF_OPEN.div_ceil(self.seat.workers as u32) as usize
+        self.task.half_open.div_ceil(self.seat.workers as u32) as usize
     }
 
     /// Places that are taken, of those that the ramp allows. One that idles has its place once.

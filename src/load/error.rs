@@ -12,6 +12,10 @@ pub enum LoadError {
     #[error("0 connections carry nothing: ask for at least 1")]
     NoConnections,
 
+    /// No way to open one.
+    #[error("where 0 connections may be half-open none is ever opened: allow at least 1")]
+    NoHalfOpen,
+
     /// No time to do it in.
     #[error("a load of no duration measures nothing: ask for some time, such as --duration 10")]
     NoDuration,

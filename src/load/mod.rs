@@ -64,6 +64,9 @@ use std::{
 /// How often progress is told, and interruption heard of.
 const POLL: Duration = Duration::from_millis(50);
 
+/// Connections that may be opening at a time, unless told otherwise: a server's backlog is not what is measured.
+const HALF_OPEN: u32 = 256;
+
 /// A load to be. Nothing happens, and nothing is checked, before [`Load::run`].
 #[derive(Clone, Debug)]
 pub struct Load {
@@ -74,6 +77,7 @@ pub struct Load {
     consecutive: Option<u32>,
     gateways: Vec<IpAddr>,
     connections: u32,
+    half_open: u32,
     duration: Duration,
     warm_up: Option<Duration>,
     ramp: Duration,
@@ -108,6 +112,7 @@ impl Load {
             consecutive: None,
             gateways: Vec::new(),
             connections: 1,
+            half_open: HALF_OPEN,
             duration: Duration::from_secs(10),
             warm_up: None,
             ramp: Duration::ZERO,
@@ -149,6 +154,14 @@ impl Load {
         self
     }
 
+    /// So many connections at most are being opened at a time, unless they are due at a rate. By default 256, which no server's
+    /// backlog is too small for.
+    #[must_use]
+    pub fn half_open(mut self, connections: u32) -> Self {
+        self.half_open = connections;
+        self
+    }
+
     /// How long it is measured. By default 10 s.
     #[must_use]
     pub fn duration(mut self, duration: Duration) -> Self {
@@ -163,8 +176,7 @@ impl Load {
         self
     }
 
-    /// Opens the connections evenly over such a time, in front of the warm-up. By default they are opened as fast as they come, a
-    /// few hundred at a time.
+    /// Opens the connections evenly over such a time, in front of the warm-up. By default they are opened as fast as they come.
     #[must_use]
     pub fn ramp(mut self, ramp: Duration) -> Self {
         self.ramp = ramp;

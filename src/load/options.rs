@@ -106,6 +106,7 @@ impl Load {
             target: Endpoint { address: self.target.ip(), port: self.target.port() },
             sources: addresses.iter().map(|cidr| cidr.address).collect(),
             connections: self.connections,
+            half_open: self.half_open,
             duration: self.duration,
             warm_up: if is_idle { Duration::ZERO } else { self.warm_up.unwrap_or(WARM_UP) },
             ramp: self.ramp,
@@ -118,6 +119,9 @@ impl Load {
     fn check_numbers(&self) -> Result<(), LoadError> {
         if self.connections == 0 {
             return Err(LoadError::NoConnections);
+        }
+        if self.half_open == 0 {
+            return Err(LoadError::NoHalfOpen);
         }
         if self.duration.is_zero() {
             return Err(LoadError::NoDuration);

@@ -33,6 +33,8 @@ pub(super) struct Task {
     /// Our addresses.
     pub sources: Vec<IpAddr>,
     pub connections: u32,
+    /// Connections that may be opening at a time.
+    pub half_open: u32,
     pub duration: Duration,
     pub warm_up: Duration,
     pub ramp: Duration,

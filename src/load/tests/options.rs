@@ -18,6 +18,7 @@ fn refused(load: Load, parts: &[&str]) {
 #[test]
 fn numbers_that_come_to_nothing_are_refused() {
     refused(load(Mode::Keepalive).connections(0), &["0 connections", "at least 1"]);
+    refused(load(Mode::Keepalive).half_open(0), &["half-open", "at least 1"]);
     refused(load(Mode::Keepalive).duration(Duration::ZERO), &["no duration"]);
     refused(load(Mode::Keepalive).rate(0), &["rate of 0"]);
     refused(load(Mode::Keepalive).timeout(Duration::ZERO), &["timeout of 0 s"]);
