@@ -42,7 +42,7 @@
 //! | [`wire`] | bytes to values and back; no state, no allocation |
 //! | [`tcp`] | one connection, sans I/O |
 //! | [`stack`] | many connections on one queue, sans I/O |
-//! | [`xdp`] | the XDP program and AF_XDP sockets; the only room with `unsafe` |
+//! | [`xdp`] | the XDP program and AF_XDP sockets; the only room with `unsafe`, but for the checksum's vectors |
 //! | [`host`] | what the kernel says about interfaces, namespaces, rights and cores |
 //! | [`worker`] | the pinned thread that runs it all to completion |
 //! | [`app`] | the [`Service`] trait and the bundled services |

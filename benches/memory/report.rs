@@ -54,13 +54,14 @@ fn name(work: Work) -> &'static str {
     match work {
         Work::RequestResponse => "request-response",
         Work::Bulk => "bulk",
+        Work::Churn => "churn",
     }
 }
 
 fn rate(work: Work, rates: &[f64]) -> String {
     let spread = Spread::of(rates);
     match work {
-        Work::RequestResponse => spread.with(|rate| format!("{:.3}", rate / 1e6)) + " M/s",
+        Work::RequestResponse | Work::Churn => spread.with(|rate| format!("{:.3}", rate / 1e6)) + " M/s",
         Work::Bulk => spread.with(|rate| format!("{rate:.1}")) + " Gbit/s",
     }
 }

@@ -1,6 +1,9 @@
 //! The rows of the table: what is done, over how many connections, and by whom.
 
-use crate::shared::{Load, clock::Clock, ours, peer};
+use crate::{
+    peer,
+    shared::{Load, clock::Clock, ours::loads as ours},
+};
 use clap::ValueEnum;
 use serde::Serialize;
 use std::time::{Duration, Instant};
@@ -13,6 +16,8 @@ pub enum Work {
     RequestResponse,
     /// Data one way, as fast as they go.
     Bulk,
+    /// Connections opened and closed, so many at once.
+    Churn,
 }
 
 impl Work {
@@ -21,6 +26,7 @@ impl Work {
         match self {
             Self::RequestResponse => &[1, 100, 1_000, 10_000, 100_000, 1_000_000],
             Self::Bulk => &[1, 16],
+            Self::Churn => &[1, 100],
         }
     }
 
@@ -29,6 +35,7 @@ impl Work {
         match self {
             Self::RequestResponse => ("requests_per_second", 1.0),
             Self::Bulk => ("gbit_per_second", 8e-9),
+            Self::Churn => ("connections_per_second", 1.0),
         }
     }
 }
@@ -106,6 +113,8 @@ impl Row {
             (Work::RequestResponse, Contender::Smoltcp) => Box::new(peer::RequestResponse::new(connections, clock)),
             (Work::Bulk, Contender::Xskip) => Box::new(ours::Bulk::new(connections, clock)),
             (Work::Bulk, Contender::Smoltcp) => Box::new(peer::Bulk::new(connections, clock)),
+            (Work::Churn, Contender::Xskip) => Box::new(ours::Churn::new(connections, clock)),
+            (Work::Churn, Contender::Smoltcp) => Box::new(peer::Churn::new(connections, clock)),
         };
         let measured = Measured { contender, rates: Vec::new() };
         Running { row: self, load, measured, done: 0 }

@@ -5,7 +5,6 @@
 pub mod clock;
 pub mod echo;
 pub mod ours;
-pub mod peer;
 pub mod port;
 
 /// The largest IP packet at either end, octets.

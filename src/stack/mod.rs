@@ -543,23 +543,23 @@ impl Stack {
                 self.next_turn(None);
                 continue;
             };
-            match entry.connection.poll_transmit(now, &self.config.tcp, buffer) {
-                Some((length, kind)) => {
-                    self.count_sent(kind);
-                    self.burst += 1;
-                    if self.burst >= BURST {
-                        self.next_turn(Some(id));
-                    }
-                    return Some(length);
+            let sent = entry.connection.poll_transmit(now, &self.config.tcp, buffer);
+            if sent.is_none() || entry.connection.has_sent_all(now, &self.config.tcp) {
+                entry.transmit_queued = false;
+                if let Some(deadline) = entry.connection.poll_timeout() {
+                    self.timers.arm(id.index, deadline);
                 }
-                None => {
-                    entry.transmit_queued = false;
-                    if let Some(deadline) = entry.connection.poll_timeout() {
-                        self.timers.arm(id.index, deadline);
-                    }
-                    self.connections.doze(id);
-                    self.next_turn(None);
+                self.connections.doze(id);
+                self.next_turn(None);
+            } else {
+                self.burst += 1;
+                if self.burst >= BURST {
+                    self.next_turn(Some(id));
                 }
+            }
+            if let Some((length, kind)) = sent {
+                self.count_sent(kind);
+                return Some(length);
             }
         }
         self.connections.settle_down(now);

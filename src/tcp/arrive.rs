@@ -33,6 +33,20 @@ impl Connection {
         segment: &Segment<'_>,
         config: &TcpConfig,
     ) -> Result<(), DropReason> {
+        if self.arrive_as_predicted(now, link, segment, config) {
+            return Ok(());
+        }
+        self.climb(now, link, segment, config)
+    }
+
+    /// The ladder.
+    pub(super) fn climb(
+        &mut self,
+        now: Instant,
+        link: &LinkHeader,
+        segment: &Segment<'_>,
+        config: &TcpConfig,
+    ) -> Result<(), DropReason> {
         if self.is_opening()
             && let Some(outcome) = self.arrive_early(now, link, segment, config)
         {
@@ -141,7 +155,7 @@ impl Connection {
     }
 
     /// R3 of RFC 7323 §4.3.
-    fn take_clock(&mut self, segment: &Segment<'_>) {
+    pub(super) fn take_clock(&mut self, segment: &Segment<'_>) {
         if let (Some(clocks), Some(received)) = (&mut self.clocks, segment.header.options.timestamps)
             && segment.header.seq.at_or_before(self.acks.sent)
         {
@@ -207,7 +221,7 @@ impl Connection {
         window_changed
     }
 
-    fn data_acknowledged(&mut self, acknowledged: &Acknowledged, config: &TcpConfig) {
+    pub(super) fn data_acknowledged(&mut self, acknowledged: &Acknowledged, config: &TcpConfig) {
         if let Some(rtt) = acknowledged.rtt {
             self.rtt.measured(rtt, config);
         }
@@ -256,7 +270,7 @@ impl Connection {
     }
 
     /// Offers more where the application reads fast enough.
-    fn tune_window(&mut self, now: Instant, segment: &Segment<'_>) {
+    pub(super) fn tune_window(&mut self, now: Instant, segment: &Segment<'_>) {
         if let (Some(clocks), Some(received)) = (&self.clocks, segment.header.options.timestamps) {
             self.tuning.measured(clocks.since_echo(now, received));
         }
@@ -271,7 +285,7 @@ impl Connection {
     /// RFC 5681 §4.2: at least every second full-sized segment, at once around holes and at the start, otherwise after a short
     /// wait. What is owed at once is sent when all that has arrived was taken in and the application had its turn (MUST-59). A window
     /// too small for two segments must not make its peer wait for that.
-    fn schedule_ack(&mut self, now: Instant, stored: Stored, config: &TcpConfig) {
+    pub(super) fn schedule_ack(&mut self, now: Instant, stored: Stored, config: &TcpConfig) {
         self.acks.unacknowledged += stored.advanced;
         let enough = (2 * self.send.mss()).min(self.receive.limit() / 2);
         let quick = self.quick_acks.arrived(now, self.rtt.rto(), config.quick_acks);

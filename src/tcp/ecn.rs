@@ -54,6 +54,11 @@ impl Ecn {
         Self { said: Said { agreed, ..Said::default() }, reduced: None }
     }
 
+    /// Whether both sides use it.
+    pub fn is_agreed(&self) -> bool {
+        self.said.agreed
+    }
+
     /// What is kept while nothing is in flight.
     pub fn rest(&self) -> Said {
         self.said
@@ -92,8 +97,10 @@ impl Ecn {
 
     /// The window was reduced for another reason, which the peer is told as well (RFC 3168 §6.1.2).
     pub fn reduced(&mut self, nxt: SeqNumber) {
-        self.reduced = Some(nxt);
-        self.said.cwr_due = true;
+        if self.said.agreed {
+            self.reduced = Some(nxt);
+            self.said.cwr_due = true;
+        }
     }
 
     /// The flags and the codepoint of a segment to be sent. New data alone can be marked, and tell of a reduced window: what is

@@ -283,6 +283,31 @@ impl Flight {
         }
     }
 
+    /// The same where nothing was lost, reported, sent again or overtaken; returns a round-trip time, where a segment is covered.
+    pub fn acknowledge_in_order(&mut self, ack: SeqNumber, now: Instant) -> Option<Duration> {
+        debug_assert!(self.is_in_order());
+        let mut latest = None;
+        while let Some(oldest) = self.segments.front() {
+            if !oldest.end().at_or_before(ack) {
+                let covered = if oldest.start.precedes(ack) { ack.since(oldest.start) } else { 0 };
+                self.under_way -= covered;
+                if let Some(oldest) = self.segments.front_mut() {
+                    (oldest.start, oldest.length) = (oldest.start.advance(covered), oldest.length - covered);
+                }
+                break;
+            }
+            self.under_way -= oldest.length;
+            latest = self.segments.pop_front();
+        }
+        (self.judged, self.lost_from) = (self.judged.latest(ack), self.lost_from.latest(ack));
+        let latest = latest?;
+        let InFlight { sent_at, order, .. } = latest;
+        // The last one took the least time, so there is nothing to be learned from the others.
+        let delivered = Delivered { end: latest.end(), sent_at, order, retransmitted: false, answers_earlier: false };
+        self.rack.delivered(&delivered, now);
+        Some(now - sent_at)
+    }
+
     /// Cuts off what a partial acknowledgment covers of the oldest segment.
     fn trim_front(&mut self, ack: SeqNumber, result: &mut Acknowledged) {
         let Some(&oldest) = self.segments.front() else { return };
@@ -361,10 +386,11 @@ impl Flight {
         judgement
     }
 
-    /// Whether nothing that is on its way has been overtaken, nor was ever lost.
+    /// Whether nothing that is on its way has been overtaken, reported, or taken for lost.
     pub fn is_in_order(&self) -> bool {
         let in_order = |oldest: &InFlight| !oldest.retransmitted && !self.rack.has_overtaken(oldest.order);
-        self.again.is_empty() && self.segments.front().is_none_or(in_order)
+        let nothing_missing = self.lost == 0 && self.reported == 0 && self.again.is_empty();
+        nothing_missing && self.segments.front().is_none_or(in_order)
     }
 
     /// Looks at one segment; whether it is taken for lost.

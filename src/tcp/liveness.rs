@@ -31,6 +31,11 @@ impl Liveness {
         (self.probes == 0 && !self.probe_due).then_some(self.heard)
     }
 
+    /// Whether the peer is about to be asked.
+    pub fn owes_probe(&self) -> bool {
+        self.probe_due
+    }
+
     /// A segment has come that only the peer can have sent.
     pub fn heard(&mut self, now: Instant) {
         (self.heard, self.probes) = (now, 0);

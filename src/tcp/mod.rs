@@ -21,6 +21,7 @@ pub mod isn;
 mod liveness;
 mod opening;
 pub mod path_mtu;
+mod predicted;
 mod prr;
 mod rack;
 pub mod receive;

@@ -192,6 +192,18 @@ impl ReceiveSide {
         Ok(Stored { advanced, urgent })
     }
 
+    /// Whether nothing has come early, again, or last.
+    pub(super) fn is_in_order(&self) -> bool {
+        self.early.is_empty() && self.again.is_none() && self.fin.is_none()
+    }
+
+    /// Stores data that begin at RCV.NXT, lie within the window and behind which nothing is waiting.
+    pub(super) fn push(&mut self, payload: &[u8]) {
+        debug_assert!(self.is_in_order() && payload.len() as u32 <= self.window());
+        self.buffer.push(payload);
+        self.nxt = self.nxt.advance(payload.len() as u32);
+    }
+
     /// Notes data of which some, or all, have arrived in order before, to tell their sender that once was enough.
     pub fn note_again(&mut self, seq: SeqNumber, length: u32) {
         let end = seq.advance(length).earliest(self.nxt);

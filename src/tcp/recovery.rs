@@ -108,7 +108,7 @@ impl Recovery {
     }
 
     /// Whether there is nothing to be repaired, proved or undone.
-    fn is_undisturbed(&self) -> bool {
+    pub(super) fn is_undisturbed(&self) -> bool {
         let is_counting = self.duplicates > 0 || self.departed > 0 || self.urgent;
         !is_counting && !self.is_active() && self.doubt.is_none() && self.tail == TailProbe::None
     }

@@ -288,13 +288,26 @@ impl SendSide {
         if result.fin {
             self.fin = Fin::Acknowledged;
         }
-        self.buffer.consume(result.octets as usize - usize::from(result.fin));
+        self.forget(result.octets as usize - usize::from(result.fin), ack);
+        result
+    }
+
+    /// The same where nothing of the flight was lost, reported, sent again or overtaken ([`SendSide::is_in_order`]).
+    pub(super) fn acknowledge_in_order(&mut self, ack: SeqNumber, now: Instant) -> Acknowledged {
+        let octets = ack.since(self.una);
+        let rtt = self.flight.acknowledge_in_order(ack, now);
+        self.forget(octets as usize, ack);
+        Acknowledged { octets, delivered: octets, rtt, ..Acknowledged::default() }
+    }
+
+    /// So many octets of data, up to `una`, are the peer's now.
+    fn forget(&mut self, octets: usize, una: SeqNumber) {
+        self.buffer.consume(octets);
         self.buffer.release();
-        self.una = ack;
-        if self.peak.until.at_or_before(ack) {
+        self.una = una;
+        if self.peak.until.at_or_before(una) {
             self.peak = Peak { last: self.peak.current, current: self.in_flight(), until: self.nxt };
         }
-        result
     }
 
     /// Takes in what the peer reports to have. Blocks that cannot be are passed over.

@@ -64,6 +64,16 @@ impl Connection {
         Some((self.write_acknowledgment(now, config, buffer), SentKind::Acknowledgment))
     }
 
+    /// To be asked when a segment was sent: whether that was all for now. If so, every timer stands as it should.
+    pub fn has_sent_all(&mut self, now: Instant, config: &TcpConfig) -> bool {
+        let owes = self.acks.owed > 0 || self.acks.alone || self.probe_due || self.liveness.owes_probe();
+        if owes || self.is_opening() || self.send.wants_to_send() || self.recovery.tail == TailProbe::Due {
+            return false;
+        }
+        self.settle_timers(now, config);
+        true
+    }
+
     pub(super) fn write_acknowledgment(&mut self, now: Instant, config: &TcpConfig, buffer: &mut [u8]) -> usize {
         let remaining = self.acks.owed.saturating_sub(1);
         let length = self.write_bare(self.send.nxt(), now, config, buffer);

@@ -71,7 +71,7 @@ impl Checksum {
     #[must_use]
     #[inline]
     pub const fn behind(self, length: usize) -> Self {
-        if length % 2 == 0 { self } else { Self(self.0.rotate_left(8)) }
+        if length.is_multiple_of(2) { self } else { Self(self.0.rotate_left(8)) }
     }
 
     /// The sum folded to 16 bits, not complemented, as its two bytes stand in a packet.

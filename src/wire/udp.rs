@@ -68,20 +68,20 @@ pub fn write(link: &LinkHeader, ip: &IpHeader, ports: (u16, u16), payload: &[u8]
     let length = HEADER_LEN + payload.len();
     let rest = link.write(ip.ether_type(), buffer);
     let datagram = &mut ip.write(length, rest)[..length];
-    let layout = Layout {
+    let (header, data) = datagram.split_at_mut(HEADER_LEN);
+    let mut layout = Layout {
         source_port: U16::new(ports.0),
         destination_port: U16::new(ports.1),
         length: U16::new(u16::try_from(length).expect("a datagram fits an IP packet")),
         checksum: [0; 2],
     };
-    datagram[..HEADER_LEN].copy_from_slice(layout.as_bytes());
-    datagram[HEADER_LEN..].copy_from_slice(payload);
-    let sum = Checksum::pseudo_header(ip.source, ip.destination, Protocol::Udp.number(), length);
-    let field = match sum.with(datagram).field() {
+    let pseudo_header = Checksum::pseudo_header(ip.source, ip.destination, Protocol::Udp.number(), length);
+    let sum = pseudo_header.with(layout.as_bytes()).plus(Checksum::of_copied(payload, data));
+    layout.checksum = match sum.field() {
         [0, 0] => [0xff; 2], // the same number, but not the one that means none
         field => field,
     };
-    datagram[6..8].copy_from_slice(&field);
+    header.copy_from_slice(layout.as_bytes());
 }
 
 /// Bytes of a frame with so much data.

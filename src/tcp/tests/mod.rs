@@ -8,6 +8,7 @@ mod lossy;
 mod overtaken;
 mod parts;
 mod path_mtu;
+mod predicted;
 mod prr;
 mod rack;
 mod receiving;

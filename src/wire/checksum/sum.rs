@@ -76,7 +76,7 @@ mod avx2 {
     const WIDTH: usize = 32;
     /// Octets of a turn of the loops.
     const BLOCK: usize = 4 * WIDTH;
-    /// A lane of 32 bits holds the words of this many octets with room to spare.
+    /// So many octets are 2,048 vectors: no lane gets beyond 2^27 on either side of zero, nor the sum of all eight beyond 2^30.
     const LONGEST: usize = 1 << 16;
     /// From so many octets on it pays to store at aligned addresses.
     const ALIGNED_FROM: usize = 512;
@@ -112,7 +112,7 @@ mod avx2 {
         }
         // A store that straddles two cache lines costs two. Odd addresses stay odd: octets must not change places in words.
         let ahead =
-            if source.len() < ALIGNED_FROM { 0 } else { destination.as_ptr().addr().wrapping_neg() % WIDTH & !1 };
+            if source.len() < ALIGNED_FROM { 0 } else { destination.as_ptr().addr().wrapping_neg() % WIDTH / 2 * 2 };
         let (first, source) = source.split_at(ahead);
         let destination = &mut destination[ahead..];
         let mut lanes = Lanes::new();

@@ -14,12 +14,11 @@
 //! - Everything else is as it is by default: no timestamps, no congestion control, which makes it cheaper than it would be with
 //!   them; checksums are computed and verified.
 
-use super::{
-    BULK_READ, Buffers, Load, MTU,
-    clock::Clock,
-    echo::{Laps, REQUEST},
-    port::Batch,
-};
+mod loads;
+
+pub use loads::{Bulk, Churn, RequestResponse};
+
+use crate::shared::{Buffers, MTU, clock::Clock, port::Batch};
 use smoltcp::{
     iface::{Config, Interface, PollIngressSingleResult, PollResult, SocketHandle, SocketSet},
     phy::{self, DeviceCapabilities, Medium},
@@ -115,8 +114,7 @@ impl End {
     fn turn(&mut self, now: Instant, mut application: impl FnMut(&mut tcp::Socket<'static>)) {
         let Self { interface, device, sockets, .. } = self;
         while interface.poll_ingress_single(now, device, sockets) != PollIngressSingleResult::None {}
-        for (_, socket) in sockets.iter_mut() {
-            let smoltcp::socket::Socket::Tcp(socket) = socket;
+        for (_, smoltcp::socket::Socket::Tcp(socket)) in sockets.iter_mut() {
             application(socket);
         }
         while !device.sent.is_full() && interface.poll_egress(now, device, sockets) == PollResult::SocketStateChanged {}
@@ -148,10 +146,7 @@ impl Pair {
             let listening = pair.server.add(buffers);
             pair.server.sockets.get_mut::<tcp::Socket>(listening).listen(PORT).expect("the port is good");
             let connecting = pair.client.add(buffers);
-            let socket = pair.client.sockets.get_mut::<tcp::Socket>(connecting);
-            let remote = (IpAddress::v4(198, 18, 0, 1), PORT);
-            let port = CLIENT_PORT + number as u16;
-            socket.connect(pair.client.interface.context(), remote, port).expect("the ends are good");
+            connect(&mut pair.client.interface, pair.client.sockets.get_mut(connecting), number);
         }
         let mut open = 0;
         while open < connections {
@@ -173,90 +168,9 @@ impl Pair {
     }
 }
 
-/// Requests and responses over so many connections, each of which has one request under way at any time.
-pub struct RequestResponse {
-    pair: Pair,
-    laps: Laps,
-}
-
-impl RequestResponse {
-    /// Opens the connections and sends the first requests.
-    pub fn new(connections: usize, clock: Clock) -> Self {
-        let mut pair = Pair::new(connections, Buffers::REQUEST, clock);
-        for &handle in &pair.client.handles {
-            let socket = pair.client.sockets.get_mut::<tcp::Socket>(handle);
-            socket.send_slice(&[0; REQUEST]).expect("it is open");
-        }
-        Self { pair, laps: Laps::default() }
-    }
-}
-
-impl Load for RequestResponse {
-    fn step(&mut self) -> u64 {
-        let laps = &mut self.laps;
-        self.pair.step(
-            |socket| {
-                let mut message = [0; REQUEST];
-                while socket.recv_queue() >= REQUEST {
-                    socket.recv_slice(&mut message).expect("it is open");
-                    socket.send_slice(&message).expect("it is open");
-                }
-            },
-            |socket| {
-                let mut message = [0; REQUEST];
-                while socket.recv_queue() >= REQUEST {
-                    socket.recv_slice(&mut message).expect("it is open");
-                    if laps.answer(&mut message) {
-                        socket.send_slice(&message).expect("it is open");
-                    }
-                }
-            },
-        );
-        self.laps.responses
-    }
-
-    fn finish(mut self: Box<Self>) {
-        let connections = self.pair.client.handles.len();
-        self.laps.stopping = true;
-        while self.laps.stopped < connections {
-            self.step();
-        }
-        self.laps.assert_fair(connections);
-    }
-}
-
-/// Data from client to server over so many connections, as fast as they go.
-pub struct Bulk {
-    pair: Pair,
-    data: Box<[u8]>,
-    room: Box<[u8]>,
-    received: u64,
-}
-
-impl Bulk {
-    /// Opens the connections.
-    pub fn new(connections: usize, clock: Clock) -> Self {
-        let pair = Pair::new(connections, Buffers::BULK, clock);
-        let data = vec![0x55; Buffers::BULK.0].into_boxed_slice();
-        Self { pair, data, room: vec![0; BULK_READ].into_boxed_slice(), received: 0 }
-    }
-}
-
-impl Load for Bulk {
-    fn step(&mut self) -> u64 {
-        let Self { pair, data, room, received } = self;
-        pair.step(
-            |socket| {
-                while socket.can_recv() {
-                    *received += socket.recv_slice(room).expect("it is open") as u64;
-                }
-            },
-            |socket| {
-                if socket.can_send() {
-                    socket.send_slice(data).expect("it is open");
-                }
-            },
-        );
-        self.received
-    }
+/// Opens a connection from the port of this number.
+fn connect(interface: &mut Interface, socket: &mut tcp::Socket<'static>, number: usize) {
+    let remote = (IpAddress::v4(198, 18, 0, 1), PORT);
+    let port = CLIENT_PORT + (number % MOST) as u16;
+    socket.connect(interface.context(), remote, port).expect("the ends are good");
 }

@@ -1,11 +1,8 @@
 //! Two of our stacks with a wire in memory between them.
 
-use super::{
-    BULK_READ, Buffers, Load, MTU,
-    clock::Clock,
-    echo::{Laps, REQUEST},
-    port::Batch,
-};
+pub mod loads;
+
+use super::{Buffers, MTU, clock::Clock, port::Batch};
 use xskip::{
     config::{StackConfig, TcpConfig},
     stack::{ConnectionId, Event, LocalAddress, Ownership, Secrets, Stack},
@@ -20,6 +17,8 @@ pub const BATCH: usize = 64;
 const SERVER_PORT: u16 = 7;
 const CLIENT_PORT: u16 = 10_000;
 const PORTS: usize = 50_000;
+/// Ports of the server's there are in any case: so many that a 4-tuple is not used again while it is in TIME-WAIT.
+const SPARE: usize = 4;
 
 /// Connections that are opened at once: fewer than may wait for an application.
 const OPENED_AT_ONCE: usize = 1_024;
@@ -30,7 +29,7 @@ pub trait Application {
     fn serve(&mut self, stack: &mut Stack, now: Instant, event: Event);
 
     /// Something has happened at the client.
-    fn use_response(&mut self, stack: &mut Stack, now: Instant, event: Event);
+    fn ask(&mut self, stack: &mut Stack, now: Instant, event: Event);
 }
 
 /// The pair.
@@ -42,8 +41,10 @@ pub struct Pair {
     pub server: Stack,
     /// What they go by.
     pub clock: Clock,
-    there: Batch,
-    back: Batch,
+    /// Frames on their way to the server,
+    pub there: Batch,
+    /// and to the client.
+    pub back: Batch,
 }
 
 impl Pair {
@@ -51,7 +52,7 @@ impl Pair {
     pub fn new(connections: usize, buffers: Buffers, clock: Clock) -> Self {
         let config = config(connections, buffers);
         let mut server = stack(&config, 1);
-        for port in 0..connections.div_ceil(PORTS) as u16 {
+        for port in 0..connections.div_ceil(PORTS).max(SPARE) as u16 {
             server.listen(None, SERVER_PORT + port);
         }
         Self { client: stack(&config, 2), server, clock, there: Batch::new(BATCH), back: Batch::new(BATCH) }
@@ -59,19 +60,29 @@ impl Pair {
 
     /// Gives either end its turn, as a worker does: a batch in, timers, events, a batch out. Returns whether any frame was sent.
     pub fn step(&mut self, application: &mut impl Application) -> bool {
+        self.serve(application);
+        self.ask(application);
+        self.there.len() + self.back.len() > 0
+    }
+
+    /// The server's turn.
+    pub fn serve(&mut self, application: &mut impl Application) {
         let now = self.clock.now();
         take_in(&mut self.server, now, &self.there);
         while let Some(event) = self.server.poll_event() {
             application.serve(&mut self.server, now, event);
         }
         let_out(&mut self.server, now, &mut self.back);
+    }
+
+    /// The client's turn.
+    pub fn ask(&mut self, application: &mut impl Application) {
         let now = self.clock.now();
         take_in(&mut self.client, now, &self.back);
         while let Some(event) = self.client.poll_event() {
-            application.use_response(&mut self.client, now, event);
+            application.ask(&mut self.client, now, event);
         }
         let_out(&mut self.client, now, &mut self.there);
-        self.there.len() + self.back.len() > 0
     }
 
     /// A pair with so many open connections, and their names at the client.
@@ -129,12 +140,14 @@ pub fn ends(number: usize) -> [Endpoint; 2] {
     [end(2, usize::from(CLIENT_PORT) + number % PORTS), end(1, usize::from(SERVER_PORT) + number / PORTS)]
 }
 
-fn take_in(stack: &mut Stack, now: Instant, frames: &Batch) {
+/// Takes in a batch, and lets time pass.
+pub fn take_in(stack: &mut Stack, now: Instant, frames: &Batch) {
     stack.handle_frames(now, frames.frames());
     stack.handle_timeout(now);
 }
 
-fn let_out(stack: &mut Stack, now: Instant, frames: &mut Batch) {
+/// Sends a batch.
+pub fn let_out(stack: &mut Stack, now: Instant, frames: &mut Batch) {
     frames.clear();
     frames.fill(|buffer| stack.poll_transmit(now, buffer));
 }
@@ -145,137 +158,7 @@ struct Opened(Vec<ConnectionId>);
 impl Application for Opened {
     fn serve(&mut self, _: &mut Stack, _: Instant, _: Event) {}
 
-    fn use_response(&mut self, _: &mut Stack, _: Instant, event: Event) {
+    fn ask(&mut self, _: &mut Stack, _: Instant, event: Event) {
         self.0.extend(if let Event::Opened(id) = event { Some(id) } else { None });
-    }
-}
-
-/// Who asks and who answers.
-#[derive(Debug, Default)]
-struct Echo {
-    laps: Laps,
-    opened: Vec<ConnectionId>,
-}
-
-impl Application for Echo {
-    fn serve(&mut self, stack: &mut Stack, now: Instant, event: Event) {
-        if let Event::Ready(id) = event
-            && let Some(mut stream) = stack.stream(now, id)
-        {
-            let mut message = [0; REQUEST];
-            while stream.readable_len() >= REQUEST {
-                stream.read(&mut message);
-                stream.write(&message);
-            }
-        }
-    }
-
-    fn use_response(&mut self, stack: &mut Stack, now: Instant, event: Event) {
-        if let Event::Ready(id) = event
-            && let Some(mut stream) = stack.stream(now, id)
-        {
-            let mut message = [0; REQUEST];
-            while stream.readable_len() >= REQUEST {
-                stream.read(&mut message);
-                if self.laps.answer(&mut message) {
-                    stream.write(&message);
-                }
-            }
-        }
-    }
-}
-
-/// Requests and responses over so many connections, each of which has one request under way at any time.
-#[derive(Debug)]
-pub struct RequestResponse {
-    pair: Pair,
-    echo: Echo,
-}
-
-impl RequestResponse {
-    /// Opens the connections and sends the first requests.
-    pub fn new(connections: usize, clock: Clock) -> Self {
-        let (mut pair, opened) = Pair::open(connections, Buffers::REQUEST, clock);
-        let echo = Echo { opened, ..Echo::default() };
-        let now = pair.clock.now();
-        for &id in &echo.opened {
-            let mut stream = pair.client.stream(now, id).expect("it is open");
-            stream.write(&[0; REQUEST]);
-        }
-        Self { pair, echo }
-    }
-}
-
-impl Load for RequestResponse {
-    fn step(&mut self) -> u64 {
-        self.pair.step(&mut self.echo);
-        self.echo.laps.responses
-    }
-
-    fn finish(mut self: Box<Self>) {
-        let connections = self.echo.opened.len();
-        self.echo.laps.stopping = true;
-        while self.echo.laps.stopped < connections {
-            self.pair.step(&mut self.echo);
-        }
-        self.echo.laps.assert_fair(connections);
-    }
-}
-
-/// Who sends in bulk, and who receives.
-#[derive(Debug)]
-struct Flow {
-    data: Box<[u8]>,
-    room: Box<[u8]>,
-    received: u64,
-}
-
-impl Application for Flow {
-    fn serve(&mut self, stack: &mut Stack, now: Instant, event: Event) {
-        if let Event::Ready(id) = event
-            && let Some(mut stream) = stack.stream(now, id)
-        {
-            while stream.readable_len() > 0 {
-                self.received += stream.read(&mut self.room) as u64;
-            }
-        }
-    }
-
-    fn use_response(&mut self, stack: &mut Stack, now: Instant, event: Event) {
-        if let Event::Ready(id) = event
-            && let Some(mut stream) = stack.stream(now, id)
-        {
-            stream.write(&self.data);
-        }
-    }
-}
-
-/// Data from client to server over so many connections, as fast as they go.
-#[derive(Debug)]
-pub struct Bulk {
-    pair: Pair,
-    flow: Flow,
-}
-
-impl Bulk {
-    /// Opens the connections and begins to send.
-    pub fn new(connections: usize, clock: Clock) -> Self {
-        let (mut pair, opened) = Pair::open(connections, Buffers::BULK, clock);
-        let Buffers(octets) = Buffers::BULK;
-        let data = vec![0x55; octets].into_boxed_slice();
-        let now = pair.clock.now();
-        for id in opened {
-            // A write that falls short is what makes the stack say when there is room again.
-            let mut stream = pair.client.stream(now, id).expect("it is open");
-            while stream.write(&data) == octets {}
-        }
-        Self { pair, flow: Flow { data, room: vec![0; BULK_READ].into_boxed_slice(), received: 0 } }
-    }
-}
-
-impl Load for Bulk {
-    fn step(&mut self) -> u64 {
-        self.pair.step(&mut self.flow);
-        self.flow.received
     }
 }

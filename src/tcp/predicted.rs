@@ -1,0 +1,91 @@
+//! Header prediction (Jacobson, "4BSD header prediction", 1990): nearly every segment is the next one of its flow, brings data, or
+//! an acknowledgment, or both, and changes nothing else. Such a one goes straight to where it belongs; all others climb the
+//! ladder of `arrive`, which would come to the same end.
+
+use super::{
+    congestion::{Ack, Controller},
+    connection::{Connection, Reader, Signals},
+    receive::Stored,
+    state::State,
+    timer::Timer,
+};
+use crate::{
+    config::TcpConfig,
+    time::Instant,
+    wire::{LinkHeader, Segment, TcpFlags, ip::Dscp},
+};
+
+impl Connection {
+    /// Takes in a segment that is what it was expected to be; returns whether it was. Where not, nothing has been done.
+    pub(super) fn arrive_as_predicted(
+        &mut self,
+        now: Instant,
+        link: &LinkHeader,
+        segment: &Segment<'_>,
+        config: &TcpConfig,
+    ) -> bool {
+        if !self.expects(segment) {
+            return false;
+        }
+        self.link = *link;
+        self.diffserv.theirs = Dscp::of(segment.traffic_class);
+        self.take_clock(segment);
+        self.liveness.heard(now);
+        if segment.header.ack != self.send.una() {
+            self.acknowledged_in_order(now, segment, config);
+        } else {
+            self.send.update_window(segment);
+        }
+        if !segment.payload.is_empty() {
+            self.receive.push(segment.payload);
+            self.signals |= Signals::READABLE;
+            self.tune_window(now, segment);
+            let advanced = segment.payload.len() as u32;
+            self.schedule_ack(now, Stored { advanced, urgent: false }, config);
+        }
+        true
+    }
+
+    /// Whether a segment is the next one, and neither it nor anything before it asks for more than to be taken in.
+    pub(super) fn expects(&self, segment: &Segment<'_>) -> bool {
+        let header = &segment.header;
+        let (una, nxt) = (self.send.una(), self.send.nxt());
+        let is_plain =
+            header.flags.difference(TcpFlags::PSH) == TcpFlags::ACK && header.options.sack.as_slice().is_empty();
+        let is_next = header.seq == self.receive.nxt() && segment.payload.len() as u32 <= self.receive.window();
+        let acknowledges = header.ack.since(una) <= nxt.since(una);
+        // An acknowledgment that neither moves on nor brings data may be a duplicate, which means something.
+        let is_news = header.ack != una || !segment.payload.is_empty() || una == nxt;
+        let is_timely = match (self.clocks, header.options.timestamps) {
+            (None, _) => true,
+            (Some(clocks), Some(received)) => !clocks.is_old(received),
+            (Some(_), None) => false,
+        };
+        is_plain && is_next && acknowledges && is_news && is_timely && self.is_undisturbed()
+    }
+
+    fn is_undisturbed(&self) -> bool {
+        self.state == State::Established
+            && self.end.is_none()
+            && self.opening.is_none()
+            && self.reader == Reader::Application
+            && self.probes == 0
+            && self.send.window() > 0
+            && !self.ecn.is_agreed()
+            && self.recovery.is_undisturbed()
+            && self.send.is_in_order()
+            && self.receive.is_in_order()
+    }
+
+    /// As [`Connection::take_acknowledgment`], where nothing has been lost, reported or overtaken.
+    fn acknowledged_in_order(&mut self, now: Instant, segment: &Segment<'_>, config: &TcpConfig) {
+        let limited = self.send.peak() >= self.congestion.window() / 2;
+        let acknowledged = self.send.acknowledge_in_order(segment.header.ack, now);
+        self.data_acknowledged(&acknowledged, config);
+        self.send.update_window(segment);
+        let rtt = self.rtt.smoothed().unwrap_or_default();
+        self.congestion.acknowledged(&Ack { octets: acknowledged.octets, limited, now, rtt });
+        self.timers.cancel(Timer::Reordering);
+        self.timers.cancel(Timer::TailProbe);
+    }
+}
