@@ -1,4 +1,4 @@
-use super::contender::ContenderError;
+use super::{Comparison, Contender, contender::ContenderError, process::ProcessError};
 use crate::{flood::FloodError, host::HostError, lab::LabError};
 use std::io;
 use thiserror::Error;
@@ -40,6 +40,44 @@ pub enum BenchError {
     /// No core is known.
     #[error("the kernel does not say which cores are online: is /sys mounted?")]
     NoCore,
+
+    /// One that has no part in the scenario.
+    #[error(
+        "{contender} is no contender of {scenario}: name {names}",
+        names = Comparison::CONTENDERS.map(|contender| contender.to_string()).join(", ")
+    )]
+    NotInScenario {
+        /// The scenario.
+        scenario: &'static str,
+        /// Who was named.
+        contender: Contender,
+    },
+
+    /// Too many connections, or none.
+    #[error("{scenario} cannot have {asked} connections: ask for 1 to {most}")]
+    Connections {
+        /// The scenario.
+        scenario: &'static str,
+        /// How many were asked for.
+        asked: u32,
+        /// The most there can be.
+        most: u32,
+    },
+
+    /// The client did not run to its end.
+    #[error(transparent)]
+    Client(#[from] ProcessError),
+
+    /// The client did not come to its end.
+    #[error("xskip load was not done after {seconds} s: ask for fewer connections, or for a shorter duration")]
+    ClientLate {
+        /// How long it had.
+        seconds: u64,
+    },
+
+    /// The client's figures are none.
+    #[error("xskip load said what is no JSON of its figures ({0}): are client and bench of the same version?")]
+    Figures(serde_json::Error),
 
     /// Somebody wanted it to stop.
     #[error("interrupted: nothing was left behind, and nothing is reported")]

@@ -5,73 +5,10 @@ use std::{collections::BTreeMap, fs};
 use hdrhistogram::Histogram;
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
-use super::legit::LegitFigures;
-
-/// How a number is to be read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unit {
-    /// Events per second.
-    PerSecond,
-    /// Events.
-    Count,
-    /// Microseconds.
-    Microseconds,
-    /// Units of 1,024 bytes.
-    Kibibytes,
-}
-
-/// A metric of the `syn-flood` scenario.
-#[derive(Clone, Copy, Debug)]
-pub struct Metric {
-    /// Its name in JSON, which carries the unit.
-    pub name: &'static str,
-    /// What people call it.
-    pub label: &'static str,
-    /// How its number is to be read.
-    pub unit: Unit,
-}
-
-const fn metric(name: &'static str, label: &'static str, unit: Unit) -> Metric {
-    Metric { name, label, unit }
-}
-
-/// SYN-ACKs that came back, per second.
-pub const SYN_ACKS: &str = "syn_ack_per_second";
-/// Attempts of legitimate clients under the flood.
-pub const ATTEMPTS: &str = "legit_attempts";
-/// Those that failed.
-pub const FAILURES: &str = "legit_failures";
-/// 99th percentile of a legitimate handshake that completed under the flood.
-pub const HANDSHAKE_P99: &str = "legit_handshake_us_p99";
-
-/// The metrics of `syn-flood`, in the order in which they are shown. Times are those of attempts that succeeded; those that
-/// did not are among the failures.
-pub const METRICS: &[Metric] = &[
-    metric("offered_syn_per_second", "SYNs sent by the flood", Unit::PerSecond),
-    metric(SYN_ACKS, "SYN-ACKs that came back", Unit::PerSecond),
-    metric(ATTEMPTS, "legitimate attempts", Unit::Count),
-    metric(FAILURES, "… of which failed", Unit::Count),
-    metric("legit_handshake_us_p50", "handshake under flood, median", Unit::Microseconds),
-    metric(HANDSHAKE_P99, "handshake under flood, 99 %", Unit::Microseconds),
-    metric("legit_full_us_p50", "whole fetch under flood, median", Unit::Microseconds),
-    metric("legit_full_us_p99", "whole fetch under flood, 99 %", Unit::Microseconds),
-    metric("idle_handshake_us_p50", "handshake before the flood, median", Unit::Microseconds),
-    metric("idle_handshake_us_p99", "handshake before the flood, 99 %", Unit::Microseconds),
-    metric("server_memory_growth_kib", "server memory growth", Unit::Kibibytes),
-];
-
-/// A base of comparison.
-#[derive(Clone, Copy, Debug)]
-pub struct Base {
-    /// The contender that others are compared to.
-    pub name: &'static str,
-    /// The metrics compared, or `None` for all.
-    pub metrics: Option<&'static [&'static str]>,
-}
-
-/// What contenders of `syn-flood` are compared to: the kernel in all, and in SYN-ACKs the limit set by a bare reflector.
-pub const BASES: &[Base] =
-    &[Base { name: "kernel", metrics: None }, Base { name: "xdp-tx", metrics: Some(&[SYN_ACKS]) }];
+use super::{
+    legit::LegitFigures,
+    scenario::{ATTEMPTS, Base, FAILURES, HANDSHAKE_P99, Scenario},
+};
 
 /// Names with values, in the order in which they were set; a JSON object. A metric that could not be taken is `null`.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -196,21 +133,28 @@ pub struct Results {
     pub rounds: Vec<Metrics>,
     /// The medians over the rounds.
     pub median: Metrics,
-    /// How long handshakes took, by percentile.
-    pub curves: Curves,
+    /// How long handshakes took, by percentile, where that was measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub curves: Option<Curves>,
 }
 
 impl Results {
     /// One that ran.
-    pub fn new(name: impl Into<String>, rounds: Vec<Metrics>, curves: Curves) -> Self {
+    pub fn new(name: impl Into<String>, rounds: Vec<Metrics>) -> Self {
         let median = Metrics::median(&rounds);
-        Self { name: name.into(), unavailable: None, rounds, median, curves }
+        Self { name: name.into(), unavailable: None, rounds, median, curves: None }
+    }
+
+    /// Adds how long handshakes took.
+    #[must_use]
+    pub fn with_curves(self, curves: Curves) -> Self {
+        Self { curves: Some(curves), ..self }
     }
 
     /// One that could not run, and why.
     pub fn unavailable(name: impl Into<String>, reason: impl Into<String>) -> Self {
         let unavailable = Some(reason.into());
-        Self { unavailable, ..Self::new(name, Vec::new(), Curves::default()) }
+        Self { unavailable, ..Self::new(name, Vec::new()) }
     }
 
     /// The share of legitimate attempts that succeeded over all rounds, from 0 to 1.
@@ -319,20 +263,24 @@ pub struct Report {
     pub commands: Vec<String>,
     /// What ran on which core, a line each.
     pub placement: Vec<String>,
+    /// How the numbers were taken, a sentence or two each.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 impl Report {
-    /// Puts together what was measured on this machine, and compares it to the [`BASES`]. Commands and placement are left
-    /// to be filled in.
-    pub fn new(scenario: impl Into<String>, contenders: Vec<Results>) -> Self {
+    /// Puts together what was measured on this machine, and compares it to the scenario's bases. Commands, placement and
+    /// notes are left to be filled in.
+    pub fn new(scenario: &Scenario, contenders: Vec<Results>) -> Self {
         Self {
-            scenario: scenario.into(),
+            scenario: scenario.name.to_owned(),
             rounds: contenders.iter().map(|contender| contender.rounds.len()).max().unwrap_or(0),
             machine: Machine::read(),
-            ratios: ratios(&contenders, BASES),
+            ratios: ratios(&contenders, scenario.bases),
             contenders,
             commands: Vec::new(),
             placement: Vec::new(),
+            notes: Vec::new(),
         }
     }
 

@@ -3,28 +3,26 @@
 
 use super::{
     BenchError,
-    contender::{Contender, ContenderError},
+    contender::Contender,
     legit::{LegitFigures, LegitLoad, LegitOptions},
+    scenario::SYN_FLOOD,
     summary::{self, Curves, Metrics, Report},
+    turns::{Placement, Progress, Record, take_turns, wait},
 };
 use crate::{
     flood::{Flood, FloodCounts, FloodKind, FloodOptions},
-    host::cores::Cores,
     lab::{INTERFACE, Lab, LabName, LabOptions},
 };
 use std::{
     fs,
     net::SocketAddr,
-    sync::atomic::{AtomicBool, Ordering},
-    thread,
+    sync::atomic::AtomicBool,
     time::{Duration, Instant},
 };
 
 /// How long an attempt may take before it counts as failed: four transmissions of a SYN, as Linux does them.
 const PATIENCE: Duration = Duration::from_secs(8);
 const SECOND: Duration = Duration::from_secs(1);
-/// How often the clock is looked at while something runs.
-const STEP: Duration = Duration::from_millis(50);
 /// The first seconds of a contender, in which nothing is measured: caches fill, and neighbours get to know each other.
 const WARM_UP: Duration = Duration::from_millis(500);
 
@@ -61,27 +59,6 @@ impl Default for SynFlood {
     }
 }
 
-/// What goes on, for whoever wants to look on.
-#[derive(Clone, Debug)]
-pub enum Progress {
-    /// A contender's turn begins.
-    Turn {
-        /// The round, from 1.
-        round: usize,
-        /// Who it is.
-        contender: Contender,
-    },
-    /// A contender is left out from now on.
-    Unavailable {
-        /// Who it is.
-        contender: Contender,
-        /// Why.
-        reason: String,
-    },
-    /// A second of a turn is over.
-    Second(Box<Second>),
-}
-
 /// What one second of a turn brought.
 #[derive(Clone, Debug)]
 pub struct Second {
@@ -93,42 +70,9 @@ pub struct Second {
     pub clients: LegitFigures,
 }
 
-/// Where things run.
-///
-/// A veth delivers on the sender's core, as long as it is one core that sends: when two do, one of them ends up delivering for
-/// both, the other one sends without being held up, and the queue of 256 frames between them overruns. So everything on the
-/// client's side has one core, the kernel's part of it included. The flood has the lowest priority there, and thereby all that
-/// the clients leave; so what they measure is the server, and not how long a flood may keep its core.
-#[derive(Clone, Copy, Debug)]
-struct Placement {
-    /// The server's thread.
-    server: usize,
-    /// The flood and the clients.
-    clients: usize,
-}
-
-impl Placement {
-    /// Lets the client's kernel do its part on the clients' core, too, wherever an answer was sent from.
-    fn steer_answers(self, lab: &Lab) -> Result<(), BenchError> {
-        let mask = format!("{:x}", 1u64 << (self.clients % 64));
-        let file = format!("/sys/class/net/{INTERFACE}/queues/rx-0/rps_cpus");
-        let written = lab.client().run(|| fs::write(&file, mask))?;
-        written.map_err(|source| BenchError::Steering { file, source })
-    }
-}
-
 /// What one turn of a contender brought.
 struct Turn {
     metrics: Metrics,
-    idle: LegitFigures,
-    flooded: LegitFigures,
-}
-
-/// A contender with all that its turns brought.
-struct Record {
-    contender: Contender,
-    unavailable: Option<String>,
-    rounds: Vec<Metrics>,
     idle: LegitFigures,
     flooded: LegitFigures,
 }
@@ -140,47 +84,26 @@ impl SynFlood {
     /// # Errors
     /// [`BenchError`] says what went wrong. A contender that this machine cannot run is none: the report says so.
     pub fn run(&self, mut progress: impl FnMut(Progress), interrupted: &AtomicBool) -> Result<Report, BenchError> {
-        let placement = self.place()?;
-        let mut records: Vec<_> = self.contenders.iter().map(|&contender| Record::new(contender)).collect();
-        for round in 1..=self.rounds {
-            for record in records.iter_mut().filter(|record| record.unavailable.is_none()) {
-                let contender = record.contender;
-                progress(Progress::Turn { round, contender });
-                match self.turn(contender, placement, &mut progress, interrupted) {
-                    Ok(turn) => record.add(turn),
-                    Err(BenchError::Contender(ContenderError::Unavailable { reason, .. })) => {
-                        progress(Progress::Unavailable { contender, reason: reason.clone() });
-                        record.unavailable = Some(reason);
-                    }
-                    Err(error) => return Err(error),
-                }
-            }
-        }
-        let mut report = Report::new("syn-flood", records.into_iter().map(Record::into_results).collect());
+        let placement = Placement::choose()?;
+        let records = take_turns(&self.contenders, self.rounds, &mut progress, |contender, progress| {
+            self.turn(contender, placement, progress, interrupted)
+        })?;
+        let mut report = Report::new(&SYN_FLOOD, records.into_iter().map(results).collect());
         report.commands = vec![self.command()];
         report.placement = self.describe(placement);
         Ok(report)
-    }
-
-    /// The server has a core of its own where there are two.
-    fn place(&self) -> Result<Placement, BenchError> {
-        let cores: Vec<_> = Cores::read()?.iter().collect();
-        match (cores.first(), cores.last()) {
-            (Some(&server), Some(&clients)) => Ok(Placement { server, clients }),
-            _ => Err(BenchError::NoCore),
-        }
     }
 
     fn turn(
         &self,
         contender: Contender,
         placement: Placement,
-        progress: &mut impl FnMut(Progress),
+        progress: &mut dyn FnMut(Progress),
         interrupted: &AtomicBool,
     ) -> Result<Turn, BenchError> {
         let name: LabName = format!("bench{}", std::process::id()).parse()?;
         let lab = Lab::temporary_unless(&LabOptions { name, ..LabOptions::default() }, interrupted)?;
-        placement.steer_answers(&lab)?;
+        steer_answers(&lab, placement)?;
         let standing = contender.start(&lab, placement.server)?;
         let stage = Stage { contender, lab: &lab, targets: standing.targets(), placement, interrupted };
         stage.clients(self.clients, WARM_UP, None, &mut |_| ())?;
@@ -263,7 +186,7 @@ impl Stage<'_> {
         per_second: u32,
         period: Duration,
         flood: Option<&Flood>,
-        progress: &mut impl FnMut(Progress),
+        progress: &mut dyn FnMut(Progress),
     ) -> Result<LegitFigures, BenchError> {
         let options = LegitOptions {
             targets: self.targets.clone(),
@@ -292,36 +215,30 @@ impl Stage<'_> {
     }
 }
 
-impl Record {
-    fn new(contender: Contender) -> Self {
-        let (idle, flooded) = (LegitFigures::default(), LegitFigures::default());
-        Self { contender, unavailable: None, rounds: Vec::new(), idle, flooded }
+/// Puts the turns of a contender together.
+fn results(record: Record<Turn>) -> summary::Results {
+    let name = record.contender.to_string();
+    if let Some(reason) = record.unavailable {
+        return summary::Results::unavailable(name, reason);
     }
-
-    fn add(&mut self, turn: Turn) {
-        self.rounds.push(turn.metrics);
-        self.idle.merge(&turn.idle);
-        self.flooded.merge(&turn.flooded);
+    let (mut idle, mut flooded) = (LegitFigures::default(), LegitFigures::default());
+    for turn in &record.turns {
+        idle.merge(&turn.idle);
+        flooded.merge(&turn.flooded);
     }
-
-    fn into_results(self) -> summary::Results {
-        let name = self.contender.to_string();
-        match self.unavailable {
-            Some(reason) => summary::Results::unavailable(name, reason),
-            None => summary::Results::new(name, self.rounds, Curves::new(&self.idle, &self.flooded)),
-        }
-    }
+    let rounds = record.turns.into_iter().map(|turn| turn.metrics).collect();
+    summary::Results::new(name, rounds).with_curves(Curves::new(&idle, &flooded))
 }
 
-fn wait(period: Duration, interrupted: &AtomicBool) -> Result<(), BenchError> {
-    let end = Instant::now() + period;
-    loop {
-        if interrupted.load(Ordering::Relaxed) {
-            return Err(BenchError::Interrupted);
-        }
-        match end.checked_duration_since(Instant::now()) {
-            Some(left) if !left.is_zero() => thread::sleep(left.min(STEP)),
-            _ => return Ok(()),
-        }
-    }
+/// Lets the client's kernel do its part on the clients' core, wherever an answer was sent from.
+///
+/// A veth delivers on the sender's core, as long as it is one core that sends: when two do, one of them ends up delivering for
+/// both, the other one sends without being held up, and the queue of 256 frames between them overruns. So everything on the
+/// client's side has one core, the kernel's part of it included. The flood has the lowest priority there, and thereby all that
+/// the clients leave; so what they measure is the server, and not how long a flood may keep its core.
+fn steer_answers(lab: &Lab, placement: Placement) -> Result<(), BenchError> {
+    let mask = format!("{:x}", 1u64 << (placement.clients % 64));
+    let file = format!("/sys/class/net/{INTERFACE}/queues/rx-0/rps_cpus");
+    let written = lab.client().run(|| fs::write(&file, mask))?;
+    written.map_err(|source| BenchError::Steering { file, source })
 }

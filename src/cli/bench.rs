@@ -7,8 +7,9 @@ use signal_hook::{
     flag,
 };
 use std::{
-    fs,
+    env, fs,
     io::{self, IsTerminal, Write},
+    ops::RangeInclusive,
     path::{Path, PathBuf},
     process::ExitCode,
     str::FromStr,
@@ -16,8 +17,9 @@ use std::{
     time::Duration,
 };
 use xskip::{
-    bench::{Contender, Progress, SynFlood, report},
+    bench::{BenchError, Comparison, Contender, Progress, Report, SynFlood, Work, report},
     flood::FloodKind,
+    lab::{IMPAIRED_MTU_MAX, MTU_MIN},
 };
 
 /// The scenarios.
@@ -27,12 +29,32 @@ pub enum Scenario {
     #[command(after_help = "Example:\n  \
         sudo xskip bench syn-flood --duration 10 --rounds 3 --html flood.html --json flood.json")]
     SynFlood(SynFloodArguments),
+
+    /// Requests on connections that stay, beside nginx
+    #[command(after_help = "Example:\n  sudo xskip bench http --connections 64 --html http.html --json http.json")]
+    Http(ComparisonArguments),
+
+    /// Connections that are opened, used once and closed, beside nginx
+    #[command(after_help = "Example:\n  sudo xskip bench connect-rate --connections 64 --json rate.json")]
+    ConnectRate(ComparisonArguments),
+
+    /// As many bytes as will go, each way, beside the kernel without offloads
+    #[command(after_help = "Example:\n  sudo xskip bench bulk --mtu 1500 --connections 1 --json bulk.json")]
+    Bulk(BulkArguments),
+
+    /// Sixty-four bytes to an echo server and back, beside one on the kernel's sockets
+    #[command(after_help = "Example:\n  sudo xskip bench latency --json latency.json")]
+    Latency(ComparisonArguments),
+
+    /// The memory of connections that are open and silent, beside nginx
+    #[command(after_help = "Example:\n  sudo xskip bench idle-connections --connections 1000000 --contenders xskip")]
+    IdleConnections(ComparisonArguments),
 }
 
-/// What is typed behind `xskip bench syn-flood`.
+/// What every scenario takes.
 #[derive(Debug, Args)]
-pub struct SynFloodArguments {
-    /// Seconds that each contender is flooded, in each round
+struct Common {
+    /// Seconds that each contender is measured (flooded, in syn-flood), in each round
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
     duration: Duration,
 
@@ -40,9 +62,24 @@ pub struct SynFloodArguments {
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     rounds: u32,
 
-    /// Who takes part: xskip, xskip-userspace, kernel, nft-synproxy, xdp-tx [default: all of them]
+    /// Who takes part: xskip, kernel; in syn-flood also xskip-userspace, nft-synproxy, xdp-tx [default: all of them]
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     contenders: Vec<Contender>,
+
+    /// Write all figures as JSON; - for standard output
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+
+    /// Write a page that shows them to somebody who was not there
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+}
+
+/// What is typed behind `xskip bench syn-flood`.
+#[derive(Debug, Args)]
+pub struct SynFloodArguments {
+    #[command(flatten)]
+    common: Common,
 
     /// What the flood is made of: syn, ack, rst, fin, data, syn-ack, mixed or malformed
     #[arg(long, default_value_t = FloodKind::Syn)]
@@ -55,15 +92,36 @@ pub struct SynFloodArguments {
     /// Attempts a second of legitimate clients, half of them over IPv6
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     clients: u32,
-
-    /// Write all figures as JSON; - for standard output
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
-
-    /// Write a page that shows them to somebody who was not there
-    #[arg(long, value_name = "FILE")]
-    html: Option<PathBuf>,
 }
+
+/// What is typed behind the scenarios with one client and two servers.
+#[derive(Debug, Args)]
+pub struct ComparisonArguments {
+    #[command(flatten)]
+    common: Common,
+
+    /// Connections at a time [default: 64; 1 in bulk and latency; 100000 in idle-connections, which has up to 10000000]
+    #[arg(long, value_name = "N")]
+    connections: Option<u32>,
+
+    /// Let this crate's client and server look for work without ever sleeping
+    #[arg(long)]
+    spin: bool,
+}
+
+/// What is typed behind `xskip bench bulk`.
+#[derive(Debug, Args)]
+pub struct BulkArguments {
+    #[command(flatten)]
+    comparison: ComparisonArguments,
+
+    /// The MTU of the link, bytes
+    #[arg(long, value_name = "BYTES", default_value_t = 1_500, value_parser = clap::value_parser!(u32).range(MTU_RANGE))]
+    mtu: u32,
+}
+
+/// From what IPv6 asks of a link to what XDP in native mode takes on a veth.
+const MTU_RANGE: RangeInclusive<i64> = MTU_MIN as i64..=IMPAIRED_MTU_MAX as i64;
 
 fn seconds(text: &str) -> Result<Duration, String> {
     let bad = || format!("{text:?} is no duration: write seconds, up to 3,000 and more than none");
@@ -74,41 +132,83 @@ fn seconds(text: &str) -> Result<Duration, String> {
 
 /// Measures.
 pub fn run(scenario: Scenario) -> Result<ExitCode, Failure> {
-    let Scenario::SynFlood(arguments) = scenario;
-    let interrupted = Arc::new(AtomicBool::new(false));
-    for signal in [SIGHUP, SIGINT, SIGTERM] {
-        flag::register(signal, interrupted.clone())?;
+    match scenario {
+        Scenario::SynFlood(arguments) => syn_flood(arguments),
+        Scenario::Http(arguments) => compare(Work::Http, arguments, None),
+        Scenario::ConnectRate(arguments) => compare(Work::ConnectRate, arguments, None),
+        Scenario::Bulk(arguments) => compare(Work::Bulk, arguments.comparison, Some(arguments.mtu)),
+        Scenario::Latency(arguments) => compare(Work::Latency, arguments, None),
+        Scenario::IdleConnections(arguments) => compare(Work::IdleConnections, arguments, None),
     }
+}
+
+fn syn_flood(arguments: SynFloodArguments) -> Result<ExitCode, Failure> {
+    let common = &arguments.common;
     let mut bench = SynFlood {
-        duration: arguments.duration,
-        rounds: arguments.rounds as usize,
+        duration: common.duration,
+        rounds: common.rounds as usize,
         kind: arguments.kind,
         rate: arguments.rate.0,
         clients: arguments.clients,
         ..SynFlood::default()
     };
-    if !arguments.contenders.is_empty() {
-        bench.contenders = arguments.contenders;
+    if !common.contenders.is_empty() {
+        bench.contenders.clone_from(&common.contenders);
+    }
+    measure(common, |progress, interrupted| bench.run(progress, interrupted))
+}
+
+fn compare(work: Work, arguments: ComparisonArguments, mtu: Option<u32>) -> Result<ExitCode, Failure> {
+    let common = &arguments.common;
+    let program = env::current_exe().map_err(|error| format!("this program cannot find itself: {error}"))?;
+    let mut comparison = Comparison {
+        duration: common.duration,
+        rounds: common.rounds as usize,
+        spin: arguments.spin,
+        ..Comparison::new(work, program)
+    };
+    if let Some(connections) = arguments.connections {
+        comparison.connections = connections;
+    }
+    if let Some(mtu) = mtu {
+        comparison.mtu = mtu;
+    }
+    if !common.contenders.is_empty() {
+        comparison.contenders.clone_from(&common.contenders);
+    }
+    if let Err(error) = comparison.check() {
+        eprintln!("xskip: {error}");
+        return Ok(ExitCode::from(2));
+    }
+    measure(common, |progress, interrupted| comparison.run(progress, interrupted))
+}
+
+/// Runs a bench, and writes down what it brought.
+fn measure(
+    common: &Common,
+    bench: impl FnOnce(&mut dyn FnMut(Progress), &AtomicBool) -> Result<Report, BenchError>,
+) -> Result<ExitCode, Failure> {
+    let interrupted = Arc::new(AtomicBool::new(false));
+    for signal in [SIGHUP, SIGINT, SIGTERM] {
+        flag::register(signal, interrupted.clone())?;
     }
     // A file that cannot be written is found out now, not when all is measured.
-    let json = arguments.json.as_deref().map(open).transpose()?;
-    let html = arguments.html.as_deref().map(open).transpose()?;
+    let json = common.json.as_deref().map(open).transpose()?;
+    let html = common.html.as_deref().map(open).transpose()?;
     let shows_progress = io::stderr().is_terminal();
-    let report = bench.run(
-        |progress| {
-            if shows_progress {
-                eprintln!("xskip: {}", line(&progress));
-            }
-        },
-        &interrupted,
-    )?;
+    let mut show = |progress| {
+        if shows_progress {
+            eprintln!("xskip: {}", line(&progress));
+        }
+    };
+    let report = bench(&mut show, &interrupted)?;
     if let Some(mut output) = json {
         writeln!(output, "{:#}", serde_json::to_value(&report)?)?;
     }
     if let Some(mut output) = html {
         output.write_all(report::html(&report).as_bytes())?;
     }
-    if arguments.json.as_deref() != Some(Path::new("-")) {
+    if common.json.as_deref() != Some(Path::new("-")) {
         print!("{}", report::table(&report));
     }
     Ok(ExitCode::SUCCESS)
@@ -119,6 +219,7 @@ fn line(progress: &Progress) -> String {
         Progress::Turn { round, contender } => format!("round {round}: {contender}"),
         Progress::Unavailable { contender, reason } => format!("{contender} cannot run here: {reason}"),
         Progress::Second(second) => report::second(second),
+        Progress::Measured { scenario, contender, metrics } => report::measured(scenario, *contender, metrics),
     }
 }
 

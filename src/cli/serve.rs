@@ -11,10 +11,14 @@ use std::{
 use xskip::{
     Cidr, Server,
     app::{Chargen, Discard, Echo, Http},
+    config::StackConfig,
     server::{Cookies, Running, ServerError, StopSignals},
     worker::Idle,
     xdp::Require,
 };
+
+/// Room for more is more than a machine has memory to touch.
+const MAX_CONNECTIONS: i64 = 1 << 24;
 
 /// What is typed behind `xskip serve`.
 #[derive(Debug, Args)]
@@ -98,6 +102,11 @@ pub struct Arguments {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     syn_budget: Option<u32>,
 
+    /// Connections that each queue may have at once; another one is refused
+    #[arg(long, value_name = "N", default_value_t = StackConfig::default().max_connections,
+        value_parser = clap::value_parser!(u32).range(1..=MAX_CONNECTIONS))]
+    max_connections: u32,
+
     /// Seconds that connections may go on after the first signal, before they are reset; a second one resets them at once
     #[arg(long, value_name = "SECONDS", default_value_t = 0)]
     drain: u64,
@@ -174,6 +183,7 @@ fn build(arguments: &Arguments, observation: &Observation) -> Result<Server, Fai
         .require(arguments.require)
         .cookies(arguments.cookies.into())
         .huge_pages(arguments.huge_pages)
+        .config(StackConfig { max_connections: arguments.max_connections, ..StackConfig::default() })
         .idle(if arguments.spin { Idle::Spin } else { Idle::Sleep })
         .drain(Duration::from_secs(arguments.drain));
     for &address in &arguments.address {

@@ -8,7 +8,7 @@ mod watch;
 use self::watch::Watch;
 use crate::{
     app::Http,
-    bench::{BenchError, Contender, Progress, SynFlood, report, summary},
+    bench::{BenchError, Contender, Progress, SynFlood, report, scenario},
     config::{StackConfig, TcpConfig},
     host::{HostError, cores::Cores},
     lab::{Lab, LabError, LabName, LabOptions, Side},
@@ -273,14 +273,14 @@ fn flood(interrupted: &AtomicBool) -> Result<(), DemoError> {
     let show = |progress: Progress| match progress {
         // Where nobody reads along any more, the next line says so.
         Progress::Second(second) => say(&report::second(&second)).unwrap_or_default(),
-        Progress::Turn { .. } | Progress::Unavailable { .. } => {}
+        Progress::Turn { .. } | Progress::Unavailable { .. } | Progress::Measured { .. } => {}
     };
     let result = bench.run(show, interrupted).map_err(|error| match error {
         BenchError::Interrupted => DemoError::Interrupted,
         other => other.into(),
     })?;
     say("")?;
-    if let Some(ratio) = result.ratio("xskip/kernel", summary::SYN_ACKS) {
+    if let Some(ratio) = result.ratio("xskip/kernel", scenario::SYN_ACKS) {
         let times = ratio.median;
         say(&format!("XDP answered {times:.1} times as many SYNs as the kernel did, on the same core."))?;
     }

@@ -117,7 +117,7 @@ impl Side {
     }
 
     /// A command that, started by its own methods, runs inside.
-    pub fn command(&self, program: &str) -> SideCommand<'_> {
+    pub fn command(&self, program: impl AsRef<OsStr>) -> SideCommand<'_> {
         SideCommand { side: self, command: Command::new(program) }
     }
 }

@@ -148,6 +148,11 @@ impl Connections {
         self.slots[index].tuple == *tuple
     }
 
+    /// The connection at `index`, if there is one.
+    pub fn id_at(&self, index: u32) -> Option<ConnectionId> {
+        self.slots.get(index).map(|slot| ConnectionId { index, generation: slot.generation })
+    }
+
     /// The state of the connection at `index`.
     pub fn state(&self, index: u32) -> State {
         match &self.slots[index].body {
@@ -193,11 +198,6 @@ impl Connections {
             entry.connection.fit_link(self.config.mtu, &self.config);
             self.awake += 1;
         }
-    }
-
-    /// The name of the connection at `index`, awake or asleep.
-    pub fn id_at(&self, index: u32) -> Option<ConnectionId> {
-        self.slots.get(index).map(|slot| ConnectionId { index, generation: slot.generation })
     }
 
     /// The connection that `id` means, woken if it sleeps; `None` where it is no more.

@@ -1,6 +1,8 @@
 //! Why a contender does not stand.
 
-use crate::{host::HostError, lab::LabError, server::ServerError, stack::CidrError, xdp::XdpError};
+use crate::{
+    bench::process::ProcessError, host::HostError, lab::LabError, server::ServerError, stack::CidrError, xdp::XdpError,
+};
 use std::io;
 use thiserror::Error;
 
@@ -27,6 +29,10 @@ pub enum ContenderError {
     /// The server of this crate.
     #[error(transparent)]
     Server(#[from] ServerError),
+
+    /// A program.
+    #[error(transparent)]
+    Process(#[from] ProcessError),
 
     /// The reflector.
     #[error(transparent)]

@@ -2,6 +2,8 @@
 
 mod error;
 mod kernel;
+mod nginx;
+pub(super) mod serving;
 mod settings;
 mod synproxy;
 #[cfg(test)]
@@ -10,6 +12,7 @@ mod tests;
 pub use self::error::ContenderError;
 
 use self::{kernel::Kernel, settings::Settings, synproxy::Synproxy};
+use super::account::resident_kib;
 use crate::{
     app::Http,
     host::cores::Cores,
@@ -154,7 +157,7 @@ impl Standing {
     /// where there is no server, or the kernel does not tell.
     pub fn resident_kib(&self) -> Option<u64> {
         match self.works {
-            Works::Stack(_) | Works::Kernel(_) => resident(&fs::read_to_string("/proc/self/status").ok()?),
+            Works::Stack(_) | Works::Kernel(_) => resident_kib(&fs::read_to_string("/proc/self/status").ok()?),
             Works::Reflector(_) => None,
         }
     }
@@ -195,7 +198,7 @@ fn start_kernel(lab: &Lab, core: usize, proxy: Option<Synproxy>) -> Result<Tuned
         settings.write(&synproxy::TUNING).map_err(|error| synproxy::unavailable(error.to_string()))?;
     }
     let addresses = sockets(Role::Server.addresses());
-    let server = lab.server().run(|| Kernel::start(&addresses, core))??;
+    let server = lab.server().run(|| Kernel::start(&addresses, kernel::Service::Page, core))??;
     Ok(Tuned { proxy, server, settings })
 }
 
@@ -211,10 +214,4 @@ fn start_reflector(lab: &Lab) -> Result<Reflector, ContenderError> {
 
 fn sockets((v4, v6): (Ipv4Addr, Ipv6Addr)) -> Vec<SocketAddr> {
     [IpAddr::V4(v4), IpAddr::V6(v6)].map(|address| SocketAddr::new(address, PORT)).to_vec()
-}
-
-/// The resident memory that `/proc/PID/status` states, KiB.
-fn resident(status: &str) -> Option<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    line.trim().strip_suffix(" kB")?.parse().ok()
 }

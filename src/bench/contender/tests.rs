@@ -25,10 +25,3 @@ fn all_but_the_reflector_serve_and_each_is_one_sentence() {
         assert!(about.ends_with('.') && !about.contains(". "), "{about}");
     }
 }
-
-#[test]
-fn resident_memory_is_read_from_the_status_of_a_process() {
-    assert_eq!(resident("Name:\tx\nVmHWM:\t   200 kB\nVmRSS:\t    1234 kB\n"), Some(1_234));
-    assert_eq!(resident("Name:\tkthreadd\n"), None);
-    assert_eq!(resident("VmRSS:\t many kB\n"), None);
-}

@@ -4,16 +4,18 @@ mod html;
 mod table;
 
 use super::{
-    summary::{METRICS, Metric, Ratio, Unit},
+    Contender,
+    scenario::{Scenario, Unit},
+    summary::{Metrics, Ratio, Report},
     syn_flood::Second,
 };
 
 pub use self::{html::html, table::table};
 
-/// What people call a metric, and how its number is to be read. One that is not known is called by its name.
-fn describe(name: &'static str) -> Metric {
-    let known = METRICS.iter().find(|metric| metric.name == name);
-    known.copied().unwrap_or(Metric { name, label: name, unit: Unit::Count })
+/// What is known of a report's scenario. One that is not known has nothing but its name, in the report.
+fn scenario(report: &Report) -> &'static Scenario {
+    const UNKNOWN: Scenario = Scenario { name: "", title: "", about: &[], metrics: &[], leads: &[], bases: &[] };
+    Scenario::find(&report.scenario).unwrap_or(&UNKNOWN)
 }
 
 /// A second of a bench, as a line for those who wait.
@@ -34,6 +36,15 @@ pub fn second(second: &Second) -> String {
     )
 }
 
+/// What a turn brought in the figures that its scenario is about, as a line for those who wait.
+pub fn measured(scenario: &Scenario, contender: Contender, metrics: &Metrics) -> String {
+    let leads = scenario.leads.iter().map(|lead| {
+        let metric = scenario.describe(lead.metric);
+        format!("{} {}", metric.label, show(metrics.get(metric.name), metric.unit))
+    });
+    format!("{contender:<15} {}", leads.collect::<Vec<_>>().join("; "))
+}
+
 /// A number with its unit, as short as it is readable.
 fn show(value: Option<f64>, unit: Unit) -> String {
     let Some(value) = value else { return "–".to_owned() };
@@ -41,6 +52,10 @@ fn show(value: Option<f64>, unit: Unit) -> String {
         Unit::Count => thousands(value),
         Unit::PerSecond => format!("{}/s", thousands(value)),
         Unit::Kibibytes => format!("{} KiB", thousands(value)),
+        Unit::Bytes => format!("{} B", thousands(value)),
+        Unit::Gigabits => format!("{value:.2} Gbit/s"),
+        Unit::Percent => format!("{value:.1} %"),
+        Unit::Microseconds if value < 10.0 => format!("{value:.2} µs"),
         Unit::Microseconds if value < 100.0 => format!("{value:.1} µs"),
         Unit::Microseconds if value < 10_000.0 => format!("{} µs", thousands(value)),
         Unit::Microseconds if value < 1e6 => format!("{:.1} ms", value / 1e3),

@@ -1,28 +1,32 @@
-use crate::bench::summary::{Report, SYN_ACKS};
+use crate::bench::summary::Report;
 
-use super::{describe, range, show};
+use super::{range, scenario, show};
 
 /// The medians of all contenders side by side, for a terminal.
 pub fn table(report: &Report) -> String {
+    let scenario = scenario(report);
     let ran: Vec<_> = report.contenders.iter().filter(|contender| contender.unavailable.is_none()).collect();
     let mut header = vec![String::new()];
     header.extend(ran.iter().map(|contender| contender.name.clone()));
     let mut rows = vec![header];
     for name in names(report) {
-        let metric = describe(name);
+        let metric = scenario.describe(name);
         let mut row = vec![metric.label.to_owned()];
         row.extend(ran.iter().map(|contender| show(contender.median.get(name), metric.unit)));
         rows.push(row);
     }
     let mut text = format!("{}: medians of {} rounds\n\n", report.scenario, report.rounds);
     text.push_str(&align(&rows));
-    let ratios: Vec<String> = (report.ratios.iter())
-        .filter_map(|(pair, of_pair)| Some((pair.replace('/', " / "), range(of_pair.get(SYN_ACKS)?))))
-        .map(|(pair, range)| format!("  {pair}: {range}\n"))
-        .collect();
-    if !ratios.is_empty() {
-        text.push_str(&format!("\n{}, compared round by round: median (range)\n", describe(SYN_ACKS).label));
-        text.extend(ratios);
+    for lead in scenario.leads {
+        let ratios: Vec<String> = (report.ratios.iter())
+            .filter_map(|(pair, of_pair)| Some((pair.replace('/', " / "), range(of_pair.get(lead.metric)?))))
+            .map(|(pair, range)| format!("  {pair}: {range}\n"))
+            .collect();
+        if !ratios.is_empty() {
+            let label = scenario.describe(lead.metric).label;
+            text.push_str(&format!("\n{label}, compared round by round: median (range)\n"));
+            text.extend(ratios);
+        }
     }
     for contender in &report.contenders {
         if let Some(reason) = &contender.unavailable {

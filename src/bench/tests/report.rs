@@ -2,6 +2,7 @@ use roxmltree::{Document, ParsingOptions};
 
 use crate::bench::{
     report::{html, table},
+    scenario::SYN_FLOOD,
     summary::{Report, Results},
 };
 
@@ -80,12 +81,10 @@ fn nothing_gets_into_the_page_unescaped() {
 
 #[test]
 fn little_to_tell_is_told_too() {
-    for contenders in [
-        vec![],
-        vec![Results::unavailable("xskip", "no rights")],
-        vec![Results::new("xskip", vec![round(0.0, 200.0)], Default::default())],
-    ] {
-        let report = Report::new("syn-flood", contenders);
+    for contenders in
+        [vec![], vec![Results::unavailable("xskip", "no rights")], vec![Results::new("xskip", vec![round(0.0, 200.0)])]]
+    {
+        let report = Report::new(&SYN_FLOOD, contenders);
         parse(&html(&report));
         assert!(table(&report).starts_with("syn-flood"));
     }

@@ -1,4 +1,7 @@
-use crate::bench::summary::{BASES, Curves, Machine, Metrics, Point, Ratio, Results, median, ratios};
+use crate::bench::{
+    scenario::SYN_FLOOD,
+    summary::{Curves, Machine, Metrics, Point, Ratio, Results, median, ratios},
+};
 
 use super::{figures, round, sample};
 
@@ -24,12 +27,12 @@ fn medians_are_of_rounds_that_have_the_metric() {
 #[test]
 fn ratios_pair_the_rounds() {
     let contenders = [
-        Results::new("xskip", vec![round(8.0, 1.0), round(9.0, 1.0), round(10.0, 1.0)], Curves::default()),
+        Results::new("xskip", vec![round(8.0, 1.0), round(9.0, 1.0), round(10.0, 1.0)]),
         // A round that failed, and no failures to divide by.
-        Results::new("kernel", vec![round(2.0, 0.0), Metrics::default(), round(1.0, 0.0)], Curves::default()),
-        Results::new("xdp-tx", vec![round(16.0, 0.0), round(18.0, 0.0), round(20.0, 0.0)], Curves::default()),
+        Results::new("kernel", vec![round(2.0, 0.0), Metrics::default(), round(1.0, 0.0)]),
+        Results::new("xdp-tx", vec![round(16.0, 0.0), round(18.0, 0.0), round(20.0, 0.0)]),
     ];
-    let all = ratios(&contenders, BASES);
+    let all = ratios(&contenders, SYN_FLOOD.bases);
     let pairs: Vec<_> = all.keys().map(String::as_str).collect();
     assert_eq!(pairs, ["kernel/xdp-tx", "xdp-tx/kernel", "xskip/kernel", "xskip/xdp-tx"]);
     let ours = &all["xskip/kernel"];

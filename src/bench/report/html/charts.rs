@@ -1,4 +1,7 @@
-use crate::bench::summary::{Point, Results, Unit};
+use crate::bench::{
+    scenario::Unit,
+    summary::{Curves, Point, Results},
+};
 
 use super::{super::show, markup::Markup};
 
@@ -48,6 +51,13 @@ const PERCENTILES: [f64; 6] = [0.0, 50.0, 90.0, 99.0, 99.9, 99.99];
 /// Labels at the ends of lines are at least so far apart.
 const LABEL_STEP: f64 = 17.0;
 
+/// A contender's curves, in its colour.
+struct Drawn<'a> {
+    colour: usize,
+    name: &'a str,
+    curves: &'a Curves,
+}
+
 /// From data to places.
 struct Scale {
     /// Powers of ten of the times at the bottom and at the top.
@@ -57,9 +67,8 @@ struct Scale {
 }
 
 impl Scale {
-    fn new(ran: &[(usize, &Results)]) -> Option<Self> {
-        let points =
-            || ran.iter().flat_map(|(_, contender)| contender.curves.idle.iter().chain(&contender.curves.flood));
+    fn new(drawn: &[Drawn<'_>]) -> Option<Self> {
+        let points = || drawn.iter().flat_map(|drawn| drawn.curves.idle.iter().chain(&drawn.curves.flood));
         let logs = || points().map(|point| point.1.max(0.1).log10());
         let least = logs().min_by(f64::total_cmp)?.floor() as i32;
         let greatest = (logs().max_by(f64::total_cmp)?.ceil() as i32).max(least + 1);
@@ -84,15 +93,20 @@ fn nines(percentile: f64) -> f64 {
 
 /// Times by percentile: dashed before the flood, solid under it.
 pub(super) fn curves(page: &mut Markup, ran: &[(usize, &Results)]) {
-    let Some(scale) = Scale::new(ran) else {
+    let drawn: Vec<_> = (ran.iter())
+        .filter_map(|&(colour, contender)| {
+            Some(Drawn { colour, name: &contender.name, curves: contender.curves.as_ref()? })
+        })
+        .collect();
+    let Some(scale) = Scale::new(&drawn) else {
         page.leaf("p", &[("class", "soft")], "No handshake was completed.");
         return;
     };
-    let told: Vec<String> = ran.iter().map(|(_, contender)| tell(contender)).collect();
+    let told: Vec<String> = drawn.iter().map(tell).collect();
     svg(page, "Handshake time by percentile of attempts", &told.join("; "), FRAME.3 + 44.0, |page| {
         grid(page, &scale);
-        for (colour, contender) in ran {
-            for (kind, points) in [("line idle", &contender.curves.idle), ("line", &contender.curves.flood)] {
+        for Drawn { colour, curves, .. } in &drawn {
+            for (kind, points) in [("line idle", &curves.idle), ("line", &curves.flood)] {
                 let places = points.iter().map(|point| format!("{:.1},{:.1}", scale.x(point.0), scale.y(point.1)));
                 let places = places.collect::<Vec<_>>().join(" ");
                 if !places.is_empty() {
@@ -101,18 +115,18 @@ pub(super) fn curves(page: &mut Markup, ran: &[(usize, &Results)]) {
                 }
             }
         }
-        ends(page, ran, &scale);
+        ends(page, &drawn, &scale);
     });
 }
 
 /// A curve in words: its last point.
-fn tell(contender: &Results) -> String {
+fn tell(drawn: &Drawn<'_>) -> String {
     let end = |points: &[Point]| match points.last() {
         Some(Point(percentile, time)) => format!("{percentile} % within {}", show(Some(*time), Unit::Microseconds)),
         None => "no handshake".to_owned(),
     };
-    let curves = &contender.curves;
-    format!("{}: before the flood {}, under it {}", contender.name, end(&curves.idle), end(&curves.flood))
+    let Drawn { name, curves, .. } = drawn;
+    format!("{name}: before the flood {}, under it {}", end(&curves.idle), end(&curves.flood))
 }
 
 fn grid(page: &mut Markup, scale: &Scale) {
@@ -136,9 +150,9 @@ fn grid(page: &mut Markup, scale: &Scale) {
 }
 
 /// Names at the right, as near to the ends of the solid lines as they can be without touching each other.
-fn ends(page: &mut Markup, ran: &[(usize, &Results)], scale: &Scale) {
-    let mut labels: Vec<_> = (ran.iter())
-        .filter_map(|(colour, contender)| Some((contender.curves.flood.last()?, *colour, &contender.name)))
+fn ends(page: &mut Markup, drawn: &[Drawn<'_>], scale: &Scale) {
+    let mut labels: Vec<_> = (drawn.iter())
+        .filter_map(|drawn| Some((drawn.curves.flood.last()?, drawn.colour, drawn.name)))
         .map(|(end, colour, name)| ((scale.x(end.0), scale.y(end.1)), scale.y(end.1), colour, name))
         .collect();
     labels.sort_by(|one, other| one.1.total_cmp(&other.1));

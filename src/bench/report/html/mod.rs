@@ -1,27 +1,18 @@
 mod charts;
 mod markup;
 
-use crate::bench::summary::{FAILURES, HANDSHAKE_P99, Report, Results, SYN_ACKS, Unit};
+use crate::bench::{
+    scenario::{FAILURES, HANDSHAKE_P99, Lead, SYN_FLOOD, Scenario, Unit},
+    summary::{Report, Results},
+};
 
 use self::{
     charts::{Bar, bars, curves},
     markup::Markup,
 };
-use super::{describe, percent, range, show, table::names, times};
+use super::{percent, range, scenario, show, table::names, times};
 
 const STYLE: &str = include_str!("style.css");
-
-/// What the page says of a scenario, for somebody who was not there.
-const SYN_FLOOD: &[&str] = &[
-    "A server listens on one end of a virtual Ethernet cable. From the other end, a flood of connection requests (TCP SYNs) \
-     with made-up senders pours in, as in a denial-of-service attack. Meanwhile, ordinary clients keep coming: at a steady \
-     rate they connect, fetch a page and leave.",
-    "What counts is what becomes of the ordinary clients: do they still get through, and how long do they wait? The second \
-     question is how much of the flood a server can answer at all, since a server that falls behind drops requests without \
-     knowing whose they are.",
-    "The same flood and the same clients drove each contender in turn, round by round. Clients came at planned times, whether \
-     or not earlier ones had been served, and their waiting counts from the planned time.",
-];
 
 /// One self-contained page: no scripts, nothing from elsewhere.
 pub fn html(report: &Report) -> String {
@@ -39,33 +30,43 @@ pub fn html(report: &Report) -> String {
 }
 
 fn title(report: &Report) -> String {
-    match report.scenario.as_str() {
-        "syn-flood" => "Getting through a SYN flood".to_owned(),
-        other => format!("xskip bench {other}"),
+    match scenario(report).title {
+        "" => format!("xskip bench {}", report.scenario),
+        title => title.to_owned(),
     }
 }
 
 fn body(page: &mut Markup, report: &Report) {
+    let scenario = scenario(report);
     page.element("header", &[], |page| {
         page.leaf("h1", &[], &title(report));
-        if report.scenario == "syn-flood" {
-            for paragraph in SYN_FLOOD {
-                page.leaf("p", &[], paragraph);
-            }
+        for paragraph in scenario.about {
+            page.leaf("p", &[], paragraph);
         }
     });
     tiles(page, report);
-    page.leaf("h2", &[], "How much of the flood was answered");
     let ran: Vec<(usize, &Results)> =
         report.contenders.iter().enumerate().filter(|(_, contender)| contender.unavailable.is_none()).collect();
-    figure(
-        page,
-        "SYN-ACKs per second: the median over the rounds; the thin line spans the least to the greatest. More is better.",
-        |page| bars(page, "SYN-ACKs per second by contender", &answered(&ran)),
-    );
+    for lead in scenario.leads {
+        page.leaf("h2", &[], lead.heading);
+        let name = format!("{}, by contender", scenario.describe(lead.metric).label);
+        figure(page, lead.caption, |page| bars(page, &name, &compared(scenario, lead, &ran)));
+    }
+    if scenario.name == SYN_FLOOD.name {
+        clients(page, &ran);
+    }
+    page.leaf("h2", &[], "All numbers");
+    numbers(page, report, &ran);
+    comparisons(page, report);
+    absent(page, report);
+    particulars(page, report);
+}
+
+/// What became of the ordinary clients of a server under a flood.
+fn clients(page: &mut Markup, ran: &[(usize, &Results)]) {
     page.leaf("h2", &[], "Who got through");
     figure(page, "The share of ordinary attempts that succeeded under the flood, over all rounds.", |page| {
-        bars(page, "Share of legitimate attempts that succeeded, by contender", &succeeded(&ran));
+        bars(page, "Share of legitimate attempts that succeeded, by contender", &succeeded(ran));
     });
     page.leaf("h2", &[], "How long a handshake took");
     figure(
@@ -73,13 +74,8 @@ fn body(page: &mut Markup, report: &Report) {
         "Solid: under the flood. Dashed: before it. Read: so many percent of all attempts had their connection within this \
          time. A solid line that ends early ends where attempts failed, or where there were too few of them to tell. \
          Lower is better; each line up is ten times as long.",
-        |page| curves(page, &ran),
+        |page| curves(page, ran),
     );
-    page.leaf("h2", &[], "All numbers");
-    numbers(page, report, &ran);
-    comparisons(page, report);
-    absent(page, report);
-    particulars(page, report);
 }
 
 fn figure(page: &mut Markup, caption: &str, inside: impl FnOnce(&mut Markup)) {
@@ -89,14 +85,18 @@ fn figure(page: &mut Markup, caption: &str, inside: impl FnOnce(&mut Markup)) {
     });
 }
 
-/// The three things to know.
+/// The few things to know.
 fn tiles(page: &mut Markup, report: &Report) {
     let Some(ours) = report.contender("xskip") else { return };
     let kernel = report.contender("kernel");
+    let scenario = scenario(report);
     page.element("div", &[("class", "tiles")], |page| {
-        if let Some(ratio) = report.ratio("xskip/kernel", SYN_ACKS) {
-            let spread = format!("from {} to {} over the rounds", times(ratio.min), times(ratio.max));
-            tile(page, &times(ratio.median), &format!("the SYN-ACKs per second of the kernel ({spread})"));
+        for lead in scenario.leads {
+            if let Some(ratio) = report.ratio("xskip/kernel", lead.metric) {
+                let label = scenario.describe(lead.metric).label;
+                let spread = format!("from {} to {} over the rounds", times(ratio.min), times(ratio.max));
+                tile(page, &times(ratio.median), &format!("the kernel's figure: {label} ({spread})"));
+            }
         }
         if let Some(share) = ours.success() {
             let theirs =
@@ -121,17 +121,20 @@ fn tile(page: &mut Markup, number: &str, text: &str) {
     });
 }
 
-fn answered(ran: &[(usize, &Results)]) -> Vec<Bar> {
-    let greatest =
-        ran.iter().filter_map(|(_, contender)| contender.range(SYN_ACKS)).map(|(_, max)| max).fold(1.0, f64::max);
+/// A metric of all contenders, side by side.
+fn compared(scenario: &Scenario, lead: &Lead, ran: &[(usize, &Results)]) -> Vec<Bar> {
+    let greatest = (ran.iter().filter_map(|(_, contender)| contender.range(lead.metric)))
+        .map(|(_, max)| max)
+        .fold(f64::MIN_POSITIVE, f64::max);
+    let unit = scenario.describe(lead.metric).unit;
     let bar = |(colour, contender): &(usize, &Results)| {
-        let value = contender.median.get(SYN_ACKS);
+        let value = contender.median.get(lead.metric);
         Bar {
             colour: *colour,
             name: contender.name.clone(),
             share: value.map(|value| value / greatest),
-            span: contender.range(SYN_ACKS).map(|(min, max)| (min / greatest, max / greatest)),
-            text: show(value, Unit::PerSecond),
+            span: contender.range(lead.metric).map(|(min, max)| (min / greatest, max / greatest)),
+            text: show(value, unit),
         }
     };
     ran.iter().map(bar).collect()
@@ -163,15 +166,15 @@ fn numbers(page: &mut Markup, report: &Report, ran: &[(usize, &Results)]) {
             });
             page.element("tbody", &[], |page| {
                 for name in names(report) {
-                    page.element("tr", &[], |page| row(page, name, ran));
+                    page.element("tr", &[], |page| row(page, scenario(report), name, ran));
                 }
             });
         });
     });
 }
 
-fn row(page: &mut Markup, name: &'static str, ran: &[(usize, &Results)]) {
-    let metric = describe(name);
+fn row(page: &mut Markup, scenario: &Scenario, name: &'static str, ran: &[(usize, &Results)]) {
+    let metric = scenario.describe(name);
     page.leaf("th", &[("scope", "row"), ("title", name)], metric.label);
     for (_, contender) in ran {
         page.element("td", &[], |page| {
@@ -192,18 +195,22 @@ fn row(page: &mut Markup, name: &'static str, ran: &[(usize, &Results)]) {
 }
 
 fn comparisons(page: &mut Markup, report: &Report) {
-    let pairs = || report.ratios.iter().filter_map(|(pair, of_pair)| Some((pair, of_pair.get(SYN_ACKS)?)));
-    if pairs().next().is_none() {
+    let scenario = scenario(report);
+    if scenario.leads.iter().all(|lead| report.ratios.values().all(|of_pair| !of_pair.contains_key(lead.metric))) {
         return;
     }
     page.leaf("h2", &[], "Compared round by round");
-    page.leaf("p", &[("class", "soft")], "SYN-ACKs per second: the median of the ratios, and their range.");
-    page.element("dl", &[], |page| {
-        for (pair, ratio) in pairs() {
-            page.leaf("dt", &[], &pair.replace('/', " / "));
-            page.leaf("dd", &[], &range(ratio));
-        }
-    });
+    for lead in scenario.leads {
+        let text = format!("{}: the median of the ratios, and their range.", scenario.describe(lead.metric).label);
+        page.leaf("p", &[("class", "soft")], &text);
+        page.element("dl", &[], |page| {
+            let pairs = report.ratios.iter().filter_map(|(pair, of_pair)| Some((pair, of_pair.get(lead.metric)?)));
+            for (pair, ratio) in pairs {
+                page.leaf("dt", &[], &pair.replace('/', " / "));
+                page.leaf("dd", &[], &range(ratio));
+            }
+        });
+    }
 }
 
 fn absent(page: &mut Markup, report: &Report) {
@@ -233,6 +240,12 @@ fn particulars(page: &mut Markup, report: &Report) {
         if !lines.is_empty() {
             page.leaf("h2", &[], heading);
             page.leaf("pre", &[], &lines.join("\n"));
+        }
+    }
+    if !report.notes.is_empty() {
+        page.leaf("h2", &[], "How it was measured");
+        for note in &report.notes {
+            page.leaf("p", &[], note);
         }
     }
 }

@@ -1,18 +1,26 @@
-//! A small HTTP server on the kernel's sockets: one thread that never blocks but for events.
+//! A small server on the kernel's sockets: one thread that never blocks but for events.
 
+mod connection;
+
+pub(in crate::bench) use self::connection::{RESPONSE, Service};
+
+use self::connection::{Connection, Next};
 use super::ContenderError;
 use core_affinity::CoreId;
-use nix::sys::{
-    epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout},
-    eventfd::{EfdFlags, EventFd},
+use nix::{
+    sys::{
+        epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout},
+        eventfd::{EfdFlags, EventFd},
+    },
+    unistd::{Pid, gettid},
 };
 use socket2::{Domain, Socket, Type};
 use std::{
     collections::HashMap,
-    io::{self, Read, Write},
-    net::{SocketAddr, TcpListener, TcpStream},
+    io,
+    net::{SocketAddr, TcpListener},
     os::fd::AsRawFd,
-    sync::Arc,
+    sync::{Arc, mpsc},
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
@@ -35,16 +43,12 @@ pub(super) const TUNING: [(&str, &str); 8] = [
     ("net/ipv4/conf/veth0/rp_filter", "0"),
 ];
 
-/// As long as the page of this crate's server.
-const RESPONSE: &[u8] =
-    b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 147\r\nConnection: close\r\n\r\n\
-    The kernel has seen the connection that brought you this page, and all others.\n\
-    This is what a server on its sockets says, whatever it is asked for\n";
-
 /// How long a connection may take to ask. Clients that went away without a word must not fill the memory.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How often such connections are looked for.
 const SWEEP: Duration = Duration::from_secs(1);
+/// Bytes read at a time.
+const READ: usize = 262_144;
 /// Connections accepted before those that are there get their turn.
 const ACCEPTS: usize = 256;
 
@@ -57,26 +61,35 @@ const LISTENER: u64 = 1 << 33;
 pub(super) struct Kernel {
     stop: Arc<EventFd>,
     thread: Option<JoinHandle<io::Result<()>>>,
+    id: Pid,
 }
 
 impl Kernel {
     /// Starts it in the network namespace of the calling thread.
-    pub fn start(addresses: &[SocketAddr], core: usize) -> Result<Self, ContenderError> {
+    pub fn start(addresses: &[SocketAddr], service: Service, core: usize) -> Result<Self, ContenderError> {
         let listen =
             |&address| listener(address).map_err(|error| ContenderError::system(format!("listen on {address}"), error));
         let listeners = addresses.iter().map(listen).collect::<Result<Vec<_>, _>>()?;
         let failed = |error: nix::Error| ContenderError::system("wait for events", error);
         let stop = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK).map_err(failed)?;
         let stop = Arc::new(stop);
-        let server = Loop::new(listeners, stop.clone()).map_err(failed)?;
+        let server = Loop::new(listeners, service, stop.clone()).map_err(failed)?;
+        let (tell, told) = mpsc::channel();
         let thread = thread::Builder::new().name("kernel-server".to_owned()).spawn(move || {
             if !core_affinity::set_for_current(CoreId { id: core }) {
                 tracing::warn!("the server on the kernel's sockets could not be pinned to core {core}");
             }
+            tell.send(gettid()).ok();
             server.run()
         });
         let thread = thread.map_err(|error| ContenderError::system("start the server's thread", error))?;
-        Ok(Self { stop, thread: Some(thread) })
+        let id = told.recv().map_err(|_| ContenderError::Panicked)?;
+        Ok(Self { stop, thread: Some(thread), id })
+    }
+
+    /// Its thread, which is one of this process.
+    pub fn thread(&self) -> Pid {
+        self.id
     }
 
     /// Ends it.
@@ -113,61 +126,11 @@ fn listener(address: SocketAddr) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// A connection that has not asked yet, or not to the end.
-#[derive(Debug)]
-struct Connection {
-    stream: TcpStream,
-    since: Instant,
-    end: BlankLine,
-}
-
-/// Looks for the line that ends the head of a request.
-#[derive(Debug, Default)]
-struct BlankLine {
-    line_ends: u8,
-}
-
-impl BlankLine {
-    /// Whether it has come.
-    fn is_in(&mut self, bytes: &[u8]) -> bool {
-        for byte in bytes {
-            match byte {
-                b'\n' => self.line_ends += 1,
-                b'\r' => {}
-                _ => self.line_ends = 0,
-            }
-            if self.line_ends == 2 {
-                return true;
-            }
-        }
-        false
-    }
-}
-
-impl Connection {
-    /// Reads what there is, and answers when it is a request. Says whether there is more to come.
-    fn go_on(&mut self, buffer: &mut [u8]) -> bool {
-        loop {
-            match self.stream.read(buffer) {
-                Ok(0) => return false,
-                Ok(length) => {
-                    if self.end.is_in(&buffer[..length]) {
-                        // The send buffer of a new connection is never full; if the client has gone, so be it.
-                        self.stream.write_all(RESPONSE).ok();
-                        return false;
-                    }
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return error.kind() == io::ErrorKind::WouldBlock,
-            }
-        }
-    }
-}
-
 /// The thread's own.
 struct Loop {
     epoll: Epoll,
     listeners: Vec<TcpListener>,
+    service: Service,
     connections: HashMap<u64, Connection>,
     swept: Instant,
     /// Open for as long as it is waited for.
@@ -175,19 +138,20 @@ struct Loop {
 }
 
 impl Loop {
-    fn new(listeners: Vec<TcpListener>, stop: Arc<EventFd>) -> nix::Result<Self> {
+    fn new(listeners: Vec<TcpListener>, service: Service, stop: Arc<EventFd>) -> nix::Result<Self> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         epoll.add(&*stop, EpollEvent::new(EpollFlags::EPOLLIN, STOP))?;
         for (number, listener) in (0..).zip(&listeners) {
             epoll.add(listener, EpollEvent::new(EpollFlags::EPOLLIN, LISTENER + number))?;
         }
-        Ok(Self { epoll, listeners, connections: HashMap::new(), swept: Instant::now(), _stop: stop })
+        let (connections, swept) = (HashMap::new(), Instant::now());
+        Ok(Self { epoll, listeners, service, connections, swept, _stop: stop })
     }
 
     fn run(mut self) -> io::Result<()> {
         let timeout = EpollTimeout::try_from(SWEEP).unwrap_or(EpollTimeout::NONE);
         let mut events = [EpollEvent::empty(); 256];
-        let mut buffer = [0; 4_096];
+        let mut buffer = vec![0; READ];
         loop {
             let count = match self.epoll.wait(&mut events, timeout) {
                 Ok(count) => count,
@@ -221,21 +185,27 @@ impl Loop {
                 continue;
             }
             // As a rule the request is there already, and there is nothing to wait for.
-            let mut connection = Connection { stream, since: Instant::now(), end: BlankLine::default() };
-            if !connection.go_on(buffer) {
+            let mut connection = Connection::new(stream, self.service);
+            connection.next = connection.go_on(buffer);
+            if connection.next == Next::Over {
                 continue;
             }
             let number = connection.stream.as_raw_fd() as u64;
-            if self.epoll.add(&connection.stream, EpollEvent::new(EpollFlags::EPOLLIN, number)).is_ok() {
+            if self.epoll.add(&connection.stream, EpollEvent::new(connection.next.events(), number)).is_ok() {
                 self.connections.insert(number, connection);
             }
         }
     }
 
     fn go_on(&mut self, number: u64, buffer: &mut [u8]) {
-        if let Some(connection) = self.connections.get_mut(&number)
-            && !connection.go_on(buffer)
-        {
+        let Some(connection) = self.connections.get_mut(&number) else { return };
+        let next = connection.go_on(buffer);
+        let waits = next == connection.next || {
+            let mut event = EpollEvent::new(next.events(), number);
+            next != Next::Over && self.epoll.modify(&connection.stream, &mut event).is_ok()
+        };
+        connection.next = next;
+        if !waits {
             // Closed with it, its descriptor leaves the events by itself.
             self.connections.remove(&number);
         }
@@ -243,30 +213,7 @@ impl Loop {
 
     /// Closes what has taken longer than `patience`.
     fn sweep(&mut self, patience: Duration) {
-        self.connections.retain(|_, connection| connection.since.elapsed() < patience);
+        self.connections.retain(|_, connection| !connection.is_late(patience));
         self.swept = Instant::now();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_request_ends_with_a_blank_line_wherever_it_is_cut() {
-        let request = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
-        for cut in 0..request.len() {
-            let mut end = BlankLine::default();
-            assert!(!end.is_in(&request[..cut]), "{cut}");
-            assert!(end.is_in(&request[cut..]), "{cut}");
-        }
-        assert!(BlankLine::default().is_in(b"GET /\n\n"));
-    }
-
-    #[test]
-    fn the_response_is_as_long_as_it_says() {
-        let text = std::str::from_utf8(RESPONSE).unwrap();
-        let (head, body) = text.split_once("\r\n\r\n").unwrap();
-        assert!(head.contains(&format!("Content-Length: {}\r\n", body.len())), "{}", body.len());
     }
 }
