@@ -76,6 +76,8 @@ pub(super) struct QuietSend {
     max_window: u32,
     window_seq: SeqNumber,
     last_sent: Coarse,
+    /// The most that was in flight in the last round trip.
+    peak: u32,
     rack: QuietRack,
     mss: u16,
     scale: u8,
@@ -114,7 +116,7 @@ impl SendSide {
         let Self { una, window, max_window, window_seq, scale, .. } = *self;
         let mss = u16::try_from(self.mss).unwrap_or(u16::MAX);
         let (last_sent, rack) = (self.last_sent.into(), self.flight.quiet_rack());
-        QuietSend { una, window, max_window, window_seq, last_sent, rack, mss, scale }
+        QuietSend { una, window, max_window, window_seq, last_sent, peak: self.peak(), rack, mss, scale }
     }
 
     /// Becomes the side that was quiet, in the memory that this one, retired or new, has.
@@ -122,6 +124,7 @@ impl SendSide {
         let QuietSend { una, window, max_window, window_seq, mss, scale, .. } = *quiet;
         let mut woken = Self::new(una.back(1), window_seq, mss.into(), scale, quiet.last_sent.into(), tick);
         (woken.window, woken.max_window) = (window, max_window);
+        woken.peak.last = quiet.peak;
         woken.flight.recall(&quiet.rack, una);
         woken.adopt_memory(self);
         *self = woken;

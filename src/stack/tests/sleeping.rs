@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    config::KeepAlive,
+    config::{CongestionControl, KeepAlive, TcpConfig},
     tcp::timestamps::Clocks,
     wire::{ip::Dscp, tcp_options::Timestamps},
 };
@@ -19,7 +19,9 @@ struct Peer {
 
 impl Peer {
     fn new(max_awake: u32, has_clock: bool) -> Self {
-        let mut bench = Bench::with(StackConfig { max_awake, ..StackConfig::default() });
+        // CUBIC's curve begins anew after a rest; all else is the same.
+        let tcp = TcpConfig { congestion_control: CongestionControl::Reno, ..TcpConfig::default() };
+        let mut bench = Bench::with(StackConfig { tcp, max_awake, ..StackConfig::default() });
         let mut clock = has_clock.then(|| Clocks::new(bench.now, 77_000, 0));
         let options = TcpOptions {
             mss: Some(1_460),
@@ -46,20 +48,22 @@ impl Peer {
         self.nxt = self.nxt.advance(data.len() as u32);
     }
 
-    /// Takes in what the stack has to send; returns it.
-    fn receive(&mut self) -> Vec<Vec<u8>> {
-        let sent = self.bench.frames();
-        for frame in &sent {
-            let parsed = wire::parse(frame, ChecksumPolicy::Verify).expect("what is sent is well-formed");
+    /// Takes in what the stack has to send; returns what is in it.
+    fn receive(&mut self) -> Vec<(TcpHeader, usize)> {
+        let mut received = Vec::new();
+        for frame in self.bench.frames() {
+            let parsed = wire::parse(&frame, ChecksumPolicy::Verify).expect("what is sent is well-formed");
+            // Besides segments, the peer's link address is asked for again.
             let Packet::Tcp(_, segment) = parsed.packet else { continue };
             self.received = self.received.latest(segment.header.seq.advance(segment.payload.len() as u32));
             self.clock =
                 self.clock.zip(segment.header.options.timestamps).map(|(clock, it)| clock.with_recent(it.value));
+            received.push((segment.header, segment.payload.len()));
         }
-        sent
+        received
     }
 
-    fn step(&mut self, &(what, number): &(u8, u16)) -> (Vec<Vec<u8>>, Vec<Event>) {
+    fn step(&mut self, &(what, number): &(u8, u16)) -> (Vec<(TcpHeader, usize)>, Vec<Event>) {
         let (id, number) = (self.id, usize::from(number));
         match what {
             0 => self.send(&vec![b'r'; number % 3_000 % 1_460]),

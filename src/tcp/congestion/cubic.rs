@@ -52,11 +52,11 @@ impl Cubic {
     }
 
     pub(super) fn rest(&self) -> QuietCongestion {
-        QuietCongestion { window: self.window(), threshold: self.start.threshold(), max: self.max as f32 }
+        QuietCongestion { window: self.window(), threshold: self.start.threshold(), extra: (self.max as f32).to_bits() }
     }
 
     pub(super) fn wake(mss: u32, quiet: &QuietCongestion) -> Self {
-        let mut cubic = Self { max: quiet.max.into(), ..Self::new(mss) };
+        let mut cubic = Self { max: f32::from_bits(quiet.extra).into(), ..Self::new(mss) };
         cubic.window = cubic.segments(quiet.window);
         cubic.start.set_threshold(quiet.threshold);
         cubic

@@ -59,8 +59,8 @@ pub trait Controller {
 pub(super) struct QuietCongestion {
     window: u32,
     threshold: u32,
-    /// CUBIC's W_max, in segments.
-    max: f32,
+    /// What else a controller keeps.
+    extra: u32,
 }
 
 /// Whichever controller was configured.

@@ -21,11 +21,11 @@ impl Reno {
     }
 
     pub(super) fn rest(&self) -> QuietCongestion {
-        QuietCongestion { window: self.window, threshold: self.start.threshold(), max: 0.0 }
+        QuietCongestion { window: self.window, threshold: self.start.threshold(), extra: self.counted }
     }
 
     pub(super) fn wake(mss: u32, quiet: &QuietCongestion) -> Self {
-        let mut reno = Self { window: quiet.window, ..Self::new(mss) };
+        let mut reno = Self { window: quiet.window, counted: quiet.extra, ..Self::new(mss) };
         reno.start.set_threshold(quiet.threshold);
         reno
     }
