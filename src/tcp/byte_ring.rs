@@ -127,10 +127,14 @@ impl ByteRing {
         }
     }
 
-    /// Gives a large allocation back if the queue is empty; to be called while no bytes wait behind its back.
+    /// To be called while no bytes wait behind the queue's back: an empty one begins at its first byte again, where memory is at
+    /// hand, and gives a large allocation back.
     pub fn release(&mut self) {
-        if self.is_empty() && self.bytes.len() > KEPT_CAPACITY {
-            *self = Self::default();
+        if self.is_empty() {
+            self.head = 0;
+            if self.bytes.len() > KEPT_CAPACITY {
+                *self = Self::default();
+            }
         }
     }
 

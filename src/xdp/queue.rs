@@ -344,8 +344,8 @@ impl Queue {
         if let Extent::Scattered(buffer) = self.owner.extent(frame) {
             return self.large.as_mut().map_or(&mut [], |large| large.to_send_mut(buffer));
         }
-        self.set_length(frame, usize::MAX);
         let descriptor = self.owner.descriptor_mut(frame);
+        set_length(&self.umem, descriptor, usize::MAX);
         // SAFETY: it is a frame of this memory, ours as long as the `Frame` exists, and borrowed mutably here.
         let contents: *mut [u8] = unsafe { self.umem.data_mut(descriptor) }.contents_mut();
         // SAFETY: xsk-rs ties the slice to its short-lived handle, but the bytes are the UMEM's, which `self` keeps, and
@@ -354,14 +354,16 @@ impl Queue {
     }
 
     /// Sends the first `length` bytes of a frame from [`Queue::allocate`], with the next flush.
-    pub fn transmit(&mut self, mut frame: Frame, length: usize) {
+    pub fn transmit(&mut self, frame: Frame, length: usize) {
         match self.owner.extent(&frame) {
             Extent::Scattered(buffer) => self.scatter(*self.owner.descriptor(&frame), buffer, length),
             Extent::Chunk | Extent::Gathered(_) => {
-                self.set_length(&mut frame, length);
-                let mut descriptor = *self.owner.descriptor(&frame);
-                descriptor.set_options(0);
-                self.staged.push(descriptor);
+                self.staged.push(*self.owner.descriptor(&frame));
+                // Changed where it lies: to copy what has just been written would wait until the packet before it is in the cache.
+                if let Some(descriptor) = self.staged.last_mut() {
+                    descriptor.set_options(0);
+                    set_length(&self.umem, descriptor, length);
+                }
             }
         }
         self.held -= 1;
@@ -387,16 +389,6 @@ impl Queue {
             let Some(next) = next else { return };
             (chunk, rest) = (next, behind);
         }
-    }
-
-    /// How many bytes of the frame count, at most all.
-    fn set_length(&self, frame: &mut Frame, length: usize) {
-        let descriptor = self.owner.descriptor_mut(frame);
-        // SAFETY: as for `buffer`.
-        let mut data = unsafe { self.umem.data_mut(descriptor) };
-        let mut cursor = data.cursor();
-        let room = cursor.buf_len();
-        cursor.set_pos(length.min(room));
     }
 
     /// Whether a flush, now or a little later, would bring things forward: something is staged or was left on the ring, or
@@ -614,4 +606,13 @@ fn os_error(error: &dyn std::error::Error) -> io::Error {
         Some(number) => io::Error::from_raw_os_error(number),
         None => io::Error::other(error.to_string()),
     }
+}
+
+/// How many bytes of a chunk count, at most all.
+fn set_length(umem: &Umem, descriptor: &mut FrameDesc, length: usize) {
+    // SAFETY: whoever has a descriptor to change has the chunk, which is of this memory, to itself.
+    let mut data = unsafe { umem.data_mut(descriptor) };
+    let mut cursor = data.cursor();
+    let room = cursor.buf_len();
+    cursor.set_pos(length.min(room));
 }
