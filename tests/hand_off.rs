@@ -1,14 +1,10 @@
 //! The hand-off between workers allocates nothing once its memory has gone round.
 
-use std::{
-    alloc::{GlobalAlloc, Layout, System},
-    net::IpAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-};
+#[path = "common/counting.rs"]
+mod counting;
 
+use counting::{Counting, allocations};
+use std::{net::IpAddr, sync::Arc};
 use xskip::{
     stack::Secrets,
     wire::{
@@ -17,31 +13,6 @@ use xskip::{
     },
     worker::{HandOff, Mailbox, Placement},
 };
-
-/// The system's allocator, which counts.
-struct Counting;
-
-static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: every call is the system allocator's, with the same arguments.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.dealloc(memory, layout) }
-    }
-
-    unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.realloc(memory, layout, size) }
-    }
-}
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -99,14 +70,14 @@ fn a_steady_hand_off_allocates_nothing() {
     for _ in 0..100 {
         turn(&mut workers, &frames);
     }
-    let before = ALLOCATIONS.load(Ordering::Relaxed);
+    let before = allocations();
     let (mut passed, mut came) = (0, 0);
     for _ in 0..1_000 {
         let turn = turn(&mut workers, &frames);
         (passed, came) = (passed + turn.0, came + turn.1);
     }
-    let allocations = ALLOCATIONS.load(Ordering::Relaxed) - before;
+    let counted = allocations() - before;
     // Each frame came to three workers, and belongs to one of them.
     assert_eq!((passed, came), (2 * 1_000 * BATCH, 2 * 1_000 * BATCH));
-    assert_eq!(allocations, 0);
+    assert_eq!(counted, 0);
 }

@@ -1,0 +1,152 @@
+//! What a stack does with a segment takes no memory from the allocator, once it has what it needs.
+
+#[path = "common/counting.rs"]
+mod counting;
+
+use counting::{Counting, allocations};
+use std::time::Duration;
+use xskip::{
+    config::{StackConfig, TcpConfig},
+    stack::{ConnectionId, Event, LocalAddress, Ownership, Secrets, Stack},
+    time::Instant,
+    wire::{Endpoint, MacAddress},
+};
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+const PORT: u16 = 7;
+const BATCH: usize = 64;
+
+/// Frames on their way from one stack to the other.
+struct Batch {
+    buffers: Vec<Vec<u8>>,
+    lengths: Vec<usize>,
+}
+
+impl Batch {
+    fn new() -> Self {
+        Self { buffers: vec![vec![0; 2_048]; BATCH], lengths: Vec::with_capacity(BATCH) }
+    }
+
+    fn frames(&self) -> impl Iterator<Item = &[u8]> {
+        self.buffers.iter().zip(&self.lengths).map(|(buffer, length)| &buffer[..*length])
+    }
+
+    fn fill(&mut self, now: Instant, stack: &mut Stack) {
+        self.lengths.clear();
+        for buffer in &mut self.buffers {
+            let Some(length) = stack.poll_transmit(now, buffer) else { return };
+            self.lengths.push(length);
+        }
+    }
+}
+
+/// A client, a server that sends everything back, and a wire between them.
+struct Pair {
+    stacks: [Stack; 2],
+    batches: [Batch; 2],
+    now: Instant,
+    opened: Vec<ConnectionId>,
+    /// Octets that have come back to the client.
+    echoed: usize,
+}
+
+impl Pair {
+    fn open(connections: usize, max_awake: u32) -> Self {
+        let stack = |host: u8| {
+            let tcp = TcpConfig { receive_buffer: 65_536, send_buffer: 65_536, ..TcpConfig::default() };
+            let config = StackConfig { tcp, max_awake, ..StackConfig::default() };
+            let cidr = format!("198.18.0.{host}/24").parse().unwrap();
+            let addresses = vec![LocalAddress { cidr, ownership: Ownership::Own }];
+            Stack::new(config, MacAddress([2, 0, 0, 0, 0, host]), addresses, Secrets::from_seed(host.into()))
+        };
+        let mut stacks = [stack(2), stack(1)];
+        stacks[1].listen(None, PORT);
+        let now = Instant::from_millis(1_000);
+        let opened = Vec::with_capacity(connections);
+        let mut pair = Self { stacks, batches: [Batch::new(), Batch::new()], now, opened, echoed: 0 };
+        let server = Endpoint { address: [198, 18, 0, 1].into(), port: PORT };
+        for _ in 0..connections {
+            pair.stacks[0].connect(pair.now, server, None).unwrap();
+            pair.settle();
+        }
+        assert_eq!(pair.opened.len(), connections);
+        pair
+    }
+
+    /// Lets both ends work until neither has anything to do at once.
+    fn settle(&mut self) {
+        loop {
+            self.now += Duration::from_micros(10);
+            for end in 0..2 {
+                self.stacks[end].handle_frames(self.now, self.batches[1 - end].frames());
+                self.stacks[end].handle_timeout(self.now);
+                while let Some(event) = self.stacks[end].poll_event() {
+                    self.handle(end, event);
+                }
+                self.batches[end].fill(self.now, &mut self.stacks[end]);
+            }
+            if self.batches.iter().all(|batch| batch.lengths.is_empty()) {
+                return;
+            }
+        }
+    }
+
+    fn handle(&mut self, end: usize, event: Event) {
+        match event {
+            Event::Opened(id) if end == 0 => self.opened.push(id),
+            Event::Ready(id) => {
+                let mut stream = self.stacks[end].stream(self.now, id).unwrap();
+                if end == 1 {
+                    stream.forward();
+                } else {
+                    self.echoed += stream.readable_len();
+                    while !stream.readable().is_empty() {
+                        stream.consume(stream.readable().len());
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Every connection sends so much, in turn, and gets it back.
+    fn lap(&mut self, octets: usize) {
+        let data = [7; 16_384];
+        for number in 0..self.opened.len() {
+            let id = self.opened[number];
+            let written = self.stacks[0].stream(self.now, id).unwrap().write(&data[..octets]);
+            assert_eq!(written, octets);
+            self.settle();
+        }
+        // Whatever has waited for company, acknowledgments for example, goes out.
+        self.now += Duration::from_millis(250);
+        self.settle();
+    }
+
+    #[track_caller]
+    fn assert_steady(&mut self, octets: usize) {
+        for _ in 0..3 {
+            self.lap(octets);
+        }
+        let (before, echoed) = (allocations(), self.echoed);
+        for _ in 0..10 {
+            self.lap(octets);
+        }
+        let counted = allocations() - before;
+        assert_eq!(self.echoed - echoed, 10 * octets * self.opened.len(), "all of it has come back");
+        assert_eq!(counted, 0, "{octets} octets at a time over {} connections", self.opened.len());
+    }
+}
+
+/// One test, so that no other thread allocates meanwhile.
+#[test]
+fn nothing_is_allocated_for_a_segment() {
+    let mut pair = Pair::open(100, 1_000);
+    pair.assert_steady(64);
+    pair.assert_steady(16_384);
+    let mut sleepers = Pair::open(500, 20);
+    sleepers.assert_steady(64);
+    assert!(sleepers.stacks.iter().all(|stack| stack.connections_asleep() >= 480), "most of them sleep in between");
+}
