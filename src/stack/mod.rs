@@ -5,8 +5,9 @@
 //! [`poll_timeout`](Stack::poll_timeout) let them out. It never looks at a clock, never blocks, and knows nothing of
 //! AF_XDP: the same stack runs on a simulated wire.
 //!
-//! A flow has three sizes, and each is a type of its own: a handshake under way (`half_open`), a
-//! [`Connection`](crate::tcp::Connection), and a TIME-WAIT entry (`time_wait`). One [`FlowTable`] finds all three.
+//! A flow has four sizes, and each is a type of its own: a handshake under way (`half_open`), a
+//! [`Connection`](crate::tcp::Connection), one that sleeps ([`Dormant`](crate::tcp::Dormant)), and a TIME-WAIT entry
+//! (`time_wait`). One [`FlowTable`] finds them all.
 
 mod address;
 mod aged_slab;
