@@ -17,6 +17,9 @@ impl Instant {
     /// The clock's origin.
     pub const ZERO: Self = Self(0);
 
+    /// Later than any other.
+    pub const NEVER: Self = Self(u64::MAX);
+
     /// The moment `nanos` nanoseconds after the origin.
     pub const fn from_nanos(nanos: u64) -> Self {
         Self(nanos)

@@ -33,10 +33,15 @@ impl Stack {
         segment: &Segment<'_>,
         (tuple, hash): (FourTuple, FlowHash),
     ) -> Result<(), DropReason> {
-        self.check_ends(link, ip)?;
+        let found = self.find(&tuple, hash);
+        // Where there is a connection its addresses have been found good before it was opened.
+        if !matches!(found, Some(Flow::Connection(_))) || link.destination != self.mac {
+            self.check_source(ip.source)?;
+            self.check_ends(link, ip)?;
+        }
         self.stats.segments_received += 1;
         let back = link.answered_by(self.mac);
-        match self.find(&tuple, hash) {
+        match found {
             Some(Flow::Connection(index)) => self.arrive_at_connection(now, &back, index, segment),
             Some(Flow::HalfOpen(index)) => self.arrive_at_half_open(now, &back, index, segment),
             Some(Flow::TimeWait(index)) => self.arrive_at_time_wait(now, &back, (tuple, index), segment),
@@ -74,11 +79,7 @@ impl Stack {
         if segment.has(TcpFlags::RST) {
             return Err(DropReason::StrayReset);
         }
-        let listeners = self.listeners.get(&tuple.local.port);
-        let listens = listeners.is_some_and(|addresses| {
-            addresses.iter().any(|address| address.is_none_or(|address| address == tuple.local.address))
-        });
-        if !listens {
+        if !self.listeners.accept(tuple.local.port, tuple.local.address) {
             self.reset(now, link, &tuple, segment)?;
             return Err(DropReason::NoListener);
         }

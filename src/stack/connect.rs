@@ -154,7 +154,7 @@ impl Stack {
     }
 
     fn is_free(&self, tuple: &FourTuple, hash: FlowHash) -> bool {
-        !self.listeners.contains_key(&tuple.local.port) && self.find(tuple, hash).is_none()
+        !self.listeners.have(tuple.local.port) && self.find(tuple, hash).is_none()
     }
 
     fn open(

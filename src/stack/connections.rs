@@ -24,6 +24,8 @@ pub(super) struct Entry {
     pub transmit_queued: bool,
     /// Whether it is among those that may be put to sleep.
     drowsy: bool,
+    /// When the timer wheel will call at the latest, as far as is known: most deadlines are later, and need not be told it.
+    pub called_at: Instant,
     /// Where it stands in the list of those whose peers keep their windows shut.
     pub stalled: Option<u32>,
     /// What the application has not been told of yet.
@@ -33,8 +35,19 @@ pub(super) struct Entry {
 impl Entry {
     fn new(connection: Connection, generation: u32, hash: u32) -> Self {
         let (attached, ready_queued, transmit_queued, drowsy, stalled) = (true, false, false, false, None);
-        let untold = Untold::default();
-        Self { connection, generation, hash, attached, ready_queued, transmit_queued, drowsy, stalled, untold }
+        let (called_at, untold) = (Instant::NEVER, Untold::default());
+        Self {
+            connection,
+            generation,
+            hash,
+            attached,
+            ready_queued,
+            transmit_queued,
+            drowsy,
+            called_at,
+            stalled,
+            untold,
+        }
     }
 
     /// What is left of it while it sleeps, if it can.
@@ -169,6 +182,13 @@ impl Connections {
         }
     }
 
+    /// The timer wheel will call the connection at `index` at that time.
+    pub fn will_be_called(&mut self, index: u32, at: Instant) {
+        if let Some(Slot { body: Body::Awake(entry), .. }) = self.slots.get_mut(index) {
+            entry.called_at = at;
+        }
+    }
+
     /// The connection at `index`, woken if it sleeps.
     #[inline]
     pub fn get_mut(&mut self, index: u32) -> Option<&mut Entry> {
@@ -188,7 +208,7 @@ impl Connections {
         let mut entry = self.spare.pop().unwrap_or_else(blank);
         (entry.generation, entry.hash) = (slot.generation, slot.hash);
         (entry.attached, entry.ready_queued, entry.transmit_queued, entry.drowsy) = (true, false, false, false);
-        (entry.stalled, entry.untold) = (None, Untold::default());
+        (entry.called_at, entry.stalled, entry.untold) = (Instant::NEVER, None, Untold::default());
         // The slot is whole at every moment: the blank block goes in before it is filled.
         if let Body::Asleep(dormant) = std::mem::replace(&mut slot.body, Body::Awake(entry))
             && let Body::Awake(entry) = &mut slot.body

@@ -102,10 +102,7 @@ impl Stack {
                 self.check_source(ip.source)?;
                 self.handle_datagram(&frame.link, ip, datagram)
             }
-            (Packet::Tcp(ip, segment), Some(flow)) => {
-                self.check_source(ip.source)?;
-                self.handle_segment(now, &frame.link, ip, segment, flow)
-            }
+            (Packet::Tcp(ip, segment), Some(flow)) => self.handle_segment(now, &frame.link, ip, segment, flow),
             (Packet::Tcp(..), None) => unreachable!("every segment belongs to a flow"),
         }
     }

@@ -62,10 +62,15 @@ impl Stack {
 
     pub(super) fn connection_timer_expired(&mut self, now: Instant, index: u32) {
         // The wheel's deadline is the earliest the connection ever had; meanwhile it may have moved, or gone.
-        let Some(deadline) = self.connections.deadline(index) else { return };
+        let deadline = self.connections.deadline(index).unwrap_or(Instant::NEVER);
         if deadline > now {
-            return self.timers.arm(index, deadline);
+            self.connections.will_be_called(index, deadline);
+            if deadline != Instant::NEVER {
+                self.timers.arm(index, deadline);
+            }
+            return;
         }
+        self.connections.will_be_called(index, Instant::NEVER);
         let Some(entry) = self.connections.get_mut(index) else { return };
         entry.connection.handle_timeout(now, &self.config.tcp);
         self.settle(now, index);
@@ -79,6 +84,13 @@ impl Stack {
         let signals = entry.connection.take_signals();
         let is_stalled = entry.connection.is_stalled();
         let state = entry.connection.state();
+        if signals.is_empty()
+            && entry.transmit_queued
+            && state == State::Established
+            && is_stalled == entry.stalled.is_some()
+        {
+            return; // it has had its turn in this batch already
+        }
         if !entry.transmit_queued && !matches!(state, State::TimeWait | State::Closed) {
             entry.transmit_queued = true;
             self.transmit_queue.push_back(id);

@@ -20,6 +20,7 @@ mod flow_table;
 mod half_open;
 mod intake;
 mod lifecycle;
+mod listeners;
 mod neighbour;
 mod next_hop;
 mod path_mtu;
@@ -54,6 +55,7 @@ use self::{
     connections::Connections,
     defence::Watch,
     half_open::HalfOpens,
+    listeners::Listeners,
     next_hop::Neighbours,
     path_mtu::PathMtus,
     rate_limit::RateLimit,
@@ -75,12 +77,7 @@ use crate::{
     time::Instant,
     wire::{FourTuple, MacAddress},
 };
-use std::{
-    collections::{HashMap, VecDeque},
-    hash::Hash,
-    net::IpAddr,
-    time::Duration,
-};
+use std::{collections::VecDeque, hash::Hash, net::IpAddr, time::Duration};
 
 /// Segments one connection may send before the next has its turn.
 const BURST: u32 = 16;
@@ -252,8 +249,7 @@ pub struct Stack {
     connections: Connections,
     half_open: HalfOpens,
     time_wait: TimeWaits,
-    /// By port, the addresses that listen; `None` for all of them.
-    listeners: HashMap<u16, Vec<Option<IpAddr>>>,
+    listeners: Listeners,
     syn_mode: SynMode,
     watch: Watch,
     timers: TimerWheel,
@@ -290,7 +286,7 @@ impl Stack {
             connections: Connections::new(config.max_connections, config.max_awake, &config.tcp, mac),
             half_open: HalfOpens::new(config.max_half_open),
             time_wait: TimeWaits::new(config.max_time_wait, 2 * config.tcp.msl),
-            listeners: HashMap::new(),
+            listeners: Listeners::default(),
             syn_mode: SynMode::default(),
             watch: Watch::default(),
             timers: TimerWheel::new(config.max_connections),
@@ -344,10 +340,7 @@ impl Stack {
     /// Accepts connections to `port`, at one address or at all of the stack's. Connections there are stay untouched
     /// (MUST-41); listeners at several addresses share a port in peace (MUST-42).
     pub fn listen(&mut self, address: Option<IpAddr>, port: u16) {
-        let addresses = self.listeners.entry(port).or_default();
-        if !addresses.contains(&address) {
-            addresses.push(address);
-        }
+        self.listeners.insert(port, address);
     }
 
     /// Stops accepting new connections anywhere. Connections there are go on.
@@ -416,7 +409,10 @@ impl Stack {
             let sent = entry.connection.poll_transmit(now, &self.config.tcp, buffer);
             if sent.is_none() || entry.connection.has_sent_all(now, &self.config.tcp) {
                 entry.transmit_queued = false;
-                if let Some(deadline) = entry.connection.poll_timeout() {
+                if let Some(deadline) = entry.connection.poll_timeout()
+                    && deadline < entry.called_at
+                {
+                    entry.called_at = deadline;
                     self.timers.arm(id.index, deadline);
                 }
                 self.connections.doze(id);

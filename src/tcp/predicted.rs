@@ -14,6 +14,7 @@ use crate::{
     time::Instant,
     wire::{LinkHeader, Segment, TcpFlags, ip::Dscp},
 };
+use std::time::Duration;
 
 impl Connection {
     /// Takes in a segment that is what it was expected to be; returns whether it was. Where not, nothing has been done.
@@ -83,7 +84,8 @@ impl Connection {
         let acknowledged = self.send.acknowledge_in_order(segment.header.ack, now);
         self.data_acknowledged(&acknowledged, config);
         self.send.update_window(segment);
-        let rtt = self.rtt.smoothed().unwrap_or_default();
+        // Nobody asks for it where the window does not grow.
+        let rtt = if limited { self.rtt.smoothed().unwrap_or_default() } else { Duration::ZERO };
         self.congestion.acknowledged(&Ack { octets: acknowledged.octets, limited, now, rtt });
         self.timers.cancel(Timer::Reordering);
         self.timers.cancel(Timer::TailProbe);

@@ -41,12 +41,9 @@ impl Timer {
 #[derive(Clone, Debug)]
 pub struct Timers([Instant; Timer::ALL.len()]);
 
-/// When a timer falls due that does not run.
-const NEVER: Instant = Instant::from_nanos(u64::MAX);
-
 impl Default for Timers {
     fn default() -> Self {
-        Self([NEVER; Timer::ALL.len()])
+        Self([Instant::NEVER; Timer::ALL.len()])
     }
 }
 
@@ -65,12 +62,12 @@ impl Timers {
 
     /// Stops a timer.
     pub fn cancel(&mut self, timer: Timer) {
-        self.0[timer as usize] = NEVER;
+        self.0[timer as usize] = Instant::NEVER;
     }
 
     /// Whether a timer runs.
     pub fn is_armed(&self, timer: Timer) -> bool {
-        self.0[timer as usize] != NEVER
+        self.0[timer as usize] != Instant::NEVER
     }
 
     /// Whether no other timer runs.
@@ -85,8 +82,8 @@ impl Timers {
 
     /// The earliest deadline.
     pub fn next(&self) -> Option<Instant> {
-        let earliest = self.0.iter().fold(NEVER, |earliest, &deadline| earliest.min(deadline));
-        (earliest != NEVER).then_some(earliest)
+        let earliest = self.0.iter().fold(Instant::NEVER, |earliest, &deadline| earliest.min(deadline));
+        (earliest != Instant::NEVER).then_some(earliest)
     }
 
     /// Stops and returns one timer that is due at `now`.
