@@ -271,9 +271,6 @@ impl Connection {
 
     /// Offers more where the application reads fast enough.
     pub(super) fn tune_window(&mut self, now: Instant, segment: &Segment<'_>) {
-        if !self.tuning.may_be_over(self.receive.nxt(), now) {
-            return;
-        }
         if let (Some(clocks), Some(received)) = (&self.clocks, segment.header.options.timestamps) {
             self.tuning.measured(clocks.since_echo(now, received));
         }

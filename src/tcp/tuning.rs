@@ -50,12 +50,6 @@ impl Tuning {
         self.announced.get_or_insert((edge, now));
     }
 
-    /// Whether there is anything to be measured now, or a round to end. By far most segments come in the middle of one.
-    pub fn may_be_over(&self, nxt: SeqNumber, now: Instant) -> bool {
-        let reached = self.announced.is_some_and(|(edge, _)| edge.at_or_before(nxt));
-        reached || self.round_trip.is_none_or(|round_trip| now >= self.began + round_trip)
-    }
-
     /// A round trip took at most so long.
     pub fn measured(&mut self, at_most: Duration) {
         self.round_trip = Some(self.round_trip.map_or(at_most, |known| known.min(at_most)));
