@@ -1,6 +1,6 @@
 //! The connections of a stack. One that is awake has a control block; one that has been idle for long sleeps in an eighth of that.
 
-use super::{ConnectionId, slab::Slab, trouble::Untold};
+use super::{ConnectionId, aged_slab::AgedSlab, slab::Slab, trouble::Untold};
 use crate::{
     config::TcpConfig,
     prefetch::prefetch,
@@ -8,7 +8,6 @@ use crate::{
     time::Instant,
     wire::{FourTuple, MacAddress},
 };
-use std::collections::VecDeque;
 
 /// A connection that is awake, with what the stack knows of it besides.
 #[derive(Debug)]
@@ -22,8 +21,8 @@ pub(super) struct Entry {
     pub attached: bool,
     pub ready_queued: bool,
     pub transmit_queued: bool,
-    /// Whether it is among those that may be put to sleep.
-    drowsy: bool,
+    /// Where it stands in the list of those that may be put to sleep.
+    drowsy: Option<u32>,
     /// When the timer wheel will call at the latest, as far as is known: most deadlines are later, and need not be told it.
     pub called_at: Instant,
     /// Where it stands in the list of those whose peers keep their windows shut.
@@ -34,8 +33,8 @@ pub(super) struct Entry {
 
 impl Entry {
     fn new(connection: Connection, generation: u32, hash: u32) -> Self {
-        let (attached, ready_queued, transmit_queued, drowsy, stalled) = (true, false, false, false, None);
-        let (called_at, untold) = (Instant::NEVER, Untold::default());
+        let (attached, ready_queued, transmit_queued) = (true, false, false);
+        let (called_at, drowsy, stalled, untold) = (Instant::NEVER, None, None, Untold::default());
         Self {
             connection,
             generation,
@@ -85,8 +84,8 @@ pub(super) struct Connections {
     awake: u32,
     /// More than so many are put to sleep where they can be.
     max_awake: u32,
-    /// Those that had nothing to do when last seen, each once, the longest ago in front.
-    drowsy: VecDeque<ConnectionId>,
+    /// Those that have had nothing to do at some time since they woke, in the order in which that was seen.
+    drowsy: AgedSlab<u32>,
     /// Control blocks that nobody needs, kept with their buffers for whoever comes next.
     #[expect(clippy::vec_box, reason = "the box goes back into a slot as it is: a block is never copied")]
     spare: Vec<Box<Entry>>,
@@ -97,7 +96,7 @@ impl Connections {
     /// None yet, and `limit` at most, of which `max_awake` keep their control blocks while they are idle.
     pub fn new(limit: u32, max_awake: u32, config: &TcpConfig, mac: MacAddress) -> Self {
         let config = config.clone();
-        let (slots, drowsy, spare) = (Slab::new(limit), VecDeque::new(), Vec::new());
+        let (slots, drowsy, spare) = (Slab::new(limit), AgedSlab::new(limit), Vec::new());
         Self { slots, config, mac, awake: 0, max_awake, drowsy, spare, generation: 0 }
     }
 
@@ -207,8 +206,9 @@ impl Connections {
         let blank = || Box::new(Entry::new(Connection::blank(&self.config), 0, 0));
         let mut entry = self.spare.pop().unwrap_or_else(blank);
         (entry.generation, entry.hash) = (slot.generation, slot.hash);
-        (entry.attached, entry.ready_queued, entry.transmit_queued, entry.drowsy) = (true, false, false, false);
-        (entry.called_at, entry.stalled, entry.untold) = (Instant::NEVER, None, Untold::default());
+        (entry.attached, entry.ready_queued, entry.transmit_queued) = (true, false, false);
+        (entry.called_at, entry.drowsy, entry.stalled) = (Instant::NEVER, None, None);
+        entry.untold = Untold::default();
         // The slot is whole at every moment: the blank block goes in before it is filled.
         if let Body::Asleep(dormant) = std::mem::replace(&mut slot.body, Body::Awake(entry))
             && let Body::Awake(entry) = &mut slot.body
@@ -229,18 +229,26 @@ impl Connections {
     /// Takes a connection out.
     pub fn remove(&mut self, index: u32) {
         if let Some(Slot { body: Body::Awake(entry), .. }) = self.slots.remove(index) {
+            if let Some(place) = entry.drowsy {
+                self.drowsy.remove(place);
+            }
             self.retire(entry);
         }
     }
 
     /// The connection has nothing to do for now: once enough others are in that state it may be put to sleep.
-    pub fn doze(&mut self, id: ConnectionId) {
-        if let Some(Slot { body: Body::Awake(entry), .. }) = self.slots.get_mut(id.index)
-            && !entry.drowsy
+    pub fn doze(&mut self, index: u32) {
+        if let Some(Slot { body: Body::Awake(entry), .. }) = self.slots.get_mut(index)
+            && entry.drowsy.is_none()
         {
-            entry.drowsy = true;
-            self.drowsy.push_back(id);
+            entry.drowsy = self.drowsy.insert(index).ok();
         }
+    }
+
+    /// Those that may be put to sleep.
+    #[cfg(test)]
+    pub fn idle(&self) -> u32 {
+        self.drowsy.len()
     }
 
     /// Says what our link takes from now on, and which of those that are awake send smaller segments therefore. Bounded by the
@@ -255,19 +263,18 @@ impl Connections {
         smaller
     }
 
-    /// Puts those to sleep that have been idle for longest, while more are awake than should be. Each has been looked at once
-    /// more than it has been idle, so the work is bounded by what there was before.
+    /// Puts those to sleep that have been idle for longest, while more are awake than should be. One that has something to do
+    /// after all leaves the list until its next turn, so no turn of any connection is followed by more than one look at it.
     pub fn settle_down(&mut self, now: Instant) {
         while self.awake > self.max_awake
-            && let Some(id) = self.drowsy.pop_front()
+            && let Some(place) = self.drowsy.oldest()
+            && let Some(index) = self.drowsy.remove(place)
         {
-            let Some(slot) = self.slots.get_mut(id.index).filter(|slot| slot.generation == id.generation) else {
-                continue;
-            };
-            let Body::Awake(entry) = &mut slot.body else { continue };
-            entry.drowsy = false;
+            let Some(Slot { body, .. }) = self.slots.get_mut(index) else { continue };
+            let Body::Awake(entry) = body else { continue };
+            entry.drowsy = None;
             if let Some(dormant) = entry.rest(now, &self.config)
-                && let Body::Awake(entry) = std::mem::replace(&mut slot.body, Body::Asleep(dormant))
+                && let Body::Awake(entry) = std::mem::replace(body, Body::Asleep(dormant))
             {
                 self.retire(entry);
             }

@@ -415,7 +415,7 @@ impl Stack {
                     entry.called_at = deadline;
                     self.timers.arm(id.index, deadline);
                 }
-                self.connections.doze(id);
+                self.connections.doze(id.index);
                 self.next_turn(None);
             } else {
                 self.burst += 1;

@@ -184,3 +184,16 @@ fn a_link_that_has_become_narrower_is_heeded_by_those_that_wake() {
     peer.bench.with_stream(peer.id, |stream| stream.write(&[7; 2_000]));
     assert_eq!(peer.bench.sent().iter().map(|sent| sent.data.len()).collect::<Vec<_>>(), [1_360, 640]);
 }
+
+#[test]
+fn connections_that_come_and_go_leave_nothing_behind() {
+    let mut bench = Bench::with(StackConfig { max_awake: 10, ..StackConfig::default() });
+    for port in 1..=100 {
+        bench.port = port;
+        let (id, _) = bench.connect();
+        bench.with_stream(id, |stream| stream.abort());
+        bench.frames();
+        bench.events();
+        assert_eq!(bench.stack.connections.idle(), 0, "nobody is there who could be put to sleep");
+    }
+}
