@@ -369,14 +369,13 @@ impl Connection {
         matches!(self.state, State::Established | State::CloseWait | State::SynSent | State::SynReceived)
     }
 
-    /// Queues as much of `data` as there is room for and returns how much that was. Where it was not all,
-    /// [`Signals::WRITABLE`] tells of new room.
+    /// Queues as much of `data` as there is room for and returns how much that was. Where no room is left,
+    /// [`Signals::WRITABLE`] tells of more.
     pub fn write(&mut self, data: &[u8], config: &TcpConfig) -> usize {
         let room = self.writable(config);
         let length = room.min(data.len());
         self.send.write(&data[..length]);
-        // Who has filled the room to the last octet waits for more as well.
-        self.write_blocked |= length == room;
+        self.wrote(length, room);
         length
     }
 
@@ -386,7 +385,13 @@ impl Connection {
         let spare = self.send.spare(room.min(limit));
         let length = fill(spare).min(spare.len());
         self.send.written(length);
+        self.wrote(length, room);
         length
+    }
+
+    /// Who has filled the room to the last octet waits for more, whether it was enough or not.
+    fn wrote(&mut self, length: usize, room: usize) {
+        self.write_blocked |= length == room;
     }
 
     /// Moves received data to the sending side without a detour through the application; returns how many octets.

@@ -292,6 +292,22 @@ fn the_application_hears_of_room_after_it_found_too_little() {
 }
 
 #[test]
+fn who_has_filled_the_room_to_the_last_octet_hears_of_more() {
+    let write: fn(&mut Bench) -> usize = |bench| bench.connection.write(&pattern(0, 4_000), &bench.config);
+    let in_place: fn(&mut Bench) -> usize =
+        |bench| (0..2).map(|_| bench.connection.write_with(4_000, &bench.config, |room| room.len())).sum();
+    for fill in [write, in_place] {
+        let config = TcpConfig { send_buffer: 4_096, initial_send_buffer: 4_096, ..quiet() };
+        let mut bench = Bench::with(config, &handshake());
+        bench.connection.write(&pattern(0, 96), &bench.config);
+        assert_eq!(fill(&mut bench), 4_000, "all that was asked for, and no more would fit");
+        bench.sent();
+        acknowledge_all(&mut bench);
+        assert_eq!(bench.connection.take_signals(), crate::tcp::connection::Signals::WRITABLE);
+    }
+}
+
+#[test]
 fn nothing_can_be_written_after_our_side_is_closed() {
     let mut bench = Bench::new();
     bench.connection.finish();
