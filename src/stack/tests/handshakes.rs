@@ -196,6 +196,12 @@ fn must_57_and_must_63_segments_that_no_host_sends_are_dropped_in_silence() {
         bench.send_syn(TcpOptions::default());
         assert_eq!((bench.drops(reason), bench.frames().len()), (1, 0), "{name}");
     }
+    // Nor is a connection that is there reached by way of a group.
+    let mut bench = Bench::new();
+    let (_, iss) = bench.connect();
+    bench.link.destination = group;
+    bench.send(bench.header(IRS.advance(1), iss.advance(1), ACK), b"to everybody");
+    assert_eq!((bench.drops(DropReason::GroupDestination), bench.events()), (1, vec![]));
     let mut bench = Bench::new();
     bench.link.destination = MacAddress([2, 9, 9, 9, 9, 9]);
     bench.send_syn(TcpOptions::default());
