@@ -227,6 +227,7 @@ fn what_makes_no_sense_is_refused_before_anything_is_made() {
     run_failing(2, &["bench", "syn-flood", "--rounds", "0"]);
     for (scenario, wrong, sentence) in [
         ("http", ["--contenders", "kernel,xdp-tx"], "xdp-tx is no contender of http: name xskip, kernel"),
+        ("http", ["--contenders", "nginx"], "\"nginx\" is no contender here: name xskip, kernel"),
         ("latency", ["--connections", "0"], "latency cannot have 0 connections: ask for 1 to 60000"),
         ("idle-connections", ["--connections", "10000001"], "ask for 1 to 10000000"),
         ("bulk", ["--mtu", "9000"], "9000 is not in 1280..=3498"),

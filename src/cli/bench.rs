@@ -62,10 +62,6 @@ struct Common {
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     rounds: u32,
 
-    /// Who takes part: xskip, kernel; in syn-flood also xskip-userspace, nft-synproxy, xdp-tx [default: all of them]
-    #[arg(long, value_name = "LIST", value_delimiter = ',')]
-    contenders: Vec<Contender>,
-
     /// Write all figures as JSON; - for standard output
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -80,6 +76,10 @@ struct Common {
 pub struct SynFloodArguments {
     #[command(flatten)]
     common: Common,
+
+    /// Who takes part: xskip, xskip-userspace, kernel, nft-synproxy, xdp-tx [default: all of them]
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    contenders: Vec<Contender>,
 
     /// What the flood is made of: syn, ack, rst, fin, data, syn-ack, mixed or malformed
     #[arg(long, default_value_t = FloodKind::Syn)]
@@ -99,6 +99,10 @@ pub struct SynFloodArguments {
 pub struct ComparisonArguments {
     #[command(flatten)]
     common: Common,
+
+    /// Who takes part: xskip, kernel [default: both]
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = compared)]
+    contenders: Vec<Contender>,
 
     /// Connections at a time [default: 64; 1 in bulk and latency; 100000 in idle-connections, which has up to 10000000]
     #[arg(long, value_name = "N")]
@@ -130,6 +134,12 @@ fn seconds(text: &str) -> Result<Duration, String> {
     if duration.is_zero() || duration > Duration::from_secs(3_000) { Err(bad()) } else { Ok(duration) }
 }
 
+/// A name for the scenarios with one client and two servers, which not every contender has a part in.
+fn compared(text: &str) -> Result<Contender, String> {
+    let names = Comparison::CONTENDERS.map(|contender| contender.to_string()).join(", ");
+    text.parse().map_err(|_| format!("{text:?} is no contender here: name {names}"))
+}
+
 /// Measures.
 pub fn run(scenario: Scenario) -> Result<ExitCode, Failure> {
     match scenario {
@@ -152,8 +162,8 @@ fn syn_flood(arguments: SynFloodArguments) -> Result<ExitCode, Failure> {
         clients: arguments.clients,
         ..SynFlood::default()
     };
-    if !common.contenders.is_empty() {
-        bench.contenders.clone_from(&common.contenders);
+    if !arguments.contenders.is_empty() {
+        bench.contenders.clone_from(&arguments.contenders);
     }
     measure(common, |progress, interrupted| bench.run(progress, interrupted))
 }
@@ -173,8 +183,8 @@ fn compare(work: Work, arguments: ComparisonArguments, mtu: Option<u32>) -> Resu
     if let Some(mtu) = mtu {
         comparison.mtu = mtu;
     }
-    if !common.contenders.is_empty() {
-        comparison.contenders.clone_from(&common.contenders);
+    if !arguments.contenders.is_empty() {
+        comparison.contenders.clone_from(&arguments.contenders);
     }
     if let Err(error) = comparison.check() {
         eprintln!("xskip: {error}");
