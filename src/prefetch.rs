@@ -5,9 +5,9 @@
 const LINE: usize = 64;
 
 /// Asks the CPU to bring all of `value` closer. Nothing but time depends on it; where the CPU cannot be asked, nothing happens.
-pub fn prefetch<T>(value: &T) {
+pub fn prefetch<T: ?Sized>(value: &T) {
     let start = std::ptr::from_ref(value).cast::<i8>();
-    for offset in (0..size_of::<T>()).step_by(LINE) {
+    for offset in (0..size_of_val(value)).step_by(LINE) {
         line(start.wrapping_add(offset));
     }
 }

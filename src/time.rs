@@ -78,6 +78,45 @@ pub const fn nanos(span: Duration) -> u64 {
     span.as_secs().saturating_mul(1_000_000_000).saturating_add(span.subsec_nanos() as u64)
 }
 
+/// A moment in four bytes: the number of a span of 2^24 ns, good to 17 ms, for more than two years.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Coarse(u32);
+
+const COARSE_SHIFT: u32 = 24;
+
+impl Coarse {
+    /// The first that is not before `at`.
+    pub fn not_before(at: Instant) -> Self {
+        Self(u32::try_from(at.0.div_ceil(1 << COARSE_SHIFT)).unwrap_or(u32::MAX))
+    }
+
+    /// Its lower three bytes, for whoever knows the moment to three days.
+    pub fn low_bytes(self) -> [u8; 3] {
+        let [low, middle, high, _] = self.0.to_le_bytes();
+        [low, middle, high]
+    }
+
+    /// The moment with these [`Coarse::low_bytes`] that is nearest to this one.
+    #[must_use]
+    pub fn nearest(self, [low, middle, high]: [u8; 3]) -> Self {
+        let ahead = u32::from_le_bytes([0, low, middle, high]).wrapping_sub(self.0 << 8) as i32 >> 8;
+        Self(self.0.saturating_add_signed(ahead))
+    }
+}
+
+impl From<Instant> for Coarse {
+    /// The last that is not after `at`.
+    fn from(at: Instant) -> Self {
+        Self(u32::try_from(at.0 >> COARSE_SHIFT).unwrap_or(u32::MAX))
+    }
+}
+
+impl From<Coarse> for Instant {
+    fn from(at: Coarse) -> Self {
+        Self(u64::from(at.0) << COARSE_SHIFT)
+    }
+}
+
 impl fmt::Display for Instant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{:06} s", self.0 / 1_000_000_000, self.0 / 1_000 % 1_000_000)

@@ -34,7 +34,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ),
     ("bench", &["stack", "app", "host", "lab", "server", "xdp", "flood"]),
 ];
-const LEAVES: &[&str] = &["time", "drops", "stats", "rng"];
+const LEAVES: &[&str] = &["time", "drops", "stats", "rng", "prefetch"];
 
 /// Rooms below the worker, which take time as an argument. `xdp` may wait for the kernel, so it has a clock of its own.
 const CLOCKLESS: &[&str] = &["wire", "tcp", "stack", "app", "impair"];

@@ -1,6 +1,7 @@
 //! Who used the processor, and how much memory: what `/proc` tells.
 
 use super::turns::Placement;
+use crate::host::memory;
 use nix::unistd::{Pid, SysconfVar, sysconf};
 use std::{
     fs,
@@ -126,14 +127,7 @@ pub(super) fn children(parent: Pid, beginning: &str) -> Vec<Pid> {
 
 /// The resident memory of some processes, bytes. What they share is counted for each.
 pub(super) fn resident(pids: &[Pid]) -> Option<u64> {
-    let of = |pid: &Pid| resident_kib(&fs::read_to_string(format!("/proc/{pid}/status")).ok()?);
-    Some(pids.iter().map(of).sum::<Option<u64>>()? * 1_024)
-}
-
-/// The resident memory that `/proc/PID/status` states, KiB.
-pub(super) fn resident_kib(status: &str) -> Option<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    line.trim().strip_suffix(" kB")?.parse().ok()
+    pids.iter().map(|pid| memory::resident(&pid.to_string())).sum()
 }
 
 /// The memory that could still be used, bytes.

@@ -7,6 +7,7 @@ pub mod cores;
 mod error;
 pub mod ethtool;
 pub mod link;
+pub mod memory;
 pub mod neighbour;
 pub mod netns;
 pub mod rights;

@@ -45,14 +45,13 @@ use self::{
     task::{Board, Task},
 };
 use crate::{
-    host::Link,
+    host::{Link, memory},
     server::{Running, Server, ServerError},
     stack::Cidr,
     worker::Idle,
 };
 use crossbeam::channel::{Receiver, RecvTimeoutError, unbounded};
 use std::{
-    fs,
     net::{IpAddr, SocketAddr},
     sync::{
         Arc,
@@ -246,7 +245,7 @@ impl Load {
     /// As [`Load::run`].
     pub fn run_watched(&self, interrupted: &AtomicBool, watch: impl FnMut(Progress)) -> Result<LoadReport, LoadError> {
         let task = Arc::new(self.task()?);
-        let resident_before = resident_bytes();
+        let resident_before = memory::resident("self");
         let board = Arc::new(Board::default());
         let (sender, tallies) = unbounded();
         let client = |seat| Client::new(task.clone(), seat, board.clone(), sender.clone());
@@ -300,18 +299,10 @@ fn collect(
             Err(RecvTimeoutError::Disconnected) => return (told, resident),
         }
         if resident.is_none() && (!told.is_empty() || board.are_ready(running.setup().queues.len())) {
-            resident = resident_bytes();
+            resident = memory::resident("self");
         }
         if interrupted.load(Ordering::Relaxed) {
             board.stop();
         }
     }
-}
-
-/// Memory of this process that is resident, bytes (`VmRSS`, proc(5)); none where the kernel does not tell.
-fn resident_bytes() -> Option<u64> {
-    let status = fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    let kibibytes: u64 = line.trim().trim_end_matches("kB").trim_end().parse().ok()?;
-    Some(kibibytes * 1_024)
 }

@@ -6,7 +6,7 @@
 use super::{FlowHash, defence::FlowName};
 use crate::{
     tcp::timestamps::Clocks,
-    time::Instant,
+    time::{Coarse, Instant},
     wire::{
         FourTuple, IpHeader, Protocol, Segment, SeqNumber, TcpFlags, TcpHeader, TcpOptions,
         ip::{Codepoint, Dscp},
@@ -26,7 +26,8 @@ pub struct TimeWait {
     /// RCV.NXT: behind the peer's FIN.
     pub rcv_nxt: SeqNumber,
     clocks: Clocks,
-    /// Our code point in the upper six bits, [`HAS_CLOCKS`] and [`GONE`]; and 24 bits of the [`Moment`] when it is over.
+    /// Our code point in the upper six bits, [`HAS_CLOCKS`] and [`GONE`]; and when it is over, to the three lower bytes of a
+    /// [`Coarse`].
     marks: u8,
     expires: [u8; 3],
 }
@@ -36,41 +37,6 @@ const _: () = assert!(size_of::<TimeWait>() <= 32, "millions of these stay aroun
 const HAS_CLOCKS: u8 = 1;
 /// Its place in the queue is all that is left of it.
 const GONE: u8 = 2;
-
-/// Time in units of 2^24 ns, some 17 ms.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-struct Moment(u64);
-
-impl Moment {
-    const SHIFT: u32 = 24;
-
-    /// The first that is not before `at`.
-    fn not_before(at: Instant) -> Self {
-        Self(at.as_nanos().div_ceil(1 << Self::SHIFT))
-    }
-
-    /// The last that is not after `at`.
-    fn reached(at: Instant) -> Self {
-        Self(at.as_nanos() >> Self::SHIFT)
-    }
-
-    fn low_bits(self) -> [u8; 3] {
-        let [low, middle, high, ..] = self.0.to_le_bytes();
-        [low, middle, high]
-    }
-
-    /// The moment with these low bits that is nearest to this one; they count three days.
-    fn nearest(self, [low, middle, high]: [u8; 3]) -> Self {
-        let ahead = (u32::from_le_bytes([0, low, middle, high])).wrapping_sub((self.0 as u32) << 8) as i32 >> 8;
-        Self(self.0.saturating_add_signed(ahead.into()))
-    }
-}
-
-impl From<Moment> for Instant {
-    fn from(moment: Moment) -> Self {
-        Self::from_nanos(moment.0 << Moment::SHIFT)
-    }
-}
 
 /// What a segment does to TIME-WAIT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -160,14 +126,14 @@ pub struct TimeWaits {
     limit: u32,
     duration: Duration,
     /// About now.
-    latest: Moment,
+    latest: Coarse,
 }
 
 impl TimeWaits {
     /// Room for at most `limit` entries that wait for `duration`.
     pub fn new(limit: u32, duration: Duration) -> Self {
         let ring = Vec::with_capacity(limit as usize);
-        Self { ring, oldest: 0, places: 0, len: 0, limit, duration, latest: Moment::default() }
+        Self { ring, oldest: 0, places: 0, len: 0, limit, duration, latest: Coarse::default() }
     }
 
     /// Connections in TIME-WAIT.
@@ -197,8 +163,8 @@ impl TimeWaits {
         if self.places == self.limit {
             return None;
         }
-        self.latest = Moment::reached(now);
-        entry.expires = Moment::not_before(now + self.duration).low_bits();
+        self.latest = Coarse::from(now);
+        entry.expires = Coarse::not_before(now + self.duration).low_bytes();
         let index = (self.oldest + self.places) % self.limit;
         match self.ring.get_mut(index as usize) {
             Some(place) => *place = entry,
@@ -235,7 +201,7 @@ impl TimeWaits {
 
     /// Takes out one entry that has waited long enough; to be called until it returns `None`.
     pub fn expire(&mut self, now: Instant) -> Option<(u32, TimeWait)> {
-        self.latest = self.latest.max(Moment::reached(now));
+        self.latest = self.latest.max(Coarse::from(now));
         while let Some(due) = self.oldest_due()
             && due <= self.latest
         {
@@ -251,7 +217,7 @@ impl TimeWaits {
         self.oldest_due().map(Instant::from)
     }
 
-    fn oldest_due(&self) -> Option<Moment> {
+    fn oldest_due(&self) -> Option<Coarse> {
         (self.places > 0).then(|| self.latest.nearest(self.get(self.oldest).expires))
     }
 

@@ -4,11 +4,11 @@
 //! rest of a control block is about what is in flight, out of order, lost or due, and nothing is.
 
 use super::{
-    coarse::{Coarse, Micros},
     congestion::{Congestion, QuietCongestion},
     connection::{AckSchedule, Connection, Diffserv, Handshake, Options, Reader, Signals},
     ecn::{Ecn, Said},
     liveness::Liveness,
+    micros::Micros,
     path_mtu::PathLimit,
     receive::QuietReceive,
     recovery::Recovery,
@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     config::TcpConfig,
-    time::Instant,
+    time::{Coarse, Instant},
     wire::{Endpoint, FourTuple, LinkHeader, MacAddress, SeqNumber, ethernet::VlanTags},
 };
 use std::{

@@ -10,7 +10,6 @@
 mod arrive;
 pub mod assembler;
 pub mod byte_ring;
-mod coarse;
 pub mod congestion;
 pub mod connection;
 pub mod cookie;
@@ -19,6 +18,7 @@ pub mod ecn;
 mod flight;
 pub mod isn;
 mod liveness;
+mod micros;
 mod opening;
 pub mod path_mtu;
 mod predicted;

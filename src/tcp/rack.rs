@@ -1,12 +1,9 @@
 //! What the time of a delivery says of what was sent before it (RFC 8985): recent acknowledgment, and how long reordering may
 //! take on this path.
 
-use super::{
-    coarse::{Coarse, Micros},
-    rtt::CLOCK_GRANULARITY,
-};
+use super::{micros::Micros, rtt::CLOCK_GRANULARITY};
 use crate::{
-    time::{Instant, nanos},
+    time::{Coarse, Instant, nanos},
     wire::SeqNumber,
 };
 use std::time::Duration;

@@ -1,6 +1,6 @@
 //! Round-trip time and the retransmission timeout (RFC 6298).
 
-use super::coarse::Micros;
+use super::micros::Micros;
 use crate::{
     config::TcpConfig,
     time::{Instant, nanos},

@@ -10,12 +10,11 @@ pub use super::flight::{Acknowledged, Arrival, Chunk, Judgement};
 
 use super::{
     byte_ring::ByteRing,
-    coarse::Coarse,
     flight::Flight,
     rack::{QuietRack, Rack},
 };
 use crate::{
-    time::Instant,
+    time::{Coarse, Instant},
     wire::{Segment, SeqNumber, TcpFlags},
 };
 use std::time::Duration;

@@ -2,7 +2,7 @@
 //! is offered a few times that, up to the limit (dynamic right-sizing, as Fisk and Feng described it in 2001). A peer whose
 //! data nobody reads is not offered more, and so cannot make us keep more.
 
-use super::coarse::Micros;
+use super::micros::Micros;
 use crate::{time::Instant, wire::SeqNumber};
 use std::time::Duration;
 

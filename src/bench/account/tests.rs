@@ -63,13 +63,6 @@ fn this_process_is_accounted_for() {
 }
 
 #[test]
-fn resident_memory_is_read_from_the_status_of_a_process() {
-    assert_eq!(resident_kib("Name:\tx\nVmHWM:\t   200 kB\nVmRSS:\t    1234 kB\n"), Some(1_234));
-    assert_eq!(resident_kib("Name:\tkthreadd\n"), None);
-    assert_eq!(resident_kib("VmRSS:\t many kB\n"), None);
-}
-
-#[test]
 fn sockets_are_their_slabs_their_files_and_their_data() {
     let slabs = "slabinfo - version: 2.1\n\
         # name <active_objs> <num_objs> <objsize> <objperslab> <pagesperslab> : tunables ...\n\

@@ -12,16 +12,15 @@ mod tests;
 pub use self::error::ContenderError;
 
 use self::{kernel::Kernel, settings::Settings, synproxy::Synproxy};
-use super::account::resident_kib;
 use crate::{
     app::Http,
-    host::cores::Cores,
+    host::{cores::Cores, memory},
     lab::{INTERFACE, Lab, PREFIX_V4, PREFIX_V6, Role, STACK},
     server::{Cookies, Running, Server, ServerReport},
     xdp::{Reflector, Require},
 };
 use std::{
-    fmt, fs,
+    fmt,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     str::FromStr,
 };
@@ -157,7 +156,7 @@ impl Standing {
     /// where there is no server, or the kernel does not tell.
     pub fn resident_kib(&self) -> Option<u64> {
         match self.works {
-            Works::Stack(_) | Works::Kernel(_) => resident_kib(&fs::read_to_string("/proc/self/status").ok()?),
+            Works::Stack(_) | Works::Kernel(_) => memory::resident("self").map(|bytes| bytes / 1_024),
             Works::Reflector(_) => None,
         }
     }

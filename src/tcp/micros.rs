@@ -1,6 +1,5 @@
-//! Times in four bytes, for connections that sleep.
+//! Spans in four bytes, for connections that sleep.
 
-use crate::time::Instant;
 use std::time::Duration;
 
 /// A span in microseconds: an hour at most, which is more than any that TCP measures.
@@ -27,23 +26,5 @@ impl From<Duration> for Micros {
 impl From<Option<Duration>> for Micros {
     fn from(span: Option<Duration>) -> Self {
         span.map_or(Self::NONE, Self::from)
-    }
-}
-
-/// A moment, as the number of a span of 2^24 ns: good to 17 ms, for more than two years.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Coarse(u32);
-
-const SHIFT: u32 = 24;
-
-impl From<Instant> for Coarse {
-    fn from(at: Instant) -> Self {
-        Self(u32::try_from(at.as_nanos() >> SHIFT).unwrap_or(u32::MAX))
-    }
-}
-
-impl From<Coarse> for Instant {
-    fn from(at: Coarse) -> Self {
-        Self::from_nanos(u64::from(at.0) << SHIFT)
     }
 }
