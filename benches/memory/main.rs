@@ -9,12 +9,14 @@ mod shared;
 mod peer;
 mod report;
 mod row;
+mod workers;
 
 use clap::{Parser, ValueEnum};
 use report::Report;
 use row::{Contender, Row, Work};
 use shared::clock::Clock;
 use std::{path::PathBuf, time::Duration};
+use workers::Scaling;
 
 /// Measures stacks in memory: two ends in one process, on one core, with nothing but buffers between them.
 #[derive(Debug, Parser)]
@@ -27,6 +29,9 @@ struct Arguments {
     /// Measure one contender only.
     #[arg(long)]
     only: Option<Contender>,
+    /// Compare one worker with so many, each on a core of its own, instead of contenders.
+    #[arg(long, value_name = "N", conflicts_with = "only", value_parser = clap::value_parser!(u32).range(2..))]
+    workers: Option<u32>,
     /// How often the contenders have their turns.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
@@ -62,10 +67,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let turn = Duration::try_from_secs_f64(arguments.seconds)?;
     let mut report = Report::new(arguments.rounds);
-    report.print_head();
+    report.print_head(arguments.workers);
     for row in Row::all(arguments.work, arguments.connections) {
-        let measured = row.measure(arguments.only, arguments.rounds, turn, clock);
-        report.add(row, measured);
+        if let Some(workers) = arguments.workers {
+            report.add_scaling(row, workers, &Scaling::measure(row, workers as usize, arguments.rounds, turn, clock)?);
+        } else {
+            report.add(row, &row.measure(arguments.only, arguments.rounds, turn, clock));
+        }
     }
     if let Some(path) = &arguments.json {
         report.write(path)?;

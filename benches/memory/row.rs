@@ -6,7 +6,10 @@ use crate::{
 };
 use clap::ValueEnum;
 use serde::Serialize;
-use std::time::{Duration, Instant};
+use std::{
+    sync::Barrier,
+    time::{Duration, Instant},
+};
 
 /// What is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
@@ -104,6 +107,16 @@ impl Row {
             running.measured
         };
         running.into_iter().map(finish).collect()
+    }
+
+    /// The rate of one of our pairs, measured from when everybody else who waits at `start` has got as far.
+    pub fn by_itself(self, turn: Duration, clock: Clock, start: &Barrier) -> f64 {
+        let mut running = self.start(Contender::Xskip, clock);
+        running.run(turn / 10, 1);
+        start.wait();
+        running.turn(turn);
+        running.load.finish();
+        running.measured.rates[0]
     }
 
     fn start(self, contender: Contender, clock: Clock) -> Running {

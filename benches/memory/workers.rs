@@ -1,0 +1,48 @@
+//! The same work by one worker and by several, which share nothing.
+
+use crate::{row::Row, shared::clock::Clock};
+use core_affinity::CoreId;
+use std::{sync::Barrier, thread, time::Duration};
+
+/// The rates of one worker and of all together, one a round.
+#[derive(Clone, Debug, Default)]
+pub struct Scaling {
+    /// What one worker does while the others rest, whichever core it is on.
+    pub one: Vec<f64>,
+    /// What all do together, at once.
+    pub all: Vec<f64>,
+}
+
+impl Scaling {
+    /// Has `workers` threads, each with both ends of its own and on a core of its own, do the work of `row`: in each round one of
+    /// them by itself, and then all at once.
+    ///
+    /// # Errors
+    /// Where there are not so many cores.
+    pub fn measure(row: Row, workers: usize, rounds: u32, turn: Duration, clock: Clock) -> Result<Self, String> {
+        let cores = core_affinity::get_core_ids().unwrap_or_default();
+        if workers > cores.len() {
+            return Err(format!("{workers} workers need as many cores, and there are {}: ask for fewer", cores.len()));
+        }
+        let cores = &cores[..workers];
+        let mut scaling = Self::default();
+        for round in 0..rounds as usize {
+            scaling.one.push(together(row, &[cores[round % workers]], turn, clock));
+            scaling.all.push(together(row, cores, turn, clock));
+        }
+        Ok(scaling)
+    }
+}
+
+/// The sum of what one worker a core does.
+fn together(row: Row, cores: &[CoreId], turn: Duration, clock: Clock) -> f64 {
+    let start = Barrier::new(cores.len());
+    let work = &|core| {
+        assert!(core_affinity::set_for_current(core), "a core that was listed takes a thread");
+        row.by_itself(turn, clock, &start)
+    };
+    thread::scope(|scope| {
+        let workers: Vec<_> = cores.iter().map(|&core| scope.spawn(move || work(core))).collect();
+        workers.into_iter().map(|worker| worker.join().expect("a worker ends")).sum()
+    })
+}
