@@ -1,6 +1,7 @@
 //! HTTP responses as they arrive, in whatever pieces (RFC 9112): what was asked for is in whole, or it is a bad response.
 
-use httparse::{EMPTY_HEADER, Status};
+use httparse::{ParserConfig, Status};
+use std::mem::MaybeUninit;
 
 /// The longest response head, octets, and the most fields in it.
 const MAX_HEAD: usize = 16_384;
@@ -31,9 +32,10 @@ pub(super) struct Head {
 impl Parsed {
     /// Reads a head.
     pub fn of(octets: &[u8]) -> Self {
-        let mut fields = [EMPTY_HEADER; MAX_FIELDS];
-        let mut response = httparse::Response::new(&mut fields);
-        let length = match response.parse(octets) {
+        let mut fields = [const { MaybeUninit::uninit() }; MAX_FIELDS];
+        let mut response = httparse::Response::new(&mut []);
+        let parser = ParserConfig::default();
+        let length = match parser.parse_response_with_uninit_headers(&mut response, octets, &mut fields) {
             Ok(Status::Complete(length)) => length,
             Ok(Status::Partial) if octets.len() < MAX_HEAD => return Self::Partial,
             _ => return Self::Bad,

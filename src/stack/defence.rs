@@ -22,6 +22,9 @@ pub trait FlowWatch: Send {
 
     /// A flow is no more.
     fn closed(&mut self, name: FlowName);
+
+    /// A flow will soon be no more: whoever needs memory for that can have it fetched.
+    fn closes_soon(&self, _: FlowName) {}
 }
 
 /// What is left of a 4-tuple in TIME-WAIT, for whoever watches: 48 bits.
@@ -63,6 +66,12 @@ impl Watch {
     pub fn closed(&mut self, name: FlowName) {
         if let Some(watch) = &mut self.0 {
             watch.closed(name);
+        }
+    }
+
+    pub fn closes_soon(&self, name: FlowName) {
+        if let Some(watch) = &self.0 {
+            watch.closes_soon(name);
         }
     }
 }

@@ -72,13 +72,15 @@ pub struct FlowTable {
     /// [`Slot`]s, as numbers: zeroed memory costs nothing until it is touched.
     slots: Box<[u64]>,
     len: usize,
+    /// Flows that have ever been in the table, which stand all over it.
+    added: u64,
 }
 
 impl FlowTable {
     /// A table for at most `limit` flows.
     pub fn new(limit: usize) -> Self {
         let slots = (2 * limit.max(1)).next_power_of_two();
-        Self { slots: vec![0; slots].into_boxed_slice(), len: 0 }
+        Self { slots: vec![0; slots].into_boxed_slice(), len: 0, added: 0 }
     }
 
     fn slot(&self, at: usize) -> Slot {
@@ -93,6 +95,11 @@ impl FlowTable {
     /// The flow that is likely to be found for `hash`: where the search begins, whosever it is.
     pub(super) fn guess(&self, hash: u32) -> Option<Flow> {
         Flow::unpack(Slot(*self.home(hash)).flow())
+    }
+
+    /// How many flows the table has seen: few of them are in a CPU's own cache, many are not, wherever they went since.
+    pub(super) fn added(&self) -> u64 {
+        self.added
     }
 
     /// Flows in the table.
@@ -134,6 +141,7 @@ impl FlowTable {
         }
         self.slots[at] = Slot::new(hash, flow.pack()).0;
         self.len += 1;
+        self.added += 1;
     }
 
     /// Replaces a flow by another of the same 4-tuple.

@@ -11,8 +11,8 @@ use std::net::IpAddr;
 
 /// Frames that are looked at together.
 const LOOK_AHEAD: usize = 16;
-/// As many connections are at hand anyway: they fit into a CPU's own cache.
-const PREFETCH_ABOVE: u32 = 256;
+/// So many flows are at hand anyway: what belongs to them fits into a CPU's own cache.
+const PREFETCH_ABOVE: u64 = 256;
 
 /// A frame, what it says or why it cannot be understood, and the flow it belongs to if it is a segment.
 type Understood<'a> = (&'a [u8], Result<ParsedFrame<'a>, DropReason>, Option<(FourTuple, FlowHash)>);
@@ -25,11 +25,11 @@ impl Stack {
         self.take_in(now, frame, parsed, flow);
     }
 
-    /// Takes in a batch of frames that arrived in this order. Where there are many connections this waits for memory once for a
+    /// Takes in a batch of frames that arrived in this order. Where there have been many flows this waits for memory once for a
     /// good part of the batch, and not once for each frame.
     pub fn handle_frames<'a>(&mut self, now: Instant, frames: impl IntoIterator<Item = &'a [u8]>) {
         let mut frames = frames.into_iter();
-        if self.connections.len() < PREFETCH_ABOVE {
+        if self.flows.added() < PREFETCH_ABOVE {
             return frames.for_each(|frame| self.handle_frame(now, frame));
         }
         loop {

@@ -3,10 +3,14 @@
 use super::{ConnectionId, Event, Stack, Trouble, connections::Entry, flow_table::Flow, time_wait::TimeWait};
 use crate::{
     drops::DropReason,
+    prefetch::prefetch,
     tcp::{CloseReason, Connection, Handshake, Signals, State},
     time::Instant,
     wire::TcpFlags,
 };
+
+/// Of entries in TIME-WAIT that make room for others, this one's memory is fetched while the ones before it go.
+const EVICTED_SOON: u32 = 8;
 
 impl Entry {
     /// The application has heard of this.
@@ -154,6 +158,10 @@ impl Stack {
         if let Some((oldest, evicted)) = self.time_wait.make_room() {
             self.forget_time_wait(oldest, &evicted);
             self.drops.count(DropReason::TimeWaitEvicted);
+            if let Some(later) = self.time_wait.behind_oldest(EVICTED_SOON) {
+                prefetch(self.flows.home(later.hash().slot));
+                self.watch.closes_soon(later.name);
+            }
         }
         let connection = &self.connections[index].connection;
         let (tuple, link) = (*connection.tuple(), *connection.link());

@@ -158,6 +158,11 @@ impl TimeWaits {
         if is_full { self.take_oldest() } else { None }
     }
 
+    /// The entry that [`TimeWaits::make_room`] removes when it has removed so many others.
+    pub fn behind_oldest(&self, others: u32) -> Option<&TimeWait> {
+        (others < self.places).then(|| self.get((self.oldest + others) % self.limit))
+    }
+
     /// Adds an entry that begins to wait now; `None` where there is no room, not even for one.
     pub fn insert(&mut self, mut entry: TimeWait, now: Instant) -> Option<u32> {
         if self.places == self.limit {

@@ -6,7 +6,7 @@
 //! 2 · 8 · ½ · 2^-16 ≈ 1.2 · 10^-4, which costs a look-up in user space and nothing else.
 
 use super::memory::SharedMemory;
-use crate::rng::SipKey;
+use crate::{prefetch::prefetch, rng::SipKey};
 use std::{
     hash::Hasher,
     net::{IpAddr, SocketAddr},
@@ -80,6 +80,13 @@ impl FlowFilter {
         if !place.buckets.iter().any(|&bucket| self.exchange(bucket, place.tag, 0)) {
             // It never found room, or another flow of its tag that did not has taken its copy: either way the sum is right.
             self.unlisted.as_slice()[self.unlisted_at].fetch_sub(1, Ordering::Release);
+        }
+    }
+
+    /// Has what [`FlowFilter::remove_named`] will look at fetched.
+    pub fn prefetch(&self, name: u64) {
+        for bucket in self.place(name).buckets {
+            prefetch(self.bucket(bucket));
         }
     }
 

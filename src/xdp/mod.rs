@@ -19,6 +19,7 @@ mod guard;
 mod large;
 mod loaded;
 mod memory;
+mod pool;
 mod program;
 mod queue;
 mod reflect;

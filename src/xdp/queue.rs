@@ -5,6 +5,7 @@ use super::{
     busy_poll::BusyPoll,
     frame::{Extent, Owner, chunk_room},
     large::{CONTINUED, Large},
+    pool::Pool,
     socket_options,
 };
 use crate::prefetch::prefetch;
@@ -65,7 +66,7 @@ pub struct Queue {
     limit: u32,
     ring_size: u32,
     total: u32,
-    free: Vec<FrameDesc>,
+    free: Pool,
     /// To go onto the TX ring with the next flush.
     staged: Vec<FrameDesc>,
     /// Whether the last flush left frames on the TX ring.
@@ -129,7 +130,7 @@ impl Queue {
         options: &QueueOptions,
     ) -> Result<Self, XdpError> {
         let ring = ring_size(options)?;
-        let (umem, free) = create_umem(options, ring)?;
+        let (umem, frames) = create_umem(options, ring)?;
         let config = SocketConfig::builder()
             .rx_queue_size(ring)
             .tx_queue_size(ring)
@@ -169,7 +170,7 @@ impl Queue {
             busy_poll,
             link_down: false,
             staged: Vec::with_capacity(options.ring_size as usize),
-            free,
+            free: Pool::new(frames),
             ring_pending: false,
             refused: false,
             in_fill: 0,
@@ -256,26 +257,25 @@ impl Queue {
         // SAFETY: the chunk was received into this socket's memory, and nobody writes to it before it is in the pool.
         let buffer = large.gather(unsafe { self.umem.data(&chunk) }.contents(), is_last);
         if buffer.is_none() {
-            self.free.push(chunk);
+            self.free.give_back(chunk);
         }
         buffer.map(|buffer| self.owner.frame(chunk, Extent::Gathered(buffer)))
     }
 
     fn refill(&mut self) {
-        let wanted = (self.limit - self.in_fill).min(self.free.len() as u32 - self.reserved) as usize;
+        let wanted = (self.limit - self.in_fill).min(self.free.len() - self.reserved) as usize;
         if wanted == 0 {
             return;
         }
-        let (_, offered) = self.free.split_at(self.free.len() - wanted);
-        // SAFETY: frames in the pool are of this socket's memory and nobody else's; those taken leave the pool.
-        let taken = unsafe { self.fill.produce(offered) };
-        if taken == wanted {
-            self.free.truncate(self.free.len() - taken);
-            self.in_fill += taken as u32;
-        } else {
-            // All or nothing: the ring had less room than we counted, which `audit` would reveal. Nothing was taken.
-            debug_assert_eq!(taken, 0, "the fill ring takes all or nothing");
-        }
+        let fill = &mut self.fill;
+        let taken = self.free.offer(wanted, |frames| {
+            // SAFETY: frames in the pool are of this socket's memory and nobody else's; those taken leave the pool.
+            let taken = unsafe { fill.produce(frames) };
+            // All or nothing: the ring had less room than we counted, which `audit` would reveal, where it is nothing.
+            debug_assert!(taken == 0 || taken == frames.len(), "the fill ring takes all or nothing");
+            taken > 0
+        });
+        self.in_fill += taken as u32;
         // In copy mode never; a driver that had no frame to receive into sleeps until it is told of new ones.
         if self.fill.needs_wakeup() {
             self.wake_receiver();
@@ -305,7 +305,7 @@ impl Queue {
     pub fn release(&mut self, frame: Frame) {
         let descriptor = *self.owner.descriptor(&frame);
         self.held -= 1;
-        self.free.push(descriptor);
+        self.free.give_back(descriptor);
         self.let_go(self.owner.extent(&frame));
     }
 
@@ -329,8 +329,8 @@ impl Queue {
     pub fn allocate(&mut self) -> Option<Frame> {
         let more = self.large.as_ref().map_or(0, |large| large.more_chunks);
         let under_way = self.staged.len() as u32 + self.in_transmit + self.reserved;
-        let is_room = under_way + more < self.limit && self.free.len() as u32 > self.reserved + more;
-        let descriptor = if is_room { self.free.pop() } else { None };
+        let is_room = under_way + more < self.limit && self.free.len() > self.reserved + more;
+        let descriptor = if is_room { self.free.take() } else { None };
         self.refused = descriptor.is_none();
         let Some(descriptor) = descriptor else {
             self.statistics.no_frames += 1;
@@ -386,7 +386,7 @@ impl Queue {
             let (part, behind) = rest.split_at(rest.len().min(room));
             data.cursor().set_pos(part.len());
             data.contents_mut().copy_from_slice(part);
-            let next = if behind.is_empty() { None } else { self.free.pop() };
+            let next = if behind.is_empty() { None } else { self.free.take() };
             debug_assert!(next.is_some() || behind.is_empty(), "allocate has set enough chunks aside");
             chunk.set_options(if next.is_some() { CONTINUED } else { 0 });
             self.staged.push(chunk);
@@ -469,7 +469,7 @@ impl Queue {
         }
         // SAFETY: the completion ring speaks of frames of this socket's memory that the kernel has done with.
         let completed = unsafe { self.completion.consume(&mut self.scratch) };
-        self.free.extend_from_slice(&self.scratch[..completed]);
+        self.scratch[..completed].iter().for_each(|&frame| self.free.give_back(frame));
         self.in_transmit -= completed as u32;
     }
 
@@ -497,7 +497,7 @@ impl Queue {
     pub fn audit(&self) -> FrameAudit {
         FrameAudit {
             total: self.total,
-            free: self.free.len() as u32,
+            free: self.free.len(),
             fill: self.in_fill,
             transmit: self.in_transmit + self.staged.len() as u32,
             held: self.held,

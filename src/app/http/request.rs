@@ -2,6 +2,7 @@
 
 use super::MAX_HEAD;
 use httparse::Status;
+use std::mem::MaybeUninit;
 
 /// Fields a request may have.
 const MAX_FIELDS: usize = 64;
@@ -65,10 +66,10 @@ pub(super) enum RequestBody {
 impl Request {
     /// Reads the request at the front of `octets`; with it the length of its head.
     pub fn parse(octets: &[u8]) -> (Parsed, usize) {
-        let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
-        let mut request = httparse::Request::new(&mut fields);
+        let mut fields = [const { MaybeUninit::uninit() }; MAX_FIELDS];
+        let mut request = httparse::Request::new(&mut []);
         let within = &octets[..octets.len().min(MAX_HEAD)];
-        let (outcome, length) = match request.parse(within) {
+        let (outcome, length) = match request.parse_with_uninit_headers(within, &mut fields) {
             Ok(Status::Complete(length)) => (Self::understand(&request), length),
             Ok(Status::Partial) if within.len() == MAX_HEAD => {
                 let in_request_line = !within.contains(&b'\n');
@@ -127,7 +128,9 @@ fn status_for(octets: &[u8], error: httparse::Error) -> u16 {
 impl Target {
     /// Origin form, or absolute form, which a server must accept too (RFC 9112 §3.2.2). A query changes nothing.
     fn read(target: &str) -> Self {
-        let path = match target.split_once("://") {
+        // Nearly every target is a path, which needs no search for a scheme.
+        let absolute = if target.starts_with('/') { None } else { target.split_once("://") };
+        let path = match absolute {
             Some((scheme, rest)) if ["http", "https"].iter().any(|known| scheme.eq_ignore_ascii_case(known)) => {
                 let behind = rest.find(['/', '?', '#']).map(|end| &rest[end..]);
                 // The path may be empty, which means the same as "/".
@@ -200,5 +203,9 @@ impl Fields {
 /// Whether the octets are those of a host with or without a port (RFC 9110 §7.2). None at all are right where the target has
 /// no authority.
 fn may_be_host(value: &[u8]) -> bool {
-    value.iter().all(|octet| octet.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(octet))
+    value.iter().all(|octet| {
+        matches!(octet,
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'%' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')'
+            | b'*' | b'+' | b',' | b';' | b'=' | b':' | b'[' | b']')
+    })
 }

@@ -87,8 +87,13 @@ impl Head {
             Content::Bytes(length) => ("application/octet-stream", length),
         };
         let out = &mut self.octets;
-        write!(out, "HTTP/1.1 {} {}\r\nServer: xskip\r\n", answer.status, reason(answer.status).trim_end())?;
-        write!(out, "Content-Type: {kind}\r\nContent-Length: {length}\r\n")?;
+        let (mut status_digits, mut length_digits) = (itoa::Buffer::new(), itoa::Buffer::new());
+        let (status, length) = (status_digits.format(answer.status), length_digits.format(length));
+        let status_line = ["HTTP/1.1 ", status, " ", reason(answer.status).trim_ascii_end(), "\r\n"];
+        let fields = ["Server: xskip\r\nContent-Type: ", kind, "\r\nContent-Length: ", length, "\r\n"];
+        for part in status_line.into_iter().chain(fields) {
+            out.write_all(part.as_bytes())?;
+        }
         if answer.status == 405 {
             out.write_all(b"Allow: GET, HEAD\r\n")?;
         }

@@ -52,6 +52,10 @@ impl FlowWatch for Listed {
     fn closed(&mut self, name: FlowName) {
         self.0.remove_named(name.get());
     }
+
+    fn closes_soon(&self, name: FlowName) {
+        self.0.prefetch(name.get());
+    }
 }
 
 fn socket(end: Endpoint) -> SocketAddr {
