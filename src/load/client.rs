@@ -21,8 +21,9 @@ use crate::{
     worker::Application,
 };
 use crossbeam::{channel::Sender, utils::CachePadded};
+use rustc_hash::FxHashMap;
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::VecDeque,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -82,7 +83,7 @@ pub(super) struct Client {
     /// By index, where anything is said.
     exchanges: Vec<Exchange>,
     /// When connections that are being opened were begun, or due.
-    openings: HashMap<usize, Instant>,
+    openings: FxHashMap<usize, Instant>,
     open: u32,
     /// Connections begun so far.
     attempts: u64,
@@ -118,7 +119,7 @@ impl Client {
             schedule: None,
             standings: Vec::new(),
             exchanges: Vec::new(),
-            openings: HashMap::new(),
+            openings: FxHashMap::default(),
             open: 0,
             attempts: 0,
             last_opened: Instant::ZERO,
