@@ -7,7 +7,7 @@ use crate::{
     time::Instant,
     wire::{Endpoint, FourTuple, ReceiveScaling},
 };
-use std::{hash::Hash, net::IpAddr};
+use std::{hash::Hasher, net::IpAddr};
 
 /// Why a connection cannot be opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -60,11 +60,13 @@ impl EphemeralPorts {
 
     /// The next place in a range of `count` ports to try between these two.
     fn next(&mut self, local: IpAddr, remote: &Endpoint, count: u32) -> u32 {
-        let keyed = |purpose: u8| self.key.hash(|hasher| (purpose, local, remote).hash(hasher));
-        let (offset, counter) = (keyed(b'P'), keyed(b'C') as usize % COUNTERS);
+        let ends = FourTuple { local: Endpoint { address: local, port: 0 }, remote: *remote };
+        // F and G of the algorithm: either half of a keyed hash tells nothing of the other.
+        let hash = ends.with_octets(|octets| self.key.hash(|hasher| hasher.write(octets)));
+        let (offset, counter) = (hash as u32, (hash >> 32) as usize % COUNTERS);
         let counter = &mut self.counters[counter];
         *counter = counter.wrapping_add(1);
-        (offset.wrapping_add(u64::from(*counter)) % u64::from(count)) as u32
+        ((u64::from(offset) + u64::from(*counter)) % u64::from(count)) as u32
     }
 }
 
@@ -164,19 +166,19 @@ impl Stack {
         hash: u32,
         next_hop: IpAddr,
     ) -> Result<ConnectionId, ConnectError> {
+        let way = self.neighbours.way(now, next_hop);
         // It would wait for an answer to a question that is never asked.
-        if !self.neighbours.admit(next_hop) {
+        if way.is_none() && !self.neighbours.admit(next_hop) {
             return Err(ConnectError::Neighbours(self.config.max_neighbours));
         }
         let key = self.secrets.numbers();
         let since_epoch = now + self.cookies.calendar();
-        let iss = isn::initial_sequence_number(since_epoch, key, &tuple);
-        let timestamp = isn::initial_timestamp(since_epoch, key, &tuple);
+        let (iss, timestamp) = isn::initial_numbers(since_epoch, key, &tuple);
         let connection = Connection::opening(tuple, iss, timestamp, now, &self.config.tcp);
         let id = self.insert(now, connection, hash).ok_or(ConnectError::Limit(self.config.max_connections))?;
         self.flows.insert(hash, Flow::Connection(id.index));
         self.stats.connections_begun += 1;
-        if let Some(way) = self.way_to(now, next_hop, id)
+        if let Some(way) = way.or_else(|| self.way_to(now, next_hop, id))
             && let Some(entry) = self.entry_mut(id)
         {
             entry.connection.set_way(way);

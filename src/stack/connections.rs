@@ -32,21 +32,27 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    fn new(connection: Connection, generation: u32, hash: u32) -> Self {
-        let (attached, ready_queued, transmit_queued) = (true, false, false);
-        let (called_at, drowsy, stalled, untold) = (Instant::NEVER, None, None, Untold::default());
+    fn new(connection: Connection) -> Self {
         Self {
             connection,
-            generation,
-            hash,
-            attached,
-            ready_queued,
-            transmit_queued,
-            drowsy,
-            called_at,
-            stalled,
-            untold,
+            generation: 0,
+            hash: 0,
+            attached: true,
+            ready_queued: false,
+            transmit_queued: false,
+            drowsy: None,
+            called_at: Instant::NEVER,
+            stalled: None,
+            untold: Untold::default(),
         }
+    }
+
+    /// Everything but the connection is as for one that has just come.
+    fn begin(&mut self, generation: u32, hash: u32) {
+        (self.generation, self.hash) = (generation, hash);
+        (self.attached, self.ready_queued, self.transmit_queued) = (true, false, false);
+        (self.called_at, self.drowsy, self.stalled) = (Instant::NEVER, None, None);
+        self.untold = Untold::default();
     }
 
     /// What is left of it while it sleeps, if it can.
@@ -128,14 +134,15 @@ impl Connections {
         self.generation = self.generation.wrapping_add(1);
         let generation = self.generation;
         let tuple = *connection.tuple();
-        let entry = match self.spare.pop() {
+        let mut entry = match self.spare.pop() {
             Some(mut spare) => {
                 connection.adopt_memory(&mut spare.connection);
-                *spare = Entry::new(connection, generation, hash);
+                spare.connection = connection;
                 spare
             }
-            None => Box::new(Entry::new(connection, generation, hash)),
+            None => Box::new(Entry::new(connection)),
         };
+        entry.begin(generation, hash);
         let index = self.slots.insert(Slot { tuple, hash, generation, body: Body::Awake(entry) }).ok()?;
         self.awake += 1;
         Some(ConnectionId { index, generation })
@@ -203,12 +210,9 @@ impl Connections {
     #[cold]
     fn wake(&mut self, index: u32) {
         let Some(slot) = self.slots.get_mut(index) else { return };
-        let blank = || Box::new(Entry::new(Connection::blank(&self.config), 0, 0));
+        let blank = || Box::new(Entry::new(Connection::blank(&self.config)));
         let mut entry = self.spare.pop().unwrap_or_else(blank);
-        (entry.generation, entry.hash) = (slot.generation, slot.hash);
-        (entry.attached, entry.ready_queued, entry.transmit_queued) = (true, false, false);
-        (entry.called_at, entry.drowsy, entry.stalled) = (Instant::NEVER, None, None);
-        entry.untold = Untold::default();
+        entry.begin(slot.generation, slot.hash);
         // The slot is whole at every moment: the blank block goes in before it is filled.
         if let Body::Asleep(dormant) = std::mem::replace(&mut slot.body, Body::Awake(entry))
             && let Body::Awake(entry) = &mut slot.body

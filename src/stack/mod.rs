@@ -165,23 +165,10 @@ impl Secrets {
         self.identify(tuple).slot
     }
 
-    fn identify(&self, tuple: &FourTuple) -> FlowHash {
-        let hash = match (tuple.local.address, tuple.remote.address) {
-            (IpAddr::V4(local), IpAddr::V4(remote)) => self.hash_ends(&local.octets(), &remote.octets(), tuple),
-            (local, remote) => self.hash_ends(&octets(local), &octets(remote), tuple),
-        };
-        FlowHash { slot: hash as u32, check: (hash >> 32) as u16 }
-    }
-
     /// SipHash-1-3, as of Rust's own hash maps: who does not know the key cannot choose addresses and ports that collide.
-    fn hash_ends(&self, local: &[u8], remote: &[u8], tuple: &FourTuple) -> u64 {
-        let mut bytes = [0; 36];
-        let (addresses, length) = (2 * local.len(), 2 * local.len() + 4);
-        bytes[..local.len()].copy_from_slice(local);
-        bytes[local.len()..addresses].copy_from_slice(remote);
-        bytes[addresses..addresses + 2].copy_from_slice(&tuple.local.port.to_ne_bytes());
-        bytes[addresses + 2..length].copy_from_slice(&tuple.remote.port.to_ne_bytes());
-        self.flows.hash_short(&bytes[..length])
+    fn identify(&self, tuple: &FourTuple) -> FlowHash {
+        let hash = tuple.with_octets(|octets| self.flows.hash_short(octets));
+        FlowHash { slot: hash as u32, check: (hash >> 32) as u16 }
     }
 
     /// Which of several workers a flow with this hash belongs to. The flow table uses the low bits, so the high ones choose.
@@ -200,13 +187,6 @@ impl Secrets {
 struct FlowHash {
     slot: u32,
     check: u16,
-}
-
-fn octets(address: IpAddr) -> [u8; 16] {
-    match address {
-        IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
-        IpAddr::V6(address) => address.octets(),
-    }
 }
 
 /// What all SYN-ACKs from an address have in common.

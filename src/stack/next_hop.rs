@@ -79,6 +79,12 @@ impl Neighbours {
         self.due.front().map(|(due, _)| *due)
     }
 
+    /// The way to a neighbour that has answered lately.
+    pub fn way(&self, now: Instant, address: IpAddr) -> Option<LinkHeader> {
+        let Neighbour { way, answered, .. } = self.known.get(&address)?;
+        way.filter(|_| now - *answered < BELIEVED)
+    }
+
     /// Whether this one is known, or there is room to get to know it.
     pub fn admit(&mut self, address: IpAddr) -> bool {
         self.known.contains_key(&address) || self.make_room()
@@ -106,12 +112,9 @@ impl Stack {
         next_hop: IpAddr,
         waiting: impl Into<Option<ConnectionId>>,
     ) -> Option<LinkHeader> {
-        if !self.neighbours.admit(next_hop) {
-            return None;
-        }
-        let neighbour = self.neighbours.known.entry(next_hop).or_default();
-        let way = neighbour.way.filter(|_| now - neighbour.answered < BELIEVED);
-        if way.is_none() {
+        let way = self.neighbours.way(now, next_hop);
+        if way.is_none() && self.neighbours.admit(next_hop) {
+            let neighbour = self.neighbours.known.entry(next_hop).or_default();
             neighbour.waiting.extend(waiting.into());
             if neighbour.asked == 0 {
                 self.ask(now, next_hop);

@@ -81,10 +81,38 @@ impl FourTuple {
         }
     }
 
+    /// Hands over the two ends as octets, for hashes: addresses, ours first, then ports. No two tuples have the same.
+    #[inline]
+    pub(crate) fn with_octets<T>(&self, take: impl FnOnce(&[u8]) -> T) -> T {
+        let ports = u32::from(self.local.port) << 16 | u32::from(self.remote.port);
+        match (self.local.address, self.remote.address) {
+            (IpAddr::V4(local), IpAddr::V4(remote)) => {
+                let mut octets = [0; 12];
+                put_words([local.to_bits(), remote.to_bits(), ports], &mut octets);
+                take(&octets)
+            }
+            (local, remote) => {
+                let mut octets = [0; 36];
+                octets[..16].copy_from_slice(&mapped(local));
+                octets[16..32].copy_from_slice(&mapped(remote));
+                put_words([ports], &mut octets[32..]);
+                take(&octets)
+            }
+        }
+    }
+
     /// The tuple as the peer sees it.
     #[must_use]
     pub fn reversed(self) -> Self {
         Self { local: self.remote, remote: self.local }
+    }
+}
+
+/// An address of either family as one of IPv6 (RFC 4291 §2.5.5.2).
+fn mapped(address: IpAddr) -> [u8; 16] {
+    match address {
+        IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
+        IpAddr::V6(address) => address.octets(),
     }
 }
 
