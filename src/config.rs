@@ -19,8 +19,9 @@ pub struct TcpConfig {
     pub initial_window: usize,
     /// The most data accepted from the application and not yet acknowledged, bytes. Default 6 MiB.
     pub send_buffer: usize,
-    /// As much of it is used where the congestion window is small, bytes; else twice the congestion window. Default 256 KiB.
-    pub initial_send_buffer: usize,
+    /// How far an application may write ahead of what could be sent so far, bytes; what follows waits with the application, where
+    /// it takes no memory. Default 128 KiB: a few batches, which a CPU's own cache holds.
+    pub write_ahead: usize,
     /// Out-of-order pieces kept; a segment that would make one more is dropped. Default 4,096: slow start that overruns a queue
     /// loses every second segment, of as much as the default window may hold.
     pub max_holes: usize,
@@ -87,7 +88,7 @@ impl Default for TcpConfig {
             receive_buffer: 6 * 1_024 * 1_024,
             initial_window: 64 * 1_024,
             send_buffer: 6 * 1_024 * 1_024,
-            initial_send_buffer: 256 * 1_024,
+            write_ahead: 128 * 1_024,
             max_holes: 4_096,
             nagle: true,
             congestion_control: CongestionControl::default(),

@@ -342,8 +342,12 @@ impl Stack {
         }
     }
 
-    /// When [`Stack::handle_timeout`] should be called next. It may find nothing to do then.
+    /// When [`Stack::handle_timeout`] should be called next; it may find nothing to do then. At once, where there are events:
+    /// sending makes room, which an application hears of.
     pub fn poll_timeout(&self) -> Option<Instant> {
+        if !self.events.is_empty() {
+            return Some(Instant::ZERO);
+        }
         let deadlines = [
             self.timers.next_deadline(),
             self.half_open.next_deadline(),
@@ -394,6 +398,11 @@ impl Stack {
                 {
                     entry.called_at = deadline;
                     self.timers.arm(id.index, deadline);
+                }
+                // What was sent has made room for more: nobody waits for its acknowledgment with that.
+                if entry.connection.has_room_again(&self.config.tcp) && !entry.ready_queued {
+                    entry.ready_queued = true;
+                    self.events.push_back(Event::Ready(id));
                 }
                 self.connections.doze(id.index);
                 self.next_turn(None);

@@ -228,8 +228,7 @@ impl Connection {
         self.timeouts = 0;
         self.timers.cancel(Timer::User);
         self.timers.cancel(Timer::Retransmit); // RFC 6298 §5.3: it starts afresh when everything due has been sent
-        if self.write_blocked && self.send.buffered() <= self.send_limit(config) / 2 {
-            self.write_blocked = false;
+        if self.has_room_again(config) {
             self.signals |= Signals::WRITABLE;
         }
     }

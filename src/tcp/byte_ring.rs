@@ -6,6 +6,9 @@ const MIN_CAPACITY: usize = 2_048;
 /// The largest allocation that an empty queue keeps, bytes: what a few busy batches take.
 const KEPT_CAPACITY: usize = 256 * 1_024;
 
+/// A larger one goes where no more than this part of it is in use: so it takes as much again before it comes back.
+const SHRUNK_BELOW: usize = 8;
+
 /// The largest allocation that goes from one connection to the next, bytes.
 const RESTING_CAPACITY: usize = 16 * 1_024;
 
@@ -128,14 +131,27 @@ impl ByteRing {
     }
 
     /// To be called while no bytes wait behind the queue's back: an empty one begins at its first byte again, where memory is at
-    /// hand, and gives a large allocation back.
+    /// hand, and a large allocation goes that is hardly used any more.
+    #[inline]
     pub fn release(&mut self) {
         if self.is_empty() {
             self.head = 0;
-            if self.bytes.len() > KEPT_CAPACITY {
-                *self = Self::default();
-            }
         }
+        if self.bytes.len() > KEPT_CAPACITY && self.len <= self.bytes.len() / SHRUNK_BELOW {
+            self.shrink();
+        }
+    }
+
+    #[cold]
+    fn shrink(&mut self) {
+        if self.is_empty() {
+            return *self = Self::default();
+        }
+        let mut shrunk = vec![0; (2 * self.len).next_power_of_two().max(KEPT_CAPACITY)].into_boxed_slice();
+        let (first, second) = self.range(0, self.len);
+        shrunk[..first.len()].copy_from_slice(first);
+        shrunk[first.len()..self.len].copy_from_slice(second);
+        (self.bytes, self.head) = (shrunk, 0);
     }
 
     /// Where the byte `offset` behind the front lies. In an empty ring, where nothing does, that is at the beginning.

@@ -136,6 +136,11 @@ pub(super) enum Reader {
     Sink,
 }
 
+/// Room that is worth being told of.
+fn enough_room(config: &TcpConfig) -> usize {
+    config.send_buffer.min(config.write_ahead) / 2
+}
+
 /// How long a peer may keep the acknowledgment of a single segment (MUST-40 says less than 500 ms; Linux has 200).
 const LONGEST_DELAYED_ACK: Duration = Duration::from_millis(200);
 
@@ -351,17 +356,22 @@ impl Connection {
 
     /// Octets that may be written now. Zero once our side is closed.
     pub fn writable(&mut self, config: &TcpConfig) -> usize {
-        let limit = self.send_limit(config);
-        let room = if self.accepts_data() { self.send.room(limit) } else { 0 };
+        let room = self.room(config);
         // Whoever asks may find it too little for its purpose, and then waits to hear of more.
-        self.write_blocked |= room < limit / 2;
+        self.write_blocked |= room < enough_room(config);
         room
     }
 
-    /// The most data kept for sending now: a window in flight, and one that follows it.
-    pub(super) fn send_limit(&self, config: &TcpConfig) -> usize {
-        let follows = 2 * self.congestion.window() as usize;
-        follows.max(config.initial_send_buffer).min(config.send_buffer)
+    fn room(&self, config: &TcpConfig) -> usize {
+        if self.accepts_data() { self.send.room(config.send_buffer, config.write_ahead) } else { 0 }
+    }
+
+    /// To be asked when room may have come about: whether there is enough of it now for whoever found too little. Asking is
+    /// hearing of it.
+    pub fn has_room_again(&mut self, config: &TcpConfig) -> bool {
+        let has_room = self.write_blocked && self.room(config) >= enough_room(config);
+        self.write_blocked &= !has_room;
+        has_room
     }
 
     fn accepts_data(&self) -> bool {

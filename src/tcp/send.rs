@@ -199,9 +199,10 @@ impl SendSide {
         self.last_sent
     }
 
-    /// Data the application may still write while `limit` octets are kept at most.
-    pub fn room(&self, limit: usize) -> usize {
-        if self.fin == Fin::Open { limit.saturating_sub(self.buffer.len()) } else { 0 }
+    /// Data the application may still write while `limit` octets are kept at most, and `ahead` of them that were never sent.
+    pub fn room(&self, limit: usize, ahead: usize) -> usize {
+        let room = limit.saturating_sub(self.buffer.len()).min(ahead.saturating_sub(self.unsent()));
+        if self.fin == Fin::Open { room } else { 0 }
     }
 
     /// Octets written and not acknowledged.

@@ -122,7 +122,7 @@ fn draw_host(dice: &mut Dice) -> HostPlan {
         receive_buffer: buffer(dice),
         send_buffer: buffer(dice),
         initial_window: dice.one_of(&[64 * 1_024, 64 * 1_024, 3_000, 1_000_000]),
-        initial_send_buffer: dice.one_of(&[256 * 1_024, 4_000]),
+        write_ahead: dice.one_of(&[128 * 1_024, 4_000]),
         max_holes: dice.one_of(&[4_096, 64, 4, 1]),
         nagle: dice.happens(70 * PERCENT),
         congestion_control: dice.one_of(&[CongestionControl::Cubic, CongestionControl::Reno]),

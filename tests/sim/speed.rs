@@ -186,18 +186,24 @@ fn little_is_sent_twice() {
 
 #[test]
 fn two_flows_share_a_link() {
-    for seed in 1..=3 {
-        let mut scenario = Scenario::plain(seed, roomy(), wire(20_000_000, millis(40)));
-        scenario.hosts.push(scenario.hosts[1].clone());
-        scenario = scenario.sending(Duration::ZERO, u64::MAX / 2).sending(millis(500), u64::MAX / 2);
-        scenario.plans[1] = Plan { client: 2, ..scenario.plans[1] };
-        let mut world = World::new(&scenario);
-        run_until(&mut world, Instant::from_millis(500));
-        let before = read(&world)[0];
-        run_until(&mut world, Instant::from_millis(60_500));
-        let both = read(&world);
-        let (one, two) = (both[0] - before, both[1]);
-        let share = one * 100 / (one + two);
-        assert!((40..=60).contains(&share), "seed {seed}: {share} % and {} %", 100 - share);
-    }
+    // When the second one begins decides whose segments the queue drops first, and so a little of how it goes on.
+    let mut shares: Vec<u64> = (0..9).map(|step| share_of_the_first(millis(460 + 10 * step))).collect();
+    shares.sort_unstable();
+    assert!(shares.iter().all(|share| (35..=65).contains(share)), "{shares:?} %");
+    assert!((45..=55).contains(&shares[shares.len() / 2]), "{shares:?} %");
+}
+
+/// What the first of two flows gets of a minute on one link, where the second begins at `start`, percent.
+fn share_of_the_first(start: Duration) -> u64 {
+    let mut scenario = Scenario::plain(1, roomy(), wire(20_000_000, millis(40)));
+    scenario.hosts.push(scenario.hosts[1].clone());
+    scenario = scenario.sending(Duration::ZERO, u64::MAX / 2).sending(start, u64::MAX / 2);
+    scenario.plans[1] = Plan { client: 2, ..scenario.plans[1] };
+    let mut world = World::new(&scenario);
+    run_until(&mut world, Instant::ZERO + start);
+    let before = read(&world)[0];
+    run_until(&mut world, Instant::ZERO + start + Duration::from_secs(60));
+    let both = read(&world);
+    let (one, two) = (both[0] - before, both[1]);
+    one * 100 / (one + two)
 }

@@ -302,7 +302,14 @@ impl World {
                 self.hear(number, event);
             }
             let host = &mut self.hosts[number];
-            let Some(length) = host.stack.poll_transmit(clock, &mut self.buffer) else { break };
+            let Some(length) = host.stack.poll_transmit(clock, &mut self.buffer) else {
+                // Sending has made room, perhaps, and somebody hears of that.
+                match host.stack.poll_event() {
+                    Some(event) => self.hear(number, event),
+                    None => break,
+                }
+                continue;
+            };
             let frame = self.buffer[..length].to_vec();
             self.send(number, frame);
             frames += 1;

@@ -119,7 +119,7 @@ fn config(connections: usize, buffers: Buffers) -> StackConfig {
         receive_buffer: octets,
         initial_window: octets,
         send_buffer: octets,
-        initial_send_buffer: octets,
+        write_ahead: octets,
         ..TcpConfig::default()
     };
     let default = StackConfig::default();

@@ -249,6 +249,7 @@ fn peers_that_never_open_their_windows_are_bounded() {
         bench.now += Duration::from_millis(50);
     }
     for _ in 0..60 {
+        bench.events();
         bench.now = bench.now.max(bench.stack.poll_timeout().expect("probes go on"));
         bench.stack.handle_timeout(bench.now);
         bench.frames();

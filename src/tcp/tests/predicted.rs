@@ -21,7 +21,7 @@ struct Twins {
 impl Twins {
     fn new(congestion_control: CongestionControl, sack: bool, has_clocks: bool) -> Self {
         let now = Instant::from_millis(1_000);
-        let config = TcpConfig { congestion_control, initial_send_buffer: 8_192, ..TcpConfig::default() };
+        let config = TcpConfig { congestion_control, write_ahead: 8_192, ..TcpConfig::default() };
         let clock = has_clocks.then(|| Clocks::new(now, 70_000, 5));
         let ours = has_clocks.then(|| Clocks::new(now, 5, 70_000));
         let handshake = Handshake { sack, clocks: ours, peer_window_scale: Some(2), ..handshake() };

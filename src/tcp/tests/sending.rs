@@ -66,7 +66,7 @@ fn must_17_nagles_algorithm_can_be_switched_off() {
 #[test]
 fn the_initial_window_is_ten_segments_and_slow_start_doubles_it() {
     // RFC 6928, RFC 5681 §3.1 with appropriate byte counting.
-    let mut bench = Bench::new();
+    let mut bench = Bench::with(TcpConfig { write_ahead: 200_000, ..quiet() }, &handshake());
     bench.write(200_000);
     assert_eq!(bench.sent().len(), 10);
     for acknowledged in 1..=10 {
@@ -277,7 +277,7 @@ fn a_long_silence_shrinks_the_window() {
 
 #[test]
 fn the_application_hears_of_room_after_it_found_too_little() {
-    let mut bench = Bench::with(TcpConfig { send_buffer: 200_000, ..quiet() }, &handshake());
+    let mut bench = Bench::with(TcpConfig { send_buffer: 200_000, write_ahead: 200_000, ..quiet() }, &handshake());
     let data = pattern(0, bench.config.send_buffer + 1);
     assert_eq!(bench.connection.write(&data, &bench.config), bench.config.send_buffer);
     bench.sent();
@@ -297,7 +297,7 @@ fn who_has_filled_the_room_to_the_last_octet_hears_of_more() {
     let in_place: fn(&mut Bench) -> usize =
         |bench| (0..2).map(|_| bench.connection.write_with(4_000, &bench.config, |room| room.len())).sum();
     for fill in [write, in_place] {
-        let config = TcpConfig { send_buffer: 4_096, initial_send_buffer: 4_096, ..quiet() };
+        let config = TcpConfig { send_buffer: 4_096, ..quiet() };
         let mut bench = Bench::with(config, &handshake());
         bench.connection.write(&pattern(0, 96), &bench.config);
         assert_eq!(fill(&mut bench), 4_000, "all that was asked for, and no more would fit");

@@ -119,10 +119,11 @@ fn queues_that_have_run_empty_take_little_memory() {
     ring.push(&vec![7; 3_000_000]);
     ring.consume(2_999_999);
     ring.release();
-    assert_eq!((ring.front(), ring.capacity()), (&[7][..], 1 << 22), "not while there is something in it");
-    ring.consume(1);
+    assert_eq!((ring.front(), ring.capacity()), (&[7][..], 1 << 18), "little while there is little in it");
+    ring.push(&vec![9; 500_000]);
+    ring.consume(500_001);
     ring.release();
-    assert_eq!((ring.len(), ring.capacity()), (0, 0));
+    assert_eq!((ring.len(), ring.capacity()), (0, 0), "none while there is nothing");
     ring.push(&[8; 100_000]);
     ring.consume(100_000);
     ring.release();
@@ -159,12 +160,28 @@ fn a_window_without_scaling_stays_within_16_bits() {
 }
 
 #[test]
-fn the_send_buffer_follows_the_congestion_window() {
-    let mut path = Path::new(1_000, Duration::from_millis(20), true, TcpConfig::default());
-    assert_eq!(path.ends[0].writable(&path.config), path.config.initial_send_buffer);
-    path.send(20_000_000, true);
-    let limit = path.ends[0].send_limit(&path.config);
-    assert!(limit > 2_500_000 && limit <= path.config.send_buffer, "{limit}");
+fn an_application_writes_no_further_ahead_than_is_worth_while() {
+    let config = TcpConfig { write_ahead: 100_000, ..quiet() };
+    let mut bench = Bench::with(config, &handshake());
+    assert_eq!(bench.connection.write(&pattern(0, 400_000), &bench.config), 100_000);
+    assert!(!bench.connection.has_room_again(&bench.config), "nothing has been sent yet");
+    for _ in 0..40 {
+        bench.sent();
+        let in_flight = bench.connection.send.flight_size() as usize;
+        bench.connection.write(&pattern(0, 400_000), &bench.config);
+        assert_eq!(bench.connection.send.buffered(), in_flight + 100_000);
+        let ack = bench.connection.send.una().since(ISS) + MSS;
+        bench.receive(1, ack, ACK, b"");
+    }
+}
+
+#[test]
+fn room_that_sending_makes_is_heard_of_before_any_acknowledgment() {
+    let mut bench = Bench::with(TcpConfig { write_ahead: 20_000, ..quiet() }, &handshake());
+    assert_eq!(bench.connection.write(&pattern(0, 30_000), &bench.config), 20_000);
+    bench.sent();
+    assert!(bench.connection.has_room_again(&bench.config), "ten segments have gone");
+    assert!(!bench.connection.has_room_again(&bench.config), "it is said once");
 }
 
 /// A connection that acknowledges the first three segments at once.
