@@ -4,7 +4,10 @@
 mod counting;
 
 use counting::{Counting, allocations};
-use std::time::Duration;
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    time::Duration,
+};
 use xskip::{
     config::{StackConfig, TcpConfig},
     stack::{ConnectionId, Event, LocalAddress, Ownership, Secrets, Stack},
@@ -16,6 +19,7 @@ use xskip::{
 static ALLOCATOR: Counting = Counting;
 
 const PORT: u16 = 7;
+const SERVER: Endpoint = Endpoint { address: IpAddr::V4(Ipv4Addr::new(198, 18, 0, 1)), port: PORT };
 const BATCH: usize = 64;
 
 /// Frames on their way from one stack to the other.
@@ -66,9 +70,8 @@ impl Pair {
         let now = Instant::from_millis(1_000);
         let opened = Vec::with_capacity(connections);
         let mut pair = Self { stacks, batches: [Batch::new(), Batch::new()], now, opened, echoed: 0 };
-        let server = Endpoint { address: [198, 18, 0, 1].into(), port: PORT };
         for _ in 0..connections {
-            pair.stacks[0].connect(pair.now, server, None).unwrap();
+            pair.stacks[0].connect(pair.now, SERVER, None).unwrap();
             pair.settle();
         }
         assert_eq!(pair.opened.len(), connections);
@@ -97,9 +100,12 @@ impl Pair {
         match event {
             Event::Opened(id) if end == 0 => self.opened.push(id),
             Event::Ready(id) => {
-                let mut stream = self.stacks[end].stream(self.now, id).unwrap();
+                let Some(mut stream) = self.stacks[end].stream(self.now, id) else { return };
                 if end == 1 {
                     stream.forward();
+                    if stream.at_end() {
+                        stream.close();
+                    }
                 } else {
                     self.echoed += stream.readable_len();
                     while !stream.readable().is_empty() {
@@ -123,6 +129,17 @@ impl Pair {
         // Whatever has waited for company, acknowledgments for example, goes out.
         self.now += Duration::from_millis(250);
         self.settle();
+    }
+
+    /// A connection comes, is used, and goes.
+    fn visit(&mut self) {
+        self.opened.clear();
+        self.stacks[0].connect(self.now, SERVER, None).unwrap();
+        self.settle();
+        self.lap(64);
+        self.stacks[0].stream(self.now, self.opened[0]).unwrap().close();
+        self.settle();
+        assert_eq!(self.stacks[0].flow_counts().0, 0);
     }
 
     #[track_caller]
@@ -149,4 +166,13 @@ fn nothing_is_allocated_for_a_segment() {
     let mut sleepers = Pair::open(500, 20);
     sleepers.assert_steady(64);
     assert!(sleepers.stacks.iter().all(|stack| stack.connections_asleep() >= 480), "most of them sleep in between");
+
+    let mut guests = Pair::open(1, 1_000);
+    let first = guests.opened[0];
+    guests.stacks[0].stream(guests.now, first).unwrap().close();
+    guests.settle();
+    (0..10).for_each(|_| guests.visit());
+    let before = allocations();
+    (0..50).for_each(|_| guests.visit());
+    assert!(allocations() - before <= 50, "the handshake of one that we open takes one, and nothing else any");
 }

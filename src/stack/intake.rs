@@ -14,15 +14,13 @@ const LOOK_AHEAD: usize = 16;
 /// So many flows are at hand anyway: what belongs to them fits into a CPU's own cache.
 const PREFETCH_ABOVE: u64 = 256;
 
-/// A frame, what it says or why it cannot be understood, and the flow it belongs to if it is a segment.
-type Understood<'a> = (&'a [u8], Result<ParsedFrame<'a>, DropReason>, Option<(FourTuple, FlowHash)>);
+/// The flow that a frame seems to belong to, at a glance.
+type Glimpsed = (FourTuple, FlowHash);
 
 impl Stack {
     /// Takes in one frame. Bounded work: at most one segment is handled and one reply queued.
     pub fn handle_frame(&mut self, now: Instant, frame: &[u8]) {
-        let parsed = &wire::parse(frame, self.config.checksums);
-        let flow = self.flow_of(parsed);
-        self.take_in(now, frame, parsed, flow);
+        self.take_in(now, frame, None);
     }
 
     /// Takes in a batch of frames that arrived in this order. Where there have been many flows this waits for memory once for a
@@ -33,16 +31,15 @@ impl Stack {
             return frames.for_each(|frame| self.handle_frame(now, frame));
         }
         loop {
-            let mut batch: [Option<Understood<'_>>; LOOK_AHEAD] = [const { None }; LOOK_AHEAD];
+            let mut batch: [(&[u8], Option<Glimpsed>); LOOK_AHEAD] = [(&[], None); LOOK_AHEAD];
             let mut len = 0;
             for (place, frame) in batch.iter_mut().zip(&mut frames) {
-                let (_, parsed, flow) = place.insert((frame, wire::parse(frame, self.config.checksums), None));
-                *flow = self.flow_of(parsed);
+                *place = (frame, wire::peek_flow(frame).map(|tuple| (tuple, self.secrets.identify(&tuple))));
                 len += 1;
             }
             self.prefetch(&batch[..len]);
-            for (frame, parsed, flow) in batch[..len].iter().flatten() {
-                self.take_in(now, frame, parsed, *flow);
+            for (frame, flow) in &batch[..len] {
+                self.take_in(now, frame, flow.as_ref());
             }
             if len < LOOK_AHEAD {
                 return;
@@ -50,30 +47,19 @@ impl Stack {
         }
     }
 
-    fn flow_of(&self, parsed: &Result<ParsedFrame<'_>, DropReason>) -> Option<(FourTuple, FlowHash)> {
-        let Ok(ParsedFrame { packet: Packet::Tcp(ip, segment), .. }) = parsed else { return None };
-        let tuple = FourTuple::of_received(ip, &segment.header);
-        Some((tuple, self.secrets.identify(&tuple)))
-    }
-
     /// Names the memory that a batch will need: the flow table first, then what it leads to, and so on.
-    fn prefetch(&self, batch: &[Option<Understood<'_>>]) {
-        let hashes = || batch.iter().flatten().filter_map(|(_, _, flow)| flow.map(|(_, hash)| hash.slot));
+    fn prefetch(&self, batch: &[(&[u8], Option<Glimpsed>)]) {
+        let hashes = || batch.iter().filter_map(|(_, flow)| flow.map(|(_, hash)| hash.slot));
         hashes().for_each(|hash| prefetch(self.flows.home(hash)));
         let indices = || hashes().filter_map(|hash| self.flows.guess(hash)).filter_map(Flow::connection);
         indices().for_each(|index| self.connections.prefetch_slot(index));
         indices().for_each(|index| self.connections.prefetch(index));
     }
 
-    fn take_in(
-        &mut self,
-        now: Instant,
-        frame: &[u8],
-        parsed: &Result<ParsedFrame<'_>, DropReason>,
-        flow: Option<(FourTuple, FlowHash)>,
-    ) {
+    fn take_in(&mut self, now: Instant, frame: &[u8], flow: Option<&Glimpsed>) {
         self.stats.frames_received += 1;
-        let handled = match parsed {
+        // Looked at where it was written: to move it would wait for it to have been.
+        let handled = match &wire::parse(frame, self.config.checksums) {
             Ok(parsed) => self.handle_parsed(now, parsed, flow),
             Err(reason) => Err(*reason),
         };
@@ -87,23 +73,29 @@ impl Stack {
         &mut self,
         now: Instant,
         frame: &ParsedFrame<'_>,
-        flow: Option<(FourTuple, FlowHash)>,
+        flow: Option<&Glimpsed>,
     ) -> Result<(), DropReason> {
         if frame.link.destination != self.mac && !frame.link.destination.is_group() {
             return Err(DropReason::OtherStation);
         }
-        match (&frame.packet, flow) {
-            (Packet::Arp(packet), _) => self.handle_arp(now, &frame.link, packet),
-            (Packet::Icmp(ip, message), _) => {
+        match &frame.packet {
+            Packet::Arp(packet) => self.handle_arp(now, &frame.link, packet),
+            Packet::Icmp(ip, message) => {
                 self.check_source(ip.source)?;
                 self.handle_icmp(now, &frame.link, ip, message)
             }
-            (Packet::Udp(ip, datagram), _) => {
+            Packet::Udp(ip, datagram) => {
                 self.check_source(ip.source)?;
                 self.handle_datagram(&frame.link, ip, datagram)
             }
-            (Packet::Tcp(ip, segment), Some(flow)) => self.handle_segment(now, &frame.link, ip, segment, flow),
-            (Packet::Tcp(..), None) => unreachable!("every segment belongs to a flow"),
+            Packet::Tcp(ip, segment) => {
+                let tuple = FourTuple::of_received(ip, &segment.header);
+                let hash = match flow {
+                    Some((seen, hash)) if *seen == tuple => *hash,
+                    _ => self.secrets.identify(&tuple),
+                };
+                self.handle_segment(now, &frame.link, ip, segment, (tuple, hash))
+            }
         }
     }
 

@@ -42,6 +42,7 @@ impl<T> Slab<T> {
     }
 
     /// Puts a value into a free slot; the value comes back where there is none.
+    #[inline]
     pub fn insert(&mut self, value: T) -> Result<u32, T> {
         if self.is_full() {
             return Err(value);

@@ -368,10 +368,15 @@ impl Connection {
 
     /// To be asked when room may have come about: whether there is enough of it now for whoever found too little. Asking is
     /// hearing of it.
+    #[inline]
     pub fn has_room_again(&mut self, config: &TcpConfig) -> bool {
-        let has_room = self.write_blocked && self.room(config) >= enough_room(config);
-        self.write_blocked &= !has_room;
-        has_room
+        self.write_blocked && self.has_enough_room(config)
+    }
+
+    #[inline(never)]
+    fn has_enough_room(&mut self, config: &TcpConfig) -> bool {
+        self.write_blocked = self.room(config) < enough_room(config);
+        !self.write_blocked
     }
 
     fn accepts_data(&self) -> bool {

@@ -184,6 +184,7 @@ impl Connection {
         opening.due = true;
         let mut agreed = Self::established(&handshake, now, config);
         agreed.send.inherit(&mut self.send);
+        agreed.receive.adopt_memory(&mut self.receive);
         agreed.opening = Some(opening);
         agreed.timers = std::mem::take(&mut self.timers);
         agreed.timeouts = self.timeouts;

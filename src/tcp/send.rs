@@ -143,9 +143,10 @@ impl SendSide {
         }
     }
 
-    /// Takes over what was written before the handshake was over.
+    /// Takes over what was written before the handshake was over, and all memory.
     pub fn inherit(&mut self, early: &mut Self) {
         self.buffer = std::mem::take(&mut early.buffer);
+        self.flight.adopt_memory(&mut early.flight);
         self.fin = early.fin;
     }
 
@@ -296,6 +297,7 @@ impl SendSide {
     }
 
     /// The same where nothing of the flight was lost, reported, sent again or overtaken ([`SendSide::is_in_order`]).
+    #[inline]
     pub(super) fn acknowledge_in_order(&mut self, ack: SeqNumber, now: Instant) -> Acknowledged {
         let octets = ack.since(self.una);
         let rtt = self.flight.acknowledge_in_order(ack, now);
