@@ -1,7 +1,7 @@
 //! The control block of one connection, from SYN-SENT or ESTABLISHED to its end.
 //!
-//! Its methods form four families, and the files follow them: commands of the application (here), segments that arrive
-//! (`arrive`), segments to be sent (`transmit`), and timers (here).
+//! Its methods form four families, and the files follow them: commands of the application (here, and `writing`), segments that
+//! arrive (`arrive`), segments to be sent (`transmit`), and timers (here).
 
 use super::{
     congestion::{Congestion, Controller},
@@ -134,11 +134,6 @@ pub(super) enum Reader {
     Nobody,
     /// The application has closed, and wants its last words to arrive: data are thrown away.
     Sink,
-}
-
-/// Room that is worth being told of.
-fn enough_room(config: &TcpConfig) -> usize {
-    config.send_buffer.min(config.write_ahead) / 2
 }
 
 /// How long a peer may keep the acknowledgment of a single segment (MUST-40 says less than 500 ms; Linux has 200).
@@ -352,77 +347,6 @@ impl Connection {
     /// Whether the peer has closed its side, and all it sent before has arrived.
     pub fn peer_has_closed(&self) -> bool {
         self.receive.is_finished()
-    }
-
-    /// Octets that may be written now. Zero once our side is closed.
-    pub fn writable(&mut self, config: &TcpConfig) -> usize {
-        let room = self.room(config);
-        // Whoever asks may find it too little for its purpose, and then waits to hear of more.
-        self.write_blocked |= room < enough_room(config);
-        room
-    }
-
-    fn room(&self, config: &TcpConfig) -> usize {
-        if self.accepts_data() { self.send.room(config.send_buffer, config.write_ahead) } else { 0 }
-    }
-
-    /// To be asked when room may have come about: whether there is enough of it now for whoever found too little. Asking is
-    /// hearing of it.
-    #[inline]
-    pub fn has_room_again(&mut self, config: &TcpConfig) -> bool {
-        self.write_blocked && self.has_enough_room(config)
-    }
-
-    #[inline(never)]
-    fn has_enough_room(&mut self, config: &TcpConfig) -> bool {
-        self.write_blocked = self.room(config) < enough_room(config);
-        !self.write_blocked
-    }
-
-    fn accepts_data(&self) -> bool {
-        // What is written before the handshake is over waits for it (RFC 9293 §3.10.2).
-        matches!(self.state, State::Established | State::CloseWait | State::SynSent | State::SynReceived)
-    }
-
-    /// Queues as much of `data` as there is room for and returns how much that was. Where no room is left,
-    /// [`Signals::WRITABLE`] tells of more.
-    pub fn write(&mut self, data: &[u8], config: &TcpConfig) -> usize {
-        let room = self.writable(config);
-        let length = room.min(data.len());
-        self.send.write(&data[..length]);
-        self.wrote(length, room);
-        length
-    }
-
-    /// Lets `fill` write in place into at most `limit` octets of room, in one piece; it returns how many it wrote.
-    pub fn write_with(&mut self, limit: usize, config: &TcpConfig, fill: impl FnOnce(&mut [u8]) -> usize) -> usize {
-        let room = self.writable(config);
-        let spare = self.send.spare(room.min(limit));
-        let length = fill(spare).min(spare.len());
-        self.send.written(length);
-        self.wrote(length, room);
-        length
-    }
-
-    /// Who has filled the room to the last octet waits for more, whether it was enough or not.
-    fn wrote(&mut self, length: usize, room: usize) {
-        self.write_blocked |= length == room;
-    }
-
-    /// Moves received data to the sending side without a detour through the application; returns how many octets.
-    pub fn forward(&mut self, config: &TcpConfig) -> usize {
-        let mut moved = 0;
-        loop {
-            let room = self.writable(config);
-            let front = self.receive.readable().front();
-            let length = front.len().min(room);
-            if length == 0 {
-                return moved;
-            }
-            self.send.write(&front[..length]);
-            self.consume(length);
-            moved += length;
-        }
     }
 
     /// Closes our side: a FIN follows what was written. The peer may go on sending (half-close).

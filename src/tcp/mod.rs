@@ -34,6 +34,7 @@ pub mod timestamps;
 mod transmit;
 mod tuning;
 mod urgent;
+mod writing;
 
 #[cfg(test)]
 mod tests;
