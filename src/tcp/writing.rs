@@ -40,7 +40,7 @@ impl Connection {
     }
 
     /// Queues as much of `data` as there is room for and returns how much that was. Where no room is left,
-    /// [`Signals::WRITABLE`] tells of more.
+    /// [`Signals::WRITABLE`](super::Signals::WRITABLE) tells of more.
     pub fn write(&mut self, data: &[u8], config: &TcpConfig) -> usize {
         let room = self.writable(config);
         let length = room.min(data.len());

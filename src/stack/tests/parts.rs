@@ -1,17 +1,21 @@
 //! The parts of a stack against models simple enough to be right.
 
 use super::super::{
-    Addresses, Cidr, Flow, FlowHash, FlowName, FlowTable,
+    Addresses, Cidr, Flow, FlowHash, FlowName, FlowTable, Secrets,
     aged_slab::AgedSlab,
     rate_limit::RateLimit,
     slab::Slab,
     time_wait::{TimeWait, TimeWaits},
     timer_wheel::{TICK, TimerWheel},
 };
-use crate::{time::Instant, wire::ip::Dscp};
+use crate::{
+    time::Instant,
+    wire::{Endpoint, FourTuple, ip::Dscp},
+};
 use proptest::prelude::*;
 use std::{
     collections::{HashMap, VecDeque},
+    net::Ipv4Addr,
     time::Duration,
 };
 
@@ -233,4 +237,25 @@ fn addresses_say_what_is_wrong_with_them() {
     assert!(broadcast("198.18.0.1/24", "198.18.0.255") && broadcast("10.1.2.3/8", "10.255.255.255"));
     assert!(!broadcast("198.18.0.1/24", "198.18.1.255") && !broadcast("10.0.0.0/31", "10.0.0.1"));
     assert!(!Addresses::default().contains("198.18.0.1".parse().unwrap()));
+}
+
+#[test]
+fn flows_that_collide_under_one_key_spread_under_another() {
+    // What somebody can choose who knows the key of another process: here, all at one place of 1,024.
+    const PLACES: u32 = 1_024;
+    let place = |secrets: &Secrets, tuple: &FourTuple| secrets.hash_flow(tuple) % PLACES;
+    let known = Secrets::from_seed(1);
+    let tuple = |number: u32| FourTuple {
+        local: Endpoint { address: [198, 18, 0, 1].into(), port: 80 },
+        remote: Endpoint { address: Ipv4Addr::from_bits(number >> 16).into(), port: number as u16 },
+    };
+    let chosen: Vec<FourTuple> =
+        (1 << 16..u32::MAX).map(tuple).filter(|tuple| place(&known, tuple) == 7).take(512).collect();
+    for seed in 2..10 {
+        let ours = Secrets::from_seed(seed);
+        let mut flows = [0; PLACES as usize];
+        chosen.iter().for_each(|tuple| flows[place(&ours, tuple) as usize] += 1);
+        let most = flows.into_iter().max().unwrap_or(0);
+        assert!(most <= 7, "seed {seed}: {most} of 512 at one place, which chance hardly ever does");
+    }
 }
