@@ -20,7 +20,7 @@ pub struct TcpConfig {
     /// The most data accepted from the application and not yet acknowledged, bytes. Default 6 MiB.
     pub send_buffer: usize,
     /// How far an application may write ahead of what could be sent so far, bytes; what follows waits with the application, where
-    /// it takes no memory. Default 128 KiB: a few batches, which a CPU's own cache holds.
+    /// it takes no memory. Default 128 KiB: a few batches, which a CPU's own cache holds. Less than 4 KiB is taken for that.
     pub write_ahead: usize,
     /// Out-of-order pieces kept; a segment that would make one more is dropped. Default 4,096: slow start that overruns a queue
     /// loses every second segment, of as much as the default window may hold.

@@ -3,9 +3,17 @@
 use super::{connection::Connection, state::State};
 use crate::config::TcpConfig;
 
-/// Room that is worth being told of.
+/// Less than this of [`TcpConfig::write_ahead`] would keep an application from writing its messages in one piece, octets.
+const LEAST_AHEAD: usize = 4_096;
+
+/// How far an application may write ahead.
+fn ahead(config: &TcpConfig) -> usize {
+    config.write_ahead.max(LEAST_AHEAD)
+}
+
+/// Room that is worth being told of: never none, or an application would be told of that for ever.
 fn enough_room(config: &TcpConfig) -> usize {
-    config.send_buffer.min(config.write_ahead) / 2
+    (config.send_buffer.min(ahead(config)) / 2).max(1)
 }
 
 impl Connection {
@@ -18,7 +26,7 @@ impl Connection {
     }
 
     fn room(&self, config: &TcpConfig) -> usize {
-        if self.accepts_data() { self.send.room(config.send_buffer, config.write_ahead) } else { 0 }
+        if self.accepts_data() { self.send.room(config.send_buffer, ahead(config)) } else { 0 }
     }
 
     /// To be asked when room may have come about: whether there is enough of it now for whoever found too little. Asking is

@@ -176,6 +176,17 @@ fn an_application_writes_no_further_ahead_than_is_worth_while() {
 }
 
 #[test]
+fn no_room_is_never_room_enough() {
+    for (send_buffer, write_ahead) in [(1, 100_000), (100_000, 0)] {
+        let mut bench = Bench::with(TcpConfig { send_buffer, write_ahead, ..quiet() }, &handshake());
+        let written = bench.connection.write(&pattern(0, 100_000), &bench.config);
+        assert!(written > 0);
+        assert_eq!(bench.connection.write(b"more", &bench.config), 0);
+        assert!(!bench.connection.has_room_again(&bench.config), "{send_buffer}, {write_ahead}");
+    }
+}
+
+#[test]
 fn room_that_sending_makes_is_heard_of_before_any_acknowledgment() {
     let mut bench = Bench::with(TcpConfig { write_ahead: 20_000, ..quiet() }, &handshake());
     assert_eq!(bench.connection.write(&pattern(0, 30_000), &bench.config), 20_000);
