@@ -15,7 +15,7 @@ use clap::{Parser, ValueEnum};
 use report::Report;
 use row::{Contender, Row, Work};
 use shared::clock::Clock;
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, process::ExitCode, time::Duration};
 use workers::Scaling;
 
 /// Measures stacks in memory: two ends in one process, on one core, with nothing but buffers between them.
@@ -59,20 +59,29 @@ enum ClockKind {
     Real,
 }
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let arguments = Arguments::parse();
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("memory: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
+    let workers = arguments.workers.map(workers::cores).transpose()?;
     let clock = match arguments.clock {
         ClockKind::Real => Clock::real(),
         ClockKind::Virtual => Clock::virtual_time(),
     };
     let turn = Duration::try_from_secs_f64(arguments.seconds)?;
     let mut report = Report::new(arguments.rounds);
-    report.print_head(arguments.workers);
+    report.print_head(workers.as_ref().map(Vec::len));
     for row in Row::all(arguments.work, arguments.connections) {
-        if let Some(workers) = arguments.workers {
-            report.add_scaling(row, workers, &Scaling::measure(row, workers as usize, arguments.rounds, turn, clock)?);
-        } else {
-            report.add(row, &row.measure(arguments.only, arguments.rounds, turn, clock));
+        match &workers {
+            Some(cores) => report.add_scaling(row, &Scaling::measure(row, cores, arguments.rounds, turn, clock)),
+            None => report.add(row, &row.measure(arguments.only, arguments.rounds, turn, clock)),
         }
     }
     if let Some(path) = &arguments.json {

@@ -21,7 +21,7 @@ impl Report {
     }
 
     /// Says what the columns are.
-    pub fn print_head(&self, workers: Option<u32>) {
+    pub fn print_head(&self, workers: Option<usize>) {
         println!("Medians of {} rounds (least to most).", self.rounds);
         let [one, other] = columns(workers);
         println!("{:<28} {one:>30} {other:>30} {:>24}", "", ratio_name(workers));
@@ -40,12 +40,13 @@ impl Report {
     }
 
     /// Adds a row that compares one worker with several, and prints it.
-    pub fn add_scaling(&mut self, row: Row, workers: u32, Scaling { one, all }: &Scaling) {
+    pub fn add_scaling(&mut self, row: Row, Scaling { workers, one, all }: &Scaling) {
+        let workers = Some(*workers);
         let ratio = Some(Spread::of_ratios(all, one));
         print_row(row, Some(one), Some(all), ratio);
-        let [first, second] = columns(Some(workers));
+        let [first, second] = columns(workers);
         let contenders = [(first, one.as_slice()), (second, all.as_slice())];
-        self.rows.push(as_json(row, &contenders, &ratio_name(Some(workers)), ratio));
+        self.rows.push(as_json(row, &contenders, &ratio_name(workers), ratio));
     }
 
     /// Writes everything to a file, as JSON.
@@ -75,14 +76,14 @@ fn rate(work: Work, rates: &[f64]) -> String {
 }
 
 /// What is compared: contenders, or numbers of workers.
-fn columns(workers: Option<u32>) -> [String; 2] {
+fn columns(workers: Option<usize>) -> [String; 2] {
     workers.map_or_else(
         || ["xskip".to_owned(), "smoltcp".to_owned()],
         |workers| ["1 worker".to_owned(), format!("{workers} workers")],
     )
 }
 
-fn ratio_name(workers: Option<u32>) -> String {
+fn ratio_name(workers: Option<usize>) -> String {
     workers.map_or_else(|| "xskip/smoltcp".to_owned(), |workers| format!("{workers} workers/1"))
 }
 

@@ -7,6 +7,8 @@ use std::{sync::Barrier, thread, time::Duration};
 /// The rates of one worker and of all together, one a round.
 #[derive(Clone, Debug, Default)]
 pub struct Scaling {
+    /// How many they are.
+    pub workers: usize,
     /// What one worker does while the others rest, whichever core it is on.
     pub one: Vec<f64>,
     /// What all do together, at once.
@@ -14,24 +16,29 @@ pub struct Scaling {
 }
 
 impl Scaling {
-    /// Has `workers` threads, each with both ends of its own and on a core of its own, do the work of `row`: in each round one of
-    /// them by itself, and then all at once.
-    ///
-    /// # Errors
-    /// Where there are not so many cores.
-    pub fn measure(row: Row, workers: usize, rounds: u32, turn: Duration, clock: Clock) -> Result<Self, String> {
-        let cores = core_affinity::get_core_ids().unwrap_or_default();
-        if workers > cores.len() {
-            return Err(format!("{workers} workers need as many cores, and there are {}: ask for fewer", cores.len()));
-        }
-        let cores = &cores[..workers];
-        let mut scaling = Self::default();
+    /// Has a thread on each of `cores`, each with both ends of its own, do the work of `row`: in each round one of them by itself,
+    /// and then all at once.
+    pub fn measure(row: Row, cores: &[CoreId], rounds: u32, turn: Duration, clock: Clock) -> Self {
+        let mut scaling = Self { workers: cores.len(), ..Self::default() };
         for round in 0..rounds as usize {
-            scaling.one.push(together(row, &[cores[round % workers]], turn, clock));
+            scaling.one.push(together(row, &[cores[round % cores.len()]], turn, clock));
             scaling.all.push(together(row, cores, turn, clock));
         }
-        Ok(scaling)
+        scaling
     }
+}
+
+/// A core for each of so many workers.
+///
+/// # Errors
+/// Where there are not so many cores.
+pub fn cores(workers: u32) -> Result<Vec<CoreId>, String> {
+    let mut cores = core_affinity::get_core_ids().unwrap_or_default();
+    if workers as usize > cores.len() {
+        return Err(format!("{workers} workers need as many cores, and there are {}: ask for fewer", cores.len()));
+    }
+    cores.truncate(workers as usize);
+    Ok(cores)
 }
 
 /// The sum of what one worker a core does.
