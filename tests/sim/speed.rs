@@ -186,14 +186,14 @@ fn little_is_sent_twice() {
 
 #[test]
 fn two_flows_share_a_link() {
-    // When the second one begins decides whose segments the queue drops first, and so a little of how it goes on.
-    let mut shares: Vec<u64> = (0..9).map(|step| share_of_the_first(millis(460 + 10 * step))).collect();
+    // When the second one begins decides whose segments the queue drops first, and so how the first minute goes.
+    let mut shares: Vec<u64> = (0..5).map(|step| share_of_the_first(millis(460 + 20 * step))).collect();
     shares.sort_unstable();
-    assert!(shares.iter().all(|share| (35..=65).contains(share)), "{shares:?} %");
+    assert!(shares.iter().all(|share| (40..=60).contains(share)), "{shares:?} %");
     assert!((45..=55).contains(&shares[shares.len() / 2]), "{shares:?} %");
 }
 
-/// What the first of two flows gets of a minute on one link, where the second begins at `start`, percent.
+/// What the first of two flows gets of two minutes on one link, where the second begins at `start`, percent.
 fn share_of_the_first(start: Duration) -> u64 {
     let mut scenario = Scenario::plain(1, roomy(), wire(20_000_000, millis(40)));
     scenario.hosts.push(scenario.hosts[1].clone());
@@ -202,7 +202,7 @@ fn share_of_the_first(start: Duration) -> u64 {
     let mut world = World::new(&scenario);
     run_until(&mut world, Instant::ZERO + start);
     let before = read(&world)[0];
-    run_until(&mut world, Instant::ZERO + start + Duration::from_secs(60));
+    run_until(&mut world, Instant::ZERO + start + Duration::from_secs(120));
     let both = read(&world);
     let (one, two) = (both[0] - before, both[1]);
     one * 100 / (one + two)

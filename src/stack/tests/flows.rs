@@ -1,7 +1,7 @@
 //! Connections from open to end as the application and the peer see them; TIME-WAIT; fairness.
 
 use super::*;
-use crate::stack::Trouble;
+use crate::{config::TcpConfig, stack::Trouble};
 
 #[test]
 fn an_echo_and_a_passive_close() {
@@ -277,4 +277,18 @@ fn must_59_a_batch_draws_one_acknowledgment_or_none_where_an_answer_carries_it()
         bench.pass(Duration::from_micros(100));
         assert_eq!(bench.sent(), []);
     }
+}
+
+#[test]
+fn room_that_sending_makes_is_an_event_at_once() {
+    let config = TcpConfig { write_ahead: 10_000, ..TcpConfig::default() };
+    let mut bench = Bench::with(StackConfig { tcp: config, ..StackConfig::default() });
+    let (id, _) = bench.connect();
+    assert_eq!(bench.with_stream(id, |stream| stream.write(&[7; 20_000])), 10_000);
+    assert_eq!(bench.events(), [], "nothing has been sent yet");
+    bench.frames();
+    assert_eq!(bench.stack.poll_timeout(), Some(Instant::ZERO), "whoever waits would keep it to himself");
+    assert_eq!(bench.events(), [Event::Ready(id)], "before anything is acknowledged");
+    assert_ne!(bench.stack.poll_timeout(), Some(Instant::ZERO));
+    assert!(bench.with_stream(id, |stream| stream.write(&[7; 20_000])) > 0);
 }
