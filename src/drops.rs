@@ -122,8 +122,6 @@ drop_reasons! {
     OutsideWindow => "outside_window",
     /// A segment older than the last one, by its sender's clock (PAWS, RFC 7323 §5.3).
     OldTimestamp => "old_timestamp",
-    /// A segment without the timestamps that its connection uses (RFC 7323 §3.2).
-    MissingTimestamp => "missing_timestamp",
     /// An RST inside the window but not at RCV.NXT: answered with a challenge ACK (RFC 5961 §3.2).
     InexactReset => "inexact_reset",
     /// A SYN on a synchronized connection: answered with a challenge ACK (RFC 5961 §4.2).

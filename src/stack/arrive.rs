@@ -21,6 +21,7 @@ use crate::{
     wire::{
         self, FourTuple, IpHeader, LinkHeader, Protocol, Segment, SeqNumber, TcpFlags, TcpHeader, TcpOptions,
         ip::{Codepoint, Dscp},
+        tcp_options::Timestamps,
     },
 };
 
@@ -59,8 +60,8 @@ impl Stack {
         let connection = &mut self.connections[index].connection;
         let outcome = connection.arrive(now, link, segment, &self.config.tcp);
         if outcome == Err(DropReason::UnacceptableAck) && connection.is_opening() && !segment.has(TcpFlags::RST) {
-            let tuple = *connection.tuple();
-            self.reset(now, link, &tuple, segment)?;
+            let (tuple, clocks) = (*connection.tuple(), connection.clocks());
+            self.reset(now, link, (&tuple, clocks), segment)?;
         }
         self.settle(now, index);
         outcome
@@ -80,7 +81,7 @@ impl Stack {
             return Err(DropReason::StrayReset);
         }
         if !self.listeners.accept(tuple.local.port, tuple.local.address) {
-            self.reset(now, link, &tuple, segment)?;
+            self.reset(now, link, (&tuple, None), segment)?;
             return Err(DropReason::NoListener);
         }
         if segment.has(TcpFlags::ACK) {
@@ -154,7 +155,7 @@ impl Stack {
         let offer = match self.cookies.check(now, &tuple, irs, iss, timestamps) {
             Some(offer) if !segment.has(TcpFlags::SYN) => offer,
             _ => {
-                self.reset(now, link, &tuple, segment)?;
+                self.reset(now, link, (&tuple, None), segment)?;
                 return Err(DropReason::BadCookie);
             }
         };
@@ -218,7 +219,7 @@ impl Stack {
             return Err(DropReason::NoAck);
         }
         if segment.header.ack != handshake.iss.advance(1) {
-            self.reset(now, link, &handshake.tuple, segment)?;
+            self.reset(now, link, (&handshake.tuple, handshake.clocks), segment)?;
             return Err(DropReason::UnacceptableAck);
         }
         if !seq.in_window(rcv_nxt, syn_ack_window(&self.config.tcp).into()) {
@@ -292,12 +293,13 @@ impl Stack {
         }
     }
 
-    /// The RST that a segment draws which belongs to no connection (§3.10.7.1).
+    /// The RST that a segment draws which belongs to no connection (§3.10.7.1), or to none that is open yet: then there may be
+    /// clocks.
     fn reset(
         &mut self,
         now: Instant,
         link: &LinkHeader,
-        tuple: &FourTuple,
+        (tuple, clocks): (&FourTuple, Option<Clocks>),
         segment: &Segment<'_>,
     ) -> Result<(), DropReason> {
         if !self.resets.allow(now) {
@@ -308,18 +310,23 @@ impl Stack {
         } else {
             (TcpFlags::RST | TcpFlags::ACK, SeqNumber::default(), segment.header.seq.advance(segment.len()))
         };
-        self.send_reset(link, tuple, self.config.tcp.dscp, (flags, seq, ack))
+        let timestamps = clocks.map(|clocks| clocks.option(now));
+        self.send_reset(link, tuple, (self.config.tcp.dscp, timestamps), (flags, seq, ack))
     }
 
+    /// RFC 7323 §3.2: an RST, too, should carry `timestamps` where they were agreed on.
     pub(super) fn send_reset(
         &mut self,
         link: &LinkHeader,
         tuple: &FourTuple,
-        dscp: Dscp,
+        (dscp, timestamps): (Dscp, Option<Timestamps>),
         (flags, seq, ack): (TcpFlags, SeqNumber, SeqNumber),
     ) -> Result<(), DropReason> {
-        let (mut ip, tcp) = self.bare(tuple, flags, seq, ack);
+        let (mut ip, mut tcp) = self.bare(tuple, flags, seq, ack);
         ip.traffic_class = dscp.with(Codepoint::NotCapable);
+        // What acknowledges nothing echoes nothing.
+        let echoes = flags.contains(TcpFlags::ACK);
+        tcp.options.timestamps = timestamps.map(|ours| if echoes { ours } else { Timestamps { echo: 0, ..ours } });
         self.send_reply(link, &ip, &tcp)?;
         self.stats.resets_transmitted += 1;
         Ok(())

@@ -138,7 +138,7 @@ impl Stack {
             if entry.connection.state() == State::TimeWait {
                 self.enter_time_wait(now, id.index);
             } else {
-                self.leave(id.index, reason);
+                self.leave(now, id.index, reason);
             }
         }
         // A connection that ended in order stays for its application until that has read everything, or does not care.
@@ -166,6 +166,7 @@ impl Stack {
         let connection = &self.connections[index].connection;
         let (tuple, link) = (*connection.tuple(), *connection.link());
         let (hash, name) = (self.secrets.identify(&tuple), self.watch.name(&tuple));
+        let owes_acknowledgment = connection.owes_acknowledgment();
         let entry = TimeWait::new((hash, name), connection.sequence(), connection.clocks(), connection.dscp());
         let (ip, tcp) = entry.acknowledgment(now, &tuple, self.config.tcp.hop_limit);
         self.flows.remove(hash.slot, Flow::Connection(index));
@@ -173,8 +174,8 @@ impl Stack {
             Some(waiting) => self.flows.insert(hash.slot, Flow::TimeWait(waiting)),
             None => self.watch.closed(name),
         }
-        // The control block goes, so the acknowledgment of the peer's FIN leaves as a reply.
-        if let Err(reason) = self.send_reply(&link, &ip, &tcp) {
+        // The control block goes, so the acknowledgment of the peer's FIN leaves as a reply, unless it left before: from CLOSING.
+        if owes_acknowledgment && let Err(reason) = self.send_reply(&link, &ip, &tcp) {
             self.drops.count(reason);
         }
     }
@@ -185,15 +186,17 @@ impl Stack {
         self.watch.closed(entry.name);
     }
 
-    fn leave(&mut self, index: u32, reason: CloseReason) {
+    fn leave(&mut self, now: Instant, index: u32, reason: CloseReason) {
         let Entry { connection, hash, .. } = &self.connections[index];
         let (seq, ack) = connection.sequence();
-        let (tuple, link, dscp) = (*connection.tuple(), *connection.link(), connection.dscp());
+        let (tuple, link) = (*connection.tuple(), *connection.link());
+        let (dscp, timestamps) = (connection.dscp(), connection.clocks().map(|clocks| clocks.option(now)));
         self.flows.remove(*hash, Flow::Connection(index));
         self.watch.closed(self.watch.name(&tuple));
         if reason == CloseReason::Aborted
             && connection.knows_peer()
-            && let Err(reason) = self.send_reset(&link, &tuple, dscp, (TcpFlags::RST | TcpFlags::ACK, seq, ack))
+            && let Err(reason) =
+                self.send_reset(&link, &tuple, (dscp, timestamps), (TcpFlags::RST | TcpFlags::ACK, seq, ack))
         {
             self.drops.count(reason);
         }

@@ -10,6 +10,7 @@ use super::{
     send::{Acknowledged, Arrival},
     state::{State, Step},
     timer::Timer,
+    timestamps::OUTDATED_AFTER,
 };
 use crate::{
     config::TcpConfig,
@@ -52,7 +53,7 @@ impl Connection {
         {
             return outcome;
         }
-        self.check_clock(segment)?;
+        self.check_clock(now, segment)?;
         self.check_sequence(now, segment)?;
         if segment.has(TcpFlags::RST) {
             return self.take_reset(now, segment);
@@ -62,6 +63,9 @@ impl Connection {
         // Only a peer that knows the sequence numbers may change the way back: the segment has passed all checks.
         self.link = *link;
         self.diffserv.theirs = Dscp::of(segment.traffic_class);
+        if self.is_clock_outdated(now) {
+            self.renew_clock(segment);
+        }
         self.take_clock(segment);
         self.ecn.arrived(segment);
         self.liveness.heard(now);
@@ -76,15 +80,21 @@ impl Connection {
         Ok(())
     }
 
-    /// Before everything: is it older than the last one? (R1 of RFC 7323 §5.3.) An RST is not asked.
-    fn check_clock(&mut self, segment: &Segment<'_>) -> Result<(), DropReason> {
-        let Some(clocks) = self.clocks.filter(|_| !segment.has(TcpFlags::RST)) else { return Ok(()) };
-        let Some(received) = segment.header.options.timestamps else { return Err(DropReason::MissingTimestamp) };
-        if clocks.is_old(received) {
-            self.acks.owed = self.acks.owed.max(1);
-            return Err(DropReason::OldTimestamp);
+    /// Before everything: is it older than the last one? (R1 of RFC 7323 §5.3.) An RST is not asked, nor is a segment without
+    /// timestamps: RFC 7323 §3.2 would have it dropped, and a connection through a middlebox that takes options out would never get
+    /// on. It is as well protected as one of a peer that has no clock.
+    fn check_clock(&mut self, now: Instant, segment: &Segment<'_>) -> Result<(), DropReason> {
+        let Some((clocks, received)) = self.clocks.zip(segment.header.options.timestamps) else { return Ok(()) };
+        if segment.has(TcpFlags::RST) || !clocks.is_old(received) || self.is_clock_outdated(now) {
+            return Ok(());
         }
-        Ok(())
+        self.acks.owed = self.acks.owed.max(1);
+        Err(DropReason::OldTimestamp)
+    }
+
+    /// Whether TS.Recent says nothing any more (RFC 7323 §5.5).
+    fn is_clock_outdated(&self, now: Instant) -> bool {
+        now - self.liveness.heard_at() >= OUTDATED_AFTER
     }
 
     /// First: does any of it lie in the receive window?
@@ -152,6 +162,14 @@ impl Connection {
             self.opened();
         }
         Ok(())
+    }
+
+    /// Takes in the peer's clock anew, wherever the segment stands: those behind it would be refused for as long again.
+    #[cold]
+    fn renew_clock(&mut self, segment: &Segment<'_>) {
+        if let (Some(clocks), Some(received)) = (&mut self.clocks, segment.header.options.timestamps) {
+            *clocks = clocks.with_recent(received.value);
+        }
     }
 
     /// R3 of RFC 7323 §4.3.

@@ -292,6 +292,11 @@ impl Connection {
         (self.send.nxt(), self.receive.nxt())
     }
 
+    /// Whether something has come since that the last acknowledgment does not cover.
+    pub fn owes_acknowledgment(&self) -> bool {
+        self.acks.owed > 0 || self.acks.sent != self.receive.nxt()
+    }
+
     /// Both clocks, where timestamps are in use.
     pub fn clocks(&self) -> Option<Clocks> {
         self.clocks

@@ -31,6 +31,11 @@ impl Liveness {
         (self.probes == 0 && !self.probe_due).then_some(self.heard)
     }
 
+    /// When the peer was last heard.
+    pub fn heard_at(&self) -> Instant {
+        self.heard
+    }
+
     /// Whether the peer is about to be asked.
     pub fn owes_probe(&self) -> bool {
         self.probe_due

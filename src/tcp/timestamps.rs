@@ -10,6 +10,10 @@ use std::time::Duration;
 /// Octets that the option takes in each segment, padding included.
 pub const OPTION_LEN: u32 = 12;
 
+/// After a silence of so long the peer's clock may show anything, and what it showed before is forgotten (RFC 7323 §5.5): in
+/// somewhat more than that, one that ticks every millisecond goes half round its circle.
+pub const OUTDATED_AFTER: Duration = Duration::from_secs(24 * 24 * 3_600);
+
 /// A connection's clocks. Ours ticks every millisecond, from a number of its own on: what the handshake's cookie was.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Clocks {

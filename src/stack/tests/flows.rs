@@ -67,6 +67,31 @@ fn time_wait_answers_a_lost_acknowledgment_and_waits_anew() {
 }
 
 #[test]
+fn the_acknowledgment_that_ends_closing_draws_none() {
+    // §3.10.7.4: the peer's FIN has been acknowledged when it came.
+    for mut bench in [Bench::new(), Bench::new().over_ipv6()] {
+        let (id, iss) = bench.connect();
+        bench.with_stream(id, |stream| stream.close());
+        assert!(bench.sent_one().has(FIN | ACK));
+        bench.send(bench.header(IRS.advance(1), iss.advance(1), FIN | ACK), b"");
+        assert_eq!(bench.state(), State::Closing);
+        let acknowledgment = bench.sent_one();
+        assert_eq!((acknowledgment.header.seq, acknowledgment.header.ack), (iss.advance(2), IRS.advance(2)));
+        bench.send(bench.header(IRS.advance(2), iss.advance(2), ACK), b"");
+        assert_eq!((bench.state(), bench.sent()), (State::TimeWait, vec![]));
+    }
+    // Where both come in one batch, one acknowledgment is due still.
+    let mut bench = Bench::new();
+    let (id, iss) = bench.connect();
+    bench.with_stream(id, |stream| stream.close());
+    bench.sent();
+    bench.send(bench.header(IRS.advance(1), iss.advance(1), FIN | ACK), b"");
+    bench.send(bench.header(IRS.advance(2), iss.advance(2), ACK), b"");
+    assert_eq!(bench.state(), State::TimeWait);
+    assert_eq!(bench.sent_one().header.ack, IRS.advance(2));
+}
+
+#[test]
 fn no_reset_ends_time_wait() {
     // RFC 1337 §3.
     let mut bench = Bench::new();

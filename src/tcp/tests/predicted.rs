@@ -2,10 +2,18 @@
 
 use super::*;
 use crate::{
-    tcp::timestamps::Clocks,
+    tcp::timestamps::{Clocks, OUTDATED_AFTER},
     wire::{TcpOptions, tcp_options::SackBlocks},
 };
 use proptest::prelude::*;
+
+/// What the peer's clock shows in a segment.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Clock {
+    Now,
+    Late,
+    Missing,
+}
 
 /// The same connection twice: one takes the shortcut where it can, the other never does.
 struct Twins {
@@ -39,16 +47,20 @@ impl Twins {
     }
 
     /// A segment that acknowledges a part of what is in flight, with `length` octets from `skip` behind the next.
-    fn segment(&mut self, (part, skip, length): (u32, u32, usize), window: u16, late: bool) {
+    fn segment(&mut self, (part, skip, length): (u32, u32, usize), window: u16, clock: Clock) {
         let send = &self.ends[0].send;
         let (una, flight) = (send.una(), send.flight_size());
         let ack = if part >= 8 { una.advance(flight) } else { una.advance(flight * part / 8) };
-        let clock = self.clock.map(|clock| clock.option(if late { Instant::ZERO } else { self.now }));
+        let shown = self.clock.map(|ours| ours.option(if clock == Clock::Late { Instant::ZERO } else { self.now }));
         let sack = match una.advance(flight * (part + 1) / 8) {
             left if skip == 7 && send.flight_size() > 8 => SackBlocks::default().with(left, una.advance(flight)),
             _ => None,
         };
-        let options = TcpOptions { timestamps: clock, sack: sack.unwrap_or_default(), ..TcpOptions::default() };
+        let options = TcpOptions {
+            timestamps: shown.filter(|_| clock != Clock::Missing),
+            sack: sack.unwrap_or_default(),
+            ..TcpOptions::default()
+        };
         let seq = self.nxt.advance(if skip < 6 { 0 } else { 100 * skip });
         let header = TcpHeader { seq, ack, flags: ACK, window, options, ..TcpHeader::default() };
         self.receive(header, &pattern(0, length));
@@ -88,12 +100,25 @@ proptest! {
         for (what, (part, skip, number)) in steps {
             let (part, skip) = (u32::from(part % 16), u32::from(skip % 8));
             let window = if number % 64 == 0 { 0 } else { 4_000 + number % 512 };
+            let clock = match number % 32 {
+                1 => Clock::Late,
+                2 => Clock::Missing,
+                _ => Clock::Now,
+            };
             match what {
-                0..4 => twins.segment((part, skip, usize::from(number % 1_400)), window, number % 32 == 1),
-                4 | 5 => twins.segment((part, skip, 0), window, number % 32 == 1),
+                0..4 => twins.segment((part, skip, usize::from(number % 1_400)), window, clock),
+                4 | 5 => twins.segment((part, skip, 0), window, clock),
                 6 => twins.each(|end, config, _| {
                     end.write(&pattern(0, usize::from(number % 5_000)), config);
                 }),
+                7 if number % 16 == 0 => {
+                    // The peer's clock is forgotten meanwhile. Nobody owes an acknowledgment for so long.
+                    twins.now += Duration::from_secs(1);
+                    let now = twins.now;
+                    twins.each(|end, config, _| end.handle_timeout(now, config));
+                    twins.send(1_000);
+                    twins.now += OUTDATED_AFTER + Duration::from_micros(number.into());
+                }
                 7 => twins.now += Duration::from_micros(u64::from(number) * 10),
                 8 => twins.each(|end, _, _| end.consume(end.readable().len())),
                 _ => twins.send(usize::from(number % 8)),
@@ -110,9 +135,9 @@ proptest! {
 #[test]
 fn a_conversation_in_order_is_predicted_segment_by_segment() {
     let mut twins = Twins::new(CongestionControl::Cubic, true, true);
-    twins.segment((8, 0, 0), 16_000, false);
+    twins.segment((8, 0, 0), 16_000, Clock::Now);
     for _ in 0..100 {
-        twins.segment((8, 0, 64), 16_000, false);
+        twins.segment((8, 0, 64), 16_000, Clock::Now);
         twins.each(|end, config, _| {
             end.forward(config);
         });

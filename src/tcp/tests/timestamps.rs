@@ -87,11 +87,55 @@ fn an_old_duplicate_is_refused_even_inside_the_window() {
 }
 
 #[test]
-fn a_segment_without_timestamps_is_refused_unless_it_is_a_reset() {
-    // §3.2 and §5.2.
+fn a_peers_clock_is_forgotten_after_24_idle_days() {
+    // §5.5: by then it may show anything.
+    let (half, day) = (1 << 31, Duration::from_secs(24 * 3_600));
     let mut bench = bench();
-    bench.refuse(1, 1, ACK, b"data", DropReason::MissingTimestamp);
-    assert_eq!(bench.sent(), [], "in silence");
-    bench.receive(1, 1, RST, b"");
+    assert_eq!(bench.at(5, 1, 1, b""), Ok(()));
+    bench.now += 24 * day - Duration::from_millis(1);
+    assert_eq!(bench.at(5 + half, 1, 1, b"x"), Err(DropReason::OldTimestamp));
+    bench.now += Duration::from_millis(1);
+    assert_eq!(bench.at(9 + half, 70_000_000, 1, b"x"), Err(DropReason::OutsideWindow));
+    bench.sent();
+    assert_eq!(bench.at(6 + half, 1, 1, b"back"), Ok(()));
+    assert_eq!(bench.option().echo, THEIRS.wrapping_add(6 + half), "what was refused has set no clock");
+    assert_eq!(
+        bench.at(5 + half, 5, 1, b"old"),
+        Err(DropReason::OldTimestamp),
+        "the new clock protects as the old one did"
+    );
+    assert_eq!(bench.read_all(), b"back");
+}
+
+#[test]
+fn the_first_segment_after_24_idle_days_sets_the_clock_even_if_it_is_early() {
+    // Or those behind it would be refused for another 24 days: either side of where a clock begins to look old.
+    for later in [(1 << 31) - 2, 1 << 31] {
+        let mut bench = bench();
+        bench.now += Duration::from_secs(25 * 24 * 3_600);
+        assert_eq!(bench.at(later, 5, 1, b"early"), Ok(()));
+        bench.now += Duration::from_millis(10);
+        assert_eq!(bench.at(later + 10, 1, 1, b"late"), Ok(()));
+        assert_eq!(bench.read_all(), b"lateearly");
+    }
+}
+
+#[test]
+fn a_segment_without_timestamps_counts_though_they_were_agreed_on() {
+    // §3.2 would have it dropped. Its numbers are checked as they are where nobody has a clock.
+    let mut bench = bench();
+    assert_eq!(bench.at(50, 1, 1, b"with"), Ok(()));
+    bench.receive(5, 1, ACK, b"out");
+    assert_eq!(bench.option(), Timestamps { value: OURS, echo: THEIRS.wrapping_add(50) }, "ours go on");
+    bench.refuse(70_000_000, 1, ACK, b"outside", DropReason::OutsideWindow);
+    assert_eq!(bench.at(49, 8, 1, b"old"), Err(DropReason::OldTimestamp), "nor has the peer's clock been forgotten");
+    assert_eq!(bench.read_all(), b"without");
+    bench.sent();
+    // What it acknowledges counts, too.
+    bench.write(100);
+    assert_eq!(bench.sent_ranges(), [(1, 100)]);
+    bench.receive(8, 101, ACK, b"");
+    assert_eq!(bench.connection.send.flight_size(), 0);
+    bench.receive(8, 101, RST, b"");
     assert!(bench.connection.end().is_some());
 }
