@@ -23,7 +23,8 @@
 #define EPOCH_KEYS 4
 #define HASH_KEYS 10
 #define MAX_VERIFIED 65536
-#define MAX_LISTENERS 256
+/* Listeners of one port, each at an address of its own. */
+#define MAX_SAME_PORT 256
 
 /*
  * Between disarmed and armed the program learns: handshakes that it has not seen end may be on their way to a worker at the
@@ -70,7 +71,7 @@ struct listener {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, MAX_LISTENERS);
+	__uint(max_entries, 1); /* set before loading */
 	__type(key, __u32);
 	__type(value, struct listener);
 } listeners SEC(".maps");
@@ -86,7 +87,7 @@ struct {
 /* SYNs seen, by listener. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, MAX_LISTENERS);
+	__uint(max_entries, 1); /* likewise */
 	__type(key, __u32);
 	__type(value, __u64);
 } syns SEC(".maps");
@@ -98,7 +99,7 @@ static __always_inline const struct listener *find_listener(const struct packet 
 	const __u32 *first = bpf_map_lookup_elem(&ports, &index);
 
 	index = first ? *first : 0;
-	for (int i = 0; i < MAX_LISTENERS && index; i++) {
+	for (int i = 0; i < MAX_SAME_PORT && index; i++) {
 		const struct listener *listener;
 
 		index--;

@@ -48,14 +48,14 @@ struct {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 1024);
+	__uint(max_entries, 1); /* set before loading */
 	__type(key, struct address);
 	__type(value, __u8);
 } own_addresses SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 4096);
+	__uint(max_entries, 1); /* set before loading */
 	__type(key, struct service);
 	__type(value, __u8);
 } shared_ports SEC(".maps");

@@ -3,7 +3,7 @@
 use crate::{
     host::HostError,
     stack::{BindError, ConnectError},
-    xdp::XdpError,
+    xdp::{MAX_LISTENERS, MAX_SAME_PORT, XdpError},
 };
 use std::net::IpAddr;
 use thiserror::Error;
@@ -74,6 +74,40 @@ pub enum ServerError {
     QueueTwice {
         /// The queue.
         queue: u32,
+    },
+
+    /// The interface was deleted under way, or moved to another network namespace.
+    #[error(
+        "{interface} is gone: it was deleted, or moved to another network namespace, so nothing can be served there any more; start the server again when there is such an interface"
+    )]
+    InterfaceGone {
+        /// The interface.
+        interface: String,
+    },
+
+    /// An address was given twice, in two ways.
+    #[error("{address} was given twice: with two prefixes, or as the stack's own and as shared; say it once")]
+    AddressTwice {
+        /// The address.
+        address: IpAddr,
+    },
+
+    /// More addresses to listen at than the XDP program looks through.
+    #[error(
+        "{count} addresses were given, but a port is served at {MAX_SAME_PORT} of them at most: give fewer, or start a server for the rest on another interface"
+    )]
+    TooManyAddresses {
+        /// How many there are.
+        count: usize,
+    },
+
+    /// More pairs of an address and a port to listen at than the XDP program has room for.
+    #[error(
+        "{count} pairs of an address and a TCP port were given, but {MAX_LISTENERS} can be served: give fewer of either, or start a server for the rest on another interface"
+    )]
+    TooManyListeners {
+        /// How many there are.
+        count: usize,
     },
 
     /// Another XDP program is attached.

@@ -15,6 +15,8 @@ mod link_watch;
 mod plan;
 mod running;
 mod signals;
+#[cfg(test)]
+mod tests;
 
 pub use self::{
     defence::{Cookies, Level as DefenceLevel, ListenerDefence},
@@ -114,28 +116,34 @@ impl Server {
     }
 
     /// Adds an address of the stack's own: the kernel must not have it, and the stack answers ARP, neighbour discovery and
-    /// ping for it.
+    /// ping for it. Said twice, it is one; with two prefixes it is an error of [`Server::start`].
     #[must_use]
     pub fn address(mut self, address: Cidr) -> Self {
-        self.own.push(address);
+        if !self.own.contains(&address) {
+            self.own.push(address);
+        }
         self
     }
 
-    /// Adds an address that stays the kernel's: only the listed ports of it are the stack's.
+    /// Adds an address that stays the kernel's: only the listed ports of it are the stack's. Said twice, it is one.
     #[must_use]
     pub fn shared_address(mut self, address: IpAddr) -> Self {
-        self.shared.push(address);
+        if !self.shared.contains(&address) {
+            self.shared.push(address);
+        }
         self
     }
 
-    /// Adds a port to listen on, at every address.
+    /// Adds a port to listen on, at every address. Said twice, it is one.
     #[must_use]
     pub fn port(mut self, port: u16) -> Self {
-        self.ports.push(port);
+        if !self.ports.contains(&port) {
+            self.ports.push(port);
+        }
         self
     }
 
-    /// Adds a UDP port, at every address: [`Service::datagram`] gets what comes there.
+    /// Adds a UDP port, at every address: [`Service::datagram`] gets what comes there. Said twice, it is one.
     #[must_use]
     pub fn udp_port(mut self, port: u16) -> Self {
         if !self.udp_ports.contains(&port) {
@@ -286,7 +294,9 @@ impl Server {
     /// [`ServerError`] says what stands in the way and what to do about it. Nothing is left behind then.
     pub fn start<S: Service + 'static>(&self, mut service: impl FnMut() -> S) -> Result<Running, ServerError> {
         self.check_service()?;
-        self.start_with(|_| Services::new(service()))
+        // A service has no way to open connections but those that were asked for.
+        let plan = self.plan(!self.remotes.is_empty())?;
+        Running::start(self, &plan, |_| Services::new(service()))
     }
 
     /// Starts workers with applications of the caller's own, which may open connections when they like: nothing needs to be
@@ -298,7 +308,7 @@ impl Server {
         &self,
         application: impl FnMut(Seat) -> A,
     ) -> Result<Running, ServerError> {
-        let plan = self.plan()?;
+        let plan = self.plan(true)?;
         Running::start(self, &plan, application)
     }
 

@@ -12,7 +12,8 @@ use crate::{
     wire::{ChecksumPolicy, MacAddress, ReceiveScaling},
     worker::Placement,
     xdp::{
-        FRAME_SIZES, MTU_MAX, ProgramOptions, QueueOptions, Steering, WHOLE_MTU_MAX, XdpMode, frame_len, packet_room,
+        FRAME_SIZES, MAX_LISTENERS, MAX_SAME_PORT, MTU_MAX, ProgramOptions, QueueOptions, Steering, WHOLE_MTU_MAX,
+        XdpMode, frame_len, packet_room,
     },
 };
 use std::{
@@ -43,10 +44,12 @@ impl Plan {
     pub fn program_options(&self, server: &Server) -> ProgramOptions {
         let queues = self.queues.iter().max().map_or(1, |highest| highest + 1);
         if server.ports.is_empty() {
-            return ProgramOptions { queues, ..ProgramOptions::default() };
+            return ProgramOptions { queues, fragments: self.fragments, ..ProgramOptions::default() };
         }
         let flows = server.config.max_connections.saturating_add(server.config.max_time_wait);
-        ProgramOptions { queues, fragments: self.fragments, flows: flows.saturating_mul(self.queues.len() as u32) }
+        let flows = flows.saturating_mul(self.queues.len() as u32);
+        let listeners = (self.addresses.len() * server.ports.len()) as u32;
+        ProgramOptions { queues, fragments: self.fragments, flows, listeners }
     }
 
     pub fn mac(&self) -> MacAddress {
@@ -74,8 +77,8 @@ impl Plan {
 }
 
 impl Server {
-    /// Decides everything, or says what stands in the way.
-    pub(super) fn plan(&self) -> Result<Plan, ServerError> {
+    /// Decides everything, or says what stands in the way. `connects` says whether connections may be opened.
+    pub(super) fn plan(&self, connects: bool) -> Result<Plan, ServerError> {
         self.check_addresses()?;
         check_machine()?;
         let link = Link::find(&self.interface)?;
@@ -86,7 +89,7 @@ impl Server {
         // Between two ends of a veth pair there is no wire to damage a segment, no hardware to complete a checksum, and no
         // receive-side scaling to keep a flow on its queue.
         let checksums = if link.is_veth() { ChecksumPolicy::AcceptPartial } else { ChecksumPolicy::Verify };
-        let (placement, scaling) = self.choose_placement(&link, &queues)?;
+        let (placement, scaling) = self.choose_placement(&link, &queues, connects)?;
         let shared = |ports: &[u16]| {
             let services = self.shared.iter().flat_map(|&ip| ports.iter().map(move |&port| SocketAddr::new(ip, port)));
             services.collect()
@@ -105,11 +108,12 @@ impl Server {
         &self,
         link: &Link,
         queues: &[u32],
+        connects: bool,
     ) -> Result<(Placement, Option<ReceiveScaling>), ServerError> {
         if link.is_veth() {
             return Ok((Placement::ByHash, None));
         }
-        if link.rx_queues == 1 || self.remotes.is_empty() {
+        if link.rx_queues == 1 || !connects {
             return Ok((Placement::ByQueue, None));
         }
         let rss = Ethtool::open()?.rss(link)?.filter(|rss| rss.is_toeplitz);
@@ -133,9 +137,18 @@ impl Server {
     }
 
     fn check_addresses(&self) -> Result<(), ServerError> {
-        match self.own.is_empty() && self.shared.is_empty() {
-            true => Err(ServerError::NoAddress),
-            false => Ok(()),
+        let addresses = self.own.iter().map(|cidr| cidr.address).chain(self.shared.iter().copied());
+        let mut seen = HashSet::new();
+        if let Some(address) = addresses.clone().find(|&address| !seen.insert(address)) {
+            return Err(ServerError::AddressTwice { address });
+        }
+        let listeners = seen.len() * self.ports.len();
+        match seen.len() {
+            0 => Err(ServerError::NoAddress),
+            // Where nobody listens nobody is looked for.
+            count if count > MAX_SAME_PORT && listeners > 0 => Err(ServerError::TooManyAddresses { count }),
+            _ if listeners > MAX_LISTENERS => Err(ServerError::TooManyListeners { count: listeners }),
+            _ => Ok(()),
         }
     }
 

@@ -63,7 +63,7 @@ pub(super) const UNLISTED_AT: usize = at::UNLISTED;
 /// What the SYN-ACKs of a listener say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GuardedListener {
-    /// Its number, from 0 to 255: each listener has its own.
+    /// Its number, from 0 on, below [`ProgramOptions::listeners`](super::ProgramOptions): each listener has its own.
     pub number: u32,
     /// The MSS it announces, bytes.
     pub mss: u16,

@@ -119,12 +119,26 @@ pub struct ProgramOptions {
     pub fragments: bool,
     /// Flows that its filter lists at half of its capacity; four bytes each. Default 65,536.
     pub flows: u32,
+    /// Listeners that can be guarded, each an address and a port, numbered from 0: [`MAX_LISTENERS`] at most, and
+    /// [`MAX_SAME_PORT`] of any port. Default 256.
+    pub listeners: u32,
 }
+
+/// The most listeners that can be guarded: whoever defends them asks for the SYNs of each ten times a second.
+pub const MAX_LISTENERS: usize = 4_096;
+
+/// The most addresses at which one port can be guarded: the program looks them through one by one.
+pub const MAX_SAME_PORT: usize = 256;
 
 impl Default for ProgramOptions {
     fn default() -> Self {
-        Self { queues: 1, fragments: false, flows: 65_536 }
+        Self { queues: 1, fragments: false, flows: 65_536, listeners: 256 }
     }
+}
+
+/// The size of a table for so many entries: none may have no place at all.
+fn entries(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX).max(1)
 }
 
 impl Program {
@@ -138,6 +152,11 @@ impl Program {
         open.maps.queues.set_max_entries(options.queues.max(1)).map_err(not_loaded)?;
         let buckets = filter::buckets_for(options.flows);
         open.maps.filter.set_max_entries(buckets).map_err(not_loaded)?;
+        open.maps.listeners.set_max_entries(options.listeners.max(1)).map_err(not_loaded)?;
+        open.maps.syns.set_max_entries(options.listeners.max(1)).map_err(not_loaded)?;
+        open.maps.own_addresses.set_max_entries(entries(steering.own.len())).map_err(not_loaded)?;
+        let shared = steering.shared.len() + steering.shared_udp.len();
+        open.maps.shared_ports.set_max_entries(entries(shared)).map_err(not_loaded)?;
         if options.fragments {
             open.progs.steer.set_flags(BPF_F_XDP_HAS_FRAGS);
         }
