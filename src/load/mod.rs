@@ -301,6 +301,9 @@ fn collect(
         if resident.is_none() && (!told.is_empty() || board.are_ready(running.setup().queues.len())) {
             resident = memory::resident("self");
         }
+        if !running.is_running() {
+            return (told, resident); // whoever stops it hears why
+        }
         if interrupted.load(Ordering::Relaxed) {
             board.stop();
         }

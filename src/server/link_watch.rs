@@ -1,10 +1,20 @@
-//! What may change about the interface while it is served: its MTU.
+//! What may change about the interface while it is served: what can be followed is, and the rest is said. One that is gone ends
+//! the server.
 
-use super::ServerError;
-use crate::{host::Link, worker::Control};
+use super::{End, ServerError};
+use crate::{
+    host::{HostError, Link},
+    stack::{LocalAddress, Ownership},
+    worker::Control,
+};
 use crossbeam::channel::{self, RecvTimeoutError, Sender};
 use std::{
-    sync::Arc,
+    fmt,
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread::{self, JoinHandle},
     time::Duration,
 };
@@ -12,45 +22,183 @@ use std::{
 /// How often it is looked at.
 const INTERVAL: Duration = Duration::from_millis(250);
 
+/// What is served, and on behalf of whom.
+#[derive(Debug)]
+pub(super) struct Watched {
+    pub link: Link,
+    /// The queues that have a worker.
+    pub queues: Vec<u32>,
+    pub addresses: Vec<LocalAddress>,
+    /// The largest MTU that the frames hold.
+    pub mtu_max: u32,
+    pub controls: Vec<Arc<Control>>,
+}
+
 /// Looks at the interface until it is dropped, and tells the workers.
 #[derive(Debug)]
 pub(super) struct LinkWatch {
     stop: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
+    gone: Arc<AtomicBool>,
+}
+
+/// Something about the interface is not as it was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Change {
+    Mtu {
+        mtu: u32,
+        most: u32,
+    },
+    Renamed(String),
+    /// It has so many queues now, and traffic that arrives on these is lost.
+    Queues {
+        count: u32,
+        unserved: Vec<u32>,
+    },
+    /// An address to be shared that the kernel has no longer, or has again.
+    Shared {
+        address: IpAddr,
+        there: bool,
+    },
+    /// An address of the stack's own that the kernel uses as well.
+    Taken(IpAddr),
+}
+
+impl Change {
+    /// Whether traffic is lost, or may be.
+    fn hurts(&self) -> bool {
+        match self {
+            Self::Mtu { mtu, most } => mtu > most,
+            Self::Renamed(_) | Self::Shared { there: true, .. } => false,
+            Self::Queues { unserved, .. } => !unserved.is_empty(),
+            Self::Shared { there: false, .. } | Self::Taken(_) => true,
+        }
+    }
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Mtu { mtu, most } if mtu <= most => write!(f, "the MTU is {mtu} now"),
+            Self::Mtu { mtu, most } => write!(
+                f,
+                "the MTU is {mtu} now, but the frames hold packets of {most} bytes: larger ones are lost until the server is \
+                 started again"
+            ),
+            Self::Renamed(name) => write!(f, "it is called {name} now"),
+            Self::Queues { count, unserved } if unserved.is_empty() => write!(f, "it has {count} queue(s) now"),
+            Self::Queues { count, unserved } => {
+                let lost: Vec<_> = unserved.iter().map(u32::to_string).collect();
+                let lost = lost.join(", ");
+                write!(
+                    f,
+                    "of its {count} queues nobody serves {lost}: what arrives there is lost. Let no traffic come there (`ethtool -X`), or start the server again for all queues"
+                )
+            }
+            Self::Shared { address, there: false } => write!(
+                f,
+                "the kernel has {address} no longer, and tells nobody the way to it: add it again with `ip address add`"
+            ),
+            Self::Shared { address, there: true } => write!(f, "the kernel has {address} again"),
+            Self::Taken(address) => write!(
+                f,
+                "the kernel uses {address} as well now, and answers for it: take it away with `ip address del`"
+            ),
+        }
+    }
+}
+
+impl Watched {
+    /// The queues that something may arrive on and that nobody serves.
+    pub fn unserved(&self, count: u32) -> Vec<u32> {
+        (0..count).filter(|queue| !self.queues.contains(queue)).collect()
+    }
+
+    /// What is not as it was, now that the interface is found like this; from now on it is.
+    fn notice(&mut self, link: Link) -> Vec<Change> {
+        let mut changes = Vec::new();
+        let before = std::mem::replace(&mut self.link, link);
+        let (link, most) = (&self.link, self.mtu_max);
+        if link.mtu != before.mtu {
+            changes.push(Change::Mtu { mtu: link.mtu, most });
+        }
+        if link.name != before.name {
+            changes.push(Change::Renamed(link.name.clone()));
+        }
+        if link.rx_queues != before.rx_queues {
+            changes.push(Change::Queues { count: link.rx_queues, unserved: self.unserved(link.rx_queues) });
+        }
+        let has = |link: &Link, address| link.addresses.iter().any(|&(known, _)| known == address);
+        for local in &self.addresses {
+            let address = local.cidr.address;
+            let (had, has) = (has(&before, address), has(link, address));
+            match local.ownership {
+                Ownership::Shared if had != has => changes.push(Change::Shared { address, there: has }),
+                Ownership::Own if has && !had => changes.push(Change::Taken(address)),
+                _ => {}
+            }
+        }
+        changes
+    }
+
+    /// Looks at the interface once; whether it is still there.
+    fn look(&mut self) -> bool {
+        let found = match find(&self.link) {
+            // Without our program it is another one that was made anew with the same name and index.
+            Ok(Some(found)) if found.xdp.is_some() => found,
+            Ok(_) => return false,
+            Err(_) => return true, // whoever cannot be asked now can be later
+        };
+        let interface = self.link.name.clone();
+        for change in self.notice(found) {
+            match change.hurts() {
+                true => tracing::warn!(interface, "{change}"),
+                false => tracing::info!(interface, "{change}"),
+            }
+            if let Change::Mtu { mtu, most } = change {
+                self.controls.iter().for_each(|control| control.set_mtu(mtu.min(most)));
+            }
+        }
+        true
+    }
+}
+
+/// The same interface as it is now, whatever it is called; none where it was deleted, or is in another network namespace.
+fn find(known: &Link) -> Result<Option<Link>, HostError> {
+    match Link::find(&known.name) {
+        Ok(found) if found.index == known.index => return Ok(Some(found)),
+        Ok(_) | Err(HostError::NoSuchInterface { .. }) => {}
+        Err(error) => return Err(error),
+    }
+    match Link::list()?.into_iter().find(|link| link.index == known.index) {
+        Some(renamed) => Link::find(&renamed.name).map(Some),
+        None => Ok(None),
+    }
 }
 
 impl LinkWatch {
-    /// Begins with `link` as it is. `most` is the largest MTU that the frames hold.
-    pub fn start(link: &Link, most: u32, controls: Vec<Arc<Control>>) -> Result<Self, ServerError> {
-        let (name, mut mtu) = (link.name.clone(), link.mtu);
+    /// Begins with the interface as it is. `end` is dropped when it is gone.
+    pub fn start(mut watched: Watched, end: End) -> Result<Self, ServerError> {
         let (stop, stopped) = channel::bounded::<()>(0);
+        let gone = Arc::new(AtomicBool::new(false));
+        let told = gone.clone();
         let watch = move || {
+            let _end = end;
             while stopped.recv_timeout(INTERVAL) == Err(RecvTimeoutError::Timeout) {
-                // An interface that cannot be asked now may be there again later.
-                let Ok(link) = Link::find(&name) else { continue };
-                if link.mtu != mtu {
-                    mtu = link.mtu;
-                    announce(&link, most);
-                    controls.iter().for_each(|control| control.set_mtu(mtu.min(most)));
+                if !watched.look() {
+                    told.store(true, Ordering::Release);
+                    return;
                 }
             }
         };
         let thread = thread::Builder::new().name("xskip-link".to_owned()).spawn(watch);
         let thread = thread.map_err(|source| ServerError::System { what: "start the link's watch", source })?;
-        Ok(Self { stop: Some(stop), thread: Some(thread) })
+        Ok(Self { stop: Some(stop), thread: Some(thread), gone })
     }
-}
 
-fn announce(link: &Link, most: u32) {
-    let (interface, mtu) = (&link.name, link.mtu);
-    match mtu <= most {
-        true => tracing::info!(interface, mtu, "the MTU has changed"),
-        false => tracing::warn!(
-            interface,
-            mtu,
-            most,
-            "the MTU is beyond what the frames hold: packets above the most are lost until the server is started again"
-        ),
+    /// Whether the interface was deleted or moved away.
+    pub fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::Acquire)
     }
 }
 
@@ -62,3 +210,6 @@ impl Drop for LinkWatch {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -25,6 +25,7 @@ pub use self::{
     signals::StopSignals,
 };
 
+use self::running::End;
 use crate::{
     app::{Service, Services},
     config::StackConfig,

@@ -3,7 +3,7 @@
 use super::{
     CookieSecret, ListenerDefence, Seat, Server, ServerError, StopSignals,
     defence::{self, Defence, Listed, Rotation},
-    link_watch::LinkWatch,
+    link_watch::{Change, LinkWatch, Watched},
     plan::Plan,
 };
 use crate::{
@@ -113,7 +113,7 @@ pub struct Running {
     /// Ended by its drop.
     defence: Defence,
     /// Ended by its drop.
-    _link_watch: LinkWatch,
+    link_watch: LinkWatch,
     /// Last, so that it goes last: the program is detached when its workers have sent their resets.
     program: Program,
 }
@@ -158,16 +158,10 @@ impl Running {
             controls: controls.clone(),
             listeners: listeners(server, plan, &config),
         })?;
-        let mut running = Self {
-            setup,
-            workers: Vec::new(),
-            mailboxes,
-            shutdown: Shutdown::default(),
-            ended: unbounded(),
-            defence,
-            _link_watch: LinkWatch::start(&plan.link, plan.mtu_max(), controls.clone())?,
-            program,
-        };
+        let ended = unbounded();
+        let link_watch = watch_link(plan, controls.clone(), End(ended.0.clone()))?;
+        let (workers, shutdown) = (Vec::new(), Shutdown::default());
+        let mut running = Self { setup, workers, mailboxes, shutdown, ended, defence, link_watch, program };
         for (number, ((queue, core), control)) in queues.into_iter().zip(cores).zip(controls).enumerate() {
             let mut stack = Stack::new(config.clone(), plan.mac(), plan.addresses.clone(), secrets.clone());
             server.ports.iter().for_each(|&port| stack.listen(None, port));
@@ -225,16 +219,22 @@ impl Running {
         self.defence.records()
     }
 
+    /// Whether all workers are at work and the interface is there. Where that is not so, [`Running::stop`] says why.
+    pub fn is_running(&self) -> bool {
+        self.ended.1.is_empty()
+    }
+
     /// Ends every connection and every worker, detaches the program, and reports.
     ///
     /// # Errors
-    /// Where a worker had to give up, or panicked.
+    /// Where a worker had to give up, or panicked, or the interface is gone.
     pub fn stop(mut self) -> Result<ServerReport, ServerError> {
         self.request_stop();
         self.collect()
     }
 
-    /// Serves until a signal comes, or until a worker ends by itself, which only happens in trouble. A second signal resets
+    /// Serves until a signal comes, until the interface is deleted or moved away, or until a worker ends by itself, which only
+    /// happens in trouble. A second signal resets
     /// connections that were still given time to finish.
     ///
     /// # Errors
@@ -243,7 +243,7 @@ impl Running {
         let (stop, ended) = (End(self.ended.0.clone()), self.ended.1.clone());
         let shutdown = self.shutdown.clone();
         let listener = signals.listen(stop, move || shutdown.hurry());
-        // The first word comes from a signal or from a worker that has given up; either way all of them end.
+        // The first word comes from a signal, from a worker that has given up or from the link's watch: then all of them end.
         ended.recv().ok();
         let report = self.stop();
         listener.end();
@@ -269,6 +269,9 @@ impl Running {
         }
         match failure {
             Some(error) => Err(error),
+            None if self.link_watch.is_gone() => {
+                Err(ServerError::InterfaceGone { interface: self.setup.interface.clone() })
+            }
             None => {
                 self.defence.end();
                 let (verdicts, defence) = (self.program.verdicts()?, self.defence.records());
@@ -288,7 +291,8 @@ impl Drop for Running {
 }
 
 /// Says that something has ended when it is dropped, by whichever way out, a panic's included.
-struct End(Sender<()>);
+#[derive(Debug)]
+pub(super) struct End(Sender<()>);
 
 impl Drop for End {
     fn drop(&mut self) {
@@ -315,6 +319,19 @@ fn open_queue(server: &Server, plan: &Plan, id: u32, mode: XdpMode) -> Result<Qu
         }
         opened => opened,
     }
+}
+
+/// Watches the interface from now on, and says which of its queues nobody serves already.
+fn watch_link(plan: &Plan, controls: Vec<Arc<Control>>, end: End) -> Result<LinkWatch, ServerError> {
+    let Plan { link, queues, addresses, .. } = plan;
+    let (link, queues, addresses, mtu_max) = (link.clone(), queues.clone(), addresses.clone(), plan.mtu_max());
+    let watched = Watched { link, queues, addresses, mtu_max, controls };
+    let count = watched.link.rx_queues;
+    let unserved = watched.unserved(count);
+    if !unserved.is_empty() {
+        tracing::warn!(interface = watched.link.name, "{}", Change::Queues { count, unserved });
+    }
+    LinkWatch::start(watched, end)
 }
 
 fn mailboxes(count: usize) -> Result<Arc<[Mailbox]>, ServerError> {

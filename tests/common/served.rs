@@ -146,7 +146,7 @@ impl Served {
 
     /// Waits until the server has stopped.
     #[track_caller]
-    fn wait(&mut self) -> Stopped {
+    pub fn wait(&mut self) -> Stopped {
         let deadline = Instant::now() + PATIENCE;
         let status = loop {
             match self.process.child.try_wait().unwrap() {
