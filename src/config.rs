@@ -68,7 +68,8 @@ pub struct TcpConfig {
     /// Whether the acknowledgment of the peer's FIN is a segment of its own, so that an onlooker sees each of the four steps of
     /// a close. Default false: it rides on our own FIN where that follows at once.
     pub separate_fin_ack: bool,
-    /// Maximum segment lifetime: TIME-WAIT lasts twice as long. RFC 9293 §3.4.2 says 2 min; 30 s as Linux does.
+    /// Maximum segment lifetime: TIME-WAIT lasts twice as long. RFC 9293 §3.4.2 says 2 min; 30 s as Linux does. More than
+    /// a quarter of an hour is taken for that.
     pub msl: Duration,
     /// How long a connection closed on both sides by the application waits in FIN-WAIT-2 for the peer. Default 60 s.
     pub fin_wait_2: Duration,

@@ -90,17 +90,25 @@ impl Coarse {
         Self(u32::try_from(at.0.div_ceil(1 << COARSE_SHIFT)).unwrap_or(u32::MAX))
     }
 
-    /// Its lower three bytes, for whoever knows the moment to three days.
-    pub fn low_bytes(self) -> [u8; 3] {
-        let [low, middle, high, _] = self.0.to_le_bytes();
-        [low, middle, high]
+    /// Its lower 18 bits, for whoever knows the moment to half an hour.
+    pub fn low_bits(self) -> u32 {
+        self.0 & ((1 << Self::LOW_BITS) - 1)
     }
 
-    /// The moment with these [`Coarse::low_bytes`] that is nearest to this one.
+    /// How many [`Coarse::low_bits`] has.
+    pub const LOW_BITS: u32 = 18;
+
+    /// The moment with these [`Coarse::low_bits`] that is nearest to this one.
     #[must_use]
-    pub fn nearest(self, [low, middle, high]: [u8; 3]) -> Self {
-        let ahead = u32::from_le_bytes([0, low, middle, high]).wrapping_sub(self.0 << 8) as i32 >> 8;
+    pub fn nearest(self, low: u32) -> Self {
+        const REST: u32 = u32::BITS - Coarse::LOW_BITS;
+        let ahead = (low << REST).wrapping_sub(self.0 << REST) as i32 >> REST;
         Self(self.0.saturating_add_signed(ahead))
+    }
+
+    /// The number of the second it lies in, if a second had 2^30 ns.
+    pub fn second(self) -> u32 {
+        self.0 >> (30 - COARSE_SHIFT)
     }
 }
 

@@ -184,7 +184,7 @@ impl Stack {
         self.send_reply(&link, &ip, &tcp)
     }
 
-    /// SYN-RECEIVED (§3.10.7.4), as far as a handshake goes that came from LISTEN.
+    /// SYN-RECEIVED (§3.10.7.4), as far as a handshake goes that came from LISTEN: the sequence number first, then everything else.
     fn arrive_at_half_open(
         &mut self,
         now: Instant,
@@ -195,25 +195,29 @@ impl Stack {
         let entry = self.half_open.get(index);
         let handshake = entry.handshake;
         let hash = entry.hash;
-        let (seq, rcv_nxt) = (segment.header.seq, handshake.irs.advance(1));
-        if segment.has(TcpFlags::RST) {
-            // RFC 5961 §3.2 holds here too: only an exact RST counts. Back to LISTEN, which is to be forgotten.
-            if seq != rcv_nxt {
-                return Err(DropReason::InexactReset);
+        // The same SYN again draws the same SYN-ACK.
+        if segment.has(TcpFlags::SYN)
+            && !segment.header.flags.intersects(TcpFlags::ACK | TcpFlags::RST)
+            && segment.header.seq == handshake.irs
+        {
+            self.limit_half_open(now, index)?;
+            self.stats.syn_acks_retransmitted += 1;
+            return self.send_syn_ack(index);
+        }
+        if let Err(reason) = check_half_open(&handshake, segment, syn_ack_window(&self.config.tcp)) {
+            let is_reset = segment.has(TcpFlags::RST);
+            // RFC 5961 §3.2 and §4.2: a peer that did reset, or did restart, answers the challenge by an exact RST.
+            if reason == DropReason::InexactReset || !is_reset {
+                self.limit_half_open(now, index)?;
+                self.acknowledge_half_open(now, &handshake)?;
             }
+            return Err(reason);
+        }
+        if segment.has(TcpFlags::RST) {
+            // Back to LISTEN, which is to be forgotten.
             self.forget_half_open(index, hash);
             self.stats.handshakes_reset += 1;
             return Ok(());
-        }
-        if segment.has(TcpFlags::SYN) {
-            // The same SYN again draws the same SYN-ACK; another one a challenge, which a peer that did restart will reset
-            // (RFC 5961 §4.2).
-            if seq == handshake.irs && !segment.has(TcpFlags::ACK) {
-                self.stats.syn_acks_retransmitted += 1;
-                return self.send_syn_ack(index);
-            }
-            self.acknowledge_half_open(now, &handshake)?;
-            return Err(DropReason::SynInWindow);
         }
         if !segment.has(TcpFlags::ACK) {
             return Err(DropReason::NoAck);
@@ -221,10 +225,6 @@ impl Stack {
         if segment.header.ack != handshake.iss.advance(1) {
             self.reset(now, link, (&handshake.tuple, handshake.clocks), segment)?;
             return Err(DropReason::UnacceptableAck);
-        }
-        if !seq.in_window(rcv_nxt, syn_ack_window(&self.config.tcp).into()) {
-            self.acknowledge_half_open(now, &handshake)?;
-            return Err(DropReason::OutsideWindow);
         }
         self.check_backlog()?;
         let connection = self.open_connection(now, &handshake, hash)?;
@@ -240,6 +240,10 @@ impl Stack {
     pub(super) fn forget_half_open(&mut self, index: u32, hash: u32) {
         self.half_open.remove(index);
         self.flows.remove(hash, Flow::HalfOpen(index));
+    }
+
+    fn limit_half_open(&mut self, now: Instant, index: u32) -> Result<(), DropReason> {
+        if self.half_open.may_answer(index, now) { Ok(()) } else { Err(DropReason::RateLimited) }
     }
 
     fn acknowledge_half_open(&mut self, now: Instant, handshake: &Handshake) -> Result<(), DropReason> {
@@ -278,19 +282,26 @@ impl Stack {
     ) -> Result<(), DropReason> {
         let entry = *self.time_wait.get(index);
         match entry.arrival(segment) {
-            Arrival::Ignore => Ok(()),
-            Arrival::Acknowledge => {
-                let again = self.time_wait.restart(index, now);
-                self.flows.replace(entry.hash().slot, Flow::TimeWait(index), Flow::TimeWait(again));
-                let (ip, tcp) = entry.acknowledgment(now, &tuple, self.config.tcp.hop_limit);
-                self.send_reply(link, &ip, &tcp)
-            }
-            Arrival::NewConnection => {
+            Arrival::NewConnection if segment.has(TcpFlags::FIN) => return Err(DropReason::ContradictoryFlags),
+            Arrival::NewConnection if self.listeners.accept(tuple.local.port, tuple.local.address) => {
                 self.time_wait.remove(index);
                 self.forget_time_wait(index, &entry);
-                self.arrive_at_listener(now, link, (tuple, entry.hash().slot), segment, Some(entry.snd_nxt))
+                return self.arrive_at_listener(now, link, (tuple, entry.hash().slot), segment, Some(entry.snd_nxt));
+            }
+            Arrival::Ignore => return Ok(()),
+            Arrival::FinAgain => {
+                let again = self.time_wait.restart(index, now);
+                self.flows.replace(entry.hash().slot, Flow::TimeWait(index), Flow::TimeWait(again));
+            }
+            // A SYN that opens nothing is as stray as any: it would end TIME-WAIT, which only time may (RFC 1337 §3).
+            Arrival::NewConnection | Arrival::Stray => {
+                if !self.time_wait.may_answer(index, now) {
+                    return Err(DropReason::RateLimited);
+                }
             }
         }
+        let (ip, tcp) = entry.acknowledgment(now, &tuple, self.config.tcp.hop_limit);
+        self.send_reply(link, &ip, &tcp)
     }
 
     /// The RST that a segment draws which belongs to no connection (§3.10.7.1), or to none that is open yet: then there may be
@@ -347,4 +358,25 @@ impl Stack {
             wire::write_tcp(link, ip, tcp, (&[], &[]), buffer);
         })
     }
+}
+
+/// Whether a segment may belong to this handshake, which has promised a window of `window` octets.
+fn check_half_open(handshake: &Handshake, segment: &Segment<'_>, window: u16) -> Result<(), DropReason> {
+    let (seq, rcv_nxt) = (segment.header.seq, handshake.irs.advance(1));
+    let is_inside = |at: SeqNumber| at.in_window(rcv_nxt, window.into());
+    if segment.has(TcpFlags::RST) {
+        // RFC 5961 §3.2 holds here too: only an exact RST counts.
+        let reason = if is_inside(seq) { DropReason::InexactReset } else { DropReason::OutsideWindow };
+        return if seq == rcv_nxt { Ok(()) } else { Err(reason) };
+    }
+    // R1 of RFC 7323 §5.3. A SYN is challenged whatever its clock says.
+    let clocks = handshake.clocks.zip(segment.header.options.timestamps).filter(|_| !segment.has(TcpFlags::SYN));
+    if clocks.is_some_and(|(clocks, received)| clocks.is_old(received)) {
+        return Err(DropReason::OldTimestamp);
+    }
+    let last = seq.advance(segment.len().saturating_sub(1));
+    if !is_inside(seq) && !is_inside(last) {
+        return Err(DropReason::OutsideWindow);
+    }
+    if segment.has(TcpFlags::SYN) { Err(DropReason::SynInWindow) } else { Ok(()) }
 }

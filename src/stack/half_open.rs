@@ -3,7 +3,7 @@
 use super::{aged_slab::AgedSlab, timer_wheel::TimerWheel};
 use crate::{
     config::TcpConfig,
-    tcp::{Handshake, connection::syn_ack_window, ecn},
+    tcp::{Challenges, Handshake, connection::syn_ack_window, ecn},
     time::Instant,
     wire::{IpHeader, Protocol, TcpFlags, TcpHeader, TcpOptions, ip::Codepoint},
 };
@@ -17,6 +17,8 @@ pub struct HalfOpen {
     pub hash: u32,
     /// The SYN-ACK's options: its timestamp, too, stays the same, because a cookie may be in it.
     options: TcpOptions,
+    /// What it has answered besides its SYN.
+    challenges: Challenges,
     /// SYN-ACKs sent again.
     retries: u32,
     due: Instant,
@@ -35,7 +37,7 @@ impl HalfOpen {
     /// A handshake that begins now.
     pub fn new(handshake: Handshake, hash: u32, now: Instant, config: &TcpConfig) -> Self {
         let options = handshake.syn_ack_options(now, config);
-        Self { handshake, hash, options, retries: 0, due: now + config.rto_initial }
+        Self { handshake, hash, options, challenges: Challenges::new(now), retries: 0, due: now + config.rto_initial }
     }
 
     /// The SYN-ACK: its IP and TCP header.
@@ -79,6 +81,11 @@ impl HalfOpens {
     /// The handshake at `index`.
     pub fn get(&self, index: u32) -> &HalfOpen {
         &self.entries[index]
+    }
+
+    /// Whether the handshake at `index` answers one more segment that does not end it.
+    pub fn may_answer(&mut self, index: u32, now: Instant) -> bool {
+        self.entries.get_mut(index).is_some_and(|entry| entry.challenges.allow(now))
     }
 
     /// Makes room for one more: removes and returns the oldest where there is none.

@@ -26,10 +26,11 @@ pub struct TimeWait {
     /// RCV.NXT: behind the peer's FIN.
     pub rcv_nxt: SeqNumber,
     clocks: Clocks,
-    /// Our code point in the upper six bits, [`HAS_CLOCKS`] and [`GONE`]; and when it is over, to the three lower bytes of a
-    /// [`Coarse`].
+    /// Our code point in the upper six bits, [`HAS_CLOCKS`] and [`GONE`].
     marks: u8,
-    expires: [u8; 3],
+    /// When it is over, to the lower bits of a [`Coarse`]; and in the upper six bits, in which second of some 64 it has answered
+    /// a stray segment.
+    times: [u8; 3],
 }
 
 const _: () = assert!(size_of::<TimeWait>() <= 32, "millions of these stay around for a minute each");
@@ -37,6 +38,17 @@ const _: () = assert!(size_of::<TimeWait>() <= 32, "millions of these stay aroun
 const HAS_CLOCKS: u8 = 1;
 /// Its place in the queue is all that is left of it.
 const GONE: u8 = 2;
+/// The same, because it waits anew in another place. There is no code point where there is no entry.
+const MOVED: u8 = GONE | 4;
+
+/// Of so many entries at once, one may wait anew in a second place.
+const ENTRIES_PER_SPARE: u32 = 8;
+
+/// Seconds that an entry can tell from each other.
+const SECONDS: u32 = 1 << (24 - Coarse::LOW_BITS);
+
+/// The longest time that entries wait: they know when it is over to half an hour.
+const LONGEST: Duration = Duration::from_secs(30 * 60);
 
 /// What a segment does to TIME-WAIT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,8 +56,11 @@ pub enum Arrival {
     /// A SYN beyond everything the old connection received, or later by its sender's clock: the 4-tuple may be used again
     /// (RFC 9293 MAY-2, RFC 6191 §2).
     NewConnection,
-    /// The peer has not heard our last acknowledgment: send it again and wait anew.
-    Acknowledge,
+    /// The peer's FIN again, because it has not heard our last acknowledgment: send that, and wait anew. RFC 9293 §3.10.7.4 lets
+    /// nothing else begin the wait afresh; what did would keep a client out for as long as it tries to come in.
+    FinAgain,
+    /// A segment that is not acceptable: it draws the last acknowledgment, but with a limit (RFC 5961 §7).
+    Stray,
     /// Nothing to do. An RST is among these, or a stray segment could end TIME-WAIT early (RFC 1337 §3).
     Ignore,
 }
@@ -60,7 +75,7 @@ impl TimeWait {
     ) -> Self {
         let marks = dscp.with(Codepoint::NotCapable) | if clocks.is_some() { HAS_CLOCKS } else { 0 };
         let FlowHash { slot, check } = hash;
-        Self { slot, check, name, snd_nxt, rcv_nxt, clocks: clocks.unwrap_or_default(), marks, expires: [0; 3] }
+        Self { slot, check, name, snd_nxt, rcv_nxt, clocks: clocks.unwrap_or_default(), marks, times: [0; 3] }
     }
 
     /// The 4-tuple's hash.
@@ -82,16 +97,49 @@ impl TimeWait {
         if segment.has(TcpFlags::RST) {
             return Arrival::Ignore;
         }
+        let (seq, ack) = (header.seq, header.ack);
+        let clocks = self.clocks().zip(header.options.timestamps);
         if segment.has(TcpFlags::SYN) {
-            let later = match (self.clocks(), header.options.timestamps) {
-                (Some(clocks), Some(received)) => clocks.is_newer(received),
-                _ => self.rcv_nxt.precedes(header.seq),
+            let is_beyond = self.rcv_nxt.precedes(seq);
+            let later = match clocks {
+                // RFC 6191 §2: a clock that ticks slowly may show the same time still, and then the number decides.
+                Some((clocks, received)) => clocks.is_newer(received) || (is_beyond && !clocks.is_old(received)),
+                None => is_beyond,
             };
             let is_new = later && !segment.has(TcpFlags::ACK);
-            return if is_new { Arrival::NewConnection } else { Arrival::Acknowledge };
+            return if is_new { Arrival::NewConnection } else { Arrival::Stray };
         }
-        let expected = segment.is_empty() && header.seq == self.rcv_nxt && header.ack == self.snd_nxt;
-        if expected { Arrival::Ignore } else { Arrival::Acknowledge }
+        let is_old = clocks.is_some_and(|(clocks, received)| clocks.is_old(received));
+        let ends_stream = segment.has(TcpFlags::FIN) && seq.advance(segment.len()) == self.rcv_nxt;
+        if ends_stream && segment.has(TcpFlags::ACK) && !is_old {
+            return Arrival::FinAgain;
+        }
+        let is_expected =
+            segment.is_empty() && seq == self.rcv_nxt && ack == self.snd_nxt && segment.has(TcpFlags::ACK);
+        if is_expected { Arrival::Ignore } else { Arrival::Stray }
+    }
+
+    fn set_expiry(&mut self, at: Coarse) {
+        self.set_times(at.low_bits(), self.answered());
+    }
+
+    fn expires(&self, about: Coarse) -> Coarse {
+        about.nearest(self.times() & ((1 << Coarse::LOW_BITS) - 1))
+    }
+
+    /// In which second it has answered a stray segment: the lower bits of that.
+    fn answered(&self) -> u32 {
+        self.times() >> Coarse::LOW_BITS
+    }
+
+    fn times(&self) -> u32 {
+        let [low, middle, high] = self.times;
+        u32::from_le_bytes([low, middle, high, 0])
+    }
+
+    fn set_times(&mut self, expires: u32, answered: u32) {
+        let [low, middle, high, _] = (expires | answered << Coarse::LOW_BITS).to_le_bytes();
+        self.times = [low, middle, high];
     }
 
     /// The acknowledgment of the peer's FIN.
@@ -115,25 +163,32 @@ impl TimeWait {
 
 /// All connections in TIME-WAIT, in a ring. They wait equally long, so the oldest is always the next to expire: a queue is timer
 /// enough. One that is over before its time leaves its place behind until that comes to the front.
+///
+/// One that waits anew takes a second place, of some that are there for nothing else: who asks again and again crowds nobody out.
 #[derive(Debug)]
 pub struct TimeWaits {
     ring: Vec<TimeWait>,
     /// The oldest place, and how many there are from there on.
     oldest: u32,
     places: u32,
+    /// Of these, how many are of entries that wait in another one.
+    moved: u32,
     /// Those that are not gone.
     len: u32,
     limit: u32,
+    spare: u32,
     duration: Duration,
     /// About now.
     latest: Coarse,
 }
 
 impl TimeWaits {
-    /// Room for at most `limit` entries that wait for `duration`.
+    /// Room for at most `limit` entries that wait for `duration`, or for half an hour where that is shorter.
     pub fn new(limit: u32, duration: Duration) -> Self {
-        let ring = Vec::with_capacity(limit as usize);
-        Self { ring, oldest: 0, places: 0, len: 0, limit, duration, latest: Coarse::default() }
+        let spare = limit.div_ceil(ENTRIES_PER_SPARE);
+        let ring = Vec::with_capacity((limit + spare) as usize);
+        let duration = duration.min(LONGEST);
+        Self { ring, oldest: 0, places: 0, moved: 0, len: 0, limit, spare, duration, latest: Coarse::default() }
     }
 
     /// Connections in TIME-WAIT.
@@ -141,10 +196,9 @@ impl TimeWaits {
         self.len
     }
 
-    /// Places taken, those of entries that are gone included.
-    #[cfg(test)]
+    /// Places taken, those of entries that are gone included, but for the second ones.
     pub fn places(&self) -> u32 {
-        self.places
+        self.places - self.moved
     }
 
     /// The entry at `index`.
@@ -154,53 +208,71 @@ impl TimeWaits {
 
     /// Makes room for one more: removes and returns the oldest where there is none.
     pub fn make_room(&mut self) -> Option<(u32, TimeWait)> {
-        let is_full = self.places == self.limit && self.limit > 0;
-        if is_full { self.take_oldest() } else { None }
+        while self.places() >= self.limit && self.places > 0 {
+            if let Some(evicted) = self.take_oldest() {
+                return Some(evicted);
+            }
+        }
+        None
     }
 
     /// The entry that [`TimeWaits::make_room`] removes when it has removed so many others.
     pub fn behind_oldest(&self, others: u32) -> Option<&TimeWait> {
-        (others < self.places).then(|| self.get((self.oldest + others) % self.limit))
+        (others < self.places).then(|| self.get((self.oldest + others) % self.size()))
     }
 
     /// Adds an entry that begins to wait now; `None` where there is no room, not even for one.
     pub fn insert(&mut self, mut entry: TimeWait, now: Instant) -> Option<u32> {
-        if self.places == self.limit {
+        if self.places() >= self.limit {
             return None;
         }
         self.latest = Coarse::from(now);
-        entry.expires = Coarse::not_before(now + self.duration).low_bytes();
-        let index = (self.oldest + self.places) % self.limit;
+        // It has answered nothing yet: not in this second, then.
+        entry.set_times(0, (self.latest.second() + SECONDS / 2) % SECONDS);
+        Some(self.line_up(entry, now))
+    }
+
+    fn line_up(&mut self, mut entry: TimeWait, now: Instant) -> u32 {
+        entry.set_expiry(Coarse::not_before(now + self.duration));
+        let index = (self.oldest + self.places) % self.size();
         match self.ring.get_mut(index as usize) {
             Some(place) => *place = entry,
             None => self.ring.push(entry),
         }
         self.places += 1;
         self.len += 1;
-        Some(index)
+        index
     }
 
-    /// Lets an entry wait its whole time again; returns its new place. Where it has just begun to wait, or where there is no
-    /// room behind the others, it stays where it is.
+    /// Lets an entry wait its whole time again; returns its new place. Where it has just begun to wait, or where too many others
+    /// have done so, it stays where it is.
     pub fn restart(&mut self, index: u32, now: Instant) -> u32 {
         let entry = *self.get(index);
-        let left = Instant::from(self.latest.nearest(entry.expires)) - now;
-        // Or whoever sends a segment again and again would fill the ring with places of nobody.
-        if left + Duration::from_secs(1) > self.duration {
+        let left = Instant::from(entry.expires(self.latest)) - now;
+        let is_fresh = left + Duration::from_secs(1) > self.duration;
+        if is_fresh || self.moved >= self.spare {
             return index;
         }
-        match self.insert(entry, now) {
-            Some(again) => {
-                self.remove(index);
-                again
-            }
-            None => index,
-        }
+        self.latest = Coarse::from(now);
+        self.ring[index as usize].marks = MOVED;
+        self.len -= 1;
+        self.moved += 1;
+        self.line_up(entry, now)
+    }
+
+    /// Whether an entry may answer a stray segment: once in a second (RFC 5961 §7). The limit is its own, so nobody can tell from
+    /// another one's what came here.
+    pub fn may_answer(&mut self, index: u32, now: Instant) -> bool {
+        let entry = &mut self.ring[index as usize];
+        let second = Coarse::from(now).second() % SECONDS;
+        let may = entry.answered() != second;
+        entry.set_times(entry.times() & ((1 << Coarse::LOW_BITS) - 1), second);
+        may
     }
 
     /// Takes an entry out before its time.
     pub fn remove(&mut self, index: u32) {
-        self.ring[index as usize].marks |= GONE;
+        self.ring[index as usize].marks = GONE;
         self.len -= 1;
     }
 
@@ -223,19 +295,25 @@ impl TimeWaits {
     }
 
     fn oldest_due(&self) -> Option<Coarse> {
-        (self.places > 0).then(|| self.latest.nearest(self.get(self.oldest).expires))
+        (self.places > 0).then(|| self.get(self.oldest).expires(self.latest))
+    }
+
+    /// Places in the ring.
+    fn size(&self) -> u32 {
+        self.limit + self.spare
     }
 
     /// Gives up the oldest place; returns its entry unless that is gone.
     fn take_oldest(&mut self) -> Option<(u32, TimeWait)> {
         let index = self.oldest;
         let entry = *self.get(index);
-        self.oldest = (self.oldest + 1) % self.limit;
+        self.oldest = (self.oldest + 1) % self.size();
         self.places -= 1;
         if self.places == 0 {
             self.oldest = 0; // few connections stay in few cache lines
         }
         if entry.is_gone() {
+            self.moved -= u32::from(entry.marks == MOVED);
             return None;
         }
         self.len -= 1;

@@ -80,15 +80,17 @@ impl Connection {
         Ok(())
     }
 
-    /// Before everything: is it older than the last one? (R1 of RFC 7323 §5.3.) An RST is not asked, nor is a segment without
-    /// timestamps: RFC 7323 §3.2 would have it dropped, and a connection through a middlebox that takes options out would never get
-    /// on. It is as well protected as one of a peer that has no clock.
+    /// Before everything: is it older than the last one? (R1 of RFC 7323 §5.3.) An RST is not asked, nor is a SYN,
+    /// which draws a challenge wherever it comes from (RFC 5961 §4.2). Nor is a segment without timestamps: RFC 7323 §3.2 would have
+    /// it dropped, and a connection through a middlebox that takes options out would never get on. It is as well protected as one
+    /// of a peer that has no clock.
     fn check_clock(&mut self, now: Instant, segment: &Segment<'_>) -> Result<(), DropReason> {
         let Some((clocks, received)) = self.clocks.zip(segment.header.options.timestamps) else { return Ok(()) };
-        if segment.has(TcpFlags::RST) || !clocks.is_old(received) || self.is_clock_outdated(now) {
+        let is_asked = !segment.header.flags.intersects(TcpFlags::RST | TcpFlags::SYN);
+        if !is_asked || !clocks.is_old(received) || self.is_clock_outdated(now) {
             return Ok(());
         }
-        self.acks.owed = self.acks.owed.max(1);
+        self.answer_unacceptable(now, segment);
         Err(DropReason::OldTimestamp)
     }
 
@@ -116,14 +118,25 @@ impl Connection {
         if acceptable {
             return Ok(());
         }
-        if length == 0 && !segment.has(TcpFlags::RST) {
-            // Two ends that find each other's acknowledgments unacceptable would answer each other for ever.
-            self.challenge(now);
-        } else if !segment.has(TcpFlags::RST) {
-            self.acks.owed = self.acks.owed.max(1);
+        if !segment.has(TcpFlags::RST) {
+            self.answer_unacceptable(now, segment);
+        }
+        if !segment.header.flags.intersects(TcpFlags::RST | TcpFlags::SYN) {
             self.receive.note_again(seq, segment.payload.len() as u32);
         }
         Err(DropReason::OutsideWindow)
+    }
+
+    /// A segment that is not acceptable draws an acknowledgment. Two ends that find each other's acknowledgments unacceptable would
+    /// answer each other for ever, and a SYN is challenged wherever it stands (RFC 5961 §4.2): these have a limit (§7). Data and
+    /// a FIN have none: mostly they come again because an acknowledgment was lost, and until one arrives so do they. Nothing
+    /// loops there, since the answer takes no sequence space, and it is no longer than what it answers.
+    fn answer_unacceptable(&mut self, now: Instant, segment: &Segment<'_>) {
+        if segment.is_empty() || segment.has(TcpFlags::SYN) {
+            self.challenge(now);
+        } else {
+            self.acks.owed = self.acks.owed.max(1);
+        }
     }
 
     /// Second: a reset must be exact (RFC 5961 §3.2).

@@ -4,6 +4,7 @@
 //! arrive (`arrive`), segments to be sent (`transmit`), and timers (here).
 
 use super::{
+    challenges::Challenges,
     congestion::{Congestion, Controller},
     ecn::Ecn,
     liveness::Liveness,
@@ -29,10 +30,6 @@ use crate::{
     },
 };
 use std::{net::IpAddr, time::Duration};
-
-/// Most challenge ACKs a connection sends a second (RFC 5961 §7). Per connection, because a limit shared by all tells an
-/// attacker what others do (CVE-2016-5696).
-const CHALLENGES_PER_SECOND: u32 = 10;
 
 /// How a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -213,7 +210,7 @@ pub struct Connection {
     pub(super) urgent: Urgent,
     pub(super) liveness: Liveness,
     /// Start and count of the current second of challenge ACKs.
-    pub(super) challenges: (Instant, u32),
+    pub(super) challenges: Challenges,
 }
 
 impl Connection {
@@ -263,7 +260,7 @@ impl Connection {
             options: Options::of(config),
             urgent: Urgent::default(),
             liveness: Liveness::new(now),
-            challenges: (now, 0),
+            challenges: Challenges::new(now),
         }
     }
 
@@ -548,11 +545,7 @@ impl Connection {
 
     /// Owes the peer a challenge ACK, unless it has drawn enough of them this second.
     pub(super) fn challenge(&mut self, now: Instant) {
-        if now - self.challenges.0 >= Duration::from_secs(1) {
-            self.challenges = (now, 0);
-        }
-        if self.challenges.1 < CHALLENGES_PER_SECOND {
-            self.challenges.1 += 1;
+        if self.challenges.allow(now) {
             self.acks.owed = self.acks.owed.max(1);
         }
     }

@@ -4,6 +4,7 @@
 //! rest of a control block is about what is in flight, out of order, lost or due, and nothing is.
 
 use super::{
+    challenges::Challenges,
     congestion::{Congestion, QuietCongestion},
     connection::{AckSchedule, Connection, Diffserv, Handshake, Options, Reader, Signals},
     ecn::{Ecn, Said},
@@ -25,10 +26,7 @@ use crate::{
     time::{Coarse, Instant},
     wire::{Endpoint, FourTuple, LinkHeader, MacAddress, SeqNumber, ethernet::VlanTags},
 };
-use std::{
-    net::{IpAddr, Ipv4Addr},
-    time::Duration,
-};
+use std::net::{IpAddr, Ipv4Addr};
 
 /// What is left of a connection that sleeps, but for its 4-tuple and our own link address, which its owner knows.
 #[derive(Debug)]
@@ -116,7 +114,6 @@ impl Connection {
     }
 
     fn is_quiet(&self, now: Instant) -> bool {
-        let is_calm = self.challenges.1 == 0 || now - self.challenges.0 >= Duration::from_secs(1);
         let owes_nothing = self.acks.owed == 0 && self.acks.unacknowledged == 0 && !self.acks.alone;
         self.state == State::Established
             && self.end.is_none()
@@ -130,7 +127,7 @@ impl Connection {
             && self.signals.is_empty()
             && self.urgent.is_quiet()
             && (self.timeouts, self.probes) == (0, 0)
-            && is_calm
+            && self.challenges.is_over(now)
     }
 
     /// Becomes the connection that slept, in the memory that this one has; `ours` is our link address.
@@ -166,6 +163,6 @@ impl Connection {
         self.options = options;
         self.urgent = Urgent::default();
         self.liveness = Liveness::new(heard);
-        self.challenges = (heard, 0);
+        self.challenges = Challenges::new(heard);
     }
 }

@@ -53,20 +53,6 @@ fn must_13_an_active_close_leaves_a_time_wait_entry_and_no_connection() {
 }
 
 #[test]
-fn time_wait_answers_a_lost_acknowledgment_and_waits_anew() {
-    let mut bench = Bench::new();
-    let (_, iss) = active_close(&mut bench);
-    let last = bench.sent_one();
-    bench.pass(Duration::from_secs(50));
-    bench.send(bench.header(IRS.advance(1), iss.advance(2), FIN | ACK), b"");
-    assert_eq!(bench.sent_one().header, last.header);
-    bench.pass(Duration::from_secs(50));
-    assert_eq!(bench.state(), State::TimeWait);
-    bench.pass(Duration::from_millis(10_017));
-    assert_eq!(bench.state(), State::Closed);
-}
-
-#[test]
 fn the_acknowledgment_that_ends_closing_draws_none() {
     // §3.10.7.4: the peer's FIN has been acknowledged when it came.
     for mut bench in [Bench::new(), Bench::new().over_ipv6()] {

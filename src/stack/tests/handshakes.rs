@@ -1,6 +1,7 @@
 //! From SYN to ESTABLISHED, and what comes in between (RFC 9293 §3.5, §3.10.7).
 
 use super::*;
+use crate::wire::tcp_options::Timestamps;
 
 #[test]
 fn must_14_and_must_67_three_ways_to_established() {
@@ -109,10 +110,89 @@ fn must_11_only_an_exact_reset_breaks_a_handshake_off() {
     bench.sent();
     bench.send(bench.header(IRS.advance(2), SeqNumber::default(), RST), b"");
     assert_eq!(bench.state(), State::SynReceived);
+    bench.sent();
     bench.send(bench.header(IRS.advance(1), SeqNumber::default(), RST), b"");
     assert_eq!(bench.state(), State::Closed);
     assert_eq!(bench.stack.stats().handshakes_reset, 1);
     assert_eq!(bench.sent(), []);
+}
+
+#[test]
+fn x_rst_3_a_reset_in_the_window_challenges_a_handshake() {
+    // RFC 5961 §3.2 (MUST): SYN-RECEIVED is no exception. §7: ten a second.
+    for mut bench in [Bench::new(), Bench::new().over_ipv6()] {
+        bench.send_syn(TcpOptions::default());
+        let iss = bench.sent_one().header.seq;
+        for offset in [0, 1 << 20, 1 << 31] {
+            bench.send(bench.header(IRS.advance(offset), SeqNumber::default(), RST), b"");
+            assert_eq!((bench.sent(), bench.state()), (vec![], State::SynReceived), "outside the window");
+        }
+        let reset = |bench: &mut Bench| {
+            bench.send(bench.header(IRS.advance(101), SeqNumber::default(), RST), b"");
+            bench.sent()
+        };
+        let challenges = reset(&mut bench);
+        let [challenge] = &challenges[..] else { panic!("a challenge was expected: {challenges:?}") };
+        assert!(challenge.has(ACK));
+        assert_eq!((challenge.header.seq, challenge.header.ack), (iss.advance(1), IRS.advance(1)));
+        assert_eq!((0..300).map(|_| reset(&mut bench).len()).sum::<usize>(), 9);
+        bench.pass(Duration::from_millis(999));
+        bench.frames();
+        assert_eq!(reset(&mut bench), []);
+        bench.now += Duration::from_millis(1);
+        assert_eq!(reset(&mut bench).len(), 1);
+        assert_eq!(bench.state(), State::SynReceived);
+        // A peer that did reset answers the challenge by its number.
+        bench.send(bench.header(IRS.advance(1), SeqNumber::default(), RST), b"");
+        assert_eq!(bench.state(), State::Closed);
+    }
+}
+
+#[test]
+fn x_seq_1_a_handshake_looks_at_the_sequence_number_before_the_acknowledgment() {
+    // §3.10.7.4: outside the window an acknowledgment is due, whatever the segment says; inside, an RST for a wrong one.
+    let mut bench = Bench::new();
+    bench.send_syn(TcpOptions::default());
+    let iss = bench.sent_one().header.seq;
+    for (seq, flags) in [(0, ACK), (1 << 20, ACK), (1 << 20, TcpFlags::empty()), (1 << 20, SYN), (1 << 20, SYN | ACK)] {
+        bench.send(bench.header(IRS.advance(seq), iss.advance(9), flags), b"");
+        let answer = bench.sent_one();
+        assert!(answer.has(ACK), "{flags:?} at {seq}: {answer:?}");
+        assert_eq!((answer.header.seq, answer.header.ack), (iss.advance(1), IRS.advance(1)));
+    }
+    assert_eq!((bench.drops(DropReason::OutsideWindow), bench.state()), (5, State::SynReceived));
+    // Where it ends in the window, some of it is acceptable.
+    bench.send(bench.header(IRS, iss.advance(1), ACK), b"xyz");
+    assert_eq!(bench.state(), State::Established);
+}
+
+#[test]
+fn a_handshake_does_not_end_by_a_segment_older_than_its_syn() {
+    // R1 of RFC 7323 §5.3.
+    let mut bench = Bench::new();
+    let clock = |value| TcpOptions { timestamps: Some(Timestamps { value, echo: 0 }), ..TcpOptions::default() };
+    bench.send_syn(clock(70));
+    let iss = bench.sent_one().header.seq;
+    let last = bench.header(IRS.advance(1), iss.advance(1), ACK);
+    bench.send(TcpHeader { options: clock(69), ..last }, b"");
+    assert!(bench.sent_one().has(ACK));
+    assert_eq!((bench.drops(DropReason::OldTimestamp), bench.state()), (1, State::SynReceived));
+    bench.send(TcpHeader { options: clock(70), ..last }, b"");
+    assert_eq!(bench.state(), State::Established);
+}
+
+#[test]
+fn the_same_syn_again_and_again_is_answered_ten_times_a_second() {
+    let mut bench = Bench::new();
+    bench.send_syn(TcpOptions::default());
+    bench.sent_one();
+    let answers: usize = (0..300)
+        .map(|_| {
+            bench.send_syn(TcpOptions::default());
+            bench.sent().len()
+        })
+        .sum();
+    assert_eq!(answers, 10);
 }
 
 #[test]

@@ -4,7 +4,10 @@ use super::{
     super::state::{State, Step},
     *,
 };
-use crate::tcp::CloseReason;
+use crate::{
+    tcp::{CloseReason, timestamps::Clocks},
+    wire::{TcpOptions, tcp_options::Timestamps},
+};
 
 const STATES: [State; 11] = [
     State::Listen,
@@ -213,6 +216,46 @@ fn x_syn_1_and_may_12_a_syn_draws_a_challenge_and_no_more_than_ten_a_second() {
     bench.refuse(1, 1, SYN, b"", DropReason::SynInWindow);
     assert_eq!(bench.sent().len(), 1);
     assert_eq!(bench.connection.state(), State::Established);
+}
+
+#[test]
+fn x_syn_1_a_syn_anywhere_draws_no_more_than_ten_challenges_a_second() {
+    // RFC 5961 §4.2 asks nothing of its sequence number, and nobody asks for its timestamps: outside the window, and with an old
+    // clock or none where there should be one.
+    let clocked = Handshake { clocks: Some(Clocks::new(Instant::ZERO, 5, 70)), ..handshake() };
+    for (handshake, timestamps) in [(handshake(), None), (clocked, None), (clocked, Some(9)), (clocked, Some(71))] {
+        for (seq, flags) in [(70_000, SYN), (0, SYN), (1 << 31, SYN | ACK), (70_000, SYN | FIN), (5, SYN)] {
+            let connection = Connection::established(&handshake, Instant::ZERO, &quiet());
+            let timestamps = timestamps.map(|value| Timestamps { value, echo: 5 });
+            let options = TcpOptions { timestamps, ..TcpOptions::default() };
+            let (seq, ack) = (IRS.advance(seq), ISS.advance(1));
+            let header = TcpHeader { seq, ack, flags, window: 9, options, ..TcpHeader::default() };
+            let mut bench = Bench { connection, config: quiet(), now: Instant::from_millis(1_000) };
+            let mut answers = 0;
+            for _ in 0..300 {
+                bench.pass(Duration::from_millis(3));
+                let segment = Segment { header, payload: b"data", traffic_class: 0 };
+                assert!(bench.connection.arrive(bench.now, &handshake.link, &segment, &bench.config).is_err());
+                answers += bench.sent().len();
+            }
+            assert_eq!(answers, 10, "{flags:?} at {seq:?}, {timestamps:?}");
+        }
+    }
+}
+
+#[test]
+fn data_and_a_fin_outside_the_window_are_answered_each_time() {
+    // What came before comes again because its acknowledgment was lost (RFC 9293 §3.10.7.4), and it does until one arrives.
+    let mut bench = Bench::new();
+    bench.receive(1, 1, ACK, b"data");
+    bench.read_all();
+    bench.sent();
+    for (seq, flags, data) in [(1, ACK, &b"data"[..]), (70_000, ACK, b"data"), (4, FIN | ACK, b"")] {
+        for _ in 0..50 {
+            bench.refuse(seq, 1, flags, data, DropReason::OutsideWindow);
+            assert_eq!(bench.sent_one().ack, 5);
+        }
+    }
 }
 
 #[test]
