@@ -79,13 +79,15 @@ static __always_inline int is_syn(const struct packet *packet)
 static __always_inline enum verdict meet_syn(struct xdp_md *ctx, const struct packet *packet, const struct listener *listener,
 					     int *action)
 {
+	/* A known flow's takes from the budget like any other: what is left must not tell who is connected. */
+	int within_budget = !guard.prefix_budget || spend(prefix_of(packet), guard.prefix_budget);
 	__u64 hash = fingerprint(packet);
 
 	if (is_known(hash))
 		return NO_VERDICT;
 	if (packet->segment != SEGMENT_PLAIN)
 		return DROPPED_SYN;
-	if (guard.prefix_budget && !spend(prefix_of(packet), guard.prefix_budget) && !is_repeated(hash, packet->sequence))
+	if (!within_budget && !is_repeated(hash, packet->sequence))
 		return DROPPED_BUDGET;
 	*action = answer_syn(ctx, packet, listener);
 	return *action < 0 ? DROPPED_SYN : ANSWERED_SYN;
@@ -96,6 +98,7 @@ static __always_inline enum verdict judge(struct xdp_md *ctx, const struct packe
 					  enum verdict ours)
 {
 	enum verdict verdict;
+	int may_be_reset;
 	__u64 hash;
 
 	/* UDP is the stack's even where nobody listens: it says so, at a rate of its own. */
@@ -105,11 +108,13 @@ static __always_inline enum verdict judge(struct xdp_md *ctx, const struct packe
 		return DROPPED_PARTIAL;
 	if (listener && !listener->guarded)
 		return ours;
+	/* As with a listener's SYNs, known flows spend it, too. */
+	may_be_reset = listener || !is_syn(packet) || spend(CLOSED_PORTS, guard.closed_budget);
 	hash = fingerprint(packet);
 	if (is_known(hash))
 		return ours;
 	if (is_syn(packet))
-		return spend(CLOSED_PORTS, guard.closed_budget) ? ours : DROPPED_CLOSED;
+		return may_be_reset ? ours : DROPPED_CLOSED;
 	verdict = judge_stranger(ctx, packet, hash, ours);
 	return guard.armed == LEARNING ? ours : verdict;
 }

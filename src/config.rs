@@ -187,10 +187,15 @@ pub struct StackConfig {
     pub gateways: Vec<IpAddr>,
     /// Ports from which connections are opened; those with a listener are left out. Default 1,024 to 65,535 (RFC 6056 §3.2).
     pub ephemeral_ports: RangeInclusive<u16>,
-    /// RSTs sent a second to segments that belong to no connection. Default 10,000.
+    /// RSTs sent a second to segments that belong to no connection. What a connection refuses counts as well: docs/limits.md
+    /// says why. Default 10,000.
     pub resets_per_second: u32,
+    /// Of these, how many go to one IPv4 address, or to one /64 of IPv6. Default 500.
+    pub resets_per_destination: u32,
     /// ICMP errors sent a second (RFC 1812 §4.3.2.8, RFC 4443 §2.4 (f)). Default 1,000.
     pub icmp_errors_per_second: u32,
+    /// Of these, how many go to one IPv4 address, or to one /64 of IPv6. Default 50.
+    pub icmp_errors_per_destination: u32,
     /// UDP sockets at once. Default 256.
     pub max_udp_sockets: u32,
     /// Datagrams that wait at one UDP socket. Default 1,024.
@@ -223,7 +228,9 @@ impl Default for StackConfig {
             gateways: Vec::new(),
             ephemeral_ports: 1_024..=65_535,
             resets_per_second: 10_000,
+            resets_per_destination: 500,
             icmp_errors_per_second: 1_000,
+            icmp_errors_per_destination: 50,
             max_udp_sockets: 256,
             max_datagrams: 1_024,
             max_datagram_bytes: 1_024 * 1_024,

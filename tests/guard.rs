@@ -487,6 +487,43 @@ fn closed_ports_draw_so_many_resets_and_then_silence() {
 }
 
 #[test]
+fn what_is_left_of_a_budget_does_not_tell_which_flows_are_known() {
+    if !is_root() {
+        return;
+    }
+    on_one_core();
+    let pair = Pair::new(13);
+    let guard = pair.program.guard();
+    guard.set_prefix_budget(Some(3));
+    guard.set_closed_budget(3);
+    let mut sequence = 0;
+    let mut is_let_in = |destination_port, source_port, ipv6| {
+        sequence += 1;
+        let options = TcpOptions { mss: Some(1_460), ..TcpOptions::default() };
+        let syn = TcpHeader { options, destination_port, source_port, ..header(SYN, sequence, 0) };
+        let before = pair.program.verdicts().unwrap().dropped_no_socket;
+        let answered = pair.run(&frame(&link(), ipv6, &syn, b"")).0 == XDP_TX;
+        answered || pair.program.verdicts().unwrap().dropped_no_socket > before
+    };
+    for (port, ipv6) in [(PORT, false), (PORT, true), (PORT + 1, false), (PORT + 1, true)] {
+        let (remote, local) = (SocketAddr::new(theirs(ipv6), 40_000), SocketAddr::new(ours(ipv6), port));
+        for is_known in [false, true] {
+            if is_known {
+                guard.filter().insert(remote, local);
+            }
+            guard.tick();
+            // Two in one client's name, and what is left for another one of his prefix.
+            assert!((0..2).all(|_| is_let_in(port, 40_000, ipv6)));
+            assert_eq!((1..=5).filter(|&other| is_let_in(port, other, ipv6)).count(), 1, "known: {is_known}");
+            assert!(!is_let_in(port, 40_000, ipv6) || is_known, "a known flow's SYN is the stack's all the same");
+            if is_known {
+                guard.filter().remove(remote, local);
+            }
+        }
+    }
+}
+
+#[test]
 fn the_kernels_traffic_is_untouched_while_the_guard_is_up() {
     if !is_root() {
         return;

@@ -59,12 +59,33 @@ impl Stack {
     ) -> Result<(), DropReason> {
         let connection = &mut self.connections[index].connection;
         let outcome = connection.arrive(now, link, segment, &self.config.tcp);
-        if outcome == Err(DropReason::UnacceptableAck) && connection.is_opening() && !segment.has(TcpFlags::RST) {
-            let (tuple, clocks) = (*connection.tuple(), connection.clocks());
-            self.reset(now, link, (&tuple, clocks), segment)?;
+        if let Err(reason) = outcome {
+            self.refused_by_connection(now, link, (index, reason), segment)?;
         }
         self.settle(now, index);
         outcome
+    }
+
+    /// What a connection refuses is counted, and reset where the connection is not open yet.
+    #[cold]
+    fn refused_by_connection(
+        &mut self,
+        now: Instant,
+        link: &LinkHeader,
+        (index, reason): (u32, DropReason),
+        segment: &Segment<'_>,
+    ) -> Result<(), DropReason> {
+        let connection = &self.connections[index].connection;
+        let (tuple, clocks) = (*connection.tuple(), connection.clocks());
+        if !self.is_stray(&tuple, segment) {
+            return Ok(());
+        }
+        if reason == DropReason::UnacceptableAck && connection.is_opening() {
+            return self.reset(now, link, (&tuple, clocks), segment);
+        }
+        // Where nothing is left, a challenge may be due all the same: it has a limit of its own.
+        let _ = self.admit_stray(now, &tuple);
+        Ok(())
     }
 
     /// LISTEN and CLOSED (§3.10.7.2 and §3.10.7.1). `used` is SND.NXT of a connection of this 4-tuple that was in TIME-WAIT
@@ -200,7 +221,7 @@ impl Stack {
             && !segment.header.flags.intersects(TcpFlags::ACK | TcpFlags::RST)
             && segment.header.seq == handshake.irs
         {
-            self.limit_half_open(now, index)?;
+            self.admit_at_half_open(now, index, segment)?;
             self.stats.syn_acks_retransmitted += 1;
             return self.send_syn_ack(index);
         }
@@ -208,7 +229,7 @@ impl Stack {
             let is_reset = segment.has(TcpFlags::RST);
             // RFC 5961 §3.2 and §4.2: a peer that did reset, or did restart, answers the challenge by an exact RST.
             if reason == DropReason::InexactReset || !is_reset {
-                self.limit_half_open(now, index)?;
+                self.admit_at_half_open(now, index, segment)?;
                 self.acknowledge_half_open(now, &handshake)?;
             }
             return Err(reason);
@@ -220,6 +241,7 @@ impl Stack {
             return Ok(());
         }
         if !segment.has(TcpFlags::ACK) {
+            self.count_stray(now, &handshake.tuple, segment)?;
             return Err(DropReason::NoAck);
         }
         if segment.header.ack != handshake.iss.advance(1) {
@@ -242,7 +264,10 @@ impl Stack {
         self.flows.remove(hash, Flow::HalfOpen(index));
     }
 
-    fn limit_half_open(&mut self, now: Instant, index: u32) -> Result<(), DropReason> {
+    /// Whether a segment that a handshake refuses may be answered.
+    fn admit_at_half_open(&mut self, now: Instant, index: u32, segment: &Segment<'_>) -> Result<(), DropReason> {
+        let tuple = self.half_open.get(index).handshake.tuple;
+        self.count_stray(now, &tuple, segment)?;
         if self.half_open.may_answer(index, now) { Ok(()) } else { Err(DropReason::RateLimited) }
     }
 
@@ -281,7 +306,10 @@ impl Stack {
         segment: &Segment<'_>,
     ) -> Result<(), DropReason> {
         let entry = *self.time_wait.get(index);
-        match entry.arrival(segment) {
+        let arrival = entry.arrival(segment);
+        let is_refused = matches!(arrival, Arrival::NewConnection | Arrival::Stray);
+        let admitted = if is_refused { self.count_stray(now, &tuple, segment) } else { Ok(()) };
+        match arrival {
             Arrival::NewConnection if segment.has(TcpFlags::FIN) => return Err(DropReason::ContradictoryFlags),
             Arrival::NewConnection if self.listeners.accept(tuple.local.port, tuple.local.address) => {
                 self.time_wait.remove(index);
@@ -295,6 +323,7 @@ impl Stack {
             }
             // A SYN that opens nothing is as stray as any: it would end TIME-WAIT, which only time may (RFC 1337 §3).
             Arrival::NewConnection | Arrival::Stray => {
+                admitted?;
                 if !self.time_wait.may_answer(index, now) {
                     return Err(DropReason::RateLimited);
                 }
@@ -313,9 +342,7 @@ impl Stack {
         (tuple, clocks): (&FourTuple, Option<Clocks>),
         segment: &Segment<'_>,
     ) -> Result<(), DropReason> {
-        if !self.resets.allow(now) {
-            return Err(DropReason::RateLimited);
-        }
+        self.admit_stray(now, tuple)?;
         let (flags, seq, ack) = if segment.has(TcpFlags::ACK) {
             (TcpFlags::RST, segment.header.ack, SeqNumber::default())
         } else {

@@ -20,7 +20,8 @@ impl Stack {
         }
         let Some(refused) = Refused::examine(frame, reason) else { return };
         let Some(source) = self.complainant(&refused) else { return };
-        let sent = if self.icmp_errors.allow(now) {
+        let destination = self.secrets.hash_destination(refused.source);
+        let sent = if !self.icmp_errors.is_used_up(now) && self.icmp_errors.allow(now, destination) {
             self.send_complaint(&refused, source)
         } else {
             Err(DropReason::RateLimited)

@@ -28,6 +28,7 @@ mod rate_limit;
 mod replies;
 mod slab;
 mod stalled;
+mod strangers;
 mod stream;
 mod time_wait;
 mod timer_wheel;
@@ -58,8 +59,9 @@ use self::{
     listeners::Listeners,
     next_hop::Neighbours,
     path_mtu::PathMtus,
-    rate_limit::RateLimit,
+    rate_limit::SharedLimit,
     replies::Replies,
+    strangers::Strangers,
     time_wait::TimeWaits,
     udp::Sockets,
 };
@@ -171,6 +173,15 @@ impl Secrets {
         FlowHash { slot: hash as u32, check: (hash >> 32) as u16 }
     }
 
+    /// A hash of where an answer goes: to an IPv4 address, or to the /64 of an IPv6 one, all of which one host may have.
+    fn hash_destination(&self, address: IpAddr) -> u32 {
+        let hash = match address {
+            IpAddr::V4(address) => self.flows.hash_short(&address.octets()),
+            IpAddr::V6(address) => self.flows.hash_short(&address.octets()[..8]),
+        };
+        hash as u32
+    }
+
     /// Which of several workers a flow with this hash belongs to. The flow table uses the low bits, so the high ones choose.
     pub fn worker_of(hash: u32, workers: usize) -> usize {
         (hash >> 16) as usize % workers
@@ -234,13 +245,13 @@ pub struct Stack {
     watch: Watch,
     timers: TimerWheel,
     replies: Replies,
-    resets: RateLimit,
+    strangers: Strangers,
     neighbours: Neighbours,
     ephemeral_ports: EphemeralPorts,
     share: Share,
     /// Connections that listeners have and no application has heard of.
     backlog: u32,
-    icmp_errors: RateLimit,
+    icmp_errors: SharedLimit,
     udp: Sockets,
     path_mtus: PathMtus,
     /// Connections that may have something to send, in turn.
@@ -271,13 +282,13 @@ impl Stack {
             watch: Watch::default(),
             timers: TimerWheel::new(config.max_connections),
             replies: Replies::new(config.max_replies),
-            resets: RateLimit::new(config.resets_per_second),
+            strangers: Strangers::new(&config),
             neighbours: Neighbours::new(config.max_neighbours),
             ephemeral_ports: EphemeralPorts::new(secrets.ports),
             secrets,
             share: Share::Whole,
             backlog: 0,
-            icmp_errors: RateLimit::new(config.icmp_errors_per_second),
+            icmp_errors: SharedLimit::new(config.icmp_errors_per_second, config.icmp_errors_per_destination),
             udp: Sockets::new(config.max_udp_sockets, config.max_udp_peers),
             path_mtus: PathMtus::new(config.max_path_mtus),
             transmit_queue: VecDeque::new(),

@@ -1,9 +1,9 @@
-//! A token bucket, for replies that strangers can provoke.
+//! Limits on what strangers can provoke, and what they tell: docs/limits.md has all of them.
 
 use crate::time::Instant;
 use std::time::Duration;
 
-/// So many a second, and no more than a tenth of that at once.
+/// A token bucket: so many a second, and no more than a tenth of that at once.
 #[derive(Debug)]
 pub struct RateLimit {
     per_second: u32,
@@ -23,6 +23,13 @@ impl RateLimit {
 
     /// Whether one more is allowed now.
     pub fn allow(&mut self, now: Instant) -> bool {
+        let allowed = !self.is_used_up(now);
+        self.tokens = self.tokens.saturating_sub(1);
+        allowed
+    }
+
+    /// Whether nothing is left of it.
+    pub fn is_used_up(&mut self, now: Instant) -> bool {
         let earned = (now - self.filled_at).as_nanos() * u128::from(self.per_second) / 1_000_000_000;
         if earned > 0 {
             let earned = u32::try_from(earned).unwrap_or(u32::MAX);
@@ -30,8 +37,68 @@ impl RateLimit {
             // What is not yet a whole token counts towards the next one.
             self.filled_at += Duration::from_secs(1) * earned / self.per_second;
         }
-        let allowed = self.tokens > 0 && self.per_second > 0;
-        self.tokens = self.tokens.saturating_sub(1);
+        self.tokens == 0 || self.per_second == 0
+    }
+}
+
+/// Counters in [`Shares`]: as many as a CPU's own cache holds beside other things.
+const COUNTERS: usize = 4_096;
+
+/// So many a second for each of many, by a keyed hash. Two of them may have a counter in common, and then half of it each; which two
+/// that are, nobody knows who has not the key.
+#[derive(Debug)]
+pub struct Shares {
+    per_second: u32,
+    counters: Box<[Share]>,
+}
+
+/// A second, and what was taken in it.
+#[derive(Clone, Copy, Debug, Default)]
+struct Share {
+    second: u32,
+    taken: u32,
+}
+
+impl Shares {
+    /// Nobody has taken anything yet.
+    pub fn new(per_second: u32) -> Self {
+        Self { per_second, counters: vec![Share::default(); COUNTERS].into_boxed_slice() }
+    }
+
+    /// Whether one more is allowed now to whoever has this hash.
+    pub fn allow(&mut self, now: Instant, hash: u32) -> bool {
+        let share = &mut self.counters[hash as usize % COUNTERS];
+        let second = (now.as_millis() / 1_000) as u32;
+        if share.second != second {
+            *share = Share { second, taken: 0 };
+        }
+        let allowed = share.taken < self.per_second;
+        share.taken += u32::from(allowed);
         allowed
+    }
+}
+
+/// Answers to strangers: so many a second in all, and of these so many to any one destination. So nobody is flooded through us, nobody
+/// uses up what others need, and what is left for one of them tells nothing of what another one drew.
+#[derive(Debug)]
+pub struct SharedLimit {
+    total: RateLimit,
+    destinations: Shares,
+}
+
+impl SharedLimit {
+    /// A limit in all, and one for each destination.
+    pub fn new(per_second: u32, per_destination: u32) -> Self {
+        Self { total: RateLimit::new(per_second), destinations: Shares::new(per_destination) }
+    }
+
+    /// Whether nothing is left of it for anybody. In a flood that is mostly so, and cheap to ask.
+    pub fn is_used_up(&mut self, now: Instant) -> bool {
+        self.total.is_used_up(now)
+    }
+
+    /// Whether one more is allowed now to the destination with this hash.
+    pub fn allow(&mut self, now: Instant, destination: u32) -> bool {
+        self.destinations.allow(now, destination) && self.total.allow(now)
     }
 }

@@ -149,6 +149,28 @@ fn x_rst_3_a_reset_in_the_window_challenges_a_handshake() {
 }
 
 #[test]
+fn x_rst_3_a_reset_in_the_window_challenges_a_simultaneous_open_too() {
+    let mut bench = Bench::new();
+    let (_, syn) = bench.begin_with_syn();
+    let (source_port, destination_port) = (syn.tuple.remote.port, syn.tuple.local.port);
+    let segment = |bench: &Bench, seq: u32, flags| {
+        let header = bench.header(IRS.advance(seq), SeqNumber::default(), flags);
+        TcpHeader { source_port, destination_port, ..header }
+    };
+    bench.send(segment(&bench, 0, SYN), b"");
+    assert!(bench.sent_one().has(SYN | ACK));
+    let mut challenges = Vec::new();
+    for _ in 0..300 {
+        bench.send(segment(&bench, 101, RST), b"");
+        challenges.extend(bench.sent());
+    }
+    assert_eq!(challenges.len(), 10, "{challenges:?}");
+    assert!(challenges[0].has(ACK));
+    assert_eq!((challenges[0].header.seq, challenges[0].header.ack), (syn.header.seq.advance(1), IRS.advance(1)));
+    assert_eq!(bench.stack.state_of(&syn.tuple), State::SynReceived);
+}
+
+#[test]
 fn x_seq_1_a_handshake_looks_at_the_sequence_number_before_the_acknowledgment() {
     // §3.10.7.4: outside the window an acknowledgment is due, whatever the segment says; inside, an RST for a wrong one.
     let mut bench = Bench::new();
@@ -242,6 +264,7 @@ fn resets_have_a_rate() {
     let mut bench = Bench::with(StackConfig { resets_per_second: 100, ..StackConfig::default() });
     let stray = |bench: &mut Bench, count: u32| {
         for _ in 0..count {
+            bench.port = bench.port.wrapping_add(1).max(1); // each of another flow
             bench.send(bench.header(IRS, SeqNumber::new(5), ACK), b"");
         }
         bench.sent().len()

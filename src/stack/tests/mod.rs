@@ -14,6 +14,7 @@ mod path_mtu;
 mod rfc9293;
 mod sharing;
 mod sleeping;
+mod strangers;
 mod time_wait;
 mod timestamps;
 mod trouble;
