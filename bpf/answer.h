@@ -12,6 +12,9 @@
 #define FLAGS_SYN_ACK 0x12
 #define IP_DONT_FRAGMENT 0x4000
 #define MAX_HEADER_WORDS 15
+/* A SYN with more data is not answered: to sum them up would cost more than all the rest. */
+#define MAX_SYN_DATA 2048
+#define MAX_DATA_START 0x7f /* behind a tag, IPv6, and the longest TCP header */
 
 /* Words being written into the packet, and their sum. */
 struct writer {
@@ -60,7 +63,7 @@ static __always_inline __u64 write_ip(void *ip_header, const void *data_end, con
 
 		if ((void *)(ip + 1) > data_end)
 			return 0;
-		*(__be32 *)ip = bpf_htonl(0x60000000);
+		*(__be32 *)ip = bpf_htonl(0x60000000 | listener->traffic_class << 20);
 		ip->payload_len = bpf_htons(tcp_len);
 		ip->hop_limit = listener->hop_limit;
 		__builtin_memcpy(&ip->saddr, address + 4, 16);
@@ -74,7 +77,7 @@ static __always_inline __u64 write_ip(void *ip_header, const void *data_end, con
 
 		if ((void *)(ip + 1) > data_end)
 			return 0;
-		ip->tos = 0;
+		ip->tos = listener->traffic_class;
 		ip->tot_len = bpf_htons(sizeof(*ip) + tcp_len);
 		ip->id = 0;
 		ip->frag_off = bpf_htons(IP_DONT_FRAGMENT);
@@ -82,7 +85,7 @@ static __always_inline __u64 write_ip(void *ip_header, const void *data_end, con
 		ip->saddr = address[1];
 		ip->daddr = address[0];
 		sum += (__u64)address[0] + address[1];
-		header_sum = (__u64)address[0] + address[1] + bpf_htons(0x4500) + ip->tot_len + ip->frag_off +
+		header_sum = (__u64)address[0] + address[1] + bpf_htons(0x4500 | listener->traffic_class) + ip->tot_len + ip->frag_off +
 			     bpf_htons(listener->hop_limit << 8 | IPPROTO_TCP);
 		ip->check = fold(header_sum);
 	}
@@ -90,15 +93,48 @@ static __always_inline __u64 write_ip(void *ip_header, const void *data_end, con
 }
 
 /*
- * Whether the checksums of a SYN add up, as far as they are to be believed: a veth's kernel peer leaves the TCP one at the sum
- * of the pseudo-header. Data, which a SYN hardly ever has, are neither looked at nor answered for.
+ * The sum, folded, of so many octets of data that begin `start` bytes into the frame; what follows the last of them counts as
+ * noughts. A function of its own, like `walk_options`.
  */
-static __always_inline int adds_up(const struct packet *packet, const struct tcphdr *tcp, const void *ip_header,
-				   const void *data, const void *data_end)
+__attribute__((noinline)) int sum_data(struct xdp_md *ctx, __u32 start, __u32 length)
 {
+	const void *data = (void *)(long)ctx->data, *data_end = (void *)(long)ctx->data_end;
+	const __u8 *octet;
+	__u64 sum = 0;
+	__u32 at = 0;
+
+	for (int i = 0; i < MAX_SYN_DATA / 16; i++) {
+		const __u32 *words;
+
+		at = (at + guard.zero) & (2 * MAX_SYN_DATA - 1);
+		words = data + (start & MAX_DATA_START) + at;
+		if (at + 16 > length || (const void *)(words + 4) > data_end)
+			break;
+		sum += (__u64)words[0] + words[1] + words[2] + words[3];
+		at += 16;
+	}
+	for (int i = 0; i < 15; i++) {
+		at &= 2 * MAX_SYN_DATA - 1;
+		octet = data + (start & MAX_DATA_START) + at;
+		if (at >= length || (const void *)(octet + 1) > data_end)
+			break;
+		sum += (__u32)*octet << 8 * (i % 4);
+		at++;
+	}
+	return (__u16)~fold(sum);
+}
+
+/*
+ * Whether the checksums of a SYN add up, as far as they are to be believed: a veth's kernel peer leaves the TCP one at the sum
+ * of the pseudo-header. Data, which a SYN hardly ever has, are not answered for, but they must be what was sent.
+ */
+static __always_inline int adds_up(struct xdp_md *ctx, const struct packet *packet, const struct tcphdr *tcp,
+				   const void *ip_header)
+{
+	const void *data = (void *)(long)ctx->data, *data_end = (void *)(long)ctx->data_end;
 	const __u32 *ip = ip_header, *words = (const void *)tcp;
 	__u64 pseudo = bpf_htons(IPPROTO_TCP), sum = 0;
-	__u32 length;
+	__u32 header_len = tcp->doff * 4, length;
 
 	if ((const void *)(ip + 5) > data_end)
 		return 0;
@@ -113,12 +149,17 @@ static __always_inline int adds_up(const struct packet *packet, const struct tcp
 		if (fold((__u64)ip[0] + ip[1] + ip[2] + ip[3] + ip[4]))
 			return 0;
 	}
-	if (*(const __u8 *)ip >> 4 != (packet->is_ipv6 ? 6 : 4) || length < tcp->doff * 4U ||
+	if (*(const __u8 *)ip >> 4 != (packet->is_ipv6 ? 6 : 4) || length < header_len ||
 	    length > (__u32)(data_end - data) - packet->tcp_offset)
 		return 0;
 	pseudo += bpf_htons(length);
-	if (length > tcp->doff * 4U || (guard.accept_partial && (__u16)~fold(pseudo) == tcp->check))
+	if (guard.accept_partial && (__u16)~fold(pseudo) == tcp->check)
 		return 1;
+	if (length > header_len) {
+		if (length - header_len > MAX_SYN_DATA)
+			return 0;
+		sum = sum_data(ctx, packet->tcp_offset + header_len, length - header_len);
+	}
 #pragma unroll
 	for (int i = 0; i < MAX_HEADER_WORDS; i++) {
 		if (i >= tcp->doff)
@@ -144,7 +185,7 @@ static __always_inline int answer_syn(struct xdp_md *ctx, const struct packet *p
 
 	if ((void *)(ethernet + 1) > data_end || (void *)(tcp + 1) > data_end || tcp->doff < 5)
 		return -1;
-	if (!adds_up(packet, tcp, data + (packet->ip_offset & MAX_IP_OFFSET), data, data_end))
+	if (!adds_up(ctx, packet, tcp, data + (packet->ip_offset & MAX_IP_OFFSET)))
 		return -1;
 	if (!read_options(ctx, packet, tcp, &options))
 		return -1;

@@ -30,6 +30,7 @@ enum {
 	OPTION_MSS,
 	OPTION_SCALE,
 	OPTION_SACK_PERMITTED,
+	OPTION_SACK,
 	OPTION_TIMESTAMPS = 8,
 };
 
@@ -141,6 +142,9 @@ __attribute__((noinline)) int walk_options(struct xdp_md *ctx, __u32 start, __u3
 			if (size != 2)
 				return 0;
 			options->sack = 1;
+		} else if (*option == OPTION_SACK) {
+			if (size == 2 || (size - 2) % 8)
+				return 0;
 		} else if (*option == OPTION_TIMESTAMPS) {
 			if (size != 10 || (void *)(option + 10) > data_end)
 				return 0;

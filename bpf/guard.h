@@ -66,7 +66,8 @@ struct listener {
 	__u8 window_scale;
 	__u8 hop_limit;
 	__u8 sack;
-	__u8 padding[5];
+	__u8 traffic_class;
+	__u8 padding[4];
 };
 
 struct {

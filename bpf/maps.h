@@ -22,13 +22,14 @@ struct service {
 enum verdict {
 	PASSED_FOREIGN,     /* not addressed to us */
 	PASSED_MALFORMED,   /* cannot be judged: the kernel's business */
+	PASSED_VLAN,        /* of another VLAN than is served: another link, where the kernel may have addresses */
 	REDIRECTED_OWN,     /* an address of the stack's own */
 	REDIRECTED_SHARED,  /* a listed port of an address the kernel keeps */
 	REDIRECTED_ARP,     /* an ARP packet that asks for an address of the stack's own */
 	REDIRECTED_NEIGHBOUR, /* a neighbour solicitation likewise */
 	DROPPED_NO_SOCKET,  /* ours, but no socket serves the queue: a SYN is sent again, not reset */
 	ANSWERED_SYN,       /* by a SYN-ACK with a cookie */
-	DROPPED_SYN,        /* no cookie can hold it, or it breaks a rule, or its checksums do not add up */
+	DROPPED_SYN,        /* no cookie can hold it, or it breaks a rule, or its checksums do not add up, or nobody can have sent it */
 	DROPPED_BUDGET,     /* a SYN for whose source prefix enough were answered */
 	DROPPED_CLOSED,     /* a SYN for a port that nobody listens on */
 	DROPPED_ACK,        /* no flow's, and its numbers are no cookie */

@@ -17,11 +17,11 @@
 #include <bpf/bpf_helpers.h>
 
 #include "address.h"
+#include "place.h"
 
-#define MAX_VLAN_TAGS 2
 #define MAX_EXTENSION_HEADERS 6
 
-/* Masks that bound the offsets below for the verifier: two tags, and a plain IPv6 header. */
+/* Masks that bound the offsets below for the verifier: a tag, and a plain IPv6 header. */
 #define MAX_IP_OFFSET 0x1f
 #define MAX_TCP_OFFSET 0x3f
 
@@ -66,6 +66,7 @@ struct arp_packet {
 enum reading {
 	READ_FOREIGN,   /* neither IP nor ARP */
 	READ_MALFORMED, /* too short to tell */
+	READ_OTHER_VLAN, /* another link's, though it came by the same wire */
 	READ_ARP,       /* `destination` is the address asked for */
 	READ_NEIGHBOUR, /* a neighbour solicitation: `target` is the address asked for */
 	READ_IP,
@@ -285,19 +286,23 @@ static __always_inline enum reading read_packet(struct xdp_md *ctx, struct packe
 	ether_type = ethernet->h_proto;
 	cursor.at = ethernet + 1;
 	packet->ip_offset = sizeof(*ethernet);
-#pragma unroll
-	for (int i = 0; i < MAX_VLAN_TAGS; i++) {
+	if (ether_type == bpf_htons(ETH_P_8021Q)) {
 		struct vlan_tag *tag = cursor.at;
 
-		if (ether_type != bpf_htons(ETH_P_8021Q) && ether_type != bpf_htons(ETH_P_8021AD))
-			break;
 		if ((void *)(tag + 1) > cursor.end)
 			return READ_MALFORMED;
+		if (!is_of_our_vlan(tag->control))
+			return READ_OTHER_VLAN;
 		ether_type = tag->ether_type;
 		cursor.at = tag + 1;
 		packet->ip_offset += sizeof(*tag);
+	} else if (place.vlan) {
+		return READ_OTHER_VLAN;
 	}
 	switch (ether_type) {
+	case bpf_htons(ETH_P_8021Q):
+	case bpf_htons(ETH_P_8021AD):
+		return READ_OTHER_VLAN; /* a provider's, or a second tag: a network of its own (IEEE 802.1ad) */
 	case bpf_htons(ETH_P_IP):
 		return read_ipv4(&cursor, packet);
 	case bpf_htons(ETH_P_IPV6):

@@ -5,6 +5,7 @@
  */
 #include "answer.h"
 #include "budget.h"
+#include "ends.h"
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";
 
@@ -20,6 +21,8 @@ static __always_inline enum verdict address(enum reading reading, const struct p
 
 	if (reading == READ_MALFORMED)
 		return PASSED_MALFORMED;
+	if (reading == READ_OTHER_VLAN)
+		return PASSED_VLAN;
 	if (reading == READ_FOREIGN)
 		return PASSED_FOREIGN;
 	if (reading == READ_NEIGHBOUR && bpf_map_lookup_elem(&own_addresses, &packet->target))
@@ -79,13 +82,15 @@ static __always_inline int is_syn(const struct packet *packet)
 static __always_inline enum verdict meet_syn(struct xdp_md *ctx, const struct packet *packet, const struct listener *listener,
 					     int *action)
 {
+	void *data = (void *)(long)ctx->data, *data_end = (void *)(long)ctx->data_end;
+	struct ethhdr *ethernet = data;
 	/* A known flow's takes from the budget like any other: what is left must not tell who is connected. */
 	int within_budget = !guard.prefix_budget || spend(prefix_of(packet), guard.prefix_budget);
 	__u64 hash = fingerprint(packet);
 
 	if (is_known(hash))
 		return NO_VERDICT;
-	if (packet->segment != SEGMENT_PLAIN)
+	if (packet->segment != SEGMENT_PLAIN || (void *)(ethernet + 1) > data_end || !has_possible_ends(packet, ethernet))
 		return DROPPED_SYN;
 	if (!within_budget && !is_repeated(hash, packet->sequence))
 		return DROPPED_BUDGET;
@@ -143,7 +148,7 @@ int steer(struct xdp_md *ctx)
 		}
 	}
 	verdict = address(reading, &packet);
-	if (verdict == PASSED_FOREIGN || verdict == PASSED_MALFORMED) {
+	if (verdict <= PASSED_VLAN) {
 		count(verdict);
 		return XDP_PASS;
 	}

@@ -164,6 +164,9 @@ pub struct StackConfig {
     pub tcp: TcpConfig,
     /// Whether received checksums must be whole.
     pub checksums: ChecksumPolicy,
+    /// The VLAN that is served, from 1 to 4,094: its frames have one tag (IEEE 802.1Q). By default it is none: frames without a
+    /// tag, or with one that says a priority only. Others are refused, those with two tags among them.
+    pub vlan: Option<u16>,
     /// Connections at once. Default 65,536.
     pub max_connections: u32,
     /// Of these, how many keep a control block of some 1,200 bytes, and their buffers, while they are idle. Beyond that, those
@@ -217,6 +220,7 @@ impl Default for StackConfig {
         Self {
             tcp: TcpConfig::default(),
             checksums: ChecksumPolicy::default(),
+            vlan: None,
             max_connections: 65_536,
             max_awake: 4_096,
             max_half_open: 8_192,

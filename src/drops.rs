@@ -30,6 +30,8 @@ drop_reasons! {
     TruncatedEthernet => "truncated_ethernet",
     /// More than two VLAN tags.
     TooManyVlanTags => "too_many_vlan_tags",
+    /// Tagged for another VLAN than is served, or not tagged for the one that is.
+    OtherVlan => "other_vlan",
     /// Sent to another station's MAC address.
     OtherStation => "other_station",
     /// The source MAC address is a group address (IEEE 802.3 §3.2.6 allows it as a destination only).

@@ -32,14 +32,19 @@ struct Judge {
     _name: Name,
 }
 
+/// Addresses of the stack's own, and the kernel's.
+fn both_kinds() -> Steering {
+    Steering {
+        own: vec![OWN_V4.into(), OWN_V6.into()],
+        shared: vec![(SHARED_V4, PORT).into(), (SHARED_V6, PORT).into()],
+        shared_udp: vec![(SHARED_V4, UDP_PORT).into(), (SHARED_V6, UDP_PORT).into()],
+        ..Steering::default()
+    }
+}
+
 impl Judge {
     fn new() -> Self {
-        let steering = Steering {
-            own: vec![OWN_V4.into(), OWN_V6.into()],
-            shared: vec![(SHARED_V4, PORT).into(), (SHARED_V6, PORT).into()],
-            shared_udp: vec![(SHARED_V4, UDP_PORT).into(), (SHARED_V6, UDP_PORT).into()],
-        };
-        Self::of(&steering)
+        Self::of(&both_kinds())
     }
 
     fn of(steering: &Steering) -> Self {
@@ -234,30 +239,54 @@ fn icmp_error_cases() -> Vec<Case> {
     cases
 }
 
+/// Frames with these tags, to each kind of address, and what becomes of them where they are of the VLAN that is served.
+fn tagged_cases(tags: &[(u16, u16)]) -> Vec<Case> {
+    let more = 4 * tags.len();
+    let what = |what| format!("{what} behind {tags:04x?}");
+    let tagged = |frame: Vec<u8>| with_tags(&frame, tags);
+    let to = |destination, port| tagged(syn(destination, port, &[]));
+    let taken = |about, frame, verdict, needs| taken(what(about), frame, verdict, needs + more);
+    vec![
+        taken("own IPv4", to(OWN_V4.into(), PORT), "redirected_own", 34),
+        taken("own IPv6", to(OWN_V6.into(), PORT), "redirected_own", 54),
+        taken("shared IPv4", to(SHARED_V4.into(), PORT), "redirected_shared", 38),
+        taken("shared IPv6", to(SHARED_V6.into(), PORT), "redirected_shared", 58),
+        foreign(what("another port"), to(SHARED_V4.into(), PORT + 1)),
+        foreign(what("foreign IPv6"), to(FOREIGN_V6.into(), PORT)),
+        taken("ARP", tagged(arp_request(OWN_V4)), "redirected_arp", 42),
+    ]
+}
+
+/// The same frames where they are not.
+fn passed_by(tags: &[(u16, u16)]) -> Vec<Case> {
+    let cases = tagged_cases(tags).into_iter();
+    cases.map(|case| Case { verdict: "passed_vlan", needs: None, ..case }).collect()
+}
+
+const CUSTOMER: u16 = 0x8100;
+const SERVICE: u16 = 0x88a8;
+
+/// Tags that make a frame another network's, whichever VLAN is served: another VLAN's, a provider's, two or three.
+const OTHERS: [&[(u16, u16)]; 9] = [
+    &[(CUSTOMER, 5)],
+    &[(CUSTOMER, 0xffff)],
+    &[(SERVICE, 0)],
+    &[(SERVICE, 10)],
+    &[(CUSTOMER, 0), (CUSTOMER, 10)],
+    &[(CUSTOMER, 10), (CUSTOMER, 10)],
+    &[(SERVICE, 10), (CUSTOMER, 10)],
+    &[(CUSTOMER, 10), (SERVICE, 10)],
+    &[(SERVICE, 10), (CUSTOMER, 10), (CUSTOMER, 10)],
+];
+
 fn vlan_cases() -> Vec<Case> {
-    let kinds: [&[u16]; 6] =
-        [&[0x8100], &[0x88a8], &[0x8100, 0x8100], &[0x88a8, 0x8100], &[0x8100, 0x88a8], &[0x88a8, 0x88a8]];
-    let mut cases = Vec::new();
-    for tags in kinds {
-        let more = 4 * tags.len();
-        let what = |what| format!("{what} behind {tags:04x?}");
-        cases.push(taken(what("own IPv4"), syn(OWN_V4.into(), PORT, tags), "redirected_own", 34 + more));
-        cases.push(taken(what("own IPv6"), syn(OWN_V6.into(), PORT, tags), "redirected_own", 54 + more));
-        cases.push(taken(what("shared IPv4"), syn(SHARED_V4.into(), PORT, tags), "redirected_shared", 38 + more));
-        cases.push(taken(what("shared IPv6"), syn(SHARED_V6.into(), PORT, tags), "redirected_shared", 58 + more));
-        cases.push(foreign(what("another port"), syn(SHARED_V4.into(), PORT + 1, tags)));
-        cases.push(foreign(what("foreign IPv6"), syn(FOREIGN_V6.into(), PORT, tags)));
-        let request = arp_packet(arp::Operation::Request, OWN_V4);
-        let frame = ethernet(tags, ETHER_TYPE_ARP, &request);
-        cases.push(taken(what("ARP"), frame, "redirected_arp", 42 + more));
-    }
-    for tags in [[0x8100; 3], [0x88a8; 3], [0x88a8, 0x8100, 0x8100]] {
-        let packet = &syn(OWN_V4.into(), PORT, &[])[14..];
-        cases.push(foreign(format!("three tags: {tags:04x?}"), ethernet(&tags, ETHER_TYPE_IPV4, packet)));
-    }
+    let mut cases: Vec<Case> = OTHERS.iter().flat_map(|tags| passed_by(tags)).collect();
+    // A priority, and no VLAN.
+    cases.extend(tagged_cases(&[(CUSTOMER, 0)]));
+    cases.extend(tagged_cases(&[(CUSTOMER, 0xf000)]));
+    cases.extend(passed_by(&[(CUSTOMER, 10)]));
     // A tag that looks like one and is none: the pre-standard 0x9100.
-    let packet = &syn(OWN_V4.into(), PORT, &[])[14..];
-    cases.push(foreign("an unknown kind of tag", ethernet(&[0x9100], ETHER_TYPE_IPV4, packet)));
+    cases.push(foreign("an unknown kind of tag", with_tags(&syn(OWN_V4.into(), PORT, &[]), &[(0x9100, 0)])));
     cases
 }
 
@@ -379,11 +408,24 @@ fn must_54_icmp_errors_go_to_whoever_sent_what_they_quote() {
 }
 
 #[test]
-fn up_to_two_vlan_tags_are_looked_behind() {
+fn frames_of_a_vlan_are_the_kernels_and_those_with_a_mere_priority_ours() {
     if !is_root() {
         return;
     }
     Judge::new().check(&vlan_cases());
+}
+
+#[test]
+fn where_a_vlan_is_served_what_has_its_tag_is_ours_and_nothing_else() {
+    if !is_root() {
+        return;
+    }
+    let judge = Judge::of(&Steering { vlan: Some(10), ..both_kinds() });
+    judge.check(&tagged_cases(&[(CUSTOMER, 10)]));
+    judge.check(&tagged_cases(&[(CUSTOMER, 0xe00a)]));
+    for tags in OTHERS.iter().chain(&[&[][..], &[(CUSTOMER, 0)]]) {
+        judge.check(&passed_by(tags));
+    }
 }
 
 #[test]
@@ -450,7 +492,7 @@ fn an_address_both_own_and_shared_is_own() {
         return;
     }
     let judge =
-        Judge::of(&Steering { own: vec![OWN_V4.into()], shared: vec![(OWN_V4, PORT).into()], shared_udp: vec![] });
+        Judge::of(&Steering { own: vec![OWN_V4.into()], shared: vec![(OWN_V4, PORT).into()], ..Steering::default() });
     assert_eq!(judge.verdict("the listed port", &syn(OWN_V4.into(), PORT, &[])), "redirected_own");
     assert_eq!(judge.verdict("another address", &syn(OWN_V6.into(), PORT, &[])), "passed_foreign");
 }
@@ -499,12 +541,12 @@ fn frames_too_short_for_their_headers_count_as_malformed() {
         return;
     }
     let judge = Judge::new();
-    let tagged = syn(OWN_V4.into(), PORT, &[0x88a8, 0x8100]);
+    let tagged = with_tags(&syn(OWN_V4.into(), PORT, &[]), &[(CUSTOMER, 0)]);
     for (frame, header) in [
         (syn(OWN_V4.into(), PORT, &[]), 34),
         (syn(OWN_V6.into(), PORT, &[]), 54),
         (arp_request(OWN_V4), 42),
-        (tagged, 42),
+        (tagged, 38),
     ] {
         for length in 14..header {
             assert_eq!(

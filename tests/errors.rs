@@ -241,6 +241,8 @@ fn what_was_typed_makes_no_sense() {
     for (arguments, part) in [
         (["--address", "198.18.0.1"], "198.18.0.1"),
         (["--address", "198.18.0.1/33"], "198.18.0.1/33"),
+        (["--vlan", "0"], "0 is not in 1..=4094"),
+        (["--vlan", "4095"], "4095 is not in 1..=4094"),
         (["--port", "http"], "http"),
         (["--port", "70000"], "70000"),
         (["--cores", "1-"], "1-"),

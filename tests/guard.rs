@@ -4,125 +4,18 @@ mod common;
 
 use std::net::{IpAddr, SocketAddr};
 
-use common::is_root;
-use proptest::{
-    prelude::*,
-    test_runner::{Config, TestRunner},
-};
+use common::{is_root, pair::*};
+use proptest::prelude::*;
 use xskip::{
-    config::StackConfig,
     rng::SipKey,
-    stack::{Cidr, LocalAddress, Ownership, Secrets, Stack},
-    time::Instant,
     wire::{
-        self, ChecksumPolicy, IpHeader, LinkHeader, MacAddress, Packet, Protocol, SeqNumber, TcpFlags, TcpHeader,
-        TcpOptions,
+        self, ChecksumPolicy, IpHeader, LinkHeader, Protocol, SeqNumber, TcpFlags, TcpHeader, TcpOptions,
         checksum::Checksum,
         ethernet::{VlanTag, VlanTags},
         tcp_options::Timestamps,
     },
     xdp::{GuardedListener, Program, ProgramOptions, Steering},
 };
-
-const XDP_DROP: u32 = 1;
-const XDP_PASS: u32 = 2;
-const XDP_TX: u32 = 3;
-
-const OURS: MacAddress = MacAddress([2, 0, 0, 0, 0, 1]);
-const THEIRS: MacAddress = MacAddress([2, 0, 0, 0, 0, 2]);
-const PORT: u16 = 80;
-const SYN: TcpFlags = TcpFlags::SYN;
-const ACK: TcpFlags = TcpFlags::ACK;
-const RST: TcpFlags = TcpFlags::RST;
-const FIN: TcpFlags = TcpFlags::FIN;
-
-/// A stack and a program with the same addresses and secrets.
-struct Pair {
-    program: Program,
-    stack: Stack,
-    now: Instant,
-}
-
-fn ours(ipv6: bool) -> IpAddr {
-    if ipv6 { "2001:2::1".parse().unwrap() } else { "198.18.0.1".parse().unwrap() }
-}
-
-fn theirs(ipv6: bool) -> IpAddr {
-    if ipv6 { "2001:2::2".parse().unwrap() } else { "198.18.0.2".parse().unwrap() }
-}
-
-impl Pair {
-    fn new(seed: u64) -> Self {
-        let secrets = Secrets::from_seed(seed);
-        let now = Instant::from_millis(seed % 1_000_000);
-        let own = |text: &str| LocalAddress { cidr: text.parse::<Cidr>().unwrap(), ownership: Ownership::Own };
-        let addresses = vec![own("198.18.0.1/24"), own("2001:2::1/64")];
-        let config = StackConfig::default();
-        let mut stack = Stack::new(config, OURS, addresses, secrets);
-        stack.listen(None, PORT);
-        let steering = Steering { own: vec![ours(false), ours(true)], ..Steering::default() };
-        let program = Program::load(&steering, &ProgramOptions::default()).unwrap();
-        let guard = program.guard();
-        for (number, ipv6) in [(0, false), (1, true)] {
-            let answer = stack.syn_ack_profile(ours(ipv6));
-            let listener = GuardedListener {
-                number,
-                mss: answer.mss,
-                window: answer.window,
-                window_scale: answer.window_scale,
-                sack: answer.sack,
-                hop_limit: answer.hop_limit,
-            };
-            guard.list(&SocketAddr::new(ours(ipv6), PORT), &listener, true).unwrap();
-        }
-        let epoch = stack.cookies().epoch(now);
-        for epoch in [epoch.saturating_sub(1), epoch] {
-            guard.set_epoch_key(epoch, stack.cookies().key_of(epoch));
-        }
-        guard.begin_epoch(epoch);
-        guard.arm(true);
-        guard.settle();
-        Self { program, stack, now }
-    }
-
-    /// What the program makes of a frame.
-    fn run(&self, frame: &[u8]) -> (u32, Vec<u8>) {
-        self.program.test_run(frame).unwrap()
-    }
-
-    /// What the stack answers.
-    fn answer(&mut self, frame: &[u8]) -> Option<Vec<u8>> {
-        self.stack.handle_frame(self.now, frame);
-        let mut buffer = vec![0; 2_000];
-        let length = self.stack.poll_transmit(self.now, &mut buffer)?;
-        buffer.truncate(length);
-        Some(buffer)
-    }
-}
-
-fn frame(link: &LinkHeader, ipv6: bool, tcp: &TcpHeader, data: &[u8]) -> Vec<u8> {
-    let ip = IpHeader::new(theirs(ipv6), ours(ipv6), Protocol::Tcp);
-    let mut frame = vec![0; wire::tcp_frame_len(link, &ip, tcp) + data.len()];
-    wire::write_tcp(link, &ip, tcp, (data, &[]), &mut frame);
-    frame
-}
-
-fn link() -> LinkHeader {
-    LinkHeader { destination: OURS, source: THEIRS, ..LinkHeader::default() }
-}
-
-fn header(flags: TcpFlags, seq: u32, ack: u32) -> TcpHeader {
-    let (source_port, destination_port) = (40_000, PORT);
-    let (seq, ack) = (SeqNumber::new(seq), SeqNumber::new(ack));
-    TcpHeader { source_port, destination_port, seq, ack, flags, window: 64_000, ..TcpHeader::default() }
-}
-
-/// The numbers of a SYN-ACK.
-fn read(frame: &[u8]) -> TcpHeader {
-    let parsed = wire::parse(frame, ChecksumPolicy::Verify).expect("an answer is well-formed");
-    let Packet::Tcp(_, segment) = parsed.packet else { panic!("{parsed:?}") };
-    segment.header
-}
 
 fn any_options() -> impl Strategy<Value = TcpOptions> {
     let timestamps = prop::option::of(any::<u32>().prop_map(|value| Timestamps { value, echo: 0 }));
@@ -137,11 +30,6 @@ fn any_options() -> impl Strategy<Value = TcpOptions> {
     )
 }
 
-fn runner(cases: u32) -> TestRunner {
-    let config = Config { cases, failure_persistence: None, ..Config::default() };
-    TestRunner::new_with_rng(config, prop::test_runner::TestRng::deterministic_rng(Default::default()))
-}
-
 #[test]
 fn the_program_answers_as_the_stack_would_to_the_byte() {
     if !is_root() {
@@ -149,13 +37,11 @@ fn the_program_answers_as_the_stack_would_to_the_byte() {
     }
     for seed in 1..5 {
         let pair = std::cell::RefCell::new(Pair::new(seed));
-        let strategy = (any_options(), any::<u32>(), 1..u16::MAX, any::<bool>(), 0..3usize);
-        let tried = runner(200).run(&strategy, |(options, seq, port, ipv6, tags)| {
+        let strategy = (any_options(), any::<u32>(), 1..u16::MAX, any::<bool>(), prop::option::of(0..8u16));
+        let tried = runner(200).run(&strategy, |(options, seq, port, ipv6, priority)| {
             let mut pair = pair.borrow_mut();
-            let mut vlan = VlanTags::default();
-            for control in 0..tags as u16 {
-                vlan = vlan.with(VlanTag { protocol: 0x8100, control: 5 + control }).unwrap();
-            }
+            let tag = priority.map(|priority| VlanTag { protocol: 0x8100, control: priority << 13 });
+            let vlan = tag.and_then(|tag| VlanTags::default().with(tag)).unwrap_or_default();
             let link = LinkHeader { vlan, ..link() };
             let syn = TcpHeader { options, source_port: port, ..header(SYN, seq, 0) };
             let syn = frame(&link, ipv6, &syn, b"");
@@ -436,11 +322,21 @@ fn listeners_are_told_apart_by_address_and_port() {
         return;
     }
     let addresses: Vec<IpAddr> = (1..=20u8).map(|host| IpAddr::from([198, 18, 0, host])).collect();
-    let program =
-        Program::load(&Steering { own: addresses.clone(), ..Steering::default() }, &ProgramOptions::default()).unwrap();
+    let program = Program::load(
+        &Steering { station: OURS.0, own: addresses.clone(), ..Steering::default() },
+        &ProgramOptions::default(),
+    )
+    .unwrap();
     let guard = program.guard();
-    let listener =
-        |number| GuardedListener { number, mss: 1_460, window: 65_535, window_scale: 4, sack: true, hop_limit: 64 };
+    let listener = |number| GuardedListener {
+        number,
+        mss: 1_460,
+        window: 65_535,
+        window_scale: 4,
+        sack: true,
+        hop_limit: 64,
+        traffic_class: 0,
+    };
     let services: Vec<_> =
         addresses.iter().flat_map(|&address| [80, 443].map(|port| SocketAddr::new(address, port))).zip(0..).collect();
     // Twice, as when levels change: the second time nothing is new.

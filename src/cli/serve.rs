@@ -39,6 +39,10 @@ pub struct Arguments {
     #[arg(long, value_name = "IP")]
     shared: Vec<IpAddr>,
 
+    /// The VLAN to serve, by frames with its tag (IEEE 802.1Q) [default: none, by untagged frames]
+    #[arg(long, value_name = "ID", value_parser = clap::value_parser!(u16).range(1..=4_094))]
+    vlan: Option<u16>,
+
     /// Ports to listen on, such as 80 or 80,8080
     #[arg(long, value_name = "LIST", default_value = "")]
     port: NumberList<u16>,
@@ -192,6 +196,9 @@ fn build(arguments: &Arguments, observation: &Observation) -> Result<Server, Fai
     for &address in &arguments.shared {
         server = server.shared_address(address);
     }
+    if let Some(id) = arguments.vlan {
+        server = server.vlan(id);
+    }
     for port in arguments.port.iter() {
         server = server.port(port);
         if arguments.udp {
@@ -238,6 +245,7 @@ fn is_bad_use(error: &ServerError) -> bool {
         ServerError::NoAddress
             | ServerError::NoPort
             | ServerError::PortZero
+            | ServerError::Vlan { .. }
             | ServerError::QueueTwice { .. }
             | ServerError::Connect(_)
             | ServerError::Udp(_)

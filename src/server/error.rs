@@ -27,6 +27,13 @@ pub enum ServerError {
     #[error("cannot serve UDP: {0}")]
     Udp(#[from] BindError),
 
+    /// No such VLAN.
+    #[error("there is no VLAN {asked}: give one from 1 to 4094, or none for untagged frames")]
+    Vlan {
+        /// The VLAN asked for.
+        asked: u16,
+    },
+
     /// Port 0 means nothing on the wire.
     #[error("port 0 cannot be listened on: give a port from 1 to 65535")]
     PortZero,

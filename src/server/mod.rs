@@ -70,6 +70,7 @@ pub struct Server {
     shared: Vec<IpAddr>,
     ports: Vec<u16>,
     udp_ports: Vec<u16>,
+    vlan: Option<u16>,
     remotes: Vec<SocketAddr>,
     gateways: Vec<IpAddr>,
     queues: Vec<u32>,
@@ -97,6 +98,7 @@ impl Server {
             shared: Vec::new(),
             ports: Vec::new(),
             udp_ports: Vec::new(),
+            vlan: None,
             remotes: Vec::new(),
             gateways: Vec::new(),
             queues: Vec::new(),
@@ -132,6 +134,14 @@ impl Server {
         if !self.shared.contains(&address) {
             self.shared.push(address);
         }
+        self
+    }
+
+    /// Serves a VLAN, from 1 to 4094, by frames with its tag. By default it is none: untagged frames are served, and whatever
+    /// has a tag is left to the kernel.
+    #[must_use]
+    pub fn vlan(mut self, id: u16) -> Self {
+        self.vlan = Some(id);
         self
     }
 

@@ -8,8 +8,8 @@ use crate::{
         ethtool::Ethtool,
         rights::{AfXdp, Rights, probe_af_xdp},
     },
-    stack::{Cidr, LocalAddress, Ownership},
-    wire::{ChecksumPolicy, MacAddress, ReceiveScaling},
+    stack::{Addresses, Cidr, LocalAddress, Ownership},
+    wire::{ChecksumPolicy, MacAddress, ReceiveScaling, ethernet::VLAN_IDS},
     worker::Placement,
     xdp::{
         FRAME_SIZES, MAX_LISTENERS, MAX_SAME_PORT, MTU_MAX, ProgramOptions, QueueOptions, Steering, WHOLE_MTU_MAX,
@@ -95,10 +95,22 @@ impl Server {
             services.collect()
         };
         let own = self.own.iter().map(|cidr| cidr.address).collect();
-        let steering = Steering { own, shared: shared(&self.ports), shared_udp: shared(&self.udp_ports) };
+        let steering = Steering {
+            station: link.mac,
+            vlan: self.vlan_id(),
+            own,
+            shared: shared(&self.ports),
+            shared_udp: shared(&self.udp_ports),
+            impossible_sources: Addresses::new(addresses.clone()).impossible_sources(),
+        };
         let frame_size = choose_frame_size(&link)?;
         let fragments = link.mtu > WHOLE_MTU_MAX;
         Ok(Plan { link, queues, cores, frame_size, fragments, scaling, addresses, steering, placement, checksums })
+    }
+
+    /// The VLAN that is served, whichever way it was given.
+    pub(super) fn vlan_id(&self) -> Option<u16> {
+        self.vlan.or(self.config.vlan)
     }
 
     /// Who has which flow. A NIC keeps those that others open on the queue it has picked; for those that we open, the port is
@@ -137,6 +149,9 @@ impl Server {
     }
 
     fn check_addresses(&self) -> Result<(), ServerError> {
+        if let Some(asked) = self.vlan_id().filter(|id| !VLAN_IDS.contains(id)) {
+            return Err(ServerError::Vlan { asked });
+        }
         let addresses = self.own.iter().map(|cidr| cidr.address).chain(self.shared.iter().copied());
         let mut seen = HashSet::new();
         if let Some(address) = addresses.clone().find(|&address| !seen.insert(address)) {

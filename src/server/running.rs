@@ -368,6 +368,7 @@ fn stack_config(server: &Server, plan: &Plan) -> StackConfig {
     let mut config = server.config.clone();
     config.tcp.mtu = plan.link.mtu as usize;
     config.checksums = plan.checksums;
+    config.vlan = server.vlan_id();
     config.gateways.extend(&server.gateways);
     config
 }
@@ -377,8 +378,9 @@ fn listeners(server: &Server, plan: &Plan, config: &StackConfig) -> Vec<(SocketA
     let addresses = plan.addresses.iter().map(|local| local.cidr.address);
     let services = addresses.flat_map(|address| server.ports.iter().map(move |&port| SocketAddr::new(address, port)));
     let listener = |(number, service): (u32, SocketAddr)| {
-        let SynAckProfile { mss, window, window_scale, sack, hop_limit } = SynAckProfile::of(service.ip(), &config.tcp);
-        (service, GuardedListener { number, mss, window, window_scale, sack, hop_limit })
+        let SynAckProfile { mss, window, window_scale, sack, hop_limit, traffic_class } =
+            SynAckProfile::of(service.ip(), &config.tcp);
+        (service, GuardedListener { number, mss, window, window_scale, sack, hop_limit, traffic_class })
     };
     (0..).zip(services).map(listener).collect()
 }

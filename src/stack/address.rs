@@ -87,11 +87,16 @@ impl Cidr {
         is_ipv4 == is_theirs_ipv4 && differing >= self.prefix.into()
     }
 
-    /// Whether `address` is this subnet's directed broadcast. Subnets of one or two addresses have none (RFC 3021).
-    pub fn is_broadcast(&self, address: IpAddr) -> bool {
-        let (IpAddr::V4(ours), IpAddr::V4(address)) = (self.address, address) else { return false };
+    /// This subnet's directed broadcast. Subnets of one or two addresses have none (RFC 3021), nor have those of IPv6.
+    pub fn broadcast(&self) -> Option<IpAddr> {
+        let IpAddr::V4(ours) = self.address else { return None };
         let host_bits = u32::MAX.checked_shr(self.prefix.into()).unwrap_or(0);
-        self.prefix < 31 && u32::from(address) == u32::from(ours) | host_bits
+        (self.prefix < 31).then(|| Ipv4Addr::from(u32::from(ours) | host_bits).into())
+    }
+
+    /// Whether `address` is this subnet's directed broadcast.
+    pub fn is_broadcast(&self, address: IpAddr) -> bool {
+        self.broadcast() == Some(address)
     }
 }
 
@@ -127,6 +132,12 @@ impl Addresses {
     /// Whether `address` is the directed broadcast of a subnet of ours.
     pub fn is_broadcast(&self, address: IpAddr) -> bool {
         self.0.iter().any(|local| local.cidr.is_broadcast(address))
+    }
+
+    /// Addresses that no segment comes from, apart from those that are nobody's anywhere: ours, and the broadcast addresses of
+    /// their subnets.
+    pub fn impossible_sources(&self) -> Vec<IpAddr> {
+        self.0.iter().flat_map(|local| [Some(local.cidr.address), local.cidr.broadcast()]).flatten().collect()
     }
 
     /// The addresses.

@@ -38,7 +38,8 @@ impl Stack {
         let Refused { link, source, destination, complaint, .. } = refused;
         let even_to_group = matches!(complaint, Complaint::UnknownOption { even_to_group: true, .. });
         let is_to_station = link.destination == self.mac || (even_to_group && link.destination.is_group());
-        if !is_to_station || source.is_unspecified() || source.is_multicast() || self.check_source(*source).is_err() {
+        let is_ours = is_to_station && link.vlan.are_of(self.config.vlan);
+        if !is_ours || source.is_unspecified() || source.is_multicast() || self.check_source(*source).is_err() {
             return None;
         }
         if self.addresses.owns(*destination) {

@@ -75,6 +75,9 @@ impl Stack {
         frame: &ParsedFrame<'_>,
         flow: Option<&Glimpsed>,
     ) -> Result<(), DropReason> {
+        if !frame.link.vlan.are_of(self.config.vlan) {
+            return Err(DropReason::OtherVlan);
+        }
         if frame.link.destination != self.mac && !frame.link.destination.is_group() {
             return Err(DropReason::OtherStation);
         }

@@ -77,7 +77,7 @@ use crate::{
         receive::window_scale_for,
     },
     time::Instant,
-    wire::{FourTuple, MacAddress},
+    wire::{FourTuple, MacAddress, ip::Codepoint},
 };
 use std::{collections::VecDeque, hash::Hash, net::IpAddr, time::Duration};
 
@@ -213,6 +213,8 @@ pub struct SynAckProfile {
     pub sack: bool,
     /// Time to live, or hop limit.
     pub hop_limit: u8,
+    /// Type of service, or traffic class.
+    pub traffic_class: u8,
 }
 
 impl SynAckProfile {
@@ -224,6 +226,7 @@ impl SynAckProfile {
             window_scale: window_scale_for(config.receive_buffer),
             sack: config.sack,
             hop_limit: config.hop_limit,
+            traffic_class: config.dscp.with(Codepoint::NotCapable),
         }
     }
 }

@@ -21,6 +21,10 @@ const ALL_NODES_MAC: MacAddress = MacAddress([0x33, 0x33, 0, 0, 0, 1]);
 
 impl Stack {
     pub(super) fn handle_arp(&mut self, now: Instant, link: &LinkHeader, packet: &ArpPacket) -> Result<(), DropReason> {
+        // Whoever names a group would have every station hear our answer.
+        if packet.sender_mac.is_group() {
+            return Err(DropReason::GroupSourceMac);
+        }
         if packet.operation == Operation::Reply && self.addresses.owns(packet.target_ip.into()) {
             let way = LinkHeader { destination: packet.sender_mac, ..link.answered_by(self.mac) };
             return self.neighbour_answered(now, packet.sender_ip.into(), way);
@@ -71,6 +75,10 @@ impl Stack {
         }
         if ip.source.is_unspecified() {
             return Err(DropReason::InvalidSource);
+        }
+        // RFC 1122 §3.3.6: what every station of the link was asked, each of them would answer.
+        if link.destination.is_group() {
+            return Err(DropReason::GroupDestination);
         }
         let link = link.answered_by(self.mac);
         let mut answer = IpHeader::new(ip.destination, ip.source, ip.protocol);

@@ -9,7 +9,8 @@ use crate::{
     wire::{
         ArpPacket, IpHeader, LinkHeader, MacAddress, Protocol,
         arp::{self, Operation},
-        ethernet, icmp,
+        ethernet::{self, VlanTags},
+        icmp,
     },
 };
 use std::{
@@ -155,8 +156,13 @@ impl Stack {
         }
     }
 
+    /// The header of a frame that answers none.
+    fn header_to(&self, destination: MacAddress) -> LinkHeader {
+        LinkHeader { source: self.mac, destination, vlan: VlanTags::of(self.config.vlan) }
+    }
+
     fn ask_by_arp(&mut self, packet: &ArpPacket) -> Result<(), DropReason> {
-        let link = LinkHeader { source: self.mac, destination: MacAddress::BROADCAST, ..LinkHeader::default() };
+        let link = self.header_to(MacAddress::BROADCAST);
         self.replies.push(link.len() + arp::PACKET_LEN, |buffer| {
             packet.write(link.write(ethernet::ETHER_TYPE_ARP, buffer));
         })
@@ -166,7 +172,7 @@ impl Stack {
         let [.., a, b, c] = target.octets();
         let group = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff00 | u16::from(a), u16::from_be_bytes([b, c]));
         let destination = MacAddress([0x33, 0x33, 0xff, a, b, c]);
-        let link = LinkHeader { source: self.mac, destination, ..LinkHeader::default() };
+        let link = self.header_to(destination);
         let mut ip = IpHeader::new(source.into(), group.into(), Protocol::Icmpv6);
         ip.hop_limit = NEIGHBOUR_HOP_LIMIT;
         let mac = self.mac;

@@ -1,7 +1,7 @@
 //! Ethernet II with up to two VLAN tags (IEEE 802.1Q, 802.1ad).
 
 use crate::drops::DropReason;
-use std::fmt;
+use std::{fmt, ops::RangeInclusive};
 
 /// Bytes of an Ethernet header without tags.
 pub const HEADER_LEN: usize = 14;
@@ -12,6 +12,11 @@ pub const MAX_TAGS: usize = 2;
 
 const TPID_CUSTOMER: u16 = 0x8100;
 const TPID_SERVICE: u16 = 0x88a8;
+/// The part of a tag's control information that names the VLAN.
+const VLAN_ID: u16 = 0xfff;
+
+/// The VLANs there are (IEEE 802.1Q §9.6): 0 stands for none, and 4,095 is reserved.
+pub const VLAN_IDS: RangeInclusive<u16> = 1..=4_094;
 
 /// EtherType of ARP.
 pub const ETHER_TYPE_ARP: u16 = 0x0806;
@@ -58,6 +63,24 @@ pub struct VlanTags {
 }
 
 impl VlanTags {
+    /// The tags of frames of a VLAN: one, or none outside of any.
+    pub fn of(vlan: Option<u16>) -> Self {
+        let untagged = Self::default();
+        let tag = vlan.map(|control| VlanTag { protocol: TPID_CUSTOMER, control });
+        tag.and_then(|tag| untagged.with(tag)).unwrap_or(untagged)
+    }
+
+    /// Whether a frame with these tags is of `vlan`, or of none. A tag of VLAN 0 says a priority only, and the frame counts as
+    /// untagged (IEEE 802.1Q §9.6); a provider's tag and a second one make it another network's.
+    #[inline]
+    pub fn are_of(&self, vlan: Option<u16>) -> bool {
+        match self.as_slice() {
+            [] => vlan.is_none(),
+            [tag] => tag.protocol == TPID_CUSTOMER && tag.control & VLAN_ID == vlan.unwrap_or(0),
+            _ => false,
+        }
+    }
+
     /// The tags, outermost first.
     pub fn as_slice(&self) -> &[VlanTag] {
         &self.tags[..usize::from(self.count)]

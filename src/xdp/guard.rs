@@ -46,7 +46,7 @@ mod at_listener {
     pub const NEXT: usize = 24;
     pub const MSS: usize = 28;
     pub const WINDOW: usize = 30;
-    /// Behind it the hop limit, and whether SACK is used.
+    /// Behind it the hop limit, whether SACK is used, and the traffic class.
     pub const WINDOW_SCALE: usize = 32;
     pub const END: usize = 40;
 }
@@ -75,6 +75,8 @@ pub struct GuardedListener {
     pub sack: bool,
     /// Time to live, or hop limit.
     pub hop_limit: u8,
+    /// Type of service, or traffic class.
+    pub traffic_class: u8,
 }
 
 /// The guard of a loaded program.
@@ -210,7 +212,8 @@ impl Guard {
         put(at_listener::NEXT, &next);
         put(at_listener::MSS, &listener.mss.to_ne_bytes());
         put(at_listener::WINDOW, &listener.window.to_ne_bytes());
-        put(at_listener::WINDOW_SCALE, &[listener.window_scale, listener.hop_limit, listener.sack.into()]);
+        let octets = [listener.window_scale, listener.hop_limit, listener.sack.into(), listener.traffic_class];
+        put(at_listener::WINDOW_SCALE, &octets);
         listeners.update(&number, &value, MapFlags::ANY).map_err(refused)?;
         if !is_listed {
             // Last: a listener is whole before it can be found.

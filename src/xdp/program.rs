@@ -31,12 +31,18 @@ const UDP: u8 = 17;
 /// Whom the program serves.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Steering {
+    /// The station's MAC address: frames to others, or to groups, draw no SYN-ACK.
+    pub station: [u8; 6],
+    /// The VLAN, from 1 to 4094; by default untagged frames are served. What belongs to another one is the kernel's.
+    pub vlan: Option<u16>,
     /// Addresses that are the stack's own: everything to them, and ARP and neighbour solicitations for them.
     pub own: Vec<IpAddr>,
     /// TCP ports at addresses that the kernel keeps.
     pub shared: Vec<SocketAddr>,
     /// UDP ports at such addresses.
     pub shared_udp: Vec<SocketAddr>,
+    /// Addresses that no SYN comes from: those of the stack, and the broadcast addresses of their subnets.
+    pub impossible_sources: Vec<IpAddr>,
 }
 
 /// Declares [`Verdicts`] in the order of `enum verdict` in `bpf/maps.h`.
@@ -68,6 +74,8 @@ verdicts! {
     passed_foreign,
     /// Left to the kernel: too short to tell.
     passed_malformed,
+    /// Left to the kernel: of another VLAN than is served.
+    passed_vlan,
     /// Ours: IP to an address of the stack's own.
     redirected_own,
     /// Ours: TCP or UDP to a listed port of an address the kernel keeps.
@@ -80,7 +88,7 @@ verdicts! {
     dropped_no_socket,
     /// A SYN, answered with a cookie on the spot.
     answered_syn,
-    /// A SYN that no cookie can hold, or that breaks a rule.
+    /// A SYN that no cookie can hold, or that breaks a rule, or that nobody can have sent.
     dropped_syn,
     /// A SYN for whose source prefix enough were answered.
     dropped_budget,
@@ -97,7 +105,7 @@ verdicts! {
 }
 
 /// The index of `dropped_ack` among the verdicts.
-pub(super) const DROPPED_ACK: u32 = 11;
+pub(super) const DROPPED_ACK: u32 = 12;
 
 /// The loaded program. Once attached, it stays so until this value is dropped or the process dies, however it dies: the
 /// attachment is a `bpf_link`, which the kernel closes with the process.
@@ -157,12 +165,19 @@ impl Program {
         open.maps.own_addresses.set_max_entries(entries(steering.own.len())).map_err(not_loaded)?;
         let shared = steering.shared.len() + steering.shared_udp.len();
         open.maps.shared_ports.set_max_entries(entries(shared)).map_err(not_loaded)?;
+        open.maps.impossible_sources.set_max_entries(entries(steering.impossible_sources.len())).map_err(not_loaded)?;
+        if let Some(constants) = open.maps.rodata_data.as_deref_mut() {
+            constants.place = place(steering);
+        }
         if options.fragments {
             open.progs.steer.set_flags(BPF_F_XDP_HAS_FRAGS);
         }
         let loaded = open.load().map_err(not_loaded)?;
         for &address in &steering.own {
             loaded.maps.own_addresses.update(&address_key(address), &[1], MapFlags::ANY).map_err(not_loaded)?;
+        }
+        for &source in &steering.impossible_sources {
+            loaded.maps.impossible_sources.update(&address_key(source), &[1], MapFlags::ANY).map_err(not_loaded)?;
         }
         for (services, protocol) in [(&steering.shared, TCP), (&steering.shared_udp, UDP)] {
             for service in services {
@@ -232,6 +247,18 @@ impl Program {
     /// [`XdpError::Refused`], as for frames shorter than an Ethernet header, which the kernel never shows to a program.
     pub fn test_run(&self, frame: &[u8]) -> Result<(u32, Vec<u8>), XdpError> {
         self.loaded.test_run(frame)
+    }
+}
+
+/// `struct place` of `bpf/place.h`.
+fn place(steering: &Steering) -> skeleton::types::place {
+    let [a, b, c, d, e, f] = steering.station;
+    let last_octets = steering.impossible_sources.iter().map(|&source| address_key(source)[15]);
+    skeleton::types::place {
+        mac_head: u32::from_ne_bytes([a, b, c, d]),
+        mac_tail: u16::from_ne_bytes([e, f]),
+        vlan: steering.vlan.unwrap_or_default(),
+        suspects: last_octets.fold(0, |suspects, octet| suspects | 1 << (octet % 64)),
     }
 }
 

@@ -3,6 +3,7 @@
 #![allow(dead_code)] // each test uses some of it
 
 pub mod frames;
+pub mod pair;
 pub mod served;
 pub mod station;
 

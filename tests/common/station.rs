@@ -73,10 +73,26 @@ impl Station {
 
     /// The same with a program that takes packets in several pieces, or not.
     pub fn with_program(side: &Side, own: Ipv4Addr, mode: XdpMode, options: &QueueOptions, fragments: bool) -> Self {
+        let steering = Steering { own: vec![own.into()], ..Steering::default() };
+        Self::steered(side, own, mode, options, (&steering, fragments))
+    }
+
+    /// The same in a VLAN.
+    pub fn in_vlan(side: &Side, own: Ipv4Addr, vlan: u16) -> Self {
+        let steering = Steering { own: vec![own.into()], vlan: Some(vlan), ..Steering::default() };
+        Self::steered(side, own, XdpMode::Native, &QueueOptions::default(), (&steering, false))
+    }
+
+    fn steered(
+        side: &Side,
+        own: Ipv4Addr,
+        mode: XdpMode,
+        options: &QueueOptions,
+        (steering, fragments): (&Steering, bool),
+    ) -> Self {
         side.run(|| {
-            let steering = Steering { own: vec![own.into()], ..Steering::default() };
             let mut program =
-                Program::load(&steering, &ProgramOptions { fragments, ..ProgramOptions::default() }).unwrap();
+                Program::load(steering, &ProgramOptions { fragments, ..ProgramOptions::default() }).unwrap();
             assert_eq!(attach(&mut program, Require::Nothing).unwrap(), mode);
             let queue = Queue::open(INTERFACE, 0, mode, Require::Nothing, options).unwrap();
             program.connect(&queue).unwrap();

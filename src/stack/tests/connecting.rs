@@ -15,7 +15,7 @@ impl Bench {
     }
 
     /// Begins to open a connection; the neighbour's address is not known yet.
-    fn begin(&mut self) -> ConnectionId {
+    pub(super) fn begin(&mut self) -> ConnectionId {
         self.stack.connect(self.now, self.remote(), None).expect("there is a way")
     }
 

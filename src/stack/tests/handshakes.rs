@@ -366,22 +366,3 @@ fn a_listener_may_have_one_address_only() {
     bench.send_syn(TcpOptions::default());
     assert!(bench.sent_one().has(SYN | ACK));
 }
-
-#[test]
-fn vlan_tags_come_back_as_they_came() {
-    let mut bench = Bench::new();
-    let mut tagged = vec![];
-    tagged.extend_from_slice(&OURS.0);
-    tagged.extend_from_slice(&THEIRS.0);
-    tagged.extend_from_slice(&[0x88, 0xa8, 0x00, 0x05, 0x81, 0x00, 0x20, 0x0a]);
-    let ip = IpHeader::new(bench.theirs, bench.ours, Protocol::Tcp);
-    let syn = bench.header(IRS, SeqNumber::default(), SYN);
-    let plain_len = wire::tcp_frame_len(&bench.link, &ip, &syn);
-    let mut plain = vec![0; plain_len];
-    wire::write_tcp(&bench.link, &ip, &syn, (b"", &[]), &mut plain);
-    tagged.extend_from_slice(&plain[12..]);
-    bench.stack.handle_frame(bench.now, &tagged);
-    let answer = bench.frames().remove(0);
-    assert_eq!(answer[12..20], tagged[12..20]);
-    assert!(wire::parse(&answer, ChecksumPolicy::Verify).is_ok());
-}

@@ -8,6 +8,7 @@ mod ecn;
 mod flows;
 mod handshakes;
 mod hostile;
+mod link;
 mod neighbours;
 mod parts;
 mod path_mtu;

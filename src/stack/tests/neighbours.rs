@@ -56,6 +56,25 @@ fn arp_is_answered_for_our_own_address_only() {
 }
 
 #[test]
+fn a_question_from_a_group_is_not_answered_to_it() {
+    let mut bench = Bench::new();
+    for group in [MacAddress::BROADCAST, MacAddress([1, 0, 0x5e, 0, 0, 1])] {
+        bench.send_arp(&ArpPacket { sender_mac: group, ..REQUEST });
+        bench.send_arp(&ArpPacket { sender_mac: group, operation: arp::Operation::Reply, ..REQUEST });
+    }
+    assert_eq!((bench.frames().len(), bench.drops(DropReason::GroupSourceMac)), (0, 4));
+}
+
+#[test]
+fn an_echo_that_every_station_was_asked_for_is_not_answered() {
+    for mut bench in [Bench::new(), Bench::new().over_ipv6()] {
+        bench.link.destination = MacAddress::BROADCAST;
+        bench.send_icmp(64, &[if bench.ours.is_ipv4() { 8 } else { 128 }, 0, 0, 0, 1, 2, 3, 4]);
+        assert_eq!((bench.frames().len(), bench.drops(DropReason::GroupDestination)), (0, 1));
+    }
+}
+
+#[test]
 fn a_shared_address_is_the_kernels_to_answer_for() {
     let address = LocalAddress { cidr: "198.18.0.1/24".parse().unwrap(), ownership: Ownership::Shared };
     let mut bench = Bench::new();

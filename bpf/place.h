@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-only */
+/* Where the program stands on the link. */
+#ifndef XSKIP_PLACE_H
+#define XSKIP_PLACE_H
+
+#include <linux/types.h>
+
+#include <bpf/bpf_endian.h>
+
+#define VLAN_ID 0xfff
+
+/* What the program is told before it is loaded; src/xdp/program.rs mirrors it. */
+struct place {
+	__u32 mac_head; /* our station's address, as it stands in a frame: four octets, */
+	__u16 mac_tail; /* and the last two */
+	__u16 vlan;     /* the VLAN that is served; 0 for untagged frames */
+	__u64 suspects; /* bit n: the last octet of an impossible source is n, modulo 64 */
+};
+
+const volatile struct place place = {};
+
+/*
+ * Whether a tag names the VLAN that is served. VLAN 0 is none: such a tag says a priority only, and the frame counts as untagged
+ * (IEEE 802.1Q section 9.6).
+ */
+static __always_inline int is_of_our_vlan(__be16 control)
+{
+	return (bpf_ntohs(control) & VLAN_ID) == place.vlan;
+}
+
+#endif

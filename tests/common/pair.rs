@@ -1,0 +1,134 @@
+//! A stack and the XDP program beside it, with the same addresses and secrets: what does either make of a frame?
+
+use std::net::{IpAddr, SocketAddr};
+
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+use xskip::{
+    config::StackConfig,
+    stack::{Addresses, Cidr, LocalAddress, Ownership, Secrets, Stack, SynAckProfile},
+    time::Instant,
+    wire::{self, ChecksumPolicy, IpHeader, LinkHeader, MacAddress, Packet, Protocol, SeqNumber, TcpFlags, TcpHeader},
+    xdp::{GuardedListener, Program, ProgramOptions, Steering},
+};
+
+pub const XDP_DROP: u32 = 1;
+pub const XDP_PASS: u32 = 2;
+pub const XDP_TX: u32 = 3;
+
+pub const OURS: MacAddress = MacAddress([2, 0, 0, 0, 0, 1]);
+pub const THEIRS: MacAddress = MacAddress([2, 0, 0, 0, 0, 2]);
+pub const PORT: u16 = 80;
+pub const SYN: TcpFlags = TcpFlags::SYN;
+pub const ACK: TcpFlags = TcpFlags::ACK;
+pub const RST: TcpFlags = TcpFlags::RST;
+pub const FIN: TcpFlags = TcpFlags::FIN;
+
+/// A stack and a program with the same addresses and secrets.
+pub struct Pair {
+    pub program: Program,
+    pub stack: Stack,
+    pub now: Instant,
+}
+
+fn listener(number: u32, answer: SynAckProfile) -> GuardedListener {
+    let SynAckProfile { mss, window, window_scale, sack, hop_limit, traffic_class } = answer;
+    GuardedListener { number, mss, window, window_scale, sack, hop_limit, traffic_class }
+}
+
+pub fn ours(ipv6: bool) -> IpAddr {
+    if ipv6 { "2001:2::1".parse().unwrap() } else { "198.18.0.1".parse().unwrap() }
+}
+
+pub fn theirs(ipv6: bool) -> IpAddr {
+    if ipv6 { "2001:2::2".parse().unwrap() } else { "198.18.0.2".parse().unwrap() }
+}
+
+impl Pair {
+    pub fn new(seed: u64) -> Self {
+        let own = |text: &str| LocalAddress { cidr: text.parse::<Cidr>().unwrap(), ownership: Ownership::Own };
+        Self::with(seed, StackConfig::default(), vec![own("198.18.0.1/24"), own("2001:2::1/64")])
+    }
+
+    /// A pair that listens at all of its addresses.
+    pub fn with(seed: u64, config: StackConfig, addresses: Vec<LocalAddress>) -> Self {
+        let (secrets, now) = (Secrets::from_seed(seed), Instant::from_millis(seed % 1_000_000));
+        let places = |of| addresses.iter().filter(move |local| local.ownership == of).map(|local| local.cidr.address);
+        let steering = Steering {
+            station: OURS.0,
+            vlan: config.vlan,
+            own: places(Ownership::Own).collect(),
+            shared: places(Ownership::Shared).map(|address| SocketAddr::new(address, PORT)).collect(),
+            impossible_sources: Addresses::new(addresses.clone()).impossible_sources(),
+            ..Steering::default()
+        };
+        let accept_partial = config.checksums == ChecksumPolicy::AcceptPartial;
+        let mut stack = Stack::new(config, OURS, addresses.clone(), secrets);
+        stack.listen(None, PORT);
+        let program = Program::load(&steering, &ProgramOptions::default()).unwrap();
+        let guard = program.guard();
+        for (number, local) in (0..).zip(&addresses) {
+            let address = local.cidr.address;
+            guard
+                .list(&SocketAddr::new(address, PORT), &listener(number, stack.syn_ack_profile(address)), true)
+                .unwrap();
+        }
+        guard.accept_partial_checksums(accept_partial);
+        let epoch = stack.cookies().epoch(now);
+        for epoch in [epoch.saturating_sub(1), epoch] {
+            guard.set_epoch_key(epoch, stack.cookies().key_of(epoch));
+        }
+        guard.begin_epoch(epoch);
+        guard.arm(true);
+        guard.settle();
+        Self { program, stack, now }
+    }
+
+    /// What the program makes of a frame.
+    pub fn run(&self, frame: &[u8]) -> (u32, Vec<u8>) {
+        self.program.test_run(frame).unwrap()
+    }
+
+    /// What the stack answers.
+    pub fn answer(&mut self, frame: &[u8]) -> Option<Vec<u8>> {
+        self.stack.handle_frame(self.now, frame);
+        let mut buffer = vec![0; 2_000];
+        let length = self.stack.poll_transmit(self.now, &mut buffer)?;
+        buffer.truncate(length);
+        Some(buffer)
+    }
+}
+
+pub fn frame(link: &LinkHeader, ipv6: bool, tcp: &TcpHeader, data: &[u8]) -> Vec<u8> {
+    let ip = IpHeader::new(theirs(ipv6), ours(ipv6), Protocol::Tcp);
+    let mut frame = vec![0; wire::tcp_frame_len(link, &ip, tcp) + data.len()];
+    wire::write_tcp(link, &ip, tcp, (data, &[]), &mut frame);
+    frame
+}
+
+pub fn link() -> LinkHeader {
+    LinkHeader { destination: OURS, source: THEIRS, ..LinkHeader::default() }
+}
+
+pub fn header(flags: TcpFlags, seq: u32, ack: u32) -> TcpHeader {
+    let (source_port, destination_port) = (40_000, PORT);
+    let (seq, ack) = (SeqNumber::new(seq), SeqNumber::new(ack));
+    TcpHeader { source_port, destination_port, seq, ack, flags, window: 64_000, ..TcpHeader::default() }
+}
+
+/// The numbers of a SYN-ACK.
+pub fn read(frame: &[u8]) -> TcpHeader {
+    let parsed = wire::parse(frame, ChecksumPolicy::Verify).expect("an answer is well-formed");
+    let Packet::Tcp(_, segment) = parsed.packet else { panic!("{parsed:?}") };
+    segment.header
+}
+
+/// The same cases each time.
+pub fn runner(cases: u32) -> TestRunner {
+    runner_of(0, cases)
+}
+
+/// The same for each seed.
+pub fn runner_of(seed: u64, cases: u32) -> TestRunner {
+    let config = Config { cases, failure_persistence: None, ..Config::default() };
+    TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &[seed as u8; 32]))
+}
