@@ -222,6 +222,7 @@ impl Stack {
             && segment.header.seq == handshake.irs
         {
             self.admit_at_half_open(now, index, segment)?;
+            self.half_open.set_way(index, link);
             self.stats.syn_acks_retransmitted += 1;
             return self.send_syn_ack(index);
         }
@@ -249,6 +250,8 @@ impl Stack {
             return Err(DropReason::UnacceptableAck);
         }
         self.check_backlog()?;
+        // Its acknowledgment is of a number that only its client has seen.
+        let handshake = Handshake { link: *link, ..handshake };
         let connection = self.open_connection(now, &handshake, hash)?;
         self.flows.replace(hash, Flow::HalfOpen(index), Flow::Connection(connection));
         self.half_open.remove(index);

@@ -5,7 +5,7 @@ use crate::{
     config::TcpConfig,
     tcp::{Challenges, Handshake, connection::syn_ack_window, ecn},
     time::Instant,
-    wire::{IpHeader, Protocol, TcpFlags, TcpHeader, TcpOptions, ip::Codepoint},
+    wire::{IpHeader, LinkHeader, Protocol, TcpFlags, TcpHeader, TcpOptions, ip::Codepoint},
 };
 
 /// A handshake whose SYN-ACK has been sent.
@@ -86,6 +86,13 @@ impl HalfOpens {
     /// Whether the handshake at `index` answers one more segment that does not end it.
     pub fn may_answer(&mut self, index: u32, now: Instant) -> bool {
         self.entries.get_mut(index).is_some_and(|entry| entry.challenges.allow(now))
+    }
+
+    /// Takes the way of a segment that has proved to be the client's for the handshake's.
+    pub fn set_way(&mut self, index: u32, link: &LinkHeader) {
+        if let Some(entry) = self.entries.get_mut(index) {
+            entry.handshake.link = *link;
+        }
     }
 
     /// Makes room for one more: removes and returns the oldest where there is none.

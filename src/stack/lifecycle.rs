@@ -110,6 +110,9 @@ impl Stack {
         if is_first_news {
             self.events.push_back(Event::Ready(id));
         }
+        if signals.contains(Signals::OTHER_WAY) {
+            self.confirm_way_of(now, id);
+        }
         if signals.contains(Signals::TROUBLED) {
             self.look_for_another_way_of(now, id);
         }
@@ -119,6 +122,13 @@ impl Stack {
         if matches!(state, State::TimeWait | State::Closed) {
             self.conclude(now, id);
         }
+    }
+
+    /// Somebody has sent a segment by another way, and proved nothing: the neighbours must know.
+    fn confirm_way_of(&mut self, now: Instant, id: ConnectionId) {
+        let Some(entry) = self.entry_mut(id) else { return };
+        let remote = entry.connection.tuple().remote.address;
+        self.confirm_way(now, id, remote);
     }
 
     /// R1 of RFC 9293 §3.8.3: the way to the peer may have changed, and the application should know.

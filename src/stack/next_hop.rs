@@ -133,6 +133,30 @@ impl Stack {
         self.way_to(now, route.next_hop, id);
     }
 
+    /// Makes sure of the way to a peer that may have another one now, for a connection that goes on by its own meanwhile. The
+    /// neighbour is asked, once a second at most, whoever makes us do so; what it has just said counts.
+    pub(super) fn confirm_way(&mut self, now: Instant, id: ConnectionId, remote: IpAddr) {
+        let Some(Route { next_hop, .. }) = self.addresses.route(remote, &self.config.gateways) else { return };
+        if !self.neighbours.admit(next_hop) {
+            return;
+        }
+        let neighbour = self.neighbours.known.entry(next_hop).or_default();
+        if neighbour.asked > 0 {
+            return; // another segment of the peer's will be met by the answer
+        }
+        match neighbour.way.filter(|_| now - neighbour.answered < ASK_AGAIN) {
+            Some(way) => {
+                if let Some(entry) = self.entry_mut(id) {
+                    entry.connection.set_way(way);
+                }
+            }
+            None => {
+                neighbour.waiting.push(id);
+                self.ask(now, next_hop);
+            }
+        }
+    }
+
     fn ask(&mut self, now: Instant, next_hop: IpAddr) {
         let Some(neighbour) = self.neighbours.known.get_mut(&next_hop) else { return };
         neighbour.asked += 1;

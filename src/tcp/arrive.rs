@@ -40,8 +40,22 @@ impl Connection {
         self.climb(now, link, segment, config)
     }
 
-    /// The ladder.
+    /// The ladder, and what is to be thought of a segment that came by another way than answers go.
     pub(super) fn climb(
+        &mut self,
+        now: Instant,
+        link: &LinkHeader,
+        segment: &Segment<'_>,
+        config: &TcpConfig,
+    ) -> Result<(), DropReason> {
+        let outcome = self.climb_steps(now, link, segment, config);
+        if *link != self.link && !self.is_opening() {
+            self.signals |= Signals::OTHER_WAY;
+        }
+        outcome
+    }
+
+    fn climb_steps(
         &mut self,
         now: Instant,
         link: &LinkHeader,
@@ -59,9 +73,9 @@ impl Connection {
             return self.take_reset(now, segment);
         }
         self.check_syn(now, segment)?;
+        let ends_handshake = self.is_opening() && segment.header.ack == self.send.una();
         self.check_ack(now, segment)?;
-        // Only a peer that knows the sequence numbers may change the way back: the segment has passed all checks.
-        self.link = *link;
+        let known = (self.send.una(), self.receive.nxt());
         self.diffserv.theirs = Dscp::of(segment.traffic_class);
         if self.is_clock_outdated(now) {
             self.renew_clock(segment);
@@ -75,9 +89,16 @@ impl Connection {
             self.ecn.reduced(self.send.nxt());
         }
         self.take_urgent(segment);
-        self.take_data(now, segment, config)?;
-        self.take_fin(now, segment, config);
-        Ok(())
+        let taken = self.take_data(now, segment, config);
+        if taken.is_ok() {
+            self.take_fin(now, segment, config);
+        }
+        // A way is believed of who acknowledges what nobody has before, or brings what comes next. To guess that, numbers
+        // must be met exactly; an empty segment need only fall into two windows, which are large.
+        if ends_handshake || known != (self.send.una(), self.receive.nxt()) {
+            self.link = *link;
+        }
+        taken
     }
 
     /// Before everything: is it older than the last one? (R1 of RFC 7323 §5.3.) An RST is not asked, nor is a SYN,

@@ -120,6 +120,8 @@ bitflags::bitflags! {
         const URGENT = 8;
         /// Something was sent again and again without an answer: R1 of RFC 9293 §3.8.3.
         const TROUBLED = 16;
+        /// A segment came by another way than answers go, and proved nothing: its stack's business.
+        const OTHER_WAY = 32;
     }
 }
 

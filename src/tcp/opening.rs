@@ -78,9 +78,12 @@ impl Connection {
 
     /// Tells the way to the next hop.
     pub fn set_way(&mut self, link: LinkHeader) {
-        self.link = link;
+        let is_another = std::mem::replace(&mut self.link, link) != link;
         if let Some(opening) = &mut self.opening {
             opening.has_way = true;
+        } else if is_another {
+            // What was sent the old way may be lost, acknowledgments among it.
+            self.acks.owed = self.acks.owed.max(1);
         }
     }
 
@@ -171,7 +174,9 @@ impl Connection {
         let theirs = options.timestamps.filter(|_| config.timestamps);
         let handshake = Handshake {
             tuple: self.tuple,
-            link: *link,
+            // Who acknowledges our SYN has seen it. Of a bare SYN, which anybody can send, no way is believed but the one that
+            // was asked for.
+            link: if segment.has(TcpFlags::ACK) { *link } else { self.link },
             iss: opening.iss,
             irs: segment.header.seq,
             peer_mss: options.mss.unwrap_or(default_mss(self.tuple.remote.address)),

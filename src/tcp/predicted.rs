@@ -28,6 +28,11 @@ impl Connection {
         if !self.expects(segment) {
             return false;
         }
+        // As in the ladder: another way is believed of what brings something new.
+        let brings_news = !segment.payload.is_empty() || segment.header.ack != self.send.una();
+        if !brings_news && *link != self.link {
+            return false;
+        }
         self.link = *link;
         self.diffserv.theirs = Dscp::of(segment.traffic_class);
         self.take_clock(segment);

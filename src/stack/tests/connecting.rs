@@ -41,11 +41,16 @@ impl Bench {
 
     /// The neighbour answers for `address`.
     pub(super) fn answer(&mut self, address: IpAddr) {
+        self.answer_as(address, THEIRS);
+    }
+
+    /// Somebody says that `address` is at `station`.
+    pub(super) fn answer_as(&mut self, address: IpAddr, station: MacAddress) {
         let mut frame = vec![0; 200];
         let length = match (address, self.ours) {
             (IpAddr::V4(address), IpAddr::V4(ours)) => {
                 let operation = Operation::Reply;
-                let (sender_mac, target_mac) = (THEIRS, OURS);
+                let (sender_mac, target_mac) = (station, OURS);
                 let reply = ArpPacket { operation, sender_mac, sender_ip: address, target_mac, target_ip: ours };
                 reply.write(self.link.write(ethernet::ETHER_TYPE_ARP, &mut frame));
                 self.link.len() + 28
@@ -55,7 +60,7 @@ impl Bench {
                 ip.hop_limit = 255;
                 let rest = self.link.write(ip.ether_type(), &mut frame);
                 let message = ip.write(icmp::ADVERTISEMENT_LEN, rest);
-                icmp::write_advertisement(&ip, target, true, THEIRS, message);
+                icmp::write_advertisement(&ip, target, true, station, message);
                 self.link.len() + ip.len() + icmp::ADVERTISEMENT_LEN
             }
             _ => panic!("both addresses are of one family"),
@@ -75,7 +80,7 @@ impl Bench {
     }
 
     /// The peer of `syn` sends a segment.
-    fn reply(&mut self, syn: &Sent, seq: SeqNumber, ack: SeqNumber, flags: TcpFlags, data: &[u8]) {
+    pub(super) fn reply(&mut self, syn: &Sent, seq: SeqNumber, ack: SeqNumber, flags: TcpFlags, data: &[u8]) {
         self.reply_with(syn, seq, ack, flags, TcpOptions::default(), data);
     }
 
@@ -98,7 +103,7 @@ impl Bench {
     }
 
     #[track_caller]
-    fn open(&mut self) -> (ConnectionId, Sent) {
+    pub(super) fn open(&mut self) -> (ConnectionId, Sent) {
         let (id, syn) = self.begin_with_syn();
         self.reply(&syn, IRS, syn.header.seq.advance(1), SYN | ACK, b"");
         assert_eq!(self.events(), [Event::Opened(id)]);
