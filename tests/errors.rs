@@ -233,6 +233,20 @@ fn what_was_typed_makes_no_sense() {
         (&["--port", "80"], &["no address", "--address"]),
         (&["--address", "198.18.0.1/24", "--port", "80", "--udp"], &["HTTP", "leave out --udp", "--app"]),
         (&["--address", "198.18.0.1/24", "--port", "80", "--queues", "0,0"], &["queue 0", "twice"]),
+        (&["--shared", "::ffff:198.18.0.1", "--port", "80"], &["::ffff:198.18.0.1 is 198.18.0.1", "write 198.18.0.1"]),
+        (&["--shared", "127.0.0.1", "--port", "80"], &["127.0.0.1", "unicast"]),
+        (&["--address", "198.18.0.1/24", "--address", "198.18.0.1/16", "--port", "80"], &["198.18.0.1", "twice"]),
+        (&["--address", "198.18.0.1/24", "--shared", "198.18.0.1", "--port", "80"], &["198.18.0.1", "twice"]),
+        (&["--address", "198.18.0.1/24", "--gateway", "224.0.0.9", "--port", "80"], &["224.0.0.9", "unicast"]),
+        (&["--address", "198.18.0.1/24", "--gateway", "198.18.0.255", "--port", "80"], &["198.18.0.255", "unicast"]),
+        (
+            &["--address", "198.18.0.1/24", "--gateway", "198.18.0.0", "--port", "80"],
+            &["198.18.0.0/24 names the subnet"],
+        ),
+        (&["--address", "198.18.0.1/24", "--gateway", "198.18.0.1", "--port", "80"], &["198.18.0.1", "name a router"]),
+        (&["--address", "198.18.0.1/24", "--connect", "[::ffff:198.18.0.2]:7"], &["write 198.18.0.2"]),
+        (&["--address", "fe80::1/64", "--connect", "[fe80::2%3]:7"], &["fe80::2", "zone %3", "leave it out"]),
+        (&["--address", "198.18.0.1/24", "--connect", "0.0.0.0:7"], &["0.0.0.0", "unicast"]),
     ];
     for (arguments, parts) in cases {
         let all = [&["serve", "--interface", "lo"], *arguments].concat();
@@ -241,6 +255,11 @@ fn what_was_typed_makes_no_sense() {
     for (arguments, part) in [
         (["--address", "198.18.0.1"], "198.18.0.1"),
         (["--address", "198.18.0.1/33"], "198.18.0.1/33"),
+        (["--address", "198.18.0.0/24"], "such as 198.18.0.1"),
+        (["--address", "2001:2::/64"], "such as 2001:2::1"),
+        (["--address", "198.18.0.255/24"], "choose a unicast address"),
+        (["--address", "::ffff:198.18.0.1/120"], "write 198.18.0.1"),
+        (["--address", "fe80::1%lo/64"], "leave out what begins with %"),
         (["--vlan", "0"], "0 is not in 1..=4094"),
         (["--vlan", "4095"], "4095 is not in 1..=4094"),
         (["--port", "http"], "http"),
@@ -251,6 +270,19 @@ fn what_was_typed_makes_no_sense() {
         (["--app", "gopher"], "echo, http, discard, chargen"),
     ] {
         let said = run_failing(2, &["serve", "--interface", "lo", arguments[0], arguments[1]]);
+        assert!(said.contains(part), "{part:?} in {said}");
+    }
+}
+
+#[test]
+fn a_flood_goes_to_a_hosts_address() {
+    for (target, part) in [
+        ("224.0.0.1:80", "unicast"),
+        ("127.0.0.1:80", "unicast"),
+        ("[::ffff:198.18.0.1]:80", "write 198.18.0.1"),
+        ("[fe80::1%3]:80", "leave it out"),
+    ] {
+        let said = run_failing(2, &["flood", "--interface", "lo", "--target", target]);
         assert!(said.contains(part), "{part:?} in {said}");
     }
 }

@@ -123,7 +123,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         flag::register(signal, interrupted.clone())?;
     }
     let flood = match Flood::start(&options(&arguments)) {
-        Err(error @ (FloodError::BadOption { .. } | FloodError::OtherVersion { .. })) => {
+        Err(error @ (FloodError::BadOption { .. } | FloodError::OtherVersion { .. } | FloodError::Target(_))) => {
             eprintln!("xskip: {error}");
             return Ok(ExitCode::from(2));
         }

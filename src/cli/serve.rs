@@ -246,6 +246,10 @@ fn is_bad_use(error: &ServerError) -> bool {
             | ServerError::NoPort
             | ServerError::PortZero
             | ServerError::Vlan { .. }
+            | ServerError::Cidr(_)
+            | ServerError::Address(_)
+            | ServerError::AddressTwice { .. }
+            | ServerError::OwnGateway(_)
             | ServerError::QueueTwice { .. }
             | ServerError::Connect(_)
             | ServerError::Udp(_)

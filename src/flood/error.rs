@@ -1,5 +1,5 @@
 use super::Prefix;
-use crate::{host::HostError, xdp::XdpError};
+use crate::{host::HostError, wire::AddressError, xdp::XdpError};
 use std::{io, net::SocketAddr};
 use thiserror::Error;
 
@@ -47,6 +47,10 @@ pub enum FloodError {
         /// The prefix.
         prefix: Prefix,
     },
+
+    /// A target that is no host's address.
+    #[error(transparent)]
+    Target(#[from] AddressError),
 
     /// A number beyond the limits.
     #[error("{what} cannot be {value}: it must be {must}")]

@@ -1,6 +1,7 @@
 use super::{FloodError, FloodKind, Prefix, template::Way};
 use crate::{
     host::{Link, neighbour},
+    wire::check_remote,
     xdp::FloodPlan,
 };
 use std::{fmt, net::SocketAddr, str::FromStr, time::Duration};
@@ -153,6 +154,7 @@ impl FloodOptions {
         if self.sources.len() > 8 {
             return bad("the number of source prefixes", self.sources.len() as u64, "8 at most");
         }
+        check_remote(self.target)?;
         if self.target.port() == 0 {
             return bad("the target's port", 0, "1 to 65,535");
         }

@@ -116,7 +116,15 @@ pub(super) const MAX_PATH: usize = 4_096;
 impl LoadError {
     /// Whether the mistake is in what was asked for, not in what was found.
     pub fn is_bad_use(&self) -> bool {
-        use ServerError::{NoAddress, QueueTwice};
-        !matches!(self, Self::Server(error) if !matches!(error, NoAddress | QueueTwice { .. }))
+        use ServerError::{Address, AddressTwice, Cidr, NoAddress, OwnGateway, QueueTwice};
+        match self {
+            Self::Server(error) => {
+                matches!(
+                    error,
+                    NoAddress | QueueTwice { .. } | Address(_) | AddressTwice { .. } | Cidr(_) | OwnGateway(_)
+                )
+            }
+            _ => true,
+        }
     }
 }

@@ -6,8 +6,9 @@ use super::{
     task::{Talk, Task},
 };
 use crate::{
+    server::ServerError,
     stack::{Cidr, ConnectError},
-    wire::Endpoint,
+    wire::{Endpoint, check_remote},
 };
 use std::{
     collections::HashSet,
@@ -166,7 +167,7 @@ impl Load {
     pub(super) fn local_addresses(&self) -> Result<Vec<Cidr>, LoadError> {
         let given = &self.addresses;
         let Some((&first, others)) = given.split_first() else {
-            return Err(crate::server::ServerError::NoAddress.into());
+            return Err(ServerError::NoAddress.into());
         };
         let count = self.consecutive.unwrap_or(1);
         if self.consecutive.is_some() && !others.is_empty() {
@@ -189,10 +190,8 @@ impl Load {
     /// What a stack would refuse each time, refused once.
     fn check_ends(&self, addresses: &[Cidr]) -> Result<(), LoadError> {
         let target = self.target.ip();
-        let is_everyone = target == IpAddr::V4(Ipv4Addr::BROADCAST);
-        if target.is_multicast() || target.is_unspecified() || is_everyone {
-            return Err(ConnectError::NotUnicast(target).into());
-        }
+        check_remote(self.target).map_err(ServerError::from)?;
+        addresses.iter().try_for_each(Cidr::check).map_err(ServerError::from)?;
         if self.target.port() == 0 {
             return Err(ConnectError::PortZero.into());
         }
@@ -204,9 +203,7 @@ impl Load {
                 return Err(LoadError::OtherVersion { address, target });
             }
         }
-        if addresses.iter().any(|cidr| cidr.is_broadcast(target)) {
-            return Err(ConnectError::NotUnicast(target).into());
-        }
+        addresses.iter().try_for_each(|cidr| cidr.check_neighbour(target)).map_err(ServerError::from)?;
         let is_near = |neighbour: &IpAddr| addresses.iter().any(|cidr| cidr.contains(*neighbour));
         match is_near(&target) || self.gateways.iter().any(is_near) {
             true => Ok(()),

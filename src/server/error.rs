@@ -2,7 +2,8 @@
 
 use crate::{
     host::HostError,
-    stack::{BindError, ConnectError},
+    stack::{BindError, Cidr, CidrError, ConnectError},
+    wire::AddressError,
     xdp::{MAX_LISTENERS, MAX_SAME_PORT, XdpError},
 };
 use std::net::IpAddr;
@@ -26,6 +27,18 @@ pub enum ServerError {
     /// A UDP port that cannot be had.
     #[error("cannot serve UDP: {0}")]
     Udp(#[from] BindError),
+
+    /// An address of the stack's own that it cannot have.
+    #[error(transparent)]
+    Cidr(#[from] CidrError),
+
+    /// An address of somebody's that nobody can have.
+    #[error(transparent)]
+    Address(#[from] AddressError),
+
+    /// A router that is ourselves.
+    #[error("{0} is an address of this very server, which is no way out: name a router")]
+    OwnGateway(IpAddr),
 
     /// No such VLAN.
     #[error("there is no VLAN {asked}: give one from 1 to 4094, or none for untagged frames")]
@@ -150,6 +163,15 @@ pub enum ServerError {
         interface: String,
         /// The address.
         address: IpAddr,
+    },
+
+    /// An address that is another subnet's broadcast address: what comes for it would be for all of them.
+    #[error("{address} is the broadcast address of {subnet}: choose another one of them, or another prefix")]
+    Broadcast {
+        /// The address.
+        address: IpAddr,
+        /// The other one, with its subnet.
+        subnet: Cidr,
     },
 
     /// The MTU is beyond what frames hold.

@@ -9,7 +9,7 @@ use crate::{
         rights::{AfXdp, Rights, probe_af_xdp},
     },
     stack::{Addresses, Cidr, LocalAddress, Ownership},
-    wire::{ChecksumPolicy, MacAddress, ReceiveScaling, ethernet::VLAN_IDS},
+    wire::{ChecksumPolicy, MacAddress, ReceiveScaling, check_host, check_remote, ethernet::VLAN_IDS},
     worker::Placement,
     xdp::{
         FRAME_SIZES, MAX_LISTENERS, MAX_SAME_PORT, MTU_MAX, ProgramOptions, QueueOptions, Steering, WHOLE_MTU_MAX,
@@ -157,6 +157,7 @@ impl Server {
         if let Some(address) = addresses.clone().find(|&address| !seen.insert(address)) {
             return Err(ServerError::AddressTwice { address });
         }
+        self.check_forms(&seen)?;
         let listeners = seen.len() * self.ports.len();
         match seen.len() {
             0 => Err(ServerError::NoAddress),
@@ -165,6 +166,21 @@ impl Server {
             _ if listeners > MAX_LISTENERS => Err(ServerError::TooManyListeners { count: listeners }),
             _ => Ok(()),
         }
+    }
+
+    /// Addresses must be hosts', in their own form, and routers others than ourselves.
+    fn check_forms(&self, ours: &HashSet<IpAddr>) -> Result<(), ServerError> {
+        self.own.iter().try_for_each(Cidr::check)?;
+        self.shared.iter().try_for_each(|&address| check_host(address))?;
+        self.remotes.iter().try_for_each(|&remote| check_remote(remote))?;
+        for &gateway in self.gateways.iter().chain(&self.config.gateways) {
+            check_host(gateway)?;
+            self.own.iter().try_for_each(|cidr| cidr.check_neighbour(gateway))?;
+            if ours.contains(&gateway) {
+                return Err(ServerError::OwnGateway(gateway));
+            }
+        }
+        Ok(())
     }
 
     fn check_link(&self, link: &Link) -> Result<(), ServerError> {
@@ -219,6 +235,13 @@ impl Server {
                 return Err(ServerError::AddressNotShared { interface: interface(), address });
             };
             addresses.push(LocalAddress { cidr: Cidr { address, prefix }, ownership: Ownership::Shared });
+        }
+        for &LocalAddress { cidr: subnet, .. } in &addresses {
+            if let Some(address) =
+                addresses.iter().map(|local| local.cidr.address).find(|&one| subnet.is_broadcast(one))
+            {
+                return Err(ServerError::Broadcast { address, subnet });
+            }
         }
         Ok(addresses)
     }

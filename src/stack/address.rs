@@ -1,8 +1,9 @@
 //! The addresses a stack answers to.
 
+use crate::wire::{AddressError, check_host};
 use std::{
     fmt,
-    net::{IpAddr, Ipv4Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     str::FromStr,
 };
 
@@ -25,12 +26,15 @@ pub struct Cidr {
     pub prefix: u8,
 }
 
-/// An address that cannot be read, or that no host can have.
+/// An address with a prefix that cannot be read, or that no host can have.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CidrError {
     /// It does not parse.
     #[error("\"{0}\" is no address with a prefix length; write it like 198.18.0.1/24 or 2001:2::1/64")]
     Syntax(String),
+    /// It names an interface.
+    #[error("\"{0}\" comes with a zone, which says no more than the interface does: leave out what begins with %")]
+    Zone(String),
     /// The prefix is longer than the address.
     #[error("/{prefix} is longer than {address} has bits; the most is /{most}")]
     Prefix {
@@ -42,10 +46,8 @@ pub enum CidrError {
         most: u8,
     },
     /// A host cannot have it.
-    #[error(
-        "{0} cannot be a host's address: it is unspecified, loopback, multicast or broadcast; choose a unicast address"
-    )]
-    NotUnicast(IpAddr),
+    #[error(transparent)]
+    Address(#[from] AddressError),
 }
 
 impl FromStr for Cidr {
@@ -54,18 +56,13 @@ impl FromStr for Cidr {
     fn from_str(text: &str) -> Result<Self, CidrError> {
         let syntax = || CidrError::Syntax(text.to_owned());
         let (address, prefix) = text.split_once('/').ok_or_else(syntax)?;
+        if address.contains('%') {
+            return Err(CidrError::Zone(text.to_owned()));
+        }
         let address: IpAddr = address.parse().map_err(|_| syntax())?;
         let prefix: u8 = prefix.parse().map_err(|_| syntax())?;
-        let most = if address.is_ipv4() { 32 } else { 128 };
-        if prefix > most {
-            return Err(CidrError::Prefix { address, prefix, most });
-        }
         let cidr = Self { address, prefix };
-        let unusable = address.is_unspecified() || address.is_loopback() || address.is_multicast();
-        if unusable || address == IpAddr::V4(Ipv4Addr::BROADCAST) || cidr.is_broadcast(address) {
-            return Err(CidrError::NotUnicast(address));
-        }
-        Ok(cidr)
+        cidr.check().map(|()| cidr)
     }
 }
 
@@ -76,6 +73,53 @@ impl fmt::Display for Cidr {
 }
 
 impl Cidr {
+    /// Whether a host can have this address, with this prefix.
+    ///
+    /// # Errors
+    /// [`CidrError`] says why not.
+    pub fn check(&self) -> Result<(), CidrError> {
+        let Self { address, prefix } = *self;
+        check_host(address)?;
+        let most = if address.is_ipv4() { 32 } else { 128 };
+        if prefix > most {
+            return Err(CidrError::Prefix { address, prefix, most });
+        }
+        Ok(self.check_neighbour(address)?)
+    }
+
+    /// Whether a host of this subnet can have `address`, or somebody else; it is neither the subnet's own nor its broadcast.
+    ///
+    /// # Errors
+    /// [`AddressError`] says why not.
+    pub fn check_neighbour(&self, address: IpAddr) -> Result<(), AddressError> {
+        if self.is_broadcast(address) {
+            return Err(AddressError::NotUnicast(address));
+        }
+        match self.first() {
+            Some((subnet, first)) if subnet == address => {
+                Err(AddressError::Subnet { subnet, prefix: self.prefix, first })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// This subnet's own address, and the first host's behind it. Subnets of one or two addresses have none of the former
+    /// (RFC 3021, RFC 6164).
+    fn first(&self) -> Option<(IpAddr, IpAddr)> {
+        match self.address {
+            IpAddr::V4(address) => {
+                let hosts = u32::MAX.checked_shr(self.prefix.into()).filter(|&hosts| hosts > 1)?;
+                let subnet = address.to_bits() & !hosts;
+                Some((Ipv4Addr::from(subnet).into(), Ipv4Addr::from(subnet + 1).into()))
+            }
+            IpAddr::V6(address) => {
+                let hosts = u128::MAX.checked_shr(self.prefix.into()).filter(|&hosts| hosts > 1)?;
+                let subnet = address.to_bits() & !hosts;
+                Some((Ipv6Addr::from(subnet).into(), Ipv6Addr::from(subnet + 1).into()))
+            }
+        }
+    }
+
     /// Whether `address` lies in this subnet.
     pub fn contains(&self, address: IpAddr) -> bool {
         let bits = |address: IpAddr| match address {

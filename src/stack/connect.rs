@@ -5,14 +5,14 @@ use crate::{
     rng::SipKey,
     tcp::{Connection, isn},
     time::Instant,
-    wire::{Endpoint, FourTuple, ReceiveScaling},
+    wire::{Endpoint, FourTuple, ReceiveScaling, check_host},
 };
 use std::{hash::Hasher, net::IpAddr};
 
 /// Why a connection cannot be opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConnectError {
-    /// Multicast, broadcast or unspecified (MUST-46).
+    /// Multicast, broadcast, loopback or unspecified (MUST-46), or an IPv4 address in disguise.
     #[error("{0} is no host's address; connect to a unicast address")]
     NotUnicast(IpAddr),
     /// An address of this stack.
@@ -136,9 +136,7 @@ impl Stack {
     /// The next hop to `remote`, and the address to come from: `local`, where that is given.
     fn way_out(&self, remote: &Endpoint, local: Option<IpAddr>) -> Result<Route, ConnectError> {
         let Endpoint { address, port } = *remote;
-        let is_group = address.is_multicast() || self.addresses.is_broadcast(address);
-        let is_everyone = matches!(address, IpAddr::V4(address) if address.is_broadcast());
-        if is_group || is_everyone || address.is_unspecified() {
+        if check_host(address).is_err() || self.addresses.is_broadcast(address) {
             return Err(ConnectError::NotUnicast(address));
         }
         if self.addresses.contains(address) {

@@ -7,7 +7,7 @@ use super::{Event, Slab, Stack};
 use crate::{
     drops::DropReason,
     time::Instant,
-    wire::{Datagram, Endpoint, IpHeader, LinkHeader, Protocol, udp},
+    wire::{Datagram, Endpoint, IpHeader, LinkHeader, Protocol, check_host, udp},
 };
 use std::{
     collections::{HashMap, VecDeque},
@@ -258,9 +258,8 @@ impl Stack {
         let Endpoint { address, port } = remote;
         let socket = self.udp.get(id).ok_or(SendError::Unbound)?;
         let (bound, source_port) = (socket.address, socket.port);
-        let is_everyone = matches!(address, IpAddr::V4(address) if address.is_broadcast());
-        let is_group = address.is_multicast() || self.addresses.is_broadcast(address) || is_everyone;
-        if is_group || address.is_unspecified() || self.addresses.contains(address) {
+        let is_nobodys = check_host(address).is_err() || self.addresses.is_broadcast(address);
+        if is_nobodys || self.addresses.contains(address) {
             return Err(SendError::NotUnicast(address));
         }
         if port == 0 {

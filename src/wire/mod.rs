@@ -14,6 +14,7 @@ pub mod arp;
 pub mod checksum;
 pub mod complaint;
 pub mod ethernet;
+pub mod host_address;
 pub mod icmp;
 pub mod icmp_error;
 pub mod ip;
@@ -33,6 +34,7 @@ pub use self::{
     arp::ArpPacket,
     complaint::{Complaint, Refused},
     ethernet::{LinkHeader, MacAddress},
+    host_address::{AddressError, check_host, check_remote},
     icmp::IcmpMessage,
     icmp_error::{ErrorKind, IcmpError, Quote, Unreachable},
     ip::{IpHeader, Protocol},

@@ -57,7 +57,13 @@ fn the_ends_must_be_able_to_meet() {
     refused(to("198.18.0.1:80", "2001:2::5/64"), &["2001:2::5", "198.18.0.1", "version"]);
     refused(to("198.18.0.1:0", "198.18.0.5/24"), &["port 0"]);
     refused(to("198.18.0.255:80", "198.18.0.5/24"), &["unicast"]);
-    refused(to("224.0.0.1:80", "198.18.0.5/24"), &["unicast"]);
+    refused(to("198.18.0.0:80", "198.18.0.5/24"), &["198.18.0.0/24 names the subnet", "such as 198.18.0.1"]);
+    refused(to("[2001:2::]:80", "2001:2::5/64"), &["2001:2::/64 names the subnet", "such as 2001:2::1"]);
+    refused(to("[::ffff:198.18.0.1]:80", "198.18.0.5/24"), &["write 198.18.0.1"]);
+    refused(to("[fe80::1%3]:80", "fe80::5/64"), &["fe80::1", "zone", "leave it out"]);
+    for nobody in ["224.0.0.1:80", "127.0.0.1:80", "0.0.0.0:80", "0.9.9.9:80", "255.255.255.255:80"] {
+        refused(to(nobody, "198.18.0.5/24"), &["unicast"]);
+    }
     refused(to("203.0.113.1:80", "198.18.0.5/24"), &["no way leads", "gateway"]);
     assert!(to("203.0.113.1:80", "198.18.0.5/24").gateway(IpAddr::from([198, 18, 0, 1])).task().is_ok());
     assert!(to("[2001:2::1]:80", "2001:2::5/64").task().is_ok());
@@ -78,7 +84,7 @@ fn addresses_follow_each_other_within_their_subnet() {
     refused(several.clone().consecutive_addresses(2), &["one by one"]);
     assert_eq!(several.task().unwrap().sources.len(), 2);
     let over_the_target = Load::new("veth0", "198.18.0.1:80".parse().unwrap(), Mode::Idle)
-        .address("198.18.0.0/16".parse().unwrap())
+        .address("198.17.255.254/12".parse().unwrap())
         .consecutive_addresses(5);
     refused(over_the_target, &["198.18.0.1", "does not talk to itself"]);
 }

@@ -228,7 +228,8 @@ fn a_bucket_gives_its_rate_and_no_more() {
 
 #[test]
 fn addresses_say_what_is_wrong_with_them() {
-    for good in ["198.18.0.1/24", "2001:2::1/64", "10.0.0.0/31", "10.0.0.1/32", "fe80::1/128"] {
+    let narrow = ["10.0.0.0/31", "10.0.0.0/32", "10.0.0.1/32", "fe80::1/128", "2001:2::/127"];
+    for good in ["198.18.0.1/24", "2001:2::1/64", "240.0.0.1/4"].into_iter().chain(narrow) {
         assert_eq!(good.parse::<Cidr>().unwrap().to_string(), good);
     }
     for (bad, part) in [
@@ -244,9 +245,22 @@ fn addresses_say_what_is_wrong_with_them() {
         ("224.0.0.1/24", "choose a unicast address"),
         ("ff02::1/64", "choose a unicast address"),
         ("::/64", "choose a unicast address"),
+        ("::1/128", "choose a unicast address"),
+        ("0.1.2.3/8", "choose a unicast address"),
+        (
+            "198.18.0.0/24",
+            "198.18.0.0/24 names the subnet, and no host in it: choose a host's address, such as 198.18.0.1",
+        ),
+        ("10.0.0.4/30", "such as 10.0.0.5"),
+        ("10.0.0.0/8", "such as 10.0.0.1"),
+        ("2001:2::/64", "such as 2001:2::1"),
+        ("2001:2:0:0:8000::/65", "such as 2001:2::8000:0:0:1"),
+        ("::ffff:198.18.0.1/120", "::ffff:198.18.0.1 is 198.18.0.1 written as an address of IPv6: write 198.18.0.1"),
+        ("fe80::1%eth0/64", "leave out what begins with %"),
     ] {
         let said = bad.parse::<Cidr>().unwrap_err().to_string();
-        assert!(said.contains(part) && said.contains(bad.split('/').next().unwrap()), "{bad}: {said}");
+        let address = bad.split(['/', '%']).next().unwrap();
+        assert!(said.contains(part) && said.contains(address), "{bad}: {said}");
     }
     let broadcast = |cidr: &str, address: &str| cidr.parse::<Cidr>().unwrap().is_broadcast(address.parse().unwrap());
     assert!(broadcast("198.18.0.1/24", "198.18.0.255") && broadcast("10.1.2.3/8", "10.255.255.255"));

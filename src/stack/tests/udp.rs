@@ -140,7 +140,17 @@ fn what_cannot_be_sent_is_refused_with_a_reason() {
         let local = local.map(|local| local.parse().unwrap());
         bench.stack.send_udp(bench.now, id, local, remote, data).unwrap_err()
     };
-    for address in ["224.0.0.1", "198.18.0.255", "255.255.255.255", "0.0.0.0", "198.18.0.1", "ff02::1"] {
+    for address in [
+        "224.0.0.1",
+        "198.18.0.255",
+        "255.255.255.255",
+        "0.0.0.0",
+        "127.0.0.1",
+        "198.18.0.1",
+        "ff02::1",
+        "::1",
+        "::ffff:198.18.0.2",
+    ] {
         assert_eq!(refusal(id, None, to(address), b""), SendError::NotUnicast(address.parse().unwrap()));
     }
     assert_eq!(refusal(id, None, Endpoint { port: 0, ..to("198.18.0.2") }, b""), SendError::PortZero);
