@@ -2,7 +2,7 @@
 
 use super::{
     CookieSecret, ListenerDefence, Seat, Server, ServerError, StopSignals,
-    defence::{self, Defence, Listed, Rotation},
+    defence::{self, Defence, Listed, MasterFile, Rotation},
     link_watch::{Change, LinkWatch, Watched},
     plan::Plan,
 };
@@ -349,8 +349,8 @@ fn secrets(server: &Server) -> Result<(Secrets, Rotation), ServerError> {
         &CookieSecret::Random(interval) => (secrets, Rotation::Every(interval)),
         &CookieSecret::Fixed(master) => (secrets.with_cookie_master(master), Rotation::Never),
         CookieSecret::File(path) => {
-            let master = defence::read_master(path).map_err(|why| ServerError::CookieMaster { why })?;
-            (secrets.with_cookie_master(master), Rotation::File(path.clone(), master))
+            let (file, master) = MasterFile::open(path.clone())?;
+            (secrets.with_cookie_master(master), Rotation::File(file))
         }
     })
 }
