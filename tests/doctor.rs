@@ -160,7 +160,7 @@ fn missing_rights_are_in_the_way() {
     let output = run_without_rights(&["doctor", "--json"]);
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     let report = report(&output);
-    expect(&report, "capabilities", "fail", "CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF missing");
+    expect(&report, "capabilities", "fail", "CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF, CAP_PERFMON missing");
     expect(&report, "af_xdp", "fail", "CAP_NET_RAW");
 }
 

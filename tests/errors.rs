@@ -184,8 +184,8 @@ fn a_core_that_does_not_exist() {
     if !is_root() {
         return;
     }
-    let arguments = [&GOOD[..], &["--cores", "4095"]].concat();
-    Ground::new().refuses(&arguments, &["4095", "core"]);
+    let arguments = [&GOOD[..], &["--cores", "1023"]].concat();
+    Ground::new().refuses(&arguments, &["core 1023 does not exist", "the cores online are"]);
 }
 
 #[test]
@@ -294,4 +294,29 @@ fn a_capture_file_that_cannot_be_written() {
     }
     let arguments = [&GOOD[..], &["--capture", "/nowhere/at/all.pcapng"]].concat();
     Ground::new().refuses(&arguments, &["/nowhere/at/all.pcapng"]);
+}
+
+#[test]
+fn too_few_file_descriptors() {
+    if !is_root() {
+        return;
+    }
+    let ground = Ground::new();
+    let mut sentences = String::new();
+    // One more each time, so that each step of the way to a server once has none left.
+    for limit in 6..100 {
+        let script = format!("ulimit -n {limit}; exec timeout -s INT 2 \"$0\" serve \"$@\"");
+        let arguments = [&["-c", &script, env!("CARGO_BIN_EXE_xskip")], &GOOD[..]].concat();
+        let output = ground.lab.server().command("bash").args(arguments).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        if said.contains("serving") {
+            break;
+        }
+        one_sentence(&output, 1, &[]);
+        assert!(said.contains("`ulimit -n") || said.contains("Too many open files"), "{limit} descriptors: {said}");
+        sentences += &said;
+    }
+    // Which once was "it needs Linux 5.15".
+    assert!(sentences.contains("no file descriptor was left to load the XDP program"), "{sentences}");
+    assert!(!sentences.contains("5.15"), "{sentences}");
 }

@@ -138,13 +138,13 @@ fn bad_settings_are_refused_before_anything_is_made() {
     }
     let name = Name::new();
     for (option, value, expected) in [
-        ("--queues", "0", "ask for 1 to 256"),
-        ("--queues", "257", "ask for 1 to 256"),
-        ("--mtu", "1279", "ask for 1280 to 65535 bytes"),
-        ("--mtu", "65536", "ask for 1280 to 65535 bytes"),
+        ("--queues", "0", "0 is not in 1..=256"),
+        ("--queues", "257", "257 is not in 1..=256"),
+        ("--mtu", "1279", "1279 is not in 1280..=65535"),
+        ("--mtu", "65536", "65536 is not in 1280..=65535"),
     ] {
-        let said = run_failing(1, &["lab", "up", name.as_str(), option, value]);
-        assert!(said.contains(expected) && said.lines().count() == 1, "{said}");
+        let said = run_failing(2, &["lab", "up", name.as_str(), option, value]);
+        assert!(said.contains(expected), "{said}");
     }
     assert!(run_failing(2, &["lab", "up", "../etc"]).contains("cannot name a lab"));
     assert!(run_failing(2, &["lab", "up", "--queues", "many"]).contains("invalid value"));

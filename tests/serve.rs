@@ -5,6 +5,7 @@ mod common;
 use std::{
     fs,
     io::{BufRead, BufReader, Write},
+    os::unix::fs::PermissionsExt,
     process::Stdio,
     thread,
     time::Duration,
@@ -507,6 +508,7 @@ fn a_fleet_accepts_each_others_cookies() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("master");
     fs::write(&file, "000102030405060708090a0b0c0d0e0f\n").unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
     let master = file.to_str().unwrap();
     for _ in 0..2 {
         let mut served = Served::new(

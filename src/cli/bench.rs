@@ -1,6 +1,6 @@
 //! `xskip bench`: contenders in turn, in labs of their own.
 
-use super::Failure;
+use super::{Failure, bad_use, number, print};
 use clap::{Args, Subcommand};
 use signal_hook::{
     consts::{SIGHUP, SIGINT, SIGTERM},
@@ -12,7 +12,6 @@ use std::{
     ops::RangeInclusive,
     path::{Path, PathBuf},
     process::ExitCode,
-    str::FromStr,
     sync::{Arc, atomic::AtomicBool},
     time::Duration,
 };
@@ -128,10 +127,7 @@ pub struct BulkArguments {
 const MTU_RANGE: RangeInclusive<i64> = MTU_MIN as i64..=IMPAIRED_MTU_MAX as i64;
 
 fn seconds(text: &str) -> Result<Duration, String> {
-    let bad = || format!("{text:?} is no duration: write seconds, up to 3,000 and more than none");
-    let seconds = f64::from_str(text).map_err(|_| bad())?;
-    let duration = Duration::try_from_secs_f64(seconds).map_err(|_| bad())?;
-    if duration.is_zero() || duration > Duration::from_secs(3_000) { Err(bad()) } else { Ok(duration) }
+    number::seconds(text, Duration::from_nanos(1)..=Duration::from_secs(3_000))
 }
 
 /// A name for the scenarios with one client and two servers, which not every contender has a part in.
@@ -187,8 +183,7 @@ fn compare(work: Work, arguments: ComparisonArguments, mtu: Option<u32>) -> Resu
         comparison.contenders.clone_from(&arguments.contenders);
     }
     if let Err(error) = comparison.check() {
-        eprintln!("xskip: {error}");
-        return Ok(ExitCode::from(2));
+        return Ok(bad_use(error));
     }
     measure(common, |progress, interrupted| comparison.run(progress, interrupted))
 }
@@ -208,18 +203,18 @@ fn measure(
     let shows_progress = io::stderr().is_terminal();
     let mut show = |progress| {
         if shows_progress {
-            eprintln!("xskip: {}", line(&progress));
+            print::note(line(&progress));
         }
     };
     let report = bench(&mut show, &interrupted)?;
     if let Some(mut output) = json {
-        writeln!(output, "{:#}", serde_json::to_value(&report)?)?;
+        writeln!(output, "{:#}", serde_json::to_value(&report)?).map_err(print::not_written)?;
     }
     if let Some(mut output) = html {
-        output.write_all(report::html(&report).as_bytes())?;
+        output.write_all(report::html(&report).as_bytes()).map_err(print::not_written)?;
     }
     if common.json.as_deref() != Some(Path::new("-")) {
-        print!("{}", report::table(&report));
+        print::result(report::table(&report).trim_end())?;
     }
     Ok(ExitCode::SUCCESS)
 }

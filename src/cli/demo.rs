@@ -1,6 +1,6 @@
 //! `xskip demo`: the main job, narrated.
 
-use super::Failure;
+use super::{Failure, print};
 use clap::Args;
 use signal_hook::{
     consts::{SIGINT, SIGTERM},
@@ -12,7 +12,7 @@ use std::{
     sync::{Arc, atomic::AtomicBool},
 };
 use xskip::{
-    demo::{self, DemoOptions},
+    demo::{self, DemoError, DemoOptions},
     telemetry::Capture,
     worker::Tap,
 };
@@ -34,7 +34,10 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     }
     let capture = arguments.capture.map(|path| Capture::create(path, "veth0")).transpose()?.map(Arc::new);
     let tap = capture.clone().map(|capture| capture as Arc<dyn Tap>);
-    demo::run(&DemoOptions { tap }, &interrupted)?;
+    demo::run(&DemoOptions { tap }, &interrupted).map_err(|error| match error {
+        DemoError::Print(error) => print::not_written(error),
+        other => other.into(),
+    })?;
     if let Some(capture) = capture {
         capture.finish()?;
     }

@@ -3,7 +3,7 @@ use std::process::ExitCode;
 use clap::Args;
 use xskip::doctor::{Trial, Verdict, examine};
 
-use super::Failure;
+use super::{Failure, print};
 
 #[derive(Debug, Args)]
 pub struct Doctor {
@@ -24,8 +24,8 @@ pub fn run(arguments: Doctor) -> Result<ExitCode, Failure> {
     let trial = if arguments.passive { Trial::Forbidden } else { Trial::Allowed };
     let report = examine(arguments.interface.as_deref(), trial);
     match arguments.json {
-        true => println!("{}", serde_json::to_string_pretty(&report)?),
-        false => println!("{report}"),
+        true => print::result(serde_json::to_string_pretty(&report)?)?,
+        false => print::result(&report)?,
     }
     Ok(if report.verdict == Verdict::Fail { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }

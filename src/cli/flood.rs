@@ -1,6 +1,6 @@
 //! `xskip flood`: the generator.
 
-use super::Failure;
+use super::{Failure, bad_use, number, print};
 use clap::Args;
 use serde_json::json;
 use signal_hook::{
@@ -19,7 +19,9 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-use xskip::flood::{Flood, FloodCounts, FloodError, FloodKind, FloodOptions, Generator, Prefix};
+use xskip::flood::{
+    DURATION_MAX, Flood, FloodCounts, FloodError, FloodKind, FloodOptions, Generator, Prefix, RATE_MAX,
+};
 
 /// How often progress is shown on a terminal.
 const PROGRESS: Duration = Duration::from_secs(1);
@@ -48,8 +50,8 @@ pub struct Arguments {
     rate: Rate,
 
     /// Seconds that it lasts
-    #[arg(long, value_name = "SECONDS", default_value_t = 10.0)]
-    duration: f64,
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
+    duration: Duration,
 
     /// Where it seems to come from: prefixes, separated by commas [default: those of a lab]
     #[arg(long, value_name = "PREFIXES", value_delimiter = ',')]
@@ -64,7 +66,7 @@ pub struct Arguments {
     generator: Generator,
 
     /// The core it is sent from; on a veth also that on which the other end receives
-    #[arg(long, value_name = "CORE")]
+    #[arg(long, value_name = "CORE", value_parser = number::core())]
     core: Option<usize>,
 
     /// Give way to everything else on that core
@@ -104,9 +106,15 @@ impl FromStr for Rate {
             return Ok(Self(None));
         }
         let digits = text.replace(['_', ','], "");
-        let number = digits.parse().map_err(|_| format!("{text:?} is no rate: write frames a second, or max"))?;
+        let number = digits.parse().ok().filter(|rate| (1..=RATE_MAX).contains(rate));
+        let number =
+            number.ok_or_else(|| format!("{text:?} is no rate: write frames a second, 1 to {RATE_MAX}, or max"))?;
         Ok(Self(Some(number)))
     }
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    number::seconds(text, Duration::from_nanos(1)..=DURATION_MAX)
 }
 
 fn mac(text: &str) -> Result<[u8; 6], String> {
@@ -124,25 +132,22 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     }
     let flood = match Flood::start(&options(&arguments)) {
         Err(error @ (FloodError::BadOption { .. } | FloodError::OtherVersion { .. } | FloodError::Target(_))) => {
-            eprintln!("xskip: {error}");
-            return Ok(ExitCode::from(2));
+            return Ok(bad_use(error));
         }
         started => started?,
     };
     let (generator, kind) = (flood.generator(), arguments.kind);
-    eprintln!("xskip: sending {kind} to {} by {generator}; Ctrl-C ends it", arguments.target);
+    print::note(format_args!("sending {kind} to {} by {generator}; Ctrl-C ends it", arguments.target));
     watch(&flood, &interrupted)?;
     let (counts, elapsed) = flood.finish()?;
     if arguments.json {
         let seconds = elapsed.as_secs_f64();
         let per_second = counts.sent as f64 / seconds;
-        println!(
-            "{:#}",
-            json!({ "kind": kind.to_string(), "target": arguments.target, "generator": generator.to_string(),
-                "seconds": seconds, "per_second": per_second, "counts": counts })
-        );
+        let figures = json!({ "kind": kind.to_string(), "target": arguments.target, "generator": generator.to_string(),
+            "seconds": seconds, "per_second": per_second, "counts": counts });
+        print::result(format_args!("{figures:#}"))?;
     } else {
-        println!("{}", said(&counts, elapsed));
+        print::result(said(&counts, elapsed))?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -151,8 +156,7 @@ fn options(arguments: &Arguments) -> FloodOptions {
     FloodOptions {
         target_mac: arguments.target_mac,
         rate: arguments.rate.0,
-        // What is no number of seconds at all, the check of the duration refuses.
-        duration: Duration::try_from_secs_f64(arguments.duration).unwrap_or(Duration::MAX),
+        duration: arguments.duration,
         sources: arguments.sources.clone(),
         source_port: arguments.source_port.unwrap_or_default(),
         generator: arguments.generator,
@@ -178,7 +182,7 @@ fn watch(flood: &Flood, interrupted: &AtomicBool) -> Result<(), Failure> {
         let since = shown.elapsed();
         if shows_progress && since >= PROGRESS {
             let counts = flood.counts()?;
-            eprintln!("xskip: {}", said(&counts.since(&before), since));
+            print::note(said(&counts.since(&before), since));
             (shown, before) = (Instant::now(), counts);
         }
     }

@@ -2,6 +2,7 @@ use std::{
     env,
     ffi::OsString,
     io::{self, Write},
+    ops::RangeInclusive,
     process::{self, ExitCode},
     sync::{Arc, atomic::AtomicBool},
 };
@@ -13,10 +14,13 @@ use signal_hook::{
 };
 use xskip::{
     impair::Impairment,
-    lab::{Lab, LabName, LabOptions, Outcome, RELAY_READY, Role},
+    lab::{Lab, LabName, LabOptions, MTU_MAX, MTU_MIN, Outcome, QUEUES_MAX, RELAY_READY, Role},
 };
 
-use super::Failure;
+use super::{Failure, bad_use, print};
+
+const QUEUES: RangeInclusive<i64> = 1..=QUEUES_MAX as i64;
+const MTU: RangeInclusive<i64> = MTU_MIN as i64..=MTU_MAX as i64;
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -72,11 +76,11 @@ pub struct Up {
     name: Name,
 
     /// Receive and transmit queues of each interface
-    #[arg(long, default_value_t = LabOptions::default().queues)]
+    #[arg(long, default_value_t = LabOptions::default().queues, value_parser = clap::value_parser!(u32).range(QUEUES))]
     queues: u32,
 
     /// MTU of each interface, in bytes; XDP in native mode works up to about 3,500
-    #[arg(long, default_value_t = LabOptions::default().mtu)]
+    #[arg(long, default_value_t = LabOptions::default().mtu, value_parser = clap::value_parser!(u32).range(MTU))]
     mtu: u32,
 
     /// Make the link a bad one, both ways, or behind `up:` (from the client) or `down:` one way: loss=1%, delay=20ms,
@@ -140,10 +144,10 @@ fn up(arguments: Up) -> Result<ExitCode, Failure> {
     let lab = Lab::up_detached(&options, &*interrupted()?, &env::current_exe()?)?;
     match lab.outcome() {
         Outcome::Made => {}
-        Outcome::AlreadyUp => println!("the lab {} was up already", lab.name()),
-        Outcome::Rebuilt => println!("leftovers of the lab {} were removed first", lab.name()),
+        Outcome::AlreadyUp => print::result(format_args!("the lab {} was up already", lab.name()))?,
+        Outcome::Rebuilt => print::result(format_args!("leftovers of the lab {} were removed first", lab.name()))?,
     }
-    println!("{}", Lab::status(lab.name())?);
+    print::result(Lab::status(lab.name())?)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -166,11 +170,11 @@ fn down(name: &LabName) -> Result<ExitCode, Failure> {
     let _flag = interrupted()?;
     let removed = Lab::down(name)?;
     match removed.namespaces.is_empty() {
-        true => println!("the lab {name} was down already"),
-        false => println!("the lab {name} is down"),
+        true => print::result(format_args!("the lab {name} was down already"))?,
+        false => print::result(format_args!("the lab {name} is down"))?,
     }
     for process in removed.processes {
-        eprintln!("xskip: {} (process {}) still runs, without a network", process.command, process.pid);
+        print::note(format_args!("{} (process {}) still runs, without a network", process.command, process.pid));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -179,18 +183,18 @@ fn status(arguments: Status) -> Result<ExitCode, Failure> {
     if !arguments.all {
         let status = Lab::status(&arguments.name.get())?;
         match arguments.json {
-            true => println!("{}", serde_json::to_string_pretty(&status)?),
-            false => println!("{status}"),
+            true => print::result(serde_json::to_string_pretty(&status)?)?,
+            false => print::result(&status)?,
         }
         return Ok(ExitCode::SUCCESS);
     }
     let labs = Lab::list()?.iter().map(Lab::status).collect::<Result<Vec<_>, _>>()?;
     if arguments.json {
-        println!("{}", serde_json::to_string_pretty(&labs)?);
+        print::result(serde_json::to_string_pretty(&labs)?)?;
     } else if labs.is_empty() {
-        println!("no lab is up");
+        print::result("no lab is up")?;
     }
-    labs.iter().filter(|_| !arguments.json).for_each(|status| println!("{status}"));
+    labs.iter().filter(|_| !arguments.json).try_for_each(print::result)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -201,14 +205,9 @@ fn exec(arguments: Exec) -> Result<ExitCode, Failure> {
         _ => return Ok(bad_use("the lab is named twice: once is enough")),
     };
     let Ok(side) = side.parse::<Role>() else {
-        return Ok(bad_use(&format!("{side:?} is not a side of a lab: name `server` or `client`")));
+        return Ok(bad_use(format_args!("{side:?} is not a side of a lab: name `server` or `client`")));
     };
     let lab = Lab::find(&name)?;
     let (program, rest) = arguments.command.split_first().ok_or("no command was given: put one behind `--`")?;
     match lab.side(side).namespace().exec(process::Command::new(program).args(rest))? {}
-}
-
-fn bad_use(message: &str) -> ExitCode {
-    eprintln!("xskip: {message}");
-    ExitCode::from(2)
 }

@@ -1,6 +1,7 @@
 //! Lists of numbers as one types them: `0,2-3`.
 
 use std::str::FromStr;
+use xskip::host::cores::CORE_MAX;
 
 /// Numbers, in the order they were typed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,6 +25,18 @@ where
         let parts = text.split(',').map(str::trim).filter(|_| !text.trim().is_empty());
         let numbers: Result<Vec<Vec<T>>, String> = parts.map(range).collect();
         numbers.map(|numbers| Self(numbers.concat()))
+    }
+}
+
+/// A core's number, in a list. Whether there is such a core is for the machine to say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Core(pub usize);
+
+impl TryFrom<u64> for Core {
+    type Error = ();
+
+    fn try_from(number: u64) -> Result<Self, ()> {
+        usize::try_from(number).ok().filter(|&core| core <= CORE_MAX).map(Self).ok_or(())
     }
 }
 

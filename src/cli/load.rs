@@ -1,14 +1,18 @@
 //! `xskip load`: the load generator.
 
-use super::{Failure, list::NumberList};
+use super::{
+    Failure, bad_use,
+    list::{Core, NumberList},
+    number, print,
+};
 use clap::Args;
 use signal_hook::{
     consts::{SIGHUP, SIGINT, SIGTERM},
     flag,
 };
 use std::{
-    fs,
-    io::{self, IsTerminal},
+    fs::{File, OpenOptions},
+    io::{self, IsTerminal, Write},
     net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
     process::ExitCode,
@@ -85,7 +89,7 @@ pub struct Arguments {
     warmup: Option<Duration>,
 
     /// Requests, connections or round trips that are due a second, whether the server keeps up or not
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(..=RATE_MAX))]
     rate: Option<u64>,
 
     /// Seconds over which the connections are opened [default: as fast as they come]
@@ -110,7 +114,7 @@ pub struct Arguments {
 
     /// Cores to pin the workers to, in turn [default: all that are online]
     #[arg(long, value_name = "LIST", default_value = "", hide_default_value = true)]
-    cores: NumberList<usize>,
+    cores: NumberList<Core>,
 
     /// The router to what lies beyond the addresses' subnets; may be given again, once for each IP version
     #[arg(long, value_name = "IP")]
@@ -120,17 +124,22 @@ pub struct Arguments {
     #[arg(long)]
     spin: bool,
 
+    #[command(flatten)]
+    confine: super::confine::Arguments,
+
     /// Write the figures to a file as JSON, or to standard output for -
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
 }
 
+/// A century is more than anybody waits, and far from where sums of times overflow.
+const CENTURY: Duration = Duration::from_secs(100 * 365 * 86_400);
+
+/// More than any machine does, and far from where products with times overflow.
+const RATE_MAX: u64 = 1_000_000_000;
+
 fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    // A century is more than anybody waits, and far from where sums of times overflow.
-    seconds
-        .filter(|time| time.as_secs() < 100 * 365 * 86_400)
-        .ok_or_else(|| format!("{text:?} is no number of seconds: write one such as 10 or 0.5"))
+    number::seconds(text, Duration::ZERO..=CENTURY)
 }
 
 /// Makes the load.
@@ -139,14 +148,18 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     for signal in [SIGHUP, SIGINT, SIGTERM] {
         flag::register(signal, interrupted.clone())?;
     }
+    if let Some(contradiction) = arguments.confine.contradiction() {
+        return Ok(bad_use(contradiction));
+    }
+    // A file that cannot be written is found out now, not when all is measured; and once traffic comes, none is opened any more.
+    let json = arguments.json.as_deref().map(open).transpose()?;
     let report = match build(&arguments).run_watched(&interrupted, shown()) {
         Err(error) if error.is_bad_use() => {
-            eprintln!("xskip: {error}");
-            return Ok(ExitCode::from(2));
+            return Ok(bad_use(error));
         }
         result => result?,
     };
-    tell(&report, arguments.json.as_deref())?;
+    tell(&report, json)?;
     Ok(if report.is_fruitless() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
@@ -158,7 +171,7 @@ fn build(arguments: &Arguments) -> Load {
         .ramp(arguments.ramp)
         .timeout(arguments.timeout)
         .queues(arguments.queues.iter())
-        .cores(arguments.cores.iter())
+        .cores(arguments.cores.iter().map(|core| core.0))
         .idle(if arguments.spin { Idle::Spin } else { Idle::Sleep });
     load = arguments.address.iter().fold(load, |load, &address| load.address(address));
     load = arguments.gateway.iter().fold(load, |load, &gateway| load.gateway(gateway));
@@ -173,6 +186,9 @@ fn build(arguments: &Arguments) -> Load {
     }
     if let Some(direction) = arguments.direction {
         load = load.direction(direction);
+    }
+    if let Some(confinement) = arguments.confine.confinement() {
+        load = load.confinement(confinement);
     }
     match &arguments.request {
         Some(path) => load.request(path),
@@ -192,26 +208,50 @@ fn shown() -> impl FnMut(Progress) {
         }
         let per_second = (progress.completed - before.completed) as f64 / since.as_secs_f64();
         let Progress { open, failed, .. } = progress;
-        eprintln!(
-            "xskip: after {:.0} s {open} connections open, {per_second:.0} completed a second, {failed} failed",
+        print::note(format_args!(
+            "after {:.0} s {open} connections open, {per_second:.0} completed a second, {failed} failed",
             begun.elapsed().as_secs_f64()
-        );
+        ));
         (last, before) = (Instant::now(), progress);
     }
 }
 
-fn tell(report: &LoadReport, json: Option<&Path>) -> Result<(), Failure> {
-    let figures = json.map(|_| serde_json::to_string_pretty(report)).transpose()?;
-    match (json, figures) {
-        (Some(path), Some(figures)) if path == Path::new("-") => println!("{figures}"),
-        (Some(path), Some(figures)) => {
-            fs::write(path, figures + "\n").map_err(|error| format!("could not write {}: {error}", path.display()))?;
-            println!("{report}");
+/// Where the figures go.
+enum Output {
+    Standard,
+    File { file: File, path: PathBuf },
+}
+
+fn open(path: &Path) -> Result<Output, Failure> {
+    if path == Path::new("-") {
+        return Ok(Output::Standard);
+    }
+    // What is in it stays until there is something else to write.
+    match OpenOptions::new().write(true).create(true).truncate(false).open(path) {
+        Ok(file) => Ok(Output::File { file, path: path.to_owned() }),
+        Err(error) => Err(format!("could not write {}: {error}", path.display()).into()),
+    }
+}
+
+fn replace(file: &mut File, figures: &str) -> io::Result<()> {
+    if file.metadata()?.is_file() {
+        file.set_len(0)?;
+    }
+    writeln!(file, "{figures}")
+}
+
+fn tell(report: &LoadReport, json: Option<Output>) -> Result<(), Failure> {
+    let figures = serde_json::to_string_pretty(report)?;
+    match json {
+        Some(Output::Standard) => print::result(figures)?,
+        Some(Output::File { mut file, path }) => {
+            replace(&mut file, &figures).map_err(|error| format!("could not write {}: {error}", path.display()))?;
+            print::result(report)?;
         }
-        _ => println!("{report}"),
+        None => print::result(report)?,
     }
     if let Some(obstacle) = &report.obstacle {
-        eprintln!("xskip: connections could not be begun: {obstacle}");
+        print::note(format_args!("connections could not be begun: {obstacle}"));
     }
     Ok(())
 }

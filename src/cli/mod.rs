@@ -1,18 +1,24 @@
 //! What is typed, and what it stands for. One file a subcommand; the work is the library's.
 
 mod bench;
+mod confine;
 mod demo;
 mod doctor;
 mod flood;
 mod lab;
 mod list;
 mod load;
+mod number;
 mod observe;
+mod print;
 mod serve;
+#[cfg(test)]
+mod tests;
 
-use std::{io, process::ExitCode};
+use std::{fmt::Display, io, process::ExitCode};
 
 use clap::{Parser, Subcommand};
+use signal_hook::{consts::SIGPIPE, low_level};
 use tracing_subscriber::EnvFilter;
 
 /// A TCP/IP stack in user space, on AF_XDP, that leaves the kernel its own traffic.
@@ -74,9 +80,19 @@ pub fn run() -> ExitCode {
         Command::Doctor(arguments) => doctor::run(arguments),
     };
     result.unwrap_or_else(|failure| {
-        eprintln!("xskip: {failure}");
+        if failure.is::<print::ReaderGone>() {
+            // As every program in a pipe ends whose reader has left; only later, when all is cleaned up. It returns where it fails.
+            low_level::emulate_default_handler(SIGPIPE).ok();
+        }
+        print::note(failure);
         ExitCode::FAILURE
     })
+}
+
+/// What was typed makes no sense, in a way that only showed now.
+fn bad_use(message: impl Display) -> ExitCode {
+    print::note(message);
+    ExitCode::from(2)
 }
 
 /// Warnings always; the rest on demand. `RUST_LOG` may ask for single rooms, such as `xskip::lab=debug`.
@@ -87,15 +103,7 @@ fn log_to_stderr(verbose: u8) {
         _ => "xskip=debug,info",
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).without_time().init();
-}
-
-#[cfg(test)]
-mod tests {
-    use clap::CommandFactory;
-
-    #[test]
-    fn the_command_line_is_consistent() {
-        super::Arguments::command().debug_assert();
-    }
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).without_time();
+    // It would complain on standard error that standard error is closed, and panic.
+    log.log_internal_errors(false).init();
 }

@@ -1,6 +1,6 @@
 //! Looking on: `--capture`, `--ladder` and `--json`, wherever traffic is carried.
 
-use super::Failure;
+use super::{Failure, print};
 use clap::Args;
 use serde_json::{Map, Value, json};
 use std::{io, path::PathBuf, sync::Arc};
@@ -56,26 +56,25 @@ impl Observation {
         if let Some(ladder) = &self.ladder {
             ladder.finish();
         }
-        if self.json {
-            println!("{:#}", as_json(report));
-        }
+        // Whether or not anybody reads the counters, the capture is brought to its end.
+        let printed = if self.json { print::result(format_args!("{:#}", as_json(report))) } else { Ok(()) };
         let stats = report.stats();
-        eprintln!(
-            "xskip: {} connections opened: {} finished, {} reset by peers, {} reset by us, {} timed out",
+        print::note(format_args!(
+            "{} connections opened: {} finished, {} reset by peers, {} reset by us, {} timed out",
             stats.connections_opened,
             stats.connections_finished,
             stats.connections_reset,
             stats.connections_aborted,
             stats.connections_timed_out,
-        );
+        ));
         if let Some(diagnosis) = report.diagnosis() {
-            eprintln!("xskip: {diagnosis}");
+            print::note(diagnosis);
         }
         if let Some(capture) = &self.capture {
             let summary = capture.finish()?;
-            eprintln!("xskip: captured {} frames, {} bytes", summary.frames, summary.bytes);
+            print::note(format_args!("captured {} frames, {} bytes", summary.frames, summary.bytes));
         }
-        Ok(())
+        printed
     }
 }
 

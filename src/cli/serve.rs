@@ -1,6 +1,11 @@
 //! `xskip serve`: one of the bundled services, on an interface.
 
-use super::{Failure, list::NumberList, observe::Observation};
+use super::{
+    Failure, bad_use,
+    list::{Core, NumberList},
+    observe::Observation,
+    print,
+};
 use clap::{Args, ValueEnum};
 use std::{
     net::{IpAddr, SocketAddr},
@@ -19,6 +24,9 @@ use xskip::{
 
 /// Room for more is more than a machine has memory to touch.
 const MAX_CONNECTIONS: i64 = 1 << 24;
+const MAX_FRAMES: i64 = 1 << 24;
+/// A year.
+const MAX_DRAIN: u64 = 365 * 86_400;
 
 /// What is typed behind `xskip serve`.
 #[derive(Debug, Args)]
@@ -69,7 +77,7 @@ pub struct Arguments {
 
     /// Cores to pin the workers to, in turn [default: all that are online]
     #[arg(long, value_name = "LIST", default_value = "", hide_default_value = true)]
-    cores: NumberList<usize>,
+    cores: NumberList<Core>,
 
     /// The least to be content with: nothing, native or zero-copy; less is an error instead of a fall-back
     #[arg(long, value_name = "WHAT", default_value_t = Require::Nothing)]
@@ -85,7 +93,7 @@ pub struct Arguments {
     busy_poll: Option<u32>,
 
     /// Frames of each queue's memory: received packets, and those on their way out [default: 4096]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(4..=MAX_FRAMES))]
     frames: Option<u32>,
 
     /// Put that memory into huge pages, which must have been set aside (`sysctl vm.nr_hugepages=N`)
@@ -112,8 +120,11 @@ pub struct Arguments {
     max_connections: u32,
 
     /// Seconds that connections may go on after the first signal, before they are reset; a second one resets them at once
-    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=MAX_DRAIN))]
     drain: u64,
+
+    #[command(flatten)]
+    confine: super::confine::Arguments,
 
     #[command(flatten)]
     observe: super::observe::Arguments,
@@ -158,23 +169,22 @@ impl From<CookieMode> for Cookies {
 
 /// Serves until a signal comes.
 pub fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
+    if let Some(contradiction) = arguments.confine.contradiction() {
+        return Ok(bad_use(contradiction));
+    }
     if arguments.udp && arguments.app == App::Http {
-        eprintln!("xskip: HTTP is spoken over TCP only: leave out --udp, or choose another --app");
-        return Ok(ExitCode::from(2));
+        return Ok(bad_use("HTTP is spoken over TCP only: leave out --udp, or choose another --app"));
     }
     let observation = Observation::begin(&arguments.observe, &arguments.interface)?;
     let server = build(&arguments, &observation)?;
     let signals = StopSignals::catch()?;
     let running = match start(&server, arguments.app) {
         Ok(running) => running,
-        Err(error) if is_bad_use(&error) => {
-            eprintln!("xskip: {error}");
-            return Ok(ExitCode::from(2));
-        }
+        Err(error) if is_bad_use(&error) => return Ok(bad_use(error)),
         Err(error) => return Err(error.into()),
     };
-    eprintln!("xskip: {}", running.setup());
-    eprintln!("xskip: serving; Ctrl-C ends it");
+    print::note(running.setup());
+    print::note("serving; Ctrl-C ends it");
     let report = running.until(signals)?;
     observation.end(&report)?;
     Ok(ExitCode::SUCCESS)
@@ -183,7 +193,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
 fn build(arguments: &Arguments, observation: &Observation) -> Result<Server, Failure> {
     let mut server = Server::on(&arguments.interface)
         .queues(arguments.queues.iter())
-        .cores(arguments.cores.iter())
+        .cores(arguments.cores.iter().map(|core| core.0))
         .require(arguments.require)
         .cookies(arguments.cookies.into())
         .huge_pages(arguments.huge_pages)
@@ -222,6 +232,9 @@ fn build(arguments: &Arguments, observation: &Observation) -> Result<Server, Fai
     }
     if let Some(path) = &arguments.cookie_master {
         server = server.cookie_master_file(path);
+    }
+    if let Some(confinement) = arguments.confine.confinement() {
+        server = server.confinement(confinement);
     }
     Ok(match observation.tap() {
         Some(tap) => server.tap(tap),

@@ -36,14 +36,14 @@ fn read<T>(check: &'static str, fact: Result<T, HostError>, judge: impl FnOnce(T
 pub(super) fn capabilities(rights: &Rights) -> Line {
     let missing = rights.missing_for_serving();
     if !missing.is_empty() {
-        let remedy = "run as root, or `setcap cap_net_admin,cap_net_raw,cap_bpf,cap_ipc_lock+ep` the program";
+        let remedy = format!("run as root, or `setcap {}+ep` the program", Rights::FOR_SERVING);
         return Line::fail("capabilities", format!("{} missing", missing.join(", ")), remedy);
     }
     if !rights.sys_admin {
         let finding = "enough to serve, but CAP_SYS_ADMIN is missing, and labs need it";
         return Line::warn("capabilities", finding, "run as root to make a lab");
     }
-    Line::ok("capabilities", "CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF, CAP_SYS_ADMIN")
+    Line::ok("capabilities", "CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF, CAP_PERFMON, CAP_SYS_ADMIN")
 }
 
 pub(super) fn kernel(version: KernelVersion, release: &str) -> Line {

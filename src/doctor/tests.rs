@@ -8,7 +8,8 @@ use crate::{
     xdp::{CopyMode, XdpMode},
 };
 
-const ALL_RIGHTS: Rights = Rights { net_admin: true, net_raw: true, bpf: true, sys_admin: true, ipc_lock: true };
+const ALL_RIGHTS: Rights =
+    Rights { net_admin: true, net_raw: true, bpf: true, perfmon: true, sys_admin: true, ipc_lock: true };
 
 fn nic() -> Link {
     Link {
@@ -45,6 +46,8 @@ fn expect(line: Line, verdict: Verdict, part: &str) {
 fn rights() {
     expect(machine::capabilities(&ALL_RIGHTS), Verdict::Ok, "CAP_BPF");
     expect(machine::capabilities(&Rights { bpf: false, ..ALL_RIGHTS }), Verdict::Fail, "CAP_BPF missing");
+    let without_perfmon = machine::capabilities(&Rights { perfmon: false, ..ALL_RIGHTS });
+    expect(without_perfmon, Verdict::Fail, "`setcap cap_net_admin,cap_net_raw,cap_bpf,cap_perfmon,cap_ipc_lock+ep`");
     expect(machine::capabilities(&Rights { sys_admin: false, ..ALL_RIGHTS }), Verdict::Warn, "labs");
 }
 

@@ -21,7 +21,7 @@ mod tests;
 pub use self::{
     error::FloodError,
     kind::FloodKind,
-    options::{FloodOptions, Generator},
+    options::{DURATION_MAX, FloodOptions, Generator, RATE_MAX},
     prefix::Prefix,
     running::{Flood, FloodCounts},
 };

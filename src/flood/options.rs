@@ -1,15 +1,15 @@
 use super::{FloodError, FloodKind, Prefix, template::Way};
 use crate::{
-    host::{Link, neighbour},
+    host::{Link, cores::Cores, neighbour},
     wire::check_remote,
     xdp::FloodPlan,
 };
 use std::{fmt, net::SocketAddr, str::FromStr, time::Duration};
 
 /// Frames a second that are the most one can ask for; without a rate it is whatever the machine can do.
-const RATE_MAX: u64 = 100_000_000;
+pub const RATE_MAX: u64 = 100_000_000;
 /// The longest flood.
-const DURATION_MAX: Duration = Duration::from_secs(3_600);
+pub const DURATION_MAX: Duration = Duration::from_secs(3_600);
 /// Up to this rate, in frames a second, the sender sleeps between frames instead of keeping a core busy.
 const SLEEPING_RATE: u64 = 100_000;
 
@@ -105,6 +105,9 @@ impl FloodOptions {
     /// Checks everything that can be checked before a frame is sent.
     pub(super) fn plan(&self) -> Result<(Link, FloodPlan), FloodError> {
         self.check_numbers()?;
+        if let Some(core) = self.core {
+            Cores::read()?.require(core)?;
+        }
         let link = Link::find(&self.interface)?;
         self.check_link(&link)?;
         let target_mac = match self.target_mac {

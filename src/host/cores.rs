@@ -7,7 +7,10 @@ use super::HostError;
 const CPUS: &str = "/sys/devices/system/cpu";
 const NODES: &str = "/sys/devices/system/node";
 
-/// The cores online, each with its NUMA node (0 where the machine has none).
+/// The highest number of a core that a thread can be pinned to: the C library's sets of cores hold 1,024.
+pub const CORE_MAX: usize = libc::CPU_SETSIZE as usize - 1;
+
+/// The cores online that a thread can be pinned to, each with its NUMA node (0 where the machine has none).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cores {
     nodes: BTreeMap<usize, u32>,
@@ -19,8 +22,11 @@ impl Cores {
     /// # Errors
     /// If `/sys` does not tell which cores are online.
     pub fn read() -> Result<Self, HostError> {
-        let mut nodes: BTreeMap<_, _> =
-            read_list(&Path::new(CPUS).join("online"))?.into_iter().map(|core| (core, 0)).collect();
+        let mut nodes: BTreeMap<_, _> = read_list(&Path::new(CPUS).join("online"))?
+            .into_iter()
+            .filter(|&core| core <= CORE_MAX)
+            .map(|core| (core, 0))
+            .collect();
         // No list of nodes: a kernel without NUMA, and all cores are on node 0.
         for node in read_list(&Path::new(NODES).join("online")).unwrap_or_default() {
             for core in read_list(&Path::new(NODES).join(format!("node{node}/cpulist"))).unwrap_or_default() {

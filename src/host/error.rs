@@ -40,6 +40,13 @@ pub enum HostError {
         what: String,
     },
 
+    /// No descriptor left.
+    #[error("no file descriptor was left to {what}: raise the limit with `ulimit -n 4096`")]
+    NoDescriptors {
+        /// What was tried.
+        what: String,
+    },
+
     /// The kernel refused for another reason.
     #[error("could not {what}: {source}")]
     Refused {
@@ -55,6 +62,17 @@ pub enum HostError {
         /// The program, as it was named.
         program: String,
         /// What the kernel says.
+        source: io::Error,
+    },
+
+    /// Another user that the process may not become.
+    #[error(
+        "cannot go on as {user}: {source}; that takes root, or CAP_SETUID and CAP_SETGID: or be started as {user}, with `setpriv --ambient-caps`"
+    )]
+    CannotBecome {
+        /// The user.
+        user: super::confinement::User,
+        /// The kernel's answer.
         source: io::Error,
     },
 
@@ -105,6 +123,7 @@ impl HostError {
         let (what, source) = (what.into(), source.into());
         match source.kind() {
             io::ErrorKind::PermissionDenied => Self::NotPermitted { what },
+            _ if matches!(source.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) => Self::NoDescriptors { what },
             _ => Self::Refused { what, source },
         }
     }

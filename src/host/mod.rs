@@ -1,8 +1,9 @@
-//! The kernel, asked and told: links and their features over netlink, network namespaces, capabilities, cores.
+//! The kernel, asked and told: links and their features over netlink, network namespaces, capabilities and how they are given up, cores.
 //!
 //! Facts and settings only; what to make of them is for the callers to say (`lab` builds on them, `doctor` judges them).
 //! Everything here is synchronous, and speaks about the network namespace of the calling thread.
 
+pub mod confinement;
 pub mod cores;
 mod error;
 pub mod ethtool;

@@ -23,6 +23,8 @@ pub struct Rights {
     pub net_raw: bool,
     /// CAP_BPF, or CAP_SYS_ADMIN which includes it: load a program and make its maps.
     pub bpf: bool,
+    /// CAP_PERFMON, or CAP_SYS_ADMIN: have the verifier follow pointer arithmetic as far as our programs need it.
+    pub perfmon: bool,
     /// CAP_SYS_ADMIN: make and enter network namespaces.
     pub sys_admin: bool,
     /// CAP_IPC_LOCK: lock memory beyond RLIMIT_MEMLOCK.
@@ -30,6 +32,9 @@ pub struct Rights {
 }
 
 impl Rights {
+    /// The capabilities with which a server starts, as `setcap` and `setpriv` write them.
+    pub const FOR_SERVING: &'static str = "cap_net_admin,cap_net_raw,cap_bpf,cap_perfmon,cap_ipc_lock";
+
     /// The effective rights of the calling thread.
     ///
     /// # Errors
@@ -43,6 +48,7 @@ impl Rights {
             net_admin: has(Capability::CAP_NET_ADMIN),
             net_raw: has(Capability::CAP_NET_RAW),
             bpf: sys_admin || has(Capability::CAP_BPF),
+            perfmon: sys_admin || has(Capability::CAP_PERFMON),
             sys_admin,
             ipc_lock: has(Capability::CAP_IPC_LOCK),
         })
@@ -50,7 +56,12 @@ impl Rights {
 
     /// The capabilities that are missing for serving on an AF_XDP socket.
     pub fn missing_for_serving(&self) -> Vec<&'static str> {
-        let needed = [(self.net_admin, "CAP_NET_ADMIN"), (self.net_raw, "CAP_NET_RAW"), (self.bpf, "CAP_BPF")];
+        let needed = [
+            (self.net_admin, "CAP_NET_ADMIN"),
+            (self.net_raw, "CAP_NET_RAW"),
+            (self.bpf, "CAP_BPF"),
+            (self.perfmon, "CAP_PERFMON"),
+        ];
         needed.into_iter().filter(|(has, _)| !has).map(|(_, name)| name).collect()
     }
 }

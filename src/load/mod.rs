@@ -45,7 +45,7 @@ use self::{
     task::{Board, Task},
 };
 use crate::{
-    host::{Link, memory},
+    host::{Link, confinement::Confinement, memory},
     server::{Running, Server, ServerError},
     stack::Cidr,
     worker::Idle,
@@ -87,6 +87,7 @@ pub struct Load {
     queues: Vec<u32>,
     cores: Vec<usize>,
     idle: Idle,
+    confinement: Option<Confinement>,
 }
 
 /// How far a load is.
@@ -122,6 +123,7 @@ impl Load {
             queues: Vec::new(),
             cores: Vec::new(),
             idle: Idle::default(),
+            confinement: None,
         }
     }
 
@@ -231,6 +233,13 @@ impl Load {
         self
     }
 
+    /// Gives up what the load does not need once everything is open, as [`Server::confinement`] does. By default nothing.
+    #[must_use]
+    pub fn confinement(mut self, confinement: Confinement) -> Self {
+        self.confinement = Some(confinement);
+        self
+    }
+
     /// Makes the load, until it is over or `interrupted` is set, and says what came of it.
     ///
     /// # Errors
@@ -274,6 +283,9 @@ impl Load {
             .idle(self.idle)
             .lasting_numbers()
             .config(Client::stack_config(task, workers.max(1)));
+        if let Some(confinement) = &self.confinement {
+            server = server.confinement(confinement.clone());
+        }
         for address in self.local_addresses()? {
             server = server.address(address);
         }

@@ -52,7 +52,10 @@ pub enum ServerError {
     PortZero,
 
     /// The process may not do what AF_XDP needs.
-    #[error("missing {missing}: run as root, or give the program these capabilities with `setcap`")]
+    #[error(
+        "missing {missing}: run as root, or give the program what it takes with `setcap {}+ep`",
+        crate::host::rights::Rights::FOR_SERVING
+    )]
     Rights {
         /// The capabilities that are missing, separated by commas.
         missing: String,

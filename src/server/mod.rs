@@ -29,6 +29,7 @@ use self::running::End;
 use crate::{
     app::{Service, Services},
     config::StackConfig,
+    host::confinement::Confinement,
     rng::SipKey,
     stack::Cidr,
     worker::{Application, Idle, Tap},
@@ -87,6 +88,7 @@ pub struct Server {
     syn_budget: Option<u32>,
     config: StackConfig,
     tap: Option<Arc<dyn Tap>>,
+    confinement: Option<Confinement>,
 }
 
 impl Server {
@@ -115,6 +117,7 @@ impl Server {
             syn_budget: None,
             config: StackConfig::default(),
             tap: None,
+            confinement: None,
         }
     }
 
@@ -263,6 +266,9 @@ impl Server {
 
     /// The same from a file of 32 hexadecimal digits. When it holds another secret, that one counts from the next epoch on: a
     /// fleet's files should change within one epoch ([`EPOCH`](crate::tcp::cookie::EPOCH)).
+    ///
+    /// It is a regular file of 64 octets at most, which nobody else may write to; a key of zeros is refused. With a
+    /// [`confinement`](Server::confinement) that changes the user, it is that user who reads it, from the beginning on.
     #[must_use]
     pub fn cookie_master_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.cookie_secret = CookieSecret::File(path.into());
@@ -296,6 +302,16 @@ impl Server {
     #[must_use]
     pub fn tap(mut self, tap: Arc<dyn Tap>) -> Self {
         self.tap = Some(tap);
+        self
+    }
+
+    /// Gives up what serving does not need once everything is open and before the first service is made: all capabilities, and what
+    /// else is said. By default nothing is given up, because it is the process that gives it up, for good: it may not open files to
+    /// write, nor sockets, nor start programs any more, on any thread; and another server cannot be started in it. Capabilities are
+    /// the calling thread's, and of those that begin later; threads that began earlier keep theirs, which is said.
+    #[must_use]
+    pub fn confinement(mut self, confinement: Confinement) -> Self {
+        self.confinement = Some(confinement);
         self
     }
 

@@ -2,13 +2,14 @@
 
 use super::{
     CookieSecret, ListenerDefence, Seat, Server, ServerError, StopSignals,
-    defence::{self, Defence, Listed, Rotation},
+    defence::{self, Defence, Listed, MasterFile, Rotation},
     link_watch::{Change, LinkWatch, Watched},
     plan::Plan,
 };
 use crate::{
     config::StackConfig,
     drops::{DropReason, Drops},
+    host::{HostError, confinement},
     rng::SipKey,
     stack::{Secrets, Stack, SynAckProfile},
     stats::StackStats,
@@ -131,17 +132,13 @@ impl Running {
         mut application: impl FnMut(Seat) -> A,
     ) -> Result<Self, ServerError> {
         let interface = &server.interface;
-        let (program, mode) = attach_program(server, plan)?;
-        let mut queues = Vec::new();
-        for &id in &plan.queues {
-            let queue = open_queue(server, plan, id, mode)?;
-            program.connect(&queue)?;
-            queues.push(queue);
-        }
+        let (program, mode, queues) = open(server, plan)?;
         let cores = plan.cores.iter().copied();
         let summary = queues.iter().zip(cores.clone()).map(|(queue, core)| (queue.id(), core, queue.copy_mode()));
         let setup = Setup { interface: interface.clone(), require: server.require, mode, queues: summary.collect() };
         tracing::info!("{setup}");
+        // From here on threads begin, and files are read.
+        let keeps_bpf = confine(server, &program)?;
 
         let (secrets, rotation) = secrets(server)?;
         let config = stack_config(server, plan);
@@ -193,6 +190,10 @@ impl Running {
                 .name(format!("xskip-{id}"))
                 .spawn(move || {
                     let _end = end;
+                    if keeps_bpf {
+                        // A worker's maps are shared memory.
+                        confinement::give_up_capabilities().unwrap_or_else(|error| tracing::warn!(%error));
+                    }
                     worker.run()
                 })
                 .map_err(|source| ServerError::System { what: "start a worker's thread", source })?;
@@ -300,6 +301,39 @@ impl Drop for End {
     }
 }
 
+/// Everything that takes a right.
+fn open(server: &Server, plan: &Plan) -> Result<(Program, XdpMode, Vec<Queue>), XdpError> {
+    let (program, mode) = attach_program(server, plan)?;
+    let mut queues = Vec::new();
+    for &id in &plan.queues {
+        let queue = open_queue(server, plan, id, mode)?;
+        program.connect(&queue)?;
+        queues.push(queue);
+    }
+    Ok((program, mode, queues))
+}
+
+/// Gives up what serving does not need, if that was asked for: whether CAP_BPF had to stay.
+fn confine(server: &Server, program: &Program) -> Result<bool, HostError> {
+    let Some(confinement) = &server.confinement else { return Ok(false) };
+    let keeps_bpf = needs_bpf(program)?;
+    if keeps_bpf {
+        tracing::info!("this kernel lets nobody read the guard's counters without CAP_BPF, so that is kept");
+    }
+    confinement.enter(keeps_bpf)?;
+    Ok(keeps_bpf)
+}
+
+/// Whether it takes CAP_BPF to ask an open map, as before Linux 5.19 where `kernel.unprivileged_bpf_disabled` is not 0. It is
+/// tried, on a thread that has given everything up.
+fn needs_bpf(program: &Program) -> Result<bool, HostError> {
+    let is_refused = || {
+        confinement::give_up_capabilities()?;
+        Ok(matches!(program.verdicts(), Err(XdpError::NotPermitted { .. })))
+    };
+    thread::scope(|scope| scope.spawn(is_refused).join()).unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
 fn attach_program(server: &Server, plan: &Plan) -> Result<(Program, XdpMode), XdpError> {
     let mut program = Program::load(&plan.steering, &plan.program_options(server))?;
     program.guard().use_redirect(plan.link.is_veth());
@@ -349,8 +383,8 @@ fn secrets(server: &Server) -> Result<(Secrets, Rotation), ServerError> {
         &CookieSecret::Random(interval) => (secrets, Rotation::Every(interval)),
         &CookieSecret::Fixed(master) => (secrets.with_cookie_master(master), Rotation::Never),
         CookieSecret::File(path) => {
-            let master = defence::read_master(path).map_err(|why| ServerError::CookieMaster { why })?;
-            (secrets.with_cookie_master(master), Rotation::File(path.clone(), master))
+            let (file, master) = MasterFile::open(path.clone())?;
+            (secrets.with_cookie_master(master), Rotation::File(file))
         }
     })
 }

@@ -17,8 +17,9 @@ use pcap_file::{
 };
 use std::{
     borrow::Cow,
-    fs::File,
+    fs::{File, OpenOptions, Permissions},
     io::{BufWriter, Write},
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
 };
@@ -28,6 +29,8 @@ use thiserror::Error;
 const BUFFER: usize = 1 << 20;
 /// The longest frame that is kept whole.
 const SNAP_LENGTH: u32 = 65_535;
+/// The mode of the file.
+const OWNER_ONLY: u32 = 0o600;
 /// `if_tsresol`: timestamps count 10^-9 s.
 const NANOSECONDS: u8 = 9;
 /// `epb_flags`: the lowest two bits say which way a packet went.
@@ -46,13 +49,22 @@ pub enum CaptureError {
         source: std::io::Error,
     },
 
+    /// The path ends in a link.
+    #[error("the capture file {} is a link, which might lead where nobody meant to write: name the file itself", path.display())]
+    Link {
+        /// The link.
+        path: PathBuf,
+    },
+
     /// Writing failed on the way.
-    #[error("the capture file {} ends after {frames} frames, because writing failed ({reason}): is the disk full?", path.display())]
+    #[error("the capture file {} ends after {frames} frames, because writing failed ({reason}), and lacks {lost}: is the disk full?", path.display())]
     Write {
         /// The file.
         path: PathBuf,
         /// Frames written before.
         frames: u64,
+        /// Frames that came later.
+        lost: u64,
         /// What went wrong.
         reason: String,
     },
@@ -79,6 +91,18 @@ struct Inner {
     summary: CaptureSummary,
     /// The first thing that went wrong; nothing is written after it.
     failure: Option<String>,
+    /// Frames that came then.
+    lost: u64,
+}
+
+impl Inner {
+    /// Says at once, to whoever looks on, that the file ends here.
+    fn fail(&mut self, path: &Path, reason: String) {
+        if self.failure.is_none() {
+            tracing::warn!(%reason, frames = self.summary.frames, "the capture file {} ends here", path.display());
+            self.failure = Some(reason);
+        }
+    }
 }
 
 impl std::fmt::Debug for Inner {
@@ -88,21 +112,23 @@ impl std::fmt::Debug for Inner {
 }
 
 impl Capture {
-    /// Begins a capture of `interface`'s traffic in a new file, replacing an old one.
+    /// Begins a capture of `interface`'s traffic in a new file, replacing an old one. Only its owner may read it: what is in there
+    /// was sent to somebody. A link is not followed.
     ///
     /// # Errors
-    /// [`CaptureError::Create`].
+    /// [`CaptureError::Create`] or [`CaptureError::Link`].
     pub fn create(path: impl Into<PathBuf>, interface: &str) -> Result<Self, CaptureError> {
         let path = path.into();
-        let writer = begin(&path, interface).map_err(|error| CaptureError::Create {
-            path: path.clone(),
-            source: match error {
-                PcapError::IoError(source) => source,
-                other => std::io::Error::other(other),
-            },
-        })?;
+        let refused = |error| match error {
+            PcapError::IoError(source) if source.raw_os_error() == Some(libc::ELOOP) => {
+                CaptureError::Link { path: path.clone() }
+            }
+            PcapError::IoError(source) => CaptureError::Create { path: path.clone(), source },
+            other => CaptureError::Create { path: path.clone(), source: std::io::Error::other(other) },
+        };
+        let writer = begin(&path, interface).map_err(refused)?;
         let summary = CaptureSummary { frames: 0, bytes: 0 };
-        Ok(Self { path, inner: Mutex::new(Inner { writer, summary, failure: None }) })
+        Ok(Self { path, inner: Mutex::new(Inner { writer, summary, failure: None, lost: 0 }) })
     }
 
     /// Writes out what is buffered and says what the file holds.
@@ -112,21 +138,37 @@ impl Capture {
     pub fn finish(&self) -> Result<CaptureSummary, CaptureError> {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         if let Err(error) = inner.writer.get_mut().flush() {
-            inner.failure.get_or_insert(error.to_string());
+            inner.fail(&self.path, error.to_string());
         }
         match &inner.failure {
             None => Ok(inner.summary),
             Some(reason) => Err(CaptureError::Write {
                 path: self.path.clone(),
                 frames: inner.summary.frames,
+                lost: inner.lost,
                 reason: reason.clone(),
             }),
         }
     }
 }
 
+/// A file for nobody else to read, also where it was there before with another mode. What is no file, such as a FIFO, keeps its own.
+fn create(path: &Path) -> std::io::Result<File> {
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(OWNER_ONLY)
+        .custom_flags(libc::O_NOFOLLOW)
+        .open(path)?;
+    if file.metadata()?.is_file() {
+        file.set_permissions(Permissions::from_mode(OWNER_ONLY))?;
+    }
+    Ok(file)
+}
+
 fn begin(path: &Path, interface: &str) -> Result<PcapNgWriter<BufWriter<File>>, PcapError> {
-    let file = BufWriter::with_capacity(BUFFER, File::create(path).map_err(PcapError::IoError)?);
+    let file = BufWriter::with_capacity(BUFFER, create(path).map_err(PcapError::IoError)?);
     let section = SectionHeaderBlock {
         endianness: Endianness::native(),
         options: vec![
@@ -151,6 +193,7 @@ impl Tap for Capture {
     fn frame(&self, event: &TapEvent<'_>) {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         if inner.failure.is_some() {
+            inner.lost += 1;
             return;
         }
         let kept = &event.frame[..event.frame.len().min(SNAP_LENGTH as usize)];
@@ -170,7 +213,10 @@ impl Tap for Capture {
                 inner.summary.frames += 1;
                 inner.summary.bytes += event.frame.len() as u64;
             }
-            Err(error) => inner.failure = Some(error.to_string()),
+            Err(error) => {
+                inner.lost += 1;
+                inner.fail(&self.path, error.to_string());
+            }
         }
     }
 }

@@ -7,17 +7,35 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 pub enum XdpError {
     /// The process lacks a right.
-    #[error("not permitted to {what}: run as root, or with CAP_NET_ADMIN, CAP_BPF and CAP_NET_RAW")]
+    #[error(
+        "not permitted to {what}: run as root, or with CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF, CAP_PERFMON and CAP_IPC_LOCK"
+    )]
     NotPermitted {
         /// What was tried.
         what: String,
     },
 
-    /// The program was refused.
+    /// The kernel does not know what the program is made of.
     #[error("the kernel did not load the XDP program ({source}): it needs Linux 5.15 or later with BPF enabled")]
     Load {
         /// What libbpf said.
         source: libbpf_rs::Error,
+    },
+
+    /// The verifier did not accept the program.
+    #[error(
+        "the kernel's verifier refused the XDP program ({reason}): with CAP_PERFMON it accepts more, so add that; if it is there, please report this with `uname -r`"
+    )]
+    Verifier {
+        /// The last line of its log.
+        reason: String,
+    },
+
+    /// No descriptor left.
+    #[error("no file descriptor was left to {what}: raise the limit with `ulimit -n 4096`, or serve fewer queues")]
+    NoDescriptors {
+        /// What was tried.
+        what: String,
     },
 
     /// Another program is attached.
@@ -149,6 +167,7 @@ impl XdpError {
         let (what, source) = (what.into(), source.into());
         match source.kind() {
             io::ErrorKind::PermissionDenied => Self::NotPermitted { what },
+            _ if matches!(source.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) => Self::NoDescriptors { what },
             _ => Self::Refused { what, source },
         }
     }

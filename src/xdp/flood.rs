@@ -2,9 +2,10 @@
 
 use super::{
     Require, XdpError, XdpMode,
-    loaded::{Loaded, not_loaded},
+    loaded::Loaded,
     memory::SharedMemory,
     program::sum_of_cpus,
+    refusal::{self, not_loaded},
 };
 use libbpf_rs::{
     MapCore, MapFlags, MapHandle, libbpf_sys,
@@ -114,9 +115,10 @@ impl FloodProgram {
     /// Loads the programs, for one flood.
     ///
     /// # Errors
-    /// [`XdpError::NotPermitted`] or [`XdpError::Load`]; [`XdpError::BadOption`] for a plan beyond the limits.
+    /// [`XdpError::NotPermitted`], [`XdpError::Verifier`] or [`XdpError::Load`]; [`XdpError::BadOption`] for a plan beyond the limits.
     pub fn load(plan: &FloodPlan) -> Result<Self, XdpError> {
         check(plan)?;
+        refusal::listen();
         let mut object = MaybeUninit::uninit();
         let mut open = skeleton::FloodSkelBuilder::default().open(&mut object).map_err(not_loaded)?;
         let room = 1 + plan.templates.iter().map(|template| template.frame.len()).max().unwrap_or_default() as u32;

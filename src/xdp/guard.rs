@@ -6,11 +6,11 @@ use super::{
     filter::HashKeys,
     memory::SharedMemory,
     program::{DROPPED_ACK, address_key},
+    refusal,
 };
 use crate::rng::SipKey;
 use libbpf_rs::{MapCore, MapFlags, MapHandle};
 use std::{
-    io,
     net::SocketAddr,
     sync::atomic::{AtomicU32, Ordering},
 };
@@ -193,7 +193,7 @@ impl Guard {
     /// # Errors
     /// [`XdpError::Refused`] where there are more listeners than the program knows.
     pub fn list(&self, service: &SocketAddr, listener: &GuardedListener, guarded: bool) -> Result<(), XdpError> {
-        let refused = |error| XdpError::refused(format!("guard {service}"), io::Error::other(error));
+        let refused = |error| refusal::refused(format!("guard {service}"), &error);
         let (ports, listeners) = (&self.maps.ports, &self.maps.listeners);
         let address = address_key(service.ip());
         let number = listener.number.to_ne_bytes();

@@ -1,6 +1,6 @@
 //! What is done alike with every XDP program that is loaded: to attach it, and to try it on a frame.
 
-use super::{Queue, Require, XdpError, XdpMode};
+use super::{Queue, Require, XdpError, XdpMode, refusal};
 use libbpf_rs::{
     MapCore, MapFlags, MapHandle,
     libbpf_sys::{self, BPF_XDP, XDP_FLAGS_DRV_MODE, XDP_FLAGS_SKB_MODE},
@@ -99,18 +99,7 @@ pub(super) fn hand_over(queues: &MapHandle, queue: &Queue) -> Result<(), XdpErro
     let socket = queue.as_fd().as_raw_fd();
     queues
         .update(&queue.id().to_ne_bytes(), &socket.to_ne_bytes(), MapFlags::ANY)
-        .map_err(|error| XdpError::refused(format!("hand queue {} to its socket", queue.id()), io::Error::other(error)))
-}
-
-/// The error of a program that was not loaded.
-pub(super) fn not_loaded(source: libbpf_rs::Error) -> XdpError {
-    match source.kind() {
-        // EACCES is the verifier's word, EPERM that of missing rights; libbpf-rs makes them one kind.
-        libbpf_rs::ErrorKind::PermissionDenied if !source.to_string().contains("(os error 13)") => {
-            XdpError::NotPermitted { what: "load the XDP program".to_owned() }
-        }
-        _ => XdpError::Load { source },
-    }
+        .map_err(|error| refusal::refused(format!("hand queue {} to its socket", queue.id()), &error))
 }
 
 /// Tells a refusal that ends the attempt from one after which another mode may be tried.

@@ -23,6 +23,7 @@ mod pool;
 mod program;
 mod queue;
 mod reflect;
+mod refusal;
 mod relay;
 mod socket_options;
 mod statistics;

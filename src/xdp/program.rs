@@ -2,8 +2,9 @@
 
 use super::{
     FlowFilter, Guard, Queue, Require, XdpError, XdpMode, filter, guard,
-    loaded::{Loaded, hand_over, not_loaded},
+    loaded::{Loaded, hand_over},
     memory::SharedMemory,
+    refusal::{self, not_loaded},
 };
 use crate::rng::SipKey;
 use libbpf_rs::{
@@ -153,8 +154,9 @@ impl Program {
     /// Loads the program and tells it whom it serves.
     ///
     /// # Errors
-    /// [`XdpError::NotPermitted`] or [`XdpError::Load`].
+    /// [`XdpError::NotPermitted`], [`XdpError::Verifier`] or [`XdpError::Load`].
     pub fn load(steering: &Steering, options: &ProgramOptions) -> Result<Self, XdpError> {
+        refusal::listen();
         let mut object = MaybeUninit::uninit();
         let mut open = skeleton::SteerSkelBuilder::default().open(&mut object).map_err(not_loaded)?;
         open.maps.queues.set_max_entries(options.queues.max(1)).map_err(not_loaded)?;
@@ -266,7 +268,7 @@ fn place(steering: &Steering) -> skeleton::types::place {
 pub(super) fn sum_of_cpus(map: &MapHandle, index: u32) -> Result<u64, XdpError> {
     let per_cpu = map
         .lookup_percpu(&index.to_ne_bytes(), MapFlags::ANY)
-        .map_err(|error| XdpError::refused("read the XDP program's counters", io::Error::other(error)))?;
+        .map_err(|error| refusal::refused("read the XDP program's counters", &error))?;
     let values = per_cpu.iter().flatten().filter_map(|value| value.as_slice().try_into().ok());
     Ok(values.map(u64::from_ne_bytes).sum())
 }

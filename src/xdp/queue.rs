@@ -562,12 +562,16 @@ fn create_umem(options: &QueueOptions, ring: QueueSize) -> Result<(Umem, Vec<Fra
         UmemConfig::builder().frame_size(size).fill_queue_size(ring).comp_queue_size(ring).build().ok()
     });
     let config = config.ok_or(bad_size)?;
-    Umem::new(config, count, options.huge_pages).map_err(|error| match os_error(&error) {
-        source if source.kind() == io::ErrorKind::PermissionDenied => {
-            XdpError::NotPermitted { what: "register memory for AF_XDP".to_owned() }
+    Umem::new(config, count, options.huge_pages).map_err(|error| {
+        let source = os_error(&error);
+        match source.raw_os_error() {
+            Some(libc::EAFNOSUPPORT) => XdpError::NoAfXdp,
+            Some(libc::EPERM | libc::EACCES | libc::EMFILE | libc::ENFILE) => {
+                XdpError::refused("register memory for AF_XDP", source)
+            }
+            // ENOBUFS says that it may not be locked, ENOMEM that there is none.
+            _ => XdpError::NoMemory { frames, frame_size, source },
         }
-        source if source.raw_os_error() == Some(libc::EAFNOSUPPORT) => XdpError::NoAfXdp,
-        source => XdpError::NoMemory { frames, frame_size, source },
     })
 }
 

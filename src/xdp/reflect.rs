@@ -2,7 +2,8 @@
 
 use super::{
     Require, XdpError, XdpMode,
-    loaded::{Loaded, not_loaded},
+    loaded::Loaded,
+    refusal::{self, not_loaded},
 };
 use libbpf_rs::skel::{OpenSkel, SkelBuilder};
 use std::{mem::MaybeUninit, os::fd::AsFd};
@@ -24,8 +25,9 @@ impl Reflector {
     /// [`Guard::use_redirect`](super::Guard::use_redirect) makes the guard do; without, by `XDP_TX`.
     ///
     /// # Errors
-    /// [`XdpError::NotPermitted`] or [`XdpError::Load`].
+    /// [`XdpError::NotPermitted`], [`XdpError::Verifier`] or [`XdpError::Load`].
     pub fn load(use_redirect: bool) -> Result<Self, XdpError> {
+        refusal::listen();
         let mut object = MaybeUninit::uninit();
         let mut open = skeleton::ReflectSkelBuilder::default().open(&mut object).map_err(not_loaded)?;
         if let Some(constants) = open.maps.rodata_data.as_deref_mut() {

@@ -2,7 +2,8 @@
 
 use super::{
     Queue, Require, XdpError, XdpMode,
-    loaded::{Loaded, hand_over, not_loaded},
+    loaded::{Loaded, hand_over},
+    refusal::{self, not_loaded},
 };
 use libbpf_rs::{
     MapHandle,
@@ -27,8 +28,9 @@ impl RelayProgram {
     /// Loads the program for so many queues.
     ///
     /// # Errors
-    /// [`XdpError::NotPermitted`] or [`XdpError::Load`].
+    /// [`XdpError::NotPermitted`], [`XdpError::Verifier`] or [`XdpError::Load`].
     pub fn load(queues: u32) -> Result<Self, XdpError> {
+        refusal::listen();
         let mut object = MaybeUninit::uninit();
         let mut open = skeleton::RelaySkelBuilder::default().open(&mut object).map_err(not_loaded)?;
         open.maps.queues.set_max_entries(queues.max(1)).map_err(not_loaded)?;

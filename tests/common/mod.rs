@@ -64,6 +64,7 @@ pub fn run_without_rights(arguments: &[&str]) -> Output {
             Capability::CAP_NET_ADMIN,
             Capability::CAP_NET_RAW,
             Capability::CAP_BPF,
+            Capability::CAP_PERFMON,
             Capability::CAP_SYS_ADMIN,
             Capability::CAP_IPC_LOCK,
         ] {

@@ -23,6 +23,9 @@ use super::Name;
 pub const ADDRESS: &str = "198.18.0.1/24";
 pub const ADDRESS_V6: &str = "2001:2::1/64";
 
+/// The program under test.
+const PROGRAM: &str = env!("CARGO_BIN_EXE_xskip");
+
 /// How long the program may take for what it does at once: start, stop, let go. Far more than it needs.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -76,11 +79,17 @@ impl Served {
         Self::in_lab(LabOptions { queues, ..LabOptions::default() }, arguments, prepare)
     }
 
+    /// A lab, and `xskip serve` in it, started by these words in front of `serve`.
+    pub fn started_by(starter: &[&str], arguments: &[&str]) -> Self {
+        let (name, lab) = new_lab(LabOptions::default());
+        let process = serve(&lab, starter, arguments);
+        Self { process, lab, _name: name }
+    }
+
     fn in_lab(options: LabOptions, arguments: &[&str], prepare: impl FnOnce(&Lab)) -> Self {
-        let name = Name::new();
-        let lab = Lab::temporary(&LabOptions { name: name.as_str().parse().unwrap(), ..options }).unwrap();
+        let (name, lab) = new_lab(options);
         prepare(&lab);
-        let process = serve(&lab, arguments);
+        let process = serve(&lab, &[PROGRAM], arguments);
         Self { process, lab, _name: name }
     }
 
@@ -93,7 +102,7 @@ impl Served {
     #[track_caller]
     pub fn again(&mut self, arguments: &[&str]) {
         self.stop_balanced();
-        self.process = serve(&self.lab, arguments);
+        self.process = serve(&self.lab, &[PROGRAM], arguments);
     }
 
     /// A program to be run on the client side.
@@ -181,9 +190,15 @@ impl Served {
     }
 }
 
+fn new_lab(options: LabOptions) -> (Name, Lab) {
+    let name = Name::new();
+    let lab = Lab::temporary(&LabOptions { name: name.as_str().parse().unwrap(), ..options }).unwrap();
+    (name, lab)
+}
+
 /// Starts `xskip serve` and waits until it serves.
-fn serve(lab: &Lab, arguments: &[&str]) -> Process {
-    let command = lab.server().command(env!("CARGO_BIN_EXE_xskip"));
+fn serve(lab: &Lab, starter: &[&str], arguments: &[&str]) -> Process {
+    let command = lab.server().command(starter[0]).args(&starter[1..]);
     let mut child = command
         .args(["serve", "--interface", INTERFACE])
         .args(arguments)

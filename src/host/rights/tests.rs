@@ -26,9 +26,10 @@ fn versions_are_ordered_by_number_and_not_by_letter() {
 
 #[test]
 fn missing_rights_are_named() {
-    let none = Rights { net_admin: false, net_raw: false, bpf: false, sys_admin: false, ipc_lock: false };
-    assert_eq!(none.missing_for_serving(), ["CAP_NET_ADMIN", "CAP_NET_RAW", "CAP_BPF"]);
-    let enough = Rights { net_admin: true, net_raw: true, bpf: true, ..none };
+    let none =
+        Rights { net_admin: false, net_raw: false, bpf: false, perfmon: false, sys_admin: false, ipc_lock: false };
+    assert_eq!(none.missing_for_serving(), ["CAP_NET_ADMIN", "CAP_NET_RAW", "CAP_BPF", "CAP_PERFMON"]);
+    let enough = Rights { net_admin: true, net_raw: true, bpf: true, perfmon: true, ..none };
     assert!(enough.missing_for_serving().is_empty());
 }
 

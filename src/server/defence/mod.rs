@@ -1,11 +1,14 @@
 //! The defence against SYN floods: a thread that keeps the cookies' keys up to date, watches the pressure, and decides who
 //! answers SYNs.
 
+mod master;
 mod policy;
 #[cfg(test)]
 mod tests;
 
 pub use self::policy::{Cookies, Level};
+
+pub(super) use self::master::MasterFile;
 
 use self::policy::{Policy, Sample};
 use crate::{
@@ -19,9 +22,7 @@ use crate::{
 };
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use std::{
-    fs,
     net::SocketAddr,
-    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     thread::{self, JoinHandle},
     time::Duration,
@@ -63,14 +64,14 @@ fn socket(end: Endpoint) -> SocketAddr {
 }
 
 /// Where the secret of the cookies comes from when time goes by.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) enum Rotation {
     /// It stays.
     Never,
     /// Another random one, this often.
     Every(Duration),
-    /// Whatever the file holds, which held this in the beginning.
-    File(PathBuf, SipKey),
+    /// Whatever the file holds.
+    File(MasterFile),
 }
 
 /// What the defence needs to know.
@@ -258,33 +259,28 @@ impl Watch {
     }
 
     fn rotate_if_due(&mut self, now: Instant) {
-        let (interval, key) = match &self.rotation {
+        let interval = match &self.rotation {
             Rotation::Never => return,
-            &Rotation::Every(interval) => (interval, None),
-            Rotation::File(path, current) => (FILE_INTERVAL, Some((path, current))),
+            &Rotation::Every(interval) => interval,
+            Rotation::File(_) => FILE_INTERVAL,
         };
         if now - self.rotated < interval {
             return;
         }
         self.rotated = now;
-        let key = match key {
-            None => SipKey::random().map_err(|error| format!("there are no random bytes ({error})")),
-            Some((path, current)) => match read_master(path) {
-                Ok(key) if key.to_bytes() == current.to_bytes() => return,
-                other => other,
-            },
+        let key = match &mut self.rotation {
+            Rotation::File(file) => file.look(),
+            _ => SipKey::random().inspect_err(|error| tracing::warn!(%error, "the cookies keep their key")).ok(),
         };
-        match key {
-            Ok(key) => self.rotate(now, key),
-            Err(why) => tracing::warn!("the cookies keep their key: {why}"),
+        if let Some(key) = key {
+            self.rotate(now, key);
         }
     }
 
     /// Another master, from the next epoch on, for everybody.
     fn rotate(&mut self, now: Instant, key: SipKey) {
-        if let Rotation::File(_, current) = &mut self.rotation {
+        if let Rotation::File(_) = &self.rotation {
             tracing::info!("the cookies have a new master key, from the next epoch on");
-            *current = key;
         }
         self.master.rotate(key, self.jar.epoch(now));
         self.jar.set_master(self.master.clone());
@@ -357,11 +353,4 @@ impl Watch {
         self.guard.set_prefix_budget(budget);
         self.guard.arm(highest >= Level::Xdp);
     }
-}
-
-/// The secret that a file holds.
-pub(super) fn read_master(path: &Path) -> Result<SipKey, String> {
-    let text = fs::read_to_string(path).map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
-    let what = "`head -c 16 /dev/urandom | od -An -tx1 | tr -d ' \\n'` makes one";
-    SipKey::from_hex(text.trim()).ok_or_else(|| format!("{} must hold 32 hexadecimal digits: {what}", path.display()))
 }

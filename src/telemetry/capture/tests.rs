@@ -125,7 +125,37 @@ fn a_full_disk_is_told_with_the_frames_that_fitted() {
         capture.frame(&event(AT, Direction::Received, &frame));
     }
     match capture.finish() {
-        Err(CaptureError::Write { frames, .. }) => assert!(frames < 100, "{frames} of 100 frames"),
+        Err(CaptureError::Write { frames, lost, .. }) => {
+            assert!(frames < 100, "{frames} of 100 frames");
+            assert_eq!(frames + lost, 100);
+        }
         other => panic!("a full disk went unnoticed: {other:?}"),
     }
+}
+
+#[test]
+fn nobody_else_may_read_a_capture() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("trace.pcapng");
+    for before in [None, Some(0o644), Some(0o666)] {
+        if let Some(mode) = before {
+            std::fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+        }
+        Capture::create(&path, "xskip0").unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o600, "was {before:?}");
+    }
+}
+
+#[test]
+fn a_capture_follows_no_link() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, target) = (folder.path().join("trace.pcapng"), folder.path().join("target"));
+    std::fs::write(&target, "precious").unwrap();
+    std::os::unix::fs::symlink(&target, &path).unwrap();
+    let error = Capture::create(&path, "xskip0").unwrap_err();
+    assert!(matches!(error, CaptureError::Link { .. }), "{error}");
+    assert_eq!(std::fs::read_to_string(&target).unwrap(), "precious");
+    // Nor one that leads nowhere.
+    std::fs::remove_file(&target).unwrap();
+    assert!(Capture::create(&path, "xskip0").is_err() && !target.exists());
 }

@@ -1,0 +1,113 @@
+//! What a process gives up once it is set up, so that whoever takes it over by what strangers send has won little.
+//!
+//! Rights, files and sockets are opened first; then the capabilities go, the user changes, nothing that is run from then on may
+//! gain any ([no new privileges](https://docs.kernel.org/userspace-api/no_new_privs.html)), and a filter refuses system calls
+//! that a server at work makes no more. Nothing of this can be taken back.
+
+mod filter;
+#[cfg(test)]
+mod tests;
+mod user;
+
+pub use self::user::User;
+
+use super::HostError;
+use caps::{CapSet, Capability, CapsHashSet, errors::CapsError};
+use nix::{
+    errno::Errno,
+    sys::prctl,
+    unistd::{getegid, geteuid, setgroups, setresgid, setresuid},
+};
+use std::fs;
+
+/// What is given up besides the capabilities, which always go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Confinement {
+    /// The user to go on as. Without one, a process of root's goes on as root without capabilities: it still owns root's files.
+    pub user: Option<User>,
+    /// Whether system calls that are not needed any more are refused. Default true.
+    pub filter: bool,
+    /// Whether the process may dump core and be looked into by a debugger of the same user: both see its keys. Default false.
+    pub dumpable: bool,
+}
+
+impl Default for Confinement {
+    fn default() -> Self {
+        Self { user: None, filter: true, dumpable: false }
+    }
+}
+
+impl Confinement {
+    /// Gives it up. User, filter and the end of core dumps are the whole process', capabilities those of the calling thread and
+    /// of all that it starts from now on: to be called before there are others. With `keep_bpf` CAP_BPF stays.
+    ///
+    /// # Errors
+    /// [`HostError::CannotBecome`] where the process may not change its user; or another refusal of the kernel's. Something may
+    /// have been given up then.
+    pub fn enter(&self, keep_bpf: bool) -> Result<(), HostError> {
+        let keep = if keep_bpf { CapsHashSet::from([Capability::CAP_BPF]) } else { CapsHashSet::new() };
+        if let Some(user) = &self.user {
+            // A change of user takes all capabilities away, unless told otherwise.
+            prctl::set_keepcaps(keep_bpf).map_err(|errno| HostError::refused("keep a capability", errno))?;
+            become_user(user).map_err(|errno| HostError::CannotBecome { user: user.clone(), source: errno.into() })?;
+        }
+        keep_only(&keep)?;
+        // A change of user has made it what `fs.suid_dumpable` says.
+        prctl::set_dumpable(self.dumpable).map_err(|errno| HostError::refused("forbid core dumps", errno))?;
+        prctl::set_no_new_privs().map_err(|errno| HostError::refused("renounce new privileges", errno))?;
+        if self.filter {
+            filter::apply_to_process()?;
+        }
+        let others = threads_with_more(&keep);
+        if others > 0 {
+            tracing::warn!("{others} thread(s) that began earlier keep their capabilities");
+        }
+        Ok(())
+    }
+}
+
+/// Takes all capabilities from the calling thread, and from those it starts from now on.
+///
+/// # Errors
+/// The kernel's refusal.
+pub fn give_up_capabilities() -> Result<(), HostError> {
+    keep_only(&CapsHashSet::new())
+}
+
+/// Effective before permitted: what is effective must be permitted. What is ambient goes with the permitted.
+fn keep_only(keep: &CapsHashSet) -> Result<(), HostError> {
+    let set = |set, capabilities: &CapsHashSet| {
+        let failed =
+            |error: CapsError| HostError::Reply { what: "give the capabilities up".to_owned(), why: error.to_string() };
+        caps::set(None, set, capabilities).map_err(failed)
+    };
+    set(CapSet::Effective, keep)?;
+    set(CapSet::Inheritable, &CapsHashSet::new())?;
+    set(CapSet::Permitted, keep)
+}
+
+/// In this order: who is no longer root may not change groups. The C library does it for all threads.
+fn become_user(user: &User) -> Result<(), Errno> {
+    let (uid, gid) = (user.uid(), user.gid());
+    // Who is that user already needs no right to stay it.
+    if (geteuid(), getegid()) == (uid, gid) {
+        return Ok(());
+    }
+    setgroups(user.groups())?;
+    setresgid(gid, gid, gid)?;
+    setresuid(uid, uid, uid)
+}
+
+/// How many threads of this process have capabilities that are not in `keep`. What cannot be read has ended.
+fn threads_with_more(keep: &CapsHashSet) -> usize {
+    let allowed = keep.iter().fold(0, |mask, capability| mask | capability.bitmask());
+    let tasks = fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    let statuses = tasks.filter_map(|task| fs::read_to_string(task.path().join("status")).ok());
+    statuses.filter(|status| permitted(status).is_some_and(|held| held & !allowed != 0)).count()
+}
+
+/// The permitted capabilities in a `/proc/PID/status`.
+fn permitted(status: &str) -> Option<u64> {
+    let digits = status.lines().find_map(|line| line.strip_prefix("CapPrm:"))?;
+    u64::from_str_radix(digits.trim(), 16).ok()
+}
