@@ -205,7 +205,7 @@ impl Connection {
         let advances = self.send.una().precedes(ack);
         let mut acknowledged = if advances { self.send.acknowledge(ack, &arrival) } else { Acknowledged::default() };
         if self.sack {
-            self.send.take_report(segment.header.options.sack.as_slice(), &arrival, &mut acknowledged);
+            self.send.take_report(ack, segment.header.options.sack.as_slice(), &arrival, &mut acknowledged);
         }
         if advances {
             self.data_acknowledged(&acknowledged, config);

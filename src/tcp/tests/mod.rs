@@ -3,6 +3,7 @@
 mod closing;
 mod cookies;
 mod ecn;
+mod flight;
 mod liveness;
 mod lossy;
 mod overtaken;
