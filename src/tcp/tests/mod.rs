@@ -4,6 +4,7 @@ mod closing;
 mod cookies;
 mod ecn;
 mod flight;
+mod karn;
 mod liveness;
 mod lossy;
 mod overtaken;
