@@ -17,8 +17,12 @@ pub struct TcpConfig {
     /// The window a connection begins with, bytes. It grows with what the application reads in a round trip, up to
     /// `receive_buffer`. Default 64 KiB.
     pub initial_window: usize,
-    /// The most data accepted from the application and not yet acknowledged, bytes. Default 6 MiB.
+    /// The most data accepted from the application and not yet acknowledged, bytes; what keeping a segment takes besides counts, too.
+    /// Default 6 MiB.
     pub send_buffer: usize,
+    /// Segments in flight at most, however small a peer wants them: for each of them an acknowledgment may have to be looked at, and
+    /// one report by the peer may concern them all. Default 8,192: more than the default `send_buffer` has of usual size, 4,300.
+    pub max_segments: usize,
     /// How far an application may write ahead of what could be sent so far, bytes; what follows waits with the application, where
     /// it takes no memory. Default 128 KiB: a few batches, which a CPU's own cache holds. Less than 4 KiB is taken for that.
     pub write_ahead: usize,
@@ -89,6 +93,7 @@ impl Default for TcpConfig {
             receive_buffer: 6 * 1_024 * 1_024,
             initial_window: 64 * 1_024,
             send_buffer: 6 * 1_024 * 1_024,
+            max_segments: 8_192,
             write_ahead: 128 * 1_024,
             max_holes: 4_096,
             nagle: true,

@@ -7,7 +7,7 @@ use super::{
     connection::{CloseReason, Connection, Reader, Signals},
     receive::Stored,
     recovery::Heard,
-    send::{Acknowledged, Arrival},
+    send::{Acknowledged, Arrival, Resent},
     state::{State, Step},
     timer::Timer,
     timestamps::OUTDATED_AFTER,
@@ -18,6 +18,7 @@ use crate::{
     time::Instant,
     wire::{LinkHeader, Segment, TcpFlags, ip::Dscp},
 };
+use std::time::Duration;
 
 /// Most early segments answered one by one within a batch; more acknowledgments than this tell the peer nothing new.
 const MAX_DUPLICATES_OWED: u32 = 8;
@@ -144,6 +145,11 @@ impl Connection {
         }
         if !segment.header.flags.intersects(TcpFlags::RST | TcpFlags::SYN) {
             self.receive.note_again(seq, segment.payload.len() as u32);
+            if seq.advance(length) == nxt {
+                // The last segment came again, for want of its acknowledgment: the echo is to tell which of the two this one answers.
+                // RFC 7323 §5.3 would have it rejected first (R2), but Linux has it so, and it is as exact as an RST must be.
+                self.take_clock(segment);
+            }
         }
         Err(DropReason::OutsideWindow)
     }
@@ -218,7 +224,7 @@ impl Connection {
     pub(super) fn take_acknowledgment(&mut self, now: Instant, segment: &Segment<'_>, config: &TcpConfig) {
         let ack = segment.header.ack;
         if !self.send.una().at_or_before(ack) {
-            return; // an old acknowledgment that was overtaken says nothing, not even of the window
+            return self.take_overtaken_report(now, segment);
         }
         // The window counts as tested where it was at least half used (RFC 7661 §4.1).
         let limited = self.send.peak() >= self.congestion.window() / 2;
@@ -226,8 +232,9 @@ impl Connection {
         let advances = self.send.una().precedes(ack);
         let mut acknowledged = if advances { self.send.acknowledge(ack, &arrival) } else { Acknowledged::default() };
         if self.sack {
-            self.send.take_report(segment.header.options.sack.as_slice(), &arrival, &mut acknowledged);
+            self.send.take_report(ack, segment.header.options.sack.as_slice(), &arrival, &mut acknowledged);
         }
+        acknowledged.rtt = acknowledged.rtt.or_else(|| self.time_of_resent(&acknowledged, &arrival, config));
         if advances {
             self.data_acknowledged(&acknowledged, config);
         }
@@ -252,6 +259,53 @@ impl Connection {
         if acknowledged.fin {
             self.step(Step::FinAcknowledged, now, config);
         }
+    }
+
+    /// An acknowledgment that was overtaken by a later one says nothing of SND.UNA, nor of the window. But what it reports has
+    /// arrived (RFC 2018 §4), and the later one may have been too short for it, or report other things.
+    #[cold]
+    fn take_overtaken_report(&mut self, now: Instant, segment: &Segment<'_>) {
+        if !self.sack || segment.header.options.sack.as_slice().is_empty() {
+            return;
+        }
+        // Its echo is as old as itself.
+        let arrival = Arrival { now, echo: None };
+        let mut acknowledged = Acknowledged::default();
+        let blocks = segment.header.options.sack.as_slice();
+        self.send.take_report(segment.header.ack, blocks, &arrival, &mut acknowledged);
+        let smoothed = self.rtt.smoothed();
+        let ack = Ack { octets: 0, limited: false, now, rtt: smoothed.unwrap_or_default() };
+        let heard = Heard { ack, acknowledged, arrival, is_duplicate: false, sack: true, smoothed };
+        let wait = self.recovery.acknowledged(&heard, &mut self.send, &mut self.congestion);
+        self.look_again_after(wait, now);
+        if acknowledged.delivered > 0 {
+            self.timers.cancel(Timer::TailProbe);
+        }
+    }
+
+    /// The round-trip time of something that was sent again, where it is known which of the transmissions has been answered.
+    /// Karn's algorithm (RFC 6298 §3) would have none of them count, and where each segment is sent again, by a probe of the tail
+    /// or because acknowledgments are lost, a timeout that has backed off once would stay so for ever.
+    #[cold]
+    fn time_of_resent(
+        &mut self,
+        acknowledged: &Acknowledged,
+        arrival: &Arrival,
+        config: &TcpConfig,
+    ) -> Option<Duration> {
+        let Resent { start, end, sent_at } = acknowledged.resent?;
+        let rtt = arrival.now - sent_at;
+        // RFC 7323 §4.1: an echo from no earlier than the last transmission is of that.
+        if arrival.echo.is_some() && !arrival.answers_before(sent_at) {
+            return Some(rtt);
+        }
+        // It has arrived twice (RFC 2883), so this is no answer to what came first. It is taken for one to the last transmission
+        // where it comes when that was to be expected: by no less than a round trip, and by no more than the timeout without any
+        // back-off. Where that is a mistake, the timeout is as short as it was before, and backs off again.
+        let (left, right) = acknowledged.again?;
+        let is_twice = left.at_or_before(start) && end.at_or_before(right);
+        let is_expected = self.send.rack().is_possible(rtt) && rtt <= self.rtt.without_back_off(config);
+        (is_twice && is_expected).then_some(rtt)
     }
 
     /// Takes in the window, and whether probes of it are over; whether it changed.

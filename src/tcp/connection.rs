@@ -71,7 +71,8 @@ pub struct Handshake {
     pub clocks: Option<Clocks>,
 }
 
-/// The least a peer may want: with less it would have us spend a header on every few octets.
+/// The least a peer may want: with less it would have us spend a header on every few octets. Small devices do want as little as
+/// 100, so it is not more; what many small segments cost us has a limit of its own ([`TcpConfig::max_segments`]).
 const SMALLEST_MSS: u16 = 64;
 
 /// The MSS assumed where the peer names none (MUST-15).

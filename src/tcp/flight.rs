@@ -1,14 +1,13 @@
 //! What is on its way: the retransmission queue of RFC 9293, with what the peer has reported of it (RFC 2018) and when it was
 //! sent, which together tell what is lost (RFC 8985).
 
+pub use super::outcome::{Acknowledged, Arrival, Chunk, Judgement, Resent};
+
 use super::{
+    assembler::Assembler,
     rack::{Delivered, QuietRack, Rack},
-    timestamps::Clocks,
 };
-use crate::{
-    time::Instant,
-    wire::{SeqNumber, tcp_options::Timestamps},
-};
+use crate::{time::Instant, wire::SeqNumber};
 use std::{collections::VecDeque, time::Duration};
 
 /// A segment on its way.
@@ -38,85 +37,27 @@ impl InFlight {
         self.start.advance(self.length)
     }
 
-    fn chunk(&self) -> Chunk {
-        Chunk { seq: self.start, length: self.length as usize - usize::from(self.fin), fin: self.fin }
+    /// Its number, and when that was.
+    fn transmission(&self) -> (u32, Instant) {
+        (self.order, self.sent_at)
     }
-}
 
-/// A segment to be sent, in terms of this side: which octets, and whether the FIN goes with them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Chunk {
-    /// Sequence number of its first octet.
-    pub seq: SeqNumber,
     /// Octets of data.
-    pub length: usize,
-    /// Whether the FIN follows them.
-    pub fin: bool,
-}
-
-impl Chunk {
-    /// Octets of sequence space.
-    pub fn len(&self) -> u32 {
-        self.length as u32 + u32::from(self.fin)
+    fn data(&self) -> u32 {
+        self.length - u32::from(self.fin)
     }
 
-    /// Whether it is a bare acknowledgment.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
+    fn chunk(&self) -> Chunk {
+        Chunk { seq: self.start, length: self.data() as usize, fin: self.fin }
     }
-
-    /// The sequence number behind it.
-    pub fn end(&self) -> SeqNumber {
-        self.seq.advance(self.len())
-    }
-}
-
-/// When an acknowledgment came, and what it says of the time its cause was sent.
-#[derive(Clone, Copy, Debug)]
-pub struct Arrival {
-    /// When it came.
-    pub now: Instant,
-    /// Our clock and what the acknowledgment echoes of it, where timestamps are in use.
-    pub echo: Option<(Clocks, Timestamps)>,
-}
-
-impl Arrival {
-    /// Whether it answers something sent before `at` for certain.
-    pub fn answers_before(&self, at: Instant) -> bool {
-        self.echo.is_some_and(|(clocks, received)| clocks.echoes_before(received, at))
-    }
-}
-
-/// What an acknowledgment changed.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Acknowledged {
-    /// Octets of sequence space acknowledged for the first time.
-    pub octets: u32,
-    /// Octets that have arrived, as we learn now: acknowledged or reported, and neither before.
-    pub delivered: u32,
-    /// Of these, where the first begins that was sent once only.
-    pub original: Option<SeqNumber>,
-    /// A round-trip time, where a segment sent only once was acknowledged and no other (Karn's algorithm).
-    pub rtt: Option<Duration>,
-    /// Whether our FIN is among them.
-    pub fin: bool,
-    /// What the peer says has arrived again (RFC 2883).
-    pub again: Option<(SeqNumber, SeqNumber)>,
-}
-
-/// What a look at the flight has found.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Judgement {
-    /// Whether anything was taken for lost.
-    pub found: bool,
-    /// How long until the next look, where something is overdue but may have been overtaken only.
-    pub wait: Option<Duration>,
 }
 
 /// The segments sent and not acknowledged.
 #[derive(Debug)]
 pub(super) struct Flight {
     segments: VecDeque<InFlight>,
+    /// What of them the peer has reported, so that to report it again costs nothing, however often a peer does.
+    known: Assembler,
     /// Octets that may be under way, that are taken for lost, and that were reported.
     under_way: u32,
     lost: u32,
@@ -137,6 +78,7 @@ impl Flight {
     pub fn new(una: SeqNumber, tick: Duration) -> Self {
         Self {
             segments: VecDeque::new(),
+            known: Assembler::default(),
             under_way: 0,
             lost: 0,
             reported: 0,
@@ -162,13 +104,25 @@ impl Flight {
     /// Forgets everything but its memory.
     pub fn retire(&mut self) {
         self.segments.clear();
+        self.known.clear();
         self.again.clear();
     }
 
     /// Takes the memory of a retired one.
     pub fn adopt_memory(&mut self, retired: &mut Self) {
         self.segments = std::mem::take(&mut retired.segments);
+        self.known = std::mem::take(&mut retired.known);
         self.again = std::mem::take(&mut retired.again);
+    }
+
+    /// Segments that are kept.
+    pub fn len(&self) -> usize {
+        self.segments.len()
+    }
+
+    /// Octets of memory that keeping them takes, their data apart. A queue that doubles may be half empty.
+    pub fn overhead(&self) -> usize {
+        2 * size_of::<InFlight>() * self.len()
     }
 
     /// Octets sent, not acknowledged, not reported and not taken for lost: the pipe of RFC 6675.
@@ -238,7 +192,7 @@ impl Flight {
         }
     }
 
-    /// Changes all segments, and the sums with them.
+    /// Changes all segments, and the sums with them. What takes so long is done at the pace of timers and of routers' errors only.
     fn change_all(&mut self, mut change: impl FnMut(usize, &mut InFlight)) {
         (self.under_way, self.lost, self.reported, self.reported_segments) = (0, 0, 0, 0);
         for index in 0..self.segments.len() {
@@ -249,21 +203,29 @@ impl Flight {
         if let Some(first) = self.segments.front() {
             (self.judged, self.lost_from) = (first.start, first.start);
         }
-        let segments = &self.segments;
-        self.again.retain(|&entry| find_again(segments, entry).is_some());
+        self.settle_again();
+    }
+
+    /// Passes over what was sent again and is not under way any more, in front of the queue of these. Behind it nobody looks.
+    fn settle_again(&mut self) {
+        while let Some(&entry) = self.again.front() {
+            if find_again(&self.segments, entry).is_some() {
+                break;
+            }
+            self.again.pop_front();
+        }
     }
 
     /// Takes in an acknowledgment of everything before `ack`.
     pub fn acknowledge(&mut self, ack: SeqNumber, arrival: &Arrival, result: &mut Acknowledged) {
-        let mut sampled = None;
-        let mut sent_again = false;
+        let (mut sampled, mut sent_again) = (None, false);
         while let Some(&oldest) = self.segments.front() {
             if !oldest.end().at_or_before(ack) {
                 break;
             }
             if !oldest.reported {
                 sent_again |= oldest.retransmitted;
-                sampled = Some(oldest.sent_at);
+                sampled = Some(oldest);
                 self.note_delivery(&oldest, arrival, result);
             }
             result.fin |= oldest.fin;
@@ -271,15 +233,15 @@ impl Flight {
             self.segments.pop_front();
         }
         self.trim_front(ack, result);
-        while let Some(&entry) = self.again.front() {
-            if find_again(&self.segments, entry).is_some() {
-                break;
-            }
-            self.again.pop_front();
-        }
+        self.known.forget_before(ack);
+        self.settle_again();
         (self.judged, self.lost_from) = (self.judged.latest(ack), self.lost_from.latest(ack));
-        if let Some(sent_at) = sampled.filter(|_| !sent_again) {
-            result.rtt = Some(arrival.now - sent_at);
+        match sampled {
+            Some(last) if !sent_again => result.rtt = Some(arrival.now - last.sent_at),
+            Some(last) if last.retransmitted => {
+                result.resent = Some(Resent { start: last.start, end: last.end(), sent_at: last.sent_at });
+            }
+            _ => {}
         }
     }
 
@@ -340,17 +302,27 @@ impl Flight {
     pub fn take_block(&mut self, left: SeqNumber, right: SeqNumber, arrival: &Arrival, result: &mut Acknowledged) {
         // What is early is not echoed (RFC 7323 §4.3): the clock of this acknowledgment says nothing of when it was sent.
         let arrival = &Arrival { echo: None, ..*arrival };
-        let first = self.index_of(left);
-        for index in first..self.segments.len() {
-            let segment = self.segments[index];
-            if !segment.end().at_or_before(right) {
-                break;
-            }
-            if !segment.reported {
+        // Segments count as a whole, or not.
+        let (first, behind) =
+            (self.index_of(left), self.segments.partition_point(|segment| segment.end().at_or_before(right)));
+        if first >= behind {
+            return;
+        }
+        let (start, end) = (self.segments[first].start, self.segments[behind - 1].end());
+        let mut at = start;
+        while let Some((from, to)) = self.known.first_missing(at, end) {
+            for index in self.index_of(from)..behind {
+                let segment = self.segments[index];
+                if !segment.start.precedes(to) {
+                    break;
+                }
                 self.note_delivery(&segment, arrival, result);
                 self.change(index, |segment| (segment.reported, segment.lost) = (true, false));
             }
+            at = to;
         }
+        // There are no more pieces than segments.
+        let _ = self.known.insert(start, end, usize::MAX);
     }
 
     /// The first segment that begins at or behind `seq`.
@@ -369,21 +341,35 @@ impl Flight {
             return judgement;
         }
         let allowed = self.rack.rtt() + self.rack.window(recovering, self.reported_segments, smoothed);
-        for index in self.index_of(self.judged)..self.segments.len() {
-            let segment = self.segments[index];
-            if !segment.retransmitted && segment.is_under_way() && !self.is_lost(index, allowed, now, &mut judgement) {
-                break;
-            }
-            self.judged = segment.end();
-        }
+        self.judge_sent_once(allowed, now, &mut judgement);
         while let Some(&entry) = self.again.front() {
-            let found = find_again(&self.segments, entry);
-            if found.is_some_and(|index| !self.is_lost(index, allowed, now, &mut judgement)) {
-                break;
+            if let Some(index) = find_again(&self.segments, entry) {
+                if !self.rack.is_overdue(self.segments[index].transmission(), allowed, now, &mut judgement) {
+                    break;
+                }
+                self.change(index, |segment| segment.lost = true);
             }
             self.again.pop_front();
         }
         judgement
+    }
+
+    /// The same for what was sent once. One that is late has most likely thousands behind it that are, too.
+    fn judge_sent_once(&mut self, allowed: Duration, now: Instant, judgement: &mut Judgement) {
+        let from = self.index_of(self.judged);
+        let mut lost = 0;
+        for segment in self.segments.range_mut(from..) {
+            if !segment.retransmitted && segment.is_under_way() {
+                if !self.rack.is_overdue(segment.transmission(), allowed, now, judgement) {
+                    break;
+                }
+                segment.lost = true;
+                lost += segment.length;
+                self.lost_from = self.lost_from.earliest(segment.start);
+            }
+            self.judged = segment.end();
+        }
+        (self.under_way, self.lost) = (self.under_way - lost, self.lost + lost);
     }
 
     /// Whether nothing that is on its way has been overtaken, reported, or taken for lost.
@@ -391,23 +377,6 @@ impl Flight {
         let in_order = |oldest: &InFlight| !oldest.retransmitted && !self.rack.has_overtaken(oldest.order);
         let nothing_missing = self.lost == 0 && self.reported == 0 && self.again.is_empty();
         nothing_missing && self.segments.front().is_none_or(in_order)
-    }
-
-    /// Looks at one segment; whether it is taken for lost.
-    fn is_lost(&mut self, index: usize, allowed: Duration, now: Instant, judgement: &mut Judgement) -> bool {
-        let segment = self.segments[index];
-        if !self.rack.has_overtaken(segment.order) {
-            return false;
-        }
-        let deadline = segment.sent_at + allowed;
-        if deadline > now {
-            let wait = deadline - now;
-            judgement.wait = Some(judgement.wait.map_or(wait, |earlier| earlier.min(wait)));
-            return false;
-        }
-        judgement.found = true;
-        self.change(index, |segment| segment.lost = true);
-        true
     }
 
     /// Takes the oldest segment for lost.
@@ -431,33 +400,65 @@ impl Flight {
 
     fn lose(&mut self, is_lost: impl Fn(&InFlight) -> bool) {
         let reneged = self.segments.front().is_some_and(|oldest| oldest.reported);
+        if reneged {
+            self.known.clear();
+        }
         self.change_all(|index, segment| {
             segment.reported &= !reneged;
             segment.lost = !segment.reported && (segment.lost || reneged || index == 0 || is_lost(segment));
         });
     }
 
-    /// Cuts what has more than `mss` octets of data into pieces, and takes them for lost, unless the peer has reported them.
-    pub fn resegment(&mut self, mss: u32) {
-        let data = |segment: &InFlight| segment.length - u32::from(segment.fin);
-        if self.segments.iter().all(|segment| data(segment) <= mss) {
-            return;
+    /// Cuts what has more than `mss` octets of data into pieces, and takes them for lost, unless the peer has reported them;
+    /// whether there was any such.
+    pub fn resegment(&mut self, mss: u32) -> bool {
+        if self.segments.iter().all(|segment| segment.data() <= mss) {
+            return false;
         }
-        for mut segment in std::mem::take(&mut self.segments) {
-            segment.lost |= data(&segment) > mss && !segment.reported;
-            while data(&segment) > mss {
-                self.segments.push_back(InFlight { length: mss, fin: false, ..segment });
-                segment.start = segment.start.advance(mss);
-                segment.length -= mss;
+        let before = std::mem::take(&mut self.segments);
+        self.segments.reserve(before.len());
+        let mut run: Option<InFlight> = None;
+        for mut segment in before {
+            segment.lost |= segment.data() > mss && !segment.reported;
+            // What has to be sent again in any case is cut as if it had never been sent: into pieces as large as they may be.
+            match &mut run {
+                Some(run) if run.lost && segment.lost => {
+                    run.length += segment.length;
+                    (run.fin, run.retransmitted) = (segment.fin, run.retransmitted | segment.retransmitted);
+                }
+                run => {
+                    if let Some(run) = run.replace(segment) {
+                        self.push_in_pieces(run, mss);
+                    }
+                }
             }
-            self.segments.push_back(segment);
+        }
+        if let Some(run) = run {
+            self.push_in_pieces(run, mss);
         }
         self.change_all(|_, _| {});
+        true
     }
 
-    /// Nothing was lost after all.
+    fn push_in_pieces(&mut self, mut segment: InFlight, mss: u32) {
+        while segment.data() > mss {
+            self.segments.push_back(InFlight { length: mss, fin: false, ..segment });
+            segment.start = segment.start.advance(mss);
+            segment.length -= mss;
+        }
+        self.segments.push_back(segment);
+    }
+
+    /// Nothing was lost after all. A peer may have that happen with every other acknowledgment, so it takes little for each
+    /// segment.
     pub fn forgive(&mut self) {
-        self.change_all(|_, segment| segment.lost = false);
+        let from = self.index_of(self.lost_from);
+        self.segments.range_mut(from..).for_each(|segment| segment.lost = false);
+        (self.under_way, self.lost) = (self.under_way + self.lost, 0);
+        if let (Some(first), Some(last)) = (self.segments.front(), self.segments.back()) {
+            (self.judged, self.lost_from) = (first.start, last.end());
+        }
+        self.settle_again();
         self.rack.forget_latest();
     }
 
@@ -502,9 +503,15 @@ impl Flight {
             segment.lost &= segment.length != chunk.len();
         });
         let entry = (chunk.seq, order);
-        if find_again(&self.segments, entry).is_some() {
-            self.again.push_back(entry);
+        if find_again(&self.segments, entry).is_none() {
+            return;
         }
+        if self.again.len() > 2 * self.segments.len() {
+            // Most of them are of no use any more, and as many were noted since this was done last.
+            let segments = &self.segments;
+            self.again.retain(|&entry| find_again(segments, entry).is_some());
+        }
+        self.again.push_back(entry);
     }
 
     fn number(&mut self) -> u32 {

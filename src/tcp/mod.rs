@@ -21,6 +21,7 @@ pub mod isn;
 mod liveness;
 mod micros;
 mod opening;
+mod outcome;
 pub mod path_mtu;
 mod predicted;
 mod prr;

@@ -51,7 +51,7 @@ pub(super) struct PathLimit {
 
 impl Connection {
     /// Makes segments fit a path that takes packets of `mtu` bytes, until it is time to try larger ones again. What is in flight
-    /// and too large is sent again in pieces; congestion it is not (RFC 1191 §6.5), so the window stays.
+    /// and too large is sent again in pieces, in slow start.
     ///
     /// # Errors
     /// [`DropReason::ImplausibleMtu`] where segments are no larger already: an ICMP message never makes them so.
@@ -88,11 +88,14 @@ impl Connection {
 
     fn resize(&mut self, mss: u32, config: &TcpConfig) {
         let is_fresh = self.send.flight_size() == 0 && self.rtt.smoothed().is_none();
-        self.send.resegment(mss);
+        let is_lost = self.send.resegment(mss);
         if is_fresh {
             self.congestion = Congestion::new(config.congestion_control, mss);
         } else {
             self.congestion.resized(mss);
+        }
+        if is_lost {
+            self.recovery.did_not_fit(&self.send, &mut self.congestion);
         }
     }
 

@@ -1,7 +1,7 @@
 //! What the time of a delivery says of what was sent before it (RFC 8985): recent acknowledgment, and how long reordering may
 //! take on this path.
 
-use super::{micros::Micros, rtt::CLOCK_GRANULARITY};
+use super::{micros::Micros, outcome::Judgement, rtt::CLOCK_GRANULARITY};
 use crate::{
     time::{Coarse, Instant, nanos},
     wire::SeqNumber,
@@ -143,16 +143,47 @@ impl Rack {
             self.reordering_seen |= segment.end.precedes(self.highest);
         }
         self.highest = self.highest.latest(segment.end);
-        // What comes back much sooner than anything ever did answers an earlier transmission, too. The RFC says sooner, but
-        // a probe on a line that has fallen idle may well be the first to meet no queue.
-        let too_soon = || self.minimum.is_some_and(|minimum| rtt < minimum.get() / 4 * 3);
-        if segment.retransmitted && (segment.answers_earlier || too_soon()) {
+        if segment.retransmitted && (segment.answers_earlier || self.is_too_soon(rtt)) {
             return;
         }
         self.rtt = rtt;
         if self.latest.is_none_or(|latest| is_later(segment.order, latest)) {
             self.latest = Some(segment.order);
         }
+    }
+
+    /// Whether a round trip would be so short that its end answers an earlier transmission.
+    ///
+    /// The RFC says shorter than any before, but a probe on a line that has fallen idle may well be the first to meet no queue.
+    fn is_too_soon(&self, rtt: u64) -> bool {
+        self.minimum.is_some_and(|minimum| rtt < minimum.get() / 4 * 3)
+    }
+
+    /// Whether what was sent again may be answered after so long, as far as is known from what was sent once.
+    pub fn is_possible(&self, rtt: Duration) -> bool {
+        !self.is_too_soon(nanos(rtt))
+    }
+
+    /// Whether what was sent as number `order` is to be taken for lost: it has been overtaken, and has had more time than is
+    /// `allowed`. Where it has some left, that is noted.
+    pub fn is_overdue(
+        &self,
+        (order, sent_at): (u32, Instant),
+        allowed: Duration,
+        now: Instant,
+        judgement: &mut Judgement,
+    ) -> bool {
+        if !self.has_overtaken(order) {
+            return false;
+        }
+        let deadline = sent_at + allowed;
+        if deadline > now {
+            let wait = deadline - now;
+            judgement.wait = Some(judgement.wait.map_or(wait, |earlier| earlier.min(wait)));
+            return false;
+        }
+        judgement.found = true;
+        true
     }
 
     /// Whether something was delivered that was sent after transmission number `order`.

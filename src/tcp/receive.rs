@@ -173,17 +173,19 @@ impl ReceiveSide {
             return Ok(Stored { advanced: 0, urgent: true });
         }
         let fresh = &payload[start.since(seq) as usize..end.since(seq) as usize];
+        let has_holes = self.has_holes();
+        if has_holes && start == seq {
+            // RFC 2883 §4.2: of several stretches that have come again the first is reported; before RCV.NXT there is one already.
+            self.again = self.early.first_known(start, end).or(self.again);
+        }
         if start != self.nxt {
-            if self.early.piece_with(start).is_some_and(|(_, known)| end.at_or_before(known)) {
-                self.again = Some((start, end));
-            }
             self.early.insert(start, end, max_holes).map_err(|_| DropReason::TooManyHoles)?;
             self.latest.insert(0, start);
             self.latest.truncate(MAX_SACK_BLOCKS);
             self.buffer.write_at(self.buffer.len() + start.since(self.nxt) as usize, fresh);
             return Ok(Stored { advanced: 0, urgent: true });
         }
-        let urgent = self.has_holes() || end != all;
+        let urgent = has_holes || end != all;
         self.buffer.push(fresh);
         let reached = self.early.take_through(end);
         self.buffer.extend(reached.since(end) as usize);

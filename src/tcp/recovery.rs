@@ -412,6 +412,19 @@ impl Recovery {
         }
     }
 
+    /// What was in flight was too large for the path, and is sent again in pieces. That is no congestion, but nothing is left on
+    /// the way whose acknowledgments would pace it: "only one segment should be retransmitted until acknowledgements begin to
+    /// arrive again" (RFC 1191 §6.5, RFC 8201 §5.4). A repair that is under way has its own pace.
+    #[cold]
+    pub fn did_not_fit(&mut self, send: &SendSide, congestion: &mut impl Controller) {
+        if self.is_active() {
+            return;
+        }
+        congestion.restarted();
+        *self =
+            Self { phase: Phase::Loss { recover: send.nxt(), forward: Forward::Off }, urgent: true, ..Self::default() };
+    }
+
     /// The retransmission timer has expired, `first` unless it was for what it expired for before. What had time to arrive is
     /// taken for lost, and slow start repairs it.
     pub fn timed_out(

@@ -71,7 +71,8 @@ impl RttEstimator {
         self.smoothed.map(|(srtt, _)| Duration::from_nanos(srtt))
     }
 
-    /// Takes in a measurement, never of a retransmitted segment (Karn's algorithm, MUST-18). Ends any back-off.
+    /// Takes in a measurement, of a retransmitted segment only where it is known which transmission was answered (Karn's
+    /// algorithm, MUST-18). Ends any back-off.
     pub fn measured(&mut self, rtt: Duration, config: &TcpConfig) {
         let rtt = nanos(rtt);
         let (srtt, rttvar) = match self.smoothed {
@@ -81,8 +82,14 @@ impl RttEstimator {
             Some((srtt, rttvar)) => ((srtt * 7 + rtt) / 8, (rttvar * 3 + srtt.abs_diff(rtt)) / 4),
         };
         self.smoothed = Some((srtt, rttvar));
+        self.rto = nanos(self.without_back_off(config));
+    }
+
+    /// The retransmission timeout as it was last measured.
+    pub fn without_back_off(&self, config: &TcpConfig) -> Duration {
+        let Some((srtt, rttvar)) = self.smoothed else { return config.rto_initial };
         let rto = srtt + (rttvar * 4).max(nanos(granularity(config)));
-        self.rto = rto.max(nanos(config.rto_min)).min(nanos(config.rto_max));
+        Duration::from_nanos(rto.max(nanos(config.rto_min)).min(nanos(config.rto_max)))
     }
 
     /// Takes a timeout for granted until something is measured.

@@ -6,7 +6,7 @@
 //!                   SND.UNA                SND.NXT    SND.UNA + SND.WND
 //! ```
 
-pub use super::flight::{Acknowledged, Arrival, Chunk, Judgement};
+pub use super::flight::{Acknowledged, Arrival, Chunk, Judgement, Resent};
 
 use super::{
     byte_ring::ByteRing,
@@ -200,10 +200,17 @@ impl SendSide {
         self.last_sent
     }
 
-    /// Data the application may still write while `limit` octets are kept at most, and `ahead` of them that were never sent.
+    /// Data the application may still write while `limit` octets are kept at most, and `ahead` of them that were never sent. What
+    /// segments take beside their data counts, or small ones would make the limit one in name only.
     pub fn room(&self, limit: usize, ahead: usize) -> usize {
-        let room = limit.saturating_sub(self.buffer.len()).min(ahead.saturating_sub(self.unsent()));
+        let kept = self.buffer.len() + self.flight.overhead();
+        let room = limit.saturating_sub(kept).min(ahead.saturating_sub(self.unsent()));
         if self.fin == Fin::Open { room } else { 0 }
+    }
+
+    /// Segments sent and not acknowledged.
+    pub fn segments(&self) -> usize {
+        self.flight.len()
     }
 
     /// Octets written and not acknowledged.
@@ -315,10 +322,17 @@ impl SendSide {
         }
     }
 
-    /// Takes in what the peer reports to have. Blocks that cannot be are passed over.
-    pub fn take_report(&mut self, blocks: &[(SeqNumber, SeqNumber)], arrival: &Arrival, result: &mut Acknowledged) {
+    /// Takes in what the peer reports to have, beside an acknowledgment of everything before `ack`. Blocks that cannot be are
+    /// passed over.
+    pub fn take_report(
+        &mut self,
+        ack: SeqNumber,
+        blocks: &[(SeqNumber, SeqNumber)],
+        arrival: &Arrival,
+        result: &mut Acknowledged,
+    ) {
         let Some(&first) = blocks.first() else { return };
-        if self.is_again(first, blocks.get(1).copied()) {
+        if is_again(first, blocks.get(1).copied(), ack) {
             result.again = Some(first);
         }
         // In order, or it would look as if the later ones had been overtaken. There are four at most.
@@ -332,13 +346,6 @@ impl SendSide {
             }
             from = left;
         }
-    }
-
-    /// Whether a first block tells of something that has arrived again: it is acknowledged already, or part of the second
-    /// (RFC 2883 §4).
-    fn is_again(&self, (left, right): (SeqNumber, SeqNumber), second: Option<(SeqNumber, SeqNumber)>) -> bool {
-        let is_part = |(start, end): (SeqNumber, SeqNumber)| start.at_or_before(left) && right.at_or_before(end);
-        left.precedes(right) && (right.at_or_before(self.una) || second.is_some_and(is_part))
     }
 
     /// Whether all that was sent arrives in the order in which it was, as far as anybody knows.
@@ -377,10 +384,10 @@ impl SendSide {
     }
 
     /// Changes Eff.snd.MSS. What is in flight in larger pieces did not fit the path: it is cut to size and taken for lost, unless
-    /// the peer has reported it.
-    pub fn resegment(&mut self, mss: u32) {
+    /// the peer has reported it. Whether there was any such.
+    pub fn resegment(&mut self, mss: u32) -> bool {
         self.mss = mss;
-        self.flight.resegment(mss);
+        self.flight.resegment(mss)
     }
 
     /// The oldest segment taken for lost, where it may be sent within `allowance` octets in flight or nothing is in flight.
@@ -453,4 +460,11 @@ impl SendSide {
     pub fn is_pushed(&self, chunk: &Chunk) -> bool {
         chunk.length > 0 && chunk.seq.advance(chunk.length as u32).since(self.una) as usize == self.buffer.len()
     }
+}
+
+/// Whether a first block tells of something that has arrived again: it was acknowledged already, or is part of the second
+/// (RFC 2883 §4).
+fn is_again((left, right): (SeqNumber, SeqNumber), second: Option<(SeqNumber, SeqNumber)>, ack: SeqNumber) -> bool {
+    let is_part = |(start, end): (SeqNumber, SeqNumber)| start.at_or_before(left) && right.at_or_before(end);
+    left.precedes(right) && (right.at_or_before(ack) || second.is_some_and(is_part))
 }

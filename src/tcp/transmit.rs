@@ -102,20 +102,26 @@ impl Connection {
             self.congestion.idled();
         }
         if self.recovery.tail == TailProbe::Due
-            && let Some(chunk) = self.tail_probe()
+            && let Some(chunk) = self.tail_probe(config)
         {
             return Some(chunk);
         }
         let allowance = self.recovery.allowance(self.congestion.window(), self.send.in_flight());
         let within = if self.recovery.take_urgency() { u32::MAX } else { allowance };
         let lost = if self.recovery.holds_back() { None } else { self.send.next_lost(within) };
-        lost.or_else(|| self.send.next_new(allowance, config.nagle && !self.options.no_delay))
+        lost.or_else(|| self.next_new(allowance, config.nagle && !self.options.no_delay, config))
+    }
+
+    /// What is sent for the first time, where there is room for one segment more among those in flight.
+    fn next_new(&self, allowance: u32, nagle: bool, config: &TcpConfig) -> Option<Chunk> {
+        let has_room = self.send.segments() < config.max_segments.max(1);
+        if has_room { self.send.next_new(allowance, nagle) } else { None }
     }
 
     /// New data where there are any, for they tell as much; else the end of what is in flight (RFC 8985 §7.3).
-    fn tail_probe(&mut self) -> Option<Chunk> {
+    fn tail_probe(&mut self, config: &TcpConfig) -> Option<Chunk> {
         self.recovery.tail = TailProbe::None;
-        let new = self.send.next_new(u32::MAX, false);
+        let new = self.next_new(u32::MAX, false, config);
         let chunk = new.or_else(|| self.send.tail())?;
         let end = self.send.nxt().latest(chunk.end());
         self.recovery.tail = TailProbe::Sent { end, again: new.is_none() };

@@ -87,7 +87,11 @@ impl Scenario {
         let mut dice = Dice::new(seed, 0);
         let clients = dice.one_of(&[1, 1, 1, 2, 3]);
         let syn_mode = dice.one_of(&[SynMode::Cache, SynMode::Cache, SynMode::Cookie]);
-        let hosts = (0..=clients).map(|_| draw_host(&mut dice)).collect();
+        let mut hosts: Vec<HostPlan> = (0..=clients).map(|_| draw_host(&mut dice)).collect();
+        let mut limits = Dice::new(seed, 6);
+        for host in &mut hosts {
+            host.config.tcp.max_segments = limits.one_of(&[8_192, 8_192, 8_192, 100, 3]);
+        }
         let wires = draw_wires(&mut dice);
         let connections = dice.one_of(&[1, 1, 1, 2, 4]);
         let plans = (0..connections).map(|_| draw_plan(&mut dice, clients)).collect();

@@ -63,6 +63,30 @@ fn a_reset_before_anything_was_asked_is_caught() {
     }
 }
 
+/// A client that only listens, asks now and then whether its server is there, and whose acknowledgments nearly all get lost: the
+/// server gives up. What became of the two where it did.
+fn given_up(seed: u64) -> Option<[(CloseReason, Instant); 2]> {
+    let tcp = TcpConfig { keep_alive: Some(KeepAlive::default()), ..TcpConfig::default() };
+    let mut scenario = scenario(seed, tcp, listens(), Work::send(100_000));
+    scenario.wires[0].faults.ack_loss = 90 * PERCENT;
+    let mut world = World::new(&scenario);
+    run(&mut world, &scenario);
+    let [client, server] = world.apps(0).map(|app| app.and_then(|app| app.closed));
+    client
+        .zip(server)
+        .map(|(client, server)| [client, server])
+        .filter(|[_, (reason, _)]| *reason == CloseReason::TimedOut)
+}
+
+#[test]
+fn who_asks_an_end_that_has_given_up_is_reset() {
+    let ends: Vec<_> = (1..=100).filter_map(given_up).collect();
+    let is_reset = |[(reason, at), (_, before)]: &[(CloseReason, Instant); 2]| {
+        *reason == CloseReason::ResetByPeer && *at >= *before + KeepAlive::default().idle / 2
+    };
+    assert!(ends.iter().any(is_reset), "somebody asked: {ends:?}");
+}
+
 #[test]
 fn those_who_wait_for_each_other_after_a_lie_come_to_rest_among_garbage() {
     let ends: Vec<_> = (1..=40)

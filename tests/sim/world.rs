@@ -90,6 +90,8 @@ pub struct World {
     pub ends: Vec<[Option<usize>; 2]>,
     /// Frames sent so far.
     pub frames: u64,
+    /// Segments that were made up so far.
+    pub forged: u64,
     /// Connections that the server took for new, and which were not.
     pub ghosts: u64,
     /// What a stack that is broken does to each segment, before anybody sees it.
@@ -143,6 +145,7 @@ impl World {
             ends: vec![[None; 2]; scenario.plans.len()],
             plans: scenario.plans.clone(),
             frames: 0,
+            forged: 0,
             ghosts: 0,
             broken_stack: None,
             broken_wire: None,
@@ -242,6 +245,7 @@ impl World {
                 && let Some(host) = self.receivers(&frame, way == 0).first().copied()
             {
                 self.story.note(self.now, way == 0, "a forged segment arrives".to_owned());
+                self.forged += 1;
                 self.plan(self.now, Happening::Arrival { host, frame, forged: true });
             }
         }

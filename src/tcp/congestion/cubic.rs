@@ -141,6 +141,12 @@ impl Controller for Cubic {
         self.epoch = None;
     }
 
+    fn restarted(&mut self) {
+        self.start.set_threshold(self.start.threshold().max(self.window()));
+        self.window = 1.0;
+        self.epoch = None;
+    }
+
     fn idled(&mut self) {
         self.window = self.window.min(self.segments(self.start.initial_window()));
         self.epoch = None;

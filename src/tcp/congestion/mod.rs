@@ -44,6 +44,9 @@ pub trait Controller {
     /// The retransmission timer expired with `in_flight` outstanding; `first` unless for a segment sent again already.
     fn timed_out(&mut self, in_flight: u32, first: bool);
 
+    /// What was sent has to be sent anew, which is nobody's fault: slow start, up to the window that there was.
+    fn restarted(&mut self);
+
     /// Nothing was sent for a whole retransmission timeout (RFC 5681 §4.1).
     fn idled(&mut self);
 
@@ -128,6 +131,10 @@ impl Controller for Congestion {
 
     fn timed_out(&mut self, in_flight: u32, first: bool) {
         self.controller().timed_out(in_flight, first);
+    }
+
+    fn restarted(&mut self) {
+        self.controller().restarted();
     }
 
     fn idled(&mut self) {

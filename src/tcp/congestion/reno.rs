@@ -77,6 +77,11 @@ impl Controller for Reno {
         self.counted = 0;
     }
 
+    fn restarted(&mut self) {
+        self.start.set_threshold(self.start.threshold().max(self.window));
+        (self.window, self.counted) = (self.start.mss(), 0);
+    }
+
     fn idled(&mut self) {
         self.window = self.window.min(self.start.initial_window());
     }

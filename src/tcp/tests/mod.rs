@@ -3,6 +3,8 @@
 mod closing;
 mod cookies;
 mod ecn;
+mod flight;
+mod karn;
 mod liveness;
 mod lossy;
 mod overtaken;

@@ -1,6 +1,7 @@
-//! The peer's window where segments overtake each other.
+//! Windows and reports where segments overtake each other.
 
-use super::*;
+use super::{sack::at, *};
+use crate::tcp::congestion::Controller;
 
 #[test]
 fn an_acknowledgment_on_a_segment_sent_again_brings_its_window_along() {
@@ -54,4 +55,59 @@ fn empty_segments_from_elsewhere_draw_few_answers() {
         answers += bench.sent().len();
     }
     assert!((1..=10).contains(&answers), "{answers}");
+}
+
+/// A connection with seven segments on their way, of which the first three have been acknowledged.
+fn three_of_seven() -> Bench {
+    let mut bench = Bench::with(TcpConfig::default(), &Handshake { sack: true, ..handshake() });
+    bench.write(7 * MSS as usize);
+    assert_eq!(bench.sent().len(), 7);
+    bench.reported(at(3), &[]);
+    assert_eq!(bench.sent_ranges(), []);
+    bench
+}
+
+#[test]
+fn what_an_acknowledgment_reports_counts_though_a_later_one_was_faster() {
+    // RFC 2018 §4: what is reported has arrived, whenever that was said.
+    let mut bench = three_of_seven();
+    bench.reported(at(2), &[(at(4), at(7))]);
+    assert_eq!(bench.sent_ranges(), [(at(3), MSS as usize)]);
+    assert_eq!(bench.connection.send.reported(), 3 * MSS);
+}
+
+#[test]
+fn a_report_that_was_overtaken_is_no_report_of_duplicates() {
+    // What it tells of has been acknowledged meanwhile, and was not when it was said (RFC 2883 §4).
+    let mut bench = Bench::with(TcpConfig::default(), &Handshake { sack: true, ..handshake() });
+    bench.write(7 * MSS as usize);
+    assert_eq!(bench.sent().len(), 7);
+    bench.reported(1, &[(at(1), at(4))]);
+    assert_eq!(bench.sent_ranges(), [(at(0), MSS as usize)]);
+    let reduced = bench.connection.congestion.window();
+    bench.reported(at(4), &[]);
+    for _ in 0..3 {
+        bench.reported(1, &[(at(0), at(1)), (at(2), at(3))]);
+    }
+    assert_eq!(bench.connection.congestion.window(), reduced, "nothing is undone");
+    bench.reported(at(4), &[(at(0), at(1))]);
+    assert!(bench.connection.congestion.window() > reduced, "now it is");
+}
+
+#[test]
+fn an_overtaken_report_is_looked_at_as_closely_as_any() {
+    for lie in [
+        (at(4), at(8)),     // beyond what was sent
+        (at(6), at(5)),     // backwards
+        (at(3), at(7)),     // what would have been acknowledged
+        (at(1), at(2)),     // what is
+        (at(4) + 1, at(5)), // less than a segment
+    ] {
+        let mut bench = three_of_seven();
+        bench.reported(at(2), &[lie, lie, lie]);
+        assert_eq!((bench.sent_ranges(), bench.connection.send.reported()), (vec![], 0), "{lie:?}");
+    }
+    // An acknowledgment from before everybody's memory is from nobody (RFC 5961 §5.2).
+    let mut bench = three_of_seven();
+    bench.refuse(1, at(3).wrapping_sub(64_001), ACK, b"", DropReason::UnacceptableAck);
 }

@@ -98,6 +98,14 @@ proptest! {
             let found: Vec<_> =
                 assembler.pieces().map(|(start, end)| (start.since(origin), end.since(origin))).collect();
             prop_assert_eq!(found, runs(&model));
+            // What is known, and what is missing, of a stretch around it.
+            let (left, right) = (start.saturating_sub(20), start + length + 20);
+            let within = |set: BTreeSet<u32>| runs(&set).first().copied();
+            let known = assembler.first_known(origin.advance(left), origin.advance(right));
+            let missing = assembler.first_missing(origin.advance(left), origin.advance(right));
+            let relative = |(start, end): (SeqNumber, SeqNumber)| (start.since(origin), end.since(origin));
+            prop_assert_eq!(known.map(relative), within((left..right).filter(|at| model.contains(at)).collect()));
+            prop_assert_eq!(missing.map(relative), within((left..right).filter(|at| !model.contains(at)).collect()));
         }
         // Everything up to 100 arrives: the pieces that touch it are taken through.
         let mut reached = 100;
@@ -106,6 +114,10 @@ proptest! {
         }
         prop_assert_eq!(assembler.take_through(origin.advance(100)), origin.advance(reached));
         prop_assert!(assembler.pieces().all(|(start, _)| start.since(origin) > reached));
+        assembler.forget_before(origin.advance(200));
+        model.retain(|&at| at >= 200 && at > reached);
+        let left: Vec<_> = assembler.pieces().map(|(start, end)| (start.since(origin), end.since(origin))).collect();
+        prop_assert_eq!(left, runs(&model));
     }
 }
 

@@ -3,6 +3,8 @@
 use super::*;
 use crate::tcp::{congestion::Controller, path_mtu::believed_mtu};
 
+const SEGMENT: usize = MSS as usize;
+
 impl Bench {
     fn limit(&mut self, mtu: usize) -> Result<(), DropReason> {
         self.connection.limit_path(mtu, self.now + self.config.path_mtu_lifetime, &self.config)
@@ -46,11 +48,15 @@ fn shld_6_everything_too_large_is_sent_again_in_pieces_that_fit() {
     bench.write(5_000);
     bench.connection.finish();
     assert_eq!(bench.sent_ranges(), [(1, 1_460), (1_461, 1_460), (2_921, 1_460), (4_381, 620)]);
-    let window = bench.connection.congestion.window();
     assert_eq!(bench.limit(1_040), Ok(()));
-    let again = bench.sent();
+    // Pieces are as large as they may be, wherever segments ended before.
+    let mut again = bench.sent();
+    for ack in [1_001, 2_001, 3_001, 4_001] {
+        bench.receive(1, ack, ACK, b"");
+        again.extend(bench.sent());
+    }
     let ranges: Vec<_> = again.iter().map(|sent| (sent.seq, sent.data.len())).collect();
-    assert_eq!(ranges, [(1, 1_000), (1_001, 460), (1_461, 1_000), (2_461, 460), (2_921, 1_000), (3_921, 460)]);
+    assert_eq!(ranges, [(1, 1_000), (1_001, 1_000), (2_001, 1_000), (3_001, 1_000), (4_001, 380)]);
     for sent in &again {
         assert_eq!(
             (sent.kind, &sent.data),
@@ -58,9 +64,48 @@ fn shld_6_everything_too_large_is_sent_again_in_pieces_that_fit() {
         );
         assert!(!sent.flags.contains(FIN), "that went with what was small enough");
     }
-    assert_eq!(bench.connection.congestion.window(), window, "no congestion, RFC 1191 §6.5");
     bench.receive(1, 5_002, ACK, b"");
     assert_eq!((bench.sent_ranges(), bench.connection.send.flight_size()), (vec![], 0));
+}
+
+#[test]
+fn what_a_router_did_not_take_is_sent_again_in_slow_start() {
+    // RFC 1191 §6.5, RFC 8201 §5.4: one segment until acknowledgments come, and back to the window that there was.
+    for congestion_control in [CongestionControl::Reno, CongestionControl::Cubic] {
+        let mut bench =
+            Bench::with(TcpConfig { congestion_control, ..quiet() }, &Handshake { sack: true, ..handshake() });
+        bench.write(30 * SEGMENT);
+        assert_eq!(bench.sent().len(), 10);
+        let window = bench.connection.congestion.window();
+        assert_eq!(bench.limit(770), Ok(()));
+        assert_eq!(bench.sent_ranges(), [(1, 730)], "{congestion_control:?}");
+        let (mut acknowledged, mut rounds) = (1, 0);
+        while bench.connection.congestion.window() < window {
+            acknowledged += bench.connection.congestion.window();
+            bench.receive(1, acknowledged, ACK, b"");
+            bench.sent();
+            rounds += 1;
+        }
+        assert!(rounds <= 6, "{congestion_control:?}: doubled each time, and not halved before: {rounds}");
+    }
+}
+
+#[test]
+fn a_router_that_says_the_same_of_each_segment_draws_one() {
+    let mut bench = Bench::with(quiet(), &Handshake { sack: true, ..handshake() });
+    bench.write(10 * SEGMENT);
+    assert_eq!(bench.sent().len(), 10);
+    assert_eq!(bench.limit(770), Ok(()));
+    assert_eq!(bench.sent_ranges(), [(1, 730)]);
+    for _ in 1..10 {
+        assert_eq!(bench.limit(770), Err(DropReason::ImplausibleMtu));
+        assert_eq!(bench.sent_ranges(), []);
+    }
+    // However narrow, one after the other.
+    for mtu in (560..770).rev() {
+        assert_eq!(bench.limit(mtu), Ok(()));
+        assert!(bench.sent().len() <= 1, "{mtu}");
+    }
 }
 
 #[test]
@@ -70,10 +115,11 @@ fn shld_6_a_fin_stays_with_the_last_piece() {
     bench.connection.finish();
     assert!(bench.sent_one().flags.contains(FIN));
     assert_eq!(bench.limit(740), Ok(()));
-    let again = bench.sent();
+    let mut again = bench.sent();
+    bench.receive(1, 701, ACK, b"");
+    again.extend(bench.sent());
     let ends: Vec<_> = again.iter().map(|sent| (sent.seq, sent.data.len(), sent.flags.contains(FIN))).collect();
     assert_eq!(ends, [(1, 700, false), (701, 700, true)]);
-    bench.receive(1, 701, ACK, b"");
     bench.receive(1, 1_402, ACK, b"");
     assert_eq!(bench.connection.state(), crate::tcp::State::FinWait2);
 }
@@ -105,8 +151,12 @@ fn shld_6_what_the_peer_reports_is_not_sent_again() {
     bench.reported(1, &[(2_921, 4_381)]);
     bench.sent();
     assert_eq!(bench.limit(1_040), Ok(()));
-    let again = bench.sent_ranges();
-    assert_eq!(again, [(1, 1_000), (1_001, 460), (1_461, 1_000), (2_461, 460)]);
+    let mut again = bench.sent_ranges();
+    for ack in [1_001, 2_001] {
+        bench.reported(ack, &[(2_921, 4_381)]);
+        again.extend(bench.sent_ranges());
+    }
+    assert_eq!(again, [(1, 1_000), (1_001, 1_000), (2_001, 920)]);
 }
 
 #[test]
@@ -134,9 +184,10 @@ fn a_controller_that_learns_of_smaller_segments_keeps_its_window() {
         bench.sent();
         bench.pass(Duration::from_millis(10));
         bench.receive(1, 1_461, ACK, b"");
+        bench.receive(1, 1 + 10 * 1_460, ACK, b"");
         let window = bench.connection.congestion.window();
         assert_eq!(bench.limit(770), Ok(()));
-        assert_eq!(bench.connection.congestion.window(), window, "{congestion_control:?}");
+        assert_eq!(bench.connection.congestion.window(), window, "{congestion_control:?}: nothing was lost");
         bench.connection.congestion.lost(1_460);
         assert_eq!(bench.connection.congestion.window(), 2 * 730, "but its least is two of the new ones");
     }

@@ -83,9 +83,11 @@ fn early_segments_are_reported_the_latest_first() {
         assert_eq!(bench.reports(), [report], "after {seq}");
     }
     // When the holes are filled there is nothing more to say.
-    bench.receive(1, 1, ACK, &[b'x'; 620]);
+    for (seq, length) in [(1, 100), (121, 80), (211, 90), (311, 190), (511, 90)] {
+        bench.receive(seq, 1, ACK, &vec![b'x'; length]);
+    }
     assert_eq!(bench.reports(), [vec![]]);
-    assert_eq!(bench.connection.readable_len(), 620);
+    assert_eq!(bench.connection.readable_len(), 610);
 }
 
 #[test]
@@ -107,6 +109,41 @@ fn what_came_again_is_reported_once() {
     assert_eq!(bench.reports(), [vec![(221, 231), (201, 301)]], "RFC 2883 §4.2: what it is part of comes second");
     bench.receive(301, 1, ACK, b"x");
     assert_eq!(bench.reports(), [vec![(201, 302)]]);
+}
+
+#[test]
+fn what_came_again_in_part_is_reported_as_far_as_it_was_known() {
+    // RFC 2883 §4.2: each time the stretch that came twice, and behind it what it is part of.
+    let mut bench = bench();
+    for (seq, length, report) in [
+        (11, 10, vec![(11, 21)]),
+        (16, 10, vec![(16, 21), (11, 26)]),
+        // From before what is known into it, over the whole of it, and over more than one piece: the first one counts.
+        (8, 5, vec![(11, 13), (8, 26)]),
+        (6, 24, vec![(8, 26), (6, 30)]),
+        (41, 10, vec![(41, 51), (6, 30)]),
+        (25, 20, vec![(25, 30), (6, 51)]),
+    ] {
+        bench.receive(seq, 1, ACK, &vec![b'x'; length]);
+        assert_eq!(bench.reports(), [report], "after {seq}");
+    }
+    bench.receive(1, 1, ACK, &[b'x'; 20]);
+    assert_eq!(bench.reports(), [vec![(6, 21)]], "where the hole is filled, too");
+    assert_eq!(bench.connection.readable_len(), 50);
+}
+
+#[test]
+fn what_fills_a_hole_and_more_reports_the_more() {
+    let mut bench = bench();
+    bench.receive(11, 1, ACK, b"0123456789");
+    bench.receive(31, 1, ACK, b"0123456789");
+    assert_eq!(bench.reports().len(), 2);
+    bench.receive(1, 1, ACK, &[b'x'; 20]);
+    assert_eq!(bench.reports(), [vec![(11, 21), (31, 41)]]);
+    // Half of it is old, and reaches to what waits: what was acknowledged comes first.
+    bench.receive(11, 1, ACK, &[b'x'; 30]);
+    assert_eq!(bench.reports(), [vec![(11, 21)]]);
+    assert_eq!(bench.connection.readable_len(), 40);
 }
 
 #[test]
