@@ -12,7 +12,7 @@ use proptest::{
 use xskip::{
     config::StackConfig,
     rng::SipKey,
-    stack::{Cidr, LocalAddress, Ownership, Secrets, Stack},
+    stack::{Cidr, LocalAddress, Ownership, Secrets, Stack, SynMode},
     time::Instant,
     wire::{
         self, ChecksumPolicy, IpHeader, LinkHeader, MacAddress, Packet, Protocol, SeqNumber, TcpFlags, TcpHeader,
@@ -60,6 +60,7 @@ impl Pair {
         let config = StackConfig::default();
         let mut stack = Stack::new(config, OURS, addresses, secrets);
         stack.listen(None, PORT);
+        stack.set_syn_mode(SynMode::Cookie);
         let steering = Steering { own: vec![ours(false), ours(true)], ..Steering::default() };
         let program = Program::load(&steering, &ProgramOptions::default()).unwrap();
         let guard = program.guard();
@@ -248,6 +249,7 @@ fn strangers_end_here_and_flows_pass() {
         return;
     }
     let pair = Pair::new(3);
+    pair.program.guard().set_closed_budget(0);
     let before = pair.program.verdicts().unwrap();
     for number in 0..1_000u32 {
         for flags in [ACK, ACK | FIN, RST, RST | ACK, FIN, SYN | ACK, TcpFlags::empty()] {
@@ -259,6 +261,7 @@ fn strangers_end_here_and_flows_pass() {
     assert_eq!(after.dropped_no_socket, before.dropped_no_socket, "nothing would have been redirected");
     assert_eq!((after.dropped_ack, after.dropped_reset, after.dropped_stray), (3_000, 2_000, 2_000));
     assert_eq!(pair.program.guard().guesses().unwrap(), 3_000);
+    assert_eq!(pair.program.guard().strangers().unwrap(), 7_000);
 
     let filter = pair.program.guard().filter().clone();
     for ipv6 in [false, true] {
@@ -592,4 +595,55 @@ fn keys_of_two_epochs_count() {
     assert!(!accepted(), "nor does it count one epoch later while somebody guesses");
     guard.accept_last_epoch(true);
     assert!(accepted(), "otherwise it does");
+    guard.begin_epoch(100);
+    assert!(!accepted(), "nor does it count in the epoch before its own,");
+    for last in [true, false] {
+        guard.accept_last_epoch(last);
+        guard.accept_next_epoch(true);
+        assert!(accepted(), "but for the end of that");
+        guard.accept_next_epoch(false);
+        assert!(!accepted());
+    }
+    guard.accept_next_epoch(true);
+    guard.accept_last_epoch(true);
+    guard.begin_epoch(102);
+    assert!(accepted(), "the last epoch counts beside the next");
+    guard.begin_epoch(101);
+    assert!(accepted());
+}
+
+#[test]
+fn a_reset_reaches_the_stack_and_ends_a_handshake_that_nobody_remembers() {
+    if !is_root() {
+        return;
+    }
+    on_one_core();
+    for ipv6 in [false, true] {
+        let mut pair = Pair::new(12);
+        let guard = pair.program.guard();
+        guard.set_closed_budget(2);
+        guard.tick();
+        let options = TcpOptions { mss: Some(1_460), ..TcpOptions::default() };
+        let syn = frame(&link(), ipv6, &TcpHeader { options, ..header(SYN, 1_000, 0) }, b"");
+        let answer = read(&pair.run(&syn).1);
+        let before = pair.program.verdicts().unwrap();
+        let reset = frame(&link(), ipv6, &header(RST, 1_001, 0), b"");
+        for _ in 0..5 {
+            pair.run(&reset);
+        }
+        let after = pair.program.verdicts().unwrap();
+        // No socket serves the queue here: what would have been the stack's is counted as such.
+        assert_eq!(after.dropped_no_socket - before.dropped_no_socket, 2, "so many in a tick");
+        assert_eq!(after.dropped_reset - before.dropped_reset, 3);
+        pair.stack.handle_frame(pair.now, &reset);
+        let ack = frame(&link(), ipv6, &header(ACK, 1_001, answer.seq.get().wrapping_add(1)), b"GET /");
+        pair.run(&ack);
+        assert_eq!(
+            pair.program.verdicts().unwrap().dropped_no_socket - after.dropped_no_socket,
+            1,
+            "its cookie is good"
+        );
+        assert!(read(&pair.answer(&ack).unwrap()).flags.contains(RST), "but it was broken off");
+        assert_eq!(pair.stack.stats().connections_opened, 0);
+    }
 }

@@ -15,6 +15,7 @@ use std::{
     io,
     mem::MaybeUninit,
     net::{IpAddr, Ipv6Addr, SocketAddr},
+    ops::RangeInclusive,
     os::fd::AsFd,
     sync::Arc,
 };
@@ -96,8 +97,9 @@ verdicts! {
     dropped_partial,
 }
 
-/// The index of `dropped_ack` among the verdicts.
+/// The index of `dropped_ack` among the verdicts, and those of all that strangers are dropped for.
 pub(super) const DROPPED_ACK: u32 = 11;
+pub(super) const DROPPED_STRANGERS: RangeInclusive<u32> = 10..=13;
 
 /// The loaded program. Once attached, it stays so until this value is dropped or the process dies, however it dies: the
 /// attachment is a `bpf_link`, which the kernel closes with the process.
