@@ -575,41 +575,30 @@ fn keys_of_two_epochs_count() {
     let pair = Pair::new(7);
     let guard = pair.program.guard();
     let options = TcpOptions { mss: Some(1_460), ..TcpOptions::default() };
-    let syn = frame(&link(), false, &TcpHeader { options, ..header(SYN, 1_000, 0) }, b"");
-    let keys = |epoch: u64| SipKey::from_seed(epoch);
     for epoch in 100..104 {
-        guard.set_epoch_key(epoch, keys(epoch));
+        guard.set_epoch_key(epoch, SipKey::from_seed(epoch));
     }
-    guard.begin_epoch(101);
-    let answer = read(&pair.run(&syn).1);
-    let ack = frame(&link(), false, &header(ACK, 1_001, answer.seq.get().wrapping_add(1)), b"");
-    let accepted = || {
+    // Each time with another port: a flow whose cookie was good once is remembered for a while.
+    let mut ports = 1_000..;
+    let mut accepted = |epoch: u64, last: bool, next: bool| {
+        let source_port = ports.next().unwrap();
+        guard.begin_epoch(101);
+        let syn = TcpHeader { options, source_port, ..header(SYN, 1_000, 0) };
+        let answer = read(&pair.run(&frame(&link(), false, &syn, b"")).1);
+        guard.begin_epoch(epoch);
+        guard.accept_last_epoch(last);
+        guard.accept_next_epoch(next);
+        let ack = TcpHeader { source_port, ..header(ACK, 1_001, answer.seq.get().wrapping_add(1)) };
         let before = pair.program.verdicts().unwrap().dropped_ack;
-        pair.run(&ack);
+        pair.run(&frame(&link(), false, &ack, b""));
         pair.program.verdicts().unwrap().dropped_ack == before
     };
-    guard.begin_epoch(103);
-    assert!(!accepted(), "two epochs later it is too old");
-    guard.begin_epoch(102);
-    guard.accept_last_epoch(false);
-    assert!(!accepted(), "nor does it count one epoch later while somebody guesses");
-    guard.accept_last_epoch(true);
-    assert!(accepted(), "otherwise it does");
-    guard.begin_epoch(100);
-    assert!(!accepted(), "nor does it count in the epoch before its own,");
-    for last in [true, false] {
-        guard.accept_last_epoch(last);
-        guard.accept_next_epoch(true);
-        assert!(accepted(), "but for the end of that");
-        guard.accept_next_epoch(false);
-        assert!(!accepted());
+    for (last, next) in [(false, false), (false, true), (true, false), (true, true)] {
+        assert_eq!(accepted(100, last, next), next, "in the epoch before its own a cookie counts near the end");
+        assert!(accepted(101, last, next), "in its own it does");
+        assert_eq!(accepted(102, last, next), last, "one epoch later unless somebody guesses");
+        assert!(!accepted(103, last, next), "two epochs later it is too old");
     }
-    guard.accept_next_epoch(true);
-    guard.accept_last_epoch(true);
-    guard.begin_epoch(102);
-    assert!(accepted(), "the last epoch counts beside the next");
-    guard.begin_epoch(101);
-    assert!(accepted());
 }
 
 #[test]
