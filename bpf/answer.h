@@ -190,9 +190,10 @@ static __always_inline int answer_syn(struct xdp_md *ctx, const struct packet *p
 	if (!read_options(ctx, packet, tcp, &options))
 		return -1;
 	bits = option_bits(&options, packet->is_ipv6);
-	if (bits == NO_CLASS)
+	if (bits == NO_PROFILE)
 		return -1;
 	cookie = bake(cookie_mac(packet, tcp->seq, bits, guard.epoch), bits, guard.epoch & 1);
+	keep_promises(&options, bits);
 
 	writer.at = (__be32 *)(tcp + 1);
 	write_options(&writer, data_end, &options, listener, &cookie);

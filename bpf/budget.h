@@ -9,7 +9,8 @@
 #include "guard.h"
 
 #define PREFIXES 65536
-#define CLOSED_PORTS PREFIXES /* the budget behind those of the prefixes */
+#define CLOSED_PORTS PREFIXES /* the budgets behind those of the prefixes */
+#define STRANGE_RESETS (PREFIXES + 1)
 #define REPEATED_SYNS (1U << 20)
 
 /* How long behind the first a SYN counts as repeated, in ticks: clients wait a second, then two, then four. */
@@ -25,7 +26,7 @@ struct budget {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, PREFIXES + 1);
+	__uint(max_entries, PREFIXES + 2);
 	__type(key, __u32);
 	__type(value, struct budget);
 } budgets SEC(".maps");

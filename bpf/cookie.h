@@ -10,10 +10,11 @@
 #define NO_SCALE 15
 #define MAX_SCALE 14
 #define TIMESTAMP_OPTIONS ((1U << 22) - 1)
-#define CLASS_OPTIONS_SHIFT 24
-#define CLASS_OPTIONS 0x7f
-#define CLASS_MAC ((1U << CLASS_OPTIONS_SHIFT) - 1)
-#define NO_CLASS (~0U)
+#define PROFILE_SHIFT 29
+#define PROFILE 3
+#define PROFILE_MAC ((1U << PROFILE_SHIFT) - 1)
+#define SCALED 2 /* the profiles from here on have SACK and a window scale */
+#define NO_PROFILE (~0U)
 
 #define DEFAULT_MSS_V4 536
 #define DEFAULT_MSS_V6 1220
@@ -170,23 +171,40 @@ static __always_inline int read_options(struct xdp_md *ctx, const struct packet 
 	return walk_options(ctx, packet->tcp_offset + TCP_HEADER_LEN, length, options);
 }
 
-static __always_inline __u32 mss_class(__u32 mss, int is_ipv6)
+/*
+ * What a cookie remembers of a SYN without timestamps: the best of four profiles that promise nothing it has not offered. SACK
+ * goes with scaling, and a scale is taken for a smaller one.
+ */
+static __always_inline __u32 profile(__u32 mss, __u32 scale, __u32 sack, int is_ipv6)
 {
-	if (is_ipv6)
-		return mss >= 1440 ? 3 : mss >= 1420 ? 2 : mss >= 1360 ? 1 : mss >= 1220 ? 0 : NO_CLASS;
-	return mss >= 1460 ? 3 : mss >= 1440 ? 2 : mss >= 1300 ? 1 : mss >= 536 ? 0 : NO_CLASS;
+	if (sack && scale != NO_SCALE) {
+		if (scale >= 8 && mss >= (is_ipv6 ? 1440 : 1460))
+			return 3;
+		if (scale >= 7 && mss >= (is_ipv6 ? 1220 : 1300))
+			return 2;
+	}
+	if (mss >= (is_ipv6 ? 1420 : 1440))
+		return 1;
+	return mss >= (is_ipv6 ? 1220 : 536) ? 0 : NO_PROFILE;
 }
 
-/* The options as the MAC covers them; NO_CLASS where no cookie can hold them. */
+/* The options as the MAC covers them; NO_PROFILE where no cookie can hold them. */
 static __always_inline __u32 option_bits(const struct options *options, int is_ipv6)
 {
 	__u32 mss = options->has_mss ? options->mss : is_ipv6 ? DEFAULT_MSS_V6 : DEFAULT_MSS_V4;
-	__u32 class;
 
 	if (options->has_timestamps)
 		return WITH_TIMESTAMPS | options->sack << 20 | options->scale << 16 | mss;
-	class = mss_class(mss, is_ipv6);
-	return class == NO_CLASS ? NO_CLASS : options->sack << 6 | options->scale << 2 | class;
+	return profile(mss, options->scale, options->sack, is_ipv6);
+}
+
+/* Forgets of a SYN's options what its cookie does not hold, so that the answer promises none of it. */
+static __always_inline void keep_promises(struct options *options, __u32 bits)
+{
+	if (bits & WITH_TIMESTAMPS || bits >= SCALED)
+		return;
+	options->sack = 0;
+	options->scale = NO_SCALE;
 }
 
 static __always_inline __u64 cookie_mac(const struct packet *packet, __be32 sequence, __u32 bits, __u32 epoch)
@@ -212,28 +230,34 @@ static __always_inline struct cookie bake(__u64 mac, __u32 bits, __u32 parity)
 		cookie.sequence |= (__u32)mac & ~(1U << PARITY_SHIFT);
 		cookie.timestamp = (__u32)(mac >> 32) << 22 | (bits & TIMESTAMP_OPTIONS);
 	} else {
-		cookie.sequence |= bits << CLASS_OPTIONS_SHIFT | ((__u32)mac & CLASS_MAC);
+		cookie.sequence |= bits << PROFILE_SHIFT | ((__u32)mac & PROFILE_MAC);
 	}
 	return cookie;
 }
 
-/* Whether an acknowledgment's numbers are a cookie of this epoch's or the last one's. */
+/* Whether an acknowledgment's numbers are a cookie of an epoch that counts: this one, the last, or at the end of this one the next. */
 static __always_inline int is_cookie(const struct packet *packet, __u32 sequence, __u32 acknowledged,
 				     const struct options *options)
 {
-	__u32 initial = acknowledged - 1, parity = initial >> PARITY_SHIFT, epoch = guard.epoch;
-	__u32 echo = bpf_ntohl(options->echo), bits;
-	struct cookie expected;
+	__u32 initial = acknowledged - 1, parity = initial >> PARITY_SHIFT, epoch = guard.epoch, end = epoch + 1;
+	__u32 echo = bpf_ntohl(options->echo), bits, found = 0;
 
-	bits = options->has_timestamps ? WITH_TIMESTAMPS | (echo & TIMESTAMP_OPTIONS)
-				       : (initial >> CLASS_OPTIONS_SHIFT & CLASS_OPTIONS);
+	bits = options->has_timestamps ? WITH_TIMESTAMPS | (echo & TIMESTAMP_OPTIONS) : (initial >> PROFILE_SHIFT & PROFILE);
+	/* The last epoch and the next have the other parity. */
 	if ((epoch & 1) != parity) {
-		if (guard.short_grace)
-			return 0;
-		epoch--;
+		epoch += guard.short_grace ? 1 : -1;
+		end += guard.next_epoch ? 1 : 0;
 	}
-	expected = bake(cookie_mac(packet, bpf_htonl(sequence - 1), bits, epoch), bits, parity);
-	return !((expected.sequence ^ initial) | (options->has_timestamps ? expected.timestamp ^ echo : 0));
+#pragma clang loop unroll(disable)
+	for (int i = 0; i < 2; i++, epoch += 2) {
+		struct cookie expected;
+
+		if ((__s32)(end - epoch) <= 0)
+			break;
+		expected = bake(cookie_mac(packet, bpf_htonl(sequence - 1), bits, epoch), bits, parity);
+		found |= !((expected.sequence ^ initial) | (options->has_timestamps ? expected.timestamp ^ echo : 0));
+	}
+	return found;
 }
 
 #endif

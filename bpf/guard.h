@@ -41,7 +41,7 @@ struct guard {
 	__u32 armed;         /* an `enum armed`: everything else counts only while it is not DISARMED */
 	__u32 epoch;         /* the current one: its key is keys[epoch % EPOCH_KEYS] */
 	__u32 use_redirect;  /* answer by bpf_redirect instead of XDP_TX */
-	__u32 closed_budget; /* SYNs for ports that nobody listens on that may pass, in a tick and on a CPU */
+	__u32 closed_budget; /* SYNs for ports that nobody listens on that may pass, in a tick and on a CPU; as many strange RSTs */
 	__u32 unlisted;      /* flows that found no room in the table: while there are any, a miss proves nothing */
 	__u32 bucket_mask;
 	__u32 zero;          /* for ever: a nought that the verifier takes for any number */
@@ -51,6 +51,7 @@ struct guard {
 	__u32 tick;          /* grows ten times a second */
 	__u32 short_grace;   /* cookies of the last epoch count no more */
 	__u32 prefix_budget; /* SYN-ACKs for a prefix, in a tick and on a CPU; 0 for as many as it asks for */
+	__u32 next_epoch;    /* cookies of the next epoch count already */
 };
 
 volatile struct guard guard;

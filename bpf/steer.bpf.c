@@ -53,12 +53,13 @@ static __always_inline int ends_handshake(struct xdp_md *ctx, const struct packe
 
 /* A segment of no known flow. */
 static __always_inline enum verdict judge_stranger(struct xdp_md *ctx, const struct packet *packet, __u64 hash,
-						   enum verdict ours)
+						   int within_budget, enum verdict ours)
 {
 	const __u8 yes = 1;
 
+	/* It may end a handshake that was answered here, and must not come back: the stack remembers it, unless there are many. */
 	if (packet->flags & FLAG_RST)
-		return DROPPED_RESET;
+		return within_budget ? ours : DROPPED_RESET;
 	if (!(packet->flags & FLAG_ACK))
 		return DROPPED_STRAY;
 	if (packet->flags & FLAG_SYN)
@@ -103,7 +104,7 @@ static __always_inline enum verdict judge(struct xdp_md *ctx, const struct packe
 					  enum verdict ours)
 {
 	enum verdict verdict;
-	int may_be_reset;
+	int within_budget = 1;
 	__u64 hash;
 
 	/* UDP is the stack's even where nobody listens: it says so, at a rate of its own. */
@@ -114,13 +115,16 @@ static __always_inline enum verdict judge(struct xdp_md *ctx, const struct packe
 	if (listener && !listener->guarded)
 		return ours;
 	/* As with a listener's SYNs, known flows spend it, too. */
-	may_be_reset = listener || !is_syn(packet) || spend(CLOSED_PORTS, guard.closed_budget);
+	if (packet->flags & FLAG_RST)
+		within_budget = spend(STRANGE_RESETS, guard.closed_budget);
+	else if (is_syn(packet) && !listener)
+		within_budget = spend(CLOSED_PORTS, guard.closed_budget);
 	hash = fingerprint(packet);
 	if (is_known(hash))
 		return ours;
 	if (is_syn(packet))
-		return may_be_reset ? ours : DROPPED_CLOSED;
-	verdict = judge_stranger(ctx, packet, hash, ours);
+		return within_budget ? ours : DROPPED_CLOSED;
+	verdict = judge_stranger(ctx, packet, hash, within_budget, ours);
 	return guard.armed == LEARNING ? ours : verdict;
 }
 

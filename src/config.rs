@@ -181,6 +181,11 @@ pub struct StackConfig {
     pub max_half_open: u32,
     /// TIME-WAIT entries at once; the oldest makes room for a newer one. Default 131,072.
     pub max_time_wait: u32,
+    /// Handshakes whose cookies have opened a connection, and open no other one: eight bytes each. Beyond that, the oldest may be used
+    /// again within the cookie's life of two minutes, where cookies count at all. Default 262,144.
+    pub max_used_handshakes: u32,
+    /// Handshakes that were reset before they ended, and stay so: likewise. Default 16,384.
+    pub max_reset_handshakes: u32,
     /// Replies that belong to no connection and wait to be sent. Default 1,024.
     pub max_replies: usize,
     /// Connections whose peers keep their windows shut for longer than two probes: the one that has been so for longest is reset
@@ -230,6 +235,8 @@ impl Default for StackConfig {
             max_awake: 4_096,
             max_half_open: 8_192,
             max_time_wait: 131_072,
+            max_used_handshakes: 262_144,
+            max_reset_handshakes: 16_384,
             max_replies: 1_024,
             max_stalled: 4_096,
             max_backlog: 4_096,

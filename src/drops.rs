@@ -116,8 +116,14 @@ drop_reasons! {
     ContradictoryFlags => "contradictory_flags",
     /// No connection and no listener: answered with RST unless it was a RST itself.
     NoListener => "no_listener",
+    /// An acknowledgment for a listener while every handshake is remembered: it is none's.
+    StrayAck => "stray_ack",
     /// An acknowledgment for a listener that begins no connection: its cookie is not ours, or too old.
     BadCookie => "bad_cookie",
+    /// The same, but the cookie was made with our secret: by a clock, or in an epoch, that is not ours.
+    MisdatedCookie => "misdated_cookie",
+    /// A cookie that has opened a connection before, or whose handshake was reset.
+    UsedCookie => "used_cookie",
     /// An RST for a connection that does not exist.
     StrayReset => "stray_reset",
     /// A segment outside the receive window (RFC 9293 §3.10.7.4, first check).

@@ -111,6 +111,21 @@ fn a_flooded_listener_is_guarded_and_its_neighbour_is_not() {
 }
 
 #[test]
+fn acknowledgments_of_strangers_alone_raise_the_guard() {
+    if !is_root() {
+        return;
+    }
+    let mut served = Served::new(1, &["--address", ADDRESS, "--port", "80", "--cookies", "auto", "--json"]);
+    flood(&served, "--target 198.18.0.1:80 --kind ack --rate 200000 --duration 2");
+    served.client_ok("curl", &["-sS", "--max-time", "20", "http://198.18.0.1/"]);
+    let report = served.stop_balanced();
+    assert_eq!(report["defence"][0]["level"], "xdp", "{report:#}");
+    assert!(count(&report["verdicts"]["dropped_ack"]) > 0, "{report:#}");
+    // For as long as the flood was young RSTs went to those whose addresses it bore, at their rate.
+    assert!(count(&report["workers"][0]["drops"]["stray_ack"]) > 0, "{report:#}");
+}
+
+#[test]
 fn the_guard_goes_up_under_load_and_no_client_notices() {
     if !is_root() {
         return;

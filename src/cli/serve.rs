@@ -109,6 +109,11 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE")]
     cookie_master: Option<PathBuf>,
 
+    /// Accept, for the first 128 seconds, handshakes that a server with the same master has begun whose place this one takes;
+    /// --cookies worker and always accept them at any time
+    #[arg(long, requires = "cookie_master")]
+    take_over: bool,
+
     /// SYN-ACKs a second that XDP sends to one source prefix (/24 or /56), on each core; above that SYNs are answered when they
     /// are repeated [default: 20000 while a flood exceeds a million a second, else without end]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
@@ -235,6 +240,9 @@ fn build(arguments: &Arguments, observation: &Observation) -> Result<Server, Fai
     }
     if let Some(confinement) = arguments.confine.confinement() {
         server = server.confinement(confinement);
+    }
+    if arguments.take_over {
+        server = server.takes_over();
     }
     Ok(match observation.tap() {
         Some(tap) => server.tap(tap),

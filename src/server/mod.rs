@@ -85,6 +85,7 @@ pub struct Server {
     drain: Duration,
     cookies: Cookies,
     cookie_secret: CookieSecret,
+    takes_over: bool,
     syn_budget: Option<u32>,
     config: StackConfig,
     tap: Option<Arc<dyn Tap>>,
@@ -114,6 +115,7 @@ impl Server {
             drain: Duration::ZERO,
             cookies: Cookies::default(),
             cookie_secret: CookieSecret::Random(COOKIE_ROTATION),
+            takes_over: false,
             syn_budget: None,
             config: StackConfig::default(),
             tap: None,
@@ -249,7 +251,8 @@ impl Server {
         self
     }
 
-    /// Whether and where SYN cookies replace the memory of handshakes. By default the pressure decides.
+    /// Whether and where SYN cookies replace the memory of handshakes. By default the pressure decides, and cookies count only while
+    /// they are used, and for their life of two epochs after that.
     #[must_use]
     pub fn cookies(mut self, cookies: Cookies) -> Self {
         self.cookies = cookies;
@@ -279,6 +282,18 @@ impl Server {
     #[must_use]
     pub fn cookie_rotation(mut self, interval: Duration) -> Self {
         self.cookie_secret = CookieSecret::Random(interval);
+        self
+    }
+
+    /// Accepts, in its first two epochs, handshakes that another server with the same secret has begun, and whose place this one
+    /// takes. Otherwise a server that remembers handshakes knows nothing of others' until a flood makes it forget its own;
+    /// where traffic may move between running servers at any time, [`Cookies::Worker`] and [`Cookies::Always`] accept at any time.
+    ///
+    /// What the other one has accepted is not known here: a segment that the network delivers a second time may open its
+    /// connection a second time.
+    #[must_use]
+    pub fn takes_over(mut self) -> Self {
+        self.takes_over = true;
         self
     }
 

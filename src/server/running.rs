@@ -13,6 +13,7 @@ use crate::{
     rng::SipKey,
     stack::{Secrets, Stack, SynAckProfile},
     stats::StackStats,
+    tcp::cookie::EPOCH,
     time::Instant,
     wire::{ChecksumPolicy, Endpoint},
     worker::{Application, Clock, Control, HandOff, Mailbox, Placement, Report, Shutdown, Worker, WorkerOptions},
@@ -171,6 +172,9 @@ impl Running {
                 stack.bind_udp(None, port)?;
             }
             stack.set_calendar(clock.calendar(Instant::ZERO));
+            if server.takes_over {
+                stack.accept_cookies_until(Instant::ZERO + 2 * EPOCH);
+            }
             if !server.ports.is_empty() {
                 stack.watch_flows(Box::new(Listed(running.program.guard().filter().clone())));
             }

@@ -12,7 +12,7 @@ use crate::{
     tcp::{
         Handshake,
         connection::{default_mss, syn_ack_window},
-        cookie::Offer,
+        cookie::{EPOCH, Offer},
         ecn,
         receive::window_scale_for,
         timestamps::Clocks,
@@ -99,11 +99,14 @@ impl Stack {
         used: Option<SeqNumber>,
     ) -> Result<(), DropReason> {
         if segment.has(TcpFlags::RST) {
+            if self.accepts_cookies(now) {
+                // It may be exact for a handshake that nobody remembers (RFC 5961 §3.2): that is not to come back.
+                self.broken_off.insert(now, hash, segment.header.seq);
+            }
             return Err(DropReason::StrayReset);
         }
         if !self.listeners.accept(tuple.local.port, tuple.local.address) {
-            self.reset(now, link, (&tuple, None), segment)?;
-            return Err(DropReason::NoListener);
+            return self.refuse(now, link, &tuple, segment, DropReason::NoListener);
         }
         if segment.has(TcpFlags::ACK) {
             return self.arrive_with_cookie(now, link, (tuple, hash), segment);
@@ -125,22 +128,26 @@ impl Stack {
         segment: &Segment<'_>,
         used: Option<SeqNumber>,
     ) -> Result<(), DropReason> {
-        let options = &segment.header.options;
+        let (options, irs) = (&segment.header.options, segment.header.seq);
         // The XDP program agrees to no ECN, so neither do we where the cookie is all there is: a SYN draws the same answer. What
         // is remembered and evicted keeps it where there are timestamps, for the cookie to say so.
         let ecn = self.syn_mode == SynMode::Cache && ecn::agrees_to_syn(self.config.tcp.ecn, segment.header.flags);
-        let offer = Offer::of_syn(options, ecn, default_mss(tuple.remote.address));
-        let cookie = self.cookies.make(now, &tuple, segment.header.seq, &offer);
+        let whole = Offer::of_syn(options, ecn, default_mss(tuple.remote.address));
+        // Where the cookie is all there is, no more is promised than it holds.
+        let held = whole.remembered(tuple.remote.address).filter(|_| self.syn_mode == SynMode::Cookie);
+        let offer = held.unwrap_or(whole);
+        let cookie = self.cookies.make(now, &tuple, irs, &offer);
+        let fresh = self.unused(now, hash, (irs, cookie.iss));
         // MAY-2: beyond everything the connection before sent. Half of all cookies are; where this one is not, the handshake
         // lives by its entry alone.
-        let iss = used.map_or(cookie.iss, |used| cookie.iss.latest(used.advance(u16::MAX.into())));
+        let iss = used.map_or(fresh, |used| fresh.latest(used.advance(u16::MAX.into())));
         let clocks =
             options.timestamps.zip(cookie.timestamp).map(|(theirs, ours)| Clocks::new(now, ours, theirs.value));
         let handshake = Handshake {
             tuple,
             link: *link,
             iss,
-            irs: segment.header.seq,
+            irs,
             peer_mss: offer.mss,
             peer_window_scale: offer.window_scale,
             sack: offer.sack && self.config.tcp.sack,
@@ -150,17 +157,39 @@ impl Stack {
         let entry = HalfOpen::new(handshake, hash, now, &self.config.tcp);
         self.stats.handshakes_begun += 1;
         // Where the cookie is all there is, it must be one.
-        if self.syn_mode == SynMode::Cookie && iss == cookie.iss {
+        if held.is_some() && iss == cookie.iss {
+            self.cookies_count(now);
             let (ip, tcp) = entry.syn_ack(&self.config.tcp);
             return self.send_reply(link, &ip, &tcp);
         }
         if let Some((index, evicted)) = self.half_open.make_room() {
             self.flows.remove(evicted.hash, Flow::HalfOpen(index));
             self.stats.handshakes_evicted += 1;
+            self.cookies_count(now);
         }
         let index = self.half_open.insert(entry).ok_or(DropReason::ConnectionLimit)?;
         self.flows.insert(hash, Flow::HalfOpen(index));
         self.send_syn_ack(index)
+    }
+
+    /// Our number for a handshake: its cookie, unless that was used up. The same SYN draws the same cookie throughout an epoch, so a
+    /// SYN and an ACK that the network delivers a second time would open their connection a second time (RFC 9293 §3.4.1). Such
+    /// a handshake begins with a number of its own, from a clock and the secret that is in the cookie, and lives by its entry.
+    fn unused(&self, now: Instant, hash: u32, (irs, cookie): (SeqNumber, SeqNumber)) -> SeqNumber {
+        if self.used.contains(hash, cookie) || self.broken_off.contains(hash, irs.advance(1)) {
+            return cookie.advance((now.as_micros() / 4) as u32 | 1);
+        }
+        cookie
+    }
+
+    /// Whether handshakes that this stack does not remember may be under way: somebody answers them, or lately did.
+    fn accepts_cookies(&self, now: Instant) -> bool {
+        self.syn_mode == SynMode::Cookie || now < self.cookies_until
+    }
+
+    /// A handshake has been answered that is not, or no more, remembered: its cookie counts for as long as it lives.
+    fn cookies_count(&mut self, now: Instant) {
+        self.cookies_until = now + 2 * EPOCH;
     }
 
     /// A segment that may end a handshake which nobody remembers: its numbers do, if they are a cookie.
@@ -173,12 +202,10 @@ impl Stack {
     ) -> Result<(), DropReason> {
         let (irs, iss) = (segment.header.seq.back(1), segment.header.ack.back(1));
         let timestamps = segment.header.options.timestamps;
-        let offer = match self.cookies.check(now, &tuple, irs, iss, timestamps) {
-            Some(offer) if !segment.has(TcpFlags::SYN) => offer,
-            _ => {
-                self.reset(now, link, (&tuple, None), segment)?;
-                return Err(DropReason::BadCookie);
-            }
+        let offer = match self.redeem(now, (&tuple, hash), segment) {
+            Ok(offer) => offer,
+            // RFC 9293 §3.10.7.2: what acknowledges something here acknowledges nothing of ours.
+            Err(reason) => return self.refuse(now, link, &tuple, segment, reason),
         };
         self.check_backlog()?;
         let handshake = Handshake {
@@ -194,8 +221,34 @@ impl Stack {
         };
         let connection = self.open_connection(now, &handshake, hash)?;
         self.flows.insert(hash, Flow::Connection(connection));
+        self.used.insert(now, hash, iss);
         self.stats.cookies_accepted += 1;
         self.arrive_at_connection(now, link, connection, segment)
+    }
+
+    /// What a cookie stands for, if it counts, is one, and was not used.
+    fn redeem(
+        &mut self,
+        now: Instant,
+        (tuple, hash): (&FourTuple, u32),
+        segment: &Segment<'_>,
+    ) -> Result<Offer, DropReason> {
+        if !self.accepts_cookies(now) {
+            return Err(DropReason::StrayAck);
+        }
+        if segment.has(TcpFlags::SYN) {
+            return Err(DropReason::BadCookie);
+        }
+        let (first, iss) = (segment.header.seq, segment.header.ack.back(1));
+        let timestamps = segment.header.options.timestamps;
+        let Some(offer) = self.cookies.check(now, tuple, first.back(1), iss, timestamps) else {
+            let told = self.misdated.allow(now) && self.cookies.is_misdated(now, tuple, first.back(1), iss, timestamps);
+            return Err(if told { DropReason::MisdatedCookie } else { DropReason::BadCookie });
+        };
+        if self.used.contains(hash, iss) || self.broken_off.contains(hash, first) {
+            return Err(DropReason::UsedCookie);
+        }
+        Ok(offer)
     }
 
     fn send_syn_ack(&mut self, index: u32) -> Result<(), DropReason> {
@@ -237,6 +290,8 @@ impl Stack {
         }
         if segment.has(TcpFlags::RST) {
             // Back to LISTEN, which is to be forgotten.
+            // Its cookie must not bring it back.
+            self.broken_off.insert(now, hash, segment.header.seq);
             self.forget_half_open(index, hash);
             self.stats.handshakes_reset += 1;
             return Ok(());
@@ -255,6 +310,7 @@ impl Stack {
         let connection = self.open_connection(now, &handshake, hash)?;
         self.flows.replace(hash, Flow::HalfOpen(index), Flow::Connection(connection));
         self.half_open.remove(index);
+        self.used.insert(now, hash, handshake.iss);
         self.arrive_at_connection(now, link, connection, segment)
     }
 
@@ -334,6 +390,21 @@ impl Stack {
         }
         let (ip, tcp) = entry.acknowledgment(now, &tuple, self.config.tcp.hop_limit);
         self.send_reply(link, &ip, &tcp)
+    }
+
+    /// Answers a stranger with an RST, and counts him, answered or not: how many there are decides who meets them.
+    fn refuse(
+        &mut self,
+        now: Instant,
+        link: &LinkHeader,
+        tuple: &FourTuple,
+        segment: &Segment<'_>,
+        reason: DropReason,
+    ) -> Result<(), DropReason> {
+        if let Err(unsaid) = self.reset(now, link, (tuple, None), segment) {
+            self.drops.count(unsaid);
+        }
+        Err(reason)
     }
 
     /// The RST that a segment draws which belongs to no connection (§3.10.7.1), or to none that is open yet: then there may be

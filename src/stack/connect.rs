@@ -170,7 +170,7 @@ impl Stack {
             return Err(ConnectError::Neighbours(self.config.max_neighbours));
         }
         let key = self.secrets.numbers();
-        let since_epoch = now + self.cookies.calendar();
+        let since_epoch = now + self.calendar;
         let (iss, timestamp) = isn::initial_numbers(since_epoch, key, &tuple);
         let connection = Connection::opening(tuple, iss, timestamp, now, &self.config.tcp);
         let id = self.insert(now, connection, hash).ok_or(ConnectError::Limit(self.config.max_connections))?;

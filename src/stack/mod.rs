@@ -34,6 +34,7 @@ mod time_wait;
 mod timer_wheel;
 mod trouble;
 mod udp;
+mod used;
 
 #[cfg(test)]
 mod tests;
@@ -59,11 +60,12 @@ use self::{
     listeners::Listeners,
     next_hop::Neighbours,
     path_mtu::PathMtus,
-    rate_limit::SharedLimit,
+    rate_limit::{RateLimit, SharedLimit},
     replies::Replies,
     strangers::Strangers,
     time_wait::TimeWaits,
     udp::Sockets,
+    used::UsedHandshakes,
 };
 use crate::{
     config::{StackConfig, TcpConfig},
@@ -83,6 +85,8 @@ use std::{collections::VecDeque, hash::Hash, net::IpAddr, time::Duration};
 
 /// Segments one connection may send before the next has its turn.
 const BURST: u32 = 16;
+/// Refused cookies a second of which it is found out whether another clock made them: a dozen hashes each.
+const MISDATED_PER_SECOND: u32 = 100;
 
 /// Names one connection for as long as it lasts, and never another one after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -239,16 +243,26 @@ pub struct Stack {
     addresses: Addresses,
     secrets: Secrets,
     cookies: CookieJar,
+    /// What the calendar said at [`Instant::ZERO`] in the beginning: what follows it grows, whatever becomes of the calendar.
+    calendar: Duration,
     flows: FlowTable,
     connections: Connections,
     half_open: HalfOpens,
     time_wait: TimeWaits,
     listeners: Listeners,
     syn_mode: SynMode,
+    /// Until when cookies count, whatever the mode: for their life after the last handshake was answered and is not remembered.
+    cookies_until: Instant,
+    /// Handshakes that have opened a connection, by our initial sequence number,
+    used: UsedHandshakes,
+    /// and those that were reset, by where the client's data would have begun. Strangers fill this one as they like.
+    broken_off: UsedHandshakes,
     watch: Watch,
     timers: TimerWheel,
     replies: Replies,
     strangers: Strangers,
+    /// How often refused cookies are looked at closely.
+    misdated: RateLimit,
     neighbours: Neighbours,
     ephemeral_ports: EphemeralPorts,
     share: Share,
@@ -276,16 +290,21 @@ impl Stack {
             mac,
             addresses: Addresses::new(addresses),
             cookies: CookieJar::new(secrets.cookie_master(), Duration::ZERO),
+            calendar: Duration::ZERO,
             flows: FlowTable::new(flows),
             connections: Connections::new(config.max_connections, config.max_awake, &config.tcp, mac),
             half_open: HalfOpens::new(config.max_half_open),
             time_wait: TimeWaits::new(config.max_time_wait, 2 * config.tcp.msl),
             listeners: Listeners::default(),
             syn_mode: SynMode::default(),
+            cookies_until: Instant::ZERO,
+            used: UsedHandshakes::new(config.max_used_handshakes),
+            broken_off: UsedHandshakes::new(config.max_reset_handshakes),
             watch: Watch::default(),
             timers: TimerWheel::new(config.max_connections),
             replies: Replies::new(config.max_replies),
             strangers: Strangers::new(&config),
+            misdated: RateLimit::new(MISDATED_PER_SECOND),
             neighbours: Neighbours::new(config.max_neighbours),
             ephemeral_ports: EphemeralPorts::new(secrets.ports),
             secrets,
@@ -308,7 +327,21 @@ impl Stack {
     /// stacks with the same secrets accept them; sequence numbers and timestamps of connections that we open follow it, so that
     /// they go on where those of a stack before stopped.
     pub fn set_calendar(&mut self, calendar: Duration) {
+        self.calendar = calendar;
         self.cookies.set_calendar(calendar);
+    }
+
+    /// The same where the calendar was set meanwhile, as far as cookies go: numbers and timestamps of connections that we open
+    /// only ever grow.
+    pub fn set_cookie_calendar(&mut self, calendar: Duration) {
+        self.cookies.set_calendar(calendar);
+    }
+
+    /// Accepts cookies until then, whoever has sent them: for a stack that takes over from another one with the same secrets.
+    /// Otherwise they count while, and for as long as they live after, this stack has itself answered handshakes that it
+    /// does not remember; and in [`SynMode::Cookie`], where others may do so for it.
+    pub fn accept_cookies_until(&mut self, until: Instant) {
+        self.cookies_until = self.cookies_until.max(until);
     }
 
     /// Takes over the secrets from which the keys of cookies come.

@@ -24,6 +24,11 @@ impl Clock {
         Instant::ZERO + self.origin.elapsed()
     }
 
+    /// What the system's calendar says of the origin now: it follows where that is set.
+    pub fn calendar_as_set(&self) -> Duration {
+        SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().saturating_sub(self.origin.elapsed())
+    }
+
     /// What the calendar says at `now`, as time since the Unix epoch. It never jumps, even where the system's does.
     pub fn calendar(&self, now: Instant) -> Duration {
         self.calendar + (now - Instant::ZERO)

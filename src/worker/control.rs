@@ -5,12 +5,26 @@ use crate::{
     stack::{Stack, SynMode},
     stats::StackStats,
     tcp::cookie::{EPOCH, MasterKey, SHORT_GRACE},
-    time::Instant,
+    time::{Instant, nanos},
 };
-use std::sync::{
-    Mutex, PoisonError,
-    atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+use std::{
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+    },
+    time::Duration,
 };
+
+/// What comes of no flow and begins none. The XDP program would drop all of it.
+const STRANGERS: [DropReason; 7] = [
+    DropReason::StrayAck,
+    DropReason::BadCookie,
+    DropReason::MisdatedCookie,
+    DropReason::UsedCookie,
+    DropReason::StrayReset,
+    DropReason::NoAck,
+    DropReason::NoListener,
+];
 
 /// One worker's controls. The worker looks at them once a batch.
 #[derive(Debug, Default)]
@@ -18,6 +32,9 @@ pub struct Control {
     evictions: AtomicU64,
     connections: AtomicU64,
     guesses: AtomicU64,
+    strangers: AtomicU64,
+    /// The calendar at the clock's origin, nanoseconds since the Unix epoch; 0 where it is as it was in the beginning.
+    calendar: AtomicU64,
     cookies_only: AtomicBool,
     short_grace: AtomicBool,
     /// The interface's MTU; 0 where it has not changed.
@@ -41,6 +58,16 @@ impl Control {
     /// Acknowledgments that were no connection's and no cookie's.
     pub fn guesses(&self) -> u64 {
         self.guesses.load(Ordering::Relaxed)
+    }
+
+    /// Segments of no flow, and no SYNs for a listener.
+    pub fn strangers(&self) -> u64 {
+        self.strangers.load(Ordering::Relaxed)
+    }
+
+    /// What the calendar shows at the clock's origin, now that it was set.
+    pub fn set_calendar(&self, calendar: Duration) {
+        self.calendar.store(nanos(calendar), Ordering::Relaxed);
     }
 
     /// Whether cookies of the last epoch count for a moment only.
@@ -70,6 +97,12 @@ impl Control {
         self.evictions.store(handshakes_evicted, Ordering::Relaxed);
         self.connections.store(connections_opened, Ordering::Relaxed);
         self.guesses.store(stack.drops().get(DropReason::BadCookie), Ordering::Relaxed);
+        let strangers = STRANGERS.iter().map(|&reason| stack.drops().get(reason)).sum();
+        self.strangers.store(strangers, Ordering::Relaxed);
+        let calendar = self.calendar.load(Ordering::Relaxed);
+        if calendar != 0 {
+            stack.set_cookie_calendar(Duration::from_nanos(calendar));
+        }
         stack.set_cookie_grace(if self.short_grace.load(Ordering::Relaxed) { SHORT_GRACE } else { EPOCH });
         let cookies_only = self.cookies_only.load(Ordering::Relaxed);
         stack.set_syn_mode(if cookies_only { SynMode::Cookie } else { SynMode::Cache });

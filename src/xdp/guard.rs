@@ -5,7 +5,7 @@ use super::{
     FlowFilter, XdpError,
     filter::HashKeys,
     memory::SharedMemory,
-    program::{DROPPED_ACK, address_key},
+    program::{DROPPED_ACK, DROPPED_STRANGERS, address_key},
     refusal,
 };
 use crate::rng::SipKey;
@@ -18,7 +18,7 @@ use std::{
 /// Keys that the program holds at a time, by epoch.
 const EPOCH_KEYS: u64 = 4;
 
-/// SYNs for closed ports that may pass in a tick and on each CPU, unless told otherwise.
+/// SYNs for closed ports that may pass in a tick and on each CPU, unless told otherwise; and RSTs of no known flow.
 const CLOSED_BUDGET: u32 = 100;
 
 /// Where the settings stand in `struct guard`, in words of four bytes.
@@ -35,7 +35,8 @@ mod at {
     pub const TICK: usize = 44;
     pub const SHORT_GRACE: usize = 45;
     pub const PREFIX_BUDGET: usize = 46;
-    pub const END: usize = 47;
+    pub const NEXT_EPOCH: usize = 47;
+    pub const END: usize = 48;
 }
 
 /// Where things stand in `struct listener`, in bytes.
@@ -148,7 +149,7 @@ impl Guard {
     }
 
     /// How many SYNs for ports that nobody listens on are handed to the stack for an RST, in a tick and on each CPU; the others
-    /// are dropped in silence.
+    /// are dropped in silence. As many RSTs of no known flow are: the stack remembers which handshakes they end.
     pub fn set_closed_budget(&self, syns: u32) {
         self.set(at::CLOSED_BUDGET, syns);
     }
@@ -178,6 +179,19 @@ impl Guard {
     /// Whether cookies of the last epoch count, as they do unless told otherwise.
     pub fn accept_last_epoch(&self, accept: bool) {
         self.set(at::SHORT_GRACE, (!accept).into());
+    }
+
+    /// Whether cookies of the next epoch count already, whose key is there: those of a machine whose calendar is ahead.
+    pub fn accept_next_epoch(&self, accept: bool) {
+        self.set(at::NEXT_EPOCH, accept.into());
+    }
+
+    /// What was dropped so far that came of no flow and began none.
+    ///
+    /// # Errors
+    /// [`XdpError::Refused`] where the kernel does not tell.
+    pub fn strangers(&self) -> Result<u64, XdpError> {
+        DROPPED_STRANGERS.map(|verdict| super::program::sum_of_cpus(&self.maps.verdicts, verdict)).sum()
     }
 
     /// Acknowledgments so far that were no flow's and no cookie's.

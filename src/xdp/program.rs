@@ -16,6 +16,7 @@ use std::{
     io,
     mem::MaybeUninit,
     net::{IpAddr, Ipv6Addr, SocketAddr},
+    ops::RangeInclusive,
     os::fd::AsFd,
     sync::Arc,
 };
@@ -105,8 +106,9 @@ verdicts! {
     dropped_partial,
 }
 
-/// The index of `dropped_ack` among the verdicts.
+/// The index of `dropped_ack` among the verdicts, and those of all that strangers are dropped for.
 pub(super) const DROPPED_ACK: u32 = 12;
+pub(super) const DROPPED_STRANGERS: RangeInclusive<u32> = 11..=14;
 
 /// The loaded program. Once attached, it stays so until this value is dropped or the process dies, however it dies: the
 /// attachment is a `bpf_link`, which the kernel closes with the process.

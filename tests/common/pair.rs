@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use xskip::{
     config::StackConfig,
-    stack::{Addresses, Cidr, LocalAddress, Ownership, Secrets, Stack, SynAckProfile},
+    stack::{Addresses, Cidr, LocalAddress, Ownership, Secrets, Stack, SynAckProfile, SynMode},
     time::Instant,
     wire::{self, ChecksumPolicy, IpHeader, LinkHeader, MacAddress, Packet, Protocol, SeqNumber, TcpFlags, TcpHeader},
     xdp::{GuardedListener, Program, ProgramOptions, Steering},
@@ -64,6 +64,7 @@ impl Pair {
         let accept_partial = config.checksums == ChecksumPolicy::AcceptPartial;
         let mut stack = Stack::new(config, OURS, addresses.clone(), secrets);
         stack.listen(None, PORT);
+        stack.set_syn_mode(SynMode::Cookie);
         let program = Program::load(&steering, &ProgramOptions::default()).unwrap();
         let guard = program.guard();
         for (number, local) in (0..).zip(&addresses) {

@@ -35,6 +35,10 @@ const TICKS_PER_SECOND: u32 = 10;
 const SYN_BUDGET: u32 = 20_000;
 /// Acknowledgments a second that are no cookie's, above which somebody is guessing.
 const GUESSING: u64 = 10_000;
+/// The calendar was set where it is so far from what it was; a clock that is steered moves on by less in a second.
+const SET: Duration = Duration::from_millis(100);
+/// That is worth a word.
+const JUMP: Duration = Duration::from_secs(1);
 /// How often a file is looked at for another secret.
 const FILE_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -169,6 +173,7 @@ struct Watch {
     /// Connections and evictions, up to the last sample.
     connections: u64,
     evictions: u64,
+    strangers: u64,
     /// Acknowledgments that were no cookie's, likewise, and whether there were many.
     guesses: u64,
     guessing: bool,
@@ -187,7 +192,8 @@ impl Watch {
             ListenerDefence { listener, level, changes: 0, syns: 0 }
         };
         let records = Arc::new(Mutex::new(defended.iter().map(record).collect()));
-        let (rotated, sampled, connections, evictions, guesses) = (now, now, 0, 0, 0);
+        let (rotated, sampled) = (now, now);
+        let (connections, evictions, strangers, guesses) = (0, 0, 0, 0);
         let watch = Self {
             guard,
             jar,
@@ -203,6 +209,7 @@ impl Watch {
             sampled,
             connections,
             evictions,
+            strangers,
             guesses,
             guessing: false,
         };
@@ -228,6 +235,7 @@ impl Watch {
     fn tick(&mut self) -> Result<(), XdpError> {
         let now = self.clock.now();
         self.guard.tick();
+        self.follow_calendar();
         self.rotate_if_due(now);
         let epoch = self.jar.epoch(now);
         if epoch != self.epoch {
@@ -235,9 +243,27 @@ impl Watch {
             self.set_keys();
             self.guard.begin_epoch(epoch);
         }
+        self.guard.accept_next_epoch(self.jar.accepts_next(now));
         self.guard.settle();
         self.watch_guesses(now)?;
         self.watch_listeners(now)
+    }
+
+    /// Looks whether the calendar was set. Epochs follow it; handshakes under way whose cookies are all there is of them are lost
+    /// where it jumps by more than [`SKEW`](crate::tcp::cookie::SKEW).
+    fn follow_calendar(&mut self) {
+        let (was, set) = (self.jar.calendar(), self.clock.calendar_as_set());
+        let by = set.abs_diff(was);
+        if by < SET {
+            return;
+        }
+        if by >= JUMP {
+            tracing::info!(seconds = by.as_secs(), ahead = set > was, "the calendar was set: cookies follow it");
+        }
+        self.jar.set_calendar(set);
+        for control in &self.controls {
+            control.set_calendar(set);
+        }
     }
 
     /// Shortens the life of cookies while somebody guesses, until the epoch ends in which that was.
@@ -306,6 +332,8 @@ impl Watch {
         let (connections, evictions) = (total(Control::connections), total(Control::evictions));
         let opened = connections - std::mem::replace(&mut self.connections, connections);
         let evicted = evictions - std::mem::replace(&mut self.evictions, evictions);
+        let strangers = self.guard.strangers()? + total(Control::strangers);
+        let strange = strangers - std::mem::replace(&mut self.strangers, strangers);
         let mut syns = Vec::with_capacity(self.defended.len());
         for defended in &mut self.defended {
             let count = self.guard.syns(defended.listener.number)?;
@@ -316,10 +344,12 @@ impl Watch {
         let mut changed = Vec::new();
         let mut records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
         for (index, (defended, syns)) in self.defended.iter_mut().zip(syns).enumerate() {
-            let sample = Sample { lost_syns_per_second: per_second(lost.min(syns)), evictions: evicted };
+            let (lost_syns_per_second, strangers_per_second) = (per_second(lost.min(syns)), per_second(strange));
+            let sample = Sample { lost_syns_per_second, strangers_per_second, evictions: evicted };
             if let Some(level) = defended.policy.decide(now, sample) {
-                let Sample { lost_syns_per_second, evictions } = sample;
-                tracing::warn!(lost_syns_per_second, evictions, "defence of {}: {level}", defended.service);
+                let Sample { lost_syns_per_second, strangers_per_second, evictions } = sample;
+                let service = defended.service;
+                tracing::warn!(lost_syns_per_second, strangers_per_second, evictions, "defence of {service}: {level}");
                 changed.push(index);
                 records[index].level = level;
                 records[index].changes += 1;

@@ -3,7 +3,8 @@
 use crate::{tcp::cookie::EPOCH, time::Instant};
 use std::{fmt, time::Duration};
 
-/// SYNs a second for a listener, leading to nothing, above which they are answered in XDP.
+/// SYNs a second for a listener, leading to nothing, above which they are answered in XDP; and segments of strangers that are no
+/// SYNs, above which XDP drops those.
 const FLOOD: u64 = 50_000;
 /// Those above which no source prefix draws more than its share of answers.
 const DELUGE: u64 = 1_000_000;
@@ -68,6 +69,8 @@ pub(super) struct Sample {
     /// SYNs a second that led to no connection, wherever they were answered: no more than it got, and no more than there were
     /// of all listeners.
     pub lost_syns_per_second: u64,
+    /// Segments a second of no flow, and no SYNs for a listener, wherever they ended.
+    pub strangers_per_second: u64,
     /// Handshakes that were pushed out of the cache, which is one for all listeners.
     pub evictions: u64,
 }
@@ -102,7 +105,7 @@ impl Policy {
         }
         let wanted = match sample {
             Sample { lost_syns_per_second: DELUGE.., .. } => Level::Budget,
-            Sample { lost_syns_per_second: FLOOD.., .. } => Level::Xdp,
+            Sample { lost_syns_per_second: FLOOD.., .. } | Sample { strangers_per_second: FLOOD.., .. } => Level::Xdp,
             Sample { evictions: 1.., .. } => Level::Worker,
             _ => Level::Cache,
         };
@@ -110,7 +113,7 @@ impl Policy {
             (self.level, self.pressed) = (wanted, now);
             return Some(wanted);
         }
-        if wanted > Level::Cache || sample.lost_syns_per_second >= CALM {
+        if wanted > Level::Cache || sample.lost_syns_per_second.max(sample.strangers_per_second) >= CALM {
             self.pressed = now;
         }
         let lower = match self.level {

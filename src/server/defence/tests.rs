@@ -14,13 +14,17 @@ impl Bench {
         Self { policy: Policy::new(cookies, Instant::ZERO), now: Instant::ZERO }
     }
 
-    /// The same sample for some time; each change of level with its second.
     fn feed(&mut self, seconds: u64, lost_syns_per_second: u64, evictions: u64) -> Vec<(u64, Level)> {
+        self.take(seconds, Sample { lost_syns_per_second, evictions, ..Sample::default() })
+    }
+
+    /// The same sample for some time; each change of level with its second.
+    fn take(&mut self, seconds: u64, sample: Sample) -> Vec<(u64, Level)> {
         let begun = self.now;
         let mut changes = Vec::new();
         while self.now - begun < Duration::from_secs(seconds) {
             self.now += Duration::from_millis(100);
-            if let Some(level) = self.policy.decide(self.now, Sample { lost_syns_per_second, evictions }) {
+            if let Some(level) = self.policy.decide(self.now, sample) {
                 changes.push(((self.now - begun).as_secs(), level));
             }
         }
@@ -65,6 +69,16 @@ fn a_flood_that_pauses_keeps_the_defence_up() {
         assert_eq!(bench.feed(1, 60_000, 0), []);
     }
     assert_eq!(bench.feed(500, 20_000, 0), [], "nor does it go down while there is more than usual");
+}
+
+#[test]
+fn strangers_who_begin_nothing_lead_to_xdp_and_no_further() {
+    let mut bench = Bench::new(Cookies::Auto);
+    let strangers = |strangers_per_second| Sample { strangers_per_second, ..Sample::default() };
+    assert_eq!(bench.take(300, strangers(49_999)), [], "a server that was restarted has some for a while");
+    assert_eq!(bench.take(60, strangers(1_470_000)), [(0, Level::Xdp)]);
+    assert_eq!(bench.take(300, strangers(10_000)), [], "XDP counts those it drops: while they come it stays");
+    assert_eq!(bench.take(600, strangers(9_999)), [(128, Level::Worker), (256, Level::Cache)]);
 }
 
 #[test]

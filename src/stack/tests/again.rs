@@ -31,3 +31,22 @@ fn timestamps_and_numbers_go_on_where_those_of_the_last_connection_stopped() {
         assert_eq!(later.header.seq.since(first.header.seq), passed * 250, "ticks of 4 microseconds");
     }
 }
+
+#[test]
+fn neither_jumps_where_the_calendar_is_set_meanwhile() {
+    let syn = |set: Option<u64>| {
+        let mut bench = Bench::new();
+        bench.stack.set_calendar(Duration::from_secs(1_000));
+        if let Some(seconds) = set {
+            bench.stack.set_cookie_calendar(Duration::from_secs(seconds));
+        }
+        let (local, remote) =
+            (Endpoint { address: bench.ours, port: 5_000 }, Endpoint { address: bench.theirs, port: 7 });
+        bench.stack.connect_from(bench.now, remote, local).unwrap();
+        let neighbour = bench.asked();
+        bench.answer(neighbour);
+        bench.sent_one()
+    };
+    let (unset, back, ahead) = (syn(None), syn(Some(10)), syn(Some(1_700_000_000)));
+    assert_eq!((back.header, ahead.header), (unset.header, unset.header));
+}

@@ -11,7 +11,7 @@ fn linux() -> TcpOptions {
 }
 
 fn plain() -> TcpOptions {
-    TcpOptions { mss: Some(1_460), window_scale: Some(7), ..TcpOptions::default() }
+    TcpOptions { mss: Some(1_460), window_scale: Some(7), sack_permitted: true, ..TcpOptions::default() }
 }
 
 impl Bench {
@@ -98,10 +98,77 @@ fn a_forged_acknowledgment_opens_nothing() {
 #[test]
 fn a_cookie_is_refused_after_its_life() {
     let mut bench = Bench::with(small_cache());
-    let answer = bench.forgotten(linux());
+    bench.stack.set_syn_mode(SynMode::Cookie);
+    bench.send_syn(linux());
+    let answer = bench.sent_one();
     bench.pass(Duration::from_secs(129));
     bench.send(bench.last_of_handshake(&answer), b"");
+    assert_eq!((bench.events(), bench.drops(DropReason::MisdatedCookie)), (vec![], 1), "it was ours, and that is told");
+    bench.pass(Duration::from_secs(1_000));
+    bench.send(bench.last_of_handshake(&answer), b"");
     assert_eq!((bench.events(), bench.drops(DropReason::BadCookie)), (vec![], 1));
+}
+
+#[test]
+fn cookies_of_other_clocks_are_looked_for_at_a_rate() {
+    let mut bench = Bench::new();
+    bench.stack.set_syn_mode(SynMode::Cookie);
+    bench.send_syn(linux());
+    let answer = bench.sent_one();
+    bench.pass(Duration::from_secs(129));
+    let last = bench.last_of_handshake(&answer);
+    for _ in 0..1_000 {
+        bench.send(last, b"");
+    }
+    assert_eq!(bench.drops(DropReason::MisdatedCookie), 10, "a tenth of a second's worth");
+    assert_eq!(bench.drops(DropReason::BadCookie), 990, "the others are told from nothing");
+}
+
+#[test]
+fn what_is_forgotten_promises_what_its_cookie_holds_and_what_is_remembered_promises_all() {
+    let scaled = |mss, scale, sack_permitted| TcpOptions {
+        mss: Some(mss),
+        window_scale: Some(scale),
+        sack_permitted,
+        ..TcpOptions::default()
+    };
+    // Of a SYN without timestamps: whether the cookie holds a scale and SACK.
+    for (options, holds) in
+        [(scaled(1_460, 8, true), true), (scaled(1_460, 3, true), false), (scaled(536, 8, false), false)]
+    {
+        let mut bench = Bench::with(small_cache());
+        bench.stack.set_syn_mode(SynMode::Cookie);
+        bench.send_syn(options);
+        let answer = bench.sent_one();
+        let promised = answer.header.options;
+        assert_eq!((promised.window_scale.is_some(), promised.sack_permitted), (holds, holds), "{options:?}");
+        bench.send(TcpHeader { window: 57, ..bench.last_of_handshake(&answer) }, b"");
+        let Some(&Event::Opened(id)) = bench.events().first() else { panic!("{options:?}") };
+        // So many of whatever unit both ends have agreed on, and no octet more.
+        bench.with_stream(id, |stream| stream.write(&[7; 50_000]));
+        let sent: usize = bench.sent().iter().map(|segment| segment.data.len()).sum();
+        let room = if holds { 13_140..=57 << 8 } else { 0..=57 };
+        assert!(room.contains(&sent), "{sent}, {options:?}");
+
+        let mut bench = Bench::with(small_cache());
+        let answer = bench.forgotten(options);
+        let promised = answer.header.options;
+        assert_eq!((promised.window_scale.is_some(), promised.sack_permitted), (true, options.sack_permitted));
+        bench.send(bench.last_of_handshake(&answer), b"");
+        let state = if holds { State::Established } else { State::Closed };
+        assert_eq!(bench.state(), state, "nothing that was promised is broken: {options:?}");
+    }
+}
+
+#[test]
+fn an_offer_that_no_cookie_holds_is_remembered_in_any_mode() {
+    let mut bench = Bench::new();
+    bench.stack.set_syn_mode(SynMode::Cookie);
+    bench.send_syn(TcpOptions { mss: Some(500), ..TcpOptions::default() });
+    let answer = bench.sent_one();
+    assert_eq!(bench.stack.flow_counts().1, 1);
+    bench.send(bench.last_of_handshake(&answer), b"");
+    assert_eq!(bench.state(), State::Established);
 }
 
 #[test]

@@ -20,6 +20,7 @@ mod time_wait;
 mod timestamps;
 mod trouble;
 mod udp;
+mod used;
 
 use super::{
     Cidr, ConnectionId, Event, FlowName, FlowWatch, LocalAddress, Ownership, Secrets, Stack, SynMode, Trouble,

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     rng::{SipKey, splitmix64},
-    tcp::cookie::{Cookie, CookieJar, EPOCH, MasterKey, Offer, SHORT_GRACE},
+    tcp::cookie::{Cookie, CookieJar, EPOCH, MasterKey, Offer, SHORT_GRACE, SKEW},
     wire::tcp_options::Timestamps,
 };
 
@@ -42,23 +42,52 @@ fn with_timestamps_everything_is_remembered_exactly() {
 }
 
 #[test]
-fn without_timestamps_the_mss_is_one_of_four_and_never_too_large() {
+fn without_timestamps_an_offer_becomes_the_best_profile_that_promises_nothing_more() {
     let mut jar = jar();
     let now = Instant::from_millis(5);
-    let cases = [(536, 536), (1_299, 536), (1_300, 1_300), (1_452, 1_440), (1_460, 1_460), (9_000, 1_460)];
-    let cases_v6 = [(1_220, 1_220), (1_380, 1_360), (1_440, 1_440), (u16::MAX, 1_440)];
+    // MSS, scale, SACK; and what is left of them.
+    type Case = ((u16, Option<u8>, bool), (u16, Option<u8>, bool));
+    let windows = (Some(8), true);
+    let cases: [Case; 12] = [
+        ((1_460, windows.0, windows.1), (1_460, Some(8), true)),
+        ((9_000, Some(14), true), (1_460, Some(8), true)),
+        ((1_452, windows.0, windows.1), (1_300, Some(7), true)),
+        ((1_460, Some(7), true), (1_300, Some(7), true)),
+        ((1_299, Some(8), true), (536, None, false)),
+        ((1_460, Some(6), true), (1_440, None, false)),
+        ((1_460, Some(0), true), (1_440, None, false)),
+        ((1_460, Some(8), false), (1_440, None, false)),
+        ((1_460, None, true), (1_440, None, false)),
+        ((1_460, None, false), (1_440, None, false)),
+        ((1_439, None, false), (536, None, false)),
+        ((536, Some(14), false), (536, None, false)),
+    ];
+    let cases_v6: [Case; 5] = [
+        ((1_440, windows.0, windows.1), (1_440, Some(8), true)),
+        ((1_432, windows.0, windows.1), (1_220, Some(7), true)),
+        ((1_220, Some(14), true), (1_220, Some(7), true)),
+        ((u16::MAX, Some(6), true), (1_420, None, false)),
+        ((1_220, None, false), (1_220, None, false)),
+    ];
     for (tuple, cases) in [(tuple(), &cases[..]), (tuple_v6(), &cases_v6[..])] {
-        for &(said, remembered) in cases {
-            for scale in [None, Some(0), Some(14)] {
-                let cookie = jar.make(now, &tuple, IRS, &offer(said, scale, false));
-                assert_eq!(cookie.timestamp, None);
-                let expected = offer(remembered, scale, false);
-                assert_eq!(jar.check(now, &tuple, IRS, cookie.iss, None), Some(expected));
-            }
+        for &(said, left) in cases {
+            let offer = |(mss, window_scale, sack)| Offer { mss, window_scale, sack, ecn: false, timestamps: false };
+            let (said, left) = (offer(said), offer(left));
+            assert_eq!(said.remembered(tuple.remote.address), Some(left), "{said:?}");
+            let cookie = jar.make(now, &tuple, IRS, &left);
+            assert_eq!(cookie.timestamp, None);
+            assert_eq!(jar.check(now, &tuple, IRS, cookie.iss, None), Some(left));
+            // Where all that was offered was promised, the cookie counts if both ends agree on scaling; SACK is only a leave.
+            let promised = jar.make(now, &tuple, IRS, &said);
+            let known = jar.check(now, &tuple, IRS, promised.iss, None);
+            let agrees = said.window_scale.is_some() == left.window_scale.is_some();
+            assert_eq!(known, agrees.then_some(left), "{said:?}");
         }
     }
-    let small = jar.make(now, &tuple(), IRS, &offer(535, None, false));
-    assert_eq!(jar.check(now, &tuple(), IRS, small.iss, None), None, "no class is small enough");
+    let small = Offer { ecn: false, ..offer(535, None, false) };
+    assert_eq!(small.remembered(tuple().remote.address), None, "no profile is small enough");
+    let cookie = jar.make(now, &tuple(), IRS, &small);
+    assert_eq!(jar.check(now, &tuple(), IRS, cookie.iss, None), None);
 }
 
 #[test]
@@ -159,7 +188,7 @@ fn another_master_knows_nothing_of_our_cookies() {
     assert_eq!(theirs.check(now, &tuple(), IRS, cookie.iss, echoed(&cookie)), None);
 }
 
-/// 2^24 guesses succeed once on average without timestamps; with them, 2^41 would be needed.
+/// 2^29 guesses succeed once on average without timestamps; with them, 2^41 would be needed.
 #[test]
 fn guesses_succeed_as_rarely_as_documented() {
     let (mut jar, now) = (jar(), Instant::from_millis(5));
@@ -171,6 +200,120 @@ fn guesses_succeed_as_rarely_as_documented() {
         let timestamps = Some(Timestamps { value: 1, echo });
         with_timestamps += u32::from(jar.check(now, &tuple(), IRS, iss, timestamps).is_some());
     }
-    assert!(plain <= 2, "{plain} of a million, where 0.06 are expected");
-    assert_eq!(with_timestamps, 0);
+    assert_eq!((plain, with_timestamps), (0, 0), "0.002 of a million are expected, and less");
+}
+
+/// What makes the odds without timestamps: 29 bits of each number are MAC, whatever the client offers, and they depend on all of it.
+#[test]
+fn the_options_take_two_bits_of_a_number_and_the_epoch_one() {
+    let (mut jar, now) = (jar(), Instant::from_millis(5));
+    let offers = [(1_460, Some(8), true), (1_300, Some(7), true), (1_440, None, false), (536, None, false)];
+    let mut upper: Vec<u32> = Vec::new();
+    for epoch in 0..2 {
+        let now = now + epoch * EPOCH;
+        for (mss, window_scale, sack) in offers {
+            let offer = Offer { mss, window_scale, sack, ecn: false, timestamps: false };
+            let made = |irs: u32, jar: &mut CookieJar| jar.make(now, &tuple(), SeqNumber::new(irs), &offer).iss.get();
+            let first = made(0, &mut jar);
+            let varied = (1..200).fold(0, |bits, irs| bits | first ^ made(irs, &mut jar));
+            assert_eq!(varied, (1 << 29) - 1, "every bit of the MAC, and no other");
+            upper.push(first >> 29);
+        }
+    }
+    upper.sort_unstable();
+    assert_eq!(upper, [0, 1, 2, 3, 4, 5, 6, 7]);
+}
+
+/// Jars of machines with one master whose calendars show so much more.
+fn ahead_by(span: Duration) -> CookieJar {
+    CookieJar::new(MasterKey::new(SipKey::from_seed(1)), CALENDAR + span)
+}
+
+/// The first moment of an epoch of [`jar`].
+fn begins() -> Instant {
+    Instant::ZERO + (Duration::from_secs(CALENDAR.as_secs().next_multiple_of(EPOCH.as_secs())) - CALENDAR)
+}
+
+#[test]
+fn calendars_may_differ_by_the_skew_that_is_documented() {
+    let millisecond = Duration::from_millis(1);
+    for timestamps in [false, true] {
+        let offer = Offer { ecn: false, ..offer(1_460, Some(8), timestamps) };
+        let understands = |checks: &mut CookieJar, makes: &mut CookieJar, at: Instant| {
+            let cookie = makes.make(at, &tuple(), IRS, &offer);
+            checks.check(at, &tuple(), IRS, cookie.iss, echoed(&cookie)).is_some()
+        };
+        let (mut right, mut fast, mut too_fast) = (jar(), ahead_by(SKEW), ahead_by(SKEW + millisecond));
+        for at in (0..2 * EPOCH.as_millis() as u64).step_by(250).map(|millis| begins() + Duration::from_millis(millis))
+        {
+            assert!(understands(&mut right, &mut fast, at), "who is ahead is understood at {at}");
+            assert!(understands(&mut fast, &mut right, at), "and who is behind");
+        }
+        let last = begins() + (EPOCH - SKEW - millisecond);
+        assert!(!understands(&mut right, &mut too_fast, last), "a moment too early");
+        assert!(understands(&mut too_fast, &mut right, last));
+    }
+}
+
+#[test]
+fn at_the_end_of_an_epoch_the_last_one_and_the_next_count() {
+    let (mut jar, end) = (jar(), begins() + (2 * EPOCH - SKEW));
+    let offer = offer(1_460, Some(8), true);
+    let accepted = |made: Instant, jar: &mut CookieJar| {
+        let cookie = ahead_by(Duration::ZERO).make(made, &tuple(), IRS, &offer);
+        jar.check(end, &tuple(), IRS, cookie.iss, echoed(&cookie)).is_some()
+    };
+    assert!(jar.accepts_next(end) && !jar.accepts_next(begins() + EPOCH));
+    let second = Duration::from_secs(1);
+    assert!(accepted(begins(), &mut jar), "the last one's");
+    assert!(accepted(begins() + EPOCH, &mut jar) && accepted(begins() + 2 * EPOCH, &mut jar));
+    assert!(!accepted(begins() + 3 * EPOCH, &mut jar));
+    jar.set_grace(SHORT_GRACE);
+    assert!(!accepted(begins() + second, &mut jar), "while somebody guesses the last one's are over");
+    assert!(accepted(begins() + 2 * EPOCH, &mut jar));
+}
+
+#[test]
+fn the_calendar_may_be_set_and_epochs_follow() {
+    let (mut late, mut fleet) = (CookieJar::new(MasterKey::new(SipKey::from_seed(1)), Duration::ZERO), jar());
+    let (now, offer) = (Instant::from_millis(5), offer(1_460, Some(8), true));
+    let cookie = fleet.make(now, &tuple(), IRS, &offer);
+    let known = |jar: &mut CookieJar| jar.check(now, &tuple(), IRS, cookie.iss, echoed(&cookie)).is_some();
+    assert!(!known(&mut late), "the machine began in 1970");
+    late.set_calendar(CALENDAR);
+    assert!(known(&mut late));
+    // Back again, and a new master before any there was had begun: this epoch keeps the one that it has.
+    let mut set_back = jar();
+    set_back.rotate(now, SipKey::from_seed(2));
+    set_back.rotate(now + 2 * EPOCH, SipKey::from_seed(3));
+    set_back.set_calendar(Duration::from_secs(1_000_000));
+    let before = set_back.make(now, &tuple(), IRS, &offer);
+    set_back.rotate(now, SipKey::from_seed(4));
+    assert_eq!(set_back.make(now, &tuple(), IRS, &offer), before);
+}
+
+#[test]
+fn a_cookie_of_another_clock_or_master_is_told_from_a_guess() {
+    let now = begins() + EPOCH / 2;
+    let offer = offer(1_460, Some(8), true);
+    let mut jar = jar();
+    let told = |jar: &CookieJar, cookie: &Cookie| jar.is_misdated(now, &tuple(), IRS, cookie.iss, echoed(cookie));
+    for epochs in [2, 3] {
+        for mut other in
+            [ahead_by(epochs * EPOCH), CookieJar::new(MasterKey::new(SipKey::from_seed(1)), CALENDAR - epochs * EPOCH)]
+        {
+            let cookie = other.make(now, &tuple(), IRS, &offer);
+            assert_eq!(jar.check(now, &tuple(), IRS, cookie.iss, echoed(&cookie)), None);
+            assert!(told(&jar, &cookie), "{epochs}");
+            let forged = Cookie { iss: cookie.iss.advance(1), ..cookie };
+            assert!(!told(&jar, &forged), "a guess");
+        }
+    }
+    // Who changes the master in another epoch than the rest of its fleet.
+    let mut early = self::jar();
+    early.rotate(begins(), SipKey::from_seed(2));
+    jar.rotate(now + EPOCH, SipKey::from_seed(2));
+    let cookie = early.make(now + EPOCH, &tuple(), IRS, &offer);
+    assert_eq!(jar.check(now + EPOCH, &tuple(), IRS, cookie.iss, echoed(&cookie)), None);
+    assert!(jar.is_misdated(now + EPOCH, &tuple(), IRS, cookie.iss, echoed(&cookie)));
 }
