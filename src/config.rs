@@ -180,6 +180,11 @@ pub struct StackConfig {
     /// Connections that may wait for the application to hear of them; the end of another handshake is dropped, and comes again.
     /// Default 4,096.
     pub max_backlog: u32,
+    /// How long a connection that was opened to us may be silent: for as long as its peer has sent nothing but the end of the
+    /// handshake, and has acknowledged nothing of ours; then it is reset. Where more than three quarters of `max_connections` are
+    /// taken it may be so for less, down to 5 s, and where all of them are, the one that has been silent for longest makes room for
+    /// another one. Default 60 s; none where peers may wait to be told something for longer.
+    pub silence: Option<Duration>,
     /// Neighbours whose link-layer addresses are remembered. Default 1,024.
     pub max_neighbours: usize,
     /// Routers to what lies beyond our subnets: the first of each IP version counts. Default none.
@@ -218,6 +223,7 @@ impl Default for StackConfig {
             max_replies: 1_024,
             max_stalled: 4_096,
             max_backlog: 4_096,
+            silence: Some(Duration::from_secs(60)),
             max_neighbours: 1_024,
             gateways: Vec::new(),
             ephemeral_ports: 1_024..=65_535,

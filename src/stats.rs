@@ -62,6 +62,8 @@ counters! {
         connections_aborted,
         /// Connections reset to make room, because their peers kept their windows shut.
         connections_evicted,
+        /// Connections reset because their peers had said nothing for too long, or others needed the room.
+        connections_silent,
         /// Connections given up because nothing came back.
         connections_timed_out,
         /// Connections that we began to open.

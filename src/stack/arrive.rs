@@ -93,6 +93,10 @@ impl Stack {
         if segment.has(TcpFlags::FIN) {
             return Err(DropReason::ContradictoryFlags);
         }
+        // Who would be refused in the end is better off without an answer: he tries again, and there may be room then.
+        if !self.has_room() {
+            return Err(DropReason::ConnectionLimit);
+        }
         self.begin_handshake(now, link, (tuple, hash), segment, used)
     }
 
@@ -133,13 +137,19 @@ impl Stack {
             let (ip, tcp) = entry.syn_ack(&self.config.tcp);
             return self.send_reply(link, &ip, &tcp);
         }
+        let index = self.remember(entry)?;
+        self.send_syn_ack(index)
+    }
+
+    fn remember(&mut self, entry: HalfOpen) -> Result<u32, DropReason> {
         if let Some((index, evicted)) = self.half_open.make_room() {
             self.flows.remove(evicted.hash, Flow::HalfOpen(index));
             self.stats.handshakes_evicted += 1;
         }
+        let hash = entry.hash;
         let index = self.half_open.insert(entry).ok_or(DropReason::ConnectionLimit)?;
         self.flows.insert(hash, Flow::HalfOpen(index));
-        self.send_syn_ack(index)
+        Ok(index)
     }
 
     /// A segment that may end a handshake which nobody remembers: its numbers do, if they are a cookie.
@@ -159,7 +169,6 @@ impl Stack {
                 return Err(DropReason::BadCookie);
             }
         };
-        self.check_backlog()?;
         let handshake = Handshake {
             tuple,
             link: *link,
@@ -171,7 +180,12 @@ impl Stack {
             ecn: offer.ecn,
             clocks: timestamps.map(|theirs| Clocks::new(now, theirs.echo, theirs.value)),
         };
-        let connection = self.open_connection(now, &handshake, hash)?;
+        if let Err(reason) = self.check_backlog() {
+            // A client that has nothing to say yet would not come again by itself: the SYN-ACK, sent again, asks it to.
+            self.remember(HalfOpen::new(handshake, hash, now, &self.config.tcp))?;
+            return Err(reason);
+        }
+        let connection = self.open_or_refuse(now, link, (&handshake, hash), segment)?;
         self.flows.insert(hash, Flow::Connection(connection));
         self.stats.cookies_accepted += 1;
         self.arrive_at_connection(now, link, connection, segment)
@@ -227,10 +241,26 @@ impl Stack {
             return Err(DropReason::OutsideWindow);
         }
         self.check_backlog()?;
-        let connection = self.open_connection(now, &handshake, hash)?;
+        let connection = self.open_or_refuse(now, link, (&handshake, hash), segment);
+        let connection = connection.inspect_err(|_| self.forget_half_open(index, hash))?;
         self.flows.replace(hash, Flow::HalfOpen(index), Flow::Connection(connection));
         self.half_open.remove(index);
         self.arrive_at_connection(now, link, connection, segment)
+    }
+
+    /// Opens a connection, or tells a client for whom there is no room that it has none: for all it knows, it is connected.
+    fn open_or_refuse(
+        &mut self,
+        now: Instant,
+        link: &LinkHeader,
+        (handshake, hash): (&Handshake, u32),
+        segment: &Segment<'_>,
+    ) -> Result<u32, DropReason> {
+        let opened = self.open_connection(now, handshake, hash);
+        if opened.is_err() {
+            self.reset(now, link, &handshake.tuple, segment)?;
+        }
+        opened
     }
 
     fn check_backlog(&self) -> Result<(), DropReason> {

@@ -1,6 +1,6 @@
 //! The connections of a stack. One that is awake has a control block; one that has been idle for long sleeps in an eighth of that.
 
-use super::{ConnectionId, aged_slab::AgedSlab, slab::Slab, trouble::Untold};
+use super::{ConnectionId, aged_slab::AgedSlab, silent::Silent, slab::Slab, trouble::Untold};
 use crate::{
     config::TcpConfig,
     prefetch::prefetch,
@@ -27,6 +27,8 @@ pub(super) struct Entry {
     pub called_at: Instant,
     /// Where it stands in the list of those whose peers keep their windows shut.
     pub stalled: Option<u32>,
+    /// Whether its peer has said nothing yet, and that matters.
+    pub silent: bool,
     /// What the application has not been told of yet.
     pub untold: Untold,
 }
@@ -43,6 +45,7 @@ impl Entry {
             drowsy: None,
             called_at: Instant::NEVER,
             stalled: None,
+            silent: false,
             untold: Untold::default(),
         }
     }
@@ -51,7 +54,7 @@ impl Entry {
     fn begin(&mut self, generation: u32, hash: u32) {
         (self.generation, self.hash) = (generation, hash);
         (self.attached, self.ready_queued, self.transmit_queued) = (true, false, false);
-        (self.called_at, self.drowsy, self.stalled) = (Instant::NEVER, None, None);
+        (self.called_at, self.drowsy, self.stalled, self.silent) = (Instant::NEVER, None, None, false);
         self.untold = Untold::default();
     }
 
@@ -68,8 +71,13 @@ struct Slot {
     tuple: FourTuple,
     hash: u32,
     generation: u32,
+    /// Where it stands in the line of those whose peers have said nothing yet.
+    silent: u32,
     body: Body,
 }
+
+/// In no line.
+const NOWHERE: u32 = u32::MAX;
 
 #[derive(Debug)]
 enum Body {
@@ -92,6 +100,8 @@ pub(super) struct Connections {
     max_awake: u32,
     /// Those that have had nothing to do at some time since they woke, in the order in which that was seen.
     drowsy: AgedSlab<u32>,
+    /// Those whose peers have said nothing yet, in the order in which they came.
+    silent: AgedSlab<Silent>,
     /// Control blocks that nobody needs, kept with their buffers for whoever comes next.
     #[expect(clippy::vec_box, reason = "the box goes back into a slot as it is: a block is never copied")]
     spare: Vec<Box<Entry>>,
@@ -102,8 +112,8 @@ impl Connections {
     /// None yet, and `limit` at most, of which `max_awake` keep their control blocks while they are idle.
     pub fn new(limit: u32, max_awake: u32, config: &TcpConfig, mac: MacAddress) -> Self {
         let config = config.clone();
-        let (slots, drowsy, spare) = (Slab::new(limit), AgedSlab::new(limit), Vec::new());
-        Self { slots, config, mac, awake: 0, max_awake, drowsy, spare, generation: 0 }
+        let (slots, drowsy, silent) = (Slab::new(limit), AgedSlab::new(limit), AgedSlab::new(limit));
+        Self { slots, config, mac, awake: 0, max_awake, drowsy, silent, spare: Vec::new(), generation: 0 }
     }
 
     /// Connections, awake or asleep.
@@ -143,7 +153,8 @@ impl Connections {
             None => Box::new(Entry::new(connection)),
         };
         entry.begin(generation, hash);
-        let index = self.slots.insert(Slot { tuple, hash, generation, body: Body::Awake(entry) }).ok()?;
+        let index =
+            self.slots.insert(Slot { tuple, hash, generation, silent: NOWHERE, body: Body::Awake(entry) }).ok()?;
         self.awake += 1;
         Some(ConnectionId { index, generation })
     }
@@ -213,6 +224,7 @@ impl Connections {
         let blank = || Box::new(Entry::new(Connection::blank(&self.config)));
         let mut entry = self.spare.pop().unwrap_or_else(blank);
         entry.begin(slot.generation, slot.hash);
+        entry.silent = slot.silent != NOWHERE;
         // The slot is whole at every moment: the blank block goes in before it is filled.
         if let Body::Asleep(dormant) = std::mem::replace(&mut slot.body, Body::Awake(entry))
             && let Body::Awake(entry) = &mut slot.body
@@ -232,11 +244,41 @@ impl Connections {
 
     /// Takes a connection out.
     pub fn remove(&mut self, index: u32) {
+        self.leave_silent(index);
         if let Some(Slot { body: Body::Awake(entry), .. }) = self.slots.remove(index) {
             if let Some(place) = entry.drowsy {
                 self.drowsy.remove(place);
             }
             self.retire(entry);
+        }
+    }
+
+    /// The one that has been silent for longest.
+    pub fn longest_silent(&self) -> Option<&Silent> {
+        self.silent.oldest().map(|place| &self.silent[place])
+    }
+
+    /// What is known of a silent one.
+    pub(super) fn silent_at(&self, index: u32) -> Option<&Silent> {
+        self.slots.get(index).filter(|slot| slot.silent != NOWHERE).map(|slot| &self.silent[slot.silent])
+    }
+
+    /// Lets one that is awake stand in line with those that have said nothing yet.
+    pub(super) fn enter_silent(&mut self, silent: Silent) {
+        if let Some(slot) = self.slots.get_mut(silent.index)
+            && let Body::Awake(entry) = &mut slot.body
+        {
+            slot.silent = self.silent.insert(silent).unwrap_or(NOWHERE);
+            entry.silent = true;
+        }
+    }
+
+    /// Takes one out of that line, where it stands in it.
+    pub(super) fn leave_silent(&mut self, index: u32) {
+        let Some(slot) = self.slots.get_mut(index).filter(|slot| slot.silent != NOWHERE) else { return };
+        self.silent.remove(std::mem::replace(&mut slot.silent, NOWHERE));
+        if let Body::Awake(entry) = &mut slot.body {
+            entry.silent = false;
         }
     }
 

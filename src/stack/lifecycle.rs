@@ -37,6 +37,7 @@ impl Stack {
     ) -> Result<u32, DropReason> {
         let established = Connection::established(handshake, now, &self.config.tcp);
         let index = self.add_connection(now, established, hash).ok_or(DropReason::ConnectionLimit)?;
+        self.connections.listen_to(now, index);
         self.heed_path_mtu(now, index);
         Ok(index)
     }
@@ -55,7 +56,8 @@ impl Stack {
     }
 
     pub(super) fn insert(&mut self, now: Instant, connection: Connection, hash: u32) -> Option<ConnectionId> {
-        if self.connections.is_full() {
+        // Who has said nothing yet loses least, and is no loss.
+        if self.connections.is_full() && !self.evict_silent(now) {
             self.evict_stalled(now);
         }
         let tuple = *connection.tuple();
@@ -100,9 +102,13 @@ impl Stack {
             self.transmit_queue.push_back(id);
         }
         let changes_stall = is_stalled != entry.stalled.is_some();
+        let was_silent = entry.silent;
         let is_news = signals.intersects(Signals::READABLE | Signals::WRITABLE | Signals::URGENT);
         let is_first_news = is_news && !entry.ready_queued;
         entry.ready_queued |= is_news;
+        if was_silent {
+            self.connections.note_speech(index);
+        }
         if signals.contains(Signals::OPENED) {
             self.announce(id);
             self.heed_path_mtu(now, index);

@@ -26,6 +26,7 @@ mod next_hop;
 mod path_mtu;
 mod rate_limit;
 mod replies;
+mod silent;
 mod slab;
 mod stalled;
 mod stream;
@@ -335,6 +336,7 @@ impl Stack {
         while let Some(index) = self.timers.expire(now) {
             self.connection_timer_expired(now, index);
         }
+        self.expire_silent(now);
         self.expire_handshakes(now);
         self.expire_neighbours(now);
         while let Some((index, entry)) = self.time_wait.expire(now) {
@@ -350,6 +352,7 @@ impl Stack {
         }
         let deadlines = [
             self.timers.next_deadline(),
+            self.silence_ends(),
             self.half_open.next_deadline(),
             self.time_wait.next_deadline(),
             self.neighbours.next_deadline(),

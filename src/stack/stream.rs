@@ -36,6 +36,11 @@ impl<'a> Stream<'a> {
         self.id
     }
 
+    /// The time, as the worker's clock showed it when this turn began.
+    pub fn now(&self) -> Instant {
+        self.now
+    }
+
     /// The other end.
     pub fn peer(&self) -> Endpoint {
         self.connection().tuple().remote

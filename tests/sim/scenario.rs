@@ -112,7 +112,8 @@ impl Scenario {
 
 /// Limits that a run does not reach, and that cost little to set up.
 fn small(tcp: TcpConfig) -> StackConfig {
-    StackConfig { tcp, max_connections: 16, max_half_open: 16, max_time_wait: 16, ..StackConfig::default() }
+    let (max_connections, max_half_open, max_time_wait) = (16, 16, 16);
+    StackConfig { tcp, max_connections, max_half_open, max_time_wait, silence: None, ..StackConfig::default() }
 }
 
 fn draw_host(dice: &mut Dice) -> HostPlan {

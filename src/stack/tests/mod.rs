@@ -13,6 +13,7 @@ mod parts;
 mod path_mtu;
 mod rfc9293;
 mod sharing;
+mod silence;
 mod sleeping;
 mod timestamps;
 mod trouble;
