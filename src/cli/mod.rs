@@ -9,6 +9,7 @@ mod list;
 mod load;
 mod observe;
 mod serve;
+mod size;
 
 use std::{io, process::ExitCode};
 

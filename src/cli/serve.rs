@@ -1,6 +1,6 @@
 //! `xskip serve`: one of the bundled services, on an interface.
 
-use super::{Failure, list::NumberList, observe::Observation};
+use super::{Failure, list::NumberList, observe::Observation, size::Size};
 use clap::{Args, ValueEnum};
 use std::{
     net::{IpAddr, SocketAddr},
@@ -109,6 +109,11 @@ pub struct Arguments {
     #[arg(long, value_name = "N", default_value_t = StackConfig::default().max_connections,
         value_parser = clap::value_parser!(u32).range(1..=MAX_CONNECTIONS))]
     max_connections: u32,
+
+    /// Memory for the buffers of all connections, such as 512M or 2G: beyond that, those are reset that make the least use of it
+    /// [default: a quarter of what this machine, or the process's control group, has]
+    #[arg(long, value_name = "SIZE")]
+    memory: Option<Size>,
 
     /// Seconds after which a client that says nothing is reset, and with HTTP one that has not asked for anything again is
     /// closed; 0 for never. Where nearly all connections are taken, clients that never said anything have less
@@ -219,6 +224,9 @@ fn build(arguments: &Arguments, observation: &Observation) -> Result<Server, Fai
     }
     if let Some(micros) = arguments.busy_poll {
         server = server.busy_poll(Duration::from_micros(micros.into()));
+    }
+    if let Some(Size(bytes)) = arguments.memory {
+        server = server.memory(bytes);
     }
     if let Some(frames) = arguments.frames {
         server = server.frames(frames);

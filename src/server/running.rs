@@ -9,6 +9,7 @@ use super::{
 use crate::{
     config::StackConfig,
     drops::{DropReason, Drops},
+    host::memory,
     rng::SipKey,
     stack::{Secrets, Stack, SynAckProfile},
     stats::StackStats,
@@ -24,6 +25,9 @@ use std::{
     sync::Arc,
     thread::{self, JoinHandle},
 };
+
+/// Connections may take one part in so many of the memory there is, unless somebody says how much.
+const MEMORY_SHARE: u64 = 4;
 
 /// What was asked for and what the kernel gave: no fall-back is silent.
 #[derive(Clone, Debug)]
@@ -369,6 +373,9 @@ fn stack_config(server: &Server, plan: &Plan) -> StackConfig {
     config.tcp.mtu = plan.link.mtu as usize;
     config.checksums = plan.checksums;
     config.gateways.extend(&server.gateways);
+    let memory = server.memory.or_else(|| memory::available().map(|bytes| bytes / MEMORY_SHARE));
+    let each = memory.map(|bytes| bytes / plan.queues.len().max(1) as u64);
+    config.memory = config.memory.or(each.map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX)));
     config
 }
 

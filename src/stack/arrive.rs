@@ -258,7 +258,7 @@ impl Stack {
     ) -> Result<u32, DropReason> {
         let opened = self.open_connection(now, handshake, hash);
         if opened.is_err() {
-            self.reset(now, link, &handshake.tuple, segment)?;
+            self.reset(now, link, (&handshake.tuple, handshake.clocks), segment)?;
         }
         opened
     }

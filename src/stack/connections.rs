@@ -1,8 +1,15 @@
 //! The connections of a stack. One that is awake has a control block; one that has been idle for long sleeps in an eighth of that.
 
-use super::{ConnectionId, aged_slab::AgedSlab, silent::Silent, slab::Slab, trouble::Untold};
+use super::{
+    ConnectionId,
+    aged_slab::AgedSlab,
+    memory::{Account, Memory},
+    silent::Silent,
+    slab::Slab,
+    trouble::Untold,
+};
 use crate::{
-    config::TcpConfig,
+    config::{StackConfig, TcpConfig, Thrift},
     prefetch::prefetch,
     tcp::{Connection, Dormant, State},
     time::Instant,
@@ -29,6 +36,8 @@ pub(super) struct Entry {
     pub stalled: Option<u32>,
     /// Whether its peer has said nothing yet, and that matters.
     pub silent: bool,
+    /// What of the memory of all is its own.
+    pub account: Account,
     /// What the application has not been told of yet.
     pub untold: Untold,
 }
@@ -46,6 +55,7 @@ impl Entry {
             called_at: Instant::NEVER,
             stalled: None,
             silent: false,
+            account: Account::new(),
             untold: Untold::default(),
         }
     }
@@ -56,31 +66,33 @@ impl Entry {
         (self.attached, self.ready_queued, self.transmit_queued) = (true, false, false);
         (self.called_at, self.drowsy, self.stalled, self.silent) = (Instant::NEVER, None, None, false);
         self.untold = Untold::default();
+        self.account.begin();
     }
 
     /// What is left of it while it sleeps, if it can.
     fn rest(&self, now: Instant, config: &TcpConfig) -> Option<Dormant> {
         let is_wanted = self.ready_queued || self.transmit_queued || self.stalled.is_some() || !self.untold.is_empty();
+        let is_wanted = is_wanted || self.account.keeps();
         if is_wanted || !self.attached { None } else { self.connection.rest(now, config) }
     }
 }
 
 #[derive(Debug)]
-struct Slot {
+pub(super) struct Slot {
     /// What a look-up compares, whether anybody is woken or not.
     tuple: FourTuple,
     hash: u32,
     generation: u32,
     /// Where it stands in the line of those whose peers have said nothing yet.
     silent: u32,
-    body: Body,
+    pub body: Body,
 }
 
 /// In no line.
 const NOWHERE: u32 = u32::MAX;
 
 #[derive(Debug)]
-enum Body {
+pub(super) enum Body {
     Awake(Box<Entry>),
     Asleep(Dormant),
 }
@@ -91,7 +103,7 @@ const _: () =
 /// All of them, at stable indices.
 #[derive(Debug)]
 pub(super) struct Connections {
-    slots: Slab<Slot>,
+    pub(super) slots: Slab<Slot>,
     config: TcpConfig,
     /// Our link address, which no sleeper has to remember.
     mac: MacAddress,
@@ -104,16 +116,21 @@ pub(super) struct Connections {
     silent: AgedSlab<Silent>,
     /// Control blocks that nobody needs, kept with their buffers for whoever comes next.
     #[expect(clippy::vec_box, reason = "the box goes back into a slot as it is: a block is never copied")]
-    spare: Vec<Box<Entry>>,
+    pub(super) spare: Vec<Box<Entry>>,
+    pub(super) memory: Memory,
+    /// Where it was last looked for who could do with less.
+    pub(super) hand: u32,
     generation: u32,
 }
 
 impl Connections {
-    /// None yet, and `limit` at most, of which `max_awake` keep their control blocks while they are idle.
-    pub fn new(limit: u32, max_awake: u32, config: &TcpConfig, mac: MacAddress) -> Self {
-        let config = config.clone();
+    /// None yet, within the limits of a stack.
+    pub fn new(config: &StackConfig, mac: MacAddress) -> Self {
+        let StackConfig { max_connections: limit, max_awake, .. } = *config;
+        let (memory, config) = (Memory::new(config.memory), config.tcp.clone());
         let (slots, drowsy, silent) = (Slab::new(limit), AgedSlab::new(limit), AgedSlab::new(limit));
-        Self { slots, config, mac, awake: 0, max_awake, drowsy, silent, spare: Vec::new(), generation: 0 }
+        let spare = Vec::new();
+        Self { slots, config, mac, awake: 0, max_awake, drowsy, silent, spare, memory, hand: 0, generation: 0 }
     }
 
     /// Connections, awake or asleep.
@@ -150,7 +167,7 @@ impl Connections {
                 spare.connection = connection;
                 spare
             }
-            None => Box::new(Entry::new(connection)),
+            None => self.charged(Entry::new(connection)),
         };
         entry.begin(generation, hash);
         let index =
@@ -220,9 +237,9 @@ impl Connections {
 
     #[cold]
     fn wake(&mut self, index: u32) {
+        let spare = self.spare.pop();
+        let mut entry = spare.unwrap_or_else(|| self.charged(Entry::new(Connection::blank(&self.config))));
         let Some(slot) = self.slots.get_mut(index) else { return };
-        let blank = || Box::new(Entry::new(Connection::blank(&self.config)));
-        let mut entry = self.spare.pop().unwrap_or_else(blank);
         entry.begin(slot.generation, slot.hash);
         entry.silent = slot.silent != NOWHERE;
         // The slot is whole at every moment: the blank block goes in before it is filled.
@@ -316,22 +333,46 @@ impl Connections {
             && let Some(place) = self.drowsy.oldest()
             && let Some(index) = self.drowsy.remove(place)
         {
-            let Some(Slot { body, .. }) = self.slots.get_mut(index) else { continue };
-            let Body::Awake(entry) = body else { continue };
-            entry.drowsy = None;
-            if let Some(dormant) = entry.rest(now, &self.config)
-                && let Body::Awake(entry) = std::mem::replace(body, Body::Asleep(dormant))
-            {
-                self.retire(entry);
+            if let Some(Slot { body: Body::Awake(entry), .. }) = self.slots.get_mut(index) {
+                entry.drowsy = None;
             }
+            self.lay_down(now, index);
         }
+    }
+
+    /// Puts one to sleep, where it can; whether it could.
+    pub(super) fn lay_down(&mut self, now: Instant, index: u32) -> bool {
+        let Some(Slot { body, .. }) = self.slots.get_mut(index) else { return false };
+        let Body::Awake(entry) = body else { return false };
+        let Some(dormant) = entry.rest(now, &self.config) else { return false };
+        if let Body::Awake(entry) = std::mem::replace(body, Body::Asleep(dormant)) {
+            if let Some(place) = entry.drowsy {
+                self.drowsy.remove(place);
+            }
+            self.retire(entry);
+        }
+        true
+    }
+
+    /// A new control block.
+    #[cold]
+    fn charged(&mut self, entry: Entry) -> Box<Entry> {
+        let mut entry = Box::new(entry);
+        self.memory.charge(&mut entry);
+        entry
     }
 
     fn retire(&mut self, mut entry: Box<Entry>) {
         self.awake -= 1;
-        if self.spare.len() < self.max_awake as usize {
+        if self.spare.len() < self.max_awake as usize && self.memory.thrift() == Thrift::None {
             entry.connection.retire();
+            if entry.connection.was_resized() || entry.account.keeps() {
+                entry.account.end();
+                self.memory.charge(&mut entry);
+            }
             self.spare.push(entry);
+        } else {
+            self.memory.discharge(&entry);
         }
     }
 }

@@ -86,6 +86,10 @@ impl Stack {
     /// its end.
     pub(super) fn settle(&mut self, now: Instant, index: u32) {
         let Some(entry) = self.connections.get_mut(index) else { return };
+        if entry.connection.was_resized() {
+            self.charge(now, index);
+            return self.settle(now, index);
+        }
         let id = ConnectionId { index, generation: entry.generation };
         let signals = entry.connection.take_signals();
         let is_stalled = entry.connection.is_stalled();

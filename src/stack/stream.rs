@@ -166,6 +166,14 @@ impl<'a> Stream<'a> {
         connections[self.id.index].connection.write_urgent(data, &config.tcp)
     }
 
+    /// Says how much memory the application keeps for this connection, octets: it counts toward [`StackConfig::memory`], as if it
+    /// were the connection's own.
+    ///
+    /// [`StackConfig::memory`]: crate::config::StackConfig::memory
+    pub fn keep(&mut self, octets: usize) {
+        self.stack.keep(self.id.index, octets);
+    }
+
     /// Asks the peer while it is idle whether it is still there; `None` for never (MUST-24).
     pub fn set_keep_alive(&mut self, keep_alive: Option<KeepAlive>) {
         self.connection_mut().set_keep_alive(keep_alive);

@@ -131,7 +131,12 @@ pub(super) struct Flight {
     /// Before here, nothing is taken for lost.
     lost_from: SeqNumber,
     rack: Rack,
+    /// Whether the memory it takes has changed since somebody asked.
+    resized: bool,
 }
+
+/// Segments for which there is room in what goes from one connection to the next, or is kept where memory is scarce.
+const RESTING_SEGMENTS: usize = 256;
 
 impl Flight {
     pub fn new(una: SeqNumber, tick: Duration) -> Self {
@@ -146,6 +151,34 @@ impl Flight {
             judged: una,
             lost_from: una,
             rack: Rack::new(una, tick),
+            resized: false,
+        }
+    }
+
+    /// Octets of memory it takes.
+    pub fn memory(&self) -> usize {
+        self.segments.capacity() * size_of::<InFlight>() + self.again.capacity() * size_of::<(SeqNumber, u32)>()
+    }
+
+    /// Whether that has changed since [`Flight::weighed`] was called.
+    pub fn was_resized(&self) -> bool {
+        self.resized
+    }
+
+    pub fn weighed(&mut self) {
+        self.resized = false;
+    }
+
+    /// Gives back most of the room for segments, where most of it is not used.
+    pub fn give_back(&mut self) {
+        let little = self.segments.len().max(RESTING_SEGMENTS);
+        if self.segments.capacity() / 4 > little {
+            self.segments.shrink_to(little);
+            self.resized = true;
+        }
+        if self.again.is_empty() && self.again.capacity() > RESTING_SEGMENTS {
+            self.again = VecDeque::new();
+            self.resized = true;
         }
     }
 
@@ -163,6 +196,7 @@ impl Flight {
     pub fn retire(&mut self) {
         self.segments.clear();
         self.again.clear();
+        self.give_back();
     }
 
     /// Takes the memory of a retired one.
@@ -453,6 +487,7 @@ impl Flight {
             self.segments.push_back(segment);
         }
         self.change_all(|_, _| {});
+        self.resized = true;
     }
 
     /// Nothing was lost after all.
@@ -486,6 +521,7 @@ impl Flight {
             reported: false,
         };
         self.count(&segment);
+        self.resized |= self.segments.len() == self.segments.capacity();
         self.segments.push_back(segment);
     }
 
@@ -503,6 +539,7 @@ impl Flight {
         });
         let entry = (chunk.seq, order);
         if find_again(&self.segments, entry).is_some() {
+            self.resized |= self.again.len() == self.again.capacity();
             self.again.push_back(entry);
         }
     }

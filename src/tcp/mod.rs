@@ -18,6 +18,7 @@ pub mod ecn;
 mod flight;
 pub mod isn;
 mod liveness;
+mod memory;
 mod micros;
 mod opening;
 pub mod path_mtu;

@@ -189,7 +189,8 @@ impl Session {
             Waits::Request if !self.has_begun => stream.abort(),
             _ => stream.linger(),
         }
-        (self.phase, self.waits, self.until, self.split) = (Phase::Over, Waits::Nothing, Instant::NEVER, Vec::new());
+        self.forget_split(stream);
+        (self.phase, self.waits, self.until) = (Phase::Over, Waits::Nothing, Instant::NEVER);
     }
 
     fn request(&mut self, stream: &mut Stream<'_>) -> Progress {
@@ -216,8 +217,9 @@ impl Session {
         // A refused request has no end that could be trusted, so the rest of the stream means nothing.
         if self.split.is_empty() {
             stream.consume(length);
+        } else {
+            self.forget_split(stream);
         }
-        self.split = Vec::new();
         self.respond(&answer, stream);
         Progress::Further
     }
@@ -237,6 +239,7 @@ impl Session {
             let wanted = stream.readable().iter().position(|&octet| octet == b'\n').map(|at| at + 1);
             let taken = wanted.unwrap_or(stream.readable().len());
             if taken == 0 {
+                stream.keep(self.split.capacity());
                 return (Parsed::Partial, 0);
             }
             self.split.extend_from_slice(&stream.readable()[..taken]);
@@ -246,6 +249,11 @@ impl Session {
                 return (parsed, length);
             }
         }
+    }
+
+    fn forget_split(&mut self, stream: &mut Stream<'_>) {
+        self.split = Vec::new();
+        stream.keep(0);
     }
 
     fn respond(&mut self, answer: &Answer, stream: &mut Stream<'_>) {

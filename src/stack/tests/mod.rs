@@ -8,6 +8,7 @@ mod ecn;
 mod flows;
 mod handshakes;
 mod hostile;
+mod memory;
 mod neighbours;
 mod parts;
 mod path_mtu;
