@@ -4,11 +4,12 @@
 //! What counts is what is allocated, whether it is touched or not: control blocks, rings, and the lists of what is in flight or
 //! early. A connection says when one of them was resized, which is seldom; so keeping the sum takes a flag's look at a time.
 //!
-//! | of the budget | what is done |
-//! | --- | --- |
-//! | below 3/4 | nothing |
-//! | above ([`Thrift::Sparing`]) | windows and buffers grow no more, nobody writes ahead, early data that would need room are refused; each growth all the same pays with a look at a few connections, which give back what they do not need: idle ones sleep, and the largest forgets what came early |
-//! | all of it ([`Thrift::Strict`]) | nothing grows but a first small buffer, and of each few connections the slowest is reset, until a sixteenth is free |
+//! - Below three quarters of the budget nothing is done.
+//! - Above ([`Thrift::Sparing`]) windows and large buffers grow no more, nobody writes ahead, and early data are refused that would
+//!   need room. What grows all the same pays with a look at a few connections, which give back what they do not need: idle ones
+//!   sleep, and the largest forgets what came early.
+//! - At its end ([`Thrift::Strict`]) nothing grows but a first small buffer, and of each few connections the slowest is reset,
+//!   until a sixteenth is free.
 //!
 //! A connection is as slow as the time it would take to bring what is kept for it to an end at the pace so far, by the octets that
 //! its peer has sent or acknowledged, whatever it says of its window. One that would take less than a minute is spared, unless all
