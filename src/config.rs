@@ -81,6 +81,8 @@ pub struct TcpConfig {
     pub syn_ack_retries: u32,
     /// Time to live, or hop limit, of what is sent (MUST-49). Default 64.
     pub hop_limit: u8,
+    /// How sparing connections are with memory. A stack sets this, by [`StackConfig::memory`]. Default not at all.
+    pub thrift: Thrift,
     /// How long a path is taken to be as narrow as a router said, before larger segments are tried again. Default 10 min, as
     /// RFC 1191 §6.3 and RFC 8201 §5.3 suggest.
     pub path_mtu_lifetime: Duration,
@@ -118,6 +120,7 @@ impl Default for TcpConfig {
             fin_wait_2: Duration::from_secs(60),
             syn_ack_retries: 5,
             hop_limit: DEFAULT_HOP_LIMIT,
+            thrift: Thrift::None,
             path_mtu_lifetime: Duration::from_secs(600),
         }
     }
@@ -138,6 +141,19 @@ impl Default for KeepAlive {
     fn default() -> Self {
         Self { idle: Duration::from_secs(2 * 3_600), interval: Duration::from_secs(75), probes: 10 }
     }
+}
+
+/// How sparing connections are with memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Thrift {
+    /// As their own limits say.
+    #[default]
+    None,
+    /// Windows and large buffers do not grow, applications write no further ahead than 4 KiB, and early data are refused that would
+    /// need more room.
+    Sparing,
+    /// Nothing grows but a first small buffer.
+    Strict,
 }
 
 /// A congestion control algorithm.
@@ -194,6 +210,16 @@ pub struct StackConfig {
     /// Connections that may wait for the application to hear of them; the end of another handshake is dropped, and comes again.
     /// Default 4,096.
     pub max_backlog: u32,
+    /// How long a connection that was opened to us may be silent: for as long as its peer has sent nothing but the end of the
+    /// handshake, and has acknowledged nothing of ours; then it is reset. Where more than three quarters of `max_connections` are
+    /// taken it may be so for less, down to 5 s, and where all of them are, the one that has been silent for longest makes room for
+    /// another one. Default 60 s; none where peers may wait to be told something for longer.
+    pub silence: Option<Duration>,
+    /// Memory for all connections together, bytes: control blocks of those that are awake, buffers, and lists of what is in flight
+    /// or early, as they are allocated. From three quarters on nothing grows that need not, and at the limit those connections are
+    /// reset whose peers make the least use of what is kept for them. Not in it, because they have limits of their own: what sleeps
+    /// (`max_connections`), tables, datagrams. Default none; a [`Server`](crate::Server) takes a share of the machine's.
+    pub memory: Option<usize>,
     /// Neighbours whose link-layer addresses are remembered. Default 1,024.
     pub max_neighbours: usize,
     /// Routers to what lies beyond our subnets: the first of each IP version counts. Default none.
@@ -240,6 +266,8 @@ impl Default for StackConfig {
             max_replies: 1_024,
             max_stalled: 4_096,
             max_backlog: 4_096,
+            memory: None,
+            silence: Some(Duration::from_secs(60)),
             max_neighbours: 1_024,
             gateways: Vec::new(),
             ephemeral_ports: 1_024..=65_535,

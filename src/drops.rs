@@ -144,6 +144,8 @@ drop_reasons! {
     DataAfterFin => "data_after_fin",
     /// Out-of-order data in more pieces than are kept.
     TooManyHoles => "too_many_holes",
+    /// Data for which there was room in the window, but not in memory: all connections together have used up theirs.
+    MemoryPressure => "memory_pressure",
     /// Data the application will never read: it has closed (RFC 9293 SHLD-3).
     DataAfterClose => "data_after_close",
     /// A new connection beyond the configured limit.

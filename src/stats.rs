@@ -62,6 +62,12 @@ counters! {
         connections_aborted,
         /// Connections reset to make room, because their peers kept their windows shut.
         connections_evicted,
+        /// Connections reset because their peers had said nothing for too long, or others needed the room.
+        connections_silent,
+        /// Connections reset because their peers made little use of the memory they took, when it had been used up.
+        connections_slow,
+        /// The most memory that connections took at any time, bytes: that of each worker, together.
+        memory_peak,
         /// Connections given up because nothing came back.
         connections_timed_out,
         /// Connections that we began to open.

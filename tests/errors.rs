@@ -268,6 +268,9 @@ fn what_was_typed_makes_no_sense() {
         (["--queues", "3-1"], "3-1"),
         (["--require", "speed"], "nothing, native or zero-copy"),
         (["--app", "gopher"], "echo, http, discard, chargen"),
+        (["--idle-timeout", "31536001"], "31536000"),
+        (["--keep-alive", "0"], "1..=31536000"),
+        (["--memory", "1.5G"], "write one like 64M or 1G"),
     ] {
         let said = run_failing(2, &["serve", "--interface", "lo", arguments[0], arguments[1]]);
         assert!(said.contains(part), "{part:?} in {said}");

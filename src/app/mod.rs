@@ -30,7 +30,7 @@ pub mod http;
 pub use self::{chargen::Chargen, discard::Discard, echo::Echo, http::Http};
 
 use crate::{
-    stack::{ConnectionId, Event, Stack, Stream, Trouble, UdpId},
+    stack::{ConnectionId, Event, Stack, Stream, TimerWheel, Trouble, UdpId},
     tcp::CloseReason,
     time::Instant,
     worker::Application,
@@ -47,6 +47,18 @@ pub trait Service: Send {
     /// Something changed: data have arrived, the peer has closed its side, or there is room to write after there was too
     /// little. Called once for any number of changes; do as much as can be done.
     fn ready(&mut self, session: &mut Self::Session, stream: &mut Stream<'_>);
+
+    /// When [`Service::overdue`] is to be called for a connection; asked whenever something happened on it. By default never, which
+    /// is [`Instant::NEVER`].
+    fn deadline(&self, session: &Self::Session) -> Instant {
+        let _ = session;
+        Instant::NEVER
+    }
+
+    /// The [deadline](Service::deadline) has passed, and nothing has happened that would have moved it.
+    fn overdue(&mut self, session: &mut Self::Session, stream: &mut Stream<'_>) {
+        let _ = (session, stream);
+    }
 
     /// A connection that was ours to open could not be.
     fn failed(&mut self, reason: CloseReason) {
@@ -77,9 +89,14 @@ pub trait Service: Send {
 pub struct Services<S: Service> {
     service: S,
     sessions: Vec<Option<S::Session>>,
+    /// One deadline for each session that has one: the earliest it ever had, as those of the stack.
+    timers: TimerWheel,
     /// The datagram under way, and its answer; kept for their memory.
     datagram: (Vec<u8>, Vec<u8>),
 }
+
+/// Most sessions that are found overdue in one turn; those behind them are in the next.
+const OVERDUE_AT_ONCE: u32 = 64;
 
 /// Ports of services. What comes from one may be an answer itself, and two services that answer each other's answers never end.
 const LEAST_CLIENT_PORT: u16 = 1_024;
@@ -87,7 +104,7 @@ const LEAST_CLIENT_PORT: u16 = 1_024;
 impl<S: Service> Services<S> {
     /// A service without connections yet.
     pub fn new(service: S) -> Self {
-        Self { service, sessions: Vec::new(), datagram: Default::default() }
+        Self { service, sessions: Vec::new(), timers: TimerWheel::new(0), datagram: Default::default() }
     }
 
     fn open(&mut self, now: Instant, id: ConnectionId, stack: &mut Stack) {
@@ -98,7 +115,35 @@ impl<S: Service> Services<S> {
         if self.sessions.len() <= id.index() {
             self.sessions.resize_with(id.index() + 1, || None);
         }
+        self.mind(id.index(), self.service.deadline(&session));
         self.sessions[id.index()] = Some(session);
+    }
+
+    fn ready(&mut self, now: Instant, id: ConnectionId, stack: &mut Stack) {
+        let Some(mut stream) = stack.stream(now, id) else { return };
+        if let Some(Some(session)) = self.sessions.get_mut(id.index()) {
+            self.service.ready(session, &mut stream);
+            let deadline = self.service.deadline(session);
+            self.mind(id.index(), deadline);
+        }
+    }
+
+    fn mind(&mut self, index: usize, deadline: Instant) {
+        if deadline != Instant::NEVER {
+            self.timers.arm(index as u32, deadline);
+        }
+    }
+
+    /// The timer of a session has fired; since it was set the deadline may have moved.
+    fn look_at_clock(&mut self, now: Instant, index: usize, stack: &mut Stack) {
+        let Some(Some(session)) = self.sessions.get_mut(index) else { return };
+        if self.service.deadline(session) <= now
+            && let Some(mut stream) = stack.connection_at(index).and_then(|id| stack.stream(now, id))
+        {
+            self.service.overdue(session, &mut stream);
+        }
+        let deadline = self.service.deadline(session);
+        self.mind(index, deadline);
     }
 
     fn answer_datagrams(&mut self, now: Instant, id: UdpId, stack: &mut Stack) {
@@ -117,12 +162,7 @@ impl<S: Service> Application for Services<S> {
     fn handle(&mut self, now: Instant, event: Event, stack: &mut Stack) {
         match event {
             Event::Opened(id) => self.open(now, id, stack),
-            Event::Ready(id) => {
-                let Some(mut stream) = stack.stream(now, id) else { return };
-                if let Some(Some(session)) = self.sessions.get_mut(id.index()) {
-                    self.service.ready(session, &mut stream);
-                }
-            }
+            Event::Ready(id) => self.ready(now, id, stack),
             Event::Trouble(id, trouble) => {
                 let Some(mut stream) = stack.stream(now, id) else { return };
                 if let Some(Some(session)) = self.sessions.get_mut(id.index()) {
@@ -132,11 +172,20 @@ impl<S: Service> Application for Services<S> {
             Event::Datagram(id) => self.answer_datagrams(now, id, stack),
             Event::Closed(id, reason) => {
                 if let Some(session) = self.sessions.get_mut(id.index()).and_then(Option::take) {
+                    self.timers.cancel(id.index() as u32);
                     self.service.closed(session, reason);
                 } else if matches!(reason, CloseReason::Refused | CloseReason::Unreachable | CloseReason::TimedOut) {
                     self.service.failed(reason);
                 }
             }
         }
+    }
+
+    fn tend(&mut self, now: Instant, stack: &mut Stack) -> Option<Instant> {
+        for _ in 0..OVERDUE_AT_ONCE {
+            let Some(index) = self.timers.expire(now) else { break };
+            self.look_at_clock(now, index as usize, stack);
+        }
+        self.timers.next_deadline()
     }
 }

@@ -12,6 +12,7 @@ mod number;
 mod observe;
 mod print;
 mod serve;
+mod size;
 #[cfg(test)]
 mod tests;
 

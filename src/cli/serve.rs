@@ -5,6 +5,7 @@ use super::{
     list::{Core, NumberList},
     observe::Observation,
     print,
+    size::Size,
 };
 use clap::{Args, ValueEnum};
 use std::{
@@ -15,8 +16,8 @@ use std::{
 };
 use xskip::{
     Cidr, Server,
-    app::{Chargen, Discard, Echo, Http},
-    config::StackConfig,
+    app::{Chargen, Discard, Echo, Http, http::Timeouts},
+    config::{KeepAlive, StackConfig},
     server::{Cookies, Running, ServerError, StopSignals},
     worker::Idle,
     xdp::Require,
@@ -27,6 +28,9 @@ const MAX_CONNECTIONS: i64 = 1 << 24;
 const MAX_FRAMES: i64 = 1 << 24;
 /// A year.
 const MAX_DRAIN: u64 = 365 * 86_400;
+
+/// A year is as good as never.
+const MAX_SECONDS: i64 = 365 * 24 * 3_600;
 
 /// What is typed behind `xskip serve`.
 #[derive(Debug, Args)]
@@ -124,6 +128,21 @@ pub struct Arguments {
         value_parser = clap::value_parser!(u32).range(1..=MAX_CONNECTIONS))]
     max_connections: u32,
 
+    /// Memory for the buffers of all connections, such as 512M or 2G: beyond that, those are reset that make the least use of it
+    /// [default: a quarter of what this machine, or the process's control group, has]
+    #[arg(long, value_name = "SIZE")]
+    memory: Option<Size>,
+
+    /// Seconds after which a client that says nothing is reset, and with HTTP one that has not asked for anything again is
+    /// closed; 0 for never. Where nearly all connections are taken, clients that never said anything have less
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u32).range(0..=MAX_SECONDS))]
+    idle_timeout: u32,
+
+    /// Ask peers that have been silent for so many seconds whether they are still there, and end what they do not answer for
+    /// [default: never]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=MAX_SECONDS))]
+    keep_alive: Option<u32>,
+
     /// Seconds that connections may go on after the first signal, before they are reset; a second one resets them at once
     #[arg(long, value_name = "SECONDS", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=MAX_DRAIN))]
     drain: u64,
@@ -183,7 +202,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let observation = Observation::begin(&arguments.observe, &arguments.interface)?;
     let server = build(&arguments, &observation)?;
     let signals = StopSignals::catch()?;
-    let running = match start(&server, arguments.app) {
+    let running = match start(&server, &arguments) {
         Ok(running) => running,
         Err(error) if is_bad_use(&error) => return Ok(bad_use(error)),
         Err(error) => return Err(error.into()),
@@ -202,7 +221,7 @@ fn build(arguments: &Arguments, observation: &Observation) -> Result<Server, Fai
         .require(arguments.require)
         .cookies(arguments.cookies.into())
         .huge_pages(arguments.huge_pages)
-        .config(StackConfig { max_connections: arguments.max_connections, ..StackConfig::default() })
+        .config(stack_config(arguments))
         .idle(if arguments.spin { Idle::Spin } else { Idle::Sleep })
         .drain(Duration::from_secs(arguments.drain));
     for &address in &arguments.address {
@@ -229,6 +248,9 @@ fn build(arguments: &Arguments, observation: &Observation) -> Result<Server, Fai
     if let Some(micros) = arguments.busy_poll {
         server = server.busy_poll(Duration::from_micros(micros.into()));
     }
+    if let Some(Size(bytes)) = arguments.memory {
+        server = server.memory(bytes);
+    }
     if let Some(frames) = arguments.frames {
         server = server.frames(frames);
     }
@@ -250,10 +272,27 @@ fn build(arguments: &Arguments, observation: &Observation) -> Result<Server, Fai
     })
 }
 
-fn start(server: &Server, app: App) -> Result<Running, ServerError> {
-    match app {
+fn stack_config(arguments: &Arguments) -> StackConfig {
+    let mut config = StackConfig { max_connections: arguments.max_connections, ..StackConfig::default() };
+    config.silence = idle_timeout(arguments);
+    config.tcp.keep_alive = arguments.keep_alive.map(|seconds| {
+        let (idle, default) = (Duration::from_secs(seconds.into()), KeepAlive::default());
+        KeepAlive { idle, interval: default.interval.min(idle), ..default }
+    });
+    config
+}
+
+/// How long a client may say nothing, if not for ever.
+fn idle_timeout(arguments: &Arguments) -> Option<Duration> {
+    (arguments.idle_timeout > 0).then(|| Duration::from_secs(arguments.idle_timeout.into()))
+}
+
+fn start(server: &Server, arguments: &Arguments) -> Result<Running, ServerError> {
+    let pause = idle_timeout(arguments).unwrap_or(Duration::MAX);
+    let timeouts = Timeouts { pause, ..Timeouts::default() };
+    match arguments.app {
         App::Echo => server.start(|| Echo),
-        App::Http => server.start(Http::default),
+        App::Http => server.start(|| Http::new(timeouts)),
         App::Discard => server.start(|| Discard),
         App::Chargen => server.start(|| Chargen),
     }

@@ -87,6 +87,7 @@ pub struct Server {
     cookie_secret: CookieSecret,
     takes_over: bool,
     syn_budget: Option<u32>,
+    memory: Option<u64>,
     config: StackConfig,
     tap: Option<Arc<dyn Tap>>,
     confinement: Option<Confinement>,
@@ -117,6 +118,7 @@ impl Server {
             cookie_secret: CookieSecret::Random(COOKIE_ROTATION),
             takes_over: false,
             syn_budget: None,
+            memory: None,
             config: StackConfig::default(),
             tap: None,
             confinement: None,
@@ -303,6 +305,15 @@ impl Server {
     #[must_use]
     pub fn syn_budget(mut self, answers: u32) -> Self {
         self.syn_budget = Some(answers);
+        self
+    }
+
+    /// Memory for all connections of all workers together, bytes: each worker has its share of it as
+    /// [`StackConfig::memory`], unless that says otherwise. By default it is a quarter of what the machine has, or of what the
+    /// process's control group may have: the rest is for control blocks that sleep, for packets, and for everybody else.
+    #[must_use]
+    pub fn memory(mut self, bytes: u64) -> Self {
+        self.memory = Some(bytes);
         self
     }
 

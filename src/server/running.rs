@@ -9,7 +9,7 @@ use super::{
 use crate::{
     config::StackConfig,
     drops::{DropReason, Drops},
-    host::{HostError, confinement},
+    host::{HostError, confinement, memory},
     rng::SipKey,
     stack::{Secrets, Stack, SynAckProfile},
     stats::StackStats,
@@ -26,6 +26,9 @@ use std::{
     sync::Arc,
     thread::{self, JoinHandle},
 };
+
+/// Connections may take one part in so many of the memory there is, unless somebody says how much.
+const MEMORY_SHARE: u64 = 4;
 
 /// What was asked for and what the kernel gave: no fall-back is silent.
 #[derive(Clone, Debug)]
@@ -408,6 +411,9 @@ fn stack_config(server: &Server, plan: &Plan) -> StackConfig {
     config.checksums = plan.checksums;
     config.vlan = server.vlan_id();
     config.gateways.extend(&server.gateways);
+    let memory = server.memory.or_else(|| memory::available().map(|bytes| bytes / MEMORY_SHARE));
+    let each = memory.map(|bytes| bytes / plan.queues.len().max(1) as u64);
+    config.memory = config.memory.or(each.map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX)));
     config
 }
 

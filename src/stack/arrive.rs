@@ -117,6 +117,10 @@ impl Stack {
         if segment.has(TcpFlags::FIN) {
             return Err(DropReason::ContradictoryFlags);
         }
+        // Who would be refused in the end is better off without an answer: he tries again, and there may be room then.
+        if !self.has_room() {
+            return Err(DropReason::ConnectionLimit);
+        }
         self.begin_handshake(now, link, (tuple, hash), segment, used)
     }
 
@@ -162,14 +166,20 @@ impl Stack {
             let (ip, tcp) = entry.syn_ack(&self.config.tcp);
             return self.send_reply(link, &ip, &tcp);
         }
+        let index = self.remember(now, entry)?;
+        self.send_syn_ack(index)
+    }
+
+    fn remember(&mut self, now: Instant, entry: HalfOpen) -> Result<u32, DropReason> {
         if let Some((index, evicted)) = self.half_open.make_room() {
             self.flows.remove(evicted.hash, Flow::HalfOpen(index));
             self.stats.handshakes_evicted += 1;
             self.cookies_count(now);
         }
+        let hash = entry.hash;
         let index = self.half_open.insert(entry).ok_or(DropReason::ConnectionLimit)?;
         self.flows.insert(hash, Flow::HalfOpen(index));
-        self.send_syn_ack(index)
+        Ok(index)
     }
 
     /// Our number for a handshake: its cookie, unless that was used up. The same SYN draws the same cookie throughout an epoch, so a
@@ -207,7 +217,6 @@ impl Stack {
             // RFC 9293 §3.10.7.2: what acknowledges something here acknowledges nothing of ours.
             Err(reason) => return self.refuse(now, link, &tuple, segment, reason),
         };
-        self.check_backlog()?;
         let handshake = Handshake {
             tuple,
             link: *link,
@@ -219,7 +228,12 @@ impl Stack {
             ecn: offer.ecn,
             clocks: timestamps.map(|theirs| Clocks::new(now, theirs.echo, theirs.value)),
         };
-        let connection = self.open_connection(now, &handshake, hash)?;
+        if let Err(reason) = self.check_backlog() {
+            // A client that has nothing to say yet would not come again by itself: the SYN-ACK, sent again, asks it to.
+            self.remember(now, HalfOpen::new(handshake, hash, now, &self.config.tcp))?;
+            return Err(reason);
+        }
+        let connection = self.open_or_refuse(now, link, (&handshake, hash), segment)?;
         self.flows.insert(hash, Flow::Connection(connection));
         self.used.insert(now, hash, iss);
         self.stats.cookies_accepted += 1;
@@ -307,11 +321,27 @@ impl Stack {
         self.check_backlog()?;
         // Its acknowledgment is of a number that only its client has seen.
         let handshake = Handshake { link: *link, ..handshake };
-        let connection = self.open_connection(now, &handshake, hash)?;
+        let connection = self.open_or_refuse(now, link, (&handshake, hash), segment);
+        let connection = connection.inspect_err(|_| self.forget_half_open(index, hash))?;
         self.flows.replace(hash, Flow::HalfOpen(index), Flow::Connection(connection));
         self.half_open.remove(index);
         self.used.insert(now, hash, handshake.iss);
         self.arrive_at_connection(now, link, connection, segment)
+    }
+
+    /// Opens a connection, or tells a client for whom there is no room that it has none: for all it knows, it is connected.
+    fn open_or_refuse(
+        &mut self,
+        now: Instant,
+        link: &LinkHeader,
+        (handshake, hash): (&Handshake, u32),
+        segment: &Segment<'_>,
+    ) -> Result<u32, DropReason> {
+        let opened = self.open_connection(now, handshake, hash);
+        if opened.is_err() {
+            self.reset(now, link, (&handshake.tuple, handshake.clocks), segment)?;
+        }
+        opened
     }
 
     fn check_backlog(&self) -> Result<(), DropReason> {

@@ -1,8 +1,15 @@
 //! The connections of a stack. One that is awake has a control block; one that has been idle for long sleeps in an eighth of that.
 
-use super::{ConnectionId, aged_slab::AgedSlab, slab::Slab, trouble::Untold};
+use super::{
+    ConnectionId,
+    aged_slab::AgedSlab,
+    memory::{Account, Memory},
+    silent::Silent,
+    slab::Slab,
+    trouble::Untold,
+};
 use crate::{
-    config::TcpConfig,
+    config::{StackConfig, TcpConfig, Thrift},
     prefetch::prefetch,
     tcp::{Connection, Dormant, State},
     time::Instant,
@@ -27,6 +34,10 @@ pub(super) struct Entry {
     pub called_at: Instant,
     /// Where it stands in the list of those whose peers keep their windows shut.
     pub stalled: Option<u32>,
+    /// Whether its peer has said nothing yet, and that matters.
+    pub silent: bool,
+    /// What of the memory of all is its own.
+    pub account: Account,
     /// What the application has not been told of yet.
     pub untold: Untold,
 }
@@ -43,6 +54,8 @@ impl Entry {
             drowsy: None,
             called_at: Instant::NEVER,
             stalled: None,
+            silent: false,
+            account: Account::new(),
             untold: Untold::default(),
         }
     }
@@ -51,28 +64,35 @@ impl Entry {
     fn begin(&mut self, generation: u32, hash: u32) {
         (self.generation, self.hash) = (generation, hash);
         (self.attached, self.ready_queued, self.transmit_queued) = (true, false, false);
-        (self.called_at, self.drowsy, self.stalled) = (Instant::NEVER, None, None);
+        (self.called_at, self.drowsy, self.stalled, self.silent) = (Instant::NEVER, None, None, false);
         self.untold = Untold::default();
+        self.account.begin();
     }
 
     /// What is left of it while it sleeps, if it can.
     fn rest(&self, now: Instant, config: &TcpConfig) -> Option<Dormant> {
         let is_wanted = self.ready_queued || self.transmit_queued || self.stalled.is_some() || !self.untold.is_empty();
+        let is_wanted = is_wanted || self.account.keeps();
         if is_wanted || !self.attached { None } else { self.connection.rest(now, config) }
     }
 }
 
 #[derive(Debug)]
-struct Slot {
+pub(super) struct Slot {
     /// What a look-up compares, whether anybody is woken or not.
     tuple: FourTuple,
     hash: u32,
     generation: u32,
-    body: Body,
+    /// Where it stands in the line of those whose peers have said nothing yet.
+    silent: u32,
+    pub body: Body,
 }
 
+/// In no line.
+const NOWHERE: u32 = u32::MAX;
+
 #[derive(Debug)]
-enum Body {
+pub(super) enum Body {
     Awake(Box<Entry>),
     Asleep(Dormant),
 }
@@ -83,7 +103,7 @@ const _: () =
 /// All of them, at stable indices.
 #[derive(Debug)]
 pub(super) struct Connections {
-    slots: Slab<Slot>,
+    pub(super) slots: Slab<Slot>,
     config: TcpConfig,
     /// Our link address, which no sleeper has to remember.
     mac: MacAddress,
@@ -92,18 +112,25 @@ pub(super) struct Connections {
     max_awake: u32,
     /// Those that have had nothing to do at some time since they woke, in the order in which that was seen.
     drowsy: AgedSlab<u32>,
+    /// Those whose peers have said nothing yet, in the order in which they came.
+    silent: AgedSlab<Silent>,
     /// Control blocks that nobody needs, kept with their buffers for whoever comes next.
     #[expect(clippy::vec_box, reason = "the box goes back into a slot as it is: a block is never copied")]
-    spare: Vec<Box<Entry>>,
+    pub(super) spare: Vec<Box<Entry>>,
+    pub(super) memory: Memory,
+    /// Where it was last looked for who could do with less.
+    pub(super) hand: u32,
     generation: u32,
 }
 
 impl Connections {
-    /// None yet, and `limit` at most, of which `max_awake` keep their control blocks while they are idle.
-    pub fn new(limit: u32, max_awake: u32, config: &TcpConfig, mac: MacAddress) -> Self {
-        let config = config.clone();
-        let (slots, drowsy, spare) = (Slab::new(limit), AgedSlab::new(limit), Vec::new());
-        Self { slots, config, mac, awake: 0, max_awake, drowsy, spare, generation: 0 }
+    /// None yet, within the limits of a stack.
+    pub fn new(config: &StackConfig, mac: MacAddress) -> Self {
+        let StackConfig { max_connections: limit, max_awake, .. } = *config;
+        let (memory, config) = (Memory::new(config.memory), config.tcp.clone());
+        let (slots, drowsy, silent) = (Slab::new(limit), AgedSlab::new(limit), AgedSlab::new(limit));
+        let spare = Vec::new();
+        Self { slots, config, mac, awake: 0, max_awake, drowsy, silent, spare, memory, hand: 0, generation: 0 }
     }
 
     /// Connections, awake or asleep.
@@ -140,10 +167,11 @@ impl Connections {
                 spare.connection = connection;
                 spare
             }
-            None => Box::new(Entry::new(connection)),
+            None => self.charged(Entry::new(connection)),
         };
         entry.begin(generation, hash);
-        let index = self.slots.insert(Slot { tuple, hash, generation, body: Body::Awake(entry) }).ok()?;
+        let index =
+            self.slots.insert(Slot { tuple, hash, generation, silent: NOWHERE, body: Body::Awake(entry) }).ok()?;
         self.awake += 1;
         Some(ConnectionId { index, generation })
     }
@@ -209,10 +237,11 @@ impl Connections {
 
     #[cold]
     fn wake(&mut self, index: u32) {
+        let spare = self.spare.pop();
+        let mut entry = spare.unwrap_or_else(|| self.charged(Entry::new(Connection::blank(&self.config))));
         let Some(slot) = self.slots.get_mut(index) else { return };
-        let blank = || Box::new(Entry::new(Connection::blank(&self.config)));
-        let mut entry = self.spare.pop().unwrap_or_else(blank);
         entry.begin(slot.generation, slot.hash);
+        entry.silent = slot.silent != NOWHERE;
         // The slot is whole at every moment: the blank block goes in before it is filled.
         if let Body::Asleep(dormant) = std::mem::replace(&mut slot.body, Body::Awake(entry))
             && let Body::Awake(entry) = &mut slot.body
@@ -232,11 +261,41 @@ impl Connections {
 
     /// Takes a connection out.
     pub fn remove(&mut self, index: u32) {
+        self.leave_silent(index);
         if let Some(Slot { body: Body::Awake(entry), .. }) = self.slots.remove(index) {
             if let Some(place) = entry.drowsy {
                 self.drowsy.remove(place);
             }
             self.retire(entry);
+        }
+    }
+
+    /// The one that has been silent for longest.
+    pub fn longest_silent(&self) -> Option<&Silent> {
+        self.silent.oldest().map(|place| &self.silent[place])
+    }
+
+    /// What is known of a silent one.
+    pub(super) fn silent_at(&self, index: u32) -> Option<&Silent> {
+        self.slots.get(index).filter(|slot| slot.silent != NOWHERE).map(|slot| &self.silent[slot.silent])
+    }
+
+    /// Lets one that is awake stand in line with those that have said nothing yet.
+    pub(super) fn enter_silent(&mut self, silent: Silent) {
+        if let Some(slot) = self.slots.get_mut(silent.index)
+            && let Body::Awake(entry) = &mut slot.body
+        {
+            slot.silent = self.silent.insert(silent).unwrap_or(NOWHERE);
+            entry.silent = true;
+        }
+    }
+
+    /// Takes one out of that line, where it stands in it.
+    pub(super) fn leave_silent(&mut self, index: u32) {
+        let Some(slot) = self.slots.get_mut(index).filter(|slot| slot.silent != NOWHERE) else { return };
+        self.silent.remove(std::mem::replace(&mut slot.silent, NOWHERE));
+        if let Body::Awake(entry) = &mut slot.body {
+            entry.silent = false;
         }
     }
 
@@ -274,22 +333,46 @@ impl Connections {
             && let Some(place) = self.drowsy.oldest()
             && let Some(index) = self.drowsy.remove(place)
         {
-            let Some(Slot { body, .. }) = self.slots.get_mut(index) else { continue };
-            let Body::Awake(entry) = body else { continue };
-            entry.drowsy = None;
-            if let Some(dormant) = entry.rest(now, &self.config)
-                && let Body::Awake(entry) = std::mem::replace(body, Body::Asleep(dormant))
-            {
-                self.retire(entry);
+            if let Some(Slot { body: Body::Awake(entry), .. }) = self.slots.get_mut(index) {
+                entry.drowsy = None;
             }
+            self.lay_down(now, index);
         }
+    }
+
+    /// Puts one to sleep, where it can; whether it could.
+    pub(super) fn lay_down(&mut self, now: Instant, index: u32) -> bool {
+        let Some(Slot { body, .. }) = self.slots.get_mut(index) else { return false };
+        let Body::Awake(entry) = body else { return false };
+        let Some(dormant) = entry.rest(now, &self.config) else { return false };
+        if let Body::Awake(entry) = std::mem::replace(body, Body::Asleep(dormant)) {
+            if let Some(place) = entry.drowsy {
+                self.drowsy.remove(place);
+            }
+            self.retire(entry);
+        }
+        true
+    }
+
+    /// A new control block.
+    #[cold]
+    fn charged(&mut self, entry: Entry) -> Box<Entry> {
+        let mut entry = Box::new(entry);
+        self.memory.charge(&mut entry);
+        entry
     }
 
     fn retire(&mut self, mut entry: Box<Entry>) {
         self.awake -= 1;
-        if self.spare.len() < self.max_awake as usize {
+        if self.spare.len() < self.max_awake as usize && self.memory.thrift() == Thrift::None {
             entry.connection.retire();
+            if entry.connection.was_resized() || entry.account.keeps() {
+                entry.account.end();
+                self.memory.charge(&mut entry);
+            }
             self.spare.push(entry);
+        } else {
+            self.memory.discharge(&entry);
         }
     }
 }

@@ -37,6 +37,7 @@ impl Stack {
     ) -> Result<u32, DropReason> {
         let established = Connection::established(handshake, now, &self.config.tcp);
         let index = self.add_connection(now, established, hash).ok_or(DropReason::ConnectionLimit)?;
+        self.connections.listen_to(now, index);
         self.heed_path_mtu(now, index);
         Ok(index)
     }
@@ -55,7 +56,8 @@ impl Stack {
     }
 
     pub(super) fn insert(&mut self, now: Instant, connection: Connection, hash: u32) -> Option<ConnectionId> {
-        if self.connections.is_full() {
+        // Who has said nothing yet loses least, and is no loss.
+        if self.connections.is_full() && !self.evict_silent(now) {
             self.evict_stalled(now);
         }
         let tuple = *connection.tuple();
@@ -84,6 +86,10 @@ impl Stack {
     /// its end.
     pub(super) fn settle(&mut self, now: Instant, index: u32) {
         let Some(entry) = self.connections.get_mut(index) else { return };
+        if entry.connection.was_resized() {
+            self.charge(now, index);
+            return self.settle(now, index);
+        }
         let id = ConnectionId { index, generation: entry.generation };
         let signals = entry.connection.take_signals();
         let is_stalled = entry.connection.is_stalled();
@@ -100,9 +106,13 @@ impl Stack {
             self.transmit_queue.push_back(id);
         }
         let changes_stall = is_stalled != entry.stalled.is_some();
+        let was_silent = entry.silent;
         let is_news = signals.intersects(Signals::READABLE | Signals::WRITABLE | Signals::URGENT);
         let is_first_news = is_news && !entry.ready_queued;
         entry.ready_queued |= is_news;
+        if was_silent {
+            self.connections.note_speech(index);
+        }
         if signals.contains(Signals::OPENED) {
             self.announce(id);
             self.heed_path_mtu(now, index);

@@ -21,11 +21,13 @@ mod half_open;
 mod intake;
 mod lifecycle;
 mod listeners;
+mod memory;
 mod neighbour;
 mod next_hop;
 mod path_mtu;
 mod rate_limit;
 mod replies;
+mod silent;
 mod slab;
 mod stalled;
 mod strangers;
@@ -68,7 +70,7 @@ use self::{
     used::UsedHandshakes,
 };
 use crate::{
-    config::{StackConfig, TcpConfig},
+    config::{StackConfig, TcpConfig, Thrift},
     drops::{DropReason, Drops},
     rng::SipKey,
     stats::StackStats,
@@ -292,7 +294,7 @@ impl Stack {
             cookies: CookieJar::new(secrets.cookie_master(), Duration::ZERO),
             calendar: Duration::ZERO,
             flows: FlowTable::new(flows),
-            connections: Connections::new(config.max_connections, config.max_awake, &config.tcp, mac),
+            connections: Connections::new(&config, mac),
             half_open: HalfOpens::new(config.max_half_open),
             time_wait: TimeWaits::new(config.max_time_wait, 2 * config.tcp.msl),
             listeners: Listeners::default(),
@@ -382,6 +384,8 @@ impl Stack {
         while let Some(index) = self.timers.expire(now) {
             self.connection_timer_expired(now, index);
         }
+        self.expire_silent(now);
+        self.relieve(now);
         self.expire_handshakes(now);
         self.expire_neighbours(now);
         while let Some((index, entry)) = self.time_wait.expire(now) {
@@ -390,13 +394,14 @@ impl Stack {
     }
 
     /// When [`Stack::handle_timeout`] should be called next; it may find nothing to do then. At once, where there are events:
-    /// sending makes room, which an application hears of.
+    /// sending makes room, which an application hears of; and where memory has been used up.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        if !self.events.is_empty() {
+        if !self.events.is_empty() || self.connections.memory.thrift() == Thrift::Strict {
             return Some(Instant::ZERO);
         }
         let deadlines = [
             self.timers.next_deadline(),
+            self.silence_ends(),
             self.half_open.next_deadline(),
             self.time_wait.next_deadline(),
             self.neighbours.next_deadline(),
@@ -450,6 +455,10 @@ impl Stack {
                 if entry.connection.has_room_again(&self.config.tcp) && !entry.ready_queued {
                     entry.ready_queued = true;
                     self.events.push_back(Event::Ready(id));
+                }
+                // What is in flight takes memory, too.
+                if entry.connection.was_resized() {
+                    self.charge(now, id.index);
                 }
                 self.connections.doze(id.index);
                 self.next_turn(None);

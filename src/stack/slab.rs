@@ -92,6 +92,11 @@ impl<T> Slab<T> {
         Some(value)
     }
 
+    /// The indices that were ever in use are below this.
+    pub fn places(&self) -> u32 {
+        self.slots.len() as u32
+    }
+
     /// The indices in use, in ascending order.
     pub fn indices(&self) -> impl Iterator<Item = u32> + '_ {
         (0..self.slots.len() as u32).filter(|&index| self.get(index).is_some())

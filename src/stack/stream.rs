@@ -36,6 +36,11 @@ impl<'a> Stream<'a> {
         self.id
     }
 
+    /// The time, as the worker's clock showed it when this turn began.
+    pub fn now(&self) -> Instant {
+        self.now
+    }
+
     /// The other end.
     pub fn peer(&self) -> Endpoint {
         self.connection().tuple().remote
@@ -159,6 +164,14 @@ impl<'a> Stream<'a> {
     pub fn write_urgent(&mut self, data: &[u8]) -> usize {
         let Stack { connections, config, .. } = &mut *self.stack;
         connections[self.id.index].connection.write_urgent(data, &config.tcp)
+    }
+
+    /// Says how much memory the application keeps for this connection, octets: it counts toward [`StackConfig::memory`], as if it
+    /// were the connection's own.
+    ///
+    /// [`StackConfig::memory`]: crate::config::StackConfig::memory
+    pub fn keep(&mut self, octets: usize) {
+        self.stack.keep(self.id.index, octets);
     }
 
     /// Asks the peer while it is idle whether it is still there; `None` for never (MUST-24).

@@ -13,7 +13,7 @@ use super::{
     timestamps::OUTDATED_AFTER,
 };
 use crate::{
-    config::TcpConfig,
+    config::{TcpConfig, Thrift},
     drops::DropReason,
     time::Instant,
     wire::{LinkHeader, Segment, TcpFlags, ip::Dscp},
@@ -35,7 +35,8 @@ impl Connection {
         segment: &Segment<'_>,
         config: &TcpConfig,
     ) -> Result<(), DropReason> {
-        if self.arrive_as_predicted(now, link, segment, config) {
+        // Where nothing may grow, each step asks for room.
+        if config.thrift != Thrift::Strict && self.arrive_as_predicted(now, link, segment, config) {
             return Ok(());
         }
         self.climb(now, link, segment, config)
@@ -357,7 +358,9 @@ impl Connection {
             self.finish_with(CloseReason::Aborted);
             return Err(DropReason::DataAfterClose);
         }
-        let stored = match self.receive.store(segment.header.seq, segment.payload, config.max_holes) {
+        let (seq, length) = (segment.header.seq, segment.payload.len() as u32);
+        let fits = self.check_memory(seq, length, config.thrift);
+        let stored = match fits.and_then(|()| self.receive.store(seq, segment.payload, config.max_holes)) {
             Ok(stored) => stored,
             Err(reason) => {
                 self.acks.owed += 1;
@@ -369,20 +372,22 @@ impl Connection {
         } else if stored.advanced > 0 {
             self.signals |= Signals::READABLE;
         }
-        self.tune_window(now, segment);
+        self.tune_window(now, segment, config);
         self.schedule_ack(now, stored, config);
         Ok(())
     }
 
-    /// Offers more where the application reads fast enough.
-    pub(super) fn tune_window(&mut self, now: Instant, segment: &Segment<'_>) {
+    /// Offers more where the application reads fast enough, and there is memory for that.
+    pub(super) fn tune_window(&mut self, now: Instant, segment: &Segment<'_>, config: &TcpConfig) {
         if let (Some(clocks), Some(received)) = (&self.clocks, segment.header.options.timestamps) {
             self.tuning.measured(clocks.since_echo(now, received));
         }
         if let Some(smoothed) = self.rtt.smoothed() {
             self.tuning.measured(smoothed);
         }
-        if let Some(limit) = self.tuning.arrived(self.receive.nxt(), now) {
+        if let Some(limit) = self.tuning.arrived(self.receive.nxt(), now)
+            && config.thrift == Thrift::None
+        {
             self.receive.raise_limit(limit);
         }
     }

@@ -25,6 +25,11 @@ impl Assembler {
         self.pieces.is_empty()
     }
 
+    /// Octets of memory it takes.
+    pub fn memory(&self) -> usize {
+        self.pieces.capacity() * size_of::<Piece>()
+    }
+
     /// Forgets everything.
     pub fn clear(&mut self) {
         self.pieces.clear();

@@ -1,7 +1,7 @@
 //! A ring of bytes that takes memory when data come and not before.
 
 /// The smallest allocation, bytes.
-const MIN_CAPACITY: usize = 2_048;
+pub(super) const MIN_CAPACITY: usize = 2_048;
 
 /// The largest allocation that an empty queue keeps, bytes: what a few busy batches take.
 const KEPT_CAPACITY: usize = 256 * 1_024;
@@ -19,6 +19,8 @@ pub struct ByteRing {
     bytes: Box<[u8]>,
     head: usize,
     len: usize,
+    /// Whether the memory it takes has changed since somebody asked.
+    resized: bool,
 }
 
 impl ByteRing {
@@ -35,6 +37,16 @@ impl ByteRing {
     /// Bytes of memory it takes.
     pub const fn capacity(&self) -> usize {
         self.bytes.len()
+    }
+
+    /// Whether that has changed since [`ByteRing::weighed`] was called.
+    pub const fn was_resized(&self) -> bool {
+        self.resized
+    }
+
+    /// Its capacity has been asked for.
+    pub const fn weighed(&mut self) {
+        self.resized = false;
     }
 
     /// The `length` bytes that begin `offset` behind the front.
@@ -126,8 +138,21 @@ impl ByteRing {
     pub fn clear(&mut self) {
         (self.head, self.len) = (0, 0);
         if self.bytes.len() > RESTING_CAPACITY {
-            *self = Self::default();
+            self.drop_memory();
         }
+    }
+
+    /// To be called while no bytes wait behind the queue's back: gives back what is not used, where that is most of it and
+    /// little has to move.
+    pub fn give_back(&mut self) {
+        let is_little_used = self.len <= self.bytes.len() / SHRUNK_BELOW && self.len <= RESTING_CAPACITY;
+        if self.bytes.len() > MIN_CAPACITY && is_little_used {
+            self.shrink(MIN_CAPACITY);
+        }
+    }
+
+    fn drop_memory(&mut self) {
+        *self = Self { resized: true, ..Self::default() };
     }
 
     /// To be called while no bytes wait behind the queue's back: an empty one begins at its first byte again, where memory is at
@@ -138,20 +163,21 @@ impl ByteRing {
             self.head = 0;
         }
         if self.bytes.len() > KEPT_CAPACITY && self.len <= self.bytes.len() / SHRUNK_BELOW {
-            self.shrink();
+            self.shrink(KEPT_CAPACITY);
         }
     }
 
+    /// To twice what is used, but no less than `least`; to nothing where nothing is.
     #[cold]
-    fn shrink(&mut self) {
+    fn shrink(&mut self, least: usize) {
         if self.is_empty() {
-            return *self = Self::default();
+            return self.drop_memory();
         }
-        let mut shrunk = vec![0; (2 * self.len).next_power_of_two().max(KEPT_CAPACITY)].into_boxed_slice();
+        let mut shrunk = vec![0; (2 * self.len).next_power_of_two().max(least)].into_boxed_slice();
         let (first, second) = self.range(0, self.len);
         shrunk[..first.len()].copy_from_slice(first);
         shrunk[first.len()..self.len].copy_from_slice(second);
-        (self.bytes, self.head) = (shrunk, 0);
+        (self.bytes, self.head, self.resized) = (shrunk, 0, true);
     }
 
     /// Where the byte `offset` behind the front lies. In an empty ring, where nothing does, that is at the beginning.
@@ -166,7 +192,6 @@ impl ByteRing {
         let first = self.bytes.len() - self.head;
         grown[..first].copy_from_slice(&self.bytes[self.head..]);
         grown[first..self.bytes.len()].copy_from_slice(&self.bytes[..self.head]);
-        self.bytes = grown;
-        self.head = 0;
+        (self.bytes, self.head, self.resized) = (grown, 0, true);
     }
 }

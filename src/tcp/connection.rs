@@ -297,6 +297,16 @@ impl Connection {
         self.acks.owed > 0 || self.acks.sent != self.receive.nxt()
     }
 
+    /// RCV.NXT and SND.UNA: neither moves unless the peer says something.
+    pub fn heard_up_to(&self) -> (SeqNumber, SeqNumber) {
+        (self.receive.nxt(), self.send.una())
+    }
+
+    /// Whether something was written that the peer has not acknowledged.
+    pub fn has_outstanding(&self) -> bool {
+        self.send.flight_size() > 0 || self.send.has_unsent()
+    }
+
     /// Both clocks, where timestamps are in use.
     pub fn clocks(&self) -> Option<Clocks> {
         self.clocks

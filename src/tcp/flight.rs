@@ -72,7 +72,12 @@ pub(super) struct Flight {
     /// Before here, nothing is taken for lost.
     lost_from: SeqNumber,
     rack: Rack,
+    /// Whether the memory it takes has changed since somebody asked.
+    resized: bool,
 }
+
+/// Segments for which there is room in what goes from one connection to the next, or is kept where memory is scarce.
+const RESTING_SEGMENTS: usize = 256;
 
 impl Flight {
     pub fn new(una: SeqNumber, tick: Duration) -> Self {
@@ -88,6 +93,35 @@ impl Flight {
             judged: una,
             lost_from: una,
             rack: Rack::new(una, tick),
+            resized: false,
+        }
+    }
+
+    /// Octets of memory it takes.
+    pub fn memory(&self) -> usize {
+        let segments = self.segments.capacity() * size_of::<InFlight>();
+        segments + self.known.memory() + self.again.capacity() * size_of::<(SeqNumber, u32)>()
+    }
+
+    /// Whether that has changed since [`Flight::weighed`] was called.
+    pub fn was_resized(&self) -> bool {
+        self.resized
+    }
+
+    pub fn weighed(&mut self) {
+        self.resized = false;
+    }
+
+    /// Gives back most of the room for segments, where most of it is not used.
+    pub fn give_back(&mut self) {
+        let little = self.segments.len().max(RESTING_SEGMENTS);
+        if self.segments.capacity() / 4 > little {
+            self.segments.shrink_to(little);
+            self.resized = true;
+        }
+        if self.again.is_empty() && self.again.capacity() > RESTING_SEGMENTS {
+            self.again = VecDeque::new();
+            self.resized = true;
         }
     }
 
@@ -106,6 +140,7 @@ impl Flight {
         self.segments.clear();
         self.known.clear();
         self.again.clear();
+        self.give_back();
     }
 
     /// Takes the memory of a retired one.
@@ -321,8 +356,10 @@ impl Flight {
             }
             at = to;
         }
+        let before = self.known.memory();
         // There are no more pieces than segments.
         let _ = self.known.insert(start, end, usize::MAX);
+        self.resized |= self.known.memory() != before;
     }
 
     /// The first segment that begins at or behind `seq`.
@@ -437,6 +474,7 @@ impl Flight {
             self.push_in_pieces(run, mss);
         }
         self.change_all(|_, _| {});
+        self.resized = true;
         true
     }
 
@@ -487,6 +525,7 @@ impl Flight {
             reported: false,
         };
         self.count(&segment);
+        self.resized |= self.segments.len() == self.segments.capacity();
         self.segments.push_back(segment);
     }
 
@@ -511,6 +550,7 @@ impl Flight {
             let segments = &self.segments;
             self.again.retain(|&entry| find_again(segments, entry).is_some());
         }
+        self.resized |= self.again.len() == self.again.capacity();
         self.again.push_back(entry);
     }
 

@@ -19,6 +19,7 @@ pub mod ecn;
 mod flight;
 pub mod isn;
 mod liveness;
+mod memory;
 mod micros;
 mod opening;
 mod outcome;

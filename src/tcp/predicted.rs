@@ -45,7 +45,7 @@ impl Connection {
         if !segment.payload.is_empty() {
             self.receive.push(segment.payload);
             self.signals |= Signals::READABLE;
-            self.tune_window(now, segment);
+            self.tune_window(now, segment, config);
             let advanced = segment.payload.len() as u32;
             self.schedule_ack(now, Stored { advanced, urgent: false }, config);
         }

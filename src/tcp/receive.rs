@@ -49,6 +49,8 @@ pub struct ReceiveSide {
     /// The sequence number of the peer's FIN, once one has arrived, even if data before it are missing.
     fin: Option<SeqNumber>,
     fin_taken: bool,
+    /// Whether the list of early pieces takes another room than when somebody last asked.
+    resized: bool,
 }
 
 /// What is kept of a side that keeps nothing for anybody.
@@ -75,6 +77,7 @@ impl ReceiveSide {
             again: None,
             fin: None,
             fin_taken: false,
+            resized: false,
         }
     }
 
@@ -110,6 +113,46 @@ impl ReceiveSide {
             self.early = std::mem::take(&mut retired.early);
             self.latest = std::mem::take(&mut retired.latest);
         }
+    }
+
+    /// Octets of memory it takes.
+    pub(super) fn memory(&self) -> usize {
+        self.buffer.capacity() + self.early.memory()
+    }
+
+    /// Whether that has changed since [`ReceiveSide::weighed`] was called.
+    pub(super) fn was_resized(&self) -> bool {
+        self.buffer.was_resized() | self.resized
+    }
+
+    pub(super) fn weighed(&mut self) {
+        self.buffer.weighed();
+        self.resized = false;
+    }
+
+    /// Gives back what it does not use.
+    pub(super) fn give_back(&mut self) {
+        if !self.has_holes() {
+            self.early = Assembler::default();
+            self.resized = true;
+            self.buffer.give_back();
+        }
+    }
+
+    /// Throws away what came early; what was reported of it is reported no more.
+    pub(super) fn forget_early(&mut self) {
+        self.early = Assembler::default();
+        self.resized = true;
+        self.latest.clear();
+    }
+
+    /// How large the buffer must be for data of this place and length, and whether they are next in order.
+    pub(super) fn room_for(&self, seq: SeqNumber, length: u32) -> (usize, bool) {
+        let (start, end) = (seq.latest(self.nxt), seq.advance(length).earliest(self.edge));
+        if !start.precedes(end) {
+            return (0, true);
+        }
+        (self.buffer.len() + end.since(self.nxt) as usize, start == self.nxt)
     }
 
     /// RCV.NXT.
@@ -179,7 +222,9 @@ impl ReceiveSide {
             self.again = self.early.first_known(start, end).or(self.again);
         }
         if start != self.nxt {
+            let before = self.early.memory();
             self.early.insert(start, end, max_holes).map_err(|_| DropReason::TooManyHoles)?;
+            self.resized |= self.early.memory() != before;
             self.latest.insert(0, start);
             self.latest.truncate(MAX_SACK_BLOCKS);
             self.buffer.write_at(self.buffer.len() + start.since(self.nxt) as usize, fresh);

@@ -9,7 +9,7 @@
 pub use super::flight::{Acknowledged, Arrival, Chunk, Judgement, Resent};
 
 use super::{
-    byte_ring::ByteRing,
+    byte_ring::{ByteRing, MIN_CAPACITY},
     flight::Flight,
     rack::{QuietRack, Rack},
 };
@@ -148,6 +148,33 @@ impl SendSide {
         self.buffer = std::mem::take(&mut early.buffer);
         self.flight.adopt_memory(&mut early.flight);
         self.fin = early.fin;
+    }
+
+    /// Octets of memory it takes.
+    pub(super) fn memory(&self) -> usize {
+        self.buffer.capacity() + self.flight.memory()
+    }
+
+    /// Whether that has changed since [`SendSide::weighed`] was called.
+    pub(super) fn was_resized(&self) -> bool {
+        self.buffer.was_resized() | self.flight.was_resized()
+    }
+
+    pub(super) fn weighed(&mut self) {
+        self.buffer.weighed();
+        self.flight.weighed();
+    }
+
+    /// Gives back what it does not use.
+    pub(super) fn give_back(&mut self) {
+        self.buffer.give_back();
+        self.flight.give_back();
+    }
+
+    /// The same as [`SendSide::room`], where the buffer may not grow, unless it is a first small one.
+    pub(super) fn room_without_growth(&self, limit: usize, ahead: usize) -> usize {
+        let least = self.buffer.capacity().max(MIN_CAPACITY);
+        self.room(limit, ahead).min(least.saturating_sub(self.buffer.len()))
     }
 
     /// SND.UNA.

@@ -1,14 +1,14 @@
 //! What an application writes: how much, how far ahead of what could be sent, and when it hears of more room.
 
-use super::{connection::Connection, state::State};
-use crate::config::TcpConfig;
+use super::{connection::Connection, memory::MODEST, state::State};
+use crate::config::{TcpConfig, Thrift};
 
 /// Less than this of [`TcpConfig::write_ahead`] would keep an application from writing its messages in one piece, octets.
 const LEAST_AHEAD: usize = 4_096;
 
 /// How far an application may write ahead.
 fn ahead(config: &TcpConfig) -> usize {
-    config.write_ahead.max(LEAST_AHEAD)
+    if config.thrift == Thrift::None { config.write_ahead.max(LEAST_AHEAD) } else { LEAST_AHEAD }
 }
 
 /// Room that is worth being told of: never none, or an application would be told of that for ever.
@@ -26,7 +26,12 @@ impl Connection {
     }
 
     fn room(&self, config: &TcpConfig) -> usize {
-        if self.accepts_data() { self.send.room(config.send_buffer, ahead(config)) } else { 0 }
+        match config.thrift {
+            _ if !self.accepts_data() => 0,
+            Thrift::None => self.send.room(config.send_buffer, ahead(config)),
+            Thrift::Sparing => self.send.room(config.send_buffer.min(MODEST), ahead(config)),
+            Thrift::Strict => self.send.room_without_growth(config.send_buffer.min(MODEST), ahead(config)),
+        }
     }
 
     /// To be asked when room may have come about: whether there is enough of it now for whoever found too little. Asking is

@@ -7,7 +7,7 @@
 //!
 //! A request is parsed where it lies and answered with one write; a large body is made in place, piece by piece, as the
 //! peer takes it. While a body is under way no further request is looked at, so a peer that pipelines is held back by its
-//! window. There is no `Date` field: the stack has no calendar below its worker, and RFC 9110 §6.6.1 excuses such servers.
+//! window. A client has so much time for a head, for a body, and between requests ([`Timeouts`]). There is no `Date` field: the stack has no calendar below its worker, and RFC 9110 §6.6.1 excuses such servers.
 
 mod pattern;
 mod request;
@@ -22,7 +22,8 @@ use self::{
     response::{Answer, Head},
 };
 use super::Service;
-use crate::stack::Stream;
+use crate::{stack::Stream, time::Instant};
+use std::time::Duration;
 
 /// The longest request head. It must lie in one piece to be parsed.
 const MAX_HEAD: usize = 8_192;
@@ -36,14 +37,50 @@ const PIECE: usize = 65_536;
 /// The longest request body that is skipped to keep the connection; for a longer one it is cheaper to begin a new one.
 const MAX_SKIPPED: u64 = 1 << 20;
 
+/// How long the last words to a client whose time was over may stay unacknowledged: it had time enough.
+const LAST_WORDS: Duration = Duration::from_secs(10);
+
+/// How long a client may take; [`Duration::MAX`] for as long as it likes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// For the head of a request, from its first octet on, however slowly the others come; then the answer is 408, and the
+    /// connection closes (RFC 9110 §15.5.9). Default 30 s.
+    pub head: Duration,
+    /// For the body of a request, which is answered before it has come: so the connection closes without a word. Default 120 s.
+    pub body: Duration,
+    /// Between the answer to a request and the next one, and before the first; then the connection closes without a word.
+    /// Default 60 s.
+    pub pause: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self { head: Duration::from_secs(30), body: Duration::from_secs(120), pause: Duration::from_secs(60) }
+    }
+}
+
 /// The service.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Http;
+pub struct Http {
+    timeouts: Timeouts,
+}
+
+impl Http {
+    /// One whose clients may take so long.
+    pub fn new(timeouts: Timeouts) -> Self {
+        Self { timeouts }
+    }
+}
 
 /// Where a connection stands.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Session {
     phase: Phase,
+    /// What the client is waited for, and until when.
+    waits: Waits,
+    until: Instant,
+    /// Whether it has ever begun a request.
+    has_begun: bool,
     /// A request head that the receive ring does not hold in one piece; empty otherwise.
     split: Vec<u8>,
 }
@@ -74,18 +111,44 @@ enum Then {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Progress {
     Further,
-    Wait,
+    Wait(Waits),
+}
+
+/// What the client owes us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Waits {
+    /// Nothing but to take what was sent, which is the stack's business.
+    Nothing,
+    /// A request.
+    Request,
+    /// The rest of a request's head,
+    Head,
+    /// or of its body.
+    Body,
 }
 
 impl Service for Http {
     type Session = Session;
 
     fn open(&mut self, _: &mut Stream<'_>) -> Session {
-        Session::default()
+        let (phase, waits, until) = (Phase::default(), Waits::Nothing, Instant::NEVER);
+        Session { phase, waits, until, has_begun: false, split: Vec::new() }
     }
 
     fn ready(&mut self, session: &mut Session, stream: &mut Stream<'_>) {
-        while session.advance(stream) == Progress::Further {}
+        loop {
+            if let Progress::Wait(waits) = session.advance(stream) {
+                return session.wait(waits, stream.now(), &self.timeouts);
+            }
+        }
+    }
+
+    fn deadline(&self, session: &Session) -> Instant {
+        session.until
+    }
+
+    fn overdue(&mut self, session: &mut Session, stream: &mut Stream<'_>) {
+        session.end(stream);
     }
 }
 
@@ -95,8 +158,39 @@ impl Session {
             Phase::Request => self.request(stream),
             Phase::Body { pattern, then } => self.body(pattern, then, stream),
             Phase::Skip(remaining) => self.skip(remaining, stream),
-            Phase::Over => Progress::Wait,
+            Phase::Over => Progress::Wait(Waits::Nothing),
         }
+    }
+
+    /// A time runs from when something is first waited for: what comes octet by octet has no more of it.
+    fn wait(&mut self, waits: Waits, now: Instant, timeouts: &Timeouts) {
+        if waits == self.waits {
+            return;
+        }
+        self.waits = waits;
+        self.has_begun |= waits == Waits::Head;
+        self.until = match waits {
+            Waits::Nothing => Instant::NEVER,
+            Waits::Request => now + timeouts.pause,
+            Waits::Head => now + timeouts.head,
+            Waits::Body => now + timeouts.body,
+        };
+    }
+
+    /// The client has had its time.
+    fn end(&mut self, stream: &mut Stream<'_>) {
+        stream.set_user_timeout(Some(LAST_WORDS));
+        match self.waits {
+            Waits::Nothing => return,
+            Waits::Head if stream.writable() >= MAX_RESPONSE => {
+                self.respond(&Answer::refusal(Refusal { status: 408, head_only: false }), stream);
+            }
+            // One that has never said anything will not answer a FIN either.
+            Waits::Request if !self.has_begun => stream.abort(),
+            _ => stream.linger(),
+        }
+        self.forget_split(stream);
+        (self.phase, self.waits, self.until) = (Phase::Over, Waits::Nothing, Instant::NEVER);
     }
 
     fn request(&mut self, stream: &mut Stream<'_>) -> Progress {
@@ -105,23 +199,27 @@ impl Session {
         }
         if stream.at_end() && self.split.is_empty() {
             stream.close();
-            return Progress::Wait;
+            return Progress::Wait(Waits::Nothing);
         }
         if stream.writable() < MAX_RESPONSE {
-            return Progress::Wait;
+            return Progress::Wait(Waits::Nothing);
         }
         let (parsed, length) = self.parse(stream);
         let answer = match parsed {
             Parsed::Whole(request) => Answer::to(&request),
             Parsed::Refused(refusal) => Answer::refusal(refusal),
             Parsed::Partial if stream.peer_has_closed() => Answer::refusal(Refusal { status: 400, head_only: false }),
-            Parsed::Partial => return Progress::Wait,
+            Parsed::Partial if self.split.is_empty() && stream.readable_len() == 0 => {
+                return Progress::Wait(Waits::Request);
+            }
+            Parsed::Partial => return Progress::Wait(Waits::Head),
         };
         // A refused request has no end that could be trusted, so the rest of the stream means nothing.
         if self.split.is_empty() {
             stream.consume(length);
+        } else {
+            self.forget_split(stream);
         }
-        self.split = Vec::new();
         self.respond(&answer, stream);
         Progress::Further
     }
@@ -141,6 +239,7 @@ impl Session {
             let wanted = stream.readable().iter().position(|&octet| octet == b'\n').map(|at| at + 1);
             let taken = wanted.unwrap_or(stream.readable().len());
             if taken == 0 {
+                stream.keep(self.split.capacity());
                 return (Parsed::Partial, 0);
             }
             self.split.extend_from_slice(&stream.readable()[..taken]);
@@ -152,10 +251,16 @@ impl Session {
         }
     }
 
+    fn forget_split(&mut self, stream: &mut Stream<'_>) {
+        self.split = Vec::new();
+        stream.keep(0);
+    }
+
     fn respond(&mut self, answer: &Answer, stream: &mut Stream<'_>) {
         let head = Head::of(answer);
         let written = stream.write(head.as_bytes());
         debug_assert_eq!(written, head.as_bytes().len(), "there was room for any head");
+        (self.waits, self.has_begun) = (Waits::Nothing, true); // what is waited for next has a time of its own
         self.phase = match answer.body() {
             Some(pattern) => Phase::Body { pattern, then: answer.then() },
             None => Phase::after(answer.then(), stream),
@@ -166,7 +271,7 @@ impl Session {
         while !pattern.is_finished() {
             if stream.write_with(PIECE, |room| pattern.fill(room)) == 0 {
                 self.phase = Phase::Body { pattern, then };
-                return Progress::Wait;
+                return Progress::Wait(Waits::Nothing);
             }
         }
         self.phase = Phase::after(then, stream);
@@ -182,7 +287,7 @@ impl Session {
         if stream.at_end() && remaining > 0 {
             stream.close();
         }
-        if taken > 0 { Progress::Further } else { Progress::Wait }
+        if taken > 0 { Progress::Further } else { Progress::Wait(Waits::Body) }
     }
 }
 

@@ -120,6 +120,7 @@ fn reason(status: u16) -> &'static str {
         200 => "OK\n",
         404 => "Not Found\n",
         405 => "Method Not Allowed\n",
+        408 => "Request Timeout\n",
         414 => "URI Too Long\n",
         431 => "Request Header Fields Too Large\n",
         501 => "Not Implemented\n",

@@ -162,6 +162,7 @@ fn start_stack(lab: &Lab, order: &Order<'_>) -> Result<Process, ContenderError> 
     ];
     if order.duty == Duty::Hold {
         arguments.push(format!("--max-connections={}", order.connections + SPARE_CONNECTIONS));
+        arguments.push("--idle-timeout=0".to_owned());
     }
     if order.spin {
         arguments.push("--spin".to_owned());

@@ -50,7 +50,7 @@ fn assert_left(wire: &Wire) {
 #[test]
 fn keepalive_asks_again_as_soon_as_it_was_answered() {
     let load = load(Mode::Keepalive).connections(8).request("/bytes/100").duration(100 * MILLISECOND);
-    let mut wire = Wire::new(&load, Http);
+    let mut wire = Wire::new(&load, Http::default());
     let report = wire.finish();
     assert_eq!((report.failed_total, report.established, report.established_peak), (0, 8, 8));
     // A request there and its response back: 20 µs.
@@ -66,7 +66,7 @@ fn keepalive_asks_again_as_soon_as_it_was_answered() {
 #[test]
 fn in_an_open_loop_a_stall_is_charged_to_every_request_that_was_due() {
     let load = load(Mode::Keepalive).connections(4).rate(1_000).duration(1_000 * MILLISECOND);
-    let mut wire = Wire::new(&load, Http);
+    let mut wire = Wire::new(&load, Http::default());
     wire.pass(300 * MILLISECOND);
     wire.cut = true;
     wire.pass(100 * MILLISECOND);
@@ -84,7 +84,7 @@ fn in_an_open_loop_a_stall_is_charged_to_every_request_that_was_due() {
 #[test]
 fn at_a_rate_no_more_is_asked_than_is_due() {
     let load = load(Mode::Connect).connections(50).rate(2_000).duration(500 * MILLISECOND);
-    let mut wire = Wire::new(&load, Http);
+    let mut wire = Wire::new(&load, Http::default());
     let report = wire.finish();
     assert!(report.open_loop && report.failed_total == 0, "{report:?}");
     assert!((995..=1_000).contains(&report.completed), "{report:?}");
@@ -94,7 +94,7 @@ fn at_a_rate_no_more_is_asked_than_is_due() {
 #[test]
 fn connect_takes_a_new_connection_each_time_and_reads_to_its_end() {
     let load = load(Mode::Connect).connections(16).request("/bytes/5000").duration(50 * MILLISECOND);
-    let mut wire = Wire::new(&load, Http);
+    let mut wire = Wire::new(&load, Http::default());
     let report = wire.finish();
     let opened = wire.server.stats().connections_opened;
     assert_eq!(report.failed_total, 0);
@@ -110,7 +110,7 @@ fn connect_takes_a_new_connection_each_time_and_reads_to_its_end() {
 fn heads_and_bodies_come_in_whatever_pieces() {
     let small = StackConfig { tcp: TcpConfig { mtu: 100, ..TcpConfig::default() }, ..StackConfig::default() };
     let load = load(Mode::Keepalive).connections(3).request("/bytes/1000").duration(20 * MILLISECOND);
-    let mut wire = Wire::with(&load, Http, small);
+    let mut wire = Wire::with(&load, Http::default(), small);
     let report = wire.finish();
     assert!(report.completed > 100 && report.failed_total == 0, "{report:?}");
 }
@@ -147,7 +147,7 @@ fn bad_responses_are_counted_and_not_hammered_for() {
 fn nobody_there_is_a_failure_of_its_own_kind() {
     let nobody_listens = |wire: &mut Wire| wire.server.stop_listening();
     let load = load(Mode::Connect).connections(3).duration(350 * MILLISECOND);
-    let mut wire = Wire::new(&load, Http);
+    let mut wire = Wire::new(&load, Http::default());
     nobody_listens(&mut wire);
     let report = wire.finish();
     let refused = Failures { refused: report.failed_total, ..Failures::default() };
@@ -157,7 +157,7 @@ fn nobody_there_is_a_failure_of_its_own_kind() {
         "a failed connection is tried again ten times a second: {report:?}"
     );
 
-    let mut wire = Wire::new(&load.duration(5_000 * MILLISECOND), Http);
+    let mut wire = Wire::new(&load.duration(5_000 * MILLISECOND), Http::default());
     wire.cut = true;
     let report = wire.finish();
     assert!(report.failed.unreachable > 0 && report.failed.unreachable == report.failed_total, "{report:?}");
@@ -171,7 +171,7 @@ fn a_server_that_goes_away_is_noticed_in_every_mode() {
         let mut wire = match mode {
             Mode::Latency => Wire::new(&load, Echo),
             Mode::Bulk => Wire::with(&load, Chargen, narrow()),
-            _ => Wire::new(&load, Http),
+            _ => Wire::new(&load, Http::default()),
         };
         wire.pass(10 * MILLISECOND);
         wire.cut = true;
@@ -186,7 +186,7 @@ fn a_server_that_goes_away_is_noticed_in_every_mode() {
 #[test]
 fn idle_opens_every_connection_holds_it_and_leaves_none_behind() {
     let load = load(Mode::Idle).connections(5_000).duration(2_000 * MILLISECOND);
-    let mut wire = Wire::new(&load, Http);
+    let mut wire = Wire::new(&load, Http::default());
     wire.pass(1_500 * MILLISECOND);
     assert_eq!(wire.server.flow_counts().0, 5_000);
     let report = wire.finish();
@@ -199,7 +199,7 @@ fn idle_opens_every_connection_holds_it_and_leaves_none_behind() {
 #[test]
 fn a_ramp_opens_connections_evenly() {
     let load = load(Mode::Idle).connections(1_000).ramp(1_000 * MILLISECOND).duration(MILLISECOND);
-    let mut wire = Wire::new(&load, Http);
+    let mut wire = Wire::new(&load, Http::default());
     for tenth in 1..10 {
         wire.pass(100 * MILLISECOND);
         let open = wire.server.flow_counts().0;
@@ -213,7 +213,7 @@ fn a_ramp_opens_connections_evenly() {
 fn connections_that_a_server_has_no_room_for_are_not_waited_for_without_end() {
     let config = StackConfig { max_connections: 100, max_half_open: 64, ..StackConfig::default() };
     let load = load(Mode::Idle).connections(3_000).timeout(2_000 * MILLISECOND).duration(100 * MILLISECOND);
-    let mut wire = Wire::with(&load, Http, config);
+    let mut wire = Wire::with(&load, Http::default(), config);
     let report = wire.finish();
     assert!(report.established_peak >= 100, "{report:?}");
     assert_eq!(report.failed_total + report.established, 3_000, "each is counted: {report:?}");
@@ -223,7 +223,7 @@ fn connections_that_a_server_has_no_room_for_are_not_waited_for_without_end() {
 #[test]
 fn idle_connections_that_are_lost_are_counted() {
     let load = load(Mode::Idle).connections(100).duration(500 * MILLISECOND);
-    let mut wire = Wire::new(&load, Http);
+    let mut wire = Wire::new(&load, Http::default());
     wire.pass(100 * MILLISECOND);
     wire.server.abort_all(wire.now);
     let report = wire.finish();
@@ -255,7 +255,7 @@ fn bulk_goes_the_way_it_is_told_to() {
     assert!(report.upload_gbit_per_second > 0.5 && report.bytes_received == 0, "{report:?}");
     let report = Wire::with(&load.clone().direction(Direction::Both), Echo, narrow()).finish();
     assert!(report.upload_gbit_per_second > 0.2 && report.download_gbit_per_second > 0.2, "{report:?}");
-    let report = Wire::with(&load.request("/bytes/100000"), Http, narrow()).finish();
+    let report = Wire::with(&load.request("/bytes/100000"), Http::default(), narrow()).finish();
     assert!(report.completed > 10 && report.failed_total == 0, "{report:?}");
     assert!(report.bytes_received > 100_000 * report.completed, "{report:?}");
 }
@@ -300,7 +300,7 @@ fn ports_are_used_again_and_a_lack_of_them_has_a_name() {
     }
     // One that closes first has it, and lets a port be used again as soon as its clock has moved on.
     let load = load(Mode::Connect).connections(20).duration(100 * MILLISECOND);
-    let mut wire = Wire::new(&load, Http).with_ports(2_000..=3_999, load.local_addresses().unwrap());
+    let mut wire = Wire::new(&load, Http::default()).with_ports(2_000..=3_999, load.local_addresses().unwrap());
     let report = wire.finish();
     assert_eq!((report.failed_total, report.obstacle), (0, None), "{report:?}");
     assert!(report.completed > 10_000, "{report:?}");
@@ -309,7 +309,7 @@ fn ports_are_used_again_and_a_lack_of_them_has_a_name() {
 #[test]
 fn the_figures_are_those_that_scripts_read() {
     let load = load(Mode::Keepalive).connections(1).duration(10 * MILLISECOND);
-    let report = Wire::new(&load, Http).finish();
+    let report = Wire::new(&load, Http::default()).finish();
     let json = serde_json::to_value(&report).unwrap();
     assert_eq!((&json["mode"], &json["target"]), (&"keepalive".into(), &"198.18.0.1:80".into()));
     assert_eq!((&json["open_loop"], &json["failed_total"]), (&false.into(), &0.into()));

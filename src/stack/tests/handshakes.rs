@@ -331,16 +331,23 @@ fn the_oldest_handshake_makes_room_for_the_newest() {
 #[test]
 fn connections_have_a_limit_that_heals() {
     let mut bench = Bench::with(StackConfig { max_connections: 1, ..StackConfig::default() });
-    let (first, _) = bench.connect();
     bench.port = 2;
     bench.send_syn(TcpOptions::default());
     let iss = bench.sent_one().header.seq;
+    bench.port = 1;
+    let (first, numbers) = bench.connect();
+    bench.send(bench.header(IRS.advance(1), numbers.advance(1), ACK), b"it has spoken, and stays");
+    assert_eq!(bench.events(), [Event::Ready(first)]);
+    bench.port = 2;
     bench.send(bench.header(IRS.advance(1), iss.advance(1), ACK), b"");
     assert_eq!(bench.drops(DropReason::ConnectionLimit), 1);
     assert_eq!(bench.events(), []);
     bench.with_stream(first, |stream| stream.abort());
-    // The client's next segment finds room, and its handshake is over after all.
+    // It was told that it has no connection, and gets one when it asks again.
     bench.send(bench.header(IRS.advance(1), iss.advance(1), ACK), b"hello");
+    assert!(bench.sent().iter().any(|sent| sent.has(RST)));
+    assert_eq!(bench.state(), State::Closed);
+    bench.connect();
     assert_eq!(bench.state(), State::Established);
 }
 

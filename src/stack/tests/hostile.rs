@@ -275,8 +275,9 @@ fn peers_that_never_open_their_windows_are_bounded() {
 fn a_stalled_connection_makes_room_where_there_is_none() {
     let mut bench = Bench::with(StackConfig { max_connections: 1, ..StackConfig::default() });
     let (id, iss) = bench.connect();
-    bench.send(TcpHeader { window: 0, ..bench.header(IRS.advance(1), iss.advance(1), ACK) }, b"");
+    bench.send(TcpHeader { window: 0, ..bench.header(IRS.advance(1), iss.advance(1), ACK) }, b"a request");
     bench.with_stream(id, |stream| stream.write(b"never read"));
+    bench.events();
     for _ in 0..20 {
         bench.frames();
         bench.now = bench.now.max(bench.stack.poll_timeout().expect("probes go on"));

@@ -21,7 +21,7 @@ impl Peer {
     fn new(max_awake: u32, has_clock: bool) -> Self {
         // CUBIC's curve begins anew after a rest; all else is the same.
         let tcp = TcpConfig { congestion_control: CongestionControl::Reno, ..TcpConfig::default() };
-        let mut bench = Bench::with(StackConfig { tcp, max_awake, ..StackConfig::default() });
+        let mut bench = Bench::with(StackConfig { tcp, max_awake, silence: None, ..StackConfig::default() });
         let mut clock = has_clock.then(|| Clocks::new(bench.now, 77_000, 0));
         let options = TcpOptions {
             mss: Some(1_460),

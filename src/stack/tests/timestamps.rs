@@ -51,7 +51,7 @@ fn benches() -> [Bench; 2] {
 fn one_that_slept_for_24_days_takes_the_peers_clock_whatever_it_shows() {
     // RFC 7323 §5.5.
     for (max_awake, days) in [(0, 23), (1, 23), (0, 25), (1, 25)] {
-        let mut bench = Bench::with(StackConfig { max_awake, ..StackConfig::default() });
+        let mut bench = Bench::with(StackConfig { max_awake, silence: None, ..StackConfig::default() });
         let (_, iss, ours) = bench.connect_with_clock();
         assert_eq!(bench.stack.connections_asleep(), 1 - max_awake);
         bench.pass(Duration::from_secs(days * 24 * 3_600));

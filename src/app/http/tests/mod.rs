@@ -2,6 +2,7 @@
 
 mod parts;
 mod service;
+mod timeouts;
 
 use super::*;
 use crate::{
@@ -44,12 +45,16 @@ impl Client {
     }
 
     fn connect_to(config: StackConfig) -> Self {
+        Self::with(config, Http::default())
+    }
+
+    fn with(config: StackConfig, http: Http) -> Self {
         let local = LocalAddress { cidr: "198.18.0.1/24".parse().unwrap(), ownership: Ownership::Own };
         let mut stack = Stack::new(config, OURS, vec![local], Secrets::from_seed(1));
         stack.listen(None, 80);
         let mut client = Self {
             stack,
-            services: Services::new(Http),
+            services: Services::new(http),
             now: Instant::from_millis(1_000),
             seq: SeqNumber::new(0xffff_ff00), // so that the numbers wrap on the way
             ack: SeqNumber::default(),
@@ -107,6 +112,7 @@ impl Client {
             while let Some(event) = self.stack.poll_event() {
                 self.services.handle(self.now, event, &mut self.stack);
             }
+            self.services.tend(self.now, &mut self.stack);
             let mut news = false;
             while let Some(length) = self.stack.poll_transmit(self.now, &mut buffer) {
                 news |= self.receive(&buffer[..length]);
@@ -118,10 +124,32 @@ impl Client {
         }
     }
 
+    /// Says nothing for a while, but acknowledges what comes. Returns how long it took until something happened to the
+    /// connection, if anything did.
+    fn wait(&mut self, span: Duration) -> Option<Duration> {
+        let began = self.now;
+        let told = (self.received.len(), self.ended, self.reset);
+        while self.now < began + span {
+            let due = self.services.tend(self.now, &mut self.stack);
+            let due = [due, self.stack.poll_timeout()].into_iter().flatten().min().unwrap_or(Instant::NEVER);
+            self.now = due.max(self.now + Duration::from_micros(1)).min(began + span);
+            self.stack.handle_timeout(self.now);
+            self.exchange();
+            if told != (self.received.len(), self.ended, self.reset) {
+                return Some(self.now - began);
+            }
+        }
+        None
+    }
+
     /// Takes a frame in; whether there is something to acknowledge.
     fn receive(&mut self, frame: &[u8]) -> bool {
-        let Ok(ParsedFrame { packet: Packet::Tcp(_, segment), .. }) = wire::parse(frame, ChecksumPolicy::Verify) else {
-            panic!("the server sends good TCP only");
+        let parsed = wire::parse(frame, ChecksumPolicy::Verify);
+        // A client that is silent for long is asked for its link address.
+        let Ok(ParsedFrame { packet: Packet::Tcp(_, segment), .. }) = parsed else {
+            let is_question = matches!(parsed, Ok(ParsedFrame { packet: Packet::Arp(_), .. }));
+            assert!(is_question, "the server sends good TCP: {parsed:?}");
+            return false;
         };
         self.reset |= segment.has(TcpFlags::RST);
         if segment.has(TcpFlags::SYN) {

@@ -1,0 +1,292 @@
+//! One budget for the memory of all connections, as Linux' tcp_mem. Each connection has limits of its own, but tens of thousands that
+//! keep within them may ask for more than a machine has: octets that cost their sender next to nothing may cost us a page each.
+//!
+//! What counts is what is allocated, whether it is touched or not: control blocks, rings, and the lists of what is in flight or
+//! early. A connection says when one of them was resized, which is seldom; so keeping the sum takes a flag's look at a time.
+//!
+//! - Below three quarters of the budget nothing is done.
+//! - Above ([`Thrift::Sparing`]) windows and large buffers grow no more, nobody writes ahead, and early data are refused that would
+//!   need room. What grows all the same pays with a look at a few connections, which give back what they do not need: idle ones
+//!   sleep, and the largest forgets what came early.
+//! - At its end ([`Thrift::Strict`]) nothing grows but a first small buffer, and of each few connections the slowest is reset,
+//!   until a sixteenth is free.
+//!
+//! A connection is as slow as the time it would take to bring what is kept for it to an end at the pace so far, by the octets that
+//! its peer has sent or acknowledged, whatever it says of its window. One that would take less than a minute is spared, unless all
+//! of them would.
+
+use super::{
+    Stack,
+    connections::{Body, Connections, Entry, Slot},
+};
+use crate::{config::Thrift, time::Instant, wire::SeqNumber};
+use std::time::Duration;
+
+/// What a connection that is awake takes, beside its buffers: its control block, and what the allocator needs for that.
+const BLOCK: usize = size_of::<Entry>() + 16;
+
+/// Connections that are compared at a time.
+const SAMPLE: u32 = 16;
+/// Places that are looked at for them: most connections may be asleep.
+const SCANNED: u32 = 1_024;
+/// Most looks in one turn.
+const LOOKS_AT_ONCE: u32 = 32;
+/// Control blocks nobody needs that are given back in one turn.
+const SPARES_AT_ONCE: usize = 256;
+/// Who is faster than that is not slow, milliseconds,
+const SLOW: u64 = 60_000;
+/// but where a look at all of them has found nobody, faster ones are, by this.
+const HARSHER: u64 = 4;
+/// After so long what a connection has done counts no more.
+const MEASURED: Duration = Duration::from_secs(60);
+
+/// What one connection is charged with, and how it makes use of it.
+#[derive(Debug)]
+pub(super) struct Account {
+    /// Octets it is charged with.
+    held: usize,
+    /// Of these, what its application keeps.
+    kept: usize,
+    /// Since when it is measured, and where it stood then.
+    since: Instant,
+    numbers: (SeqNumber, SeqNumber),
+}
+
+impl Account {
+    pub fn new() -> Self {
+        Self { held: 0, kept: 0, since: Instant::NEVER, numbers: Default::default() }
+    }
+
+    /// Another connection has the block, with the memory that is there.
+    pub fn begin(&mut self) {
+        self.since = Instant::NEVER;
+    }
+
+    /// Nobody has the block any more.
+    pub fn end(&mut self) {
+        self.kept = 0;
+    }
+
+    /// Whether its application keeps something for it.
+    pub fn keeps(&self) -> bool {
+        self.kept > 0
+    }
+}
+
+/// The sum.
+#[derive(Debug)]
+pub(super) struct Memory {
+    limit: usize,
+    used: usize,
+    thrift: Thrift,
+    /// Looks that growth has to pay for.
+    owed: u32,
+    /// Who is slow now, milliseconds.
+    slow: u64,
+}
+
+impl Memory {
+    pub fn new(limit: Option<usize>) -> Self {
+        Self { limit: limit.unwrap_or(usize::MAX), used: 0, thrift: Thrift::None, owed: 0, slow: SLOW }
+    }
+
+    pub fn used(&self) -> usize {
+        self.used
+    }
+
+    pub fn thrift(&self) -> Thrift {
+        self.thrift
+    }
+
+    /// Charges a block with what it has now.
+    pub fn charge(&mut self, entry: &mut Entry) {
+        let held = BLOCK + entry.connection.memory() + entry.account.kept;
+        let before = std::mem::replace(&mut entry.account.held, held);
+        entry.connection.weighed();
+        self.used = self.used - before + held;
+        if held > before && self.thrift != Thrift::None {
+            self.owed = (self.owed + 1).min(LOOKS_AT_ONCE);
+        }
+        self.judge();
+    }
+
+    /// A block goes.
+    pub fn discharge(&mut self, entry: &Entry) {
+        self.used -= entry.account.held;
+        self.judge();
+    }
+
+    /// What was begun ends a little later than it began, so that it does not begin again at once.
+    fn judge(&mut self) {
+        let part = |sixteenths: usize| self.limit / 16 * sixteenths;
+        let is_strict = self.used >= if self.thrift == Thrift::Strict { part(15) } else { self.limit };
+        let is_sparing = self.used >= if self.thrift == Thrift::None { part(12) } else { part(10) };
+        self.thrift = match (is_strict, is_sparing) {
+            (true, _) => Thrift::Strict,
+            (_, true) => Thrift::Sparing,
+            _ => Thrift::None,
+        };
+        if self.thrift != Thrift::Strict {
+            self.slow = SLOW;
+        }
+    }
+
+    fn owes_look(&mut self) -> bool {
+        let owes = self.owed > 0;
+        self.owed = self.owed.saturating_sub(1);
+        owes
+    }
+}
+
+impl Entry {
+    /// In how many milliseconds what is kept for it will have come to its end, at the pace so far.
+    fn slowness(&mut self, now: Instant) -> u64 {
+        let numbers = self.connection.heard_up_to();
+        let Account { held, since, numbers: before, .. } = self.account;
+        let span = now - since;
+        let moved = |now: SeqNumber, before: SeqNumber| u64::from(now.since(before));
+        let progress = moved(numbers.0, before.0) + moved(numbers.1, before.1);
+        if since == Instant::NEVER || span > MEASURED {
+            (self.account.since, self.account.numbers) = (now, numbers);
+        }
+        let (held, millis) = (held as u64, span.as_millis() as u64);
+        // One that has not been measured yet is as good as the others, but for its size.
+        let progress = if since == Instant::NEVER { 0 } else { progress };
+        held.saturating_mul(millis.max(1)) / (progress + 1)
+    }
+}
+
+impl Connections {
+    /// The connection at `index` takes more or less than before.
+    pub fn charge(&mut self, now: Instant, index: u32) {
+        let Some(entry) = self.get_mut(index) else { return };
+        if entry.account.since == Instant::NEVER {
+            (entry.account.since, entry.account.numbers) = (now, entry.connection.heard_up_to());
+        }
+        self.recharge(index);
+    }
+
+    fn recharge(&mut self, index: u32) {
+        if let Some(Slot { body: Body::Awake(entry), .. }) = self.slots.get_mut(index) {
+            self.memory.charge(entry);
+        }
+    }
+
+    fn keep(&mut self, index: u32, octets: usize) {
+        if let Some(entry) = self.get_mut(index) {
+            entry.account.kept = octets;
+            self.recharge(index);
+        }
+    }
+
+    fn drop_spares(&mut self) {
+        let left = self.spare.len().saturating_sub(SPARES_AT_ONCE);
+        for entry in self.spare.drain(left..) {
+            self.memory.discharge(&entry);
+        }
+    }
+
+    /// Looks at the next few connections that are awake, whose turn comes round again and again. What they can do without is
+    /// given back; of those that are left this returns the slowest, where it is slow.
+    fn look_around(&mut self, now: Instant) -> Option<u32> {
+        let (mut slowest, mut largest, mut seen) = (None, None, 0);
+        let places = self.slots.places();
+        for _ in 0..places.min(SCANNED) {
+            self.hand += 1;
+            if self.hand >= places {
+                self.hand = 0;
+                self.memory.slow /= HARSHER;
+            }
+            if self.lay_down(now, self.hand) {
+                continue;
+            }
+            let Some(Slot { body: Body::Awake(entry), .. }) = self.slots.get_mut(self.hand) else { continue };
+            entry.connection.give_back();
+            self.memory.charge(entry);
+            slowest = slowest.max(Some((entry.slowness(now), self.hand)));
+            if entry.connection.has_early() {
+                largest = largest.max(Some((entry.account.held, self.hand)));
+            }
+            seen += 1;
+            if seen == SAMPLE {
+                break;
+            }
+        }
+        if let Some(Slot { body: Body::Awake(entry), .. }) = largest.and_then(|(_, index)| self.slots.get_mut(index)) {
+            entry.connection.forget_early();
+            entry.connection.give_back();
+            self.memory.charge(entry);
+        }
+        slowest.filter(|&(slowness, _)| slowness >= self.memory.slow).map(|(_, index)| index)
+    }
+
+    /// What all blocks are charged with, counted anew.
+    #[cfg(test)]
+    pub fn audit(&self) -> usize {
+        let weight = |entry: &Entry| BLOCK + entry.connection.memory() + entry.account.kept;
+        let awake = self.slots.indices().filter_map(|index| match &self.slots[index].body {
+            Body::Awake(entry) => Some(weight(entry)),
+            Body::Asleep(_) => None,
+        });
+        awake.chain(self.spare.iter().map(|entry| weight(entry))).sum()
+    }
+}
+
+impl Stack {
+    /// Octets that connections keep: control blocks, buffers and lists, and what applications [keep](super::Stream::keep) for them.
+    pub fn memory(&self) -> usize {
+        self.connections.memory.used()
+    }
+
+    /// A connection's memory has changed.
+    #[cold]
+    pub(super) fn charge(&mut self, now: Instant, index: u32) {
+        self.connections.charge(now, index);
+        self.note_memory();
+    }
+
+    pub(super) fn keep(&mut self, index: u32, octets: usize) {
+        self.connections.keep(index, octets);
+        self.note_memory();
+    }
+
+    fn note_memory(&mut self) {
+        self.config.tcp.thrift = self.connections.memory.thrift();
+        self.stats.memory_peak = self.stats.memory_peak.max(self.connections.memory.used() as u64);
+    }
+
+    /// Sees to it that the budget is kept: once a turn, and some of the work only where there is much.
+    #[inline]
+    pub(super) fn relieve(&mut self, now: Instant) {
+        if self.connections.memory.thrift() != self.config.tcp.thrift || self.config.tcp.thrift != Thrift::None {
+            self.relieve_now(now);
+        }
+    }
+
+    #[cold]
+    fn relieve_now(&mut self, now: Instant) {
+        self.connections.drop_spares();
+        for _ in 0..LOOKS_AT_ONCE {
+            match self.connections.memory.thrift() {
+                Thrift::None => break,
+                Thrift::Sparing if !self.connections.memory.owes_look() => break,
+                _ => {}
+            }
+            let slowest = self.connections.look_around(now);
+            if self.connections.memory.thrift() == Thrift::Strict
+                && let Some(index) = slowest
+            {
+                self.reset_slow(now, index);
+            }
+        }
+        self.note_memory();
+    }
+
+    fn reset_slow(&mut self, now: Instant, index: u32) {
+        if let Some(entry) = self.connections.get_mut(index) {
+            entry.connection.abort();
+            self.stats.connections_slow += 1;
+            self.settle(now, index);
+        }
+    }
+}
