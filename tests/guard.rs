@@ -13,10 +13,11 @@ use xskip::{
     config::StackConfig,
     rng::SipKey,
     stack::{Cidr, LocalAddress, Ownership, Secrets, Stack},
+    tcp::MaxSegment,
     time::Instant,
     wire::{
-        self, ChecksumPolicy, IpHeader, LinkHeader, MacAddress, Packet, Protocol, SeqNumber, TcpFlags, TcpHeader,
-        TcpOptions,
+        self, ChecksumPolicy, Endpoint, IpHeader, LinkHeader, MacAddress, Packet, Protocol, SeqNumber, TcpFlags,
+        TcpHeader, TcpOptions,
         checksum::Checksum,
         ethernet::{VlanTag, VlanTags},
         tcp_options::Timestamps,
@@ -59,12 +60,14 @@ impl Pair {
         let addresses = vec![own("198.18.0.1/24"), own("2001:2::1/64")];
         let config = StackConfig::default();
         let mut stack = Stack::new(config, OURS, addresses, secrets);
-        stack.listen(None, PORT);
+        // Every other pair announces less than the link takes.
+        let limit = if seed % 2 == 0 { MaxSegment::default() } else { MaxSegment::new(1_000) };
+        stack.listen_with(None, PORT, limit);
         let steering = Steering { own: vec![ours(false), ours(true)], ..Steering::default() };
         let program = Program::load(&steering, &ProgramOptions::default()).unwrap();
         let guard = program.guard();
         for (number, ipv6) in [(0, false), (1, true)] {
-            let answer = stack.syn_ack_profile(ours(ipv6));
+            let answer = stack.syn_ack_profile(Endpoint { address: ours(ipv6), port: PORT });
             let listener = GuardedListener {
                 number,
                 mss: answer.mss,

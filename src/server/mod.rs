@@ -28,6 +28,7 @@ use crate::{
     config::StackConfig,
     rng::SipKey,
     stack::Cidr,
+    tcp::MaxSegment,
     worker::{Application, Idle, Tap},
     xdp::Require,
 };
@@ -81,6 +82,7 @@ pub struct Server {
     cookies: Cookies,
     cookie_secret: CookieSecret,
     syn_budget: Option<u32>,
+    max_segment: MaxSegment,
     config: StackConfig,
     tap: Option<Arc<dyn Tap>>,
 }
@@ -108,6 +110,7 @@ impl Server {
             cookies: Cookies::default(),
             cookie_secret: CookieSecret::Random(COOKIE_ROTATION),
             syn_budget: None,
+            max_segment: MaxSegment::default(),
             config: StackConfig::default(),
             tap: None,
         }
@@ -263,6 +266,14 @@ impl Server {
     #[must_use]
     pub fn syn_budget(mut self, answers: u32) -> Self {
         self.syn_budget = Some(answers);
+        self
+    }
+
+    /// Limits the size of segments, sent and asked for, on connections that others open and that we open at start. By default they
+    /// are as large as the link takes.
+    #[must_use]
+    pub fn max_segment(mut self, limit: MaxSegment) -> Self {
+        self.max_segment = limit;
         self
     }
 

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     drops::DropReason,
     tcp::{
-        Handshake,
+        Handshake, MaxSegment,
         connection::{default_mss, syn_ack_window},
         cookie::Offer,
         ecn,
@@ -80,12 +80,12 @@ impl Stack {
         if segment.has(TcpFlags::RST) {
             return Err(DropReason::StrayReset);
         }
-        if !self.listeners.accept(tuple.local.port, tuple.local.address) {
+        let Some(max_segment) = self.listeners.find(tuple.local.port, tuple.local.address) else {
             self.reset(now, link, (&tuple, None), segment)?;
             return Err(DropReason::NoListener);
-        }
+        };
         if segment.has(TcpFlags::ACK) {
-            return self.arrive_with_cookie(now, link, (tuple, hash), segment);
+            return self.arrive_with_cookie(now, link, (tuple, hash), segment, max_segment);
         }
         if !segment.has(TcpFlags::SYN) {
             return Err(DropReason::NoAck);
@@ -93,7 +93,7 @@ impl Stack {
         if segment.has(TcpFlags::FIN) {
             return Err(DropReason::ContradictoryFlags);
         }
-        self.begin_handshake(now, link, (tuple, hash), segment, used)
+        self.begin_handshake(now, link, (tuple, hash), segment, (used, max_segment))
     }
 
     fn begin_handshake(
@@ -102,7 +102,7 @@ impl Stack {
         link: &LinkHeader,
         (tuple, hash): (FourTuple, u32),
         segment: &Segment<'_>,
-        used: Option<SeqNumber>,
+        (used, max_segment): (Option<SeqNumber>, MaxSegment),
     ) -> Result<(), DropReason> {
         let options = &segment.header.options;
         // The XDP program agrees to no ECN, so neither do we where the cookie is all there is: a SYN draws the same answer. What
@@ -125,6 +125,7 @@ impl Stack {
             sack: offer.sack && self.config.tcp.sack,
             ecn,
             clocks,
+            max_segment,
         };
         let entry = HalfOpen::new(handshake, hash, now, &self.config.tcp);
         self.stats.handshakes_begun += 1;
@@ -149,6 +150,7 @@ impl Stack {
         link: &LinkHeader,
         (tuple, hash): (FourTuple, u32),
         segment: &Segment<'_>,
+        max_segment: MaxSegment,
     ) -> Result<(), DropReason> {
         let (irs, iss) = (segment.header.seq.back(1), segment.header.ack.back(1));
         let timestamps = segment.header.options.timestamps;
@@ -170,6 +172,7 @@ impl Stack {
             sack: offer.sack && self.config.tcp.sack,
             ecn: offer.ecn,
             clocks: timestamps.map(|theirs| Clocks::new(now, theirs.echo, theirs.value)),
+            max_segment,
         };
         let connection = self.open_connection(now, &handshake, hash)?;
         self.flows.insert(hash, Flow::Connection(connection));
@@ -193,7 +196,7 @@ impl Stack {
         segment: &Segment<'_>,
     ) -> Result<(), DropReason> {
         let entry = self.half_open.get(index);
-        let handshake = entry.handshake;
+        let (handshake, passage) = (entry.handshake, entry.passage(now));
         let hash = entry.hash;
         let (seq, rcv_nxt) = (segment.header.seq, handshake.irs.advance(1));
         if segment.has(TcpFlags::RST) {
@@ -210,6 +213,7 @@ impl Stack {
             // (RFC 5961 §4.2).
             if seq == handshake.irs && !segment.has(TcpFlags::ACK) {
                 self.stats.syn_acks_retransmitted += 1;
+                self.half_open.note_asked_again(index);
                 return self.send_syn_ack(index);
             }
             self.acknowledge_half_open(now, &handshake)?;
@@ -230,6 +234,7 @@ impl Stack {
         let connection = self.open_connection(now, &handshake, hash)?;
         self.flows.replace(hash, Flow::HalfOpen(index), Flow::Connection(connection));
         self.half_open.remove(index);
+        self.connections[connection].connection.heed_handshake(passage, &self.config.tcp);
         self.arrive_at_connection(now, link, connection, segment)
     }
 

@@ -3,7 +3,7 @@
 use super::{aged_slab::AgedSlab, timer_wheel::TimerWheel};
 use crate::{
     config::TcpConfig,
-    tcp::{Handshake, connection::syn_ack_window, ecn},
+    tcp::{Handshake, Passage, connection::syn_ack_window, ecn},
     time::Instant,
     wire::{IpHeader, Protocol, TcpFlags, TcpHeader, TcpOptions, ip::Codepoint},
 };
@@ -17,8 +17,11 @@ pub struct HalfOpen {
     pub hash: u32,
     /// The SYN-ACK's options: its timestamp, too, stays the same, because a cookie may be in it.
     options: TcpOptions,
-    /// SYN-ACKs sent again.
+    begun: Instant,
+    /// SYN-ACKs sent again because the timer had expired.
     retries: u32,
+    /// Whether another one was sent because the client's SYN came again.
+    asked_again: bool,
     due: Instant,
 }
 
@@ -35,7 +38,14 @@ impl HalfOpen {
     /// A handshake that begins now.
     pub fn new(handshake: Handshake, hash: u32, now: Instant, config: &TcpConfig) -> Self {
         let options = handshake.syn_ack_options(now, config);
-        Self { handshake, hash, options, retries: 0, due: now + config.rto_initial }
+        let due = now + config.rto_initial;
+        Self { handshake, hash, options, begun: now, retries: 0, asked_again: false, due }
+    }
+
+    /// How the SYN-ACK has fared, if it is acknowledged at `now`.
+    pub fn passage(&self, now: Instant) -> Passage {
+        let sent_once = self.retries == 0 && !self.asked_again;
+        Passage { took: sent_once.then(|| now - self.begun), timeouts: self.retries }
     }
 
     /// The SYN-ACK: its IP and TCP header.
@@ -79,6 +89,13 @@ impl HalfOpens {
     /// The handshake at `index`.
     pub fn get(&self, index: u32) -> &HalfOpen {
         &self.entries[index]
+    }
+
+    /// The client has asked again for the SYN-ACK at `index`.
+    pub fn note_asked_again(&mut self, index: u32) {
+        if let Some(entry) = self.entries.get_mut(index) {
+            entry.asked_again = true;
+        }
     }
 
     /// Makes room for one more: removes and returns the oldest where there is none.

@@ -59,7 +59,7 @@ impl Connection {
             return self.take_reset(now, segment);
         }
         self.check_syn(now, segment)?;
-        self.check_ack(now, segment)?;
+        self.check_ack(now, segment, config)?;
         // Only a peer that knows the sequence numbers may change the way back: the segment has passed all checks.
         self.link = *link;
         self.diffserv.theirs = Dscp::of(segment.traffic_class);
@@ -147,7 +147,7 @@ impl Connection {
     }
 
     /// Fifth: without a plausible acknowledgment it is not from our peer (RFC 5961 §5.2).
-    fn check_ack(&mut self, now: Instant, segment: &Segment<'_>) -> Result<(), DropReason> {
+    fn check_ack(&mut self, now: Instant, segment: &Segment<'_>, config: &TcpConfig) -> Result<(), DropReason> {
         if !segment.has(TcpFlags::ACK) {
             return Err(DropReason::NoAck);
         }
@@ -159,7 +159,7 @@ impl Connection {
             return Err(DropReason::UnacceptableAck);
         }
         if self.is_opening() {
-            self.opened();
+            self.opened(now, config);
         }
         Ok(())
     }

@@ -9,6 +9,7 @@
 
 mod arrive;
 pub mod assembler;
+mod beginning;
 pub mod byte_ring;
 pub mod congestion;
 pub mod connection;
@@ -40,7 +41,8 @@ mod writing;
 mod tests;
 
 pub use self::{
-    connection::{CloseReason, Connection, Handshake, Signals},
+    beginning::Passage,
+    connection::{CloseReason, Connection, Handshake, MaxSegment, Signals},
     dormant::Dormant,
     state::State,
     transmit::SentKind,

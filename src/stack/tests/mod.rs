@@ -1,6 +1,7 @@
 //! The stack on a wire of its own: frames in, frames and events out, in virtual time.
 
 mod again;
+mod beginnings;
 mod complaints;
 mod connecting;
 mod cookies;
@@ -8,6 +9,7 @@ mod ecn;
 mod flows;
 mod handshakes;
 mod hostile;
+mod max_segment;
 mod neighbours;
 mod parts;
 mod path_mtu;
