@@ -19,6 +19,7 @@ use xskip::{
     app::{Chargen, Discard, Echo, Http, http::Timeouts},
     config::{KeepAlive, StackConfig},
     server::{Cookies, Running, ServerError, StopSignals},
+    tcp::MaxSegment,
     worker::Idle,
     xdp::Require,
 };
@@ -122,6 +123,10 @@ pub struct Arguments {
     /// are repeated [default: 20000 while a flood exceeds a million a second, else without end]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     syn_budget: Option<u32>,
+
+    /// The most data in a segment, sent or asked for, options included, as TCP_MAXSEG has it [default: what the link takes]
+    #[arg(long, value_name = "OCTETS", value_parser = clap::value_parser!(u16).range(i64::from(MaxSegment::LEAST)..))]
+    mss: Option<u16>,
 
     /// Connections that each queue may have at once; another one is refused
     #[arg(long, value_name = "N", default_value_t = StackConfig::default().max_connections,
@@ -256,6 +261,9 @@ fn build(arguments: &Arguments, observation: &Observation) -> Result<Server, Fai
     }
     if let Some(answers) = arguments.syn_budget {
         server = server.syn_budget(answers);
+    }
+    if let Some(octets) = arguments.mss {
+        server = server.max_segment(MaxSegment::new(octets));
     }
     if let Some(path) = &arguments.cookie_master {
         server = server.cookie_master_file(path);

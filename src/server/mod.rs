@@ -32,6 +32,7 @@ use crate::{
     host::confinement::Confinement,
     rng::SipKey,
     stack::Cidr,
+    tcp::MaxSegment,
     worker::{Application, Idle, Tap},
     xdp::Require,
 };
@@ -88,6 +89,7 @@ pub struct Server {
     takes_over: bool,
     syn_budget: Option<u32>,
     memory: Option<u64>,
+    max_segment: MaxSegment,
     config: StackConfig,
     tap: Option<Arc<dyn Tap>>,
     confinement: Option<Confinement>,
@@ -119,6 +121,7 @@ impl Server {
             takes_over: false,
             syn_budget: None,
             memory: None,
+            max_segment: MaxSegment::default(),
             config: StackConfig::default(),
             tap: None,
             confinement: None,
@@ -314,6 +317,14 @@ impl Server {
     #[must_use]
     pub fn memory(mut self, bytes: u64) -> Self {
         self.memory = Some(bytes);
+        self
+    }
+
+    /// Limits the size of segments, sent and asked for, on connections that others open and that we open at start. By default they
+    /// are as large as the link takes.
+    #[must_use]
+    pub fn max_segment(mut self, limit: MaxSegment) -> Self {
+        self.max_segment = limit;
         self
     }
 

@@ -165,7 +165,7 @@ impl Running {
         let mut running = Self { setup, workers, mailboxes, shutdown, ended, defence, link_watch, program };
         for (number, ((queue, core), control)) in queues.into_iter().zip(cores).zip(controls).enumerate() {
             let mut stack = Stack::new(config.clone(), plan.mac(), plan.addresses.clone(), secrets.clone());
-            server.ports.iter().for_each(|&port| stack.listen(None, port));
+            server.ports.iter().for_each(|&port| stack.listen_with(None, port, server.max_segment));
             match &plan.scaling {
                 Some(scaling) => stack.set_receive_scaling(queue.id(), scaling.clone()),
                 None if plan.placement == Placement::ByHash => stack.set_share(number, running.mailboxes.len()),
@@ -184,7 +184,12 @@ impl Running {
             let remotes = server.remotes.iter().skip(number).step_by(running.mailboxes.len());
             for remote in remotes {
                 let remote = Endpoint { address: remote.ip(), port: remote.port() };
-                stack.connect(clock.now(), remote, None)?;
+                let now = clock.now();
+                let id = stack.connect(now, remote, None)?;
+                // Its SYN is yet to be sent.
+                if let Some(mut stream) = stack.stream(now, id) {
+                    stream.set_max_segment(server.max_segment);
+                }
             }
             let hand_off = HandOff::new(plan.placement, secrets.clone(), number, running.mailboxes.clone());
             let options = WorkerOptions { core: Some(core), idle: server.idle, drain: server.drain };
@@ -422,8 +427,8 @@ fn listeners(server: &Server, plan: &Plan, config: &StackConfig) -> Vec<(SocketA
     let addresses = plan.addresses.iter().map(|local| local.cidr.address);
     let services = addresses.flat_map(|address| server.ports.iter().map(move |&port| SocketAddr::new(address, port)));
     let listener = |(number, service): (u32, SocketAddr)| {
-        let SynAckProfile { mss, window, window_scale, sack, hop_limit, traffic_class } =
-            SynAckProfile::of(service.ip(), &config.tcp);
+        let profile = SynAckProfile::of(service.ip(), server.max_segment, &config.tcp);
+        let SynAckProfile { mss, window, window_scale, sack, hop_limit, traffic_class } = profile;
         (service, GuardedListener { number, mss, window, window_scale, sack, hop_limit, traffic_class })
     };
     (0..).zip(services).map(listener).collect()

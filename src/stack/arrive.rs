@@ -10,7 +10,7 @@ use super::{
 use crate::{
     drops::DropReason,
     tcp::{
-        Handshake,
+        Handshake, MaxSegment,
         connection::{default_mss, syn_ack_window},
         cookie::{EPOCH, Offer},
         ecn,
@@ -105,11 +105,11 @@ impl Stack {
             }
             return Err(DropReason::StrayReset);
         }
-        if !self.listeners.accept(tuple.local.port, tuple.local.address) {
+        let Some(max_segment) = self.listeners.find(tuple.local.port, tuple.local.address) else {
             return self.refuse(now, link, &tuple, segment, DropReason::NoListener);
-        }
+        };
         if segment.has(TcpFlags::ACK) {
-            return self.arrive_with_cookie(now, link, (tuple, hash), segment);
+            return self.arrive_with_cookie(now, link, (tuple, hash), segment, max_segment);
         }
         if !segment.has(TcpFlags::SYN) {
             return Err(DropReason::NoAck);
@@ -121,7 +121,7 @@ impl Stack {
         if !self.has_room() {
             return Err(DropReason::ConnectionLimit);
         }
-        self.begin_handshake(now, link, (tuple, hash), segment, used)
+        self.begin_handshake(now, link, (tuple, hash), segment, (used, max_segment))
     }
 
     fn begin_handshake(
@@ -130,7 +130,7 @@ impl Stack {
         link: &LinkHeader,
         (tuple, hash): (FourTuple, u32),
         segment: &Segment<'_>,
-        used: Option<SeqNumber>,
+        (used, max_segment): (Option<SeqNumber>, MaxSegment),
     ) -> Result<(), DropReason> {
         let (options, irs) = (&segment.header.options, segment.header.seq);
         // The XDP program agrees to no ECN, so neither do we where the cookie is all there is: a SYN draws the same answer. What
@@ -157,6 +157,7 @@ impl Stack {
             sack: offer.sack && self.config.tcp.sack,
             ecn,
             clocks,
+            max_segment,
         };
         let entry = HalfOpen::new(handshake, hash, now, &self.config.tcp);
         self.stats.handshakes_begun += 1;
@@ -209,6 +210,7 @@ impl Stack {
         link: &LinkHeader,
         (tuple, hash): (FourTuple, u32),
         segment: &Segment<'_>,
+        max_segment: MaxSegment,
     ) -> Result<(), DropReason> {
         let (irs, iss) = (segment.header.seq.back(1), segment.header.ack.back(1));
         let timestamps = segment.header.options.timestamps;
@@ -227,6 +229,7 @@ impl Stack {
             sack: offer.sack && self.config.tcp.sack,
             ecn: offer.ecn,
             clocks: timestamps.map(|theirs| Clocks::new(now, theirs.echo, theirs.value)),
+            max_segment,
         };
         if let Err(reason) = self.check_backlog() {
             // A client that has nothing to say yet would not come again by itself: the SYN-ACK, sent again, asks it to.
@@ -281,7 +284,7 @@ impl Stack {
         segment: &Segment<'_>,
     ) -> Result<(), DropReason> {
         let entry = self.half_open.get(index);
-        let handshake = entry.handshake;
+        let (handshake, passage) = (entry.handshake, entry.passage(now));
         let hash = entry.hash;
         // The same SYN again draws the same SYN-ACK.
         if segment.has(TcpFlags::SYN)
@@ -290,6 +293,7 @@ impl Stack {
         {
             self.admit_at_half_open(now, index, segment)?;
             self.half_open.set_way(index, link);
+            self.half_open.note_asked_again(index);
             self.stats.syn_acks_retransmitted += 1;
             return self.send_syn_ack(index);
         }
@@ -303,8 +307,7 @@ impl Stack {
             return Err(reason);
         }
         if segment.has(TcpFlags::RST) {
-            // Back to LISTEN, which is to be forgotten.
-            // Its cookie must not bring it back.
+            // Back to LISTEN, which is to be forgotten; nor must its cookie bring it back.
             self.broken_off.insert(now, hash, segment.header.seq);
             self.forget_half_open(index, hash);
             self.stats.handshakes_reset += 1;
@@ -326,6 +329,7 @@ impl Stack {
         self.flows.replace(hash, Flow::HalfOpen(index), Flow::Connection(connection));
         self.half_open.remove(index);
         self.used.insert(now, hash, handshake.iss);
+        self.connections[connection].connection.heed_handshake(passage, &self.config.tcp);
         self.arrive_at_connection(now, link, connection, segment)
     }
 
@@ -400,7 +404,7 @@ impl Stack {
         let admitted = if is_refused { self.count_stray(now, &tuple, segment) } else { Ok(()) };
         match arrival {
             Arrival::NewConnection if segment.has(TcpFlags::FIN) => return Err(DropReason::ContradictoryFlags),
-            Arrival::NewConnection if self.listeners.accept(tuple.local.port, tuple.local.address) => {
+            Arrival::NewConnection if self.listeners.find(tuple.local.port, tuple.local.address).is_some() => {
                 self.time_wait.remove(index);
                 self.forget_time_wait(index, &entry);
                 return self.arrive_at_listener(now, link, (tuple, entry.hash().slot), segment, Some(entry.snd_nxt));

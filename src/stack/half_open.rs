@@ -3,7 +3,7 @@
 use super::{aged_slab::AgedSlab, timer_wheel::TimerWheel};
 use crate::{
     config::TcpConfig,
-    tcp::{Challenges, Handshake, connection::syn_ack_window, ecn},
+    tcp::{Challenges, Handshake, Passage, connection::syn_ack_window, ecn},
     time::Instant,
     wire::{IpHeader, LinkHeader, Protocol, TcpFlags, TcpHeader, TcpOptions, ip::Codepoint},
 };
@@ -19,8 +19,11 @@ pub struct HalfOpen {
     options: TcpOptions,
     /// What it has answered besides its SYN.
     challenges: Challenges,
-    /// SYN-ACKs sent again.
+    begun: Instant,
+    /// SYN-ACKs sent again because the timer had expired.
     retries: u32,
+    /// Whether another one was sent because the client's SYN came again.
+    asked_again: bool,
     due: Instant,
 }
 
@@ -37,7 +40,23 @@ impl HalfOpen {
     /// A handshake that begins now.
     pub fn new(handshake: Handshake, hash: u32, now: Instant, config: &TcpConfig) -> Self {
         let options = handshake.syn_ack_options(now, config);
-        Self { handshake, hash, options, challenges: Challenges::new(now), retries: 0, due: now + config.rto_initial }
+        let due = now + config.rto_initial;
+        Self {
+            handshake,
+            hash,
+            options,
+            challenges: Challenges::new(now),
+            begun: now,
+            retries: 0,
+            asked_again: false,
+            due,
+        }
+    }
+
+    /// How the SYN-ACK has fared, if it is acknowledged at `now`.
+    pub fn passage(&self, now: Instant) -> Passage {
+        let sent_once = self.retries == 0 && !self.asked_again;
+        Passage { took: sent_once.then(|| now - self.begun), timeouts: self.retries }
     }
 
     /// The SYN-ACK: its IP and TCP header.
@@ -92,6 +111,13 @@ impl HalfOpens {
     pub fn set_way(&mut self, index: u32, link: &LinkHeader) {
         if let Some(entry) = self.entries.get_mut(index) {
             entry.handshake.link = *link;
+        }
+    }
+
+    /// The client has asked again for the SYN-ACK at `index`.
+    pub fn note_asked_again(&mut self, index: u32) {
+        if let Some(entry) = self.entries.get_mut(index) {
+            entry.asked_again = true;
         }
     }
 

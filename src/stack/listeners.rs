@@ -1,16 +1,26 @@
 //! Where connections are accepted.
 
+use crate::tcp::MaxSegment;
 use std::net::IpAddr;
 
-/// Ports, each at an address or at all of them (`None`). In order: every SYN is looked up here, and a table would hash it once more.
+/// A port, at an address or at all of them (`None`).
+#[derive(Clone, Copy, Debug)]
+struct Listener {
+    place: (u16, Option<IpAddr>),
+    max_segment: MaxSegment,
+}
+
+/// All of them, in order: every SYN is looked up here, and a table would hash it once more.
 #[derive(Debug, Default)]
-pub(super) struct Listeners(Vec<(u16, Option<IpAddr>)>);
+pub(super) struct Listeners(Vec<Listener>);
 
 impl Listeners {
-    /// Adds one, unless it is there already.
-    pub fn insert(&mut self, port: u16, address: Option<IpAddr>) {
-        if let Err(place) = self.0.binary_search(&(port, address)) {
-            self.0.insert(place, (port, address));
+    /// Adds one. Where it is there already, it takes the new limit.
+    pub fn insert(&mut self, port: u16, address: Option<IpAddr>, max_segment: MaxSegment) {
+        let listener = Listener { place: (port, address), max_segment };
+        match self.0.binary_search_by_key(&listener.place, |other| other.place) {
+            Ok(place) => self.0[place] = listener,
+            Err(place) => self.0.insert(place, listener),
         }
     }
 
@@ -19,9 +29,11 @@ impl Listeners {
         !self.at(port).is_empty()
     }
 
-    /// Whether somebody listens on `port` at `address`.
-    pub fn accept(&self, port: u16, address: IpAddr) -> bool {
-        self.at(port).iter().any(|(_, listened)| listened.is_none_or(|listened| listened == address))
+    /// The limit of whoever listens on `port` at `address`: there alone rather than everywhere.
+    pub fn find(&self, port: u16, address: IpAddr) -> Option<MaxSegment> {
+        let is_there = |listener: &&Listener| listener.place.1.is_none_or(|listened| listened == address);
+        // Whoever listens everywhere comes first in order.
+        self.at(port).iter().rfind(is_there).map(|listener| listener.max_segment)
     }
 
     /// Removes all of them.
@@ -29,9 +41,9 @@ impl Listeners {
         self.0.clear();
     }
 
-    fn at(&self, port: u16) -> &[(u16, Option<IpAddr>)] {
-        let begin = self.0.partition_point(|(other, _)| *other < port);
-        let length = self.0[begin..].partition_point(|(other, _)| *other == port);
+    fn at(&self, port: u16) -> &[Listener] {
+        let begin = self.0.partition_point(|other| other.place.0 < port);
+        let length = self.0[begin..].partition_point(|other| other.place.0 == port);
         &self.0[begin..begin + length]
     }
 }

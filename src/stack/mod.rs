@@ -75,13 +75,13 @@ use crate::{
     rng::SipKey,
     stats::StackStats,
     tcp::{
-        CloseReason, SentKind, State,
+        CloseReason, MaxSegment, SentKind, State,
         connection::{mss_for, syn_ack_window},
         cookie::{CookieJar, MasterKey},
         receive::window_scale_for,
     },
     time::Instant,
-    wire::{FourTuple, MacAddress, ip::Codepoint},
+    wire::{Endpoint, FourTuple, MacAddress, ip::Codepoint},
 };
 use std::{collections::VecDeque, hash::Hash, net::IpAddr, time::Duration};
 
@@ -206,7 +206,7 @@ struct FlowHash {
     check: u16,
 }
 
-/// What all SYN-ACKs from an address have in common.
+/// What all SYN-ACKs from an address and port have in common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SynAckProfile {
     /// The MSS we announce, bytes.
@@ -224,10 +224,10 @@ pub struct SynAckProfile {
 }
 
 impl SynAckProfile {
-    /// That of a stack with this configuration.
-    pub fn of(local: IpAddr, config: &TcpConfig) -> Self {
+    /// That of a listener in a stack with this configuration.
+    pub fn of(local: IpAddr, max_segment: MaxSegment, config: &TcpConfig) -> Self {
         Self {
-            mss: mss_for(local, config.mtu),
+            mss: max_segment.of(mss_for(local, config.mtu)),
             window: syn_ack_window(config),
             window_scale: window_scale_for(config.receive_buffer),
             sack: config.sack,
@@ -369,7 +369,13 @@ impl Stack {
     /// Accepts connections to `port`, at one address or at all of the stack's. Connections there are stay untouched
     /// (MUST-41); listeners at several addresses share a port in peace (MUST-42).
     pub fn listen(&mut self, address: Option<IpAddr>, port: u16) {
-        self.listeners.insert(port, address);
+        self.listen_with(address, port, MaxSegment::default());
+    }
+
+    /// As [`Stack::listen`], for connections whose segments are no larger than that: their clients are asked for no larger ones,
+    /// either. Said again of the same place, the last word counts.
+    pub fn listen_with(&mut self, address: Option<IpAddr>, port: u16, max_segment: MaxSegment) {
+        self.listeners.insert(port, address, max_segment);
     }
 
     /// Stops accepting new connections anywhere. Connections there are go on.
@@ -527,9 +533,10 @@ impl Stack {
         &self.cookies
     }
 
-    /// What the SYN-ACKs from a local address say, whoever sends them.
-    pub fn syn_ack_profile(&self, local: IpAddr) -> SynAckProfile {
-        SynAckProfile::of(local, &self.config.tcp)
+    /// What the SYN-ACKs from a local address and port say, whoever sends them.
+    pub fn syn_ack_profile(&self, local: Endpoint) -> SynAckProfile {
+        let max_segment = self.listeners.find(local.port, local.address).unwrap_or_default();
+        SynAckProfile::of(local.address, max_segment, &self.config.tcp)
     }
 
     /// What happened so far.

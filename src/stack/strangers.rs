@@ -36,7 +36,7 @@ impl Stack {
     /// Whether a segment would draw an RST if its 4-tuple had no flow (RFC 9293 §3.10.7.1 and §3.10.7.2).
     pub(super) fn is_stray(&self, tuple: &FourTuple, segment: &Segment<'_>) -> bool {
         let may_be_answered =
-            segment.has(TcpFlags::ACK) || !self.listeners.accept(tuple.local.port, tuple.local.address);
+            segment.has(TcpFlags::ACK) || self.listeners.find(tuple.local.port, tuple.local.address).is_none();
         may_be_answered && !segment.has(TcpFlags::RST)
     }
 

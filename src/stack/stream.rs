@@ -3,7 +3,7 @@
 use super::{ConnectionId, Stack};
 use crate::{
     config::KeepAlive,
-    tcp::{Connection, State},
+    tcp::{Connection, MaxSegment, State},
     time::Instant,
     wire::{Endpoint, ip::Dscp},
 };
@@ -188,6 +188,13 @@ impl<'a> Stream<'a> {
     /// Switches Nagle's algorithm off, or on again (MUST-17).
     pub fn set_no_delay(&mut self, no_delay: bool) {
         self.connection_mut().set_no_delay(no_delay);
+    }
+
+    /// Limits the size of segments (TCP_MAXSEG of other stacks). Of a connection that we open, said before its SYN has been sent, it
+    /// is what the peer is asked for as well; later it counts for what we send from now on, and makes segments smaller only.
+    pub fn set_max_segment(&mut self, limit: MaxSegment) {
+        let Stack { connections, config, .. } = &mut *self.stack;
+        connections[self.id.index].connection.set_max_segment(limit, &config.tcp);
     }
 
     /// Sets the Differentiated Services code point of everything sent from now on (MUST-48).

@@ -76,7 +76,7 @@ impl Connection {
         }
         self.check_syn(now, segment)?;
         let ends_handshake = self.is_opening() && segment.header.ack == self.send.una();
-        self.check_ack(now, segment)?;
+        self.check_ack(now, segment, config)?;
         let known = (self.send.una(), self.receive.nxt());
         self.diffserv.theirs = Dscp::of(segment.traffic_class);
         if self.is_clock_outdated(now) {
@@ -188,7 +188,7 @@ impl Connection {
     }
 
     /// Fifth: without a plausible acknowledgment it is not from our peer (RFC 5961 §5.2).
-    fn check_ack(&mut self, now: Instant, segment: &Segment<'_>) -> Result<(), DropReason> {
+    fn check_ack(&mut self, now: Instant, segment: &Segment<'_>, config: &TcpConfig) -> Result<(), DropReason> {
         if !segment.has(TcpFlags::ACK) {
             return Err(DropReason::NoAck);
         }
@@ -200,7 +200,7 @@ impl Connection {
             return Err(DropReason::UnacceptableAck);
         }
         if self.is_opening() {
-            self.opened();
+            self.opened(now, config);
         }
         Ok(())
     }

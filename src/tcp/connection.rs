@@ -69,6 +69,34 @@ pub struct Handshake {
     pub ecn: bool,
     /// Both clocks, where the peer's SYN had timestamps.
     pub clocks: Option<Clocks>,
+    /// What our side chose for the size of segments, where it is less than the link takes.
+    pub max_segment: MaxSegment,
+}
+
+/// The most data in a segment that one listener, or connection, sends and asks its peer for: TCP_MAXSEG of other stacks. By
+/// default as much as the link takes. As in the MSS option, octets of TCP options count as data (RFC 6691 §2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MaxSegment(u16);
+
+impl Default for MaxSegment {
+    fn default() -> Self {
+        Self(u16::MAX)
+    }
+}
+
+impl MaxSegment {
+    /// The least that may be chosen: the options of a segment leave some room for data.
+    pub const LEAST: u16 = 88;
+
+    /// So many octets, or [`MaxSegment::LEAST`] where they are less.
+    pub fn new(octets: u16) -> Self {
+        Self(octets.max(Self::LEAST))
+    }
+
+    /// What is left of an MSS.
+    pub fn of(self, mss: u16) -> u16 {
+        mss.min(self.0)
+    }
 }
 
 /// The least a peer may want: with less it would have us spend a header on every few octets. Small devices do want as little as
@@ -93,7 +121,7 @@ impl Handshake {
     /// The options of our SYN-ACK, if it is sent at `now`.
     pub fn syn_ack_options(&self, now: Instant, config: &TcpConfig) -> TcpOptions {
         TcpOptions {
-            mss: Some(mss_for(self.tuple.local.address, config.mtu)),
+            mss: Some(self.max_segment.of(mss_for(self.tuple.local.address, config.mtu))),
             window_scale: self.peer_window_scale.map(|_| window_scale_for(config.receive_buffer)),
             sack_permitted: self.sack,
             timestamps: self.clocks.map(|clocks| clocks.option(now)),
@@ -220,7 +248,8 @@ impl Connection {
     /// The connection that a handshake has opened: ESTABLISHED, our SYN acknowledged.
     pub fn established(handshake: &Handshake, now: Instant, config: &TcpConfig) -> Self {
         let local = handshake.tuple.local.address;
-        let announced = u32::from(handshake.peer_mss.max(SMALLEST_MSS).min(mss_for(local, config.mtu)));
+        let ours = handshake.max_segment.of(mss_for(local, config.mtu));
+        let announced = u32::from(handshake.peer_mss.max(SMALLEST_MSS).min(ours));
         // The MSS counts options as if there were none (RFC 6691 §2), so what they take is the data's loss.
         let mss = announced.saturating_sub(handshake.clocks.map_or(0, |_| timestamps::OPTION_LEN)).max(1);
         let (peer_scale, our_scale) = match handshake.peer_window_scale {

@@ -6,7 +6,7 @@
 use super::{
     challenges::Challenges,
     congestion::{Congestion, QuietCongestion},
-    connection::{AckSchedule, Connection, Diffserv, Handshake, Options, Reader, Signals},
+    connection::{AckSchedule, Connection, Diffserv, Handshake, MaxSegment, Options, Reader, Signals},
     ecn::{Ecn, Said},
     liveness::Liveness,
     micros::Micros,
@@ -73,6 +73,7 @@ impl Connection {
             sack: false,
             ecn: false,
             clocks: None,
+            max_segment: MaxSegment::default(),
         };
         Self::established(&handshake, Instant::ZERO, config)
     }

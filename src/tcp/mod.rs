@@ -9,6 +9,7 @@
 
 mod arrive;
 pub mod assembler;
+mod beginning;
 pub mod byte_ring;
 mod challenges;
 pub mod congestion;
@@ -43,8 +44,9 @@ mod writing;
 mod tests;
 
 pub use self::{
+    beginning::Passage,
     challenges::Challenges,
-    connection::{CloseReason, Connection, Handshake, Signals},
+    connection::{CloseReason, Connection, Handshake, MaxSegment, Signals},
     dormant::Dormant,
     state::State,
     transmit::SentKind,

@@ -4,7 +4,8 @@
 //! RST does (MUST-11), and here the type says it.
 
 use super::{
-    connection::{CloseReason, Connection, Handshake, Signals, default_mss, mss_for, syn_ack_window},
+    beginning::Passage,
+    connection::{CloseReason, Connection, Handshake, MaxSegment, Signals, default_mss, mss_for, syn_ack_window},
     ecn,
     receive::window_scale_for,
     state::State,
@@ -21,10 +22,6 @@ use crate::{
         ip::Codepoint,
     },
 };
-use std::time::Duration;
-
-/// The retransmission timeout of a connection whose SYN was lost, until it has measured one (RFC 6298 §5.7).
-const RTO_AFTER_LOST_SYN: Duration = Duration::from_secs(3);
 
 /// What a connection knows besides while it is being opened.
 #[derive(Debug)]
@@ -32,6 +29,7 @@ pub(super) struct Opening {
     iss: SeqNumber,
     /// Ours alone counts so far.
     clocks: Clocks,
+    max_segment: MaxSegment,
     /// What the peer's SYN said: SYN-RECEIVED.
     handshake: Option<Handshake>,
     /// Whether the way to the next hop is known.
@@ -55,9 +53,11 @@ impl Connection {
             sack: false,
             ecn: false,
             clocks: None,
+            max_segment: MaxSegment::default(),
         };
         let clocks = Clocks::new(now, timestamp, 0);
-        let opening = Opening { iss, clocks, handshake: None, has_way: false, due: true, begun: now };
+        let max_segment = MaxSegment::default();
+        let opening = Opening { iss, clocks, max_segment, handshake: None, has_way: false, due: true, begun: now };
         Self { state: State::SynSent, opening: Some(Box::new(opening)), ..Self::established(&unknown, now, config) }
     }
 
@@ -85,6 +85,13 @@ impl Connection {
             // What was sent the old way may be lost, acknowledgments among it.
             self.acks.owed = self.acks.owed.max(1);
         }
+    }
+
+    /// Whether our SYN is still to be answered; if so, it is to say this of the size of segments.
+    pub(super) fn offer_max_segment(&mut self, limit: MaxSegment) -> bool {
+        let Some(opening) = self.opening.as_mut().filter(|opening| opening.handshake.is_none()) else { return false };
+        opening.max_segment = limit;
+        true
     }
 
     /// Ends a connection that cannot be opened.
@@ -132,7 +139,6 @@ impl Connection {
         }
         self.agree(now, link, segment, config);
         if has_ack {
-            self.measure_handshake(now, config);
             self.open_with(now, segment, config)
         } else {
             // Both open at once. Data on the SYN will come again.
@@ -184,6 +190,7 @@ impl Connection {
             sack: options.sack_permitted && config.sack,
             ecn,
             clocks: theirs.map(|theirs| opening.clocks.with_recent(theirs.value)),
+            max_segment: opening.max_segment,
         };
         opening.handshake = Some(handshake);
         opening.due = true;
@@ -199,19 +206,9 @@ impl Connection {
         *self = agreed;
     }
 
-    /// The SYN was answered: the first measurement, unless it may be the answer to either of two SYNs (MUST-18).
-    fn measure_handshake(&mut self, now: Instant, config: &TcpConfig) {
-        let Some(opening) = &self.opening else { return };
-        if self.timeouts == 0 {
-            self.rtt.measured(now - opening.begun, config);
-        } else {
-            self.rtt.assume(RTO_AFTER_LOST_SYN);
-        }
-    }
-
     /// ESTABLISHED, by a segment with the peer's SYN and an acknowledgment of ours; what else is in it counts too.
     fn open_with(&mut self, now: Instant, segment: &Segment<'_>, config: &TcpConfig) -> Result<(), DropReason> {
-        self.opened();
+        self.opened(now, config);
         self.acks.owed = 1;
         self.take_acknowledgment(now, segment, config);
         let mut header = segment.header;
@@ -224,8 +221,11 @@ impl Connection {
     }
 
     /// Our SYN is acknowledged: ESTABLISHED.
-    pub(super) fn opened(&mut self) {
-        self.opening = None;
+    pub(super) fn opened(&mut self, now: Instant, config: &TcpConfig) {
+        // Where both ends opened at once, our SYN-ACK was the SYN once more.
+        let sent_once = self.timeouts == 0 && self.state != State::SynReceived;
+        let took = self.opening.take().filter(|_| sent_once).map(|opening| now - opening.begun);
+        self.heed_handshake(Passage { took, timeouts: self.timeouts }, config);
         self.state = State::Established;
         self.timers.cancel(Timer::Retransmit);
         self.timeouts = 0;
@@ -291,7 +291,7 @@ impl Opening {
     /// What our SYN offers.
     fn offer(&self, tuple: &FourTuple, now: Instant, config: &TcpConfig) -> TcpOptions {
         TcpOptions {
-            mss: Some(mss_for(tuple.local.address, config.mtu)),
+            mss: Some(self.max_segment.of(mss_for(tuple.local.address, config.mtu))),
             window_scale: Some(window_scale_for(config.receive_buffer)),
             sack_permitted: config.sack,
             timestamps: config.timestamps.then(|| self.clocks.option(now)),

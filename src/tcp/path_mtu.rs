@@ -3,7 +3,7 @@
 
 use super::{
     congestion::{Congestion, Controller},
-    connection::{Connection, mss_for},
+    connection::{Connection, MaxSegment, mss_for},
     timestamps,
 };
 use crate::{config::TcpConfig, drops::DropReason, time::Instant};
@@ -60,7 +60,7 @@ impl Connection {
         if mss >= self.send.mss() {
             return Err(DropReason::ImplausibleMtu);
         }
-        self.resize(mss, config);
+        self.resize(mss, true, config);
         self.path.until = Some(until);
         Ok(())
     }
@@ -75,22 +75,47 @@ impl Connection {
         self.path.full_mss = mss;
         // A router may have asked for less already.
         if mss < self.send.mss() {
-            self.resize(mss, config);
+            self.resize(mss, true, config);
         }
         true
     }
 
-    /// The most data in a segment, where packets have `mtu` bytes.
-    fn mss_within(&self, mtu: usize) -> u32 {
-        let options = self.clocks.map_or(0, |_| timestamps::OPTION_LEN);
-        u32::from(mss_for(self.tuple.remote.address, mtu)).saturating_sub(options).max(1)
+    /// Limits the size of segments to what the application wants. A SYN of ours that is yet to be sent asks the peer for the same;
+    /// later it counts for what we send from now on, and only where it makes segments smaller.
+    pub fn set_max_segment(&mut self, limit: MaxSegment, config: &TcpConfig) {
+        if self.offer_max_segment(limit) {
+            return;
+        }
+        let mss = self.data_within(limit.of(u16::MAX));
+        self.path.full_mss = self.path.full_mss.min(mss);
+        if mss < self.send.mss() {
+            self.resize(mss, false, config);
+        }
     }
 
-    fn resize(&mut self, mss: u32, config: &TcpConfig) {
-        let is_fresh = self.send.flight_size() == 0 && self.rtt.smoothed().is_none();
-        let is_lost = self.send.resegment(mss);
-        if is_fresh {
+    /// The most data in a segment, where packets have `mtu` bytes.
+    fn mss_within(&self, mtu: usize) -> u32 {
+        self.data_within(mss_for(self.tuple.remote.address, mtu))
+    }
+
+    /// What an MSS leaves for data.
+    fn data_within(&self, mss: u16) -> u32 {
+        let options = self.clocks.map_or(0, |_| timestamps::OPTION_LEN);
+        u32::from(mss).saturating_sub(options).max(1)
+    }
+
+    /// What is in flight and larger did not fit, if `cut`.
+    fn resize(&mut self, mss: u32, cut: bool, config: &TcpConfig) {
+        let begins_with_one = self.congestion.window() == self.send.mss();
+        let is_lost = cut && self.send.resegment(mss);
+        if !cut {
+            self.send.set_mss(mss);
+        }
+        if !self.send.has_ever_sent() {
             self.congestion = Congestion::new(config.congestion_control, mss);
+            if begins_with_one {
+                self.congestion.begin_with_one();
+            }
         } else {
             self.congestion.resized(mss);
         }

@@ -15,6 +15,9 @@ pub fn granularity(config: &TcpConfig) -> Duration {
     CLOCK_GRANULARITY.max(config.clock_tick)
 }
 
+/// The retransmission timeout with which data begin after a SYN, or SYN-ACK, that was lost (RFC 6298 §5.7).
+const RTO_AFTER_LOST_SYN: Duration = Duration::from_secs(3);
+
 /// Smoothed round-trip time, its variation, and the timeout derived from them.
 #[derive(Clone, Debug)]
 pub struct RttEstimator {
@@ -92,9 +95,11 @@ impl RttEstimator {
         Duration::from_nanos(rto.max(nanos(config.rto_min)).min(nanos(config.rto_max)))
     }
 
-    /// Takes a timeout for granted until something is measured.
-    pub fn assume(&mut self, rto: Duration) {
-        self.rto = nanos(rto);
+    /// Data begin after a SYN, or SYN-ACK, whose timer had expired: until something is measured, the timeout is three seconds at
+    /// least, because that of a second may have been too short for this path (RFC 6298 §5.7).
+    pub fn begin_again(&mut self, config: &TcpConfig) {
+        let rto = config.rto_initial.max(RTO_AFTER_LOST_SYN).min(config.rto_max);
+        *self = Self { smoothed: None, rto: nanos(rto) };
     }
 
     /// Doubles the timeout after it has expired (RFC 6298 §5.5).

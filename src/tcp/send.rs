@@ -222,6 +222,11 @@ impl SendSide {
         self.peak.last.max(self.peak.current).max(self.in_flight())
     }
 
+    /// Whether anything was ever sent that takes a sequence number, but for the SYN.
+    pub fn has_ever_sent(&self) -> bool {
+        self.peak() > 0
+    }
+
     /// When the last segment was sent.
     pub fn last_sent(&self) -> Instant {
         self.last_sent
@@ -415,6 +420,11 @@ impl SendSide {
     pub fn resegment(&mut self, mss: u32) -> bool {
         self.mss = mss;
         self.flight.resegment(mss)
+    }
+
+    /// Changes Eff.snd.MSS for what is sent from now on; what is in flight did fit.
+    pub fn set_mss(&mut self, mss: u32) {
+        self.mss = mss;
     }
 
     /// The oldest segment taken for lost, where it may be sent within `allowance` octets in flight or nothing is in flight.

@@ -6,8 +6,12 @@ use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use xskip::{
     config::StackConfig,
     stack::{Addresses, Cidr, LocalAddress, Ownership, Secrets, Stack, SynAckProfile, SynMode},
+    tcp::MaxSegment,
     time::Instant,
-    wire::{self, ChecksumPolicy, IpHeader, LinkHeader, MacAddress, Packet, Protocol, SeqNumber, TcpFlags, TcpHeader},
+    wire::{
+        self, ChecksumPolicy, Endpoint, IpHeader, LinkHeader, MacAddress, Packet, Protocol, SeqNumber, TcpFlags,
+        TcpHeader,
+    },
     xdp::{GuardedListener, Program, ProgramOptions, Steering},
 };
 
@@ -63,14 +67,20 @@ impl Pair {
         };
         let accept_partial = config.checksums == ChecksumPolicy::AcceptPartial;
         let mut stack = Stack::new(config, OURS, addresses.clone(), secrets);
-        stack.listen(None, PORT);
+        // Every other pair announces less than the link takes.
+        let limit = if seed % 2 == 0 { MaxSegment::default() } else { MaxSegment::new(1_000) };
+        stack.listen_with(None, PORT, limit);
         stack.set_syn_mode(SynMode::Cookie);
         let program = Program::load(&steering, &ProgramOptions::default()).unwrap();
         let guard = program.guard();
         for (number, local) in (0..).zip(&addresses) {
             let address = local.cidr.address;
             guard
-                .list(&SocketAddr::new(address, PORT), &listener(number, stack.syn_ack_profile(address)), true)
+                .list(
+                    &SocketAddr::new(address, PORT),
+                    &listener(number, stack.syn_ack_profile(Endpoint { address, port: PORT })),
+                    true,
+                )
                 .unwrap();
         }
         guard.accept_partial_checksums(accept_partial);

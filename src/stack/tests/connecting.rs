@@ -84,7 +84,7 @@ impl Bench {
         self.reply_with(syn, seq, ack, flags, TcpOptions::default(), data);
     }
 
-    fn reply_with(
+    pub(super) fn reply_with(
         &mut self,
         syn: &Sent,
         seq: SeqNumber,
@@ -289,9 +289,11 @@ fn must_23_a_syn_is_sent_again_for_three_minutes() {
 
 impl Bench {
     /// The segments the stack has to send, without questions for neighbours.
-    fn sent_segments(&mut self) -> Vec<Sent> {
+    pub(super) fn sent_segments(&mut self) -> Vec<Sent> {
         let mut frames = self.frames();
-        frames.retain(|frame| frame[12..14] != [8, 6]);
+        let is_tcp =
+            |frame: &[u8]| matches!(wire::parse(frame, ChecksumPolicy::Verify).unwrap().packet, Packet::Tcp(..));
+        frames.retain(|frame| is_tcp(frame));
         let understand = |frame: &Vec<u8>| {
             let parsed = wire::parse(frame, ChecksumPolicy::Verify).expect("what is sent is well-formed");
             let Packet::Tcp(ip, segment) = parsed.packet else { panic!("TCP was expected: {parsed:?}") };

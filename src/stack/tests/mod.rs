@@ -1,6 +1,7 @@
 //! The stack on a wire of its own: frames in, frames and events out, in virtual time.
 
 mod again;
+mod beginnings;
 mod complaints;
 mod connecting;
 mod cookies;
@@ -9,6 +10,7 @@ mod flows;
 mod handshakes;
 mod hostile;
 mod link;
+mod max_segment;
 mod memory;
 mod neighbours;
 mod parts;

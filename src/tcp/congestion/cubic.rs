@@ -109,6 +109,10 @@ impl Controller for Cubic {
         self.octets(self.window)
     }
 
+    fn begin_with_one(&mut self) {
+        self.window = 1.0;
+    }
+
     fn acknowledged(&mut self, ack: &Ack) {
         if !ack.limited {
             // Time in which the window was not used is no time to grow by (RFC 9438 §5.8).

@@ -32,6 +32,9 @@ pub trait Controller {
     /// The congestion window.
     fn window(&self) -> u32;
 
+    /// The window is to begin with one segment: the handshake has lost too many.
+    fn begin_with_one(&mut self);
+
     /// New data were acknowledged outside recovery.
     fn acknowledged(&mut self, ack: &Ack);
 
@@ -115,6 +118,10 @@ impl Controller for Congestion {
             Self::Cubic(cubic) => cubic.window(),
             Self::Reno(reno) => reno.window(),
         }
+    }
+
+    fn begin_with_one(&mut self) {
+        self.controller().begin_with_one();
     }
 
     fn acknowledged(&mut self, ack: &Ack) {

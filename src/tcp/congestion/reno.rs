@@ -42,6 +42,10 @@ impl Controller for Reno {
         self.window
     }
 
+    fn begin_with_one(&mut self) {
+        self.window = self.start.mss();
+    }
+
     fn acknowledged(&mut self, ack: &Ack) {
         if !ack.limited {
             return;

@@ -24,7 +24,7 @@ mod timestamps;
 mod urgent;
 mod windows;
 
-use super::{Connection, Handshake, SentKind, timer::Timer};
+use super::{Connection, Handshake, MaxSegment, SentKind, timer::Timer};
 use crate::{
     config::{CongestionControl, TcpConfig},
     drops::DropReason,
@@ -76,6 +76,7 @@ fn handshake() -> Handshake {
         sack: false,
         ecn: false,
         clocks: None,
+        max_segment: MaxSegment::default(),
     }
 }
 

@@ -192,3 +192,19 @@ fn a_controller_that_learns_of_smaller_segments_keeps_its_window() {
         assert_eq!(bench.connection.congestion.window(), 2 * 730, "but its least is two of the new ones");
     }
 }
+
+#[test]
+fn a_path_that_becomes_wider_again_is_used_as_far_as_the_application_wants() {
+    let config = TcpConfig::default();
+    let mut connection = Connection::established(&handshake(), Instant::ZERO, &config);
+    assert_eq!(connection.limit_path(1_040, Instant::from_millis(1), &config), Ok(()));
+    connection.set_max_segment(MaxSegment::new(1_200), &config);
+    assert_eq!(connection.send.mss(), 1_000, "the path takes less still");
+    connection.lift_path_limit(Instant::from_millis(1));
+    assert_eq!(connection.send.mss(), 1_200);
+    connection.set_max_segment(MaxSegment::new(1_300), &config);
+    assert_eq!(connection.send.mss(), 1_200);
+    assert_eq!(connection.limit_path(1_140, Instant::from_millis(2), &config), Ok(()));
+    connection.lift_path_limit(Instant::from_millis(2));
+    assert_eq!(connection.send.mss(), 1_200);
+}

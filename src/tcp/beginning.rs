@@ -1,0 +1,32 @@
+//! What a handshake has told of the path by the time data begin: how long a round trip takes, or that segments get lost.
+
+use super::{congestion::Controller, connection::Connection};
+use crate::config::TcpConfig;
+use std::time::Duration;
+
+/// How our SYN, or SYN-ACK, fared.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Passage {
+    /// How long it took until the peer acknowledged it, where it was sent but once: else the answer may be to either (MUST-18).
+    pub took: Option<Duration>,
+    /// How often its timer expired.
+    pub timeouts: u32,
+}
+
+impl Connection {
+    /// The handshake is over; data are yet to be sent. Nobody calls this for a handshake that a cookie has ended: of that, nothing is
+    /// known.
+    pub fn heed_handshake(&mut self, passage: Passage, config: &TcpConfig) {
+        if let Some(took) = passage.took {
+            self.rtt.measured(took, config);
+        }
+        if passage.timeouts > 0 {
+            self.rtt.begin_again(config);
+        }
+        // RFC 5681 §3.1 says so after the first, when its timer took three seconds. It takes one now, and so RFC 6928 §2 has us wait for
+        // another: the first may have been too early.
+        if passage.timeouts > 1 {
+            self.congestion.begin_with_one();
+        }
+    }
+}
