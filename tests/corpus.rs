@@ -67,7 +67,21 @@ fn cookies_of_the_corpus() {
 }
 
 #[test]
+fn connections_in_a_row_of_the_corpus() {
+    replay("again", bodies::again);
+}
+
+#[test]
 fn random_conversations() {
+    try_random(bodies::conversation);
+}
+
+#[test]
+fn random_connections_in_a_row() {
+    try_random(bodies::again);
+}
+
+fn try_random(body: fn(&[u8])) {
     for seed in 0..2_000 {
         let mut dice = splitmix64(seed);
         let length = 20 + (dice % 400) as usize;
@@ -77,7 +91,7 @@ fn random_conversations() {
         })
         .take(length)
         .collect();
-        let run = std::panic::catch_unwind(|| bodies::conversation(&data));
+        let run = std::panic::catch_unwind(|| body(&data));
         assert!(run.is_ok(), "seed {seed}: {data:?}");
     }
 }

@@ -469,7 +469,7 @@ fn listeners_are_told_apart_by_address_and_port() {
 }
 
 #[test]
-fn closed_ports_draw_so_many_resets_and_then_silence() {
+fn closed_ports_draw_so_many_resets_and_then_silence_and_as_many_resets_pass() {
     if !is_root() {
         return;
     }
@@ -487,6 +487,12 @@ fn closed_ports_draw_so_many_resets_and_then_silence() {
     // No socket serves the queue here: what would have been the stack's is counted as such.
     assert_eq!(after.dropped_no_socket - before.dropped_no_socket, 2);
     assert_eq!(after.dropped_closed - before.dropped_closed, 3);
+    // As many RSTs of no flow reach it: it remembers which handshakes they end that were answered here.
+    for seq in 1..=5 {
+        assert_eq!(pair.run(&frame(&link(), seq % 2 == 0, &header(RST, seq, 0), b"")).0, XDP_DROP);
+    }
+    let last = pair.program.verdicts().unwrap();
+    assert_eq!((last.dropped_no_socket - after.dropped_no_socket, last.dropped_reset - after.dropped_reset), (2, 3));
 }
 
 #[test]
@@ -575,75 +581,28 @@ fn keys_of_two_epochs_count() {
     let pair = Pair::new(7);
     let guard = pair.program.guard();
     let options = TcpOptions { mss: Some(1_460), ..TcpOptions::default() };
-    let syn = frame(&link(), false, &TcpHeader { options, ..header(SYN, 1_000, 0) }, b"");
-    let keys = |epoch: u64| SipKey::from_seed(epoch);
     for epoch in 100..104 {
-        guard.set_epoch_key(epoch, keys(epoch));
+        guard.set_epoch_key(epoch, SipKey::from_seed(epoch));
     }
-    guard.begin_epoch(101);
-    let answer = read(&pair.run(&syn).1);
-    let ack = frame(&link(), false, &header(ACK, 1_001, answer.seq.get().wrapping_add(1)), b"");
-    let accepted = || {
+    // Each time with another port: a flow whose cookie was good once is remembered for a while.
+    let mut ports = 1_000..;
+    let mut accepted = |epoch: u64, last: bool, next: bool| {
+        let source_port = ports.next().unwrap();
+        guard.begin_epoch(101);
+        let syn = TcpHeader { options, source_port, ..header(SYN, 1_000, 0) };
+        let answer = read(&pair.run(&frame(&link(), false, &syn, b"")).1);
+        guard.begin_epoch(epoch);
+        guard.accept_last_epoch(last);
+        guard.accept_next_epoch(next);
+        let ack = TcpHeader { source_port, ..header(ACK, 1_001, answer.seq.get().wrapping_add(1)) };
         let before = pair.program.verdicts().unwrap().dropped_ack;
-        pair.run(&ack);
+        pair.run(&frame(&link(), false, &ack, b""));
         pair.program.verdicts().unwrap().dropped_ack == before
     };
-    guard.begin_epoch(103);
-    assert!(!accepted(), "two epochs later it is too old");
-    guard.begin_epoch(102);
-    guard.accept_last_epoch(false);
-    assert!(!accepted(), "nor does it count one epoch later while somebody guesses");
-    guard.accept_last_epoch(true);
-    assert!(accepted(), "otherwise it does");
-    guard.begin_epoch(100);
-    assert!(!accepted(), "nor does it count in the epoch before its own,");
-    for last in [true, false] {
-        guard.accept_last_epoch(last);
-        guard.accept_next_epoch(true);
-        assert!(accepted(), "but for the end of that");
-        guard.accept_next_epoch(false);
-        assert!(!accepted());
-    }
-    guard.accept_next_epoch(true);
-    guard.accept_last_epoch(true);
-    guard.begin_epoch(102);
-    assert!(accepted(), "the last epoch counts beside the next");
-    guard.begin_epoch(101);
-    assert!(accepted());
-}
-
-#[test]
-fn a_reset_reaches_the_stack_and_ends_a_handshake_that_nobody_remembers() {
-    if !is_root() {
-        return;
-    }
-    on_one_core();
-    for ipv6 in [false, true] {
-        let mut pair = Pair::new(12);
-        let guard = pair.program.guard();
-        guard.set_closed_budget(2);
-        guard.tick();
-        let options = TcpOptions { mss: Some(1_460), ..TcpOptions::default() };
-        let syn = frame(&link(), ipv6, &TcpHeader { options, ..header(SYN, 1_000, 0) }, b"");
-        let answer = read(&pair.run(&syn).1);
-        let before = pair.program.verdicts().unwrap();
-        let reset = frame(&link(), ipv6, &header(RST, 1_001, 0), b"");
-        for _ in 0..5 {
-            pair.run(&reset);
-        }
-        let after = pair.program.verdicts().unwrap();
-        // No socket serves the queue here: what would have been the stack's is counted as such.
-        assert_eq!(after.dropped_no_socket - before.dropped_no_socket, 2, "so many in a tick");
-        assert_eq!(after.dropped_reset - before.dropped_reset, 3);
-        pair.stack.handle_frame(pair.now, &reset);
-        let ack = frame(&link(), ipv6, &header(ACK, 1_001, answer.seq.get().wrapping_add(1)), b"GET /");
-        pair.run(&ack);
-        assert_eq!(
-            pair.program.verdicts().unwrap().dropped_no_socket - after.dropped_no_socket,
-            1,
-            "its cookie is good"
-        );
-        assert!(read(&pair.answer(&ack).unwrap()).flags.contains(RST), "but it was broken off");
-        assert_eq!(pair.stack.stats().connections_opened, 0);
+    for (last, next) in [(false, false), (false, true), (true, false), (true, true)] {
+        assert_eq!(accepted(100, last, next), next, "in the epoch before its own a cookie counts near the end");
+        assert!(accepted(101, last, next), "in its own it does");
+        assert_eq!(accepted(102, last, next), last, "one epoch later unless somebody guesses");
+        assert!(!accepted(103, last, next), "two epochs later it is too old");
     }
 }

@@ -54,11 +54,6 @@ impl Work {
         let (piece, pause, reads_after) = (usize::MAX, Duration::ZERO, Duration::ZERO);
         Self { octets, ending: Ending::Finish, piece, pause, no_delay: false, reads_after }
     }
-
-    /// Wants nothing but to be rid of it.
-    pub fn abort() -> Self {
-        Self { ending: Ending::Abort(0), ..Self::send(0) }
-    }
 }
 
 /// An application with its end of a connection.

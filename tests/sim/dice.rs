@@ -18,6 +18,11 @@ impl Dice {
         Self(splitmix64(splitmix64(seed) ^ part))
     }
 
+    /// Dice that differ from these, and draw nothing from them.
+    pub fn apart(&self) -> Self {
+        Self(splitmix64(!self.0))
+    }
+
     /// Any number.
     pub fn any(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);

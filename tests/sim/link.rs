@@ -48,6 +48,10 @@ pub struct Faults {
     pub partitions: Vec<(Instant, Duration)>,
     /// A smaller MTU in the course of things.
     pub narrowing: Option<Narrowing>,
+    /// The chance of a frame to come once more, long after all others,
+    pub straggling: u32,
+    /// by at most so much.
+    pub stragglers: Duration,
     /// Frames with data that are lost for certain, counted from 1 in the order they are sent.
     pub lost_data: Vec<u64>,
 }
@@ -109,6 +113,8 @@ pub struct Counts {
 pub struct Link {
     wire: Wire,
     dice: Dice,
+    /// Decides of stragglers alone, and so changes nothing else.
+    late: Dice,
     /// When the last bit of what was sent into it will have left.
     free_at: Instant,
     /// When the last frame in order arrives.
@@ -123,7 +129,14 @@ impl Link {
     /// A link that has carried nothing yet.
     pub fn new(wire: Wire, dice: Dice) -> Self {
         let (free_at, last, changes_at) = Default::default();
-        Self { wire, dice, free_at, last, is_bad: true, changes_at, counts: Counts::default() }
+        let late = dice.apart();
+        Self { wire, dice, late, free_at, last, is_bad: true, changes_at, counts: Counts::default() }
+    }
+
+    /// When a frame that is sent now comes once more, long after its connection is over, if it does.
+    pub fn straggler(&mut self, now: Instant) -> Option<Instant> {
+        let Faults { straggling, stragglers, .. } = self.wire.faults;
+        self.late.happens(straggling).then(|| now + self.late.span(stragglers))
     }
 
     /// Sends a frame into the link; where its bits are damaged on the way, they are so in `frame`.

@@ -88,7 +88,8 @@ impl Scenario {
         let clients = dice.one_of(&[1, 1, 1, 2, 3]);
         let syn_mode = dice.one_of(&[SynMode::Cache, SynMode::Cache, SynMode::Cookie]);
         let hosts = (0..=clients).map(|_| draw_host(&mut dice)).collect();
-        let wires = draw_wires(&mut dice);
+        let mut wires = draw_wires(&mut dice);
+        draw_stragglers(&mut Dice::new(seed, 6), &mut wires);
         let connections = dice.one_of(&[1, 1, 1, 2, 4]);
         let plans = (0..connections).map(|_| draw_plan(&mut dice, clients)).collect();
         let manners = draw_manners(&mut dice);
@@ -112,7 +113,9 @@ impl Scenario {
 
 /// Limits that a run does not reach, and that cost little to set up.
 fn small(tcp: TcpConfig) -> StackConfig {
-    StackConfig { tcp, max_connections: 16, max_half_open: 16, max_time_wait: 16, ..StackConfig::default() }
+    let (max_used_handshakes, max_reset_handshakes) = (64, 64);
+    let most = StackConfig { max_used_handshakes, max_reset_handshakes, ..StackConfig::default() };
+    StackConfig { tcp, max_connections: 16, max_half_open: 16, max_time_wait: 16, ..most }
 }
 
 fn draw_host(dice: &mut Dice) -> HostPlan {
@@ -178,6 +181,16 @@ fn draw_faults(dice: &mut Dice, delay: Duration) -> Faults {
             Some(Narrowing { at, mtu: dice.between(600, 1_499) as usize, tells: dice.happens(50 * PERCENT) });
     }
     faults
+}
+
+/// A network may keep a segment for as long as its lifetime, whatever becomes of the connection meanwhile.
+fn draw_stragglers(dice: &mut Dice, wires: &mut [Wire; 2]) {
+    for wire in wires {
+        if dice.happens(30 * PERCENT) {
+            wire.faults.straggling = dice.one_of(&[PERCENT, 10 * PERCENT, 50 * PERCENT]);
+            wire.faults.stragglers = dice.one_of(&[millis(1_000), TcpConfig::default().msl]);
+        }
+    }
 }
 
 fn draw_manners(dice: &mut Dice) -> [Manners; 2] {

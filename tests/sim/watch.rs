@@ -57,6 +57,8 @@ pub struct Flow {
     pub ends: [End; 2],
     /// Whether one has sent an RST.
     pub was_reset: bool,
+    /// What an old SYN has drawn of the server that came again behind the end of its connection: nobody wants it.
+    unwanted: Option<SeqNumber>,
 }
 
 /// What one end's host promises to keep to.
@@ -130,6 +132,9 @@ impl Flow {
         if segment.has(TcpFlags::SYN) {
             return self.synchronized(from, header, limits);
         }
+        if from == 1 && segment.is_empty() && self.unwanted.is_some_and(|iss| header.seq == iss.advance(1)) {
+            return;
+        }
         let Some(iss) = self.ends[from].iss else { panic!("nothing comes before the SYN: {header:?}") };
         let start = u64::from(header.seq.since(iss));
         self.check_acknowledgment(from, header, limits);
@@ -143,7 +148,8 @@ impl Flow {
         let was_heard = self.ends[1 - from].heard.next() > 0;
         let end = &mut self.ends[from];
         if was_heard && end.iss != Some(header.seq) {
-            return; // an old SYN came again, behind the end of its connection: nobody will want what it draws
+            self.unwanted = Some(header.seq).filter(|_| from == 1);
+            return;
         }
         end.iss = Some(header.seq);
         end.syn = header.options;

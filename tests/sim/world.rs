@@ -1,7 +1,7 @@
 //! A server, its clients, and the wire between them, in virtual time.
 
 use crate::{
-    apps::{App, Work},
+    apps::App,
     dice::Dice,
     icmp,
     link::{Fate, Kind, Link},
@@ -90,8 +90,6 @@ pub struct World {
     pub ends: Vec<[Option<usize>; 2]>,
     /// Frames sent so far.
     pub frames: u64,
-    /// Connections that the server took for new, and which were not.
-    pub ghosts: u64,
     /// What a stack that is broken does to each segment, before anybody sees it.
     pub broken_stack: Option<Change>,
     /// What a wire that is broken does to each segment, so that no checksum tells.
@@ -143,7 +141,6 @@ impl World {
             ends: vec![[None; 2]; scenario.plans.len()],
             plans: scenario.plans.clone(),
             frames: 0,
-            ghosts: 0,
             broken_stack: None,
             broken_wire: None,
             rewriters: [Rewriter::new(scenario.manners[0], dice(3)), Rewriter::new(scenario.manners[1], dice(4))],
@@ -381,13 +378,9 @@ impl World {
         drop(stream);
         let (client, app) = if host == SERVER {
             let plan = *self.by_client.get(&remote).expect("the client is always first to know");
-            // A cookie opens as often as it comes: a duplicate of a client's first segment, behind the end of its connection,
-            // makes a ghost.
-            let is_ghost = self.ends[plan][1].is_some();
-            let work = if is_ghost { Work::abort() } else { self.plans[plan].works[1] };
-            apps.push(App::new(id, work, limits.receive_buffer));
-            self.ends[plan][1].get_or_insert(apps.len() - 1);
-            self.ghosts += u64::from(is_ghost);
+            assert_eq!(self.ends[plan][1], None, "what the network delivers again opens nothing");
+            apps.push(App::new(id, self.plans[plan].works[1], limits.receive_buffer));
+            self.ends[plan][1] = Some(apps.len() - 1);
             (FourTuple { local: remote, remote: local }, apps.len() - 1)
         } else {
             let app = apps.iter().rposition(|app| app.id == id).expect("only what was begun is opened");
@@ -461,8 +454,9 @@ impl World {
             self.plan(self.now, Happening::Arrival { host: from, frame: error, forged: true });
         }
         let Fate::Arrives(at, again) = fate else { return };
+        let late = self.links[way].straggler(at);
         for host in receivers {
-            for at in [Some(at), again].into_iter().flatten() {
+            for at in [Some(at), again, late].into_iter().flatten() {
                 self.plan(at, Happening::Arrival { host, frame: frame.clone(), forged: false });
             }
         }
