@@ -468,6 +468,10 @@ impl Stack {
         (dscp, timestamps): (Dscp, Option<Timestamps>),
         (flags, seq, ack): (TcpFlags, SeqNumber, SeqNumber),
     ) -> Result<(), DropReason> {
+        // Many connections may be reset at once, and whoever wants a new one is to be answered meanwhile.
+        if self.replies.is_crowded() {
+            return Err(DropReason::ReplyQueueFull);
+        }
         let (mut ip, mut tcp) = self.bare(tuple, flags, seq, ack);
         ip.traffic_class = dscp.with(Codepoint::NotCapable);
         // What acknowledges nothing echoes nothing.

@@ -29,14 +29,15 @@ const BLOCK: usize = size_of::<Entry>() + 16;
 const SAMPLE: u32 = 16;
 /// Places that are looked at for them: most connections may be asleep.
 const SCANNED: u32 = 1_024;
-/// Most looks in one turn.
-const LOOKS_AT_ONCE: u32 = 32;
+/// Most looks in one turn, as growth has to pay for them,
+const LOOKS_OWED: u32 = 32;
+/// and where the budget is used up: more than a batch can bring new connections.
+const LOOKS_AT_ONCE: u32 = 128;
 /// Control blocks nobody needs that are given back in one turn.
 const SPARES_AT_ONCE: usize = 256;
-/// Who is faster than that is not slow, milliseconds,
+/// Who is faster than that is not slow, milliseconds. Each look that finds nobody makes that less by a quarter, and each that
+/// finds somebody twice as much again.
 const SLOW: u64 = 60_000;
-/// but where a look at all of them has found nobody, faster ones are, by this.
-const HARSHER: u64 = 4;
 /// After so long what a connection has done counts no more.
 const MEASURED: Duration = Duration::from_secs(60);
 
@@ -105,7 +106,7 @@ impl Memory {
         entry.connection.weighed();
         self.used = self.used - before + held;
         if held > before && self.thrift != Thrift::None {
-            self.owed = (self.owed + 1).min(LOOKS_AT_ONCE);
+            self.owed = (self.owed + 1).min(LOOKS_OWED);
         }
         self.judge();
     }
@@ -129,6 +130,13 @@ impl Memory {
         if self.thrift != Thrift::Strict {
             self.slow = SLOW;
         }
+    }
+
+    /// The slowest of a few, where it is slow.
+    fn pick(&mut self, slowest: Option<(u64, u32)>) -> Option<u32> {
+        let slow = slowest.filter(|&(slowness, _)| slowness >= self.slow);
+        self.slow = if slow.is_some() { (2 * self.slow + 1).min(SLOW) } else { self.slow - self.slow.div_ceil(4) };
+        slow.map(|(_, index)| index)
     }
 
     fn owes_look(&mut self) -> bool {
@@ -192,11 +200,7 @@ impl Connections {
         let (mut slowest, mut largest, mut seen) = (None, None, 0);
         let places = self.slots.places();
         for _ in 0..places.min(SCANNED) {
-            self.hand += 1;
-            if self.hand >= places {
-                self.hand = 0;
-                self.memory.slow /= HARSHER;
-            }
+            self.hand = if self.hand + 1 < places { self.hand + 1 } else { 0 };
             if self.lay_down(now, self.hand) {
                 continue;
             }
@@ -217,7 +221,7 @@ impl Connections {
             entry.connection.give_back();
             self.memory.charge(entry);
         }
-        slowest.filter(|&(slowness, _)| slowness >= self.memory.slow).map(|(_, index)| index)
+        self.memory.pick(slowest)
     }
 
     /// What all blocks are charged with, counted anew.

@@ -17,6 +17,11 @@ impl Replies {
         Self { waiting: VecDeque::new(), spare: Vec::new(), limit }
     }
 
+    /// Whether what ends something should leave the rest of the room to what begins something.
+    pub fn is_crowded(&self) -> bool {
+        self.waiting.len() >= self.limit - self.limit / 4
+    }
+
     /// Queues a reply of `length` bytes that `write` puts into the buffer it is given.
     ///
     /// # Errors

@@ -235,6 +235,7 @@ fn where_nothing_may_grow_data_are_refused_until_there_is_room_and_who_has_nothi
     assert_eq!((read, written), (2_048, 2_048));
     crowd.bench.stack.config.tcp.thrift = Thrift::Strict;
     crowd.bench.sent();
+    crowd.bench.stack.config.tcp.thrift = Thrift::Strict;
     crowd.say(client, 1_000, 0, &[1; 1_460]);
     client.seq = client.seq.advance(1_460);
     let last = crowd.bench.sent().pop().expect("it is acknowledged");

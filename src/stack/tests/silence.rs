@@ -237,7 +237,7 @@ fn a_handshake_that_ends_while_too_many_wait_is_ended_again_later() {
 
 #[test]
 fn so_many_end_in_a_turn_as_there_is_room_for_resets() {
-    let mut bench = Bench::with(StackConfig { max_replies: 64, ..StackConfig::default() });
+    let mut bench = Bench::with(StackConfig { max_replies: 96, ..StackConfig::default() });
     for number in 0..1_000 {
         client(&mut bench, number);
         shake_hands(&mut bench).expect("there is room");
@@ -245,4 +245,19 @@ fn so_many_end_in_a_turn_as_there_is_room_for_resets() {
     }
     let resets = wait(&mut bench, 2 * SILENCE);
     assert_eq!((resets.len(), bench.drops(DropReason::ReplyQueueFull)), (1_000, 0));
+}
+
+#[test]
+fn resets_leave_room_for_who_wants_to_connect() {
+    let mut bench = Bench::with(StackConfig { max_replies: 8, ..StackConfig::default() });
+    for number in 0..20 {
+        client(&mut bench, number);
+        shake_hands(&mut bench).expect("there is room");
+    }
+    bench.stack.abort_all(bench.now);
+    client(&mut bench, 30);
+    bench.send_syn(TcpOptions::default());
+    let sent = bench.sent();
+    assert_eq!((sent.len(), bench.drops(DropReason::ReplyQueueFull)), (7, 14));
+    assert!(sent[6].has(SYN | ACK), "{sent:?}");
 }
