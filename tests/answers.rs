@@ -290,6 +290,11 @@ impl Syn {
                     frame[20] = kind;
                     lengthen(&mut frame, 18, 8);
                 }
+                _ => {}
+            }
+        }
+        for oddity in &self.oddities {
+            match *oddity {
                 Oddity::Cut(at) => frame.truncate(14 + at.index(frame.len() - 14)),
                 Oddity::Padding(more) => frame.resize(frame.len() + more, 0xaa),
                 _ => {}
