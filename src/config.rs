@@ -190,11 +190,11 @@ pub struct StackConfig {
     /// RSTs sent a second to segments that belong to no connection. What a connection refuses counts as well: docs/limits.md
     /// says why. Default 10,000.
     pub resets_per_second: u32,
-    /// Of these, how many go to one IPv4 address, or to one /64 of IPv6. Default 500.
+    /// Of these, how many go to one IPv4 address, or to one /64 of IPv6. Default 1,000.
     pub resets_per_destination: u32,
     /// ICMP errors sent a second (RFC 1812 §4.3.2.8, RFC 4443 §2.4 (f)). Default 1,000.
     pub icmp_errors_per_second: u32,
-    /// Of these, how many go to one IPv4 address, or to one /64 of IPv6. Default 50.
+    /// Of these, how many go to one IPv4 address, or to one /64 of IPv6. Default 100.
     pub icmp_errors_per_destination: u32,
     /// UDP sockets at once. Default 256.
     pub max_udp_sockets: u32,
@@ -228,9 +228,9 @@ impl Default for StackConfig {
             gateways: Vec::new(),
             ephemeral_ports: 1_024..=65_535,
             resets_per_second: 10_000,
-            resets_per_destination: 500,
+            resets_per_destination: 1_000,
             icmp_errors_per_second: 1_000,
-            icmp_errors_per_destination: 50,
+            icmp_errors_per_destination: 100,
             max_udp_sockets: 256,
             max_datagrams: 1_024,
             max_datagram_bytes: 1_024 * 1_024,
