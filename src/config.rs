@@ -69,7 +69,7 @@ pub struct TcpConfig {
     /// a close. Default false: it rides on our own FIN where that follows at once.
     pub separate_fin_ack: bool,
     /// Maximum segment lifetime: TIME-WAIT lasts twice as long. RFC 9293 §3.4.2 says 2 min; 30 s as Linux does. More than
-    /// a quarter of an hour is taken for that.
+    /// seven and a half minutes is taken for that.
     pub msl: Duration,
     /// How long a connection closed on both sides by the application waits in FIN-WAIT-2 for the peer. Default 60 s.
     pub fin_wait_2: Duration,
