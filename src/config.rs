@@ -73,7 +73,7 @@ pub struct TcpConfig {
     /// a close. Default false: it rides on our own FIN where that follows at once.
     pub separate_fin_ack: bool,
     /// Maximum segment lifetime: TIME-WAIT lasts twice as long. RFC 9293 §3.4.2 says 2 min; 30 s as Linux does. More than
-    /// a quarter of an hour is taken for that.
+    /// seven and a half minutes is taken for that.
     pub msl: Duration,
     /// How long a connection closed on both sides by the application waits in FIN-WAIT-2 for the peer. Default 60 s.
     pub fin_wait_2: Duration,
@@ -229,11 +229,11 @@ pub struct StackConfig {
     /// RSTs sent a second to segments that belong to no connection. What a connection refuses counts as well: docs/limits.md
     /// says why. Default 10,000.
     pub resets_per_second: u32,
-    /// Of these, how many go to one IPv4 address, or to one /64 of IPv6. Default 500.
+    /// Of these, how many go to one IPv4 address, or to one /64 of IPv6. Default 1,000.
     pub resets_per_destination: u32,
     /// ICMP errors sent a second (RFC 1812 §4.3.2.8, RFC 4443 §2.4 (f)). Default 1,000.
     pub icmp_errors_per_second: u32,
-    /// Of these, how many go to one IPv4 address, or to one /64 of IPv6. Default 50.
+    /// Of these, how many go to one IPv4 address, or to one /64 of IPv6. Default 100.
     pub icmp_errors_per_destination: u32,
     /// UDP sockets at once. Default 256.
     pub max_udp_sockets: u32,
@@ -272,9 +272,9 @@ impl Default for StackConfig {
             gateways: Vec::new(),
             ephemeral_ports: 1_024..=65_535,
             resets_per_second: 10_000,
-            resets_per_destination: 500,
+            resets_per_destination: 1_000,
             icmp_errors_per_second: 1_000,
-            icmp_errors_per_destination: 50,
+            icmp_errors_per_destination: 100,
             max_udp_sockets: 256,
             max_datagrams: 1_024,
             max_datagram_bytes: 1_024 * 1_024,

@@ -90,13 +90,13 @@ impl Coarse {
         Self(u32::try_from(at.0.div_ceil(1 << COARSE_SHIFT)).unwrap_or(u32::MAX))
     }
 
-    /// Its lower 18 bits, for whoever knows the moment to half an hour.
+    /// Its lower 17 bits, for whoever knows the moment to a quarter of an hour.
     pub fn low_bits(self) -> u32 {
         self.0 & ((1 << Self::LOW_BITS) - 1)
     }
 
     /// How many [`Coarse::low_bits`] has.
-    pub const LOW_BITS: u32 = 18;
+    pub const LOW_BITS: u32 = 17;
 
     /// The moment with these [`Coarse::low_bits`] that is nearest to this one.
     #[must_use]

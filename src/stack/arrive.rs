@@ -410,6 +410,10 @@ impl Stack {
                 return self.arrive_at_listener(now, link, (tuple, entry.hash().slot), segment, Some(entry.snd_nxt));
             }
             Arrival::Ignore => return Ok(()),
+            Arrival::PeerIsOver => {
+                self.time_wait.note_peer_is_over(index);
+                return Ok(());
+            }
             Arrival::FinAgain => {
                 let again = self.time_wait.restart(index, now);
                 self.flows.replace(entry.hash().slot, Flow::TimeWait(index), Flow::TimeWait(again));

@@ -41,39 +41,37 @@ impl RateLimit {
     }
 }
 
-/// Counters in [`Shares`]: as many as a CPU's own cache holds beside other things.
-const COUNTERS: usize = 4_096;
+/// Places in [`Shares`]: as many as a CPU's own cache holds beside other things.
+const PLACES: usize = 4_096;
 
-/// So many a second for each of many, by a keyed hash. Two of them may have a counter in common, and then half of it each; which two
-/// that are, nobody knows who has not the key.
+/// So many a second for each of many, and so many of them at once, by a keyed hash. Two of them may have a place in common, and then
+/// half of it each; which two that are, nobody knows who has not the key.
 #[derive(Debug)]
 pub struct Shares {
-    per_second: u32,
-    counters: Box<[Share]>,
-}
-
-/// A second, and what was taken in it.
-#[derive(Clone, Copy, Debug, Default)]
-struct Share {
-    second: u32,
-    taken: u32,
+    interval: Duration,
+    at_once: Duration,
+    /// When each has its whole share again.
+    whole_at: Box<[Instant]>,
 }
 
 impl Shares {
-    /// Nobody has taken anything yet.
-    pub fn new(per_second: u32) -> Self {
-        Self { per_second, counters: vec![Share::default(); COUNTERS].into_boxed_slice() }
+    /// Nobody has taken anything yet. What makes up `at_once` may be taken together.
+    pub fn new(per_second: u32, at_once: Duration) -> Self {
+        let whole_at = vec![Instant::ZERO; PLACES].into_boxed_slice();
+        match per_second {
+            0 => Self { interval: Duration::ZERO, at_once: Duration::ZERO, whole_at },
+            _ => Self { interval: Duration::from_secs(1) / per_second, at_once, whole_at },
+        }
     }
 
     /// Whether one more is allowed now to whoever has this hash.
     pub fn allow(&mut self, now: Instant, hash: u32) -> bool {
-        let share = &mut self.counters[hash as usize % COUNTERS];
-        let second = (now.as_millis() / 1_000) as u32;
-        if share.second != second {
-            *share = Share { second, taken: 0 };
+        let whole_at = &mut self.whole_at[hash as usize % PLACES];
+        let from = now.max(*whole_at);
+        let allowed = from - now < self.at_once;
+        if allowed {
+            *whole_at = from + self.interval;
         }
-        let allowed = share.taken < self.per_second;
-        share.taken += u32::from(allowed);
         allowed
     }
 }
@@ -87,9 +85,12 @@ pub struct SharedLimit {
 }
 
 impl SharedLimit {
-    /// A limit in all, and one for each destination.
+    /// A limit in all, and one for each destination: of either, a tenth at once, so that it is whole again soon.
     pub fn new(per_second: u32, per_destination: u32) -> Self {
-        Self { total: RateLimit::new(per_second), destinations: Shares::new(per_destination) }
+        Self {
+            total: RateLimit::new(per_second),
+            destinations: Shares::new(per_destination, Duration::from_millis(100)),
+        }
     }
 
     /// Whether nothing is left of it for anybody. In a flood that is mostly so, and cheap to ask.

@@ -14,6 +14,7 @@ use crate::{
     time::Instant,
     wire::{FourTuple, Segment, TcpFlags},
 };
+use std::time::Duration;
 
 /// Answers that the stray segments of one 4-tuple draw in a second: as many as challenges of a connection (RFC 5961 §7).
 const PER_FLOW: u32 = 10;
@@ -28,7 +29,7 @@ pub(super) struct Strangers {
 impl Strangers {
     pub fn new(config: &StackConfig) -> Self {
         let answers = SharedLimit::new(config.resets_per_second, config.resets_per_destination);
-        Self { flows: Shares::new(PER_FLOW), answers }
+        Self { flows: Shares::new(PER_FLOW, Duration::from_secs(1)), answers }
     }
 }
 

@@ -28,8 +28,8 @@ pub struct TimeWait {
     clocks: Clocks,
     /// Our code point in the upper six bits, [`HAS_CLOCKS`] and [`GONE`].
     marks: u8,
-    /// When it is over, to the lower bits of a [`Coarse`]; and in the upper six bits, in which second of some 64 it has answered
-    /// a stray segment.
+    /// When it is over, to the lower bits of a [`Coarse`]; then [`PEER_IS_OVER`]; and in the upper six bits, in which second of some
+    /// 64 it has answered a stray segment.
     times: [u8; 3],
 }
 
@@ -41,14 +41,18 @@ const GONE: u8 = 2;
 /// The same, because it waits anew in another place. There is no code point where there is no entry.
 const MOVED: u8 = GONE | 4;
 
+/// The peer has shown that it has nothing left of the connection.
+const PEER_IS_OVER: u32 = 1 << Coarse::LOW_BITS;
+const ANSWERED_SHIFT: u32 = Coarse::LOW_BITS + 1;
+
 /// Of so many entries at once, one may wait anew in a second place.
 const ENTRIES_PER_SPARE: u32 = 8;
 
 /// Seconds that an entry can tell from each other.
-const SECONDS: u32 = 1 << (24 - Coarse::LOW_BITS);
+const SECONDS: u32 = 1 << (24 - ANSWERED_SHIFT);
 
-/// The longest time that entries wait: they know when it is over to half an hour.
-const LONGEST: Duration = Duration::from_secs(30 * 60);
+/// The longest time that entries wait: they know when it is over to a quarter of one.
+const LONGEST: Duration = Duration::from_secs(15 * 60);
 
 /// What a segment does to TIME-WAIT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +65,11 @@ pub enum Arrival {
     FinAgain,
     /// A segment that is not acceptable: it draws the last acknowledgment, but with a limit (RFC 5961 §7).
     Stray,
-    /// Nothing to do. An RST is among these, or a stray segment could end TIME-WAIT early (RFC 1337 §3).
+    /// An exact RST: the peer knows nothing of the connection. That ends nothing, or a stray segment could end TIME-WAIT early (RFC
+    /// 1337 §3), whose last acknowledgment a closed peer resets. But the peer's next SYN is a new one, whatever its number and its
+    /// clock.
+    PeerIsOver,
+    /// Nothing to do.
     Ignore,
 }
 
@@ -94,10 +102,10 @@ impl TimeWait {
     /// What to do about a segment.
     pub fn arrival(&self, segment: &Segment<'_>) -> Arrival {
         let header = &segment.header;
-        if segment.has(TcpFlags::RST) {
-            return Arrival::Ignore;
-        }
         let (seq, ack) = (header.seq, header.ack);
+        if segment.has(TcpFlags::RST) {
+            return if seq == self.rcv_nxt { Arrival::PeerIsOver } else { Arrival::Ignore };
+        }
         let clocks = self.clocks().zip(header.options.timestamps);
         if segment.has(TcpFlags::SYN) {
             let is_beyond = self.rcv_nxt.precedes(seq);
@@ -106,7 +114,7 @@ impl TimeWait {
                 Some((clocks, received)) => clocks.is_newer(received) || (is_beyond && !clocks.is_old(received)),
                 None => is_beyond,
             };
-            let is_new = later && !segment.has(TcpFlags::ACK);
+            let is_new = (later || self.times() & PEER_IS_OVER != 0) && !segment.has(TcpFlags::ACK);
             return if is_new { Arrival::NewConnection } else { Arrival::Stray };
         }
         let is_old = clocks.is_some_and(|(clocks, received)| clocks.is_old(received));
@@ -120,16 +128,21 @@ impl TimeWait {
     }
 
     fn set_expiry(&mut self, at: Coarse) {
-        self.set_times(at.low_bits(), self.answered());
+        self.set_times(self.times() >> Coarse::LOW_BITS << Coarse::LOW_BITS | at.low_bits());
     }
 
     fn expires(&self, about: Coarse) -> Coarse {
-        about.nearest(self.times() & ((1 << Coarse::LOW_BITS) - 1))
+        about.nearest(self.times() & (PEER_IS_OVER - 1))
     }
 
     /// In which second it has answered a stray segment: the lower bits of that.
     fn answered(&self) -> u32 {
-        self.times() >> Coarse::LOW_BITS
+        self.times() >> ANSWERED_SHIFT
+    }
+
+    fn set_answered(&mut self, second: u32) {
+        let before = self.times() & ((1 << ANSWERED_SHIFT) - 1);
+        self.set_times(before | second % SECONDS << ANSWERED_SHIFT);
     }
 
     fn times(&self) -> u32 {
@@ -137,8 +150,8 @@ impl TimeWait {
         u32::from_le_bytes([low, middle, high, 0])
     }
 
-    fn set_times(&mut self, expires: u32, answered: u32) {
-        let [low, middle, high, _] = (expires | answered << Coarse::LOW_BITS).to_le_bytes();
+    fn set_times(&mut self, times: u32) {
+        let [low, middle, high, _] = times.to_le_bytes();
         self.times = [low, middle, high];
     }
 
@@ -183,7 +196,7 @@ pub struct TimeWaits {
 }
 
 impl TimeWaits {
-    /// Room for at most `limit` entries that wait for `duration`, or for half an hour where that is shorter.
+    /// Room for at most `limit` entries that wait for `duration`, or for a quarter of an hour where that is shorter.
     pub fn new(limit: u32, duration: Duration) -> Self {
         let spare = limit.div_ceil(ENTRIES_PER_SPARE);
         let ring = Vec::with_capacity((limit + spare) as usize);
@@ -228,7 +241,7 @@ impl TimeWaits {
         }
         self.latest = Coarse::from(now);
         // It has answered nothing yet: not in this second, then.
-        entry.set_times(0, (self.latest.second() + SECONDS / 2) % SECONDS);
+        entry.set_answered(self.latest.second() + SECONDS / 2);
         Some(self.line_up(entry, now))
     }
 
@@ -266,8 +279,14 @@ impl TimeWaits {
         let entry = &mut self.ring[index as usize];
         let second = Coarse::from(now).second() % SECONDS;
         let may = entry.answered() != second;
-        entry.set_times(entry.times() & ((1 << Coarse::LOW_BITS) - 1), second);
+        entry.set_answered(second);
         may
+    }
+
+    /// Notes that the peer of an entry has nothing left of the connection.
+    pub fn note_peer_is_over(&mut self, index: u32) {
+        let entry = &mut self.ring[index as usize];
+        entry.set_times(entry.times() | PEER_IS_OVER);
     }
 
     /// Takes an entry out before its time.

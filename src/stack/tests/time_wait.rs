@@ -154,46 +154,87 @@ fn a_fin_of_an_earlier_time_is_a_stray_segment() {
     lingering.ends_after(Duration::from_secs(10));
 }
 
-/// A client of Linux' patience comes back: SYNs at these seconds. When it is let in.
-fn let_in(mut lingering: Lingering, seq: SeqNumber, clock: u32) -> Option<u64> {
-    let mut before = 0;
-    for second in [0, 1, 3, 7, 15, 31, 63, 127] {
-        lingering.bench.pass(Duration::from_secs(second - before));
-        before = second;
-        let syn = lingering.syn(seq, clock);
-        let answers = lingering.answer(syn, b"");
-        let answer = answers.first()?;
-        if answer.has(SYN | ACK) {
-            return Some(second);
+/// A client of Linux' patience comes back: SYNs at these seconds. When it is let in, if it resets what it cannot use, and if
+/// somebody on the way drops its RSTs.
+fn let_in(make: impl Fn() -> Lingering, ahead: u32, clock: u32) -> [Option<u64>; 2] {
+    [true, false].map(|resets| {
+        let mut lingering = make();
+        let seq = lingering.end().advance(ahead);
+        let mut before = 0;
+        for second in [0, 1, 3, 7, 15, 31, 63, 127] {
+            lingering.bench.pass(Duration::from_secs(second - before));
+            before = second;
+            let syn = lingering.syn(seq, clock);
+            let Some(answer) = lingering.answer(syn, b"").pop() else { continue };
+            if answer.has(SYN | ACK) {
+                assert_eq!(answer.header.ack, seq.advance(1));
+                return Some(second);
+            }
+            if resets {
+                // SYN-SENT: what acknowledges nothing of its own draws an RST (RFC 9293 §3.10.7.3).
+                let reset = lingering.bench.header(answer.header.ack, SeqNumber::default(), RST);
+                lingering.bench.send(reset, b"");
+                assert_eq!((lingering.bench.sent(), lingering.bench.state()), (vec![], State::TimeWait));
+            }
         }
-        // SYN-SENT: what acknowledges nothing of its own draws an RST (RFC 9293 §3.10.7.3).
-        let reset = lingering.bench.header(answer.header.ack, SeqNumber::default(), RST);
-        lingering.bench.send(reset, b"");
-    }
-    None
+        None
+    })
 }
 
 #[test]
-fn shld_4_who_comes_back_is_let_in_at_once_or_when_time_wait_is_over() {
-    type Case = (u32, u32, bool, u64);
-    // How far its number is ahead of what came last, what its clock shows, whether it has one; and the second.
+fn shld_4_who_comes_back_is_let_in_at_once_or_by_the_next_syn_or_when_time_wait_is_over() {
+    const AHEAD: u32 = 1 << 28;
+    const BEHIND: u32 = 0u32.wrapping_sub(1 << 28);
+    // Linux does all of this, but for clocks that are behind where RSTs are dropped: there each SYN begins its TIME-WAIT anew.
+    type Case = (u32, u32, bool, [u64; 2]);
     let cases: [Case; 8] = [
-        (1 << 28, CLOCK + 1, true, 0),
-        (0u32.wrapping_sub(1 << 28), CLOCK + 1, true, 0),
-        (1 << 28, CLOCK, true, 0), // RFC 6191 §2: an equal clock, and a higher number
-        (0, CLOCK, true, 63),
-        (1 << 28, CLOCK - 1, true, 63),
-        (0u32.wrapping_sub(1 << 28), CLOCK, true, 63),
-        (1 << 28, 0, false, 0),
-        (0u32.wrapping_sub(1 << 28), 0, false, 63),
+        (AHEAD, CLOCK + 1, true, [0, 0]),
+        (BEHIND, CLOCK + 1, true, [0, 0]),
+        (AHEAD, CLOCK, true, [0, 0]), // RFC 6191 §2: an equal clock, and a higher number
+        (0, CLOCK, true, [1, 63]),
+        (AHEAD, CLOCK - 1, true, [1, 63]),
+        (BEHIND, CLOCK, true, [1, 63]),
+        (AHEAD, 0, false, [0, 0]),
+        (BEHIND, 0, false, [1, 63]),
     ];
-    for (ahead, clock, has_clock, second) in cases {
-        for bench in [Bench::new(), Bench::new().over_ipv6()] {
-            let lingering = Lingering::new(bench, has_clock);
-            let seq = lingering.end().advance(ahead);
-            assert_eq!(let_in(lingering, seq, clock), Some(second), "{ahead} ahead, {clock}");
+    for (ahead, clock, has_clock, seconds) in cases {
+        for is_ipv6 in [false, true] {
+            let make = || {
+                let bench = if is_ipv6 { Bench::new().over_ipv6() } else { Bench::new() };
+                Lingering::new(bench, has_clock)
+            };
+            assert_eq!(let_in(make, ahead, clock), seconds.map(Some), "{ahead} ahead, {clock}");
         }
     }
+}
+
+#[test]
+fn a_reset_that_answers_an_old_duplicate_does_not_end_time_wait() {
+    // RFC 1337 §3: nor does it keep the last acknowledgment from whoever asks for it.
+    for mut lingering in Lingering::all() {
+        let old = TcpHeader { flags: ACK, ..lingering.fin };
+        lingering.is_acknowledged(old, b"x");
+        for (seq, flags) in [(lingering.end(), RST), (lingering.end(), RST | ACK), (lingering.end().advance(1), RST)] {
+            let reset = lingering.bench.header(seq, lingering.fin.ack, flags);
+            assert_eq!(lingering.answer(reset, b""), []);
+        }
+        lingering.bench.pass(Duration::from_secs(30));
+        lingering.is_acknowledged(old, b"x");
+        let fin = lingering.fin;
+        lingering.is_acknowledged(fin, b"");
+        lingering.ends_after(Duration::from_secs(60));
+    }
+}
+
+#[test]
+fn an_inexact_reset_lets_nobody_in() {
+    let mut lingering = Lingering::new(Bench::new(), false);
+    for seq in [lingering.end().advance(1), lingering.fin.seq] {
+        let reset = lingering.bench.header(seq, SeqNumber::default(), RST);
+        assert_eq!(lingering.answer(reset, b""), []);
+    }
+    let syn = lingering.syn(lingering.end().back(1_000), 0);
+    lingering.is_acknowledged(syn, b"");
 }
 
 #[test]
