@@ -18,6 +18,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// More frames than that, and something goes round in circles.
 const MOST_FRAMES: u64 = 400_000;
 
+/// What times of two hosts may be apart: clocks are as coarse as 10 ms.
+const COARSE: Duration = Duration::from_millis(20);
+
 /// What a run came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Outcome {
@@ -116,7 +119,7 @@ fn has_asked_in_vain(world: &World, scenario: &Scenario, plan: usize) -> bool {
         let (opened, closed) = (client.opened, client.closed);
         let open_for = opened.zip(closed).map(|(opened, (_, closed))| closed - opened);
         let was_reset = closed.is_some_and(|(reason, _)| reason == CloseReason::ResetByPeer);
-        was_reset && open_for.is_some_and(|long| long >= keep_alive.idle)
+        was_reset && open_for.is_some_and(|long| long + COARSE >= keep_alive.idle)
     };
     let counts = &world.links[0].counts;
     let loses = counts.lost + counts.damaged > 0;
@@ -165,7 +168,7 @@ fn judge(world: &World, scenario: &Scenario, plan: usize, impatient: bool) {
                     || impatient
                     || scenario.may_fail()
                     || !orderly
-                    || outlived(app, apps[1 - end])
+                    || outlived(world, plan, end)
                     || was_given_up(app, apps[1 - end]),
                 "nobody is reset without need: {app:?}"
             ),
@@ -180,7 +183,7 @@ fn judge(world: &World, scenario: &Scenario, plan: usize, impatient: bool) {
     for end in 0..2 {
         let app = apps[end].expect("a connection that can be made is made");
         let finished = app.closed.is_some_and(|(reason, _)| reason == CloseReason::Finished);
-        assert!(finished || outlived(app, apps[1 - end]), "in order: {app:?}");
+        assert!(finished || outlived(world, plan, end), "in order: {app:?}");
         assert_eq!((app.written, app.read), (works[end].octets, works[1 - end].octets), "all of it: {app:?}");
     }
 }
@@ -193,11 +196,13 @@ fn was_given_up(app: &App, other: Option<&App>) -> bool {
 }
 
 /// Whether an end heard of the other's end only when that had left TIME-WAIT: the last acknowledgments were lost, and those of
-/// what was sent again with a long timeout came from nobody.
-fn outlived(app: &App, other: Option<&App>) -> bool {
-    let finished = other.and_then(|other| other.closed).filter(|(reason, _)| *reason == CloseReason::Finished);
-    let ended = app.closed.zip(finished).map(|((_, at), (_, before))| at - before);
-    // Clocks are as coarse as 10 ms, and an application that pauses hears of the end so much later.
-    let late = other.map_or(Duration::ZERO, |other| other.work.pause) + Duration::from_millis(20);
-    ended.is_some_and(|later| later + late >= 2 * TcpConfig::default().msl)
+/// what was sent again with a long timeout came from nobody. TIME-WAIT begins no earlier than the FIN has come, whenever the
+/// application hears of that.
+fn outlived(world: &World, plan: usize, end: usize) -> bool {
+    let apps = world.apps(plan);
+    let finished = |app: &App| app.closed.is_some_and(|(reason, _)| reason == CloseReason::Finished);
+    let closed = apps[end].and_then(|app| app.closed).filter(|_| apps[1 - end].is_some_and(finished));
+    let flow = world.tuple(plan).and_then(|tuple| world.watch.flow(&tuple));
+    let complete = flow.and_then(|flow| flow.ends[1 - end].complete);
+    closed.zip(complete).is_some_and(|((_, at), complete)| at - complete + COARSE >= 2 * TcpConfig::default().msl)
 }

@@ -39,6 +39,8 @@ pub struct End {
     clock: Option<u32>,
     /// When it last heard something.
     pub last_heard: Instant,
+    /// When all that the other end had to say had come, its FIN as well.
+    pub complete: Option<Instant>,
     in_silence: (Instant, u32),
     /// Segments with data or FIN it has sent, for the first time or again.
     pub segments: u64,
@@ -250,13 +252,16 @@ impl Flow {
             // Cookies of different epochs differ. The first that the client hears of is the server's number.
             self.ends[1].iss = Some(header.seq);
         }
-        let sent_by_other = self.ends[1 - to].sent;
+        let (sent_by_other, fin) = (self.ends[1 - to].sent, self.ends[1 - to].fin);
         let Some(irs) = self.ends[1 - to].iss else { return };
         let start = u64::from(header.seq.since(irs));
         let end = &mut self.ends[to];
         end.last_heard = now;
         if start + u64::from(segment.len()) <= sent_by_other {
             end.heard.add(start, start + u64::from(segment.len()));
+        }
+        if fin.is_some_and(|fin| end.heard.next() >= fin) {
+            end.complete.get_or_insert(now);
         }
         let window = u64::from(header.window) << shift;
         let Some(iss) = end.iss.filter(|_| segment.has(TcpFlags::ACK)) else {
