@@ -404,7 +404,9 @@ impl Stack {
         let admitted = if is_refused { self.count_stray(now, &tuple, segment) } else { Ok(()) };
         match arrival {
             Arrival::NewConnection if segment.has(TcpFlags::FIN) => return Err(DropReason::ContradictoryFlags),
-            Arrival::NewConnection if self.listeners.find(tuple.local.port, tuple.local.address).is_some() => {
+            Arrival::NewConnection
+                if self.listeners.find(tuple.local.port, tuple.local.address).is_some() && self.has_room() =>
+            {
                 self.time_wait.remove(index);
                 self.forget_time_wait(index, &entry);
                 return self.arrive_at_listener(now, link, (tuple, entry.hash().slot), segment, Some(entry.snd_nxt));

@@ -347,6 +347,7 @@ fn connections_have_a_limit_that_heals() {
     bench.send(bench.header(IRS.advance(1), iss.advance(1), ACK), b"hello");
     assert!(bench.sent().iter().any(|sent| sent.has(RST)));
     assert_eq!(bench.state(), State::Closed);
+    bench.events();
     bench.connect();
     assert_eq!(bench.state(), State::Established);
 }
