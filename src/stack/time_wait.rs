@@ -142,7 +142,7 @@ impl TimeWait {
 
     fn set_answered(&mut self, second: u32) {
         let before = self.times() & ((1 << ANSWERED_SHIFT) - 1);
-        self.set_times(before | second % SECONDS << ANSWERED_SHIFT);
+        self.set_times(before | (second % SECONDS) << ANSWERED_SHIFT);
     }
 
     fn times(&self) -> u32 {

@@ -8,7 +8,7 @@ const SECOND: Duration = Duration::from_secs(1);
 /// Client number so-and-so of many.
 fn client(bench: &mut Bench, number: u32) {
     bench.port = number as u16 | 1 << 15;
-    bench.theirs = IpAddr::from((10 << 24 | (number >> 15) + 2).to_be_bytes());
+    bench.theirs = IpAddr::from(((10 << 24) | ((number >> 15) + 2)).to_be_bytes());
 }
 
 /// A client shakes hands, and has nothing else to say. Our initial sequence number, where it was answered.
