@@ -15,6 +15,6 @@ pub fn seconds(text: &str, within: RangeInclusive<Duration>) -> Result<Duration,
     let least = if least.is_zero() { "0" } else { "more than 0" };
     let parsed = f64::from_str(text).ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
     parsed.filter(|span| within.contains(span)).ok_or_else(|| {
-        format!("{text:?} is no such time: write seconds, {least} and {most} at most, such as 10 or 0.5")
+        format!("{text:?} is no number of seconds for this: write one such as 10 or 0.5, {least} and {most} at most")
     })
 }

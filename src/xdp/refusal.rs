@@ -43,6 +43,8 @@ fn explain(source: libbpf_rs::Error, said: &str) -> XdpError {
         // EPERM is the word of missing rights, EACCES the verifier's; E2BIG, too, where it has looked at too much.
         Some(libc::EPERM) => XdpError::NotPermitted { what: what() },
         Some(libc::EACCES | libc::E2BIG) => XdpError::Verifier { reason: reason(said) },
+        // Where one descriptor too few was left for its maps, libbpf goes on with what held the place of one.
+        Some(libc::EINVAL) if said.contains(NO_MAP) => XdpError::NoDescriptors { what: what() },
         Some(libc::EINVAL) if said.contains(LOG_BEGINS) => XdpError::Verifier { reason: reason(said) },
         Some(libc::EINVAL | libc::EOPNOTSUPP | libc::ENOSYS) => XdpError::Load { source },
         Some(number) => XdpError::refused(what(), io::Error::from_raw_os_error(number)),
@@ -62,6 +64,8 @@ fn os_error(error: &(dyn Error + 'static)) -> Option<i32> {
     let (_, behind) = root.rsplit_once("(os error ")?;
     behind.split_once(')')?.0.parse().ok()
 }
+
+const NO_MAP: &str = "is not pointing to valid bpf_map";
 
 /// How libbpf frames the verifier's log.
 const LOG_BEGINS: &str = "-- BEGIN PROG LOAD LOG --";

@@ -34,6 +34,9 @@ fn too_few_descriptors_are_not_an_old_kernel() {
         let told = told(number, "");
         assert!(told.contains("`ulimit -n") && !told.contains("5.15"), "{told}");
     }
+    let log = format!("{LOG_BEGINS}\nfd 18 is not pointing to valid bpf_map\nprocessed 0 insns\n{LOG_ENDS}\n");
+    let told = told(libc::EINVAL, &log);
+    assert!(told.contains("`ulimit -n") && !told.contains("verifier"), "{told}");
 }
 
 #[test]
