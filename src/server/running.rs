@@ -198,17 +198,7 @@ impl Running {
             let worker = Worker::new(queue, stack, application, clock, hand_off, options, running.shutdown.clone())
                 .with_control(control)
                 .with_tap(server.tap.clone());
-            let thread = thread::Builder::new()
-                .name(format!("xskip-{id}"))
-                .spawn(move || {
-                    let _end = end;
-                    if keeps_bpf {
-                        // A worker's maps are shared memory.
-                        confinement::give_up_capabilities().unwrap_or_else(|error| tracing::warn!(%error));
-                    }
-                    worker.run()
-                })
-                .map_err(|source| ServerError::System { what: "start a worker's thread", source })?;
+            let thread = spawn(worker, (id, end), keeps_bpf)?;
             running.workers.push((id, thread));
         }
         Ok(running)
@@ -301,6 +291,24 @@ impl Drop for Running {
             worker.join().ok();
         }
     }
+}
+
+/// Starts a worker's thread; `end` tells when it has ended.
+fn spawn<A: Application + 'static>(
+    worker: Worker<A>,
+    (queue, end): (u32, End),
+    keeps_bpf: bool,
+) -> Result<JoinHandle<Result<Report, XdpError>>, ServerError> {
+    let run = move || {
+        let _end = end;
+        if keeps_bpf {
+            // A worker's maps are shared memory.
+            confinement::give_up_capabilities().unwrap_or_else(|error| tracing::warn!(%error));
+        }
+        worker.run()
+    };
+    let thread = thread::Builder::new().name(format!("xskip-{queue}")).spawn(run);
+    thread.map_err(|source| ServerError::System { what: "start a worker's thread", source })
 }
 
 /// Says that something has ended when it is dropped, by whichever way out, a panic's included.

@@ -233,7 +233,7 @@ impl Stack {
         };
         if let Err(reason) = self.check_backlog() {
             // A client that has nothing to say yet would not come again by itself: the SYN-ACK, sent again, asks it to.
-            self.remember(now, HalfOpen::new(handshake, hash, now, &self.config.tcp))?;
+            self.remember(now, HalfOpen::resumed(handshake, hash, now, &self.config.tcp))?;
             return Err(reason);
         }
         let connection = self.open_or_refuse(now, link, (&handshake, hash), segment)?;

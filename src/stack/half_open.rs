@@ -19,6 +19,7 @@ pub struct HalfOpen {
     options: TcpOptions,
     /// What it has answered besides its SYN.
     challenges: Challenges,
+    /// When the SYN-ACK was sent first.
     begun: Instant,
     /// SYN-ACKs sent again because the timer had expired.
     retries: u32,
@@ -51,6 +52,11 @@ impl HalfOpen {
             asked_again: false,
             due,
         }
+    }
+
+    /// One whose SYN-ACK was sent at a time that nobody remembers: it tells no round-trip time.
+    pub fn resumed(handshake: Handshake, hash: u32, now: Instant, config: &TcpConfig) -> Self {
+        Self { asked_again: true, ..Self::new(handshake, hash, now, config) }
     }
 
     /// How the SYN-ACK has fared, if it is acknowledged at `now`.

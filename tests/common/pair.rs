@@ -68,7 +68,7 @@ impl Pair {
         let accept_partial = config.checksums == ChecksumPolicy::AcceptPartial;
         let mut stack = Stack::new(config, OURS, addresses.clone(), secrets);
         // Every other pair announces less than the link takes.
-        let limit = if seed % 2 == 0 { MaxSegment::default() } else { MaxSegment::new(1_000) };
+        let limit = if seed.is_multiple_of(2) { MaxSegment::default() } else { MaxSegment::new(1_000) };
         stack.listen_with(None, PORT, limit);
         stack.set_syn_mode(SynMode::Cookie);
         let program = Program::load(&steering, &ProgramOptions::default()).unwrap();

@@ -94,7 +94,6 @@ impl Scenario {
         }
         let mut wires = draw_wires(&mut dice);
         draw_stragglers(&mut Dice::new(seed, 7), &mut wires);
-        draw_limits(&mut Dice::new(seed, LIMITS), &mut hosts[0].config);
         let connections = dice.one_of(&[1, 1, 1, 2, 4]);
         let plans = (0..connections).map(|_| draw_plan(&mut dice, clients)).collect();
         let manners = draw_manners(&mut dice);
@@ -112,13 +111,7 @@ impl Scenario {
     /// Whether it may be impossible to end in order, whatever the stacks do.
     pub fn may_fail(&self) -> bool {
         let cut = |wire: &Wire| !wire.faults.partitions.is_empty() || wire.faults.narrowing.is_some();
-        self.is_fooled() || self.is_tight() || self.wires.iter().any(cut)
-    }
-
-    /// Whether the server has so little memory, or patience with who says nothing, that it may reset whom it likes.
-    pub fn is_tight(&self) -> bool {
-        let config = &self.hosts[0].config;
-        config.memory.is_some() || config.silence.is_some()
+        self.is_fooled() || self.wires.iter().any(cut)
     }
 }
 
@@ -152,20 +145,6 @@ fn draw_host(dice: &mut Dice) -> HostPlan {
     let nanos = dice.one_of(&[1, 1, 1_000_000, 10_000_000]);
     let max_awake = dice.one_of(&[0, 16]);
     HostPlan { config: StackConfig { max_awake, ..small(tcp) }, tick: Duration::from_nanos(nanos) }
-}
-
-/// The server's limits have dice of their own.
-const LIMITS: u64 = 100;
-
-/// Few servers have limits that matter in a run.
-fn draw_limits(dice: &mut Dice, config: &mut StackConfig) {
-    if dice.happens(8 * PERCENT) {
-        config.memory = Some(dice.one_of(&[8_000, 40_000, 150_000, 600_000]));
-    }
-    if dice.happens(8 * PERCENT) {
-        config.silence = Some(Duration::from_secs(dice.one_of(&[1, 60])));
-        config.max_connections = dice.one_of(&[1, 2, 16]);
-    }
 }
 
 fn draw_wires(dice: &mut Dice) -> [Wire; 2] {

@@ -307,8 +307,6 @@ impl World {
                 // Sending has made room, perhaps, and somebody hears of that.
                 match host.stack.poll_event() {
                     Some(event) => self.hear(number, event),
-                    // Memory has been used up, and is made at once.
-                    None if host.stack.poll_timeout() == Some(Instant::ZERO) => host.stack.handle_timeout(clock),
                     None => break,
                 }
                 continue;

@@ -29,6 +29,10 @@ const NUMBERS: &[Number] = &[
     Number("serve --frames", &["4", "16777216"], &["3", "16777217"]),
     Number("serve --syn-budget", &["1", "4294967295"], &["0", "4294967296"]),
     Number("serve --max-connections", &["1", "16777216"], &["0", "16777217"]),
+    Number("serve --idle-timeout", &["0", "31536000"], &["31536001"]),
+    Number("serve --keep-alive", &["1", "31536000"], &["0", "31536001"]),
+    Number("serve --mss", &["88", "65535"], &["87", "65536"]),
+    Number("serve --vlan", &["1", "4094"], &["0", "4095"]),
     Number("serve --drain", &["0", "31536000"], &["31536001"]),
     Number("flood --rate", &["1", "100000000", "1_000", "max"], &["0", "100000001", "maximum"]),
     Number("flood --duration", &["0.001", "3600"], &["0", "3600.1", "NaN", "inf"]),
@@ -59,7 +63,7 @@ const NUMBERS: &[Number] = &[
 /// The scenarios of `bench` that take the same numbers; how many connections, each says itself, before it begins.
 const COMPARISONS: [&str; 5] = ["http", "connect-rate", "bulk", "latency", "idle-connections"];
 
-/// Options whose value is a word, a name, an address or a path. An impairment's numbers are tested where they are parsed.
+/// Options whose value is a word, a name, an address or a path. An impairment's numbers, and sizes, are tested where they are parsed.
 const WORDS: &[&str] = &[
     "interface",
     "address",
@@ -68,6 +72,7 @@ const WORDS: &[&str] = &[
     "gateway",
     "app",
     "require",
+    "memory",
     "cookies",
     "cookie_master",
     "user",

@@ -610,15 +610,3 @@ fn shld_8_our_own_syn_asks_for_ecn_where_that_is_configured() {
         }
     }
 }
-
-#[test]
-fn shld_8_a_syn_that_was_lost_does_not_ask_again() {
-    let tcp = TcpConfig { ecn: Ecn::Active, ..TcpConfig::default() };
-    let mut bench = Bench::with(StackConfig { tcp, ..StackConfig::default() });
-    bench.begin();
-    let neighbour = bench.asked();
-    bench.answer(neighbour);
-    bench.sent();
-    bench.pass(Duration::from_millis(1_100));
-    assert!(bench.sent_one().has(SYN));
-}

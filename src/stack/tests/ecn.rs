@@ -164,3 +164,15 @@ fn may_9_an_application_can_read_the_peers_code_point() {
     let (id, _) = bench.connect();
     assert_eq!(bench.with_stream(id, |stream| stream.peer_dscp()), Dscp::default());
 }
+
+#[test]
+fn shld_8_a_syn_that_was_lost_does_not_ask_again() {
+    let tcp = TcpConfig { ecn: Ecn::Active, ..TcpConfig::default() };
+    let mut bench = Bench::with(StackConfig { tcp, ..StackConfig::default() });
+    bench.begin();
+    let neighbour = bench.asked();
+    bench.answer(neighbour);
+    bench.sent();
+    bench.pass(Duration::from_millis(1_100));
+    assert!(bench.sent_one().has(SYN));
+}
