@@ -186,7 +186,7 @@ fn a_flood_does_not_leave_the_lab_by_accident() {
         said
     };
     let on = |target: &str| format!("--interface veth0 --target {target}");
-    assert!(refused("--interface lo --target 127.0.0.1:80", 1).contains("is not one end of a veth pair"));
+    assert!(refused("--interface lo --target 198.18.0.1:80", 1).contains("is not one end of a veth pair"));
     assert!(refused(&on("192.0.2.1:80"), 1).contains("is not on the link of veth0, which has 198.18.0.0/24"));
     assert!(refused(&on("198.18.0.77:80"), 1).contains("nobody answers"));
     assert!(refused(&on("198.18.0.1:0"), 2).contains("the target's port"));
