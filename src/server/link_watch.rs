@@ -92,7 +92,8 @@ impl fmt::Display for Change {
                 let lost = lost.join(", ");
                 write!(
                     f,
-                    "of its {count} queues nobody serves {lost}: what arrives there is lost. Let no traffic come there (`ethtool -X`), or start the server again for all queues"
+                    "of its {count} queues nobody serves {lost}: what arrives there is lost. Let no traffic come \
+                     there (`ethtool -X`), or start the server again for all queues"
                 )
             }
             Self::Shared { address, there: false } => write!(

@@ -237,8 +237,7 @@ impl Running {
     }
 
     /// Serves until a signal comes, until the interface is deleted or moved away, or until a worker ends by itself, which only
-    /// happens in trouble. A second signal resets
-    /// connections that were still given time to finish.
+    /// happens in trouble. A second signal resets connections that were still given time to finish.
     ///
     /// # Errors
     /// As [`Running::stop`].

@@ -138,7 +138,10 @@ impl Stack {
         let ecn = self.syn_mode == SynMode::Cache && ecn::agrees_to_syn(self.config.tcp.ecn, segment.header.flags);
         let whole = Offer::of_syn(options, ecn, default_mss(tuple.remote.address));
         // Where the cookie is all there is, no more is promised than it holds.
-        let held = whole.remembered(tuple.remote.address).filter(|_| self.syn_mode == SynMode::Cookie);
+        let held = match self.syn_mode {
+            SynMode::Cookie => whole.remembered(tuple.remote.address),
+            SynMode::Cache => None,
+        };
         let offer = held.unwrap_or(whole);
         let cookie = self.cookies.make(now, &tuple, irs, &offer);
         let fresh = self.unused(now, hash, (irs, cookie.iss));

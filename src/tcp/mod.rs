@@ -3,9 +3,9 @@
 //! The files follow RFC 9293. [`connection`] holds the control block, `arrive` the ladder of §3.10.7.4 that a received
 //! segment climbs unless it was `predicted`, `transmit` what is sent and when. [`send`] and [`receive`] are the two sides with
 //! their sequence variables; [`recovery`], [`congestion`] and [`rtt`] decide what is lost, how much may be in flight, and how
-//! long to wait, with `flight`, `rack` and `prr` behind them; `liveness` when to give up; `challenges` how often what is out of place is answered. A connection begins when the handshake
-//! is over, or with the SYN where it is ours (`opening`), may sleep while it is idle (`dormant`), and ends at TIME-WAIT or
-//! CLOSED: what comes before and after is smaller, and lives in [`crate::stack`].
+//! long to wait, with `flight`, `rack` and `prr` behind them; `liveness` when to give up; `challenges` how often what is out of
+//! place is answered. A connection begins when the handshake is over, or with the SYN where it is ours (`opening`), may sleep while
+//! it is idle (`dormant`), and ends at TIME-WAIT or CLOSED: what comes before and after is smaller, and lives in [`crate::stack`].
 
 mod arrive;
 pub mod assembler;

@@ -7,7 +7,8 @@
 //!
 //! A request is parsed where it lies and answered with one write; a large body is made in place, piece by piece, as the
 //! peer takes it. While a body is under way no further request is looked at, so a peer that pipelines is held back by its
-//! window. A client has so much time for a head, for a body, and between requests ([`Timeouts`]). There is no `Date` field: the stack has no calendar below its worker, and RFC 9110 §6.6.1 excuses such servers.
+//! window. A client has so much time for a head, for a body, and between requests ([`Timeouts`]). There is no `Date` field: the
+//! stack has no calendar below its worker, and RFC 9110 §6.6.1 excuses such servers.
 
 mod pattern;
 mod request;
