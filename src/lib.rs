@@ -59,6 +59,18 @@
 //! with frames and its next deadline. The same code runs on AF_XDP, in memory, and on a simulated wire.
 #![deny(missing_docs, unsafe_code)]
 
+/// Errors whose `{:?}` is the sentence that is their `{}`: what `main` returns is printed by `Debug`, and a program of a few lines
+/// should say the remedy, too. Whoever wants to look into one matches on it.
+macro_rules! debug_as_display {
+    ($($error:ty),+) => {
+        $(impl std::fmt::Debug for $error {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                std::fmt::Display::fmt(self, f)
+            }
+        })+
+    };
+}
+
 pub mod app;
 pub mod bench;
 pub mod config;

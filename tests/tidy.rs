@@ -20,7 +20,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("host", LEAVES),
     ("worker", &["time", "drops", "stats", "rng", "config", "wire", "tcp", "stack", "xdp"]),
     ("app", &["time", "drops", "config", "tcp", "stack", "worker", "rng", "wire"]),
-    ("telemetry", &["time", "drops", "stats", "wire", "tcp", "worker"]),
+    ("telemetry", &["time", "drops", "stats", "wire", "tcp", "host", "worker"]),
     ("impair", LEAVES),
     ("relay", &["time", "impair", "xdp", "host"]),
     ("lab", &["host", "impair", "relay"]),

@@ -39,7 +39,12 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         other => other.into(),
     })?;
     if let Some(capture) = capture {
-        capture.finish()?;
+        let lost = capture.finish()?.lost;
+        if lost > 0 {
+            print::note(format_args!(
+                "{lost} frames are missing in the capture, because they came faster than they were written"
+            ));
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -3,7 +3,9 @@
 use super::{
     Failure, bad_use,
     list::{Core, NumberList},
-    number, print,
+    number,
+    observe::{self, Observation, Seen},
+    print,
 };
 use clap::Args;
 use signal_hook::{
@@ -37,8 +39,9 @@ const PROGRESS: Duration = Duration::from_secs(1);
     ways with an echo service; with --request, downloads over HTTP\n  \
     idle       connections that are opened and stay; the duration begins when all are open\n  \
     latency    64 bytes to an echo service and back\n\n\
-    Every response must have status 200 and the length it announces; transfer codings are not\n\
-    understood. Failures are counted by kind, those of the warm-up too. With --rate, latencies\n\
+    Every response must have a status that says that all went well, 2xx or 304, and the length it\n\
+    announces, or come in chunks. Failures are counted by kind, those of the warm-up too. Where\n\
+    nothing at all comes back, what is waited for in the end has failed. With --rate, latencies\n\
     count from when a request was due.\n\n\
     Exit status: 0 if something came of it, 1 if nothing did, 2 if the command was not understood.\n\n\
     Examples, beside a server in a lab:\n  \
@@ -112,7 +115,7 @@ pub struct Arguments {
     #[arg(long, value_name = "LIST", default_value = "", hide_default_value = true)]
     queues: NumberList<u32>,
 
-    /// Cores to pin the workers to, in turn [default: all that are online]
+    /// Cores to pin the workers to, in turn [default: all that this process may use]
     #[arg(long, value_name = "LIST", default_value = "", hide_default_value = true)]
     cores: NumberList<Core>,
 
@@ -126,6 +129,9 @@ pub struct Arguments {
 
     #[command(flatten)]
     confine: super::confine::Arguments,
+
+    #[command(flatten)]
+    observe: observe::Arguments,
 
     /// Write the figures to a file as JSON, or to standard output for -
     #[arg(long, value_name = "FILE")]
@@ -153,13 +159,22 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     }
     // A file that cannot be written is found out now, not when all is measured; and once traffic comes, none is opened any more.
     let json = arguments.json.as_deref().map(open).transpose()?;
-    let report = match build(&arguments).run_watched(&interrupted, shown()) {
+    let observation = Observation::begin(&arguments.observe, &arguments.interface)?;
+    let load = match observation.tap() {
+        Some(tap) => build(&arguments).tap(tap),
+        None => build(&arguments),
+    };
+    let ended = load.run_watched(&interrupted, shown());
+    let seen = observation.close();
+    let report = match ended {
         Err(error) if error.is_bad_use() => {
             return Ok(bad_use(error));
         }
         result => result?,
     };
-    tell(&report, json)?;
+    let told = tell(&report, &seen, json);
+    seen.tell()?;
+    told?;
     Ok(if report.is_fruitless() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
@@ -194,6 +209,16 @@ fn build(arguments: &Arguments) -> Load {
         Some(path) => load.request(path),
         None => load,
     }
+}
+
+/// The figures, and what those who looked on have seen.
+fn figures(report: &LoadReport, seen: &Seen) -> Result<String, Failure> {
+    let Some(observers) = seen.as_json() else { return Ok(serde_json::to_string_pretty(report)?) };
+    let mut figures = serde_json::to_value(report)?;
+    if let Some(figures) = figures.as_object_mut() {
+        figures.insert("observers".to_owned(), observers);
+    }
+    Ok(format!("{figures:#}"))
 }
 
 /// Shows progress on a terminal, a line a second, and nothing in a pipe.
@@ -240,15 +265,15 @@ fn replace(file: &mut File, figures: &str) -> io::Result<()> {
     writeln!(file, "{figures}")
 }
 
-fn tell(report: &LoadReport, json: Option<Output>) -> Result<(), Failure> {
-    let figures = serde_json::to_string_pretty(report)?;
+fn tell(report: &LoadReport, seen: &Seen, json: Option<Output>) -> Result<(), Failure> {
+    let figures = figures(report, seen)?;
     match json {
-        Some(Output::Standard) => print::result(figures)?,
+        Some(Output::Standard) => print::last(figures)?,
         Some(Output::File { mut file, path }) => {
             replace(&mut file, &figures).map_err(|error| format!("could not write {}: {error}", path.display()))?;
-            print::result(report)?;
+            print::last(report)?;
         }
-        None => print::result(report)?,
+        None => print::last(report)?,
     }
     if let Some(obstacle) = &report.obstacle {
         print::note(format_args!("connections could not be begun: {obstacle}"));

@@ -8,6 +8,7 @@ mod flood;
 mod lab;
 mod list;
 mod load;
+mod log;
 mod number;
 mod observe;
 mod print;
@@ -16,11 +17,10 @@ mod size;
 #[cfg(test)]
 mod tests;
 
-use std::{fmt::Display, io, process::ExitCode};
+use std::{fmt::Display, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 use signal_hook::{consts::SIGPIPE, low_level};
-use tracing_subscriber::EnvFilter;
 
 /// A TCP/IP stack in user space, on AF_XDP, that leaves the kernel its own traffic.
 #[derive(Debug, Parser)]
@@ -70,7 +70,7 @@ type Failure = Box<dyn std::error::Error>;
 /// Does what was typed.
 pub fn run() -> ExitCode {
     let arguments = Arguments::parse();
-    log_to_stderr(arguments.verbose);
+    let log = log::to_stderr(arguments.verbose);
     let result = match arguments.command {
         Command::Demo(arguments) => demo::run(arguments),
         Command::Serve(arguments) => serve::run(arguments),
@@ -80,6 +80,7 @@ pub fn run() -> ExitCode {
         Command::Lab(command) => lab::run(command),
         Command::Doctor(arguments) => doctor::run(arguments),
     };
+    drop(log);
     result.unwrap_or_else(|failure| {
         if failure.is::<print::ReaderGone>() {
             // As every program in a pipe ends whose reader has left; only later, when all is cleaned up. It returns where it fails.
@@ -94,17 +95,4 @@ pub fn run() -> ExitCode {
 fn bad_use(message: impl Display) -> ExitCode {
     print::note(message);
     ExitCode::from(2)
-}
-
-/// Warnings always; the rest on demand. `RUST_LOG` may ask for single rooms, such as `xskip::lab=debug`.
-fn log_to_stderr(verbose: u8) {
-    let level = match verbose {
-        0 => "warn",
-        1 => "xskip=info,warn",
-        _ => "xskip=debug,info",
-    };
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).without_time();
-    // It would complain on standard error that standard error is closed, and panic.
-    log.log_internal_errors(false).init();
 }

@@ -4,11 +4,19 @@
 //! `head` does, ends the program as it ends every other one in a pipe. What is said beside it is for whoever listens.
 
 use super::Failure;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::{
     error::Error,
     fmt::{self, Display},
     io::{self, ErrorKind, Write},
+    os::fd::{AsFd, BorrowedFd},
+    time::Duration,
 };
+
+/// How long whoever reads may pause where nobody may be held up by that.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// Octets that a pipe takes in one piece if it takes any (`PIPE_BUF`).
+const PIECE: usize = 4_096;
 
 /// Nobody reads what is written.
 #[derive(Debug)]
@@ -28,6 +36,12 @@ pub fn result(text: impl Display) -> Result<(), Failure> {
     writeln!(output, "{text}").and_then(|()| output.flush()).map_err(not_written)
 }
 
+/// The same at the end of a command that others may look on at, whose pager may have stopped to read long ago: that is noticed, and
+/// not waited for.
+pub fn last(text: impl Display) -> Result<(), Failure> {
+    write_soon(io::stdout().as_fd(), format!("{text}\n").as_bytes()).map_err(not_written)
+}
+
 /// A result that could not be written.
 pub fn not_written(error: io::Error) -> Failure {
     match error.kind() {
@@ -36,8 +50,27 @@ pub fn not_written(error: io::Error) -> Failure {
     }
 }
 
-/// Says something on standard error.
+/// Says something on standard error, or lets it be where nobody takes it.
 pub fn note(text: impl Display) {
     // In one piece, so that lines of several threads do not mix.
-    io::stderr().write_all(format!("xskip: {text}\n").as_bytes()).ok();
+    write_soon(io::stderr().as_fd(), format!("xskip: {text}\n").as_bytes()).ok();
+}
+
+/// Writes as long as somebody takes it.
+fn write_soon(out: BorrowedFd<'_>, mut octets: &[u8]) -> io::Result<()> {
+    let patience = PollTimeout::try_from(PATIENCE).unwrap_or(PollTimeout::MAX);
+    while !octets.is_empty() {
+        match poll(&mut [PollFd::new(out, PollFlags::POLLOUT)], patience) {
+            Ok(0) => return Err(io::Error::new(ErrorKind::TimedOut, "nobody reads it")),
+            Ok(_) => {}
+            Err(nix::Error::EINTR) => continue,
+            Err(errno) => return Err(errno.into()),
+        }
+        match nix::unistd::write(out, &octets[..octets.len().min(PIECE)]) {
+            Ok(written) => octets = &octets[written..],
+            Err(nix::Error::EINTR | nix::Error::EAGAIN) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    Ok(())
 }

@@ -3,7 +3,7 @@
 use super::{
     Failure, bad_use,
     list::{Core, NumberList},
-    observe::Observation,
+    observe::{self, Observation},
     print,
     size::Size,
 };
@@ -80,7 +80,7 @@ pub struct Arguments {
     #[arg(long, value_name = "LIST", default_value = "", hide_default_value = true)]
     queues: NumberList<u32>,
 
-    /// Cores to pin the workers to, in turn [default: all that are online]
+    /// Cores to pin the workers to, in turn [default: all that this process may use]
     #[arg(long, value_name = "LIST", default_value = "", hide_default_value = true)]
     cores: NumberList<Core>,
 
@@ -156,7 +156,11 @@ pub struct Arguments {
     confine: super::confine::Arguments,
 
     #[command(flatten)]
-    observe: super::observe::Arguments,
+    observe: observe::Arguments,
+
+    /// Print all counters at the end, as JSON on standard output
+    #[arg(long)]
+    json: bool,
 }
 
 /// The bundled services.
@@ -214,8 +218,23 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     };
     print::note(running.setup());
     print::note("serving; Ctrl-C ends it");
-    let report = running.until(signals)?;
-    observation.end(&report)?;
+    let ended = running.until(signals);
+    let seen = observation.close();
+    let report = match ended {
+        Ok(report) => report,
+        Err(error) => {
+            seen.tell()?;
+            return Err(error.into());
+        }
+    };
+    // Whether or not anybody reads the counters, the rest is said.
+    let printed = match arguments.json {
+        true => print::last(format_args!("{:#}", observe::as_json(&report, &seen))),
+        false => Ok(()),
+    };
+    observe::sum_up(&report);
+    seen.tell()?;
+    printed?;
     Ok(ExitCode::SUCCESS)
 }
 

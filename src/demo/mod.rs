@@ -114,10 +114,12 @@ pub fn run(options: &DemoOptions, interrupted: &AtomicBool) -> Result<(), DemoEr
 
     chapter("2. A server in user space")?;
     let watch = Arc::new(Watch::default());
-    let running = start_server(&lab, options, &watch)?;
+    let ladder =
+        Arc::new(Ladder::new(io::stdout(), LadderOptions { mode: LadderMode::Live, ..LadderOptions::default() })?);
+    let running = start_server(&lab, options, &ladder, &watch)?;
     say(&running.setup().to_string())?;
 
-    let stage = Stage { client: lab.client(), watch: &watch, interrupted };
+    let stage = Stage { client: lab.client(), ladder: &ladder, watch: &watch, interrupted };
     stage.client_closes_first()?;
     stage.server_closes_first()?;
     stage.nobody_listens()?;
@@ -132,12 +134,16 @@ pub fn run(options: &DemoOptions, interrupted: &AtomicBool) -> Result<(), DemoEr
     Ok(())
 }
 
-fn start_server(lab: &Lab, options: &DemoOptions, watch: &Arc<Watch>) -> Result<Running, DemoError> {
+fn start_server(
+    lab: &Lab,
+    options: &DemoOptions,
+    ladder: &Arc<Ladder>,
+    watch: &Arc<Watch>,
+) -> Result<Running, DemoError> {
     let address: Cidr = ADDRESS.parse()?;
-    let ladder = Ladder::new(io::stdout(), LadderOptions { mode: LadderMode::Live, ..LadderOptions::default() });
-    let mut taps: Vec<Arc<dyn Tap>> = vec![Arc::new(ladder)];
+    let mut taps: Vec<Arc<dyn Tap>> = vec![ladder.clone()];
     taps.extend(options.tap.clone());
-    // The watch comes last: when it has seen a connection end, the others have, too.
+    // The watch comes last: when it has seen a connection end, the others have been shown that, too.
     taps.push(watch.clone());
     // TIME-WAIT is shown, not waited for; and every step of a close is a segment of its own, to be seen.
     let tcp = TcpConfig { separate_fin_ack: true, ..TcpConfig::default() };
@@ -154,6 +160,7 @@ fn start_server(lab: &Lab, options: &DemoOptions, watch: &Arc<Watch>) -> Result<
 /// Where the scenes are played.
 struct Stage<'a> {
     client: &'a Side,
+    ladder: &'a Ladder,
     watch: &'a Watch,
     interrupted: &'a AtomicBool,
 }
@@ -191,6 +198,7 @@ impl Stage<'_> {
         let url = format!("http://198.18.0.1:{CLOSED_PORT}/");
         let output = self.curl(&[&url])?;
         thread::sleep(Duration::from_millis(50));
+        self.ladder.catch_up();
         say("")?;
         match output.status.code() {
             Some(7) => say("curl says: connection refused. An RST is all it takes."),
@@ -230,7 +238,9 @@ impl Stage<'_> {
     fn fetch(&self, args: &[&str]) -> Result<Vec<u8>, DemoError> {
         let before = self.watch.ended();
         let body = succeeded("curl", self.curl(args)?)?;
-        match self.watch.wait_for(before + 1, PATIENCE) {
+        let has_ended = self.watch.wait_for(before + 1, PATIENCE);
+        self.ladder.catch_up();
+        match has_ended {
             true => Ok(body),
             false => Err(DemoError::Wrong("curl has ended, but its connection has not".to_owned())),
         }

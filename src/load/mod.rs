@@ -48,7 +48,7 @@ use crate::{
     host::{Link, confinement::Confinement, memory},
     server::{Running, Server, ServerError},
     stack::Cidr,
-    worker::Idle,
+    worker::{Idle, Tap},
 };
 use crossbeam::channel::{Receiver, RecvTimeoutError, unbounded};
 use std::{
@@ -88,6 +88,7 @@ pub struct Load {
     cores: Vec<usize>,
     idle: Idle,
     confinement: Option<Confinement>,
+    tap: Option<Arc<dyn Tap>>,
 }
 
 /// How far a load is.
@@ -124,6 +125,7 @@ impl Load {
             cores: Vec::new(),
             idle: Idle::default(),
             confinement: None,
+            tap: None,
         }
     }
 
@@ -219,7 +221,7 @@ impl Load {
         self
     }
 
-    /// Pins the workers to these cores, in turn. By default it is all that are online.
+    /// Pins the workers to these cores, in turn. By default it is all that the caller's thread may use.
     #[must_use]
     pub fn cores(mut self, cores: impl IntoIterator<Item = usize>) -> Self {
         self.cores.extend(cores);
@@ -237,6 +239,13 @@ impl Load {
     #[must_use]
     pub fn confinement(mut self, confinement: Confinement) -> Self {
         self.confinement = Some(confinement);
+        self
+    }
+
+    /// Lets a tap look on at every frame, in and out.
+    #[must_use]
+    pub fn tap(mut self, tap: Arc<dyn Tap>) -> Self {
+        self.tap = Some(tap);
         self
     }
 
@@ -288,6 +297,9 @@ impl Load {
         }
         for address in self.local_addresses()? {
             server = server.address(address);
+        }
+        if let Some(tap) = &self.tap {
+            server = server.tap(tap.clone());
         }
         Ok(self.gateways.iter().fold(server, |server, &gateway| server.gateway(gateway)))
     }

@@ -1,14 +1,16 @@
 //! Seeing what happens: tcpdump cannot look at traffic that skips the kernel, so the stack shows it itself.
 //!
 //! Both are [`Tap`]s: a [`Capture`] writes every frame to a file for Wireshark, a [`Ladder`] draws each connection's life as
-//! a sequence diagram. [`Taps`] lets several look on at once.
+//! a sequence diagram. [`Taps`] lets several look on at once. Each of them works on a thread of its own, and loses frames rather than
+//! hold a worker up.
 
 mod capture;
 mod ladder;
+mod lookout;
 
 pub use self::{
     capture::{Capture, CaptureError, CaptureSummary},
-    ladder::{Ladder, LadderMode, LadderOptions},
+    ladder::{Ladder, LadderMode, LadderOptions, LadderSummary},
 };
 
 use crate::worker::{Tap, TapEvent};

@@ -1,7 +1,7 @@
 //! Where one can look on: every frame in and out, with the state it left behind.
 
 use crate::tcp::State;
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 /// Which way a frame went, seen from the stack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +28,13 @@ pub struct TapEvent<'a> {
 
 /// Something that looks on. One tap may serve several workers, so it locks inside; without one nothing is spent.
 pub trait Tap: Send + Sync {
-    /// Takes note of one frame. Called on the worker's thread, so the time it takes is the stack's.
+    /// Takes note of one frame. Called on the worker's thread, so the time it takes is the stack's: whoever may have to wait, for a
+    /// disk or a reader, waits elsewhere.
     fn frame(&self, event: &TapEvent<'_>);
+}
+
+impl fmt::Debug for dyn Tap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Tap")
+    }
 }

@@ -1,4 +1,7 @@
 //! Sequence diagrams: each connection's life, segment by segment and state by state.
+//!
+//! Workers never wait for whoever reads them. A thread of its own draws, and where that cannot keep up, segments are lost: a line
+//! between the diagrams says how many.
 
 mod diagram;
 
@@ -6,6 +9,7 @@ mod diagram;
 mod tests;
 
 use self::diagram::{Diagram, Row};
+use super::lookout::{Ended, Lookout, Metered, Observer, Progress, Room};
 use crate::{
     tcp::State,
     wire::{self, ChecksumPolicy, FourTuple, Packet},
@@ -13,9 +17,13 @@ use crate::{
 };
 use std::{
     collections::HashMap,
-    io::Write,
-    sync::{Mutex, PoisonError},
+    io::{self, Write},
+    sync::Arc,
+    time::Duration,
 };
+
+/// What may wait to be drawn, while as much again is being drawn.
+const ROOM: Room = Room { frames: 1 << 16, octets: 4 << 20 };
 
 /// When a diagram is printed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -44,45 +52,73 @@ impl Default for LadderOptions {
     }
 }
 
-/// Draws diagrams. Several workers may share it.
-pub struct Ladder {
-    inner: Mutex<Inner>,
+/// What a ladder has shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LadderSummary {
+    /// Frames that it has dealt with.
+    pub frames: u64,
+    /// Frames that are missing, because they came faster than they could be drawn and read.
+    pub lost: u64,
+    /// Whether nobody took the last of it, so that it is not whole.
+    pub unread: bool,
 }
 
-struct Inner {
-    out: Box<dyn Write + Send>,
+/// Draws diagrams. Several workers may share it, and none of them ever waits for it.
+pub struct Ladder {
+    lookout: Lookout<Drawing>,
+}
+
+/// All diagrams, as far as they are drawn.
+struct Drawing {
+    out: Metered<Box<dyn Write + Send>>,
     options: LadderOptions,
     diagrams: HashMap<FourTuple, Diagram>,
     /// Whose line was printed last in live mode; another connection's begins with a heading.
     speaking: Option<FourTuple>,
     not_shown: u64,
+    progress: Arc<Progress>,
 }
 
 impl Ladder {
     /// Draws on `out`. Where that fails, as on a closed pipe, nothing is drawn and nobody is bothered.
-    pub fn new(out: impl Write + Send + 'static, options: LadderOptions) -> Self {
-        let out = Box::new(out);
-        Self { inner: Mutex::new(Inner { out, options, diagrams: HashMap::new(), speaking: None, not_shown: 0 }) }
+    ///
+    /// # Errors
+    /// Where there is no thread to be had.
+    pub fn new(out: impl Write + Send + 'static, options: LadderOptions) -> io::Result<Self> {
+        Self::with_room(ROOM, out, options)
     }
 
-    /// Prints the diagrams of connections that have not ended.
-    pub fn finish(&self) {
-        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut open: Vec<Diagram> = inner.diagrams.drain().map(|(_, diagram)| diagram).collect();
-        open.sort_by_key(Diagram::begun);
-        for mut diagram in open {
-            diagram.unfinished();
-            inner.print_rest(diagram);
-        }
-        if inner.not_shown > 0 {
-            let line = format!("({} segments of further connections are not shown)", inner.not_shown);
-            inner.print(&line);
-        }
-        inner.out.flush().ok();
+    fn with_room(room: Room, out: impl Write + Send + 'static, options: LadderOptions) -> io::Result<Self> {
+        let progress = Arc::<Progress>::default();
+        let drawing = Drawing {
+            out: Metered::new(Box::new(out), progress.clone()),
+            options,
+            diagrams: HashMap::new(),
+            speaking: None,
+            not_shown: 0,
+            progress: progress.clone(),
+        };
+        Ok(Self { lookout: Lookout::post("xskip-ladder", room, progress, drawing)? })
+    }
+
+    /// Waits until all that was seen so far is drawn, or until nobody has taken any of it for a second.
+    pub fn catch_up(&self) {
+        self.lookout.catch_up();
+    }
+
+    /// Tells it that nothing else will come, so that [`Ladder::finish`] has less to wait for.
+    pub fn dismiss(&self) {
+        self.lookout.dismiss();
+    }
+
+    /// Prints the diagrams of connections that have not ended, as long as somebody takes them.
+    pub fn finish(&self) -> LadderSummary {
+        let Ended { word, frames, lost } = self.lookout.end();
+        LadderSummary { frames, lost, unread: word.is_none() }
     }
 }
 
-impl Inner {
+impl Drawing {
     fn print(&mut self, line: &str) {
         writeln!(self.out, "{line}").ok();
     }
@@ -113,7 +149,6 @@ impl Inner {
         for line in news {
             self.print(&line);
         }
-        self.out.flush().ok();
     }
 
     fn print_rest(&mut self, mut diagram: Diagram) {
@@ -125,21 +160,63 @@ impl Inner {
             self.print(&line);
         }
         self.print("");
+    }
+}
+
+impl Drawing {
+    /// Prints the diagrams of connections that have not ended, and begins anew.
+    fn print_unfinished(&mut self) {
+        let mut open: Vec<Diagram> = self.diagrams.drain().map(|(_, diagram)| diagram).collect();
+        open.sort_by_key(Diagram::begun);
+        for mut diagram in open {
+            diagram.unfinished();
+            self.print_rest(diagram);
+        }
+    }
+}
+
+impl Observer for Drawing {
+    type Word = ();
+
+    fn frame(&mut self, event: &TapEvent<'_>) {
+        if let Ok(parsed) = wire::parse(event.frame, ChecksumPolicy::AcceptPartial)
+            && let Packet::Tcp(ip, segment) = parsed.packet
+        {
+            let seen = FourTuple::of_received(&ip, &segment.header);
+            let tuple = match event.direction {
+                Direction::Received => seen,
+                Direction::Transmitted => seen.reversed(),
+            };
+            let state = event.state.unwrap_or(State::Closed);
+            self.segment(tuple, &Row { at: event.at, direction: event.direction, segment: &segment, state });
+        }
+        self.progress.settle(1);
+    }
+
+    /// Nobody knows which diagrams are the poorer for it, and whose ends are among what is missing. So all of them end here: what
+    /// comes later begins others.
+    fn lost(&mut self, frames: u64) {
+        self.print_unfinished();
+        self.print(&format!("({frames} frames are missing here: they came faster than this is read)\n"));
+    }
+
+    fn rest(&mut self) -> Option<Duration> {
+        self.out.flush().ok();
+        None
+    }
+
+    fn end(&mut self) {
+        self.print_unfinished();
+        if self.not_shown > 0 {
+            let line = format!("({} segments of further connections are not shown)", self.not_shown);
+            self.print(&line);
+        }
         self.out.flush().ok();
     }
 }
 
 impl Tap for Ladder {
     fn frame(&self, event: &TapEvent<'_>) {
-        let Ok(parsed) = wire::parse(event.frame, ChecksumPolicy::AcceptPartial) else { return };
-        let Packet::Tcp(ip, segment) = parsed.packet else { return };
-        let seen = FourTuple::of_received(&ip, &segment.header);
-        let tuple = match event.direction {
-            Direction::Received => seen,
-            Direction::Transmitted => seen.reversed(),
-        };
-        let state = event.state.unwrap_or(State::Closed);
-        let row = Row { at: event.at, direction: event.direction, segment: &segment, state };
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner).segment(tuple, &row);
+        self.lookout.show(event);
     }
 }

@@ -1,7 +1,11 @@
 use super::*;
 use crate::wire::{Endpoint, IpHeader, LinkHeader, Protocol, SeqNumber, TcpFlags, TcpHeader, TcpOptions};
 use State::{CloseWait, Closed, Established, FinWait1, FinWait2, LastAck, SynReceived, TimeWait};
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    net::IpAddr,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 const ACK: TcpFlags = TcpFlags::ACK;
 const SYN: TcpFlags = TcpFlags::SYN;
@@ -46,7 +50,7 @@ struct Scene {
 impl Scene {
     fn new(options: LadderOptions) -> Self {
         let page = Page::default();
-        Self { ladder: Ladder::new(page.clone(), options), page }
+        Self { ladder: Ladder::new(page.clone(), options).unwrap(), page }
     }
 
     /// A segment from the peer at `port`, so many microseconds after the beginning; numbers are relative.
@@ -82,6 +86,12 @@ impl Scene {
         self.received(port, micros + 300, ACK, (1, 1, 0), Established);
     }
 
+    /// What is drawn so far.
+    fn text(&self) -> String {
+        self.ladder.catch_up();
+        self.page.text()
+    }
+
     fn finished(self) -> String {
         self.ladder.finish();
         self.page.text()
@@ -104,9 +114,9 @@ fn a_whole_conversation_is_drawn() {
     scene.received(40_000, 1_200_000, FIN | ACK, (71, 1_208, 0), CloseWait);
     scene.sent(40_000, 1_200_010, ACK, (1_208, 72, 0), CloseWait);
     scene.sent(40_000, 1_200_011, FIN | ACK, (1_208, 72, 0), LastAck);
-    assert_eq!(scene.page.text(), "\n", "nothing is printed before the end");
+    assert_eq!(scene.text(), "\n", "nothing is printed before the end");
     scene.received(40_000, 1_200_301, ACK, (72, 1_209, 0), Closed);
-    let whole = scene.page.text();
+    let whole = scene.text();
     assert_eq!(
         whole,
         r"
@@ -136,7 +146,7 @@ fn our_own_close_is_drawn() {
     scene.received(40_000, 2_000, FIN | ACK, (1, 2, 0), TimeWait);
     scene.sent(40_000, 2_010, ACK, (2, 2, 0), TimeWait);
     assert_eq!(
-        scene.page.text(),
+        scene.text(),
         r"
               198.18.0.2:40000 (peer)                        198.18.0.1:80 (xskip)   our state
     0.000 ms  |---- SYN         seq 0                         len 0     ----------->|  SYN-RECEIVED
@@ -159,7 +169,7 @@ fn a_refused_connection_is_drawn() {
     let reset = header(80, 40_001, RST | ACK, 0, PEER_ISS.wrapping_add(1));
     scene.frame(Direction::Transmitted, 9, &reset, 0, Closed);
     assert_eq!(
-        scene.page.text(),
+        scene.text(),
         r"
               198.18.0.2:40001 (peer)                        198.18.0.1:80 (xskip)   our state
     0.000 ms  |---- SYN         seq 0                         len 0     ----------->|  CLOSED
@@ -177,7 +187,7 @@ fn resets_from_either_side_are_drawn() {
     scene.handshake(40_003, 2_000);
     scene.sent(40_003, 2_900, RST | ACK, (1, 1, 0), Closed);
     assert_eq!(
-        scene.page.text(),
+        scene.text(),
         r"
               198.18.0.2:40002 (peer)                        198.18.0.1:80 (xskip)   our state
     0.000 ms  |---- SYN         seq 0                         len 0     ----------->|  SYN-RECEIVED
@@ -260,7 +270,7 @@ fn plain_segments_in_a_row_are_summed_up() {
 fn live_diagrams_say_who_is_speaking() {
     let scene = Scene::new(LadderOptions { mode: LadderMode::Live, ..LadderOptions::default() });
     scene.received(40_006, 0, SYN, (0, 0, 0), SynReceived);
-    assert_eq!(scene.page.text().lines().count(), 3, "a line as soon as there is something to say");
+    assert_eq!(scene.text().lines().count(), 3, "a line as soon as there is something to say");
     scene.sent(40_006, 20, SYN | ACK, (0, 1, 0), SynReceived);
     scene.received(40_007, 30, SYN, (0, 0, 0), SynReceived);
     scene.received(40_006, 40, RST, (1, 0, 0), Closed);
@@ -331,4 +341,52 @@ fn a_heading_names_both_ends_of_ipv6_too() {
     let heading = diagram::heading(&tuple);
     assert!(heading.trim_start().starts_with("[2001:2::2]:40000 (peer) "), "{heading}");
     assert!(heading.ends_with(" [2001:2::1]:80 (xskip)   our state"), "{heading}");
+}
+
+/// A reader who takes nothing before he is told to.
+struct Paused {
+    page: Page,
+    go_on: std::sync::mpsc::Receiver<()>,
+    reached: std::sync::mpsc::Sender<()>,
+}
+
+impl Write for Paused {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.reached.send(()).ok();
+        self.go_on.recv().ok();
+        self.page.write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn what_a_paused_reader_misses_is_said_in_its_place_and_open_diagrams_end_there() {
+    let (page, (start, go_on), (reached, is_reached)) =
+        (Page::default(), std::sync::mpsc::channel(), std::sync::mpsc::channel());
+    let out = Paused { page: page.clone(), go_on, reached };
+    let room = Room { frames: 5, octets: 1 << 16 };
+    let scene = Scene { ladder: Ladder::with_room(room, out, LadderOptions::default()).unwrap(), page };
+    // A diagram that is printed, and holds the ladder up.
+    scene.received(40_000, 0, SYN, (0, 0, 0), Closed);
+    scene.sent(40_000, 1, RST, (0, 0, 0), Closed);
+    is_reached.recv().unwrap();
+    // Three of the next five are an open connection's; what comes then is lost, its end included.
+    scene.handshake(40_001, 0);
+    scene.received(40_001, 400, ACK, (1, 1, 7), Established);
+    scene.received(40_001, 500, ACK, (8, 1, 7), Established);
+    (0..90).for_each(|number| scene.received(40_001, 600 + number, ACK, (15, 1, 7), Established));
+    drop(start);
+    scene.ladder.catch_up();
+    scene.received(40_001, 1_000, FIN | ACK, (15, 1, 0), CloseWait);
+    let summary = scene.ladder.finish();
+    assert_eq!(summary, LadderSummary { frames: 8, lost: 90, unread: false });
+    let text = scene.page.text();
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let place = lines.iter().position(|line| line.contains("90 frames are missing here")).expect("the gap is said");
+    assert_eq!(lines[place - 1], "(not ended yet)", "{text}");
+    assert!(lines[place + 1].contains("198.18.0.2:40001 (peer)"), "another diagram begins: {text}");
+    assert!(lines[place + 2].contains("FIN,ACK") && lines.len() == place + 4, "{text}");
 }
