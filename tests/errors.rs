@@ -4,12 +4,14 @@ mod common;
 
 use std::{
     collections::BTreeMap,
+    fs,
     io::{BufRead, BufReader},
-    process::{Output, Stdio},
+    path::Path,
+    process::{Command, Output, Stdio},
     thread,
 };
 
-use common::{Name, is_root, run, run_failing, run_without_rights, served::Served};
+use common::{Name, is_root, output_without_rights, run, run_failing, run_without_rights, served::Served, skip};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -18,7 +20,7 @@ use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
 };
 use xskip::{
-    host::Link,
+    host::{Link, cores::Cores},
     lab::{INTERFACE, Lab, LabOptions},
 };
 
@@ -188,6 +190,67 @@ fn a_core_that_does_not_exist() {
     Ground::new().refuses(&arguments, &["core 1023 does not exist", "the cores online are"]);
 }
 
+/// The command under `taskset -c`, with the last core only; none where there is one core.
+fn on_the_last_core(command: &[&str]) -> Option<(usize, Vec<String>)> {
+    let cores = Cores::read().unwrap();
+    let last = cores.iter().last().filter(|_| cores.count() > 1)?;
+    let (program, list) = (env!("CARGO_BIN_EXE_xskip"), last.to_string());
+    let whole = [&["-c", &list, program], command].concat();
+    Some((last, whole.into_iter().map(str::to_owned).collect()))
+}
+
+#[test]
+fn a_core_that_taskset_has_taken_away() {
+    if !is_root() {
+        return;
+    }
+    let ground = Ground::new();
+    let first = Cores::read().unwrap().iter().next().unwrap().to_string();
+    let serve = [&["serve"], &GOOD[..], &["--cores", &first]].concat();
+    let target = ["--interface", INTERFACE, "--target", "198.18.0.1:80"];
+    let load = [&["load", "--mode", "connect", "--address", "198.18.0.9/24", "--cores", &first], &target[..]].concat();
+    let flood = [&["flood", "--target-mac", "02:00:00:00:00:01", "--core", &first], &target[..]].concat();
+    for command in [serve, load, flood] {
+        let Some((last, arguments)) = on_the_last_core(&command) else { return skip("taskset takes two cores") };
+        let output = ground.lab.server().command("taskset").args(arguments).output().unwrap();
+        one_sentence(&output, 1, &[&format!("core {first} is not for this process"), &format!("leaves it {last};")]);
+        assert!(!ground.is_attached());
+    }
+}
+
+#[test]
+fn under_taskset_a_server_is_where_it_says_and_where_it_may() {
+    if !is_root() {
+        return;
+    }
+    let ground = Ground::with(2, 1_500);
+    let Some((last, arguments)) = on_the_last_core(&[&["serve"], &GOOD[..]].concat()) else {
+        return skip("taskset takes two cores");
+    };
+    let command = ground.lab.server().command("taskset").args(arguments);
+    let mut child = command.with(|command| command.stderr(Stdio::piped())).spawn().unwrap();
+    let mut said = String::new();
+    let mut stderr = BufReader::new(child.stderr.take().unwrap());
+    while !said.contains("serving") {
+        assert!(stderr.read_line(&mut said).unwrap() > 0, "{said}");
+    }
+    assert!(said.contains(&format!("; queue 0 on core {last}; queue 1 on core {last};")), "{said}");
+    let threads = fs::read_dir(format!("/proc/{}/task", child.id())).unwrap();
+    let allowed: Vec<String> = threads
+        .map(|thread| fs::read_to_string(thread.unwrap().path().join("status")).unwrap())
+        .flat_map(|status| {
+            status
+                .lines()
+                .filter_map(|line| line.strip_prefix("Cpus_allowed_list:"))
+                .map(|list| list.trim().to_owned())
+                .collect::<Vec<_>>()
+        })
+        .collect();
+    assert!(allowed.len() > 2 && allowed.iter().all(|list| *list == last.to_string()), "{allowed:?}");
+    kill(Pid::from_raw(child.id() as i32), Signal::SIGINT).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
 #[test]
 fn an_mtu_beyond_what_frames_hold() {
     if !is_root() {
@@ -322,4 +385,51 @@ fn too_few_file_descriptors() {
     // Which once was "it needs Linux 5.15".
     assert!(sentences.contains("no file descriptor was left to load the XDP program"), "{sentences}");
     assert!(!sentences.contains("5.15"), "{sentences}");
+}
+
+/// The example of that name, which `cargo test` builds beside its tests unless it is asked for single ones.
+fn example(name: &str) -> Option<Command> {
+    let path = Path::new(env!("CARGO_BIN_EXE_xskip")).with_file_name("examples").join(name);
+    path.exists().then(|| Command::new(path))
+}
+
+#[test]
+fn a_program_of_a_few_lines_says_the_remedy_too() {
+    if !is_root() {
+        return;
+    }
+    let Some(mut echo) = example("echo") else { return skip("the examples are not built: `cargo build --examples`") };
+    let output = output_without_rights(echo.args(["lo", "198.18.0.1/24"]));
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.starts_with("Error: missing CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF"), "{said}");
+    let ground = Ground::new();
+    let run = |arguments: &[&str]| {
+        let program = example("echo").unwrap().get_program().to_owned();
+        let output = ground.lab.server().command(program).args(arguments).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (status, said) = run(&["eth7", "198.18.0.1/24"]);
+    assert_eq!(status, Some(1), "{said}");
+    assert!(said.starts_with("Error: there is no interface eth7 here, only lo, veth0: name one of these"), "{said}");
+    let (status, said) = run(&[INTERFACE, "198.18.0.1"]);
+    assert_eq!(status, Some(1), "{said}");
+    assert!(said.starts_with("Error: \"198.18.0.1\" is no address with a prefix length; write it like"), "{said}");
+}
+
+#[test]
+fn a_program_of_a_few_lines_says_what_it_got_where_nobody_else_does() {
+    if !is_root() {
+        return;
+    }
+    let Some(echo) = example("echo") else { return skip("the examples are not built: `cargo build --examples`") };
+    let ground = Ground::new();
+    let command = ground.lab.server().command(echo.get_program()).args([INTERFACE, "198.18.0.1/24"]);
+    let mut child = command.with(|command| command.stderr(Stdio::piped())).spawn().unwrap();
+    let mut said = String::new();
+    BufReader::new(child.stderr.take().unwrap()).read_line(&mut said).unwrap();
+    kill(Pid::from_raw(child.id() as i32), Signal::SIGINT).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert!(said.starts_with("xskip: veth0: asked for native XDP with zero copy (required: nothing), got"), "{said}");
+    assert!(said.contains("copy mode; queue 0 on core "), "{said}");
 }

@@ -272,7 +272,7 @@ fn fragments_and_other_transports_end_here_while_the_guard_is_up() {
 
 /// Budgets are a CPU's own, and a test's program runs where its thread does.
 fn on_one_core() {
-    assert!(core_affinity::set_for_current(core_affinity::get_core_ids().unwrap()[0]));
+    cores::pin(Cores::read().unwrap().iter().next().unwrap()).unwrap();
 }
 
 #[test]

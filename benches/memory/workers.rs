@@ -1,8 +1,8 @@
 //! The same work by one worker and by several, which share nothing.
 
 use crate::{row::Row, shared::clock::Clock};
-use core_affinity::CoreId;
 use std::{sync::Barrier, thread, time::Duration};
+use xskip::host::cores::{self, Cores};
 
 /// The rates of one worker and of all together, one a round.
 #[derive(Clone, Debug, Default)]
@@ -18,7 +18,7 @@ pub struct Scaling {
 impl Scaling {
     /// Has a thread on each of `cores`, each with both ends of its own, do the work of `row`: in each round one of them by itself,
     /// and then all at once.
-    pub fn measure(row: Row, cores: &[CoreId], rounds: u32, turn: Duration, clock: Clock) -> Self {
+    pub fn measure(row: Row, cores: &[usize], rounds: u32, turn: Duration, clock: Clock) -> Self {
         let mut scaling = Self { workers: cores.len(), ..Self::default() };
         for round in 0..rounds as usize {
             scaling.one.push(together(row, &[cores[round % cores.len()]], turn, clock));
@@ -32,8 +32,8 @@ impl Scaling {
 ///
 /// # Errors
 /// Where there are not so many cores.
-pub fn cores(workers: u32) -> Result<Vec<CoreId>, String> {
-    let mut cores = core_affinity::get_core_ids().unwrap_or_default();
+pub fn cores(workers: u32) -> Result<Vec<usize>, String> {
+    let mut cores: Vec<usize> = Cores::read().map_err(|error| error.to_string())?.iter().collect();
     if workers as usize > cores.len() {
         return Err(format!("{workers} workers need as many cores, and there are {}: ask for fewer", cores.len()));
     }
@@ -42,10 +42,10 @@ pub fn cores(workers: u32) -> Result<Vec<CoreId>, String> {
 }
 
 /// The sum of what one worker a core does.
-fn together(row: Row, cores: &[CoreId], turn: Duration, clock: Clock) -> f64 {
+fn together(row: Row, cores: &[usize], turn: Duration, clock: Clock) -> f64 {
     let start = Barrier::new(cores.len());
     let work = &|core| {
-        assert!(core_affinity::set_for_current(core), "a core that was listed takes a thread");
+        cores::pin(core).expect("a core that was listed takes a thread");
         row.by_itself(turn, clock, &start)
     };
     thread::scope(|scope| {

@@ -27,6 +27,7 @@ use nix::sys::{
 };
 
 use self::drive::Driver;
+use crate::host::cores;
 
 /// Significant figures of every histogram.
 const FIGURES: u8 = 3;
@@ -265,12 +266,12 @@ impl Drop for LegitLoad {
 }
 
 fn pin(core: Option<usize>) -> io::Result<()> {
-    match core {
-        Some(id) if !core_affinity::set_for_current(core_affinity::CoreId { id }) => Err(io::Error::other(format!(
-            "the legitimate clients could not be pinned to core {id}: name a core that is online and allowed"
-        ))),
-        _ => Ok(()),
-    }
+    core.map_or(Ok(()), cores::pin).map_err(|error| {
+        let core = core.unwrap_or_default();
+        io::Error::other(format!(
+            "the legitimate clients could not be pinned to core {core} ({error}): name a core that is online and allowed"
+        ))
+    })
 }
 
 /// Lets the process have this many file descriptors, as far as that is its own to decide.

@@ -24,7 +24,11 @@ pub(super) fn examine() -> Vec<Line> {
         read("memlock", memlock_limit(), |limit| memlock(limit, may_lock)),
         read("bpf jit", sysctl::read("net/core/bpf_jit_enable"), |setting| bpf_jit(setting.as_deref())),
         read("cores", Cores::read(), |cores| {
-            Line::ok("cores", format!("{} online ({cores}) on {} NUMA node(s)", cores.count(), cores.node_count()))
+            let mut finding = format!("{} online ({cores}) on {} NUMA node(s)", cores.count(), cores.node_count());
+            if cores.forbidden().count() > 0 {
+                finding.push_str(&format!(", and {} that are not for this process", cores.forbidden().count()));
+            }
+            Line::ok("cores", finding)
         }),
     ]
 }

@@ -1,9 +1,8 @@
 use super::{FloodError, FloodOptions, Generator, stamp::Stamper};
 use crate::{
-    host::Link,
+    host::{Link, cores},
     xdp::{FloodPlan, FloodProgram, FloodReplies, Queue, QueueOptions, Require, XdpError, XdpMode},
 };
-use core_affinity::CoreId;
 use serde::Serialize;
 use std::{
     sync::{
@@ -160,10 +159,8 @@ fn open_socket(link: &Link, queue: u32, mode: XdpMode) -> Result<Queue, XdpError
 
 /// Where the calling thread runs, and before whom.
 fn take_place(core: Option<usize>, background: bool) {
-    if let Some(id) = core
-        && !core_affinity::set_for_current(CoreId { id })
-    {
-        tracing::warn!(core = id, "the flood's thread could not be pinned to its core");
+    if let Some(Err(error)) = core.map(cores::pin) {
+        tracing::warn!(core, %error, "the flood's thread could not be pinned to its core");
     }
     let idle = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
     if background && set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, idle).is_err() {

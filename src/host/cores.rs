@@ -1,6 +1,15 @@
-//! The processor cores that are online, and the NUMA node of each.
+//! The processor cores that this process may use, and the NUMA node of each.
 
-use std::{collections::BTreeMap, fmt, fs, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt, fs, io,
+    path::Path,
+};
+
+use nix::{
+    sched::{CpuSet, sched_getaffinity, sched_setaffinity},
+    unistd::Pid,
+};
 
 use super::HostError;
 
@@ -10,17 +19,23 @@ const NODES: &str = "/sys/devices/system/node";
 /// The highest number of a core that a thread can be pinned to: the C library's sets of cores hold 1,024.
 pub const CORE_MAX: usize = libc::CPU_SETSIZE as usize - 1;
 
-/// The cores online that a thread can be pinned to, each with its NUMA node (0 where the machine has none).
+/// The cores that are online and allowed, each with its NUMA node (0 where the machine has none). `taskset`, a cpuset or whoever
+/// started this process may have kept others from it, and threads that it starts inherit that.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cores {
     nodes: BTreeMap<usize, u32>,
+    /// Those that are online, too, but not for us.
+    forbidden: BTreeSet<usize>,
 }
+
+/// The calling thread, for the scheduler.
+const THIS_THREAD: Pid = Pid::from_raw(0);
 
 impl Cores {
     /// Asks the kernel.
     ///
     /// # Errors
-    /// If `/sys` does not tell which cores are online.
+    /// If `/sys` does not tell which cores are online, or the scheduler which of them the calling thread may use.
     pub fn read() -> Result<Self, HostError> {
         let mut nodes: BTreeMap<_, _> = read_list(&Path::new(CPUS).join("online"))?
             .into_iter()
@@ -33,7 +48,15 @@ impl Cores {
                 nodes.entry(core).and_modify(|of_core| *of_core = u32::try_from(node).unwrap_or_default());
             }
         }
-        Ok(Self { nodes })
+        let allowed =
+            affinity().map_err(|source| HostError::Refused { what: "read the affinity".to_owned(), source })?;
+        Ok(Self::of(nodes, &allowed))
+    }
+
+    fn of(mut nodes: BTreeMap<usize, u32>, allowed: &BTreeSet<usize>) -> Self {
+        let forbidden = nodes.keys().copied().filter(|core| !allowed.contains(core)).collect();
+        nodes.retain(|core, _| allowed.contains(core));
+        Self { nodes, forbidden }
     }
 
     /// The cores, in order.
@@ -56,20 +79,47 @@ impl Cores {
         self.nodes.iter().filter(move |(_, of_core)| **of_core == node).map(|(core, _)| *core)
     }
 
-    /// How many NUMA nodes have cores online.
+    /// How many NUMA nodes have such cores.
     pub fn node_count(&self) -> usize {
         self.nodes.values().collect::<std::collections::BTreeSet<_>>().len()
     }
 
-    /// Checks that a core exists.
+    /// Those that are online, but not for this process.
+    pub fn forbidden(&self) -> impl Iterator<Item = usize> + '_ {
+        self.forbidden.iter().copied()
+    }
+
+    /// Checks that a core exists and may be used.
     ///
     /// # Errors
-    /// [`HostError::NoSuchCore`], with the cores there are.
+    /// [`HostError::NoSuchCore`] or [`HostError::ForbiddenCore`], with the cores there are.
     pub fn require(&self, core: usize) -> Result<(), HostError> {
         match self.node(core) {
             Some(_) => Ok(()),
+            None if self.forbidden.contains(&core) => Err(HostError::ForbiddenCore { core, allowed: self.to_string() }),
             None => Err(HostError::NoSuchCore { core, online: self.to_string() }),
         }
+    }
+}
+
+/// The cores that the calling thread may run on.
+fn affinity() -> io::Result<BTreeSet<usize>> {
+    let set = sched_getaffinity(THIS_THREAD)?;
+    Ok((0..CpuSet::count()).filter(|&core| set.is_set(core).unwrap_or(false)).collect())
+}
+
+/// Pins the calling thread to a core. Where the scheduler says afterwards that it may run elsewhere, too, or not there, it is not
+/// pinned.
+///
+/// # Errors
+/// What the kernel says, or that it did otherwise.
+pub fn pin(core: usize) -> io::Result<()> {
+    let mut set = CpuSet::new();
+    set.set(core)?;
+    sched_setaffinity(THIS_THREAD, &set)?;
+    match affinity()? {
+        cores if cores == BTreeSet::from([core]) => Ok(()),
+        cores => Err(io::Error::other(format!("the kernel has put it on {cores:?} instead"))),
     }
 }
 

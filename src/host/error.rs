@@ -3,7 +3,7 @@ use std::{io, path::PathBuf};
 use thiserror::Error;
 
 /// What can go wrong when the kernel is asked or told something.
-#[derive(Debug, Error)]
+#[derive(Error)]
 pub enum HostError {
     /// No link of that name in the network namespace of the calling thread.
     #[error("there is no interface {name} here, only {known}: name one of these, or enter the namespace that has it")]
@@ -54,6 +54,17 @@ pub enum HostError {
         what: String,
         /// The kernel's answer.
         source: io::Error,
+    },
+
+    /// A core that is there, but not for this process.
+    #[error(
+        "core {core} is not for this process: taskset, a cpuset or a container leaves it {allowed}; choose among these, or start it with more"
+    )]
+    ForbiddenCore {
+        /// The core asked for.
+        core: usize,
+        /// Those that it may use.
+        allowed: String,
     },
 
     /// A program that could not be started.
@@ -116,6 +127,8 @@ pub enum HostError {
         online: String,
     },
 }
+
+debug_as_display!(HostError);
 
 impl HostError {
     /// The error for a refused attempt to do `what`, told apart by the kernel's error number.

@@ -81,7 +81,7 @@ const fn benchmarking_v6(host: u16) -> Ipv6Addr {
 }
 
 /// What can go wrong with a lab.
-#[derive(Debug, Error)]
+#[derive(Error)]
 pub enum LabError {
     /// The name cannot be that of a lab.
     #[error("{0:?} cannot name a lab: use 1 to {max} of the characters a-z, A-Z, 0-9, `-`, `_` and `.`, beginning with a letter or digit", max = name::LENGTH_MAX)]
@@ -147,6 +147,8 @@ pub enum LabError {
     #[error(transparent)]
     Host(#[from] HostError),
 }
+
+debug_as_display!(LabError);
 
 /// How [`Lab::up`] got to a lab that is up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use thiserror::Error;
 
 /// Why a load was not made.
-#[derive(Debug, Error)]
+#[derive(Error)]
 pub enum LoadError {
     /// Nothing to do it with.
     #[error("0 connections carry nothing: ask for at least 1")]
@@ -109,6 +109,8 @@ pub enum LoadError {
     #[error(transparent)]
     Server(#[from] ServerError),
 }
+
+debug_as_display!(LoadError);
 
 /// The longest path that is asked for, octets.
 pub(super) const MAX_PATH: usize = 4_096;

@@ -52,8 +52,8 @@ impl Percentiles {
 pub struct WorkerFigures {
     /// Its queue.
     pub queue: u32,
-    /// Its core.
-    pub core: usize,
+    /// The core that it was pinned to, if it was.
+    pub core: Option<usize>,
     /// Requests, connections or pings that it completed.
     pub completed: u64,
 }
@@ -172,11 +172,19 @@ impl LoadReport {
     fn write_failures(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Failures { refused, timed_out, reset, bad_response, unreachable, other } = self.failed;
         write!(f, "failed: {}", self.failed_total)?;
+        let kinds = [
+            (refused, "refused"),
+            (timed_out, "timed out, without an answer"),
+            (reset, "reset"),
+            (bad_response, "bad responses"),
+            (unreachable, "unreachable, because no neighbour answers"),
+            (other, "others"),
+        ];
+        for (number, (count, kind)) in kinds.into_iter().filter(|&(count, _)| count > 0).enumerate() {
+            write!(f, "{}{count} {kind}", if number == 0 { " (" } else { "; " })?;
+        }
         if self.failed_total > 0 {
-            write!(
-                f,
-                " ({refused} refused, {timed_out} timed out, {reset} reset, {bad_response} bad responses, {unreachable} unreachable, {other} others)"
-            )?;
+            f.write_str(")")?;
         }
         if let Some(unfinished) = self.unfinished.filter(|&count| count > 0) {
             write!(f, "; {unfinished} were due and not finished in the end")?;

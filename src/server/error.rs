@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use thiserror::Error;
 
 /// Why a server did not start, or could not go on.
-#[derive(Debug, Error)]
+#[derive(Error)]
 pub enum ServerError {
     /// No address to serve.
     #[error("no address to serve: give one of the stack's own, such as --address 198.18.0.1/24")]
@@ -218,3 +218,5 @@ pub enum ServerError {
         queue: u32,
     },
 }
+
+debug_as_display!(ServerError);

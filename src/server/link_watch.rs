@@ -1,7 +1,7 @@
 //! What may change about the interface while it is served: what can be followed is, and the rest is said. One that is gone ends
 //! the server.
 
-use super::{End, ServerError};
+use super::{End, Notice, ServerError, notice::Notices};
 use crate::{
     host::{HostError, Link},
     stack::{LocalAddress, Ownership},
@@ -32,6 +32,7 @@ pub(super) struct Watched {
     /// The largest MTU that the frames hold.
     pub mtu_max: u32,
     pub controls: Vec<Arc<Control>>,
+    pub notices: Notices,
 }
 
 /// Looks at the interface until it is dropped, and tells the workers.
@@ -44,20 +45,29 @@ pub(super) struct LinkWatch {
 
 /// Something about the interface is not as it was.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Change {
+#[non_exhaustive]
+pub enum Change {
+    /// It has another MTU.
     Mtu {
+        /// Its MTU.
         mtu: u32,
+        /// The largest that the frames hold.
         most: u32,
     },
+    /// It has another name.
     Renamed(String),
-    /// It has so many queues now, and traffic that arrives on these is lost.
+    /// It has so many queues now, and traffic that arrives on some is lost.
     Queues {
+        /// How many.
         count: u32,
+        /// Those that nobody serves.
         unserved: Vec<u32>,
     },
     /// An address to be shared that the kernel has no longer, or has again.
     Shared {
+        /// The address.
         address: IpAddr,
+        /// Whether the kernel has it.
         there: bool,
     },
     /// An address of the stack's own that the kernel uses as well.
@@ -66,7 +76,7 @@ pub(super) enum Change {
 
 impl Change {
     /// Whether traffic is lost, or may be.
-    fn hurts(&self) -> bool {
+    pub fn hurts(&self) -> bool {
         match self {
             Self::Mtu { mtu, most } => mtu > most,
             Self::Renamed(_) | Self::Shared { there: true, .. } => false,
@@ -152,10 +162,7 @@ impl Watched {
         };
         let interface = self.link.name.clone();
         for change in self.notice(found) {
-            match change.hurts() {
-                true => tracing::warn!(interface, "{change}"),
-                false => tracing::info!(interface, "{change}"),
-            }
+            self.notices.tell(Notice::Interface { interface: interface.clone(), change: change.clone() });
             if let Change::Mtu { mtu, most } = change {
                 self.controls.iter().for_each(|control| control.set_mtu(mtu.min(most)));
             }

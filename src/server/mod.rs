@@ -12,6 +12,7 @@
 mod defence;
 mod error;
 mod link_watch;
+mod notice;
 mod plan;
 mod running;
 mod signals;
@@ -21,11 +22,13 @@ mod tests;
 pub use self::{
     defence::{Cookies, Level as DefenceLevel, ListenerDefence},
     error::ServerError,
+    link_watch::Change as InterfaceChange,
+    notice::Notice,
     running::{Running, ServerReport, Setup},
     signals::StopSignals,
 };
 
-use self::running::End;
+use self::{notice::Notices, running::End};
 use crate::{
     app::{Service, Services},
     config::StackConfig,
@@ -93,6 +96,7 @@ pub struct Server {
     config: StackConfig,
     tap: Option<Arc<dyn Tap>>,
     confinement: Option<Confinement>,
+    on_notice: Option<notice::Handler>,
 }
 
 impl Server {
@@ -125,6 +129,7 @@ impl Server {
             config: StackConfig::default(),
             tap: None,
             confinement: None,
+            on_notice: None,
         }
     }
 
@@ -196,7 +201,7 @@ impl Server {
         self
     }
 
-    /// Pins the workers to these cores, in turn. By default it is all that are online.
+    /// Pins the workers to these cores, in turn. By default it is all that the caller's thread may use.
     #[must_use]
     pub fn cores(mut self, cores: impl IntoIterator<Item = usize>) -> Self {
         self.cores.extend(cores);
@@ -352,15 +357,33 @@ impl Server {
         self
     }
 
+    /// Has `handler` hear of every [`Notice`]: what the kernel gave instead of what was asked for, and what changes under way. It is
+    /// called on the server's own threads, and none of those is a worker. Without it, notices go to `tracing`; and where no
+    /// subscriber is set there, [`Server::run`] says warnings on standard error.
+    #[must_use]
+    pub fn on_notice(mut self, handler: impl Fn(&Notice) + Send + Sync + 'static) -> Self {
+        self.on_notice = Some(Arc::new(handler));
+        self
+    }
+
     /// Starts serving; `service` makes one service for each worker.
     ///
     /// # Errors
     /// [`ServerError`] says what stands in the way and what to do about it. Nothing is left behind then.
-    pub fn start<S: Service + 'static>(&self, mut service: impl FnMut() -> S) -> Result<Running, ServerError> {
+    pub fn start<S: Service + 'static>(&self, service: impl FnMut() -> S) -> Result<Running, ServerError> {
+        self.start_service(false, service)
+    }
+
+    /// `aloud` is whether warnings are said on standard error where nobody else hears them.
+    fn start_service<S: Service + 'static>(
+        &self,
+        aloud: bool,
+        mut service: impl FnMut() -> S,
+    ) -> Result<Running, ServerError> {
         self.check_service()?;
         // A service has no way to open connections but those that were asked for.
         let plan = self.plan(!self.remotes.is_empty())?;
-        Running::start(self, &plan, |_| Services::new(service()))
+        Running::start(self, &plan, Notices::new(self.on_notice.clone(), aloud), |_| Services::new(service()))
     }
 
     /// Starts workers with applications of the caller's own, which may open connections when they like: nothing needs to be
@@ -373,7 +396,7 @@ impl Server {
         application: impl FnMut(Seat) -> A,
     ) -> Result<Running, ServerError> {
         let plan = self.plan(true)?;
-        Running::start(self, &plan, application)
+        Running::start(self, &plan, Notices::new(self.on_notice.clone(), false), application)
     }
 
     /// Serves until SIGINT or SIGTERM.
@@ -382,6 +405,6 @@ impl Server {
     /// As [`Server::start`], and where a worker could not go on.
     pub fn run<S: Service + 'static>(&self, service: impl FnMut() -> S) -> Result<ServerReport, ServerError> {
         let signals = StopSignals::catch()?;
-        self.start(service)?.until(signals)
+        self.start_service(true, service)?.until(signals)
     }
 }

@@ -212,11 +212,11 @@ impl Server {
     }
 
     fn choose_cores(&self, workers: usize) -> Result<Vec<usize>, ServerError> {
-        let online = Cores::read()?;
+        let usable = Cores::read()?;
         for &core in &self.cores {
-            online.require(core)?;
+            usable.require(core)?;
         }
-        let candidates = if self.cores.is_empty() { online.iter().collect() } else { self.cores.clone() };
+        let candidates = if self.cores.is_empty() { usable.iter().collect() } else { self.cores.clone() };
         Ok(candidates.into_iter().cycle().take(workers).collect())
     }
 

@@ -1,15 +1,16 @@
 //! A server at work.
 
 use super::{
-    CookieSecret, ListenerDefence, Seat, Server, ServerError, StopSignals,
+    CookieSecret, ListenerDefence, Notice, Seat, Server, ServerError, StopSignals,
     defence::{self, Defence, Listed, MasterFile, Rotation},
     link_watch::{Change, LinkWatch, Watched},
+    notice::Notices,
     plan::Plan,
 };
 use crate::{
     config::StackConfig,
     drops::{DropReason, Drops},
-    host::{HostError, confinement, memory},
+    host::{HostError, confinement, cores, memory},
     rng::SipKey,
     stack::{Secrets, Stack, SynAckProfile},
     stats::StackStats,
@@ -19,7 +20,7 @@ use crate::{
     worker::{Application, Clock, Control, HandOff, Mailbox, Placement, Report, Shutdown, Worker, WorkerOptions},
     xdp::{CopyMode, GuardedListener, Program, Queue, QueueOptions, Require, Verdicts, XdpError, XdpMode},
 };
-use crossbeam::channel::{Receiver, Sender, unbounded};
+use crossbeam::channel::{Receiver, Sender, bounded, unbounded};
 use std::{
     fmt, fs, io,
     net::SocketAddr,
@@ -39,8 +40,10 @@ pub struct Setup {
     pub require: Require,
     /// Where the XDP program runs.
     pub mode: XdpMode,
-    /// For each queue: its number, the core of its worker, and whether its frames are copied.
-    pub queues: Vec<(u32, usize, CopyMode)>,
+    /// For each queue: its number, the core that its worker is pinned to, if it is, and whether its frames are copied.
+    pub queues: Vec<(u32, Option<usize>, CopyMode)>,
+    /// Who has which flow.
+    pub placement: Placement,
 }
 
 impl Setup {
@@ -64,7 +67,16 @@ impl fmt::Display for Setup {
             "{interface}: asked for native XDP with zero copy (required: {require}), got {mode} XDP with {copying}"
         )?;
         for (queue, core, _) in &self.queues {
-            write!(f, "; queue {queue} on core {core}")?;
+            match core {
+                Some(core) => write!(f, "; queue {queue} on core {core}")?,
+                None => write!(f, "; queue {queue} on no core of its own")?,
+            }
+        }
+        if self.queues.len() > 1 {
+            f.write_str(match self.placement {
+                Placement::ByQueue => "; flows stay on the queue they come to",
+                Placement::ByHash => "; flows are placed by a hash",
+            })?;
         }
         Ok(())
     }
@@ -79,6 +91,8 @@ pub struct ServerReport {
     pub verdicts: Verdicts,
     /// How each listener was defended in the end.
     pub defence: Vec<ListenerDefence>,
+    /// What there was to say, from the beginning on: the first 256 of it.
+    pub notices: Vec<Notice>,
 }
 
 impl ServerReport {
@@ -110,6 +124,7 @@ impl ServerReport {
 /// A server at work, until it is stopped. Dropping it ends the workers too, but tells nothing.
 pub struct Running {
     setup: Setup,
+    notices: Notices,
     workers: Vec<(u32, JoinHandle<Result<Report, XdpError>>)>,
     mailboxes: Arc<[Mailbox]>,
     shutdown: Shutdown,
@@ -133,18 +148,19 @@ impl Running {
     pub(super) fn start<A: Application + 'static>(
         server: &Server,
         plan: &Plan,
+        notices: Notices,
         mut application: impl FnMut(Seat) -> A,
     ) -> Result<Self, ServerError> {
-        let interface = &server.interface;
-        let (program, mode, queues) = open(server, plan)?;
+        let (program, mode, queues) = open(server, plan, &notices)?;
         let cores = plan.cores.iter().copied();
-        let summary = queues.iter().zip(cores.clone()).map(|(queue, core)| (queue.id(), core, queue.copy_mode()));
-        let setup = Setup { interface: interface.clone(), require: server.require, mode, queues: summary.collect() };
-        tracing::info!("{setup}");
+        // Which worker is on which core is known when they have begun.
+        let summary = queues.iter().map(|queue| (queue.id(), None, queue.copy_mode()));
+        let (interface, got, placement) = (server.interface.clone(), summary.collect(), plan.placement);
+        let setup = Setup { interface, require: server.require, mode, queues: got, placement };
         // From here on threads begin, and files are read.
         let keeps_bpf = confine(server, &program)?;
 
-        let (secrets, rotation) = secrets(server)?;
+        let (secrets, rotation) = secrets(server, &notices)?;
         let config = stack_config(server, plan);
         let controls: Vec<Arc<Control>> = queues.iter().map(|_| Arc::default()).collect();
         let mailboxes = mailboxes(queues.len())?;
@@ -158,11 +174,12 @@ impl Running {
             clock,
             controls: controls.clone(),
             listeners: listeners(server, plan, &config),
+            notices: notices.clone(),
         })?;
         let ended = unbounded();
-        let link_watch = watch_link(plan, controls.clone(), End(ended.0.clone()))?;
+        let link_watch = watch_link(plan, controls.clone(), notices.clone(), End(ended.0.clone()))?;
         let (workers, shutdown) = (Vec::new(), Shutdown::default());
-        let mut running = Self { setup, workers, mailboxes, shutdown, ended, defence, link_watch, program };
+        let mut running = Self { setup, notices, workers, mailboxes, shutdown, ended, defence, link_watch, program };
         for (number, ((queue, core), control)) in queues.into_iter().zip(cores).zip(controls).enumerate() {
             let mut stack = Stack::new(config.clone(), plan.mac(), plan.addresses.clone(), secrets.clone());
             server.ports.iter().for_each(|&port| stack.listen_with(None, port, server.max_segment));
@@ -192,21 +209,54 @@ impl Running {
                 }
             }
             let hand_off = HandOff::new(plan.placement, secrets.clone(), number, running.mailboxes.clone());
-            let options = WorkerOptions { core: Some(core), idle: server.idle, drain: server.drain };
+            let options = WorkerOptions { idle: server.idle, drain: server.drain };
             let application = application(Seat { number, workers: running.mailboxes.len() });
-            let (id, end) = (queue.id(), End(running.ended.0.clone()));
             let worker = Worker::new(queue, stack, application, clock, hand_off, options, running.shutdown.clone())
                 .with_control(control)
                 .with_tap(server.tap.clone());
-            let thread = spawn(worker, (id, end), keeps_bpf)?;
-            running.workers.push((id, thread));
+            running.set_to_work(number, core, keeps_bpf, worker)?;
         }
+        running.notices.tell(Notice::Serving(running.setup.clone()));
         Ok(running)
+    }
+
+    /// Gives a worker a thread, and waits until that is on its core, or cannot get there.
+    fn set_to_work<A: Application + 'static>(
+        &mut self,
+        number: usize,
+        core: usize,
+        keeps_bpf: bool,
+        worker: Worker<A>,
+    ) -> Result<(), ServerError> {
+        let ((queue, ..), end) = (self.setup.queues[number], End(self.ended.0.clone()));
+        let (tell, told) = bounded(1);
+        let thread = thread::Builder::new().name(format!("xskip-{queue}")).spawn(move || {
+            let _end = end;
+            tell.send(cores::pin(core)).ok();
+            if keeps_bpf {
+                // A worker's maps are shared memory.
+                confinement::give_up_capabilities().unwrap_or_else(|error| tracing::warn!(%error));
+            }
+            worker.run()
+        });
+        let thread = thread.map_err(|source| ServerError::System { what: "start a worker's thread", source })?;
+        self.workers.push((queue, thread));
+        match told.recv() {
+            Ok(Ok(())) => self.setup.queues[number].1 = Some(core),
+            Ok(Err(error)) => self.notices.tell(Notice::Unpinned { queue, core, reason: error.to_string() }),
+            Err(_) => {}
+        }
+        Ok(())
     }
 
     /// What was asked for and what the kernel gave.
     pub fn setup(&self) -> &Setup {
         &self.setup
+    }
+
+    /// What there was to say so far, from the beginning on: the first 256 of it.
+    pub fn notices(&self) -> Vec<Notice> {
+        self.notices.kept()
     }
 
     /// What the XDP program has decided so far.
@@ -277,7 +327,7 @@ impl Running {
             None => {
                 self.defence.end();
                 let (verdicts, defence) = (self.program.verdicts()?, self.defence.records());
-                Ok(ServerReport { workers: reports, verdicts, defence })
+                Ok(ServerReport { workers: reports, verdicts, defence, notices: self.notices.kept() })
             }
         }
     }
@@ -292,24 +342,6 @@ impl Drop for Running {
     }
 }
 
-/// Starts a worker's thread; `end` tells when it has ended.
-fn spawn<A: Application + 'static>(
-    worker: Worker<A>,
-    (queue, end): (u32, End),
-    keeps_bpf: bool,
-) -> Result<JoinHandle<Result<Report, XdpError>>, ServerError> {
-    let run = move || {
-        let _end = end;
-        if keeps_bpf {
-            // A worker's maps are shared memory.
-            confinement::give_up_capabilities().unwrap_or_else(|error| tracing::warn!(%error));
-        }
-        worker.run()
-    };
-    let thread = thread::Builder::new().name(format!("xskip-{queue}")).spawn(run);
-    thread.map_err(|source| ServerError::System { what: "start a worker's thread", source })
-}
-
 /// Says that something has ended when it is dropped, by whichever way out, a panic's included.
 #[derive(Debug)]
 pub(super) struct End(Sender<()>);
@@ -321,11 +353,11 @@ impl Drop for End {
 }
 
 /// Everything that takes a right.
-fn open(server: &Server, plan: &Plan) -> Result<(Program, XdpMode, Vec<Queue>), XdpError> {
+fn open(server: &Server, plan: &Plan, notices: &Notices) -> Result<(Program, XdpMode, Vec<Queue>), XdpError> {
     let (program, mode) = attach_program(server, plan)?;
     let mut queues = Vec::new();
     for &id in &plan.queues {
-        let queue = open_queue(server, plan, id, mode)?;
+        let queue = open_queue(server, plan, id, mode, notices)?;
         program.connect(&queue)?;
         queues.push(queue);
     }
@@ -363,10 +395,11 @@ fn attach_program(server: &Server, plan: &Plan) -> Result<(Program, XdpMode), Xd
 
 /// In generic mode the kernel may merge segments into packets of several frames: those are lost where it cannot hand them over
 /// (before Linux 6.6), and all others are not.
-fn open_queue(server: &Server, plan: &Plan, id: u32, mode: XdpMode) -> Result<Queue, XdpError> {
+fn open_queue(server: &Server, plan: &Plan, id: u32, mode: XdpMode, notices: &Notices) -> Result<Queue, XdpError> {
     let options = plan.queue_options(server, mode);
     match Queue::open(&server.interface, id, mode, server.require, &options) {
         Err(XdpError::NoMultiBuffer { .. }) if !plan.fragments => {
+            notices.tell(Notice::MergedPacketsLost { interface: server.interface.clone(), queue: id });
             let options = QueueOptions { longest: None, ..options };
             Queue::open(&server.interface, id, mode, server.require, &options)
         }
@@ -375,14 +408,15 @@ fn open_queue(server: &Server, plan: &Plan, id: u32, mode: XdpMode) -> Result<Qu
 }
 
 /// Watches the interface from now on, and says which of its queues nobody serves already.
-fn watch_link(plan: &Plan, controls: Vec<Arc<Control>>, end: End) -> Result<LinkWatch, ServerError> {
+fn watch_link(plan: &Plan, controls: Vec<Arc<Control>>, notices: Notices, end: End) -> Result<LinkWatch, ServerError> {
     let Plan { link, queues, addresses, .. } = plan;
     let (link, queues, addresses, mtu_max) = (link.clone(), queues.clone(), addresses.clone(), plan.mtu_max());
-    let watched = Watched { link, queues, addresses, mtu_max, controls };
+    let watched = Watched { link, queues, addresses, mtu_max, controls, notices };
     let count = watched.link.rx_queues;
     let unserved = watched.unserved(count);
     if !unserved.is_empty() {
-        tracing::warn!(interface = watched.link.name, "{}", Change::Queues { count, unserved });
+        let (interface, change) = (watched.link.name.clone(), Change::Queues { count, unserved });
+        watched.notices.tell(Notice::Interface { interface, change });
     }
     LinkWatch::start(watched, end)
 }
@@ -393,7 +427,7 @@ fn mailboxes(count: usize) -> Result<Arc<[Mailbox]>, ServerError> {
 }
 
 /// The secrets to begin with, and where others come from later.
-fn secrets(server: &Server) -> Result<(Secrets, Rotation), ServerError> {
+fn secrets(server: &Server, notices: &Notices) -> Result<(Secrets, Rotation), ServerError> {
     let mut secrets = Secrets::random()?;
     if server.lasting_numbers {
         secrets = secrets.with_numbers(key_of_this_boot()?);
@@ -402,7 +436,7 @@ fn secrets(server: &Server) -> Result<(Secrets, Rotation), ServerError> {
         &CookieSecret::Random(interval) => (secrets, Rotation::Every(interval)),
         &CookieSecret::Fixed(master) => (secrets.with_cookie_master(master), Rotation::Never),
         CookieSecret::File(path) => {
-            let (file, master) = MasterFile::open(path.clone())?;
+            let (file, master) = MasterFile::open(path.clone(), notices.clone())?;
             (secrets.with_cookie_master(master), Rotation::File(file))
         }
     })

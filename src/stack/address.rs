@@ -27,7 +27,7 @@ pub struct Cidr {
 }
 
 /// An address with a prefix that cannot be read, or that no host can have.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CidrError {
     /// It does not parse.
     #[error("\"{0}\" is no address with a prefix length; write it like 198.18.0.1/24 or 2001:2::1/64")]
@@ -49,6 +49,8 @@ pub enum CidrError {
     #[error(transparent)]
     Address(#[from] AddressError),
 }
+
+debug_as_display!(CidrError);
 
 impl FromStr for Cidr {
     type Err = CidrError;

@@ -45,8 +45,6 @@ pub enum Idle {
 /// How one worker runs.
 #[derive(Clone, Debug, Default)]
 pub struct WorkerOptions {
-    /// The core it is pinned to; `None` for wherever the scheduler puts it.
-    pub core: Option<usize>,
     /// What it does when there is nothing to do.
     pub idle: Idle,
     /// How long connections may go on after [`Shutdown::request`] before they are reset.
@@ -165,16 +163,11 @@ impl<A: Application> Worker<A> {
         self
     }
 
-    /// Runs until [`Shutdown::request`], on the calling thread, which is pinned to its core first.
+    /// Runs until [`Shutdown::request`], on the calling thread, which stays on the core that it has been pinned to, if any.
     ///
     /// # Errors
     /// Where the queue cannot be closed in order. An interface that goes down is waited for instead.
     pub fn run(mut self) -> Result<Report, XdpError> {
-        if let Some(id) = self.options.core
-            && !core_affinity::set_for_current(core_affinity::CoreId { id })
-        {
-            tracing::warn!(core = id, queue = self.queue.id(), "the worker could not be pinned to its core");
-        }
         while !self.shutdown.is_requested() {
             if !self.turn() {
                 self.rest(None);

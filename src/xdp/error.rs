@@ -4,7 +4,7 @@ use std::io;
 use thiserror::Error;
 
 /// Why the kernel would not do something with XDP.
-#[derive(Debug, Error)]
+#[derive(Error)]
 pub enum XdpError {
     /// The process lacks a right.
     #[error(
@@ -161,6 +161,8 @@ pub enum XdpError {
         source: io::Error,
     },
 }
+
+debug_as_display!(XdpError);
 
 impl XdpError {
     pub(super) fn refused(what: impl Into<String>, source: impl Into<io::Error>) -> Self {

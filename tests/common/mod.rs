@@ -56,8 +56,12 @@ pub fn run_failing(status: i32, arguments: &[&str]) -> String {
 
 /// Runs the program to its end as a root that has none of the rights it needs.
 pub fn run_without_rights(arguments: &[&str]) -> Output {
+    output_without_rights(&mut xskip(arguments))
+}
+
+/// Runs a program to its end as a root that has none of the rights that serving takes.
+pub fn output_without_rights(command: &mut Command) -> Output {
     use caps::{CapSet, Capability};
-    let mut command = xskip(arguments);
     // On a thread of its own: what is dropped from the bounding set is gone for good, for it and what it starts.
     let run = move || {
         for capability in [
@@ -72,7 +76,7 @@ pub fn run_without_rights(arguments: &[&str]) -> Output {
         }
         command.output().unwrap()
     };
-    std::thread::spawn(run).join().unwrap()
+    std::thread::scope(|scope| scope.spawn(run).join().unwrap())
 }
 
 /// A lab's name that no other test uses. The lab is taken down when the value is dropped, also by a failing test.

@@ -12,8 +12,8 @@ use crate::{
     server::{Seat, Setup},
     stack::{Cidr, LocalAddress, Ownership, Secrets, Stack},
     time::Instant,
-    wire::MacAddress,
-    worker::Application,
+    wire::{MacAddress, ethernet::ETHER_TYPE_ARP},
+    worker::{Application, Placement},
     xdp::{CopyMode, Require, XdpMode},
 };
 use crossbeam::channel::{Receiver, unbounded};
@@ -38,8 +38,10 @@ pub struct Wire {
     pub server: Stack,
     pub client: Stack,
     pub board: Arc<Board>,
-    /// Whether frames to the server arrive.
+    /// Whether frames to the server are lost.
     pub cut: bool,
+    /// Whether all of them are but questions of neighbours.
+    pub deaf: bool,
     load: Client,
     service: Box<dyn Application>,
     task: Arc<Task>,
@@ -70,6 +72,7 @@ impl Wire {
             load: Client::new(task.clone(), seat, board.clone(), sender),
             board,
             cut: false,
+            deaf: false,
             service: Box::new(Services::new(service)),
             task,
             figures,
@@ -89,7 +92,8 @@ impl Wire {
     /// Everything that happens at one moment.
     fn turn(&mut self) {
         for frame in std::mem::take(&mut self.to_server) {
-            if !self.cut {
+            let is_question = frame[12..14] == ETHER_TYPE_ARP.to_be_bytes();
+            if !self.cut && (is_question || !self.deaf) {
                 self.server.handle_frame(self.now, &frame);
             }
         }
@@ -144,7 +148,8 @@ impl Wire {
                     interface: "wire".to_owned(),
                     require: Require::Nothing,
                     mode: XdpMode::Native,
-                    queues: vec![(0, 0, CopyMode::Copy)],
+                    queues: vec![(0, Some(0), CopyMode::Copy)],
+                    placement: Placement::ByQueue,
                 };
                 return LoadReport::new(&self.task, &setup, &told, None);
             }

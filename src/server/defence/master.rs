@@ -4,7 +4,10 @@
 #[cfg(test)]
 mod tests;
 
-use crate::{rng::SipKey, server::ServerError};
+use crate::{
+    rng::SipKey,
+    server::{Notice, ServerError, notice::Notices},
+};
 use crossbeam::channel::{Receiver, Sender, TryRecvError, bounded};
 use std::{
     fs::OpenOptions,
@@ -39,13 +42,14 @@ pub(in crate::server) struct MasterFile {
     /// Looks since the reader was asked, if it has not answered yet.
     unanswered: Option<u32>,
     complaints: Complaints,
+    notices: Notices,
 }
 
 impl MasterFile {
     /// Reads it for the first time; with the key that it holds.
-    pub fn open(path: PathBuf) -> Result<(Self, SipKey), ServerError> {
+    pub fn open(path: PathBuf, notices: Notices) -> Result<(Self, SipKey), ServerError> {
         let shown = path.display().to_string();
-        let mut file = Self::read_by(move || read(&path))?;
+        let mut file = Self::read_by(move || read(&path), notices)?;
         file.ask.try_send(()).ok();
         let silent = || format!("{shown} cannot be read: nothing came of it in {} s", PATIENCE.as_secs());
         let answer = file.answers.recv_timeout(PATIENCE).unwrap_or_else(|_| Err(silent()));
@@ -56,7 +60,10 @@ impl MasterFile {
     }
 
     /// One whose reader has not been asked yet.
-    fn read_by(read: impl Fn() -> Result<Found, String> + Send + 'static) -> Result<Self, ServerError> {
+    fn read_by(
+        read: impl Fn() -> Result<Found, String> + Send + 'static,
+        notices: Notices,
+    ) -> Result<Self, ServerError> {
         // One question at a time, and room for its answer: the reader never waits for who asks.
         let (ask, asked) = bounded::<()>(1);
         let (answer, answers) = bounded(1);
@@ -64,7 +71,7 @@ impl MasterFile {
         let thread = thread::Builder::new().name("xskip-master".to_owned()).spawn(reader);
         thread
             .map_err(|source| ServerError::System { what: "start the thread that reads the master's file", source })?;
-        Ok(Self { current: None, ask, answers, unanswered: None, complaints: Complaints::default() })
+        Ok(Self { current: None, ask, answers, unanswered: None, complaints: Complaints::default(), notices })
     }
 
     /// Another key, if the file was found to hold one since the last look. Never waits.
@@ -95,7 +102,7 @@ impl MasterFile {
 
     fn complain(&mut self, complaint: Option<String>) {
         if let Some(news) = self.complaints.news(complaint) {
-            tracing::warn!("{news}");
+            self.notices.tell(Notice::CookieMaster { finding: news.to_owned() });
         }
     }
 }

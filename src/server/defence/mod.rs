@@ -11,6 +11,7 @@ pub use self::policy::{Cookies, Level};
 pub(super) use self::master::MasterFile;
 
 use self::policy::{Policy, Sample};
+use super::{Notice, notice::Notices};
 use crate::{
     rng::SipKey,
     stack::{FlowName, FlowWatch, SynMode},
@@ -89,6 +90,7 @@ pub(super) struct Setup {
     pub clock: Clock,
     pub controls: Vec<Arc<Control>>,
     pub listeners: Vec<(SocketAddr, GuardedListener)>,
+    pub notices: Notices,
 }
 
 /// How a listener is defended, and what for.
@@ -177,11 +179,12 @@ struct Watch {
     /// Acknowledgments that were no cookie's, likewise, and whether there were many.
     guesses: u64,
     guessing: bool,
+    notices: Notices,
 }
 
 impl Watch {
     fn new(setup: Setup) -> Result<Self, XdpError> {
-        let Setup { cookies, syn_budget, guard, master, rotation, clock, controls, listeners } = setup;
+        let Setup { cookies, syn_budget, guard, master, rotation, clock, controls, listeners, notices } = setup;
         let now = clock.now();
         let jar = CookieJar::new(master.clone(), clock.calendar(Instant::ZERO));
         let epoch = jar.epoch(now);
@@ -212,6 +215,7 @@ impl Watch {
             strangers,
             guesses,
             guessing: false,
+            notices,
         };
         watch.set_keys();
         watch.guard.begin_epoch(epoch);
@@ -223,7 +227,7 @@ impl Watch {
     fn run(&mut self, stopped: &Receiver<()>) {
         while stopped.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
             if let Err(error) = self.tick() {
-                tracing::warn!(%error, "the defence could not change as it wanted to");
+                self.notices.tell(Notice::DefenceStuck { reason: error.to_string() });
             }
         }
         let mut records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
@@ -274,7 +278,7 @@ impl Watch {
         let age = self.jar.age(now);
         let over = !begun && age <= TICK;
         if begun && !self.guessing {
-            tracing::warn!(acknowledgments = new, "somebody guesses cookies: they live for one epoch only");
+            self.notices.tell(Notice::CookiesGuessed { acknowledgments: new });
         }
         self.guessing = begun || self.guessing && !over;
         for control in &self.controls {
@@ -296,7 +300,9 @@ impl Watch {
         self.rotated = now;
         let key = match &mut self.rotation {
             Rotation::File(file) => file.look(),
-            _ => SipKey::random().inspect_err(|error| tracing::warn!(%error, "the cookies keep their key")).ok(),
+            _ => SipKey::random()
+                .map_err(|error| self.notices.tell(Notice::CookiesKeepKey { reason: error.to_string() }))
+                .ok(),
         };
         if let Some(key) = key {
             self.rotate(now, key);
@@ -306,7 +312,7 @@ impl Watch {
     /// Another master, from the next epoch on, for everybody.
     fn rotate(&mut self, now: Instant, key: SipKey) {
         if let Rotation::File(_) = &self.rotation {
-            tracing::info!("the cookies have a new master key, from the next epoch on");
+            self.notices.tell(Notice::CookiesHaveNewKey);
         }
         self.master.rotate(key, self.jar.epoch(now));
         self.jar.set_master(self.master.clone());
@@ -348,8 +354,14 @@ impl Watch {
             let sample = Sample { lost_syns_per_second, strangers_per_second, evictions: evicted };
             if let Some(level) = defended.policy.decide(now, sample) {
                 let Sample { lost_syns_per_second, strangers_per_second, evictions } = sample;
-                let service = defended.service;
-                tracing::warn!(lost_syns_per_second, strangers_per_second, evictions, "defence of {service}: {level}");
+                let listener = defended.service;
+                self.notices.tell(Notice::Defence {
+                    listener,
+                    level,
+                    lost_syns_per_second,
+                    strangers_per_second,
+                    evictions,
+                });
                 changed.push(index);
                 records[index].level = level;
                 records[index].changes += 1;

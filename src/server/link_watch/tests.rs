@@ -1,6 +1,6 @@
 //! What is noticed of an interface that changes.
 
-use super::{Change, Watched};
+use super::{Change, Notices, Watched};
 use crate::{
     host::Link,
     stack::{LocalAddress, Ownership},
@@ -15,7 +15,8 @@ fn link() -> Link {
 fn watched() -> Watched {
     let local = |text: &str, ownership| LocalAddress { cidr: text.parse().unwrap(), ownership };
     let addresses = vec![local("198.18.0.254/24", Ownership::Shared), local("198.18.0.1/24", Ownership::Own)];
-    Watched { link: link(), queues: vec![0, 1], addresses, mtu_max: 1_770, controls: Vec::new() }
+    let notices = Notices::new(None, false);
+    Watched { link: link(), queues: vec![0, 1], addresses, mtu_max: 1_770, controls: Vec::new(), notices }
 }
 
 #[track_caller]

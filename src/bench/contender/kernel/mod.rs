@@ -6,7 +6,7 @@ pub(in crate::bench) use self::connection::{RESPONSE, Service};
 
 use self::connection::{Connection, Next};
 use super::ContenderError;
-use core_affinity::CoreId;
+use crate::host::cores;
 use nix::{
     sys::{
         epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout},
@@ -76,8 +76,8 @@ impl Kernel {
         let server = Loop::new(listeners, service, stop.clone()).map_err(failed)?;
         let (tell, told) = mpsc::channel();
         let thread = thread::Builder::new().name("kernel-server".to_owned()).spawn(move || {
-            if !core_affinity::set_for_current(CoreId { id: core }) {
-                tracing::warn!("the server on the kernel's sockets could not be pinned to core {core}");
+            if let Err(error) = cores::pin(core) {
+                tracing::warn!("the server on the kernel's sockets could not be pinned to core {core}: {error}");
             }
             tell.send(gettid()).ok();
             server.run()

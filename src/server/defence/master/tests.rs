@@ -91,7 +91,7 @@ fn answering() -> (MasterFile, mpsc::Sender<Result<Found, String>>, mpsc::Receiv
         asked.send(()).unwrap();
         told.lock().unwrap().recv().unwrap_or_else(|_| Err("the test is over".to_owned()))
     };
-    (MasterFile::read_by(reader).unwrap(), tell, asks)
+    (MasterFile::read_by(reader, Notices::new(None, false)).unwrap(), tell, asks)
 }
 
 fn found(key: &str, caution: Option<&str>) -> Result<Found, String> {
@@ -178,9 +178,9 @@ fn a_reader_that_hangs_is_left_behind() {
 fn the_first_key_is_the_files() {
     let folder = tempfile::tempdir().unwrap();
     let path = write(&folder, KEY, 0o600);
-    let (mut file, key) = MasterFile::open(path.clone()).unwrap();
+    let (mut file, key) = MasterFile::open(path.clone(), Notices::new(None, false)).unwrap();
     assert_eq!(key.to_bytes(), SipKey::from_hex(KEY).unwrap().to_bytes());
     assert!(file.look().is_none(), "and no news");
-    let error = MasterFile::open(folder.path().to_owned()).unwrap_err().to_string();
+    let error = MasterFile::open(folder.path().to_owned(), Notices::new(None, false)).unwrap_err().to_string();
     assert!(error.starts_with("no secret for cookies: ") && error.contains("no regular file"), "{error}");
 }
