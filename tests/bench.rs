@@ -161,12 +161,34 @@ fn without_nginx_the_kernel_is_left_out_and_the_report_says_why() {
     }
     let arguments = ["bench", "http", "--duration", "1", "--rounds", "2", "--connections", "4", "--json", "-"];
     let output = common::xskip(&arguments).env("PATH", "/nonexistent").output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("xskip: kernel was left out: nginx did not start") && said.contains("apt install"), "{said}");
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     let [ours, kernel] = &report["contenders"].as_array().unwrap()[..] else { panic!("{report:#}") };
     assert_eq!(ours["rounds"].as_array().unwrap().len(), 2);
     assert!(kernel["unavailable"].as_str().unwrap().starts_with("nginx did not start"), "{report:#}");
     assert!(kernel["rounds"].as_array().unwrap().is_empty() && report["ratios"].as_object().unwrap().is_empty());
+}
+
+#[test]
+fn whoever_was_named_and_could_not_run_makes_it_fail() {
+    if !is_root() {
+        return;
+    }
+    for (scenario, contenders, program) in
+        [("http", "xskip,kernel", "nginx"), ("syn-flood", "nft-synproxy", "nftables")]
+    {
+        let arguments =
+            ["bench", scenario, "--duration", "1", "--rounds", "1", "--contenders", contenders, "--json", "-"];
+        let output = common::xskip(&arguments).env("PATH", "/nonexistent").output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains("was left out: ") && said.contains(&format!("install {program}")), "{said}");
+        // What the others brought is not lost.
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(report["scenario"], scenario);
+    }
 }
 
 /// A program that is `xskip` but for one subcommand, in whose place a line of shell is run.

@@ -76,7 +76,8 @@ pub struct SynFloodArguments {
     #[command(flatten)]
     common: Common,
 
-    /// Who takes part: xskip, xskip-userspace, kernel, nft-synproxy, xdp-tx [default: all of them]
+    /// Who takes part: xskip, xskip-userspace, kernel, nft-synproxy, xdp-tx; whoever is named has to run, or the exit status is 1
+    /// [default: all that this machine can run]
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     contenders: Vec<Contender>,
 
@@ -99,7 +100,7 @@ pub struct ComparisonArguments {
     #[command(flatten)]
     common: Common,
 
-    /// Who takes part: xskip, kernel [default: both]
+    /// Who takes part: xskip, kernel; whoever is named has to run, or the exit status is 1 [default: both, if there is nginx]
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = compared)]
     contenders: Vec<Contender>,
 
@@ -161,7 +162,7 @@ fn syn_flood(arguments: SynFloodArguments) -> Result<ExitCode, Failure> {
     if !arguments.contenders.is_empty() {
         bench.contenders.clone_from(&arguments.contenders);
     }
-    measure(common, |progress, interrupted| bench.run(progress, interrupted))
+    measure(common, &arguments.contenders, |progress, interrupted| bench.run(progress, interrupted))
 }
 
 fn compare(work: Work, arguments: ComparisonArguments, mtu: Option<u32>) -> Result<ExitCode, Failure> {
@@ -185,12 +186,14 @@ fn compare(work: Work, arguments: ComparisonArguments, mtu: Option<u32>) -> Resu
     if let Err(error) = comparison.check() {
         return Ok(bad_use(error));
     }
-    measure(common, |progress, interrupted| comparison.run(progress, interrupted))
+    measure(common, &arguments.contenders, |progress, interrupted| comparison.run(progress, interrupted))
 }
 
-/// Runs a bench, and writes down what it brought.
+/// Runs a bench, and writes down what it brought. Whoever was `named` has to run; of those that take part by default some may be
+/// missing, as long as somebody runs.
 fn measure(
     common: &Common,
+    named: &[Contender],
     bench: impl FnOnce(&mut dyn FnMut(Progress), &AtomicBool) -> Result<Report, BenchError>,
 ) -> Result<ExitCode, Failure> {
     let interrupted = Arc::new(AtomicBool::new(false));
@@ -216,7 +219,13 @@ fn measure(
     if common.json.as_deref() != Some(Path::new("-")) {
         print::result(report::table(&report).trim_end())?;
     }
-    Ok(ExitCode::SUCCESS)
+    let missing: Vec<_> =
+        report.contenders.iter().filter_map(|one| Some((&one.name, one.unavailable.as_ref()?))).collect();
+    for (name, reason) in &missing {
+        print::note(format_args!("{name} was left out: {reason}"));
+    }
+    let is_enough = if named.is_empty() { missing.len() < report.contenders.len() } else { missing.is_empty() };
+    Ok(if is_enough { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn line(progress: &Progress) -> String {

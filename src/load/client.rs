@@ -75,6 +75,8 @@ pub(super) struct Client {
     measured_from: Instant,
     tally: Tally,
     completed_ever: u64,
+    /// Payload received in the warm-up.
+    received_before: u64,
 
     ramp: Ramp,
     schedule: Option<Schedule>,
@@ -90,6 +92,8 @@ pub(super) struct Client {
     /// When a connection last came to be, and how many have failed to since.
     last_opened: Instant,
     failed_in_a_row: usize,
+    /// Whether none has come to be so far.
+    is_alone: bool,
     /// When the places of connections that failed may be taken again.
     vacant: VecDeque<Instant>,
     /// Open connections that wait for a request to be due.
@@ -116,6 +120,7 @@ impl Client {
             measured_from: Instant::ZERO,
             tally: Tally::default(),
             completed_ever: 0,
+            received_before: 0,
             schedule: None,
             standings: Vec::new(),
             exchanges: Vec::new(),
@@ -124,6 +129,7 @@ impl Client {
             attempts: 0,
             last_opened: Instant::ZERO,
             failed_in_a_row: 0,
+            is_alone: true,
             vacant: VecDeque::new(),
             resting: VecDeque::new(),
             source: 0,
@@ -275,7 +281,7 @@ impl Client {
         let since = self.openings.remove(&id.index()).unwrap_or(now);
         self.set_standing(id.index(), Standing::Open);
         self.open += 1;
-        (self.last_opened, self.failed_in_a_row) = (now, 0);
+        (self.last_opened, self.failed_in_a_row, self.is_alone) = (now, 0, false);
         self.tally.peak = self.tally.peak.max(self.open.into());
         self.tally.opened(now, since);
         match (self.task.mode, &self.schedule) {
@@ -445,6 +451,7 @@ impl Client {
         if !self.is_idle() {
             let warm = begun + self.task.ramp + self.task.warm_up;
             if now >= warm {
+                self.received_before = self.tally.received;
                 self.tally.begin();
                 self.measured_from = now;
                 self.stage = Stage::Measure(now + self.task.duration);
@@ -464,8 +471,9 @@ impl Client {
     }
 
     /// Tells the figures, and begins to leave.
-    fn finish(&mut self, now: Instant) {
+    fn finish(&mut self, now: Instant, stack: &Stack) {
         self.tally.established = self.open.into();
+        self.count_unanswered(now, stack);
         if self.stage != Stage::WarmUp {
             self.tally.measured = now - self.measured_from;
         } else if !self.is_idle() {
@@ -481,6 +489,25 @@ impl Client {
             let _ = figures.send((self.seat.number, std::mem::take(&mut self.tally)));
         }
         self.stage = Stage::Leave(0);
+    }
+
+    /// Where nothing at all has come back, what is still waited for in the end has failed, however short the time was: nobody is
+    /// there, or nobody who answers.
+    fn count_unanswered(&mut self, now: Instant, stack: &Stack) {
+        if self.is_alone {
+            let within_reach = stack.is_within_reach(now, self.task.target.address);
+            let reason = if within_reach { Failure::TimedOut } else { Failure::Unreachable };
+            self.tally.failed.count(reason, self.openings.len() as u64);
+            self.openings.clear();
+            return;
+        }
+        let received = self.received_before + self.tally.received;
+        // Who only sends is told by the stack where nothing is acknowledged: the user timeout.
+        if self.completed_ever == 0 && received == 0 && self.task.talk != (Talk::Bytes { writes: true }) {
+            let silent = self.exchanges.iter_mut().filter(|exchange| exchange.is_under_way());
+            let silent = silent.map(|exchange| *exchange = Exchange::default()).count();
+            self.tally.failed.count(Failure::TimedOut, silent as u64);
+        }
     }
 
     /// Resets connections, so many in a turn that each reset is sent. Where it has to go on.
@@ -548,7 +575,7 @@ impl Application for Client {
         };
         match self.stage {
             Stage::WarmUp => self.warm_up(now, begun),
-            Stage::Measure(end) if now >= end => self.finish(now),
+            Stage::Measure(end) if now >= end => self.finish(now, stack),
             Stage::Measure(_) => {}
             Stage::Leave(index) => self.stage = self.leave(now, index, stack),
             Stage::Over => return None,
@@ -557,7 +584,7 @@ impl Application for Client {
             return Some(now);
         }
         if self.board.is_stopped() {
-            self.finish(now);
+            self.finish(now, stack);
             return Some(now);
         }
         let may_open = self.open_connections(now, stack);

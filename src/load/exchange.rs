@@ -1,7 +1,8 @@
 //! What is said on one connection, and what becomes of it.
 
 use super::{
-    response::{Head, Parsed},
+    chunks::{Chunks, Taken},
+    response::{Body, Head, Parsed},
     tally::{Failure, Tally},
     task::Talk,
 };
@@ -32,6 +33,8 @@ enum Stage {
     Head,
     /// So much of a body is to come.
     Body { left: u64, closes: bool },
+    /// A body in chunks.
+    Chunks { chunks: Chunks, closes: bool },
     /// A body that lasts until the connection ends.
     Rests,
     /// The response is whole, and the server said that it would close.
@@ -139,10 +142,14 @@ impl Exchange {
     }
 
     fn look(&mut self, talk: &Talk, pieces: &mut Pieces, tally: &mut Tally, stream: &mut Stream<'_>) -> Step {
-        if self.stage == Stage::Head {
-            match head(pieces, stream) {
-                Parsed::Head(Head { body: Some(left), closes, .. }) => self.stage = Stage::Body { left, closes },
-                Parsed::Head(Head { body: None, .. }) => self.stage = Stage::Rests,
+        while self.stage == Stage::Head {
+            self.stage = match head(pieces, stream) {
+                Parsed::Head(Head { body: Body::Octets(left), closes, .. }) => Stage::Body { left, closes },
+                Parsed::Head(Head { body: Body::Chunks, closes, .. }) => {
+                    Stage::Chunks { chunks: Chunks::BEGIN, closes }
+                }
+                Parsed::Head(Head { body: Body::Rest, .. }) => Stage::Rests,
+                Parsed::Interim(_) => Stage::Head,
                 Parsed::Partial if !stream.at_end() => return Step::Wait,
                 Parsed::Partial | Parsed::Bad => return Step::Failed(Failure::BadResponse),
             }
@@ -150,6 +157,7 @@ impl Exchange {
         match self.stage {
             Stage::Head => Step::Wait,
             Stage::Body { left, closes } => self.body(left, closes, stream),
+            Stage::Chunks { chunks, closes } => self.chunks(chunks, closes, stream),
             Stage::Rests => {
                 read_all(stream);
                 if stream.at_end() { Step::Done { reusable: false } } else { Step::Wait }
@@ -179,6 +187,27 @@ impl Exchange {
         if left > 0 {
             return if stream.at_end() { Step::Failed(Failure::BadResponse) } else { Step::Wait };
         }
+        self.whole(closes, stream)
+    }
+
+    fn chunks(&mut self, mut chunks: Chunks, closes: bool, stream: &mut Stream<'_>) -> Step {
+        while !stream.readable().is_empty() {
+            let length = stream.readable().len();
+            match chunks.take(stream.readable()) {
+                Taken::More => stream.consume(length),
+                Taken::Whole(length) => {
+                    stream.consume(length);
+                    return self.whole(closes, stream);
+                }
+                Taken::Bad => return Step::Failed(Failure::BadResponse),
+            }
+        }
+        self.stage = Stage::Chunks { chunks, closes };
+        if stream.at_end() { Step::Failed(Failure::BadResponse) } else { Step::Wait }
+    }
+
+    /// The body is whole, and nothing may follow it.
+    fn whole(&mut self, closes: bool, stream: &mut Stream<'_>) -> Step {
         if stream.readable_len() > 0 {
             return Step::Failed(Failure::BadResponse);
         }
@@ -219,7 +248,7 @@ fn head(pieces: &mut Pieces, stream: &mut Stream<'_>) -> Parsed {
     }
     if !pieces.heads.contains_key(&stream.id().index()) {
         let parsed = Parsed::of(stream.readable());
-        if let Parsed::Head(Head { length, .. }) = parsed {
+        if let Parsed::Head(Head { length, .. }) | Parsed::Interim(length) = parsed {
             stream.consume(length);
         }
         if parsed != Parsed::Partial {

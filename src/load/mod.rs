@@ -19,6 +19,7 @@
 //! that stalls is then asked less. In an open loop, at a rate, requests or connections are due at moments that nobody delays,
 //! and their latency counts from there, however late they could be sent (no coordinated omission).
 
+mod chunks;
 mod client;
 mod error;
 mod exchange;

@@ -1,4 +1,4 @@
-//! HTTP responses as they arrive, in whatever pieces (RFC 9112): what was asked for is in whole, or it is a bad response.
+//! The heads of HTTP responses as they arrive, in whatever pieces (RFC 9112): what was asked for is in whole, or it is a bad response.
 
 use httparse::{ParserConfig, Status};
 use std::mem::MaybeUninit;
@@ -10,11 +10,13 @@ const MAX_FIELDS: usize = 64;
 /// What was found at the front of a connection's data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Parsed {
-    /// A head of 200.
+    /// The head of a response that says that all went well.
     Head(Head),
+    /// An interim response of so many octets, which another one follows (RFC 9110 §15.2).
+    Interim(usize),
     /// The beginning of one.
     Partial,
-    /// Something else: another status, or nothing that HTTP knows. Transfer codings, which nobody asked for, are among it.
+    /// Something else: another status, or nothing that HTTP knows. Transfer codings that nobody asked for are among it.
     Bad,
 }
 
@@ -23,10 +25,21 @@ pub(super) enum Parsed {
 pub(super) struct Head {
     /// Octets of the head itself.
     pub length: usize,
-    /// Octets of the body; `None` where the end of the connection is its end (RFC 9112 §6.3).
-    pub body: Option<u64>,
+    /// How the end of the body is found.
+    pub body: Body,
     /// Whether the server closes afterwards.
     pub closes: bool,
+}
+
+/// How the end of a body is found (RFC 9112 §6.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Body {
+    /// It has so many octets.
+    Octets(u64),
+    /// It comes in chunks, of which the last is empty.
+    Chunks,
+    /// It ends where the connection ends.
+    Rest,
 }
 
 impl Parsed {
@@ -40,24 +53,42 @@ impl Parsed {
             Ok(Status::Partial) if octets.len() < MAX_HEAD => return Self::Partial,
             _ => return Self::Bad,
         };
-        if response.code != Some(200) {
-            return Self::Bad;
+        let (status, is_old) = (response.code.unwrap_or_default(), response.version == Some(0));
+        match status {
+            // 101 would leave HTTP, which nobody has asked for.
+            100 | 102..=199 => return Self::Interim(length),
+            200..=299 | 304 => {}
+            _ => return Self::Bad,
         }
-        let (mut body, mut closes) = (None, response.version == Some(0));
+        let (mut announced, mut is_chunked, mut closes) = (None, false, is_old);
         for field in response.headers {
             if field.name.eq_ignore_ascii_case("content-length") {
                 // Two that agree are one; two that differ are an attack on whoever forwards them (RFC 9112 §6.3).
                 match decimal(field.value) {
-                    Some(length) if body.is_none_or(|before| before == length) => body = Some(length),
+                    Some(length) if announced.is_none_or(|before| before == length) => announced = Some(length),
                     _ => return Self::Bad,
                 }
             } else if field.name.eq_ignore_ascii_case("connection") {
                 closes = (closes || names(field.value, "close")) && !names(field.value, "keep-alive");
             } else if field.name.eq_ignore_ascii_case("transfer-encoding") {
-                return Self::Bad;
+                // RFC 9112 §6.1: no coding is applied twice, and HTTP/1.0 has none; §7: of those that there are, we have asked for
+                // none but this, which every recipient understands.
+                if is_old || is_chunked || !field.value.trim_ascii().eq_ignore_ascii_case(b"chunked") {
+                    return Self::Bad;
+                }
+                is_chunked = true;
             }
         }
-        Self::Head(Head { length, body, closes: closes || body.is_none() })
+        let body = match (status, announced) {
+            // Whatever their fields say of a body that there would be otherwise (RFC 9112 §6.3).
+            (204 | 304, _) => Body::Octets(0),
+            // RFC 9112 §6.3: both at once may be an attempt to smuggle, and ought to be handled as an error.
+            (_, Some(_)) if is_chunked => return Self::Bad,
+            _ if is_chunked => Body::Chunks,
+            (_, Some(length)) => Body::Octets(length),
+            (_, None) => Body::Rest,
+        };
+        Self::Head(Head { length, body, closes: closes || body == Body::Rest })
     }
 }
 

@@ -153,6 +153,12 @@ impl Stack {
         Ok(Route { source, ..route })
     }
 
+    /// Whether the neighbour that takes packets for this destination has answered lately.
+    pub fn is_within_reach(&self, now: Instant, remote: IpAddr) -> bool {
+        let route = self.addresses.route(remote, &self.config.gateways);
+        route.is_some_and(|route| self.neighbours.way(now, route.next_hop).is_some())
+    }
+
     fn is_free(&self, tuple: &FourTuple, hash: FlowHash) -> bool {
         !self.listeners.have(tuple.local.port) && self.find(tuple, hash).is_none()
     }

@@ -85,7 +85,8 @@ impl Nginx {
         let command = side.command("nginx").args([Path::new("-p"), folder.path(), Path::new("-c"), &configuration]);
         let mut master = match Process::start("nginx", command, "") {
             Err(ProcessError::Start(LabError::Host(HostError::CannotStart { source, .. }))) => {
-                return Err(unavailable(format!("nginx did not start ({source})")));
+                let remedy = "install nginx, as by `apt install nginx-light`, or name the contenders without it";
+                return Err(unavailable(format!("nginx did not start ({source}): {remedy}")));
             }
             other => other?,
         };

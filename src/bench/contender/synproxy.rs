@@ -33,7 +33,8 @@ impl Synproxy {
             .with(|command| command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()));
         let mut nft = match nft.spawn() {
             Err(LabError::Host(HostError::CannotStart { source, .. })) => {
-                return Err(unavailable(format!("nft did not start ({source})")));
+                let remedy = "install nftables, as by `apt install nftables`, or name the contenders without it";
+                return Err(unavailable(format!("nft did not start ({source}): {remedy}")));
             }
             other => other?,
         };

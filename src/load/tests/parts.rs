@@ -2,7 +2,8 @@
 
 use crate::{
     load::{
-        response::{Head, Parsed},
+        chunks::{Chunks, Taken},
+        response::{Body, Head, Parsed},
         schedule::{Ramp, Schedule},
         tally::{Failure, Tally},
     },
@@ -71,20 +72,93 @@ fn head(text: &str) -> Head {
 #[test]
 fn a_head_says_how_long_the_body_is_and_whether_the_server_closes() {
     let text = "HTTP/1.1 200 OK\r\nContent-Length: 17\r\n\r\n";
-    assert_eq!(head(text), Head { length: text.len(), body: Some(17), closes: false });
+    assert_eq!(head(text), Head { length: text.len(), body: Body::Octets(17), closes: false });
     assert_eq!(head(&format!("{text}a body")).length, text.len(), "what follows is no part of it");
     for (fields, body, closes) in [
-        ("content-length: 0\r\nCONNECTION: Close\r\n", Some(0), true),
-        ("Content-Length: 5\r\nConnection: foo , close\r\n", Some(5), true),
-        ("Content-Length: 5\r\nConnection: keep-alive\r\n", Some(5), false),
-        ("Content-Length: 5\r\nContent-Length: 5\r\n", Some(5), false),
-        ("Server: x\r\n", None, true),
+        ("content-length: 0\r\nCONNECTION: Close\r\n", Body::Octets(0), true),
+        ("Content-Length: 5\r\nConnection: foo , close\r\n", Body::Octets(5), true),
+        ("Content-Length: 5\r\nConnection: keep-alive\r\n", Body::Octets(5), false),
+        ("Content-Length: 5\r\nContent-Length: 5\r\n", Body::Octets(5), false),
+        ("Transfer-Encoding: chunked\r\n", Body::Chunks, false),
+        ("transfer-encoding:  Chunked \r\nConnection: close\r\n", Body::Chunks, true),
+        ("Server: x\r\n", Body::Rest, true),
     ] {
         let head = head(&format!("HTTP/1.1 200 OK\r\n{fields}\r\n"));
         assert_eq!((head.body, head.closes), (body, closes), "{fields}");
     }
     assert!(head("HTTP/1.0 200 OK\r\nContent-Length: 1\r\n\r\n").closes, "HTTP/1.0 closes");
     assert!(!head("HTTP/1.0 200 OK\r\nContent-Length: 1\r\nConnection: keep-alive\r\n\r\n").closes);
+}
+
+#[test]
+fn statuses_without_a_body_have_none_whatever_their_fields_say() {
+    for status in ["204 No Content", "304 Not Modified"] {
+        for fields in ["", "Content-Length: 7\r\n", "Transfer-Encoding: chunked\r\n"] {
+            let head = head(&format!("HTTP/1.1 {status}\r\n{fields}\r\n"));
+            assert_eq!((head.body, head.closes), (Body::Octets(0), false), "{status}, {fields}");
+        }
+        assert!(head(&format!("HTTP/1.1 {status}\r\nConnection: close\r\n\r\n")).closes);
+    }
+    let early = "HTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\n\r\n";
+    assert_eq!(parsed(&format!("{early}HTTP/1.1 200 OK\r\n\r\n")), Parsed::Interim(early.len()));
+    assert_eq!(head("HTTP/1.1 206 Partial Content\r\nContent-Length: 2\r\n\r\n").body, Body::Octets(2));
+}
+
+/// What becomes of a body that comes in pieces of this length.
+fn in_pieces(body: &[u8], length: usize) -> Taken {
+    let mut chunks = Chunks::BEGIN;
+    let mut before = 0;
+    for piece in body.chunks(length) {
+        match chunks.take(piece) {
+            Taken::More => before += piece.len(),
+            Taken::Whole(taken) => return Taken::Whole(before + taken),
+            Taken::Bad => return Taken::Bad,
+        }
+    }
+    Taken::More
+}
+
+#[test]
+fn chunks_end_where_the_last_one_does_in_whatever_pieces_they_come() {
+    for body in [
+        "0\r\n\r\n",
+        "5\r\nhello\r\n0\r\n\r\n",
+        "1a;name=\"value\"\r\nabcdefghijklmnopqrstuvwxyz\r\n000\r\n\r\n",
+        "A \r\n\r\n\r\n\r\n\r\n\r\n\r\n0\r\nExpires: never\r\nX: y\r\n\r\n",
+    ] {
+        let followed = format!("{body}HTTP/1.1");
+        for length in 1..followed.len() {
+            assert_eq!(in_pieces(followed.as_bytes(), length), Taken::Whole(body.len()), "{body:?} by {length}");
+        }
+        for end in 0..body.len() {
+            assert_eq!(in_pieces(&body.as_bytes()[..end], 3), Taken::More, "{:?}", &body[..end]);
+        }
+    }
+}
+
+#[test]
+fn what_is_no_chunk_is_called_bad() {
+    for bad in [
+        "\r\n",
+        "x\r\n",
+        ";\r\n",
+        "5\nhello",
+        "5\r\nhello!",
+        "5\r\nhello\n",
+        "1\r\rx",
+        "0\r\n\n",
+        "0\r\n\rx",
+        "0\r\nX: y\n",
+        "11111111111111111\r\n",
+    ] {
+        for length in 1..=bad.len() {
+            assert_eq!(in_pieces(bad.as_bytes(), length), Taken::Bad, "{bad:?} by {length}");
+        }
+    }
+    let endless = format!("1;{}", "a".repeat(20_000));
+    assert_eq!(in_pieces(endless.as_bytes(), 1_000), Taken::Bad, "extensions have an end");
+    let endless = format!("0\r\n{}", "X: y\r\n".repeat(20_000));
+    assert_eq!(in_pieces(endless.as_bytes(), 1_000), Taken::Bad, "trailers have an end");
 }
 
 #[test]
@@ -99,12 +173,16 @@ fn every_beginning_of_a_head_is_partial() {
 fn what_is_no_good_response_is_called_bad() {
     for bad in [
         "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n",
-        "HTTP/1.1 204 No Content\r\n\r\n",
+        "HTTP/1.1 301 Moved Permanently\r\nContent-Length: 0\r\n\r\n",
+        "HTTP/1.1 101 Switching Protocols\r\n\r\n",
         "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
         "HTTP/1.1 200 OK\r\nContent-Length: +1\r\n\r\n",
         "HTTP/1.1 200 OK\r\nContent-Length:\r\n\r\n",
         "HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999\r\n\r\n",
-        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 1\r\n\r\n",
+        "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
         "SSH-2.0-OpenSSH_9.2\r\n",
     ] {
         assert_eq!(parsed(bad), Parsed::Bad, "{bad}");

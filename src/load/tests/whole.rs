@@ -131,6 +131,10 @@ fn bad_responses_are_counted_and_not_hammered_for() {
         ("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n", false),
         ("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nshort", true),
         ("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nlong", false),
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nshort\r\n", true),
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nlong!\r\n0\r\n\r\n", false),
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nmore", false),
+        ("HTTP/1.1 204 No Content\r\n\r\nmore", false),
         ("no HTTP at all\r\n\r\n", false),
         ("", true),
     ] {
@@ -161,6 +165,64 @@ fn nobody_there_is_a_failure_of_its_own_kind() {
     wire.cut = true;
     let report = wire.finish();
     assert!(report.failed.unreachable > 0 && report.failed.unreachable == report.failed_total, "{report:?}");
+}
+
+#[test]
+fn a_short_load_on_nobody_has_failed_for_a_reason_and_is_no_silent_zero() {
+    // Far shorter than its timeout, and than the time in which a neighbour that is not there is given up.
+    for mode in [Mode::Keepalive, Mode::Connect, Mode::Bulk, Mode::Latency] {
+        let load = load(mode).connections(3).duration(500 * MILLISECOND);
+        let mut wire = Wire::new(&load, Http::default());
+        wire.cut = true;
+        let report = wire.finish();
+        assert_eq!(report.failed, Failures { unreachable: 3, ..Failures::default() }, "no neighbour: {mode}");
+        assert!(report.to_string().ends_with("failed: 3 (3 unreachable, because no neighbour answers)"), "{report}");
+        let mut wire = Wire::new(&load, Http::default());
+        wire.deaf = true;
+        let report = wire.finish();
+        assert_eq!(report.failed, Failures { timed_out: 3, ..Failures::default() }, "no answer: {mode}");
+        assert!(report.is_fruitless());
+    }
+    // The same where it is interrupted, and where requests were due at a rate: none is counted twice.
+    let load = load(Mode::Connect).connections(100).rate(100).duration(10_000 * MILLISECOND);
+    let mut wire = Wire::new(&load, Http::default());
+    wire.deaf = true;
+    wire.pass(500 * MILLISECOND);
+    wire.board.stop();
+    let report = wire.finish();
+    assert!((49..=52).contains(&report.failed.timed_out) && report.unfinished <= Some(1), "{report:?}");
+}
+
+#[test]
+fn a_server_that_accepts_and_says_nothing_has_failed_by_the_end() {
+    for (mode, kinds) in [(Mode::Keepalive, 4), (Mode::Latency, 4), (Mode::Bulk, 4)] {
+        let load = load(mode).connections(4).duration(500 * MILLISECOND);
+        let report = Wire::new(&load, Discard).finish();
+        assert_eq!(report.failed, Failures { timed_out: kinds, ..Failures::default() }, "{mode}");
+    }
+    // What is under way when time is up has not failed, where others have been answered.
+    let load = load(Mode::Keepalive).connections(4).duration(5 * MILLISECOND);
+    assert_eq!(Wire::new(&load, Http::default()).finish().failed_total, 0);
+}
+
+#[test]
+fn bodies_in_chunks_and_responses_without_a_body_are_good_ones() {
+    for what in [
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n6;x=y\r\n world\r\n0\r\nX: y\r\n\r\n",
+        "HTTP/1.1 204 No Content\r\n\r\n",
+        "HTTP/1.1 304 Not Modified\r\nContent-Length: 1000\r\n\r\n",
+        "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi",
+    ] {
+        // Whole, and in pieces of 40 octets or so.
+        for mtu in [1_500, 100] {
+            let config = StackConfig { tcp: TcpConfig { mtu, ..TcpConfig::default() }, ..StackConfig::default() };
+            let load = load(Mode::Keepalive).connections(2).duration(20 * MILLISECOND);
+            let mut wire = Wire::with(&load, Says { what, closes: false }, config);
+            let report = wire.finish();
+            assert!(report.completed > 100 && report.failed_total == 0, "{what:?}: {report:?}");
+            assert_eq!(wire.server.stats().connections_opened, 2, "connections are used again: {what:?}");
+        }
+    }
 }
 
 #[test]
