@@ -7,6 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use common::{is_root, pair::*};
 use proptest::prelude::*;
 use xskip::{
+    host::cores::{self, Cores},
     rng::SipKey,
     wire::{
         self, ChecksumPolicy, IpHeader, LinkHeader, Protocol, SeqNumber, TcpFlags, TcpHeader, TcpOptions,

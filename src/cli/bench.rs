@@ -222,7 +222,7 @@ fn measure(
     let missing: Vec<_> =
         report.contenders.iter().filter_map(|one| Some((&one.name, one.unavailable.as_ref()?))).collect();
     for (name, reason) in &missing {
-        print::note(format_args!("{name} was left out: {reason}"));
+        eprintln!("xskip: {name} was left out: {reason}");
     }
     let is_enough = if named.is_empty() { missing.len() < report.contenders.len() } else { missing.is_empty() };
     Ok(if is_enough { ExitCode::SUCCESS } else { ExitCode::FAILURE })
