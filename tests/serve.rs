@@ -205,6 +205,34 @@ fn draining_lets_connections_finish() {
 }
 
 #[test]
+fn draining_ends_with_the_last_answer_and_waits_for_no_idle_client() {
+    if !is_root() {
+        return;
+    }
+    let mut served =
+        Served::new(1, &["--address", ADDRESS, "--port", "7", "--app", "http", "--json", "--drain", "600"]);
+    // One client has had its answer and keeps the connection, the other one takes a second for a body.
+    let idle =
+        "exec 3<>/dev/tcp/198.18.0.1/7; printf 'GET / HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n' >&3; cat <&3; echo closed";
+    let idle = served.client("bash", &["-c", idle]);
+    let mut idle = idle.with(|idle| idle.stdout(Stdio::piped())).spawn().unwrap();
+    let mut answer = BufReader::new(idle.stdout.take().unwrap()).lines().map(Result::unwrap);
+    assert!(answer.next().unwrap().contains("200 OK"));
+    let url = "http://198.18.0.1:7/bytes/5000000";
+    let slow = served.client("curl", &["-sS", "--limit-rate", "4M", "-w", "%{size_download}", "-o", "/dev/null", url]);
+    let slow = slow.with(|slow| slow.stdout(Stdio::piped())).spawn().unwrap();
+    served
+        .wait_until("both are connected", |served| served.client_sh("ss -Htn state established").lines().count() == 2);
+    drain(&served);
+    assert_eq!(answer.last().unwrap(), "closed");
+    assert_eq!(String::from_utf8(slow.wait_with_output().unwrap().stdout).unwrap(), "5000000");
+    idle.wait().unwrap();
+    let report = served.wait_balanced();
+    let stack = &report["workers"][0]["stack"];
+    assert_eq!((&stack["connections_aborted"], &stack["resets_transmitted"]), (&0.into(), &1.into()), "{report:#}");
+}
+
+#[test]
 fn a_second_signal_ends_the_draining() {
     if !is_root() {
         return;

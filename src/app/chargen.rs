@@ -56,6 +56,10 @@ impl Service for Chargen {
         while stream.write_with(PIECE, &mut fill) > 0 {}
     }
 
+    fn drain(&mut self, _: &mut Position, stream: &mut Stream<'_>) {
+        stream.linger();
+    }
+
     /// RFC 864 answers with any number of characters. With more than were sent, anyone could be flooded from a forged address.
     fn datagram(&mut self, data: &[u8], answer: &mut Vec<u8>) -> bool {
         let mut position = Position::default();

@@ -60,6 +60,13 @@ pub trait Service: Send {
         let _ = (session, stream);
     }
 
+    /// The server is to end and lets connections finish ([`Server::drain`](crate::Server::drain)): close those with nothing under way,
+    /// and the others as soon as what is has been answered. Called once for each connection; what it leaves open goes on until
+    /// its peer closes, or time is up. By default that is all of them.
+    fn drain(&mut self, session: &mut Self::Session, stream: &mut Stream<'_>) {
+        let _ = (session, stream);
+    }
+
     /// A connection that was ours to open could not be.
     fn failed(&mut self, reason: CloseReason) {
         tracing::warn!("a connection could not be opened: {reason:?}");
@@ -91,6 +98,8 @@ pub struct Services<S: Service> {
     sessions: Vec<Option<S::Session>>,
     /// One deadline for each session that has one: the earliest it ever had, as those of the stack.
     timers: TimerWheel,
+    /// Once the server is to end: sessions up to here have been told.
+    told: usize,
     /// The datagram under way, and its answer; kept for their memory.
     datagram: (Vec<u8>, Vec<u8>),
 }
@@ -98,13 +107,16 @@ pub struct Services<S: Service> {
 /// Most sessions that are found overdue in one turn; those behind them are in the next.
 const OVERDUE_AT_ONCE: u32 = 64;
 
+/// Most sessions that are told in one turn that the server is to end.
+const TOLD_AT_ONCE: usize = 256;
+
 /// Ports of services. What comes from one may be an answer itself, and two services that answer each other's answers never end.
 const LEAST_CLIENT_PORT: u16 = 1_024;
 
 impl<S: Service> Services<S> {
     /// A service without connections yet.
     pub fn new(service: S) -> Self {
-        Self { service, sessions: Vec::new(), timers: TimerWheel::new(0), datagram: Default::default() }
+        Self { service, sessions: Vec::new(), timers: TimerWheel::new(0), told: 0, datagram: Default::default() }
     }
 
     fn open(&mut self, now: Instant, id: ConnectionId, stack: &mut Stack) {
@@ -112,6 +124,9 @@ impl<S: Service> Services<S> {
         let Some(mut stream) = stack.stream(now, id) else { return };
         let mut session = self.service.open(&mut stream);
         self.service.ready(&mut session, &mut stream);
+        if id.index() < self.told {
+            self.service.drain(&mut session, &mut stream);
+        }
         if self.sessions.len() <= id.index() {
             self.sessions.resize_with(id.index() + 1, || None);
         }
@@ -141,6 +156,16 @@ impl<S: Service> Services<S> {
             && let Some(mut stream) = stack.connection_at(index).and_then(|id| stack.stream(now, id))
         {
             self.service.overdue(session, &mut stream);
+        }
+        let deadline = self.service.deadline(session);
+        self.mind(index, deadline);
+    }
+
+    /// Tells a session that the server is to end.
+    fn tell(&mut self, now: Instant, index: usize, stack: &mut Stack) {
+        let Some(session) = &mut self.sessions[index] else { return };
+        if let Some(mut stream) = stack.connection_at(index).and_then(|id| stack.stream(now, id)) {
+            self.service.drain(session, &mut stream);
         }
         let deadline = self.service.deadline(session);
         self.mind(index, deadline);
@@ -187,5 +212,13 @@ impl<S: Service> Application for Services<S> {
             self.look_at_clock(now, index as usize, stack);
         }
         self.timers.next_deadline()
+    }
+
+    fn drain(&mut self, now: Instant, stack: &mut Stack) -> Option<Instant> {
+        let untold = self.told..self.sessions.len().min(self.told + TOLD_AT_ONCE);
+        self.told = untold.end;
+        untold.for_each(|index| self.tell(now, index, stack));
+        let due = self.tend(now, stack);
+        if self.told < self.sessions.len() { Some(now) } else { due }
     }
 }

@@ -148,7 +148,8 @@ pub struct Arguments {
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=MAX_SECONDS))]
     keep_alive: Option<u32>,
 
-    /// Seconds that connections may go on after the first signal, before they are reset; a second one resets them at once
+    /// Seconds that connections may go on after the first signal, before they are reset; those of HTTP are closed with the answer
+    /// they wait for, idle ones at once. A second signal resets them all
     #[arg(long, value_name = "SECONDS", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=MAX_DRAIN))]
     drain: u64,
 

@@ -208,6 +208,14 @@ impl Connections {
         }
     }
 
+    /// Whether the connection at `index` has nothing more to say, and nobody to hear what the peer may say.
+    pub fn has_said_all(&self, index: u32) -> bool {
+        match &self.slots[index].body {
+            Body::Awake(entry) => entry.connection.state() == State::FinWait2 && entry.connection.is_discarding(),
+            Body::Asleep(_) => false,
+        }
+    }
+
     /// When the connection at `index` wants to be looked at, asleep or awake.
     pub fn deadline(&self, index: u32) -> Option<Instant> {
         match &self.slots.get(index)?.body {

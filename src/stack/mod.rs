@@ -522,6 +522,12 @@ impl Stack {
         (self.connections.len(), self.half_open.len(), self.time_wait.len())
     }
 
+    /// Whether every connection has been closed by its application, and all that was written, FIN included, acknowledged: what is
+    /// left is for peers to say, and nobody would hear it. Looks at no more than one connection more than there are of those.
+    pub fn has_said_all(&self) -> bool {
+        self.half_open.len() == 0 && self.connections.indices().all(|index| self.connections.has_said_all(index))
+    }
+
     /// Of the connections, those that sleep: idle for so long, among so many, that all but what they must not forget was given up
     /// ([`StackConfig::max_awake`]).
     pub fn connections_asleep(&self) -> u32 {

@@ -18,4 +18,13 @@ pub trait Application: Send {
         let _ = (now, stack);
         None
     }
+
+    /// Called instead of [`Application::tend`] once the worker has been told to end and while connections may go on
+    /// ([`WorkerOptions::drain`](super::WorkerOptions::drain)): finishes what is under way and closes the rest, so that the worker
+    /// need not wait for peers that have nothing to ask. By default nothing is done, and connections go on until their peers, or
+    /// their time, are through.
+    fn drain(&mut self, now: Instant, stack: &mut Stack) -> Option<Instant> {
+        let _ = (now, stack);
+        None
+    }
 }

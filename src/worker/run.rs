@@ -31,6 +31,8 @@ const BATCH: usize = 64;
 const TRANSMIT_RETRY: Duration = Duration::from_micros(200);
 /// How soon an interface that went down is looked at again.
 const LINK_RETRY: Duration = Duration::from_millis(100);
+/// How long peers that have acknowledged all that a worker had to say to them may take to close their side, when it ends.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// What a worker does when there is nothing to do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -47,7 +49,8 @@ pub enum Idle {
 pub struct WorkerOptions {
     /// What it does when there is nothing to do.
     pub idle: Idle,
-    /// How long connections may go on after [`Shutdown::request`] before they are reset.
+    /// How long connections may go on after [`Shutdown::request`] before they are reset. It is over sooner where all have ended, or
+    /// where all that is to be said has been acknowledged, and peers merely do not close their side.
     pub drain: Duration,
 }
 
@@ -193,7 +196,11 @@ impl<A: Application> Worker<A> {
         while let Some(event) = self.stack.poll_event() {
             self.application.handle(now, event, &mut self.stack);
         }
-        self.due = if self.shutdown.is_requested() { None } else { self.application.tend(now, &mut self.stack) };
+        self.due = if self.shutdown.is_requested() {
+            self.application.drain(now, &mut self.stack)
+        } else {
+            self.application.tend(now, &mut self.stack)
+        };
         let transmitted = self.transmit(now);
         let worked = received + transmitted > 0;
         if worked {
@@ -290,11 +297,15 @@ impl<A: Application> Worker<A> {
     /// Ends the connections: lets them finish for a while, then resets what is left.
     fn wind_up(&mut self) {
         self.stack.stop_listening();
-        let deadline = self.clock.now() + self.options.drain;
+        let mut deadline = self.clock.now() + self.options.drain;
         while self.stack.flow_counts().0 > 0 && self.clock.now() < deadline && !self.shutdown.is_hurried() {
-            if !self.turn() {
-                self.rest(Some(Duration::from_millis(10)));
+            if self.turn() {
+                continue;
             }
+            if self.stack.has_said_all() {
+                deadline = deadline.min(self.last_work + LAST_WORDS);
+            }
+            self.rest(Some(Duration::from_millis(10)));
         }
         self.stack.abort_all(self.clock.now());
         // Each turn sends what the ring takes; a link that is down takes nothing, and is not waited for.

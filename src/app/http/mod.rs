@@ -41,6 +41,9 @@ const MAX_SKIPPED: u64 = 1 << 20;
 /// How long the last words to a client whose time was over may stay unacknowledged: it had time enough.
 const LAST_WORDS: Duration = Duration::from_secs(10);
 
+/// How long a client that has just connected has for its request, when the server is to end.
+const LAST_REQUEST: Duration = Duration::from_secs(1);
+
 /// How long a client may take; [`Duration::MAX`] for as long as it likes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
@@ -82,6 +85,8 @@ pub struct Session {
     until: Instant,
     /// Whether it has ever begun a request.
     has_begun: bool,
+    /// Whether the server is to end, and the next answer is the last.
+    is_draining: bool,
     /// A request head that the receive ring does not hold in one piece; empty otherwise.
     split: Vec<u8>,
 }
@@ -133,7 +138,7 @@ impl Service for Http {
 
     fn open(&mut self, _: &mut Stream<'_>) -> Session {
         let (phase, waits, until) = (Phase::default(), Waits::Nothing, Instant::NEVER);
-        Session { phase, waits, until, has_begun: false, split: Vec::new() }
+        Session { phase, waits, until, has_begun: false, is_draining: false, split: Vec::new() }
     }
 
     fn ready(&mut self, session: &mut Session, stream: &mut Stream<'_>) {
@@ -150,6 +155,14 @@ impl Service for Http {
 
     fn overdue(&mut self, session: &mut Session, stream: &mut Stream<'_>) {
         session.end(stream);
+    }
+
+    fn drain(&mut self, session: &mut Session, stream: &mut Stream<'_>) {
+        session.is_draining = true;
+        self.ready(session, stream);
+        if session.waits == Waits::Request {
+            session.until = session.until.min(stream.now() + LAST_REQUEST);
+        }
     }
 }
 
@@ -187,7 +200,7 @@ impl Session {
                 self.respond(&Answer::refusal(Refusal { status: 408, head_only: false }), stream);
             }
             // One that has never said anything will not answer a FIN either.
-            Waits::Request if !self.has_begun => stream.abort(),
+            Waits::Request if !self.has_begun && !self.is_draining => stream.abort(),
             _ => stream.linger(),
         }
         self.forget_split(stream);
@@ -211,6 +224,10 @@ impl Session {
             Parsed::Refused(refusal) => Answer::refusal(refusal),
             Parsed::Partial if stream.peer_has_closed() => Answer::refusal(Refusal { status: 400, head_only: false }),
             Parsed::Partial if self.split.is_empty() && stream.readable_len() == 0 => {
+                if self.is_draining && self.has_begun {
+                    self.phase = Phase::after(Then::Close, stream);
+                    return Progress::Wait(Waits::Nothing);
+                }
                 return Progress::Wait(Waits::Request);
             }
             Parsed::Partial => return Progress::Wait(Waits::Head),
@@ -221,7 +238,7 @@ impl Session {
         } else {
             self.forget_split(stream);
         }
-        self.respond(&answer, stream);
+        self.respond(&if self.is_draining { answer.last() } else { answer }, stream);
         Progress::Further
     }
 
@@ -280,6 +297,10 @@ impl Session {
     }
 
     fn skip(&mut self, remaining: u64, stream: &mut Stream<'_>) -> Progress {
+        if self.is_draining {
+            self.phase = Phase::after(Then::Close, stream); // the answer is out
+            return Progress::Wait(Waits::Nothing);
+        }
         let available = stream.readable().len();
         let taken = available.min(usize::try_from(remaining).unwrap_or(usize::MAX));
         stream.consume(taken);

@@ -61,6 +61,11 @@ impl Answer {
         }
     }
 
+    /// The same, and the connection closes behind it.
+    pub fn last(self) -> Self {
+        Self { then: Then::Close, says_keep_alive: false, ..self }
+    }
+
     /// What follows.
     pub fn then(&self) -> Then {
         self.then

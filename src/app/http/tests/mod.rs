@@ -1,5 +1,6 @@
 //! The server from outside, through a whole stack, and its parts from inside.
 
+mod draining;
 mod parts;
 mod service;
 mod timeouts;
@@ -27,6 +28,7 @@ struct Client {
     stack: Stack,
     services: Services<Http>,
     now: Instant,
+    port: u16,
     seq: SeqNumber,
     ack: SeqNumber,
     /// Everything received.
@@ -35,6 +37,8 @@ struct Client {
     appetite: usize,
     /// Whether the server has closed its side.
     ended: bool,
+    /// FINs that came, on whichever connection.
+    fins: usize,
     /// Whether the server has reset the connection.
     reset: bool,
 }
@@ -56,18 +60,31 @@ impl Client {
             stack,
             services: Services::new(http),
             now: Instant::from_millis(1_000),
+            port: 49_152,
             seq: SeqNumber::new(0xffff_ff00), // so that the numbers wrap on the way
             ack: SeqNumber::default(),
             received: Vec::new(),
             appetite: usize::MAX,
             ended: false,
+            fins: 0,
             reset: false,
         };
-        client.transmit(TcpFlags::SYN, b"");
-        client.exchange();
-        client.transmit(TcpFlags::ACK, b"");
-        client.exchange();
+        client.open();
         client
+    }
+
+    fn open(&mut self) {
+        self.transmit(TcpFlags::SYN, b"");
+        self.exchange();
+        self.transmit(TcpFlags::ACK, b"");
+        self.exchange();
+    }
+
+    /// Begins another connection, and leaves the one it has.
+    fn another(&mut self) {
+        self.port += 1;
+        self.received.clear();
+        self.open();
     }
 
     /// Sends octets, in segments as large as may be, and lets everything happen that follows.
@@ -89,7 +106,7 @@ impl Client {
         let ip = IpHeader::new(IpAddr::from([198, 18, 0, 2]), IpAddr::from([198, 18, 0, 1]), Protocol::Tcp);
         let is_syn = flags.contains(TcpFlags::SYN);
         let tcp = TcpHeader {
-            source_port: 49_152,
+            source_port: self.port,
             destination_port: 80,
             seq: self.seq,
             ack: self.ack,
@@ -152,6 +169,7 @@ impl Client {
             return false;
         };
         self.reset |= segment.has(TcpFlags::RST);
+        self.fins += usize::from(segment.has(TcpFlags::FIN));
         if segment.has(TcpFlags::SYN) {
             self.ack = segment.header.seq.advance(1);
             return false;
