@@ -50,6 +50,22 @@ fn number(report: &Value, name: &str) -> f64 {
 }
 
 #[test]
+fn a_vlan_is_used_by_whoever_was_told_to() {
+    if !is_root() {
+        return;
+    }
+    let mut served = Served::new(1, &["--address", ADDRESS, "--vlan", "7", "--port", "80", "--app", "http", "--json"]);
+    let brief = ["--mode", "keepalive", "--duration", "0.5", "--warmup", "0"];
+    let report = loaded(&served.lab, "198.18.0.1:80", &[&brief[..], &["--vlan", "7", "--mss", "600"]].concat());
+    assert!(number(&report, "completed") > 100.0, "{report:#}");
+    for arguments in [&["--timeout", "0.2"][..], &["--timeout", "0.2", "--vlan", "8"]] {
+        let output = load(&served.lab, "198.18.0.1:80", &[&brief[..], arguments].concat()).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "nobody is there: {output:?}");
+    }
+    served.stop_balanced();
+}
+
+#[test]
 fn http_in_every_mode_against_our_own_server() {
     if !is_root() {
         return;

@@ -24,6 +24,7 @@ use std::{
 use xskip::{
     Cidr,
     load::{Direction, Load, LoadReport, Mode, Progress},
+    tcp::MaxSegment,
     worker::Idle,
 };
 
@@ -123,6 +124,14 @@ pub struct Arguments {
     #[arg(long, value_name = "IP")]
     gateway: Vec<IpAddr>,
 
+    /// The VLAN to use, by frames with its tag (IEEE 802.1Q) [default: none, by untagged frames]
+    #[arg(long, value_name = "ID", value_parser = clap::value_parser!(u16).range(1..=4_094))]
+    vlan: Option<u16>,
+
+    /// The most data in a segment, sent or asked for, options included, as TCP_MAXSEG has it [default: what the link takes]
+    #[arg(long, value_name = "OCTETS", value_parser = clap::value_parser!(u16).range(i64::from(MaxSegment::LEAST)..))]
+    mss: Option<u16>,
+
     /// Look for work without ever sleeping: the lowest latency, for a whole core each
     #[arg(long)]
     spin: bool,
@@ -190,6 +199,12 @@ fn build(arguments: &Arguments) -> Load {
         .idle(if arguments.spin { Idle::Spin } else { Idle::Sleep });
     load = arguments.address.iter().fold(load, |load, &address| load.address(address));
     load = arguments.gateway.iter().fold(load, |load, &gateway| load.gateway(gateway));
+    if let Some(id) = arguments.vlan {
+        load = load.vlan(id);
+    }
+    if let Some(octets) = arguments.mss {
+        load = load.max_segment(MaxSegment::new(octets));
+    }
     if let Some(count) = arguments.addresses {
         load = load.consecutive_addresses(count);
     }

@@ -248,6 +248,11 @@ impl Client {
                 break;
             }
         }
+        if let Ok(id) = result
+            && let Some(mut stream) = stack.stream(now, id)
+        {
+            stream.set_max_segment(self.task.max_segment);
+        }
         result
     }
 

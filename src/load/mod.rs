@@ -49,6 +49,7 @@ use crate::{
     host::{Link, confinement::Confinement, memory},
     server::{Running, Server, ServerError},
     stack::Cidr,
+    tcp::MaxSegment,
     worker::{Idle, Tap},
 };
 use crossbeam::channel::{Receiver, RecvTimeoutError, unbounded};
@@ -76,6 +77,8 @@ pub struct Load {
     addresses: Vec<Cidr>,
     consecutive: Option<u32>,
     gateways: Vec<IpAddr>,
+    vlan: Option<u16>,
+    max_segment: MaxSegment,
     connections: u32,
     half_open: u32,
     duration: Duration,
@@ -113,6 +116,8 @@ impl Load {
             addresses: Vec::new(),
             consecutive: None,
             gateways: Vec::new(),
+            vlan: None,
+            max_segment: MaxSegment::default(),
             connections: 1,
             half_open: HALF_OPEN,
             duration: Duration::from_secs(10),
@@ -148,6 +153,20 @@ impl Load {
     #[must_use]
     pub fn gateway(mut self, address: IpAddr) -> Self {
         self.gateways.push(address);
+        self
+    }
+
+    /// Uses a VLAN, from 1 to 4094, as [`Server::vlan`] does. By default it is none.
+    #[must_use]
+    pub fn vlan(mut self, id: u16) -> Self {
+        self.vlan = Some(id);
+        self
+    }
+
+    /// Limits the size of segments, those that are asked for and those that are sent, as [`Server::max_segment`] does.
+    #[must_use]
+    pub fn max_segment(mut self, limit: MaxSegment) -> Self {
+        self.max_segment = limit;
         self
     }
 
@@ -298,6 +317,9 @@ impl Load {
         }
         for address in self.local_addresses()? {
             server = server.address(address);
+        }
+        if let Some(id) = self.vlan {
+            server = server.vlan(id);
         }
         if let Some(tap) = &self.tap {
             server = server.tap(tap.clone());

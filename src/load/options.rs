@@ -113,6 +113,7 @@ impl Load {
             ramp: self.ramp,
             rate: self.rate,
             timeout: self.timeout,
+            max_segment: self.max_segment,
             talk: self.talk()?,
         })
     }

@@ -1,7 +1,7 @@
 //! What workers and whoever started them share.
 
 use super::{Mode, Progress};
-use crate::wire::Endpoint;
+use crate::{tcp::MaxSegment, wire::Endpoint};
 use crossbeam::utils::CachePadded;
 use std::{
     net::IpAddr,
@@ -41,6 +41,8 @@ pub(super) struct Task {
     /// A second, where the loop is open.
     pub rate: Option<u64>,
     pub timeout: Duration,
+    /// The limit on segments of each connection.
+    pub max_segment: MaxSegment,
     pub talk: Talk,
 }
 

@@ -49,6 +49,8 @@ const NUMBERS: &[Number] = &[
     Number("load --warmup", SECONDS.0, SECONDS.1),
     Number("load --ramp", SECONDS.0, SECONDS.1),
     Number("load --timeout", SECONDS.0, SECONDS.1),
+    Number("load --mss", &["88", "65535"], &["87", "65536"]),
+    Number("load --vlan", &["1", "4094"], &["0", "4095"]),
     Number("load --queues", LIST_OF_QUEUES.0, LIST_OF_QUEUES.1),
     Number("load --cores", LIST_OF_CORES.0, LIST_OF_CORES.1),
     Number("bench syn-flood --duration", BENCHED.0, BENCHED.1),

@@ -6,6 +6,7 @@ use crate::{
     config::{StackConfig, TcpConfig},
     load::{Direction, Failures, Mode, Progress},
     stack::Stream,
+    tcp::MaxSegment,
 };
 use std::time::Duration;
 
@@ -61,6 +62,15 @@ fn keepalive_asks_again_as_soon_as_it_was_answered() {
     assert!((19.9..20.1).contains(&p50), "{report:?}");
     assert!(report.bytes_received > 100 * report.completed && report.bytes_sent > 0, "{report:?}");
     assert_left(&wire);
+}
+
+#[test]
+fn a_limit_on_segments_is_asked_for() {
+    let load =
+        load(Mode::Keepalive).request("/bytes/10000").duration(10 * MILLISECOND).max_segment(MaxSegment::new(500));
+    let mut wire = Wire::new(&load, Http::default());
+    assert_eq!(wire.finish().failed_total, 0);
+    assert_eq!(wire.longest, 14 + 20 + 20 + 500, "headers of Ethernet, IPv4 and TCP, and with TCP's options the limit");
 }
 
 #[test]

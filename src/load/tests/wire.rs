@@ -42,6 +42,8 @@ pub struct Wire {
     pub cut: bool,
     /// Whether all of them are but questions of neighbours.
     pub deaf: bool,
+    /// The longest frame that has reached the client, octets.
+    pub longest: usize,
     load: Client,
     service: Box<dyn Application>,
     task: Arc<Task>,
@@ -73,6 +75,7 @@ impl Wire {
             board,
             cut: false,
             deaf: false,
+            longest: 0,
             service: Box::new(Services::new(service)),
             task,
             figures,
@@ -98,6 +101,7 @@ impl Wire {
             }
         }
         for frame in std::mem::take(&mut self.to_client) {
+            self.longest = self.longest.max(frame.len());
             self.client.handle_frame(self.now, &frame);
         }
         self.server.handle_timeout(self.now);
