@@ -528,22 +528,34 @@ fn with_cookies_in_xdp_ports_are_used_again() {
 }
 
 #[test]
-fn a_fleet_accepts_each_others_cookies() {
+fn a_successor_ends_the_handshakes_that_its_predecessor_began() {
     if !is_root() {
         return;
     }
-    // What one server began, another one with the same master would end: here, the one that follows it.
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("master");
     fs::write(&file, "000102030405060708090a0b0c0d0e0f\n").unwrap();
     fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
-    let master = file.to_str().unwrap();
-    for _ in 0..2 {
-        let mut served = Served::new(
-            1,
-            &["--address", ADDRESS, "--port", "80", "--json", "--cookies", "always", "--cookie-master", master],
+    let same = ["--address", ADDRESS, "--port", "80", "--json", "--cookie-master", file.to_str().unwrap()];
+    for (before, after, is_served) in [
+        (&["--cookies", "always"][..], &["--cookies", "always"][..], true),
+        (&[], &["--cookies", "worker"], true),
+        (&[], &["--take-over"], true),
+        (&[], &[], false), // where handshakes are remembered, and this one is not
+    ] {
+        let mut served = Served::new(1, &[&same[..], before].concat());
+        // The client hears the SYN-ACK, but nothing that it says to it gets through.
+        served.client_sh(
+            "nft 'table inet hold { chain out { type filter hook output priority 0; \
+                tcp dport 80 tcp flags & (syn | ack) == ack drop; }; }'",
         );
-        served.client_ok("curl", &["-sS", "http://198.18.0.1/"]);
+        let curl = ["-sS", "--max-time", "15", "-o", "/dev/null", "http://198.18.0.1/"];
+        let mut client = served.client("curl", &curl).spawn().unwrap();
+        let is_established = |served: &Served| !served.client_sh("ss -Htn state established").is_empty();
+        served.wait_until("the client takes its connection for open", is_established);
+        served.again(&[&same[..], after].concat());
+        served.client_sh("nft delete table inet hold");
+        assert_eq!(client.wait().unwrap().success(), is_served, "{before:?}, then {after:?}");
         served.stop_balanced();
     }
 }

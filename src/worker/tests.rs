@@ -1,14 +1,16 @@
 //! The hand-off between workers, without threads: what is whose, in which order, and what a full mailbox refuses.
 
-use super::{HandOff, Mailbox, Placement};
+use super::{Control, HandOff, Mailbox, Placement};
 use crate::{
-    stack::Secrets,
+    config::StackConfig,
+    stack::{Secrets, Stack},
+    time::Instant,
     wire::{
         self, Endpoint, FourTuple, IpHeader, LinkHeader, MacAddress, Protocol, SeqNumber, TcpFlags, TcpHeader,
         TcpOptions,
     },
 };
-use std::net::IpAddr;
+use std::{net::IpAddr, time::Duration};
 
 const WORKERS: usize = 3;
 
@@ -130,4 +132,17 @@ fn a_worker_with_mail_has_no_time_to_sleep() {
     all[1].mailbox().woke(true);
     all[1].mailbox().take().unwrap();
     assert!(all[1].mailbox().may_sleep());
+}
+
+#[test]
+fn a_calendar_that_was_set_reaches_the_stack_with_the_next_batch() {
+    let mut stack = Stack::new(StackConfig::default(), MacAddress([2, 0, 0, 0, 0, 1]), Vec::new(), secrets());
+    let (begun, set) = (Duration::from_secs(1_000_000), Duration::from_secs(2_000_000));
+    stack.set_calendar(begun);
+    let (control, mut generation) = (Control::default(), 0);
+    control.exchange(Instant::ZERO, &mut stack, &mut generation);
+    assert_eq!(stack.cookies().calendar(), begun, "nobody has set it");
+    control.set_calendar(set);
+    control.exchange(Instant::ZERO, &mut stack, &mut generation);
+    assert_eq!(stack.cookies().calendar(), set);
 }
