@@ -171,6 +171,17 @@ static __always_inline int adds_up(struct xdp_md *ctx, const struct packet *pack
 	return !fold(sum + pseudo);
 }
 
+/* Behind a director answers go to the router, and not to where a frame came from. */
+static __always_inline void answer_to_station(struct ethhdr *ethernet)
+{
+	__u32 head = guard.station_head, tail = guard.station_tail;
+
+	if (!tail)
+		return;
+	__builtin_memcpy(ethernet->h_dest, &head, 4);
+	__builtin_memcpy(ethernet->h_dest + 4, &tail, 2);
+}
+
 /* The action, or -1 where the SYN cannot be answered. */
 static __always_inline int answer_syn(struct xdp_md *ctx, const struct packet *packet, const struct listener *listener)
 {
@@ -212,6 +223,7 @@ static __always_inline int answer_syn(struct xdp_md *ctx, const struct packet *p
 		writer.sum += words[i];
 	tcp->check = fold(writer.sum);
 	swap_macs(ethernet);
+	answer_to_station(ethernet);
 	length = data_end - data;
 	if (length != packet->tcp_offset + tcp_len &&
 	    bpf_xdp_adjust_tail(ctx, (int)(packet->tcp_offset + tcp_len) - (int)length))

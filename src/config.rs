@@ -1,7 +1,7 @@
 //! Every limit and knob, with its default. A value, not a set of cargo features.
 
 use crate::wire::{
-    ChecksumPolicy,
+    ChecksumPolicy, MacAddress,
     ip::{DEFAULT_HOP_LIMIT, Dscp},
 };
 use std::{net::IpAddr, ops::RangeInclusive, time::Duration};
@@ -224,6 +224,10 @@ pub struct StackConfig {
     pub max_neighbours: usize,
     /// Routers to what lies beyond our subnets: the first of each IP version counts. Default none.
     pub gateways: Vec<IpAddr>,
+    /// The station that answers go to, rather than to the one that a packet came from: the router of a server behind a director that
+    /// hands packets on by link address (direct server return). Questions by ARP and neighbour discovery are answered to whoever
+    /// asks. Default none.
+    pub answers_to: Option<MacAddress>,
     /// Ports from which connections are opened; those with a listener are left out. Default 1,024 to 65,535 (RFC 6056 §3.2).
     pub ephemeral_ports: RangeInclusive<u16>,
     /// RSTs sent a second to segments that belong to no connection. What a connection refuses counts as well: docs/limits.md
@@ -270,6 +274,7 @@ impl Default for StackConfig {
             silence: Some(Duration::from_secs(60)),
             max_neighbours: 1_024,
             gateways: Vec::new(),
+            answers_to: None,
             ephemeral_ports: 1_024..=65_535,
             resets_per_second: 10_000,
             resets_per_destination: 1_000,

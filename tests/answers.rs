@@ -432,7 +432,12 @@ fn configurations() -> [StackConfig; 4] {
         plain.clone(),
         StackConfig { tcp: odd, vlan: Some(10), ..plain.clone() },
         StackConfig { tcp: small, checksums: ChecksumPolicy::AcceptPartial, ..plain.clone() },
-        StackConfig { vlan: Some(4_094), checksums: ChecksumPolicy::AcceptPartial, ..plain },
+        StackConfig {
+            vlan: Some(4_094),
+            checksums: ChecksumPolicy::AcceptPartial,
+            answers_to: Some(MacAddress([2, 0xff, 0, 0xfe, 0xfd, 1])),
+            ..plain
+        },
     ]
 }
 

@@ -81,15 +81,27 @@ impl Stack {
         if frame.link.destination != self.mac && !frame.link.destination.is_group() {
             return Err(DropReason::OtherStation);
         }
+        let turned;
+        let link = match self.config.answers_to {
+            None => &frame.link,
+            Some(station) => {
+                turned = LinkHeader { source: station, ..frame.link };
+                &turned
+            }
+        };
         match &frame.packet {
             Packet::Arp(packet) => self.handle_arp(now, &frame.link, packet),
-            Packet::Icmp(ip, message) => {
+            Packet::Icmp(ip, message) if message.is_neighbour_discovery() => {
                 self.check_source(ip.source)?;
                 self.handle_icmp(now, &frame.link, ip, message)
             }
+            Packet::Icmp(ip, message) => {
+                self.check_source(ip.source)?;
+                self.handle_icmp(now, link, ip, message)
+            }
             Packet::Udp(ip, datagram) => {
                 self.check_source(ip.source)?;
-                self.handle_datagram(&frame.link, ip, datagram)
+                self.handle_datagram(link, ip, datagram)
             }
             Packet::Tcp(ip, segment) => {
                 let tuple = FourTuple::of_received(ip, &segment.header);
@@ -97,7 +109,7 @@ impl Stack {
                     Some((seen, hash)) if *seen == tuple => *hash,
                     _ => self.secrets.identify(&tuple),
                 };
-                self.handle_segment(now, &frame.link, ip, segment, (tuple, hash))
+                self.handle_segment(now, link, ip, segment, (tuple, hash))
             }
         }
     }

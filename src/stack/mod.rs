@@ -339,6 +339,11 @@ impl Stack {
         self.cookies.set_calendar(calendar);
     }
 
+    /// Sends answers to another station from now on ([`StackConfig::answers_to`]).
+    pub fn set_answers_to(&mut self, station: MacAddress) {
+        self.config.answers_to = Some(station);
+    }
+
     /// Accepts cookies until then, whoever has sent them: for a stack that takes over from another one with the same secrets.
     /// Otherwise they count while, and for as long as they live after, this stack has itself answered handshakes that it
     /// does not remember; and in [`SynMode::Cookie`], where others may do so for it.

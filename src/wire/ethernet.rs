@@ -1,7 +1,7 @@
 //! Ethernet II with up to two VLAN tags (IEEE 802.1Q, 802.1ad).
 
 use crate::drops::DropReason;
-use std::{fmt, ops::RangeInclusive};
+use std::{fmt, ops::RangeInclusive, str::FromStr};
 
 /// Bytes of an Ethernet header without tags.
 pub const HEADER_LEN: usize = 14;
@@ -45,6 +45,26 @@ impl fmt::Display for MacAddress {
         write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
     }
 }
+
+/// Six octets in hexadecimal, as in `02:00:5e:10:00:01`.
+impl FromStr for MacAddress {
+    type Err = NoMacAddress;
+
+    fn from_str(text: &str) -> Result<Self, NoMacAddress> {
+        let mut octets = [0; 6];
+        let mut parts = text.split(':');
+        for octet in &mut octets {
+            let digits = parts.next().filter(|part| part.len() == 2 && !part.starts_with('+')).ok_or(NoMacAddress)?;
+            *octet = u8::from_str_radix(digits, 16).map_err(|_| NoMacAddress)?;
+        }
+        if parts.next().is_none() { Ok(Self(octets)) } else { Err(NoMacAddress) }
+    }
+}
+
+/// What was given is not the address of a station.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a link address has six octets in hexadecimal, such as 02:00:5e:10:00:01")]
+pub struct NoMacAddress;
 
 /// One VLAN tag: protocol identifier and control information, as on the wire.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

@@ -56,6 +56,11 @@ pub enum IcmpMessage<'a> {
 }
 
 impl<'a> IcmpMessage<'a> {
+    /// Whether this is between neighbours, and of no concern to whoever is beyond a router (RFC 4861 §4).
+    pub fn is_neighbour_discovery(&self) -> bool {
+        matches!(self, Self::NeighbourSolicitation { .. } | Self::NeighbourAdvertisement { .. })
+    }
+
     /// Reads and verifies a message.
     ///
     /// # Errors

@@ -36,8 +36,13 @@ mod at {
     pub const SHORT_GRACE: usize = 45;
     pub const PREFIX_BUDGET: usize = 46;
     pub const NEXT_EPOCH: usize = 47;
-    pub const END: usize = 48;
+    pub const STATION_HEAD: usize = 48;
+    pub const STATION_TAIL: usize = 49;
+    pub const END: usize = 50;
 }
+
+/// The bit of a station's second word that says that there is one.
+const HAS_STATION: u32 = 1 << 16;
 
 /// Where things stand in `struct listener`, in bytes.
 mod at_listener {
@@ -152,6 +157,14 @@ impl Guard {
     /// are dropped in silence. As many RSTs of no known flow are: the stack remembers which handshakes they end.
     pub fn set_closed_budget(&self, syns: u32) {
         self.set(at::CLOSED_BUDGET, syns);
+    }
+
+    /// The station that SYN-ACKs go to from now on, rather than to where a SYN came from. One that is made while this is changed may
+    /// go to neither, and is lost as any frame may be.
+    pub fn set_answers_to(&self, station: [u8; 6]) {
+        let [a, b, c, d, e, f] = station;
+        self.set(at::STATION_HEAD, u32::from_ne_bytes([a, b, c, d]));
+        self.set(at::STATION_TAIL, u32::from(u16::from_ne_bytes([e, f])) | HAS_STATION);
     }
 
     /// How many SYN-ACKs a source prefix (/24 or /56) may draw, in a tick and on each CPU; none for as many as it asks for. A

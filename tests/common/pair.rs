@@ -66,6 +66,7 @@ impl Pair {
             ..Steering::default()
         };
         let accept_partial = config.checksums == ChecksumPolicy::AcceptPartial;
+        let station = config.answers_to;
         let mut stack = Stack::new(config, OURS, addresses.clone(), secrets);
         // Every other pair announces less than the link takes.
         let limit = if seed.is_multiple_of(2) { MaxSegment::default() } else { MaxSegment::new(1_000) };
@@ -84,6 +85,7 @@ impl Pair {
                 .unwrap();
         }
         guard.accept_partial_checksums(accept_partial);
+        station.iter().for_each(|station| guard.set_answers_to(station.0));
         let epoch = stack.cookies().epoch(now);
         for epoch in [epoch.saturating_sub(1), epoch] {
             guard.set_epoch_key(epoch, stack.cookies().key_of(epoch));

@@ -283,3 +283,38 @@ fn time_wait_answers_whoever_asks_and_has_nothing_to_lose() {
         assert_eq!(bench.ways(), (vec![ELSEWHERE], 0));
     }
 }
+
+#[test]
+fn behind_a_director_answers_go_to_the_router_and_neighbours_hear_what_they_ask() {
+    for bench in both() {
+        let config = StackConfig { answers_to: Some(ELSEWHERE), ..StackConfig::default() };
+        let mut bench = if bench.ours.is_ipv6() { Bench::with(config).over_ipv6() } else { Bench::with(config) };
+        // THEIRS is the director, who hands on what clients send.
+        bench.send_syn(TcpOptions::default());
+        let syn_ack = bench.sent_one();
+        assert_eq!(syn_ack.link.destination, ELSEWHERE);
+        bench.send(bench.header(IRS.advance(1), syn_ack.header.seq.advance(1), ACK), b"hello");
+        let events = bench.events();
+        let [Event::Opened(id), ..] = events[..] else { panic!("{events:?}") };
+        assert_eq!(bench.way_of_data(id), ELSEWHERE);
+        // A segment that repeats what is there makes nobody ask for another way.
+        bench.send(bench.header(IRS.advance(1), syn_ack.header.seq.advance(1), ACK), b"hello");
+        assert_eq!(bench.ways(), (vec![ELSEWHERE], 0));
+
+        bench.port += 1;
+        bench.send(bench.header(IRS, SeqNumber::new(7), ACK), b"stray");
+        assert_eq!(bench.ways().0, [ELSEWHERE], "a reset");
+        bench.ping();
+        bench.send_unknown_protocol();
+        let errors_and_echoes = bench.frames();
+        assert_eq!(errors_and_echoes.len(), 2);
+        assert!(errors_and_echoes.iter().all(|frame| frame[..6] == ELSEWHERE.0));
+        bench.ask_for_us();
+        assert_eq!(bench.frames()[0][..6], THEIRS.0, "whoever asks is a neighbour");
+
+        // The router's standby takes over.
+        bench.stack.set_answers_to(MacAddress([2, 0, 0, 0, 0, 8]));
+        bench.send(bench.header(IRS, SeqNumber::new(7), ACK), b"stray");
+        assert_eq!(bench.ways().0, [MacAddress([2, 0, 0, 0, 0, 8])]);
+    }
+}
