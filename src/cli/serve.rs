@@ -18,7 +18,7 @@ use xskip::{
     Cidr, Server,
     app::{Chargen, Discard, Echo, Http, http::Timeouts},
     config::{KeepAlive, StackConfig},
-    server::{Cookies, Running, ServerError, StopSignals},
+    server::{Cookies, Running, ServerError, Station, StopSignals},
     tcp::MaxSegment,
     worker::Idle,
     xdp::Require,
@@ -71,6 +71,11 @@ pub struct Arguments {
     /// The router to what lies beyond the addresses' subnets; may be given again, once for each IP version
     #[arg(long, value_name = "IP")]
     gateway: Vec<IpAddr>,
+
+    /// Send answers to this station instead of to where packets come from, for a server behind a director that hands packets on by
+    /// link address (direct server return): the router's link address or, to follow where that moves, its IP address
+    #[arg(long, value_name = "MAC|IP")]
+    answers_to: Option<Station>,
 
     /// The service behind them
     #[arg(long, value_enum, default_value_t = App::Http)]
@@ -266,6 +271,9 @@ fn build(arguments: &Arguments, observation: &Observation) -> Result<Server, Fai
     }
     for &remote in &arguments.connect {
         server = server.connect(remote);
+    }
+    if let Some(station) = arguments.answers_to {
+        server = server.answers_to(station);
     }
     for &gateway in &arguments.gateway {
         server = server.gateway(gateway);

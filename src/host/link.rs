@@ -329,6 +329,28 @@ fn attachment(attributes: &[LinkXdp]) -> Option<Attachment> {
     mode.map(|mode| Attachment { program, mode })
 }
 
+impl Link {
+    /// Adds those of `wanted` that the kernel has on other interfaces of the calling thread's network namespace, such as on the
+    /// loopback, to the link's own addresses: they are the machine's, by whichever interface packets come for them.
+    ///
+    /// # Errors
+    /// That of a failed netlink request.
+    pub fn add_addresses_from_elsewhere(&mut self, wanted: &[IpAddr]) -> Result<(), HostError> {
+        let has = |link: &Self, address| link.addresses.iter().any(|&(known, _)| known == address);
+        if wanted.iter().all(|&address| has(self, address)) {
+            return Ok(());
+        }
+        let rtnl = Rtnl::open()?;
+        let messages = rtnl.collect(|| "list all addresses".to_owned(), rtnl.handle().address().get().execute())?;
+        for (address, prefix) in messages.iter().filter_map(address) {
+            if wanted.contains(&address) && !has(self, address) {
+                self.addresses.push((address, prefix));
+            }
+        }
+        Ok(())
+    }
+}
+
 fn addresses(rtnl: &Rtnl, index: u32) -> Result<Vec<(IpAddr, u8)>, HostError> {
     let dump = rtnl.handle().address().get().set_link_index_filter(index).execute();
     let messages = rtnl.collect(|| format!("list the addresses of interface {index}"), dump)?;

@@ -24,10 +24,9 @@ const DISCARD: u16 = 9;
 /// # Errors
 /// That of a failed netlink request.
 pub fn resolve(link: &Link, address: IpAddr) -> Result<Option<[u8; 6]>, HostError> {
-    let rtnl = Rtnl::open()?;
     let deadline = Instant::now() + PATIENCE;
     loop {
-        let found = known(&rtnl, link, address)?;
+        let found = known(link, address)?;
         if found.is_some() || Instant::now() > deadline {
             return Ok(found);
         }
@@ -41,7 +40,12 @@ pub fn resolve(link: &Link, address: IpAddr) -> Result<Option<[u8; 6]>, HostErro
     }
 }
 
-fn known(rtnl: &Rtnl, link: &Link, address: IpAddr) -> Result<Option<[u8; 6]>, HostError> {
+/// The Ethernet address of a neighbour on a link, as far as the kernel knows it now.
+///
+/// # Errors
+/// That of a failed netlink request.
+pub fn known(link: &Link, address: IpAddr) -> Result<Option<[u8; 6]>, HostError> {
+    let rtnl = Rtnl::open()?;
     let family = if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
     let dump = rtnl.handle().neighbours().get().set_address_family(family).execute();
     let neighbours = rtnl.collect(|| "list the neighbours".to_owned(), dump)?;

@@ -1,9 +1,10 @@
 //! What can stand in a server's way.
 
+use super::Station;
 use crate::{
     host::HostError,
     stack::{BindError, Cidr, CidrError, ConnectError},
-    wire::AddressError,
+    wire::{AddressError, MacAddress},
     xdp::{MAX_LISTENERS, MAX_SAME_PORT, XdpError},
 };
 use std::net::IpAddr;
@@ -159,13 +160,35 @@ pub enum ServerError {
 
     /// An address to be shared that the kernel does not have.
     #[error(
-        "the kernel does not have {address} on {interface}, so it cannot be shared: add it with `ip address add`, or drop --shared to make it the stack's own"
+        "the kernel does not have {address}, on {interface} or elsewhere, so it cannot be shared: add it with `ip address add`, or drop --shared to make it the stack's own"
     )]
     AddressNotShared {
         /// The interface.
         interface: String,
         /// The address.
         address: IpAddr,
+    },
+
+    /// Nobody answers for the station that answers are to go to.
+    #[error(
+        "nobody on {interface} answers for {address}, which answers should go to: is the router there, and does the kernel have an address in its subnet? Or name its link address"
+    )]
+    StationSilent {
+        /// The interface.
+        interface: String,
+        /// The address.
+        address: IpAddr,
+    },
+
+    /// The station that answers are to go to is none.
+    #[error(
+        "answers cannot go to {station}: {mac} is this interface's own link address, a group's, or nobody's; name the router's"
+    )]
+    NoStation {
+        /// As it was named.
+        station: Station,
+        /// Its link address.
+        mac: MacAddress,
     },
 
     /// An address that is another subnet's broadcast address: what comes for it would be for all of them.

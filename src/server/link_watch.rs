@@ -1,10 +1,11 @@
 //! What may change about the interface while it is served: what can be followed is, and the rest is said. One that is gone ends
 //! the server.
 
-use super::{End, Notice, ServerError, notice::Notices};
+use super::{End, Notice, ServerError, notice::Notices, station::Followed};
 use crate::{
     host::{HostError, Link},
     stack::{LocalAddress, Ownership},
+    wire::MacAddress,
     worker::Control,
 };
 use crossbeam::channel::{self, RecvTimeoutError, Sender};
@@ -33,6 +34,8 @@ pub(super) struct Watched {
     pub mtu_max: u32,
     pub controls: Vec<Arc<Control>>,
     pub notices: Notices,
+    /// Whom answers go to, where that is a neighbour of the kernel's.
+    pub station: Option<Followed>,
 }
 
 /// Looks at the interface until it is dropped, and tells the workers.
@@ -72,6 +75,13 @@ pub enum Change {
     },
     /// An address of the stack's own that the kernel uses as well.
     Taken(IpAddr),
+    /// The station that answers go to has another link address.
+    Station {
+        /// Its IP address.
+        address: IpAddr,
+        /// Its link address, which answers go to from now on.
+        mac: MacAddress,
+    },
 }
 
 impl Change {
@@ -79,7 +89,7 @@ impl Change {
     pub fn hurts(&self) -> bool {
         match self {
             Self::Mtu { mtu, most } => mtu > most,
-            Self::Renamed(_) | Self::Shared { there: true, .. } => false,
+            Self::Renamed(_) | Self::Shared { there: true, .. } | Self::Station { .. } => false,
             Self::Queues { unserved, .. } => !unserved.is_empty(),
             Self::Shared { there: false, .. } | Self::Taken(_) => true,
         }
@@ -111,6 +121,7 @@ impl fmt::Display for Change {
                 "the kernel has {address} no longer, and tells nobody the way to it: add it again with `ip address add`"
             ),
             Self::Shared { address, there: true } => write!(f, "the kernel has {address} again"),
+            Self::Station { address, mac } => write!(f, "{address}, which answers go to, is {mac} now"),
             Self::Taken(address) => write!(
                 f,
                 "the kernel uses {address} as well now, and answers for it: take it away with `ip address del`"
@@ -154,12 +165,21 @@ impl Watched {
 
     /// Looks at the interface once; whether it is still there.
     fn look(&mut self) -> bool {
-        let found = match find(&self.link) {
+        let shared = self.addresses.iter().filter(|local| local.ownership == Ownership::Shared);
+        let shared: Vec<_> = shared.map(|local| local.cidr.address).collect();
+        let found = find(&self.link).and_then(|mut found| {
+            found.iter_mut().try_for_each(|link| link.add_addresses_from_elsewhere(&shared))?;
+            Ok(found)
+        });
+        let found = match found {
             // Without our program it is another one that was made anew with the same name and index.
             Ok(Some(found)) if found.xdp.is_some() => found,
             Ok(_) => return false,
             Err(_) => return true, // whoever cannot be asked now can be later
         };
+        if let Some(station) = &mut self.station {
+            station.look(&found, &self.controls, &self.notices);
+        }
         let interface = self.link.name.clone();
         for change in self.notice(found) {
             self.notices.tell(Notice::Interface { interface: interface.clone(), change: change.clone() });

@@ -16,6 +16,7 @@ mod notice;
 mod plan;
 mod running;
 mod signals;
+mod station;
 #[cfg(test)]
 mod tests;
 
@@ -26,6 +27,7 @@ pub use self::{
     notice::Notice,
     running::{Running, ServerReport, Setup},
     signals::StopSignals,
+    station::{NoStation, Station},
 };
 
 use self::{notice::Notices, running::End};
@@ -78,6 +80,7 @@ pub struct Server {
     vlan: Option<u16>,
     remotes: Vec<SocketAddr>,
     gateways: Vec<IpAddr>,
+    answers_to: Option<Station>,
     queues: Vec<u32>,
     cores: Vec<usize>,
     require: Require,
@@ -111,6 +114,7 @@ impl Server {
             vlan: None,
             remotes: Vec::new(),
             gateways: Vec::new(),
+            answers_to: None,
             queues: Vec::new(),
             cores: Vec::new(),
             require: Require::default(),
@@ -190,6 +194,16 @@ impl Server {
     #[must_use]
     pub fn gateway(mut self, address: IpAddr) -> Self {
         self.gateways.push(address);
+        self
+    }
+
+    /// Sends answers to this station, rather than to the one that a packet came from: for a server behind a director, which hands on
+    /// by link address what comes for an address that both have, while answers go to the router straight (direct server return).
+    /// The address is shared ([`Server::shared_address`]), and the kernel has it where it tells no neighbour, as on the loopback
+    /// (docs/link.md). Questions by ARP and neighbour discovery are answered to whoever asks.
+    #[must_use]
+    pub fn answers_to(mut self, station: Station) -> Self {
+        self.answers_to = Some(station);
         self
     }
 

@@ -37,6 +37,8 @@ pub(super) struct Plan {
     pub steering: Steering,
     pub placement: Placement,
     pub checksums: ChecksumPolicy,
+    /// Whom answers go to, where that is not whom a packet came from.
+    pub answers_to: Option<MacAddress>,
 }
 
 impl Plan {
@@ -81,7 +83,8 @@ impl Server {
     pub(super) fn plan(&self, connects: bool) -> Result<Plan, ServerError> {
         self.check_addresses()?;
         check_machine()?;
-        let link = Link::find(&self.interface)?;
+        let mut link = Link::find(&self.interface)?;
+        link.add_addresses_from_elsewhere(&self.shared)?;
         self.check_link(&link)?;
         let queues = self.choose_queues(&link)?;
         let cores = self.choose_cores(queues.len())?;
@@ -105,7 +108,23 @@ impl Server {
         };
         let frame_size = choose_frame_size(&link)?;
         let fragments = link.mtu > WHOLE_MTU_MAX;
-        Ok(Plan { link, queues, cores, frame_size, fragments, scaling, addresses, steering, placement, checksums })
+        let answers_to = match self.answers_to {
+            Some(station) => Some(station.resolve(&link)?),
+            None => self.config.answers_to,
+        };
+        Ok(Plan {
+            link,
+            queues,
+            cores,
+            frame_size,
+            fragments,
+            scaling,
+            addresses,
+            steering,
+            placement,
+            checksums,
+            answers_to,
+        })
     }
 
     /// The VLAN that is served, whichever way it was given.

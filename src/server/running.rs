@@ -6,6 +6,7 @@ use super::{
     link_watch::{Change, LinkWatch, Watched},
     notice::Notices,
     plan::Plan,
+    station::{Followed, Station},
 };
 use crate::{
     config::StackConfig,
@@ -18,7 +19,7 @@ use crate::{
     time::Instant,
     wire::{ChecksumPolicy, Endpoint},
     worker::{Application, Clock, Control, HandOff, Mailbox, Placement, Report, Shutdown, Worker, WorkerOptions},
-    xdp::{CopyMode, GuardedListener, Program, Queue, QueueOptions, Require, Verdicts, XdpError, XdpMode},
+    xdp::{CopyMode, Guard, GuardedListener, Program, Queue, QueueOptions, Require, Verdicts, XdpError, XdpMode},
 };
 use crossbeam::channel::{Receiver, Sender, bounded, unbounded};
 use std::{
@@ -157,6 +158,7 @@ impl Running {
         let summary = queues.iter().map(|queue| (queue.id(), None, queue.copy_mode()));
         let (interface, got, placement) = (server.interface.clone(), summary.collect(), plan.placement);
         let setup = Setup { interface, require: server.require, mode, queues: got, placement };
+        let station = follow(server, plan, program.guard())?;
         // From here on threads begin, and files are read.
         let keeps_bpf = confine(server, &program)?;
 
@@ -177,7 +179,7 @@ impl Running {
             notices: notices.clone(),
         })?;
         let ended = unbounded();
-        let link_watch = watch_link(plan, controls.clone(), notices.clone(), End(ended.0.clone()))?;
+        let link_watch = watch_link(plan, controls.clone(), notices.clone(), station, End(ended.0.clone()))?;
         let (workers, shutdown) = (Vec::new(), Shutdown::default());
         let mut running = Self { setup, notices, workers, mailboxes, shutdown, ended, defence, link_watch, program };
         for (number, ((queue, core), control)) in queues.into_iter().zip(cores).zip(controls).enumerate() {
@@ -408,10 +410,26 @@ fn open_queue(server: &Server, plan: &Plan, id: u32, mode: XdpMode, notices: &No
 }
 
 /// Watches the interface from now on, and says which of its queues nobody serves already.
-fn watch_link(plan: &Plan, controls: Vec<Arc<Control>>, notices: Notices, end: End) -> Result<LinkWatch, ServerError> {
+/// Tells the program whom answers go to. Where that is a neighbour, it is to be followed.
+fn follow(server: &Server, plan: &Plan, guard: &Arc<Guard>) -> Result<Option<Followed>, ServerError> {
+    let Some(mac) = plan.answers_to else { return Ok(None) };
+    guard.set_answers_to(mac.0);
+    match server.answers_to {
+        Some(Station::Neighbour(address)) => Followed::new(address, mac, guard.clone()).map(Some),
+        _ => Ok(None),
+    }
+}
+
+fn watch_link(
+    plan: &Plan,
+    controls: Vec<Arc<Control>>,
+    notices: Notices,
+    station: Option<Followed>,
+    end: End,
+) -> Result<LinkWatch, ServerError> {
     let Plan { link, queues, addresses, .. } = plan;
     let (link, queues, addresses, mtu_max) = (link.clone(), queues.clone(), addresses.clone(), plan.mtu_max());
-    let watched = Watched { link, queues, addresses, mtu_max, controls, notices };
+    let watched = Watched { link, queues, addresses, mtu_max, controls, notices, station };
     let count = watched.link.rx_queues;
     let unserved = watched.unserved(count);
     if !unserved.is_empty() {
@@ -457,6 +475,7 @@ fn stack_config(server: &Server, plan: &Plan) -> StackConfig {
     config.checksums = plan.checksums;
     config.vlan = server.vlan_id();
     config.gateways.extend(&server.gateways);
+    config.answers_to = plan.answers_to;
     let memory = server.memory.or_else(|| memory::available().map(|bytes| bytes / MEMORY_SHARE));
     let each = memory.map(|bytes| bytes / plan.queues.len().max(1) as u64);
     config.memory = config.memory.or(each.map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX)));

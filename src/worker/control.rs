@@ -6,6 +6,7 @@ use crate::{
     stats::StackStats,
     tcp::cookie::{EPOCH, MasterKey, SHORT_GRACE},
     time::{Instant, nanos},
+    wire::MacAddress,
 };
 use std::{
     sync::{
@@ -39,6 +40,8 @@ pub struct Control {
     short_grace: AtomicBool,
     /// The interface's MTU; 0 where it has not changed.
     mtu: AtomicU32,
+    /// The station that answers go to, as a number of 48 bits; 0 where it has not changed.
+    answers_to: AtomicU64,
     /// Grows with each new master key, so that the lock is taken only then.
     generation: AtomicU32,
     master: Mutex<Option<MasterKey>>,
@@ -85,6 +88,11 @@ impl Control {
         self.mtu.store(mtu, Ordering::Relaxed);
     }
 
+    /// The station that answers go to from now on.
+    pub fn set_answers_to(&self, MacAddress([a, b, c, d, e, f]): MacAddress) {
+        self.answers_to.store(u64::from_be_bytes([0, 0, a, b, c, d, e, f]), Ordering::Relaxed);
+    }
+
     /// Gives the stack other secrets for its cookies.
     pub fn set_master(&self, master: MasterKey) {
         *self.master.lock().unwrap_or_else(PoisonError::into_inner) = Some(master);
@@ -109,6 +117,11 @@ impl Control {
         let mtu = self.mtu.load(Ordering::Relaxed);
         if mtu != 0 {
             stack.set_mtu(now, mtu as usize);
+        }
+        let answers_to = self.answers_to.load(Ordering::Relaxed);
+        if answers_to != 0 {
+            let [_, _, mac @ ..] = answers_to.to_be_bytes();
+            stack.set_answers_to(MacAddress(mac));
         }
         let generation = self.generation.load(Ordering::Acquire);
         if generation != *seen {

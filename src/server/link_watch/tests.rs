@@ -16,7 +16,8 @@ fn watched() -> Watched {
     let local = |text: &str, ownership| LocalAddress { cidr: text.parse().unwrap(), ownership };
     let addresses = vec![local("198.18.0.254/24", Ownership::Shared), local("198.18.0.1/24", Ownership::Own)];
     let notices = Notices::new(None, false);
-    Watched { link: link(), queues: vec![0, 1], addresses, mtu_max: 1_770, controls: Vec::new(), notices }
+    let (queues, controls, station) = (vec![0, 1], Vec::new(), None);
+    Watched { link: link(), queues, addresses, mtu_max: 1_770, controls, notices, station }
 }
 
 #[track_caller]
