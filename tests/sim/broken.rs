@@ -55,7 +55,8 @@ fn a_missing_rest_is_caught() {
             header.flags.insert(TcpFlags::FIN);
         }
     });
-    assert!(!said.is_empty());
+    // The reader takes the end for the end and shuts its window, where the watch knows of more to come.
+    caught(&said, "the right edge of a window stays or moves on");
 }
 
 #[test]
