@@ -15,6 +15,7 @@ mod link_watch;
 mod notice;
 mod plan;
 mod running;
+mod sharing;
 mod signals;
 #[cfg(test)]
 mod tests;
@@ -25,6 +26,7 @@ pub use self::{
     link_watch::Change as InterfaceChange,
     notice::Notice,
     running::{Running, ServerReport, Setup},
+    sharing::Conflict as SharingConflict,
     signals::StopSignals,
 };
 

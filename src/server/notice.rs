@@ -1,6 +1,6 @@
 //! What a server has to say to whoever runs it: what it got instead of what was asked for, and what changes under way.
 
-use super::{DefenceLevel, InterfaceChange, Setup};
+use super::{DefenceLevel, InterfaceChange, Setup, SharingConflict};
 use std::{
     fmt,
     io::{self, Write},
@@ -34,6 +34,8 @@ pub enum Notice {
         /// The queue.
         queue: u32,
     },
+    /// What is served at a shared address is in the way of the kernel's own programs.
+    Sharing(SharingConflict),
     /// The interface is not as it was, or some of it is not served.
     Interface {
         /// Its name.
@@ -101,6 +103,7 @@ impl fmt::Display for Notice {
                 f,
                 "packets that the kernel merges are lost on queue {queue} of {interface}, because it cannot hand them over before Linux 6.6: turn that off with `ethtool -K {interface} gro off`"
             ),
+            Self::Sharing(conflict) => conflict.fmt(f),
             Self::Interface { interface, change } => write!(f, "{interface}: {change}"),
             Self::Defence { listener, level, lost_syns_per_second, strangers_per_second, evictions } => write!(
                 f,

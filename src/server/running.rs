@@ -6,6 +6,7 @@ use super::{
     link_watch::{Change, LinkWatch, Watched},
     notice::Notices,
     plan::Plan,
+    sharing,
 };
 use crate::{
     config::StackConfig,
@@ -152,6 +153,9 @@ impl Running {
         mut application: impl FnMut(Seat) -> A,
     ) -> Result<Self, ServerError> {
         let (program, mode, queues) = open(server, plan, &notices)?;
+        for conflict in sharing::conflicts(&server.shared, &server.ports, &server.udp_ports) {
+            notices.tell(Notice::Sharing(conflict));
+        }
         let cores = plan.cores.iter().copied();
         // Which worker is on which core is known when they have begun.
         let summary = queues.iter().map(|queue| (queue.id(), None, queue.copy_mode()));
