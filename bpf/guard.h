@@ -36,6 +36,13 @@ enum armed {
 	ARMED,
 };
 
+/* What becomes of a SYN whose checksum is that of the pseudo-header alone. */
+enum unfinished {
+	REFUSED, /* it does not add up */
+	TAKEN,   /* its answer's adds up */
+	KEPT,    /* its answer's is one like it: the packet around it remembers that somebody is to finish it (generic mode) */
+};
+
 /* Settings that user space changes at any time, by writing to memory shared with it. src/xdp/guard.rs mirrors them. */
 struct guard {
 	__u32 armed;         /* an `enum armed`: everything else counts only while it is not DISARMED */
@@ -45,7 +52,7 @@ struct guard {
 	__u32 unlisted;      /* flows that found no room in the table: while there are any, a miss proves nothing */
 	__u32 bucket_mask;
 	__u32 zero;          /* for ever: a nought that the verifier takes for any number */
-	__u32 accept_partial; /* a TCP checksum may be that of the pseudo-header alone */
+	__u32 unfinished;    /* an `enum unfinished` */
 	__u64 hash_keys[HASH_KEYS];
 	struct sip_key keys[EPOCH_KEYS];
 	__u32 tick;          /* grows ten times a second */

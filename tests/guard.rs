@@ -15,7 +15,7 @@ use xskip::{
         ethernet::{VlanTag, VlanTags},
         tcp_options::Timestamps,
     },
-    xdp::{GuardedListener, Program, ProgramOptions, Steering},
+    xdp::{GuardedListener, Program, ProgramOptions, Steering, Unfinished},
 };
 
 fn any_options() -> impl Strategy<Value = TcpOptions> {
@@ -234,9 +234,47 @@ fn a_syn_whose_checksums_do_not_add_up_draws_no_answer() {
         let pseudo = Checksum::pseudo_header(theirs(ipv6), ours(ipv6), Protocol::Tcp.number(), good.len() - tcp);
         partial[tcp + 16..tcp + 18].copy_from_slice(&pseudo.folded());
         assert_eq!(pair.run(&partial).0, XDP_DROP);
-        pair.program.guard().accept_partial_checksums(true);
-        assert_eq!(pair.run(&partial).0, XDP_TX);
-        pair.program.guard().accept_partial_checksums(false);
+        pair.program.guard().set_unfinished(Unfinished::Taken);
+        let (action, answer) = pair.run(&partial);
+        assert_eq!((action, answer), pair.run(&good), "where nobody is going to finish it, an answer is whole");
+        pair.program.guard().set_unfinished(Unfinished::Refused);
+    }
+}
+
+#[test]
+fn in_a_packet_that_somebody_is_to_finish_the_answer_is_unfinished_too() {
+    if !is_root() {
+        return;
+    }
+    let pair = Pair::new(6);
+    pair.program.guard().set_unfinished(Unfinished::Kept);
+    let mss = TcpOptions { mss: Some(1_460), ..TcpOptions::default() };
+    for ipv6 in [false, true] {
+        let syn = |seq| frame(&link(), ipv6, &TcpHeader { options: mss, ..header(SYN, seq, 0) }, b"");
+        let tcp = if ipv6 { 54 } else { 34 };
+        let pseudo = |length: usize| {
+            Checksum::pseudo_header(theirs(ipv6), ours(ipv6), Protocol::Tcp.number(), length - tcp).folded()
+        };
+        let sum = |frame: &[u8]| [frame[tcp + 16], frame[tcp + 17]];
+        let whole = pair.run(&syn(1)).1;
+        assert_ne!(sum(&whole), pseudo(whole.len()));
+        assert!(wire::parse(&whole, ChecksumPolicy::Verify).is_ok());
+        let mut unfinished = syn(1);
+        let half = pseudo(unfinished.len());
+        unfinished[tcp + 16..tcp + 18].copy_from_slice(&half);
+        let (action, mut answer) = pair.run(&unfinished);
+        assert_eq!((action, sum(&answer)), (XDP_TX, pseudo(answer.len())));
+        // It is the same answer otherwise.
+        answer[tcp + 16..tcp + 18].copy_from_slice(&sum(&whole));
+        assert_eq!(answer, whole);
+        // Damage that leaves neither is found.
+        unfinished[tcp + 17] ^= 1;
+        assert_eq!(pair.run(&unfinished).0, XDP_DROP);
+        // A whole one that looks like the other comes by a wire, too, and nobody would finish its answer.
+        let alike = (0..1 << 17).map(syn).find(|syn| sum(syn) == pseudo(syn.len())).expect("one in 65,536");
+        let (action, answer) = pair.run(&alike);
+        assert_eq!(action, XDP_TX);
+        assert!(wire::parse(&answer, ChecksumPolicy::Verify).is_ok());
     }
 }
 

@@ -43,7 +43,7 @@ pub(super) fn examine(name: &str, trial: Trial) -> Vec<Line> {
         lines.push(Cores::read().map_or_else(|error| Line::unread("numa", &error), |cores| numa(&link, &cores)));
     }
     lines.push(default_route(&link));
-    lines.extend(trial::examine(&link, trial));
+    lines.extend(trial::examine(&link, trial).0);
     lines
 }
 

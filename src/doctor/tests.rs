@@ -126,6 +126,8 @@ fn a_peer_has_to_send_plain_frames() {
 fn what_was_tried_is_judged_by_the_device() {
     expect(trial::judge_mode(&nic(), XdpMode::Native), Verdict::Ok, "native");
     expect(trial::judge_mode(&nic(), XdpMode::Generic), Verdict::Warn, "ixgbe refused");
+    expect(trial::judge_merging(&nic(), true), Verdict::Ok, "as it is");
+    expect(trial::judge_merging(&nic(), false), Verdict::Warn, "`ethtool -K eth0 gro off`");
     expect(trial::judge_copy(&nic(), CopyMode::ZeroCopy), Verdict::Ok, "shares");
     expect(trial::judge_copy(&nic(), CopyMode::Copy), Verdict::Warn, "copies");
     expect(trial::judge_copy(&veth(), CopyMode::Copy), Verdict::Ok, "veth");

@@ -101,7 +101,7 @@ impl fmt::Display for Notice {
             }
             Self::MergedPacketsLost { interface, queue } => write!(
                 f,
-                "packets that the kernel merges are lost on queue {queue} of {interface}, because it cannot hand them over before Linux 6.6: turn that off with `ethtool -K {interface} gro off`"
+                "packets that the kernel merges are lost on queue {queue} of {interface}, because it cannot hand them over before Linux 6.6: turn that off with `ethtool -K {interface} gro off`, and at the devices beneath it"
             ),
             Self::Sharing(conflict) => conflict.fmt(f),
             Self::Interface { interface, change } => write!(f, "{interface}: {change}"),

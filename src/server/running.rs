@@ -19,7 +19,7 @@ use crate::{
     time::Instant,
     wire::{ChecksumPolicy, Endpoint},
     worker::{Application, Clock, Control, HandOff, Mailbox, Placement, Report, Shutdown, Worker, WorkerOptions},
-    xdp::{CopyMode, GuardedListener, Program, Queue, QueueOptions, Require, Verdicts, XdpError, XdpMode},
+    xdp::{CopyMode, GuardedListener, Program, Queue, QueueOptions, Require, Unfinished, Verdicts, XdpError, XdpMode},
 };
 use crossbeam::channel::{Receiver, Sender, bounded, unbounded};
 use std::{
@@ -165,7 +165,7 @@ impl Running {
         let keeps_bpf = confine(server, &program)?;
 
         let (secrets, rotation) = secrets(server, &notices)?;
-        let config = stack_config(server, plan);
+        let config = stack_config(server, plan, mode);
         let controls: Vec<Arc<Control>> = queues.iter().map(|_| Arc::default()).collect();
         let mailboxes = mailboxes(queues.len())?;
         let clock = Clock::start();
@@ -392,8 +392,12 @@ fn needs_bpf(program: &Program) -> Result<bool, HostError> {
 fn attach_program(server: &Server, plan: &Plan) -> Result<(Program, XdpMode), XdpError> {
     let mut program = Program::load(&plan.steering, &plan.program_options(server))?;
     program.guard().use_redirect(plan.link.is_veth());
-    program.guard().accept_partial_checksums(plan.checksums == ChecksumPolicy::AcceptPartial);
     let mode = program.attach(&server.interface, plan.link.index, server.require)?;
+    program.guard().set_unfinished(match (mode, plan.checksums(mode)) {
+        (_, ChecksumPolicy::Verify) => Unfinished::Refused,
+        (XdpMode::Native, ChecksumPolicy::AcceptPartial) => Unfinished::Taken,
+        (XdpMode::Generic, ChecksumPolicy::AcceptPartial) => Unfinished::Kept,
+    });
     Ok((program, mode))
 }
 
@@ -455,10 +459,10 @@ fn key_of_this_boot() -> Result<SipKey, ServerError> {
 }
 
 /// The configuration as the interface wants it.
-fn stack_config(server: &Server, plan: &Plan) -> StackConfig {
+fn stack_config(server: &Server, plan: &Plan, mode: XdpMode) -> StackConfig {
     let mut config = server.config.clone();
     config.tcp.mtu = plan.link.mtu as usize;
-    config.checksums = plan.checksums;
+    config.checksums = plan.checksums(mode);
     config.vlan = server.vlan_id();
     config.gateways.extend(&server.gateways);
     let memory = server.memory.or_else(|| memory::available().map(|bytes| bytes / MEMORY_SHARE));

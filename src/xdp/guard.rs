@@ -29,7 +29,7 @@ mod at {
     pub const CLOSED_BUDGET: usize = 3;
     pub const UNLISTED: usize = 4;
     pub const BUCKET_MASK: usize = 5;
-    pub const ACCEPT_PARTIAL: usize = 7;
+    pub const UNFINISHED: usize = 7;
     pub const HASH_KEYS: usize = 8;
     pub const KEYS: usize = 28;
     pub const TICK: usize = 44;
@@ -56,6 +56,18 @@ mod at_listener {
 const DISARMED: u32 = 0;
 const LEARNING: u32 = 1;
 const ARMED: u32 = 2;
+
+/// What becomes of a SYN whose checksum is that of the pseudo-header alone. It mirrors `enum unfinished`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unfinished {
+    /// It does not add up.
+    Refused,
+    /// It is answered, with a checksum that adds up: for a driver's frames, such as those of a veth.
+    Taken,
+    /// It is answered with one that is like it. In generic mode the frame is a packet of the kernel's, which remembers that its
+    /// checksum is yet to be finished: the kernel finishes it, or tells the receiver that nothing can have damaged it.
+    Kept,
+}
 
 /// Bytes of `struct guard`.
 pub(super) const GUARD_LEN: usize = at::END * 4;
@@ -143,9 +155,14 @@ impl Guard {
         self.set(at::USE_REDIRECT, redirect.into());
     }
 
-    /// Whether a SYN's checksum may be that of the pseudo-header alone, as a kernel behind a veth leaves it.
-    pub fn accept_partial_checksums(&self, accept: bool) {
-        self.set(at::ACCEPT_PARTIAL, accept.into());
+    /// What becomes of a SYN whose checksum is that of the pseudo-header alone. By default it is refused.
+    pub fn set_unfinished(&self, unfinished: Unfinished) {
+        let word = match unfinished {
+            Unfinished::Refused => 0,
+            Unfinished::Taken => 1,
+            Unfinished::Kept => 2,
+        };
+        self.set(at::UNFINISHED, word);
     }
 
     /// How many SYNs for ports that nobody listens on are handed to the stack for an RST, in a tick and on each CPU; the others

@@ -12,7 +12,7 @@ use xskip::{
         self, ChecksumPolicy, Endpoint, IpHeader, LinkHeader, MacAddress, Packet, Protocol, SeqNumber, TcpFlags,
         TcpHeader,
     },
-    xdp::{GuardedListener, Program, ProgramOptions, Steering},
+    xdp::{GuardedListener, Program, ProgramOptions, Steering, Unfinished},
 };
 
 pub const XDP_DROP: u32 = 1;
@@ -65,7 +65,10 @@ impl Pair {
             impossible_sources: Addresses::new(addresses.clone()).impossible_sources(),
             ..Steering::default()
         };
-        let accept_partial = config.checksums == ChecksumPolicy::AcceptPartial;
+        let unfinished = match config.checksums {
+            ChecksumPolicy::Verify => Unfinished::Refused,
+            ChecksumPolicy::AcceptPartial => Unfinished::Taken,
+        };
         let mut stack = Stack::new(config, OURS, addresses.clone(), secrets);
         // Every other pair announces less than the link takes.
         let limit = if seed.is_multiple_of(2) { MaxSegment::default() } else { MaxSegment::new(1_000) };
@@ -83,7 +86,7 @@ impl Pair {
                 )
                 .unwrap();
         }
-        guard.accept_partial_checksums(accept_partial);
+        guard.set_unfinished(unfinished);
         let epoch = stack.cookies().epoch(now);
         for epoch in [epoch.saturating_sub(1), epoch] {
             guard.set_epoch_key(epoch, stack.cookies().key_of(epoch));
