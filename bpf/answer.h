@@ -231,7 +231,7 @@ static __always_inline int answer_syn(struct xdp_md *ctx, const struct packet *p
 	if (length != packet->tcp_offset + tcp_len &&
 	    bpf_xdp_adjust_tail(ctx, (int)(packet->tcp_offset + tcp_len) - (int)length))
 		return -1;
-	return send_back(ctx, guard.use_redirect);
+	return send_back(ctx, guard.way_out == BY_REDIRECT);
 }
 
 #endif

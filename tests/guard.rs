@@ -7,15 +7,17 @@ use std::net::{IpAddr, SocketAddr};
 use common::{is_root, pair::*};
 use proptest::prelude::*;
 use xskip::{
+    config::StackConfig,
     host::cores::{self, Cores},
     rng::SipKey,
+    stack::{Cidr, LocalAddress, Ownership},
     wire::{
         self, ChecksumPolicy, IpHeader, LinkHeader, Protocol, SeqNumber, TcpFlags, TcpHeader, TcpOptions,
         checksum::Checksum,
         ethernet::{VlanTag, VlanTags},
         tcp_options::Timestamps,
     },
-    xdp::{GuardedListener, Program, ProgramOptions, Steering, Unfinished},
+    xdp::{GuardedListener, Program, ProgramOptions, Steering, Unfinished, WayOut},
 };
 
 fn any_options() -> impl Strategy<Value = TcpOptions> {
@@ -165,6 +167,47 @@ fn strangers_end_here_and_flows_pass() {
         assert!(passes(ACK), "taking one copy out hides no other");
         filter.remove(remote, local);
         assert!(!passes(ACK));
+    }
+}
+
+#[test]
+fn without_a_way_out_syns_are_the_stacks_and_strangers_end_here_all_the_same() {
+    if !is_root() {
+        return;
+    }
+    use Ownership::{Own, Shared};
+    for (ownership, ipv6) in [(Own, false), (Own, true), (Shared, false), (Shared, true)] {
+        let cidr = Cidr { address: ours(ipv6), prefix: if ipv6 { 64 } else { 24 } };
+        let mut pair = Pair::with(11, StackConfig::default(), vec![LocalAddress { cidr, ownership }]);
+        let guard = pair.program.guard().clone();
+        let handed_up = |pair: &Pair, bytes: &[u8]| {
+            let before = pair.program.verdicts().unwrap();
+            assert_eq!(pair.run(bytes), (XDP_DROP, bytes.to_vec()), "there is no socket");
+            let after = pair.program.verdicts().unwrap();
+            assert_eq!(after.answered_syn, before.answered_syn);
+            after.dropped_no_socket > before.dropped_no_socket
+        };
+        guard.set_way_out(WayOut::Nowhere);
+        let options = TcpOptions { mss: Some(1_460), ..TcpOptions::default() };
+        let syn_header = TcpHeader { options, ..header(SYN, 7, 0) };
+        let syn = frame(&link(), ipv6, &syn_header, b"");
+        assert!(handed_up(&pair, &syn));
+        let answer = read(&pair.answer(&syn).expect("the stack answers"));
+        let end = |beyond: u32| frame(&link(), ipv6, &header(ACK, 8, answer.seq.get().wrapping_add(beyond)), b"");
+        assert!(!handed_up(&pair, &end(2)), "no cookie");
+        assert!(handed_up(&pair, &end(1)), "the stack's cookie is the program's");
+        // What no answer is due to draws none from the stack either, and a budget is one for both.
+        let from_nobody = TcpHeader { source_port: 0, ..header(SYN, 7, 0) };
+        assert!(!handed_up(&pair, &frame(&link(), ipv6, &from_nobody, b"")));
+        guard.set_prefix_budget(Some(1));
+        let other = |port| frame(&link(), ipv6, &TcpHeader { source_port: port, ..syn_header }, b"");
+        on_one_core();
+        assert_eq!((1..50).filter(|&port| handed_up(&pair, &other(port))).count(), 1);
+        guard.set_prefix_budget(None);
+        for (way, action) in [(WayOut::Redirect, XDP_REDIRECT), (WayOut::Transmit, XDP_TX)] {
+            guard.set_way_out(way);
+            assert_eq!((pair.run(&syn).0, guard.has_way_out()), (action, true));
+        }
     }
 }
 

@@ -19,6 +19,7 @@ mod sharing;
 mod signals;
 #[cfg(test)]
 mod tests;
+mod way_out;
 
 pub use self::{
     defence::{Cookies, Level as DefenceLevel, ListenerDefence},

@@ -7,6 +7,7 @@ use super::{
     notice::Notices,
     plan::Plan,
     sharing,
+    way_out::Way,
 };
 use crate::{
     config::StackConfig,
@@ -156,6 +157,7 @@ impl Running {
         for conflict in sharing::conflicts(&server.shared, &server.ports, &server.udp_ports) {
             notices.tell(Notice::Sharing(conflict));
         }
+        let way = Way::find(server, plan, mode, program.guard().clone(), notices.clone());
         let cores = plan.cores.iter().copied();
         // Which worker is on which core is known when they have begun.
         let summary = queues.iter().map(|queue| (queue.id(), None, queue.copy_mode()));
@@ -181,7 +183,7 @@ impl Running {
             notices: notices.clone(),
         })?;
         let ended = unbounded();
-        let link_watch = watch_link(plan, controls.clone(), notices.clone(), End(ended.0.clone()))?;
+        let link_watch = watch_link(plan, controls.clone(), way, notices.clone(), End(ended.0.clone()))?;
         let (workers, shutdown) = (Vec::new(), Shutdown::default());
         let mut running = Self { setup, notices, workers, mailboxes, shutdown, ended, defence, link_watch, program };
         for (number, ((queue, core), control)) in queues.into_iter().zip(cores).zip(controls).enumerate() {
@@ -391,7 +393,6 @@ fn needs_bpf(program: &Program) -> Result<bool, HostError> {
 
 fn attach_program(server: &Server, plan: &Plan) -> Result<(Program, XdpMode), XdpError> {
     let mut program = Program::load(&plan.steering, &plan.program_options(server))?;
-    program.guard().use_redirect(plan.link.is_veth());
     let mode = program.attach(&server.interface, plan.link.index, server.require)?;
     program.guard().set_unfinished(match (mode, plan.checksums(mode)) {
         (_, ChecksumPolicy::Verify) => Unfinished::Refused,
@@ -416,7 +417,13 @@ fn open_queue(server: &Server, plan: &Plan, id: u32, mode: XdpMode, notices: &No
 }
 
 /// Watches the interface from now on, and says which of its queues nobody serves already.
-fn watch_link(plan: &Plan, controls: Vec<Arc<Control>>, notices: Notices, end: End) -> Result<LinkWatch, ServerError> {
+fn watch_link(
+    plan: &Plan,
+    controls: Vec<Arc<Control>>,
+    way: Way,
+    notices: Notices,
+    end: End,
+) -> Result<LinkWatch, ServerError> {
     let Plan { link, queues, addresses, .. } = plan;
     let (link, queues, addresses, mtu_max) = (link.clone(), queues.clone(), addresses.clone(), plan.mtu_max());
     let watched = Watched { link, queues, addresses, mtu_max, controls, notices };
@@ -426,7 +433,7 @@ fn watch_link(plan: &Plan, controls: Vec<Arc<Control>>, notices: Notices, end: E
         let (interface, change) = (watched.link.name.clone(), Change::Queues { count, unserved });
         watched.notices.tell(Notice::Interface { interface, change });
     }
-    LinkWatch::start(watched, end)
+    LinkWatch::start(watched, way, end)
 }
 
 fn mailboxes(count: usize) -> Result<Arc<[Mailbox]>, ServerError> {

@@ -18,6 +18,7 @@ use xskip::{
 pub const XDP_DROP: u32 = 1;
 pub const XDP_PASS: u32 = 2;
 pub const XDP_TX: u32 = 3;
+pub const XDP_REDIRECT: u32 = 4;
 
 pub const OURS: MacAddress = MacAddress([2, 0, 0, 0, 0, 1]);
 pub const THEIRS: MacAddress = MacAddress([2, 0, 0, 0, 0, 2]);
