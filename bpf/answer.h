@@ -124,20 +124,28 @@ __attribute__((noinline)) int sum_data(struct xdp_md *ctx, __u32 start, __u32 le
 	return (__u16)~fold(sum);
 }
 
+/* What is to be said of a SYN's checksums, and of its answer's. */
+enum sums {
+	SUMS_WRONG,
+	SUMS_WHOLE,
+	SUMS_UNFINISHED, /* that of TCP, in either */
+};
+
 /*
  * Whether the checksums of a SYN add up, as far as they are to be believed: a veth's kernel peer leaves the TCP one at the sum
- * of the pseudo-header. Data, which a SYN hardly ever has, are not answered for, but they must be what was sent.
+ * of the pseudo-header, and so does this kernel in its own packets. Data, which a SYN hardly ever has, are not answered for, but
+ * they must be what was sent.
  */
-static __always_inline int adds_up(struct xdp_md *ctx, const struct packet *packet, const struct tcphdr *tcp,
+static __always_inline enum sums sums_of(struct xdp_md *ctx, const struct packet *packet, const struct tcphdr *tcp,
 				   const void *ip_header)
 {
 	const void *data = (void *)(long)ctx->data, *data_end = (void *)(long)ctx->data_end;
 	const __u32 *ip = ip_header, *words = (const void *)tcp;
 	__u64 pseudo = bpf_htons(IPPROTO_TCP), sum = 0;
-	__u32 header_len = tcp->doff * 4, length;
+	__u32 header_len = tcp->doff * 4, length, is_unfinished;
 
 	if ((const void *)(ip + 5) > data_end)
-		return 0;
+		return SUMS_WRONG;
 	if (packet->is_ipv6) {
 		length = bpf_ntohs(((const __u16 *)ip)[2]);
 #pragma unroll
@@ -147,17 +155,18 @@ static __always_inline int adds_up(struct xdp_md *ctx, const struct packet *pack
 		length = bpf_ntohs(((const __u16 *)ip)[1]) - sizeof(struct iphdr);
 		pseudo += (__u64)packet->addresses[0] + packet->addresses[1];
 		if (fold((__u64)ip[0] + ip[1] + ip[2] + ip[3] + ip[4]))
-			return 0;
+			return SUMS_WRONG;
 	}
 	if (*(const __u8 *)ip >> 4 != (packet->is_ipv6 ? 6 : 4) || length < header_len ||
 	    length > (__u32)(data_end - data) - packet->tcp_offset)
-		return 0;
+		return SUMS_WRONG;
 	pseudo += bpf_htons(length);
-	if (guard.accept_partial && (__u16)~fold(pseudo) == tcp->check)
-		return 1;
+	is_unfinished = guard.unfinished != REFUSED && (__u16)~fold(pseudo) == tcp->check;
+	if (is_unfinished && guard.unfinished == TAKEN)
+		return SUMS_WHOLE;
 	if (length > header_len) {
 		if (length - header_len > MAX_SYN_DATA)
-			return 0;
+			return SUMS_WRONG;
 		sum = sum_data(ctx, packet->tcp_offset + header_len, length - header_len);
 	}
 #pragma unroll
@@ -165,10 +174,13 @@ static __always_inline int adds_up(struct xdp_md *ctx, const struct packet *pack
 		if (i >= tcp->doff)
 			break;
 		if ((const void *)(words + i + 1) > data_end)
-			return 0;
+			return SUMS_WRONG;
 		sum += words[i];
 	}
-	return !fold(sum + pseudo);
+	/* A whole one that looks unfinished, one in 65,536, counts as whole: nobody would finish its answer. */
+	if (!fold(sum + pseudo))
+		return SUMS_WHOLE;
+	return is_unfinished ? SUMS_UNFINISHED : SUMS_WRONG;
 }
 
 /* Behind a director answers go to the router, and not to where a frame came from. */
@@ -193,10 +205,13 @@ static __always_inline int answer_syn(struct xdp_md *ctx, const struct packet *p
 	struct cookie cookie;
 	__u32 bits, tcp_len, length;
 	__be32 *words = (__be32 *)tcp;
+	__u64 pseudo;
+	enum sums sums;
 
 	if ((void *)(ethernet + 1) > data_end || (void *)(tcp + 1) > data_end || tcp->doff < 5)
 		return -1;
-	if (!adds_up(ctx, packet, tcp, data + (packet->ip_offset & MAX_IP_OFFSET)))
+	sums = sums_of(ctx, packet, tcp, data + (packet->ip_offset & MAX_IP_OFFSET));
+	if (sums == SUMS_WRONG)
 		return -1;
 	if (!read_options(ctx, packet, tcp, &options))
 		return -1;
@@ -212,7 +227,7 @@ static __always_inline int answer_syn(struct xdp_md *ctx, const struct packet *p
 		return -1;
 	tcp_len = TCP_HEADER_LEN + (options.has_mss ? 4 : 0) + (options.has_timestamps ? 12 : options.sack && listener->sack ? 4 : 0) +
 		  (options.scale != NO_SCALE ? 4 : 0);
-	writer.sum += write_ip(data + (packet->ip_offset & MAX_IP_OFFSET), data_end, packet, listener, tcp_len);
+	pseudo = write_ip(data + (packet->ip_offset & MAX_IP_OFFSET), data_end, packet, listener, tcp_len);
 	words[0] = packet->ports << 16 | packet->ports >> 16;
 	words[2] = bpf_htonl(bpf_ntohl(words[1]) + 1);
 	words[1] = bpf_htonl(cookie.sequence);
@@ -221,14 +236,14 @@ static __always_inline int answer_syn(struct xdp_md *ctx, const struct packet *p
 #pragma unroll
 	for (int i = 0; i < 4; i++)
 		writer.sum += words[i];
-	tcp->check = fold(writer.sum);
+	tcp->check = sums == SUMS_UNFINISHED ? ~fold(pseudo) : fold(writer.sum + pseudo);
 	swap_macs(ethernet);
 	answer_to_station(ethernet);
 	length = data_end - data;
 	if (length != packet->tcp_offset + tcp_len &&
 	    bpf_xdp_adjust_tail(ctx, (int)(packet->tcp_offset + tcp_len) - (int)length))
 		return -1;
-	return send_back(ctx, guard.use_redirect);
+	return send_back(ctx, guard.way_out == BY_REDIRECT);
 }
 
 #endif

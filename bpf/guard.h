@@ -36,16 +36,30 @@ enum armed {
 	ARMED,
 };
 
+/* How frames leave that are sent from here. */
+enum way_out {
+	BY_TX,
+	BY_REDIRECT, /* to the interface: what veth needs */
+	NO_WAY,      /* nobody at the other end takes them: the stack answers in our place, whose frames go another way */
+};
+
+/* What becomes of a SYN whose checksum is that of the pseudo-header alone. */
+enum unfinished {
+	REFUSED, /* it does not add up */
+	TAKEN,   /* its answer's adds up */
+	KEPT,    /* its answer's is one like it: the packet around it remembers that somebody is to finish it (generic mode) */
+};
+
 /* Settings that user space changes at any time, by writing to memory shared with it. src/xdp/guard.rs mirrors them. */
 struct guard {
 	__u32 armed;         /* an `enum armed`: everything else counts only while it is not DISARMED */
 	__u32 epoch;         /* the current one: its key is keys[epoch % EPOCH_KEYS] */
-	__u32 use_redirect;  /* answer by bpf_redirect instead of XDP_TX */
+	__u32 way_out;       /* an `enum way_out` */
 	__u32 closed_budget; /* SYNs for ports that nobody listens on that may pass, in a tick and on a CPU; as many strange RSTs */
 	__u32 unlisted;      /* flows that found no room in the table: while there are any, a miss proves nothing */
 	__u32 bucket_mask;
 	__u32 zero;          /* for ever: a nought that the verifier takes for any number */
-	__u32 accept_partial; /* a TCP checksum may be that of the pseudo-header alone */
+	__u32 unfinished;    /* an `enum unfinished` */
 	__u64 hash_keys[HASH_KEYS];
 	struct sip_key keys[EPOCH_KEYS];
 	__u32 tick;          /* grows ten times a second */

@@ -78,7 +78,7 @@ static __always_inline int is_syn(const struct packet *packet)
 
 /*
  * What becomes of a SYN for a guarded listener: the answer's action is left in `action`. NO_VERDICT where it may be the stack's
- * after all, because it knows the flow: as a connection, or in TIME-WAIT.
+ * after all: because it knows the flow, as a connection or in TIME-WAIT, or because an answer from here would be lost.
  */
 static __always_inline enum verdict meet_syn(struct xdp_md *ctx, const struct packet *packet, const struct listener *listener,
 					     int *action)
@@ -95,6 +95,8 @@ static __always_inline enum verdict meet_syn(struct xdp_md *ctx, const struct pa
 		return DROPPED_SYN;
 	if (!within_budget && !is_repeated(hash, packet->sequence))
 		return DROPPED_BUDGET;
+	if (guard.way_out == NO_WAY)
+		return NO_VERDICT;
 	*action = answer_syn(ctx, packet, listener);
 	return *action < 0 ? DROPPED_SYN : ANSWERED_SYN;
 }

@@ -56,6 +56,7 @@ fn a_lab_is_healthy_on_both_sides() {
         expect(&report, "xdp", "ok", "native");
         expect(&report, "zero copy", "ok", "copied");
         expect(&report, "veth peer", "ok", &name.namespace(other));
+        expect(&report, "xdp answers", "ok", "arrives");
         for check in ["capabilities", "kernel", "af_xdp", "memlock", "cores", "link", "mtu", "queues", "rss", "routes"]
         {
             assert!(line(&report, check)["finding"].is_string());
@@ -77,8 +78,9 @@ fn a_peer_that_leaves_checksums_undone_is_found_out() {
     lab.client().run(spoil).unwrap().unwrap();
     let (report, code) = examine(&lab, Role::Server);
     assert_eq!((&report["verdict"], code), (&"warn".into(), Some(0)));
-    let remedy = format!("`ip netns exec {} ethtool -K {INTERFACE} tx off gro on`", name.namespace("client"));
-    expect(&report, "veth peer", "warn", &remedy);
+    let ethtool = format!("ip netns exec {} ethtool -K {INTERFACE}", name.namespace("client"));
+    expect(&report, "veth peer", "warn", &format!("`{ethtool} tx off`"));
+    expect(&report, "xdp answers", "warn", &format!("`{ethtool} gro off; {ethtool} gro on`"));
 }
 
 #[test]

@@ -7,15 +7,17 @@ use std::net::{IpAddr, SocketAddr};
 use common::{is_root, pair::*};
 use proptest::prelude::*;
 use xskip::{
+    config::StackConfig,
     host::cores::{self, Cores},
     rng::SipKey,
+    stack::{Cidr, LocalAddress, Ownership},
     wire::{
         self, ChecksumPolicy, IpHeader, LinkHeader, Protocol, SeqNumber, TcpFlags, TcpHeader, TcpOptions,
         checksum::Checksum,
         ethernet::{VlanTag, VlanTags},
         tcp_options::Timestamps,
     },
-    xdp::{GuardedListener, Program, ProgramOptions, Steering},
+    xdp::{GuardedListener, Program, ProgramOptions, Steering, Unfinished, WayOut},
 };
 
 fn any_options() -> impl Strategy<Value = TcpOptions> {
@@ -169,6 +171,47 @@ fn strangers_end_here_and_flows_pass() {
 }
 
 #[test]
+fn without_a_way_out_syns_are_the_stacks_and_strangers_end_here_all_the_same() {
+    if !is_root() {
+        return;
+    }
+    use Ownership::{Own, Shared};
+    for (ownership, ipv6) in [(Own, false), (Own, true), (Shared, false), (Shared, true)] {
+        let cidr = Cidr { address: ours(ipv6), prefix: if ipv6 { 64 } else { 24 } };
+        let mut pair = Pair::with(11, StackConfig::default(), vec![LocalAddress { cidr, ownership }]);
+        let guard = pair.program.guard().clone();
+        let handed_up = |pair: &Pair, bytes: &[u8]| {
+            let before = pair.program.verdicts().unwrap();
+            assert_eq!(pair.run(bytes), (XDP_DROP, bytes.to_vec()), "there is no socket");
+            let after = pair.program.verdicts().unwrap();
+            assert_eq!(after.answered_syn, before.answered_syn);
+            after.dropped_no_socket > before.dropped_no_socket
+        };
+        guard.set_way_out(WayOut::Nowhere);
+        let options = TcpOptions { mss: Some(1_460), ..TcpOptions::default() };
+        let syn_header = TcpHeader { options, ..header(SYN, 7, 0) };
+        let syn = frame(&link(), ipv6, &syn_header, b"");
+        assert!(handed_up(&pair, &syn));
+        let answer = read(&pair.answer(&syn).expect("the stack answers"));
+        let end = |beyond: u32| frame(&link(), ipv6, &header(ACK, 8, answer.seq.get().wrapping_add(beyond)), b"");
+        assert!(!handed_up(&pair, &end(2)), "no cookie");
+        assert!(handed_up(&pair, &end(1)), "the stack's cookie is the program's");
+        // What no answer is due to draws none from the stack either, and a budget is one for both.
+        let from_nobody = TcpHeader { source_port: 0, ..header(SYN, 7, 0) };
+        assert!(!handed_up(&pair, &frame(&link(), ipv6, &from_nobody, b"")));
+        guard.set_prefix_budget(Some(1));
+        let other = |port| frame(&link(), ipv6, &TcpHeader { source_port: port, ..syn_header }, b"");
+        on_one_core();
+        assert_eq!((1..50).filter(|&port| handed_up(&pair, &other(port))).count(), 1);
+        guard.set_prefix_budget(None);
+        for (way, action) in [(WayOut::Redirect, XDP_REDIRECT), (WayOut::Transmit, XDP_TX)] {
+            guard.set_way_out(way);
+            assert_eq!((pair.run(&syn).0, guard.has_way_out()), (action, true));
+        }
+    }
+}
+
+#[test]
 fn what_no_cookie_can_hold_is_dropped() {
     if !is_root() {
         return;
@@ -234,9 +277,47 @@ fn a_syn_whose_checksums_do_not_add_up_draws_no_answer() {
         let pseudo = Checksum::pseudo_header(theirs(ipv6), ours(ipv6), Protocol::Tcp.number(), good.len() - tcp);
         partial[tcp + 16..tcp + 18].copy_from_slice(&pseudo.folded());
         assert_eq!(pair.run(&partial).0, XDP_DROP);
-        pair.program.guard().accept_partial_checksums(true);
-        assert_eq!(pair.run(&partial).0, XDP_TX);
-        pair.program.guard().accept_partial_checksums(false);
+        pair.program.guard().set_unfinished(Unfinished::Taken);
+        let (action, answer) = pair.run(&partial);
+        assert_eq!((action, answer), pair.run(&good), "where nobody is going to finish it, an answer is whole");
+        pair.program.guard().set_unfinished(Unfinished::Refused);
+    }
+}
+
+#[test]
+fn in_a_packet_that_somebody_is_to_finish_the_answer_is_unfinished_too() {
+    if !is_root() {
+        return;
+    }
+    let pair = Pair::new(6);
+    pair.program.guard().set_unfinished(Unfinished::Kept);
+    let mss = TcpOptions { mss: Some(1_460), ..TcpOptions::default() };
+    for ipv6 in [false, true] {
+        let syn = |seq| frame(&link(), ipv6, &TcpHeader { options: mss, ..header(SYN, seq, 0) }, b"");
+        let tcp = if ipv6 { 54 } else { 34 };
+        let pseudo = |length: usize| {
+            Checksum::pseudo_header(theirs(ipv6), ours(ipv6), Protocol::Tcp.number(), length - tcp).folded()
+        };
+        let sum = |frame: &[u8]| [frame[tcp + 16], frame[tcp + 17]];
+        let whole = pair.run(&syn(1)).1;
+        assert_ne!(sum(&whole), pseudo(whole.len()));
+        assert!(wire::parse(&whole, ChecksumPolicy::Verify).is_ok());
+        let mut unfinished = syn(1);
+        let half = pseudo(unfinished.len());
+        unfinished[tcp + 16..tcp + 18].copy_from_slice(&half);
+        let (action, mut answer) = pair.run(&unfinished);
+        assert_eq!((action, sum(&answer)), (XDP_TX, pseudo(answer.len())));
+        // It is the same answer otherwise.
+        answer[tcp + 16..tcp + 18].copy_from_slice(&sum(&whole));
+        assert_eq!(answer, whole);
+        // Damage that leaves neither is found.
+        unfinished[tcp + 17] ^= 1;
+        assert_eq!(pair.run(&unfinished).0, XDP_DROP);
+        // A whole one that looks like the other comes by a wire, too, and nobody would finish its answer.
+        let alike = (0..1 << 17).map(syn).find(|syn| sum(syn) == pseudo(syn.len())).expect("one in 65,536");
+        let (action, answer) = pair.run(&alike);
+        assert_eq!(action, XDP_TX);
+        assert!(wire::parse(&answer, ChecksumPolicy::Verify).is_ok());
     }
 }
 

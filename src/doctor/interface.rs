@@ -38,12 +38,13 @@ pub(super) fn examine(name: &str, trial: Trial) -> Vec<Line> {
         Ok(features) => lines.push(offloads(&link, &features)),
         Err(error) => lines.push(Line::unread("offloads", &error)),
     }
-    lines.extend(peer::examine(&link));
+    let (trials, mode) = trial::examine(&link, trial);
+    lines.extend(peer::examine(&link, mode));
     if !link.is_veth() {
         lines.push(Cores::read().map_or_else(|error| Line::unread("numa", &error), |cores| numa(&link, &cores)));
     }
     lines.push(default_route(&link));
-    lines.extend(trial::examine(&link, trial));
+    lines.extend(trials);
     lines
 }
 

@@ -1,54 +1,57 @@
 //! The other end of a veth pair, whose kernel decides what arrives at this one.
 
 use super::Line;
-use crate::host::{
-    HostError, Link,
-    ethtool::{Ethtool, Features},
-    netns::Namespace,
+use crate::{
+    host::{Link, netdev::Netdev, veth::FarEnd},
+    xdp::XdpMode,
 };
 
-/// The other end, where it could be found.
-pub(super) struct Found {
-    pub(super) name: String,
-    /// The namespace it is in, if it is not the one of the link.
-    pub(super) namespace: Option<String>,
-    pub(super) features: Features,
-}
+/// The check of what leaves by the XDP program.
+const WAY: &str = "xdp answers";
 
-pub(super) fn examine(link: &Link) -> Option<Line> {
-    link.is_veth().then(|| match find(link) {
-        Ok(Some(peer)) => judge(&peer),
+/// What the peer's settings do to what arrives here, and what of this end's arrives there, where XDP runs in this mode.
+pub(super) fn examine(link: &Link, mode: Option<XdpMode>) -> Vec<Line> {
+    if !link.is_veth() {
+        return Vec::new();
+    }
+    let peer = FarEnd::find(link);
+    let found = peer.as_ref().ok().and_then(Option::as_ref);
+    let mut lines = vec![match &peer {
+        Ok(Some(peer)) => judge(peer),
         Ok(None) => {
             let finding = "the peer is in a network namespace without a name, and cannot be looked at from here";
             let remedy = "in its namespace, `ethtool -k` should show tx-checksumming, tcp-segmentation-offload and \
-                          generic-segmentation-offload off, and generic-receive-offload on";
+                          generic-segmentation-offload off";
             Line::warn("veth peer", finding, remedy)
         }
-        Err(error) => Line::unread("veth peer", &error),
-    })
+        Err(error) => Line::unread("veth peer", error),
+    }];
+    // In generic mode what the program sends is a packet like any other.
+    if mode != Some(XdpMode::Generic) {
+        let told = Netdev::open().and_then(|netdev| netdev.map(|mut netdev| netdev.takes_redirects(link)).transpose());
+        lines.push(told.map_or_else(|error| Line::unread(WAY, &error), |told| way(told, found)));
+    }
+    lines
 }
 
-fn find(link: &Link) -> Result<Option<Found>, HostError> {
-    let Some(peer) = link.peer else {
-        return Ok(None);
-    };
-    let look = || -> Result<Option<(String, Features)>, HostError> {
-        let Some(found) = Link::list()?.into_iter().find(|link| link.index == peer.index && link.is_veth()) else {
-            return Ok(None);
-        };
-        let features = Ethtool::open()?.features(&found)?;
-        Ok(Some((found.name, features)))
-    };
-    let namespace = link.peer_namespace()?;
-    let found = match (&namespace, peer.namespace_id) {
-        (Some(namespace), _) => Namespace::open(namespace)?.run(look)??,
-        (None, None) => look()?,
-        (None, Some(_)) => None,
-    };
-    Ok(found.map(|(name, features)| Found { name, namespace, features }))
+/// Whether the frames arrive that the XDP program sends: as the kernel says, or as the peer is found.
+pub(super) fn way(told: Option<bool>, peer: Option<&FarEnd>) -> Line {
+    match told.or(peer.map(FarEnd::runs_napi)) {
+        Some(true) => Line::ok(WAY, "what the XDP program sends arrives at the peer"),
+        Some(false) => {
+            let finding = "what the XDP program sends is lost, as the peer has neither GRO nor an XDP program: workers \
+                           would answer SYNs in a flood, fewer of them";
+            Line::warn(WAY, finding, format!("run {}", FarEnd::remedy(peer)))
+        }
+        None => {
+            let finding = "before Linux 6.3 nobody tells whether what the XDP program sends arrives at such a peer: \
+                           workers would answer SYNs in a flood, fewer of them";
+            Line::warn(WAY, finding, "give the peer's namespace a name in /run/netns, and GRO to the peer")
+        }
+    }
 }
 
-pub(super) fn judge(peer: &Found) -> Line {
+pub(super) fn judge(peer: &FarEnd) -> Line {
     let (name, features) = (&peer.name, &peer.features);
     let place = peer.namespace.as_ref().map_or_else(String::new, |namespace| format!(" in {namespace}"));
     let mut wrong = Vec::new();
@@ -61,12 +64,8 @@ pub(super) fn judge(peer: &Found) -> Line {
         wrong.push("sends frames larger than the MTU unless XDP runs in native mode");
         settings.push("tso off gso off");
     }
-    if !features.has_gro() {
-        wrong.push("loses what XDP sends back, as it runs NAPI only with GRO");
-        settings.push("gro on");
-    }
     if wrong.is_empty() {
-        return Line::ok("veth peer", format!("{name}{place} sends plain frames, and runs NAPI"));
+        return Line::ok("veth peer", format!("{name}{place} sends plain frames"));
     }
     let enter = peer.namespace.as_ref().map_or_else(String::new, |namespace| format!("ip netns exec {namespace} "));
     let remedy = format!("run `{enter}ethtool -K {name} {}`", settings.join(" "));

@@ -4,6 +4,7 @@ use crate::{
         Link,
         ethtool::{Feature, Features, Rss, plain_wire},
         rights::{AfXdp, KernelVersion, Rights},
+        veth::FarEnd,
     },
     xdp::{CopyMode, XdpMode},
 };
@@ -110,22 +111,36 @@ fn offloads_that_hide_something() {
 
 #[test]
 fn a_peer_has_to_send_plain_frames() {
-    let peer = |on: &[&str], namespace: Option<&str>| peer::Found {
+    let peer = |on: &[&str], namespace: Option<&str>| FarEnd {
         name: "veth9".to_owned(),
         namespace: namespace.map(str::to_owned),
         features: features(on),
+        has_xdp: false,
     };
     expect(peer::judge(&peer(&["rx-gro"], Some("blue"))), Verdict::Ok, "veth9 in blue");
     let checksums = peer::judge(&peer(&["tx-checksum-ip-generic", "rx-gro"], Some("blue")));
     expect(checksums, Verdict::Warn, "`ip netns exec blue ethtool -K veth9 tx off`");
     let all: Vec<_> = plain_wire().filter(|(_, on)| !on).map(|(name, _)| name).collect();
-    expect(peer::judge(&peer(&all, None)), Verdict::Warn, "`ethtool -K veth9 tx off tso off gso off gro on`");
+    expect(peer::judge(&peer(&all, None)), Verdict::Warn, "`ethtool -K veth9 tx off tso off gso off`");
+}
+
+#[test]
+fn what_xdp_sends_arrives_or_the_remedy_is_named() {
+    let peer = |features| FarEnd { name: "veth9".to_owned(), features, ..FarEnd::default() };
+    let (gro, none) = (peer(features(&["rx-gro"])), peer(features(&[])));
+    expect(peer::way(Some(true), None), Verdict::Ok, "arrives");
+    expect(peer::way(None, Some(&gro)), Verdict::Ok, "arrives");
+    expect(peer::way(Some(false), Some(&gro)), Verdict::Warn, "`ethtool -K veth9 gro off; ethtool -K veth9 gro on`");
+    expect(peer::way(None, Some(&none)), Verdict::Warn, "neither GRO nor an XDP program");
+    expect(peer::way(None, None), Verdict::Warn, "/run/netns");
 }
 
 #[test]
 fn what_was_tried_is_judged_by_the_device() {
     expect(trial::judge_mode(&nic(), XdpMode::Native), Verdict::Ok, "native");
     expect(trial::judge_mode(&nic(), XdpMode::Generic), Verdict::Warn, "ixgbe refused");
+    expect(trial::judge_merging(&nic(), true), Verdict::Ok, "as it is");
+    expect(trial::judge_merging(&nic(), false), Verdict::Warn, "`ethtool -K eth0 gro off`");
     expect(trial::judge_copy(&nic(), CopyMode::ZeroCopy), Verdict::Ok, "shares");
     expect(trial::judge_copy(&nic(), CopyMode::Copy), Verdict::Warn, "copies");
     expect(trial::judge_copy(&veth(), CopyMode::Copy), Verdict::Ok, "veth");

@@ -13,8 +13,8 @@ use crate::{
 const SMALL: QueueOptions =
     QueueOptions { frames: 256, frame_size: 2_048, ring_size: 64, huge_pages: false, longest: None, busy_poll: None };
 
-/// The lines about XDP, whether or not it may be tried.
-pub(super) fn examine(link: &Link, trial: Trial) -> Vec<Line> {
+/// The lines about XDP, whether or not it may be tried, and where it runs, if that was found out.
+pub(super) fn examine(link: &Link, trial: Trial) -> (Vec<Line>, Option<XdpMode>) {
     let name = &link.name;
     if let Some(attachment) = link.xdp {
         let id = attachment.program;
@@ -22,13 +22,13 @@ pub(super) fn examine(link: &Link, trial: Trial) -> Vec<Line> {
         let remedy = format!(
             "see whose it is with `bpftool prog show id {id}`; end that process, or run `ip link set dev {name} xdp off`"
         );
-        return vec![Line::fail("xdp", finding, remedy)];
+        return (vec![Line::fail("xdp", finding, remedy)], None);
     }
     if trial == Trial::Forbidden {
-        return vec![Line::warn("xdp", "not tried, as you asked", "leave --passive out to try it")];
+        return (vec![Line::warn("xdp", "not tried, as you asked", "leave --passive out to try it")], None);
     }
     if !link.up {
-        return vec![Line::warn("xdp", "not tried, as the interface is down", format!("set {name} up first"))];
+        return (vec![Line::warn("xdp", "not tried, as the interface is down", format!("set {name} up first"))], None);
     }
     let fragments = link.mtu > WHOLE_MTU_MAX;
     let options = ProgramOptions { fragments, ..ProgramOptions::default() };
@@ -38,15 +38,45 @@ pub(super) fn examine(link: &Link, trial: Trial) -> Vec<Line> {
     });
     let (program, mode) = match attached {
         Ok(attached) => attached,
-        Err(error) => return vec![refused("xdp", &error)],
+        Err(error) => return (vec![refused("xdp", &error)], None),
     };
-    let memory = QueueOptions { longest: fragments.then(|| frame_len(link.mtu)), ..SMALL };
-    let socket = Queue::open(name, 0, mode, Require::Nothing, &memory).map(|queue| queue.copy_mode());
+    let mut lines = vec![judge_mode(link, mode)];
+    lines.extend(try_socket(link, mode, fragments));
     drop(program);
-    vec![
-        judge_mode(link, mode),
-        socket.map_or_else(|error| refused("zero copy", &error), |copy| judge_copy(link, copy)),
-    ]
+    (lines, Some(mode))
+}
+
+/// What a socket can do that is opened as a server would.
+fn try_socket(link: &Link, mode: XdpMode, fragments: bool) -> Vec<Line> {
+    let open = |longest| {
+        let queue = Queue::open(&link.name, 0, mode, Require::Nothing, &QueueOptions { longest, ..SMALL });
+        queue.map(|queue| queue.copy_mode())
+    };
+    let is_generic = mode == XdpMode::Generic;
+    let mut socket = open((fragments || is_generic).then(|| frame_len(link.mtu)));
+    let mut lines = Vec::new();
+    if is_generic {
+        // What the kernel has merged is longer than the link's packets.
+        let is_without = matches!(socket, Err(XdpError::NoMultiBuffer { .. }));
+        lines.push(judge_merging(link, !is_without));
+        if is_without && !fragments {
+            socket = open(None);
+        }
+    }
+    lines.push(socket.map_or_else(|error| refused("zero copy", &error), |copy| judge_copy(link, copy)));
+    lines
+}
+
+/// Whether packets that the kernel has merged from several segments can be taken, which matters in generic mode.
+pub(super) fn judge_merging(link: &Link, is_taken: bool) -> Line {
+    if is_taken {
+        return Line::ok(
+            "merging",
+            "what the kernel has merged (GRO) is taken as it is, with the checksums it has verified",
+        );
+    }
+    let remedy = format!("use Linux 6.6 or later, or run `ethtool -K {} gro off` here and beneath it", link.name);
+    Line::warn("merging", "packets that the kernel has merged (GRO) are lost", remedy)
 }
 
 pub(super) fn judge_mode(link: &Link, mode: XdpMode) -> Line {

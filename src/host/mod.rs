@@ -7,12 +7,15 @@ pub mod confinement;
 pub mod cores;
 mod error;
 pub mod ethtool;
+mod genl;
 pub mod link;
 pub mod memory;
 pub mod neighbour;
+pub mod netdev;
 pub mod netns;
 pub mod rights;
 mod rtnl;
 pub mod sysctl;
+pub mod veth;
 
 pub use self::{error::HostError, link::Link};

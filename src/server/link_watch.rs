@@ -1,7 +1,7 @@
 //! What may change about the interface while it is served: what can be followed is, and the rest is said. One that is gone ends
 //! the server.
 
-use super::{End, Notice, ServerError, notice::Notices, station::Followed};
+use super::{End, Notice, ServerError, notice::Notices, station::Followed, way_out::Way};
 use crate::{
     host::{HostError, Link},
     stack::{LocalAddress, Ownership},
@@ -205,8 +205,8 @@ fn find(known: &Link) -> Result<Option<Link>, HostError> {
 }
 
 impl LinkWatch {
-    /// Begins with the interface as it is. `end` is dropped when it is gone.
-    pub fn start(mut watched: Watched, end: End) -> Result<Self, ServerError> {
+    /// Begins with the interface as it is, and the way out of it. `end` is dropped when it is gone.
+    pub fn start(mut watched: Watched, mut way: Way, end: End) -> Result<Self, ServerError> {
         let (stop, stopped) = channel::bounded::<()>(0);
         let gone = Arc::new(AtomicBool::new(false));
         let told = gone.clone();
@@ -217,6 +217,7 @@ impl LinkWatch {
                     told.store(true, Ordering::Release);
                     return;
                 }
+                way.look();
             }
         };
         let thread = thread::Builder::new().name("xskip-link".to_owned()).spawn(watch);

@@ -15,10 +15,12 @@ mod link_watch;
 mod notice;
 mod plan;
 mod running;
+mod sharing;
 mod signals;
 mod station;
 #[cfg(test)]
 mod tests;
+mod way_out;
 
 pub use self::{
     defence::{Cookies, Level as DefenceLevel, ListenerDefence},
@@ -26,6 +28,7 @@ pub use self::{
     link_watch::Change as InterfaceChange,
     notice::Notice,
     running::{Running, ServerReport, Setup},
+    sharing::Conflict as SharingConflict,
     signals::StopSignals,
     station::{NoStation, Station},
 };

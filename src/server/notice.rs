@@ -1,6 +1,6 @@
 //! What a server has to say to whoever runs it: what it got instead of what was asked for, and what changes under way.
 
-use super::{DefenceLevel, InterfaceChange, Setup};
+use super::{DefenceLevel, InterfaceChange, Setup, SharingConflict};
 use std::{
     fmt,
     io::{self, Write},
@@ -33,6 +33,22 @@ pub enum Notice {
         interface: String,
         /// The queue.
         queue: u32,
+    },
+    /// What is served at a shared address is in the way of the kernel's own programs.
+    Sharing(SharingConflict),
+    /// What the XDP program sends is lost, so workers answer SYNs in its place.
+    AnswersLost {
+        /// The interface.
+        interface: String,
+        /// Whether the kernel says so. Otherwise nobody does (before Linux 6.3), and it is not relied on.
+        is_told: bool,
+        /// What mends it.
+        remedy: String,
+    },
+    /// What the XDP program sends arrives, which it did not before.
+    AnswersArrive {
+        /// The interface.
+        interface: String,
     },
     /// The interface is not as it was, or some of it is not served.
     Interface {
@@ -84,7 +100,7 @@ impl Notice {
         match self {
             Self::Serving(setup) => !setup.is_full(),
             Self::Interface { change, .. } => change.hurts(),
-            Self::CookiesHaveNewKey => false,
+            Self::CookiesHaveNewKey | Self::AnswersArrive { .. } => false,
             _ => true,
         }
     }
@@ -99,8 +115,20 @@ impl fmt::Display for Notice {
             }
             Self::MergedPacketsLost { interface, queue } => write!(
                 f,
-                "packets that the kernel merges are lost on queue {queue} of {interface}, because it cannot hand them over before Linux 6.6: turn that off with `ethtool -K {interface} gro off`"
+                "packets that the kernel merges are lost on queue {queue} of {interface}, because it cannot hand them over before Linux 6.6: turn that off with `ethtool -K {interface} gro off`, and at the devices beneath it"
             ),
+            Self::Sharing(conflict) => conflict.fmt(f),
+            Self::AnswersLost { interface, is_told: true, remedy } => write!(
+                f,
+                "what the XDP program sends on {interface} is lost, because the peer has neither GRO nor an XDP program: workers answer SYNs in its place, fewer of them. Run {remedy}"
+            ),
+            Self::AnswersLost { interface, is_told: false, remedy } => write!(
+                f,
+                "before Linux 6.3 nobody tells whether what the XDP program sends on {interface} arrives, so workers answer SYNs in its place, fewer of them. Run {remedy}, and this where the peer can be looked at: in its namespace, or with a name for that in /run/netns"
+            ),
+            Self::AnswersArrive { interface } => {
+                write!(f, "what the XDP program sends on {interface} arrives now: it may answer SYNs itself")
+            }
             Self::Interface { interface, change } => write!(f, "{interface}: {change}"),
             Self::Defence { listener, level, lost_syns_per_second, strangers_per_second, evictions } => write!(
                 f,

@@ -36,7 +36,6 @@ pub(super) struct Plan {
     pub addresses: Vec<LocalAddress>,
     pub steering: Steering,
     pub placement: Placement,
-    pub checksums: ChecksumPolicy,
     /// Whom answers go to, where that is not whom a packet came from.
     pub answers_to: Option<MacAddress>,
 }
@@ -72,6 +71,16 @@ impl Plan {
         }
     }
 
+    /// How much a checksum is to be believed. Between two ends of a veth pair there is no wire to damage a segment, and no hardware
+    /// to complete a sum. In generic mode a frame has been a packet of the kernel's before: what it has merged, or what this
+    /// machine sends itself, over a bridge or between macvlans, has none but the pseudo-header's.
+    pub fn checksums(&self, mode: XdpMode) -> ChecksumPolicy {
+        match mode {
+            XdpMode::Native if !self.link.is_veth() => ChecksumPolicy::Verify,
+            _ => ChecksumPolicy::AcceptPartial,
+        }
+    }
+
     /// The largest MTU that such queues can do.
     pub fn mtu_max(&self) -> u32 {
         if self.fragments { self.link.mtu } else { packet_room(self.frame_size) }
@@ -89,9 +98,6 @@ impl Server {
         let queues = self.choose_queues(&link)?;
         let cores = self.choose_cores(queues.len())?;
         let addresses = self.choose_addresses(&link)?;
-        // Between two ends of a veth pair there is no wire to damage a segment, no hardware to complete a checksum, and no
-        // receive-side scaling to keep a flow on its queue.
-        let checksums = if link.is_veth() { ChecksumPolicy::AcceptPartial } else { ChecksumPolicy::Verify };
         let (placement, scaling) = self.choose_placement(&link, &queues, connects)?;
         let shared = |ports: &[u16]| {
             let services = self.shared.iter().flat_map(|&ip| ports.iter().map(move |&port| SocketAddr::new(ip, port)));
@@ -112,19 +118,7 @@ impl Server {
             Some(station) => Some(station.resolve(&link)?),
             None => self.config.answers_to,
         };
-        Ok(Plan {
-            link,
-            queues,
-            cores,
-            frame_size,
-            fragments,
-            scaling,
-            addresses,
-            steering,
-            placement,
-            checksums,
-            answers_to,
-        })
+        Ok(Plan { link, queues, cores, frame_size, fragments, scaling, addresses, steering, placement, answers_to })
     }
 
     /// The VLAN that is served, whichever way it was given.
@@ -142,6 +136,7 @@ impl Server {
         connects: bool,
     ) -> Result<(Placement, Option<ReceiveScaling>), ServerError> {
         if link.is_veth() {
+            // Nothing keeps a flow on its queue.
             return Ok((Placement::ByHash, None));
         }
         if link.rx_queues == 1 || !connects {

@@ -6,7 +6,9 @@ use super::{
     link_watch::{Change, LinkWatch, Watched},
     notice::Notices,
     plan::Plan,
+    sharing,
     station::{Followed, Station},
+    way_out::Way,
 };
 use crate::{
     config::StackConfig,
@@ -19,7 +21,10 @@ use crate::{
     time::Instant,
     wire::{ChecksumPolicy, Endpoint},
     worker::{Application, Clock, Control, HandOff, Mailbox, Placement, Report, Shutdown, Worker, WorkerOptions},
-    xdp::{CopyMode, Guard, GuardedListener, Program, Queue, QueueOptions, Require, Verdicts, XdpError, XdpMode},
+    xdp::{
+        CopyMode, Guard, GuardedListener, Program, Queue, QueueOptions, Require, Unfinished, Verdicts, XdpError,
+        XdpMode,
+    },
 };
 use crossbeam::channel::{Receiver, Sender, bounded, unbounded};
 use std::{
@@ -153,6 +158,10 @@ impl Running {
         mut application: impl FnMut(Seat) -> A,
     ) -> Result<Self, ServerError> {
         let (program, mode, queues) = open(server, plan, &notices)?;
+        for conflict in sharing::conflicts(&server.shared, &server.ports, &server.udp_ports) {
+            notices.tell(Notice::Sharing(conflict));
+        }
+        let way = Way::find(server, plan, mode, program.guard().clone(), notices.clone());
         let cores = plan.cores.iter().copied();
         // Which worker is on which core is known when they have begun.
         let summary = queues.iter().map(|queue| (queue.id(), None, queue.copy_mode()));
@@ -163,7 +172,7 @@ impl Running {
         let keeps_bpf = confine(server, &program)?;
 
         let (secrets, rotation) = secrets(server, &notices)?;
-        let config = stack_config(server, plan);
+        let config = stack_config(server, plan, mode);
         let controls: Vec<Arc<Control>> = queues.iter().map(|_| Arc::default()).collect();
         let mailboxes = mailboxes(queues.len())?;
         let clock = Clock::start();
@@ -179,7 +188,7 @@ impl Running {
             notices: notices.clone(),
         })?;
         let ended = unbounded();
-        let link_watch = watch_link(plan, controls.clone(), notices.clone(), station, End(ended.0.clone()))?;
+        let link_watch = watch_link(plan, controls.clone(), way, station, notices.clone(), End(ended.0.clone()))?;
         let (workers, shutdown) = (Vec::new(), Shutdown::default());
         let mut running = Self { setup, notices, workers, mailboxes, shutdown, ended, defence, link_watch, program };
         for (number, ((queue, core), control)) in queues.into_iter().zip(cores).zip(controls).enumerate() {
@@ -389,9 +398,12 @@ fn needs_bpf(program: &Program) -> Result<bool, HostError> {
 
 fn attach_program(server: &Server, plan: &Plan) -> Result<(Program, XdpMode), XdpError> {
     let mut program = Program::load(&plan.steering, &plan.program_options(server))?;
-    program.guard().use_redirect(plan.link.is_veth());
-    program.guard().accept_partial_checksums(plan.checksums == ChecksumPolicy::AcceptPartial);
     let mode = program.attach(&server.interface, plan.link.index, server.require)?;
+    program.guard().set_unfinished(match (mode, plan.checksums(mode)) {
+        (_, ChecksumPolicy::Verify) => Unfinished::Refused,
+        (XdpMode::Native, ChecksumPolicy::AcceptPartial) => Unfinished::Taken,
+        (XdpMode::Generic, ChecksumPolicy::AcceptPartial) => Unfinished::Kept,
+    });
     Ok((program, mode))
 }
 
@@ -409,7 +421,6 @@ fn open_queue(server: &Server, plan: &Plan, id: u32, mode: XdpMode, notices: &No
     }
 }
 
-/// Watches the interface from now on, and says which of its queues nobody serves already.
 /// Tells the program whom answers go to. Where that is a neighbour, it is to be followed.
 fn follow(server: &Server, plan: &Plan, guard: &Arc<Guard>) -> Result<Option<Followed>, ServerError> {
     let Some(mac) = plan.answers_to else { return Ok(None) };
@@ -420,11 +431,13 @@ fn follow(server: &Server, plan: &Plan, guard: &Arc<Guard>) -> Result<Option<Fol
     }
 }
 
+/// Watches the interface from now on, and says which of its queues nobody serves already.
 fn watch_link(
     plan: &Plan,
     controls: Vec<Arc<Control>>,
-    notices: Notices,
+    way: Way,
     station: Option<Followed>,
+    notices: Notices,
     end: End,
 ) -> Result<LinkWatch, ServerError> {
     let Plan { link, queues, addresses, .. } = plan;
@@ -436,7 +449,7 @@ fn watch_link(
         let (interface, change) = (watched.link.name.clone(), Change::Queues { count, unserved });
         watched.notices.tell(Notice::Interface { interface, change });
     }
-    LinkWatch::start(watched, end)
+    LinkWatch::start(watched, way, end)
 }
 
 fn mailboxes(count: usize) -> Result<Arc<[Mailbox]>, ServerError> {
@@ -469,10 +482,10 @@ fn key_of_this_boot() -> Result<SipKey, ServerError> {
 }
 
 /// The configuration as the interface wants it.
-fn stack_config(server: &Server, plan: &Plan) -> StackConfig {
+fn stack_config(server: &Server, plan: &Plan, mode: XdpMode) -> StackConfig {
     let mut config = server.config.clone();
     config.tcp.mtu = plan.link.mtu as usize;
-    config.checksums = plan.checksums;
+    config.checksums = plan.checksums(mode);
     config.vlan = server.vlan_id();
     config.gateways.extend(&server.gateways);
     config.answers_to = plan.answers_to;

@@ -132,8 +132,12 @@ pub enum ChecksumPolicy {
     /// It must add up (MUST-3).
     #[default]
     Verify,
-    /// It may also hold the pseudo-header sum alone. For veth only: there a kernel peer leaves the rest to hardware that
-    /// does not exist, and no wire lies between that could damage the segment.
+    /// It may also hold the pseudo-header sum alone, which is what the kernel leaves where it knows better. For a veth: a kernel
+    /// peer leaves the rest to hardware that does not exist, and no wire lies between that could damage the segment. And for XDP
+    /// in generic mode: what GRO has merged looks so, each part of which it has verified, and what comes from this machine.
+    ///
+    /// Where there is a wire after all, in generic mode, a damaged segment that was not merged passes if the sum it was sent with
+    /// happens to be that one: one in 65,536, which is how many pass a checksum that adds up.
     AcceptPartial,
 }
 

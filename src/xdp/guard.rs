@@ -25,11 +25,11 @@ const CLOSED_BUDGET: u32 = 100;
 mod at {
     pub const ARMED: usize = 0;
     pub const EPOCH: usize = 1;
-    pub const USE_REDIRECT: usize = 2;
+    pub const WAY_OUT: usize = 2;
     pub const CLOSED_BUDGET: usize = 3;
     pub const UNLISTED: usize = 4;
     pub const BUCKET_MASK: usize = 5;
-    pub const ACCEPT_PARTIAL: usize = 7;
+    pub const UNFINISHED: usize = 7;
     pub const HASH_KEYS: usize = 8;
     pub const KEYS: usize = 28;
     pub const TICK: usize = 44;
@@ -61,6 +61,32 @@ mod at_listener {
 const DISARMED: u32 = 0;
 const LEARNING: u32 = 1;
 const ARMED: u32 = 2;
+
+/// How frames leave that the program sends: SYN-ACKs. It mirrors `enum way_out`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WayOut {
+    /// By `XDP_TX`, which every driver has that runs XDP.
+    Transmit,
+    /// By a redirection to the interface, as veth needs it.
+    Redirect,
+    /// Not at all: nobody at the other end would take them. SYNs are handed to the stack, and all else is as before.
+    Nowhere,
+}
+
+/// What becomes of a SYN whose checksum is that of the pseudo-header alone. It mirrors `enum unfinished`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unfinished {
+    /// It does not add up.
+    Refused,
+    /// It is answered, with a checksum that adds up: for a driver's frames, such as those of a veth.
+    Taken,
+    /// It is answered with one that is like it. In generic mode the frame is a packet of the kernel's, which remembers that its
+    /// checksum is yet to be finished: the kernel finishes it, or tells the receiver that nothing can have damaged it.
+    Kept,
+}
+
+/// `NO_WAY` of `enum way_out`.
+const NO_WAY: u32 = 2;
 
 /// Bytes of `struct guard`.
 pub(super) const GUARD_LEN: usize = at::END * 4;
@@ -143,14 +169,29 @@ impl Guard {
         let _ = armed.compare_exchange(LEARNING, ARMED, Ordering::AcqRel, Ordering::Relaxed);
     }
 
-    /// Whether answers leave by a redirection to the interface, as veth needs it, instead of `XDP_TX`.
-    pub fn use_redirect(&self, redirect: bool) {
-        self.set(at::USE_REDIRECT, redirect.into());
+    /// How answers leave. By default it is `XDP_TX`.
+    pub fn set_way_out(&self, way: WayOut) {
+        let word = match way {
+            WayOut::Transmit => 0,
+            WayOut::Redirect => 1,
+            WayOut::Nowhere => NO_WAY,
+        };
+        self.set(at::WAY_OUT, word);
     }
 
-    /// Whether a SYN's checksum may be that of the pseudo-header alone, as a kernel behind a veth leaves it.
-    pub fn accept_partial_checksums(&self, accept: bool) {
-        self.set(at::ACCEPT_PARTIAL, accept.into());
+    /// Whether the program sends its answers itself.
+    pub fn has_way_out(&self) -> bool {
+        self.settings.as_slice()[at::WAY_OUT].load(Ordering::Acquire) != NO_WAY
+    }
+
+    /// What becomes of a SYN whose checksum is that of the pseudo-header alone. By default it is refused.
+    pub fn set_unfinished(&self, unfinished: Unfinished) {
+        let word = match unfinished {
+            Unfinished::Refused => 0,
+            Unfinished::Taken => 1,
+            Unfinished::Kept => 2,
+        };
+        self.set(at::UNFINISHED, word);
     }
 
     /// How many SYNs for ports that nobody listens on are handed to the stack for an RST, in a tick and on each CPU; the others

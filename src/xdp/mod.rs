@@ -33,7 +33,7 @@ pub use self::{
     filter::FlowFilter,
     flood::{FloodPlan, FloodProgram, FloodReplies, FloodSource, FloodTemplate},
     frame::{FRAME_SIZES, Frame, FrameAudit, MTU_MAX, WHOLE_MTU_MAX, frame_len, packet_room},
-    guard::{Guard, GuardedListener},
+    guard::{Guard, GuardedListener, Unfinished, WayOut},
     program::{MAX_LISTENERS, MAX_SAME_PORT, Program, ProgramOptions, Steering, Verdicts},
     queue::{Queue, QueueOptions},
     reflect::Reflector,

@@ -22,7 +22,7 @@ pub struct Reflector {
 
 impl Reflector {
     /// Loads the program. With `use_redirect` it sends by redirecting to the interface a frame came in by, as
-    /// [`Guard::use_redirect`](super::Guard::use_redirect) makes the guard do; without, by `XDP_TX`.
+    /// [`WayOut::Redirect`](super::WayOut) makes the guard do; without, by `XDP_TX`.
     ///
     /// # Errors
     /// [`XdpError::NotPermitted`], [`XdpError::Verifier`] or [`XdpError::Load`].

@@ -12,12 +12,13 @@ use xskip::{
         self, ChecksumPolicy, Endpoint, IpHeader, LinkHeader, MacAddress, Packet, Protocol, SeqNumber, TcpFlags,
         TcpHeader,
     },
-    xdp::{GuardedListener, Program, ProgramOptions, Steering},
+    xdp::{GuardedListener, Program, ProgramOptions, Steering, Unfinished},
 };
 
 pub const XDP_DROP: u32 = 1;
 pub const XDP_PASS: u32 = 2;
 pub const XDP_TX: u32 = 3;
+pub const XDP_REDIRECT: u32 = 4;
 
 pub const OURS: MacAddress = MacAddress([2, 0, 0, 0, 0, 1]);
 pub const THEIRS: MacAddress = MacAddress([2, 0, 0, 0, 0, 2]);
@@ -65,8 +66,11 @@ impl Pair {
             impossible_sources: Addresses::new(addresses.clone()).impossible_sources(),
             ..Steering::default()
         };
-        let accept_partial = config.checksums == ChecksumPolicy::AcceptPartial;
         let station = config.answers_to;
+        let unfinished = match config.checksums {
+            ChecksumPolicy::Verify => Unfinished::Refused,
+            ChecksumPolicy::AcceptPartial => Unfinished::Taken,
+        };
         let mut stack = Stack::new(config, OURS, addresses.clone(), secrets);
         // Every other pair announces less than the link takes.
         let limit = if seed.is_multiple_of(2) { MaxSegment::default() } else { MaxSegment::new(1_000) };
@@ -84,8 +88,8 @@ impl Pair {
                 )
                 .unwrap();
         }
-        guard.accept_partial_checksums(accept_partial);
         station.iter().for_each(|station| guard.set_answers_to(station.0));
+        guard.set_unfinished(unfinished);
         let epoch = stack.cookies().epoch(now);
         for epoch in [epoch.saturating_sub(1), epoch] {
             guard.set_epoch_key(epoch, stack.cookies().key_of(epoch));

@@ -102,8 +102,18 @@ fn become_user(user: &User) -> Result<(), Errno> {
 fn threads_with_more(keep: &CapsHashSet) -> usize {
     let allowed = keep.iter().fold(0, |mask, capability| mask | capability.bitmask());
     let tasks = fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
-    let statuses = tasks.filter_map(|task| fs::read_to_string(task.path().join("status")).ok());
+    let live = tasks.filter(|task| !fs::read_to_string(task.path().join("stat")).is_ok_and(|stat| is_ending(&stat)));
+    let statuses = live.filter_map(|task| fs::read_to_string(task.path().join("status")).ok());
     statuses.filter(|status| permitted(status).is_some_and(|held| held & !allowed != 0)).count()
+}
+
+/// Whether a `/proc/PID/stat` is that of a thread that runs no more: it may be seen for a moment after it was joined, while the
+/// kernel takes down what it leaves, such as a mount namespace.
+fn is_ending(stat: &str) -> bool {
+    const PF_EXITING: u32 = 0x4;
+    // Behind the name, which may hold anything: state, parent, group, session, terminal, its group, flags (proc_pid_stat(5)).
+    let flags = stat.rsplit_once(')').and_then(|(_, behind)| behind.split_whitespace().nth(6)?.parse().ok());
+    flags.is_some_and(|flags: u32| flags & PF_EXITING != 0)
 }
 
 /// The permitted capabilities in a `/proc/PID/status`.

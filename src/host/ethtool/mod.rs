@@ -1,13 +1,14 @@
-//! Offloads, channels and receive-side scaling of an interface, over ethtool netlink (Linux 5.6 and later).
-
-mod message;
+//! Offloads, channels and receive-side scaling of an interface, over ethtool netlink (Linux 5.6 and later). Numbers and layouts
+//! are those of `linux/ethtool_netlink.h` and the kernel's Documentation/networking/ethtool-netlink.rst.
 
 use std::collections::BTreeMap;
 
 use rtnetlink::packet_core::DecodeError;
 
-use self::message::{Connection, Message, Verb, attribute, attributes, nested, number, text};
-use super::{HostError, Link};
+use super::{
+    HostError, Link,
+    genl::{Connection, Message, attribute, attributes, nested, number, text},
+};
 
 /// The features that leave the checksum of what is sent to the device.
 const TX_CHECKSUMS: [&str; 4] = ["tx-checksum-ip-generic", "tx-checksum-ipv4", "tx-checksum-ipv6", "tx-checksum-sctp"];
@@ -123,6 +124,29 @@ pub struct Rss {
     pub is_toeplitz: bool,
 }
 
+/// What is asked of the kernel. Where request and reply have different numbers, this is the request's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verb {
+    FeaturesGet = 11,
+    FeaturesSet = 12,
+    ChannelsGet = 17,
+    RssGet = 38,
+}
+
+/// `ETHTOOL_A_HEADER_DEV_INDEX` and `ETHTOOL_A_HEADER_FLAGS`, in the header that is attribute 1 of every message.
+const HEADER: u16 = 1;
+const HEADER_DEV_INDEX: u16 = 1;
+const HEADER_FLAGS: u16 = 3;
+/// `ETHTOOL_FLAG_OMIT_REPLY`: an acknowledgement is enough.
+const FLAG_OMIT_REPLY: u32 = 1 << 1;
+
+/// A question or an order about an interface.
+fn about(index: u32, verb: Verb) -> Message {
+    let flags = if verb == Verb::FeaturesSet { FLAG_OMIT_REPLY } else { 0 };
+    let header = [attribute(HEADER_DEV_INDEX, &index.to_ne_bytes()), attribute(HEADER_FLAGS, &flags.to_ne_bytes())];
+    Message::new(verb as u8, nested(HEADER, &header.concat()))
+}
+
 /// A connection to the kernel's ethtool family, for the network namespace of the thread that opened it.
 pub struct Ethtool {
     connection: Connection,
@@ -134,7 +158,7 @@ impl Ethtool {
     /// # Errors
     /// If the kernel has no ethtool netlink (before 5.6).
     pub fn open() -> Result<Self, HostError> {
-        Ok(Self { connection: Connection::open()? })
+        Ok(Self { connection: Connection::open("ethtool")? })
     }
 
     /// The offloads of an interface.
@@ -143,7 +167,7 @@ impl Ethtool {
     /// The kernel's refusal, or a reply that makes no sense.
     pub fn features(&mut self, link: &Link) -> Result<Features, HostError> {
         let what = format!("read the features of {}", link.name);
-        let reply = self.connection.request(&what, Message::new(Verb::FeaturesGet, link.index))?;
+        let reply = self.connection.request(&what, about(link.index, Verb::FeaturesGet))?;
         parse_features(&reply).map_err(|error| misunderstood(what, &error))
     }
 
@@ -181,7 +205,7 @@ impl Ethtool {
     /// The kernel's refusal, or a reply that makes no sense.
     pub fn channels(&mut self, link: &Link) -> Result<Option<Channels>, HostError> {
         let what = format!("read the channels of {}", link.name);
-        let reply = self.connection.request(&what, Message::new(Verb::ChannelsGet, link.index));
+        let reply = self.connection.request(&what, about(link.index, Verb::ChannelsGet));
         let Some(reply) = unless_unsupported(reply)? else {
             return Ok(None);
         };
@@ -194,7 +218,7 @@ impl Ethtool {
     /// The kernel's refusal, or a reply that makes no sense.
     pub fn rss(&mut self, link: &Link) -> Result<Option<Rss>, HostError> {
         let what = format!("read the receive-side scaling of {}", link.name);
-        let reply = self.connection.request(&what, Message::new(Verb::RssGet, link.index));
+        let reply = self.connection.request(&what, about(link.index, Verb::RssGet));
         let Some(reply) = unless_unsupported(reply)? else {
             return Ok(None);
         };
@@ -240,7 +264,7 @@ fn features_request(index: u32, changes: impl Iterator<Item = (&'static str, boo
         }
         bits.extend(nested(BITS_BIT, &bit));
     }
-    Message::new(Verb::FeaturesSet, index).with(&nested(FEATURES_WANTED, &nested(BITSET_BITS, &bits)))
+    about(index, Verb::FeaturesSet).with(&nested(FEATURES_WANTED, &nested(BITSET_BITS, &bits)))
 }
 
 fn parse_features(reply: &[u8]) -> Result<Features, DecodeError> {

@@ -148,6 +148,12 @@ impl Drop for Defence {
     }
 }
 
+/// How high a defence stands for whoever sends SYNs, where this was decided: workers answer them if the XDP program has no way to.
+/// What it drops otherwise, strangers' segments and what is beyond a budget, it drops all the same.
+fn standing(decided: Level, has_way_out: bool) -> Level {
+    if has_way_out { decided } else { decided.min(Level::Worker) }
+}
+
 /// A listener and how it is defended.
 struct Defended {
     service: SocketAddr,
@@ -191,7 +197,7 @@ impl Watch {
         let defend = |(service, listener)| Defended { service, listener, policy: Policy::new(cookies, now), syns: 0 };
         let defended: Vec<_> = listeners.into_iter().map(defend).collect();
         let record = |defended: &Defended| {
-            let (listener, level) = (defended.service, defended.policy.level());
+            let (listener, level) = (defended.service, standing(defended.policy.level(), guard.has_way_out()));
             ListenerDefence { listener, level, changes: 0, syns: 0 }
         };
         let records = Arc::new(Mutex::new(defended.iter().map(record).collect()));
@@ -352,9 +358,13 @@ impl Watch {
         for (index, (defended, syns)) in self.defended.iter_mut().zip(syns).enumerate() {
             let (lost_syns_per_second, strangers_per_second) = (per_second(lost.min(syns)), per_second(strange));
             let sample = Sample { lost_syns_per_second, strangers_per_second, evictions: evicted };
-            if let Some(level) = defended.policy.decide(now, sample) {
+            if defended.policy.decide(now, sample).is_some() {
+                changed.push(index);
+            }
+            // Who answers may change without a decision.
+            let (listener, level) = (defended.service, standing(defended.policy.level(), self.guard.has_way_out()));
+            if level != records[index].level {
                 let Sample { lost_syns_per_second, strangers_per_second, evictions } = sample;
-                let listener = defended.service;
                 self.notices.tell(Notice::Defence {
                     listener,
                     level,
@@ -362,7 +372,6 @@ impl Watch {
                     strangers_per_second,
                     evictions,
                 });
-                changed.push(index);
                 records[index].level = level;
                 records[index].changes += 1;
             }

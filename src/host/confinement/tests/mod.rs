@@ -133,3 +133,11 @@ fn users_are_names_or_numbers_and_never_root() {
         assert!(error.contains(part), "{text:?}: {error}");
     }
 }
+
+#[test]
+fn a_thread_that_is_ending_is_told_by_its_flags() {
+    let alive = std::fs::read_to_string("/proc/thread-self/stat").unwrap();
+    assert!(!is_ending(&alive), "{alive}");
+    assert!(is_ending("7 (a) b) R 1 7 7 0 -1 4194372 0 0 0\n") && !is_ending("7 (a) b) R 1 7 7 0 -1 4194368 0 0 0\n"));
+    assert!(!is_ending("7 (cut off"));
+}

@@ -1,5 +1,5 @@
-//! The ethtool family of generic netlink: a command, a header that names the interface, and nested attributes. Numbers
-//! and layouts are those of `linux/ethtool_netlink.h` and the kernel's Documentation/networking/ethtool-netlink.rst.
+//! Generic netlink, as far as questions about an interface need it: a command and nested attributes to one of the kernel's
+//! families, and the attributes of its reply.
 
 use netlink_packet_generic::{
     GenlFamily, GenlHeader, GenlMessage,
@@ -13,23 +13,7 @@ use rtnetlink::{
     sys::{Socket, SocketAddr, protocols::NETLINK_GENERIC},
 };
 
-use super::super::HostError;
-
-/// What is asked of the kernel. Where request and reply have different numbers, this is the request's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verb {
-    FeaturesGet = 11,
-    FeaturesSet = 12,
-    ChannelsGet = 17,
-    RssGet = 38,
-}
-
-/// `ETHTOOL_A_HEADER_DEV_INDEX` and `ETHTOOL_A_HEADER_FLAGS`, in the header that is attribute 1 of every message.
-const HEADER: u16 = 1;
-const HEADER_DEV_INDEX: u16 = 1;
-const HEADER_FLAGS: u16 = 3;
-/// `ETHTOOL_FLAG_OMIT_REPLY`: an acknowledgement is enough.
-const FLAG_OMIT_REPLY: u32 = 1 << 1;
+use super::HostError;
 
 /// A message of the family: its attributes, still as bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,10 +23,8 @@ pub(super) struct Message {
 }
 
 impl Message {
-    pub(super) fn new(verb: Verb, index: u32) -> Self {
-        let flags = if verb == Verb::FeaturesSet { FLAG_OMIT_REPLY } else { 0 };
-        let header = [attribute(HEADER_DEV_INDEX, &index.to_ne_bytes()), attribute(HEADER_FLAGS, &flags.to_ne_bytes())];
-        Self { command: verb as u8, attributes: nested(HEADER, &header.concat()) }
+    pub(super) fn new(command: u8, attributes: Vec<u8>) -> Self {
+        Self { command, attributes }
     }
 
     pub(super) fn with(mut self, attribute: &[u8]) -> Self {
@@ -86,8 +68,9 @@ pub(super) fn text(value: &[u8]) -> String {
 }
 
 impl GenlFamily for Message {
+    /// Nobody asks for it: a [`Connection`] is told its family's name, and knows the number.
     fn family_name() -> &'static str {
-        "ethtool"
+        ""
     }
 
     fn command(&self) -> u8 {
@@ -123,17 +106,16 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn open() -> Result<Self, HostError> {
-        let what = "open an ethtool netlink socket";
+    /// A connection to the family of that name, in the network namespace of the calling thread.
+    pub(super) fn open(family: &str) -> Result<Self, HostError> {
+        let what = &format!("open a generic netlink socket for {family}");
         let failed = |error| HostError::refused(what, error);
         let mut socket = Socket::new(NETLINK_GENERIC).map_err(failed)?;
         socket.bind_auto().map_err(failed)?;
         socket.connect(&SocketAddr::new(0, 0)).map_err(failed)?;
         let mut connection = Self { socket, family: 0, sequence: 0 };
-        let question = GenlCtrl {
-            cmd: GenlCtrlCmd::GetFamily,
-            nlas: vec![GenlCtrlAttrs::FamilyName(Message::family_name().to_owned())],
-        };
+        let question =
+            GenlCtrl { cmd: GenlCtrlCmd::GetFamily, nlas: vec![GenlCtrlAttrs::FamilyName(family.to_owned())] };
         let answer = connection.ask(what, GenlMessage::from_payload(question))?;
         connection.family = answer
             .into_iter()
