@@ -52,6 +52,8 @@ struct guard {
 	__u32 short_grace;   /* cookies of the last epoch count no more */
 	__u32 prefix_budget; /* SYN-ACKs for a prefix, in a tick and on a CPU; 0 for as many as it asks for */
 	__u32 next_epoch;    /* cookies of the next epoch count already */
+	__u32 mac_head;      /* our station's address, as it stands in a frame: four octets, */
+	__u32 mac_tail;      /* and the last two */
 };
 
 volatile struct guard guard;

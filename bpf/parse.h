@@ -183,7 +183,7 @@ static __always_inline void read_quote_v6(struct cursor *cursor, struct packet *
 static __always_inline enum reading read_arp(struct cursor *cursor, struct packet *packet)
 {
 	struct arp_packet *arp = cursor->at;
-	__be32 target;
+	__be32 target, sender;
 
 	if ((void *)(arp + 1) > cursor->end)
 		return READ_MALFORMED;
@@ -191,6 +191,10 @@ static __always_inline enum reading read_arp(struct cursor *cursor, struct packe
 	    arp->hardware_len != ETH_ALEN || arp->protocol_len != sizeof(target))
 		return READ_FOREIGN;
 	__builtin_memcpy(&target, arp->target_ip, sizeof(target));
+	__builtin_memcpy(&sender, arp->sender_ip, sizeof(sender));
+	/* An announcement asks nobody (RFC 5227 section 2.3). Who listens beside the kernel hears it, as all of them. */
+	if (sender == target)
+		return READ_FOREIGN;
 	map_ipv4(&packet->destination, target);
 	return READ_ARP;
 }

@@ -123,6 +123,10 @@ pub struct Arguments {
     #[arg(long, value_name = "IP")]
     gateway: Vec<IpAddr>,
 
+    /// Do not ask at start whether another station has one of these addresses
+    #[arg(long)]
+    no_probe: bool,
+
     /// Look for work without ever sleeping: the lowest latency, for a whole core each
     #[arg(long)]
     spin: bool,
@@ -187,6 +191,7 @@ fn build(arguments: &Arguments) -> Load {
         .timeout(arguments.timeout)
         .queues(arguments.queues.iter())
         .cores(arguments.cores.iter().map(|core| core.0))
+        .probe(!arguments.no_probe)
         .idle(if arguments.spin { Idle::Spin } else { Idle::Sleep });
     load = arguments.address.iter().fold(load, |load, &address| load.address(address));
     load = arguments.gateway.iter().fold(load, |load, &gateway| load.gateway(gateway));

@@ -72,6 +72,10 @@ pub struct Arguments {
     #[arg(long, value_name = "IP")]
     gateway: Vec<IpAddr>,
 
+    /// Do not ask at start whether another station has one of these addresses
+    #[arg(long)]
+    no_probe: bool,
+
     /// The service behind them
     #[arg(long, value_enum, default_value_t = App::Http)]
     app: App,
@@ -245,6 +249,7 @@ fn build(arguments: &Arguments, observation: &Observation) -> Result<Server, Fai
         .require(arguments.require)
         .cookies(arguments.cookies.into())
         .huge_pages(arguments.huge_pages)
+        .probe(!arguments.no_probe)
         .config(stack_config(arguments))
         .idle(if arguments.spin { Idle::Spin } else { Idle::Sleep })
         .drain(Duration::from_secs(arguments.drain));

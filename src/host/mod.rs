@@ -7,6 +7,7 @@ pub mod confinement;
 pub mod cores;
 mod error;
 pub mod ethtool;
+pub mod groups;
 pub mod link;
 pub mod memory;
 pub mod neighbour;

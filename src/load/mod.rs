@@ -76,6 +76,7 @@ pub struct Load {
     addresses: Vec<Cidr>,
     consecutive: Option<u32>,
     gateways: Vec<IpAddr>,
+    probe: bool,
     connections: u32,
     half_open: u32,
     duration: Duration,
@@ -113,6 +114,7 @@ impl Load {
             addresses: Vec::new(),
             consecutive: None,
             gateways: Vec::new(),
+            probe: true,
             connections: 1,
             half_open: HALF_OPEN,
             duration: Duration::from_secs(10),
@@ -148,6 +150,13 @@ impl Load {
     #[must_use]
     pub fn gateway(mut self, address: IpAddr) -> Self {
         self.gateways.push(address);
+        self
+    }
+
+    /// Whether it is asked at start if somebody has our addresses: see [`Server::probe`]. By default it is.
+    #[must_use]
+    pub fn probe(mut self, probe: bool) -> Self {
+        self.probe = probe;
         self
     }
 
@@ -292,6 +301,7 @@ impl Load {
             .cores(self.cores.iter().copied())
             .idle(self.idle)
             .lasting_numbers()
+            .probe(self.probe)
             .config(Client::stack_config(task, workers.max(1)));
         if let Some(confinement) = &self.confinement {
             server = server.confinement(confinement.clone());

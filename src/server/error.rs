@@ -3,7 +3,7 @@
 use crate::{
     host::HostError,
     stack::{BindError, Cidr, CidrError, ConnectError},
-    wire::AddressError,
+    wire::{AddressError, MacAddress},
     xdp::{MAX_LISTENERS, MAX_SAME_PORT, XdpError},
 };
 use std::net::IpAddr;
@@ -155,6 +155,19 @@ pub enum ServerError {
         address: IpAddr,
         /// Its prefix length there.
         prefix: u8,
+    },
+
+    /// Another station has the address already.
+    #[error(
+        "{address} is in use on the link of {interface}, by the station {station}: choose another address, or take it away there; --no-probe serves it all the same"
+    )]
+    AddressTaken {
+        /// The interface.
+        interface: String,
+        /// The address.
+        address: IpAddr,
+        /// Who has it.
+        station: MacAddress,
     },
 
     /// An address to be shared that the kernel does not have.

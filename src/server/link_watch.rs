@@ -1,11 +1,13 @@
 //! What may change about the interface while it is served: what can be followed is, and the rest is said. One that is gone ends
 //! the server.
 
-use super::{End, Notice, ServerError, notice::Notices};
+use super::{End, Notice, ServerError, neighbourhood::Announcer, notice::Notices};
 use crate::{
     host::{HostError, Link},
     stack::{LocalAddress, Ownership},
+    wire::MacAddress,
     worker::Control,
+    xdp::Guard,
 };
 use crossbeam::channel::{self, RecvTimeoutError, Sender};
 use std::{
@@ -31,8 +33,16 @@ pub(super) struct Watched {
     pub addresses: Vec<LocalAddress>,
     /// The largest MTU that the frames hold.
     pub mtu_max: u32,
-    pub controls: Vec<Arc<Control>>,
+    pub followers: Followers,
     pub notices: Notices,
+}
+
+/// Who has to go by what the interface is like.
+#[derive(Debug, Default)]
+pub(super) struct Followers {
+    pub controls: Vec<Arc<Control>>,
+    pub guard: Option<Arc<Guard>>,
+    pub announcer: Option<Announcer>,
 }
 
 /// Looks at the interface until it is dropped, and tells the workers.
@@ -54,6 +64,8 @@ pub enum Change {
         /// The largest that the frames hold.
         most: u32,
     },
+    /// Its station has another address.
+    Mac(MacAddress),
     /// It has another name.
     Renamed(String),
     /// It has so many queues now, and traffic that arrives on some is lost.
@@ -79,7 +91,7 @@ impl Change {
     pub fn hurts(&self) -> bool {
         match self {
             Self::Mtu { mtu, most } => mtu > most,
-            Self::Renamed(_) | Self::Shared { there: true, .. } => false,
+            Self::Renamed(_) | Self::Mac(_) | Self::Shared { there: true, .. } => false,
             Self::Queues { unserved, .. } => !unserved.is_empty(),
             Self::Shared { there: false, .. } | Self::Taken(_) => true,
         }
@@ -95,6 +107,7 @@ impl fmt::Display for Change {
                 "the MTU is {mtu} now, but the frames hold packets of {most} bytes: larger ones are lost until the server is \
                  started again"
             ),
+            Self::Mac(mac) => write!(f, "its address is {mac} now, which is followed and announced"),
             Self::Renamed(name) => write!(f, "it is called {name} now"),
             Self::Queues { count, unserved } if unserved.is_empty() => write!(f, "it has {count} queue(s) now"),
             Self::Queues { count, unserved } => {
@@ -133,6 +146,9 @@ impl Watched {
         if link.mtu != before.mtu {
             changes.push(Change::Mtu { mtu: link.mtu, most });
         }
+        if link.mac != before.mac {
+            changes.push(Change::Mac(MacAddress(link.mac)));
+        }
         if link.name != before.name {
             changes.push(Change::Renamed(link.name.clone()));
         }
@@ -152,6 +168,20 @@ impl Watched {
         changes
     }
 
+    /// Tells whoever has to go by it.
+    fn follow(&self, change: &Change) {
+        let Followers { controls, guard, announcer } = &self.followers;
+        match *change {
+            Change::Mtu { mtu, most } => controls.iter().for_each(|control| control.set_mtu(mtu.min(most))),
+            Change::Mac(MacAddress(mac)) => {
+                guard.iter().for_each(|guard| guard.set_station(mac));
+                controls.iter().for_each(|control| control.set_station(mac));
+                announcer.iter().for_each(|announcer| announcer.announce(MacAddress(mac)));
+            }
+            _ => {}
+        }
+    }
+
     /// Looks at the interface once; whether it is still there.
     fn look(&mut self) -> bool {
         let found = match find(&self.link) {
@@ -163,9 +193,7 @@ impl Watched {
         let interface = self.link.name.clone();
         for change in self.notice(found) {
             self.notices.tell(Notice::Interface { interface: interface.clone(), change: change.clone() });
-            if let Change::Mtu { mtu, most } = change {
-                self.controls.iter().for_each(|control| control.set_mtu(mtu.min(most)));
-            }
+            self.follow(&change);
         }
         true
     }

@@ -3,16 +3,17 @@
 use super::{
     CookieSecret, ListenerDefence, Notice, Seat, Server, ServerError, StopSignals,
     defence::{self, Defence, Listed, MasterFile, Rotation},
-    link_watch::{Change, LinkWatch, Watched},
+    link_watch::{Change, Followers, LinkWatch, Watched},
+    neighbourhood::{Ears, Neighbourhood},
     notice::Notices,
     plan::Plan,
 };
 use crate::{
     config::StackConfig,
     drops::{DropReason, Drops},
-    host::{HostError, confinement, cores, memory},
+    host::{HostError, confinement, cores, groups::SolicitedNodes, memory},
     rng::SipKey,
-    stack::{Secrets, Stack, SynAckProfile},
+    stack::{Ownership, Secrets, Stack, SynAckProfile},
     stats::StackStats,
     tcp::cookie::EPOCH,
     time::Instant,
@@ -134,6 +135,10 @@ pub struct Running {
     defence: Defence,
     /// Ended by its drop.
     link_watch: LinkWatch,
+    /// Ended by its drop.
+    _neighbourhood: Neighbourhood,
+    /// Left by its drop.
+    _groups: Option<SolicitedNodes>,
     /// Last, so that it goes last: the program is detached when its workers have sent their resets.
     program: Program,
 }
@@ -151,7 +156,16 @@ impl Running {
         notices: Notices,
         mut application: impl FnMut(Seat) -> A,
     ) -> Result<Self, ServerError> {
+        let ears = Ears::open(plan, server.vlan_id())?;
+        // Nothing has been touched so far: where somebody has an address of ours, nothing will be.
+        if server.probe && !server.takes_over {
+            ears.probe().map_err(|(address, station)| {
+                let interface = server.interface.clone();
+                ServerError::AddressTaken { interface, address, station }
+            })?;
+        }
         let (program, mode, queues) = open(server, plan, &notices)?;
+        let groups = join_groups(plan, &notices);
         let cores = plan.cores.iter().copied();
         // Which worker is on which core is known when they have begun.
         let summary = queues.iter().map(|queue| (queue.id(), None, queue.copy_mode()));
@@ -177,9 +191,27 @@ impl Running {
             notices: notices.clone(),
         })?;
         let ended = unbounded();
-        let link_watch = watch_link(plan, controls.clone(), notices.clone(), End(ended.0.clone()))?;
+        let neighbourhood = Neighbourhood::start(ears, server.interface.clone(), mailboxes.clone(), notices.clone())?;
+        let followers = Followers {
+            controls: controls.clone(),
+            guard: Some(program.guard().clone()),
+            announcer: Some(neighbourhood.announcer()),
+        };
+        let link_watch = watch_link(plan, followers, notices.clone(), End(ended.0.clone()))?;
         let (workers, shutdown) = (Vec::new(), Shutdown::default());
-        let mut running = Self { setup, notices, workers, mailboxes, shutdown, ended, defence, link_watch, program };
+        let mut running = Self {
+            setup,
+            notices,
+            workers,
+            mailboxes,
+            shutdown,
+            ended,
+            defence,
+            link_watch,
+            _neighbourhood: neighbourhood,
+            _groups: groups,
+            program,
+        };
         for (number, ((queue, core), control)) in queues.into_iter().zip(cores).zip(controls).enumerate() {
             let mut stack = Stack::new(config.clone(), plan.mac(), plan.addresses.clone(), secrets.clone());
             server.ports.iter().for_each(|&port| stack.listen_with(None, port, server.max_segment));
@@ -407,11 +439,21 @@ fn open_queue(server: &Server, plan: &Plan, id: u32, mode: XdpMode, notices: &No
     }
 }
 
+/// Lets the NIC, and switches that look who listens, pass on questions for our IPv6 addresses.
+fn join_groups(plan: &Plan, notices: &Notices) -> Option<SolicitedNodes> {
+    let own = plan.addresses.iter().filter(|local| local.ownership == Ownership::Own);
+    let joined = SolicitedNodes::join(plan.link.index, own.map(|local| local.cidr.address));
+    let refused = |error: HostError| {
+        notices.tell(Notice::Unsolicited { interface: plan.link.name.clone(), reason: error.to_string() });
+    };
+    joined.map_err(refused).ok()
+}
+
 /// Watches the interface from now on, and says which of its queues nobody serves already.
-fn watch_link(plan: &Plan, controls: Vec<Arc<Control>>, notices: Notices, end: End) -> Result<LinkWatch, ServerError> {
+fn watch_link(plan: &Plan, followers: Followers, notices: Notices, end: End) -> Result<LinkWatch, ServerError> {
     let Plan { link, queues, addresses, .. } = plan;
     let (link, queues, addresses, mtu_max) = (link.clone(), queues.clone(), addresses.clone(), plan.mtu_max());
-    let watched = Watched { link, queues, addresses, mtu_max, controls, notices };
+    let watched = Watched { link, queues, addresses, mtu_max, followers, notices };
     let count = watched.link.rx_queues;
     let unserved = watched.unserved(count);
     if !unserved.is_empty() {

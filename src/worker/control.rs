@@ -6,6 +6,7 @@ use crate::{
     stats::StackStats,
     tcp::cookie::{EPOCH, MasterKey, SHORT_GRACE},
     time::{Instant, nanos},
+    wire::MacAddress,
 };
 use std::{
     sync::{
@@ -26,6 +27,9 @@ const STRANGERS: [DropReason; 7] = [
     DropReason::NoListener,
 ];
 
+/// Tells an address of zeros from none.
+const STATION_IS_SET: u64 = 1 << 48;
+
 /// One worker's controls. The worker looks at them once a batch.
 #[derive(Debug, Default)]
 pub struct Control {
@@ -39,6 +43,8 @@ pub struct Control {
     short_grace: AtomicBool,
     /// The interface's MTU; 0 where it has not changed.
     mtu: AtomicU32,
+    /// Our station's address, with bit 48 set; 0 where it has not changed.
+    station: AtomicU64,
     /// Grows with each new master key, so that the lock is taken only then.
     generation: AtomicU32,
     master: Mutex<Option<MasterKey>>,
@@ -85,6 +91,12 @@ impl Control {
         self.mtu.store(mtu, Ordering::Relaxed);
     }
 
+    /// Our station's address from now on.
+    pub fn set_station(&self, mac: [u8; 6]) {
+        let [a, b, c, d, e, f] = mac;
+        self.station.store(STATION_IS_SET | u64::from_be_bytes([0, 0, a, b, c, d, e, f]), Ordering::Relaxed);
+    }
+
     /// Gives the stack other secrets for its cookies.
     pub fn set_master(&self, master: MasterKey) {
         *self.master.lock().unwrap_or_else(PoisonError::into_inner) = Some(master);
@@ -109,6 +121,11 @@ impl Control {
         let mtu = self.mtu.load(Ordering::Relaxed);
         if mtu != 0 {
             stack.set_mtu(now, mtu as usize);
+        }
+        let station = self.station.load(Ordering::Relaxed);
+        if station != 0 {
+            let [_, _, mac @ ..] = station.to_be_bytes();
+            stack.set_mac(MacAddress(mac));
         }
         let generation = self.generation.load(Ordering::Acquire);
         if generation != *seen {

@@ -36,7 +36,9 @@ mod at {
     pub const SHORT_GRACE: usize = 45;
     pub const PREFIX_BUDGET: usize = 46;
     pub const NEXT_EPOCH: usize = 47;
-    pub const END: usize = 48;
+    pub const MAC_HEAD: usize = 48;
+    pub const MAC_TAIL: usize = 49;
+    pub const END: usize = 50;
 }
 
 /// Where things stand in `struct listener`, in bytes.
@@ -118,6 +120,12 @@ impl Guard {
         for (word, bytes) in (at..).zip(key.to_bytes().chunks_exact(4)) {
             self.set(word, u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]));
         }
+    }
+
+    /// Our station's address: frames to others, or to groups, draw no SYN-ACK.
+    pub fn set_station(&self, [a, b, c, d, e, f]: [u8; 6]) {
+        self.set(at::MAC_HEAD, u32::from_ne_bytes([a, b, c, d]));
+        self.set(at::MAC_TAIL, u16::from_ne_bytes([e, f]).into());
     }
 
     /// The flows that are let pass.

@@ -1,9 +1,10 @@
 //! What is noticed of an interface that changes.
 
-use super::{Change, Notices, Watched};
+use super::{Change, Followers, Notices, Watched};
 use crate::{
     host::Link,
     stack::{LocalAddress, Ownership},
+    wire::MacAddress,
 };
 
 fn link() -> Link {
@@ -16,7 +17,7 @@ fn watched() -> Watched {
     let local = |text: &str, ownership| LocalAddress { cidr: text.parse().unwrap(), ownership };
     let addresses = vec![local("198.18.0.254/24", Ownership::Shared), local("198.18.0.1/24", Ownership::Own)];
     let notices = Notices::new(None, false);
-    Watched { link: link(), queues: vec![0, 1], addresses, mtu_max: 1_770, controls: Vec::new(), notices }
+    Watched { link: link(), queues: vec![0, 1], addresses, mtu_max: 1_770, followers: Followers::default(), notices }
 }
 
 #[track_caller]
@@ -42,6 +43,9 @@ fn each_change_is_said_once_and_with_its_remedy() {
     assert!(hurts && said.contains("larger ones are lost"), "{said}");
     let (change, hurts, _) = noticed(|link| link.name = "lan0".to_owned());
     assert_eq!((change, hurts), (Change::Renamed("lan0".to_owned()), false));
+    let (change, hurts, said) = noticed(|link| link.mac = [2, 0, 0, 0, 0, 9]);
+    assert_eq!((change, hurts), (Change::Mac(MacAddress([2, 0, 0, 0, 0, 9])), false));
+    assert!(said.contains("02:00:00:00:00:09"), "{said}");
     let (_, hurts, said) = noticed(|link| link.addresses.clear());
     assert!(hurts && said.contains("198.18.0.254 no longer"), "{said}");
     let (change, hurts, _) = noticed(|link| link.addresses.push(([198, 18, 0, 1].into(), 24)));
