@@ -156,14 +156,8 @@ impl Running {
         notices: Notices,
         mut application: impl FnMut(Seat) -> A,
     ) -> Result<Self, ServerError> {
-        let ears = Ears::open(plan, server.vlan_id())?;
         // Nothing has been touched so far: where somebody has an address of ours, nothing will be.
-        if server.probe && !server.takes_over {
-            ears.probe().map_err(|(address, station)| {
-                let interface = server.interface.clone();
-                ServerError::AddressTaken { interface, address, station }
-            })?;
-        }
+        let ears = listen(server, plan)?;
         let (program, mode, queues) = open(server, plan, &notices)?;
         let groups = join_groups(plan, &notices);
         let cores = plan.cores.iter().copied();
@@ -213,36 +207,16 @@ impl Running {
             program,
         };
         for (number, ((queue, core), control)) in queues.into_iter().zip(cores).zip(controls).enumerate() {
-            let mut stack = Stack::new(config.clone(), plan.mac(), plan.addresses.clone(), secrets.clone());
-            server.ports.iter().for_each(|&port| stack.listen_with(None, port, server.max_segment));
-            match &plan.scaling {
-                Some(scaling) => stack.set_receive_scaling(queue.id(), scaling.clone()),
-                None if plan.placement == Placement::ByHash => stack.set_share(number, running.mailboxes.len()),
-                None => {}
-            }
-            for &port in &server.udp_ports {
-                stack.bind_udp(None, port)?;
-            }
-            stack.set_calendar(clock.calendar(Instant::ZERO));
-            if server.takes_over {
-                stack.accept_cookies_until(Instant::ZERO + 2 * EPOCH);
-            }
+            let seat = Seat { number, workers: running.mailboxes.len() };
+            let stack = Stack::new(config.clone(), plan.mac(), plan.addresses.clone(), secrets.clone());
+            let mut stack = prepare(stack, server, plan, (seat, queue.id(), clock))?;
             if !server.ports.is_empty() {
                 stack.watch_flows(Box::new(Listed(running.program.guard().filter().clone())));
             }
-            let remotes = server.remotes.iter().skip(number).step_by(running.mailboxes.len());
-            for remote in remotes {
-                let remote = Endpoint { address: remote.ip(), port: remote.port() };
-                let now = clock.now();
-                let id = stack.connect(now, remote, None)?;
-                // Its SYN is yet to be sent.
-                if let Some(mut stream) = stack.stream(now, id) {
-                    stream.set_max_segment(server.max_segment);
-                }
-            }
+            connect(&mut stack, server, (seat, clock))?;
             let hand_off = HandOff::new(plan.placement, secrets.clone(), number, running.mailboxes.clone());
             let options = WorkerOptions { idle: server.idle, drain: server.drain };
-            let application = application(Seat { number, workers: running.mailboxes.len() });
+            let application = application(seat);
             let worker = Worker::new(queue, stack, application, clock, hand_off, options, running.shutdown.clone())
                 .with_control(control)
                 .with_tap(server.tap.clone());
@@ -382,6 +356,53 @@ impl Drop for End {
     fn drop(&mut self) {
         self.0.send(()).ok();
     }
+}
+
+/// Listens to the neighbours, and asks them whether somebody has an address of ours.
+fn listen(server: &Server, plan: &Plan) -> Result<Ears, ServerError> {
+    let ears = Ears::open(plan, server.vlan_id())?;
+    if server.probe && !server.takes_over {
+        let interface = server.interface.clone();
+        ears.probe().map_err(|(address, station)| ServerError::AddressTaken { interface, address, station })?;
+    }
+    Ok(ears)
+}
+
+/// Lets a stack know what it serves, which flows are its own, and what time it is.
+fn prepare(
+    mut stack: Stack,
+    server: &Server,
+    plan: &Plan,
+    (seat, queue, clock): (Seat, u32, Clock),
+) -> Result<Stack, ServerError> {
+    server.ports.iter().for_each(|&port| stack.listen_with(None, port, server.max_segment));
+    match &plan.scaling {
+        Some(scaling) => stack.set_receive_scaling(queue, scaling.clone()),
+        None if plan.placement == Placement::ByHash => stack.set_share(seat.number, seat.workers),
+        None => {}
+    }
+    for &port in &server.udp_ports {
+        stack.bind_udp(None, port)?;
+    }
+    stack.set_calendar(clock.calendar(Instant::ZERO));
+    if server.takes_over {
+        stack.accept_cookies_until(Instant::ZERO + 2 * EPOCH);
+    }
+    Ok(stack)
+}
+
+/// Opens those of the server's connections that are this worker's.
+fn connect(stack: &mut Stack, server: &Server, (seat, clock): (Seat, Clock)) -> Result<(), ServerError> {
+    for remote in server.remotes.iter().skip(seat.number).step_by(seat.workers) {
+        let remote = Endpoint { address: remote.ip(), port: remote.port() };
+        let now = clock.now();
+        let id = stack.connect(now, remote, None)?;
+        // Its SYN is yet to be sent.
+        if let Some(mut stream) = stack.stream(now, id) {
+            stream.set_max_segment(server.max_segment);
+        }
+    }
+    Ok(())
 }
 
 /// Everything that takes a right.
