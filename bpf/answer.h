@@ -186,7 +186,7 @@ static __always_inline enum sums sums_of(struct xdp_md *ctx, const struct packet
 /* Behind a director answers go to the router, and not to where a frame came from. */
 static __always_inline void answer_to_station(struct ethhdr *ethernet)
 {
-	__u32 head = guard.station_head, tail = guard.station_tail;
+	__u32 head = guard.answers_head, tail = guard.answers_tail;
 
 	if (!tail)
 		return;

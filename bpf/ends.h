@@ -10,6 +10,7 @@
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
+#include "guard.h"
 #include "parse.h"
 
 /* Sources that are no peer's: addresses of our own, and the broadcast addresses of their subnets. */
@@ -59,8 +60,8 @@ static __always_inline int has_possible_ends(const struct packet *packet, const 
 	const __be16 *ports = (const __be16 *)&packet->ports;
 
 	/* MUST-57: not to a group; nor to another station, whose address the answer would come from; nor from a group. */
-	if (*(const __u32 *)ethernet->h_dest != place.mac_head ||
-	    *(const __u16 *)(ethernet->h_dest + sizeof(__u32)) != place.mac_tail || (ethernet->h_source[0] & 1))
+	if (*(const __u32 *)ethernet->h_dest != guard.mac_head ||
+	    *(const __u16 *)(ethernet->h_dest + sizeof(__u32)) != guard.mac_tail || (ethernet->h_source[0] & 1))
 		return 0;
 	if (!ports[0])
 		return 0;

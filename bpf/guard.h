@@ -66,8 +66,10 @@ struct guard {
 	__u32 short_grace;   /* cookies of the last epoch count no more */
 	__u32 prefix_budget; /* SYN-ACKs for a prefix, in a tick and on a CPU; 0 for as many as it asks for */
 	__u32 next_epoch;    /* cookies of the next epoch count already */
-	__u32 station_head;  /* whom answers go to: four octets as they stand in a frame, */
-	__u32 station_tail;  /* and two, with bit 16 set; 0 for where a frame came from */
+	__u32 mac_head;      /* our station's address, as it stands in a frame: four octets, */
+	__u32 mac_tail;      /* and the last two */
+	__u32 answers_head;  /* whom answers go to: four octets as they stand in a frame, */
+	__u32 answers_tail;  /* and two, with bit 16 set; 0 for where a frame came from */
 };
 
 volatile struct guard guard;

@@ -10,6 +10,8 @@
 
 #include "address.h"
 
+#define MAX_FRAGMENTED 1024
+
 /* A TCP or UDP port at an address the kernel keeps. */
 struct service {
 	struct address address;
@@ -60,6 +62,20 @@ struct {
 	__type(key, struct service);
 	__type(value, __u8);
 } shared_ports SEC(".maps");
+
+/* What the fragments of a packet have in common: its ends, and a number that its sender gave it. */
+struct fragmented {
+	__u32 addresses[8];
+	__u32 id;
+};
+
+/* Packets for listed ports whose first fragment was seen; the latest of them. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, MAX_FRAGMENTED);
+	__type(key, struct fragmented);
+	__type(value, __u8);
+} fragmented SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);

@@ -26,6 +26,7 @@
 #define MAX_TCP_OFFSET 0x3f
 
 #define IPV4_FRAGMENT 0x3fff /* more fragments, or an offset */
+#define IPV4_OFFSET 0x1fff   /* of a fragment: 0 for the first */
 #define HARDWARE_ETHERNET 1
 #define NEIGHBOUR_SOLICITATION 135
 
@@ -43,7 +44,9 @@ struct icmp_header {
 
 #define NEXT_HOP_BY_HOP 0
 #define NEXT_ROUTING 43
+#define NEXT_FRAGMENT 44
 #define NEXT_DESTINATION 60
+#define IPV6_OFFSET 0xfff8
 
 struct vlan_tag {
 	__be16 control;
@@ -80,6 +83,20 @@ enum segment {
 	SEGMENT_BEHIND,  /* behind IP options or extension headers */
 };
 
+enum fragment {
+	FRAGMENT_NONE,
+	FRAGMENT_FIRST, /* `port` and `protocol` are to be seen */
+	FRAGMENT_LATER,
+};
+
+/* Of IPv6 (RFC 8200 section 4.5). */
+struct fragment_header {
+	__u8 next;
+	__u8 reserved;
+	__be16 offset;
+	__be32 id;
+};
+
 /* Whom a frame is addressed to, and what it is. */
 struct packet {
 	struct address destination;
@@ -90,6 +107,8 @@ struct packet {
 	__u8 is_ipv6;
 	__u8 is_icmp;
 	enum segment segment;
+	enum fragment fragment;
+	__u32 fragment_id; /* what the fragments of a packet have in common, beside its ends and an IPv4 packet's protocol */
 	__u32 ip_offset;
 	__u32 tcp_offset;
 	__be32 sequence;
@@ -148,6 +167,15 @@ static __always_inline void read_udp(struct cursor *cursor, struct packet *packe
 		packet->port = ports[1];
 }
 
+/* The port of a first fragment at the cursor, which has room for it: fragments but the last come in units of eight octets. */
+static __always_inline void read_first_fragment(struct cursor *cursor, struct packet *packet, __u8 protocol)
+{
+	if (protocol != IPPROTO_TCP && protocol != IPPROTO_UDP)
+		return;
+	read_udp(cursor, packet);
+	packet->protocol = protocol;
+}
+
 /* The ports of a quoted TCP segment: an ICMP error is for whoever sent that. */
 static __always_inline void read_quoted_ports(__be16 *ports, void *end, struct packet *packet)
 {
@@ -183,7 +211,7 @@ static __always_inline void read_quote_v6(struct cursor *cursor, struct packet *
 static __always_inline enum reading read_arp(struct cursor *cursor, struct packet *packet)
 {
 	struct arp_packet *arp = cursor->at;
-	__be32 target;
+	__be32 target, sender;
 
 	if ((void *)(arp + 1) > cursor->end)
 		return READ_MALFORMED;
@@ -191,6 +219,10 @@ static __always_inline enum reading read_arp(struct cursor *cursor, struct packe
 	    arp->hardware_len != ETH_ALEN || arp->protocol_len != sizeof(target))
 		return READ_FOREIGN;
 	__builtin_memcpy(&target, arp->target_ip, sizeof(target));
+	__builtin_memcpy(&sender, arp->sender_ip, sizeof(sender));
+	/* An announcement asks nobody (RFC 5227 section 2.3). Who listens beside the kernel hears it, as all of them. */
+	if (sender == target)
+		return READ_FOREIGN;
 	map_ipv4(&packet->destination, target);
 	return READ_ARP;
 }
@@ -207,8 +239,16 @@ static __always_inline enum reading read_ipv4(struct cursor *cursor, struct pack
 	packet->addresses[1] = ip->daddr;
 	packet->tcp_offset = packet->ip_offset + sizeof(*ip);
 	header_len = ip->ihl * 4;
-	if (header_len < sizeof(*ip) || ip->frag_off & bpf_htons(IPV4_FRAGMENT))
+	if (header_len < sizeof(*ip))
 		return READ_IP;
+	if (ip->frag_off & bpf_htons(IPV4_FRAGMENT)) {
+		packet->fragment = ip->frag_off & bpf_htons(IPV4_OFFSET) ? FRAGMENT_LATER : FRAGMENT_FIRST;
+		packet->fragment_id = ip->id | ip->protocol << 16;
+		cursor->at += header_len;
+		if (packet->fragment == FRAGMENT_FIRST)
+			read_first_fragment(cursor, packet, ip->protocol);
+		return READ_IP;
+	}
 	packet->is_icmp = ip->protocol == IPPROTO_ICMP;
 	if (ip->protocol == IPPROTO_TCP) {
 		cursor->at += header_len;
@@ -240,6 +280,20 @@ static __always_inline __u8 skip_extensions(struct cursor *cursor, __u8 next)
 	return next;
 }
 
+/* The fragment header at the cursor, and what the first fragment has behind it. */
+static __always_inline void read_fragment_v6(struct cursor *cursor, struct packet *packet)
+{
+	struct fragment_header *header = cursor->at;
+
+	if ((void *)(header + 1) > cursor->end)
+		return;
+	packet->fragment = header->offset & bpf_htons(IPV6_OFFSET) ? FRAGMENT_LATER : FRAGMENT_FIRST;
+	packet->fragment_id = header->id;
+	cursor->at = header + 1;
+	if (packet->fragment == FRAGMENT_FIRST)
+		read_first_fragment(cursor, packet, skip_extensions(cursor, header->next));
+}
+
 static __always_inline enum reading read_ipv6(struct cursor *cursor, struct packet *packet)
 {
 	struct ipv6hdr *ip = cursor->at;
@@ -258,6 +312,8 @@ static __always_inline enum reading read_ipv6(struct cursor *cursor, struct pack
 		read_tcp(cursor, packet, ip->nexthdr == IPPROTO_TCP ? SEGMENT_PLAIN : SEGMENT_BEHIND);
 	} else if (next == IPPROTO_UDP) {
 		read_udp(cursor, packet);
+	} else if (next == NEXT_FRAGMENT) {
+		read_fragment_v6(cursor, packet);
 	} else if (next == IPPROTO_ICMPV6) {
 		/* A solicitation goes to a multicast group as a rule: what counts is the target, behind the first 8 bytes. */
 		struct icmp6hdr *icmp = cursor->at;

@@ -11,9 +11,7 @@
 
 /* What the program is told before it is loaded; src/xdp/program.rs mirrors it. */
 struct place {
-	__u32 mac_head; /* our station's address, as it stands in a frame: four octets, */
-	__u16 mac_tail; /* and the last two */
-	__u16 vlan;     /* the VLAN that is served; 0 for untagged frames */
+	__u64 vlan;     /* the VLAN that is served; 0 for untagged frames */
 	__u64 suspects; /* bit n: the last octet of an impossible source is n, modulo 64 */
 };
 

@@ -14,11 +14,41 @@ char LICENSE[] SEC("license") = "Dual MIT/GPL";
 #define FLAG_RST 0x04
 #define FLAG_ACK 0x10
 
-/* Whom a frame is for: REDIRECTED_... where it is the stack's. */
-static __always_inline enum verdict address(enum reading reading, const struct packet *packet)
+/* Whether it is for a listed port of an address that the kernel keeps. */
+static __always_inline int is_listed(const struct packet *packet)
 {
 	struct service service = {};
 
+	if (!packet->port)
+		return 0;
+	service.address = packet->destination;
+	service.port = packet->port;
+	service.protocol = packet->protocol;
+	return !!bpf_map_lookup_elem(&shared_ports, &service);
+}
+
+/*
+ * A fragment to an address that the kernel keeps. Put together there, a segment for a listed port would be reset, and our connection
+ * with it. The stack refuses all fragments, so it gets them: the first one by its port, and the others by what they have in common
+ * with one of late. Whatever overtakes its first fragment passes, and is nothing without it.
+ */
+static __always_inline enum verdict address_fragment(const struct packet *packet)
+{
+	struct fragmented whole = { .id = packet->fragment_id };
+	const __u8 yes = 1;
+
+	__builtin_memcpy(whole.addresses, packet->addresses, sizeof(whole.addresses));
+	if (packet->fragment == FRAGMENT_LATER)
+		return bpf_map_lookup_elem(&fragmented, &whole) ? REDIRECTED_SHARED : PASSED_FOREIGN;
+	if (!is_listed(packet))
+		return PASSED_FOREIGN;
+	bpf_map_update_elem(&fragmented, &whole, &yes, BPF_ANY);
+	return REDIRECTED_SHARED;
+}
+
+/* Whom a frame is for: REDIRECTED_... where it is the stack's. */
+static __always_inline enum verdict address(enum reading reading, const struct packet *packet)
+{
 	if (reading == READ_MALFORMED)
 		return PASSED_MALFORMED;
 	if (reading == READ_OTHER_VLAN)
@@ -29,12 +59,9 @@ static __always_inline enum verdict address(enum reading reading, const struct p
 		return REDIRECTED_NEIGHBOUR;
 	if (bpf_map_lookup_elem(&own_addresses, &packet->destination))
 		return reading == READ_ARP ? REDIRECTED_ARP : REDIRECTED_OWN;
-	if (!packet->port)
-		return PASSED_FOREIGN;
-	service.address = packet->destination;
-	service.port = packet->port;
-	service.protocol = packet->protocol;
-	return bpf_map_lookup_elem(&shared_ports, &service) ? REDIRECTED_SHARED : PASSED_FOREIGN;
+	if (packet->fragment)
+		return address_fragment(packet);
+	return is_listed(packet) ? REDIRECTED_SHARED : PASSED_FOREIGN;
 }
 
 /* A segment that may end a handshake: whether its numbers are a cookie. */
@@ -110,8 +137,11 @@ static __always_inline enum verdict judge(struct xdp_md *ctx, const struct packe
 	__u64 hash;
 
 	/* UDP is the stack's even where nobody listens: it says so, at a rate of its own. */
-	if (packet->segment == SEGMENT_NONE)
-		return packet->is_icmp || packet->protocol == IPPROTO_UDP || ours == REDIRECTED_ARP ? ours : DROPPED_STRAY;
+	if (packet->segment == SEGMENT_NONE) {
+		if (packet->is_icmp || ours == REDIRECTED_ARP || (packet->protocol == IPPROTO_UDP && !packet->fragment))
+			return ours;
+		return DROPPED_STRAY;
+	}
 	if (packet->segment == SEGMENT_PARTIAL)
 		return DROPPED_PARTIAL;
 	if (listener && !listener->guarded)

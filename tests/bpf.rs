@@ -1,10 +1,13 @@
 //! The XDP program's verdicts, frame by frame, as `BPF_PROG_TEST_RUN` tells them: needs root.
 
 mod common;
+#[path = "bpf/fragments.rs"]
+mod fragments;
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use common::{Name, frames::*, is_root};
+use fragments::fragment_cases;
 use xskip::{
     lab::{INTERFACE, Lab, LabOptions},
     rng::splitmix64,
@@ -194,7 +197,6 @@ fn shared_cases() -> Vec<Case> {
         foreign("UDP to TCP's IPv6 port", ipv6(SHARED_V6, UDP, &ports(PORT))),
         foreign("TCP to UDP's IPv4 port", syn(SHARED_V4.into(), UDP_PORT, &[])),
         foreign("TCP to UDP's IPv6 port", syn(SHARED_V6.into(), UDP_PORT, &[])),
-        foreign("a fragment of UDP", ipv4(SHARED_V4, UDP, 0x2000, &[], &ports(UDP_PORT))),
         foreign("ICMP", ipv4(SHARED_V4, ICMPV4, 0, &[], &ports(PORT))),
         foreign("ICMPv6", ipv6(SHARED_V6, ICMPV6, &ports(PORT))),
         foreign("an IPv4 header length of zero", shortened_header(SHARED_V4)),
@@ -292,6 +294,8 @@ fn vlan_cases() -> Vec<Case> {
 
 fn arp_cases() -> Vec<Case> {
     let reply = ethernet(&[], ETHER_TYPE_ARP, &arp_packet(arp::Operation::Reply, OWN_V4));
+    let mut announcement = arp_request(OWN_V4);
+    announcement.copy_within(38..42, 28);
     let mut padded = arp_request(OWN_V4);
     padded.resize(60, 0);
     let mut cases = vec![
@@ -300,6 +304,7 @@ fn arp_cases() -> Vec<Case> {
         taken("a reply to the own address", reply, "redirected_arp", 42),
         foreign("a request for a foreign address", arp_request(FOREIGN_V4)),
         foreign("a request for the peer's address", arp_request(PEER_V4)),
+        foreign("an announcement of the own address", announcement),
     ];
     let malformed: [(&str, usize, u8); 5] = [
         ("hardware", 1, 6),
@@ -335,25 +340,6 @@ fn neighbour_cases() -> Vec<Case> {
         foreign("an advertisement to everyone", advertisement("ff02::1".parse().unwrap(), OWN_V6)),
         foreign("an advertisement to a foreign address", advertisement(FOREIGN_V6, OWN_V6)),
     ]
-}
-
-fn fragment_cases() -> Vec<Case> {
-    let mut cases = Vec::new();
-    for (what, field) in [("first", 0x2000), ("middle", 0x2001), ("last", 0x0001), ("far", 0x1fff), ("flagged", 0x6000)]
-    {
-        let to = |destination| ipv4(destination, TCP, field, &[], &ports(PORT));
-        cases.push(foreign(format!("the {what} fragment to the shared port"), to(SHARED_V4)));
-        cases.push(taken(format!("the {what} fragment to the own address"), to(OWN_V4), "redirected_own", 34));
-    }
-    let fragment = [&[TCP, 0, 0, 1, 0, 0, 0, 9][..], &ports(PORT)].concat();
-    cases.push(foreign("an IPv6 fragment to the shared port", ipv6(SHARED_V6, IPV6_FRAGMENT, &fragment)));
-    cases.push(taken(
-        "an IPv6 fragment to the own address",
-        ipv6(OWN_V6, IPV6_FRAGMENT, &fragment),
-        "redirected_own",
-        54,
-    ));
-    cases
 }
 
 fn extension_cases() -> Vec<Case> {
@@ -471,7 +457,7 @@ fn an_ipv4_address_written_as_ipv6_is_not_ours() {
 }
 
 #[test]
-fn fragments_stay_with_the_kernel_unless_the_address_is_ours() {
+fn fragments_stay_with_the_kernel_unless_the_address_or_the_port_is_ours() {
     if !is_root() {
         return;
     }

@@ -124,6 +124,10 @@ pub struct Arguments {
     #[arg(long, value_name = "IP")]
     gateway: Vec<IpAddr>,
 
+    /// Do not ask at start whether another station has one of these addresses
+    #[arg(long)]
+    no_probe: bool,
+
     /// The VLAN to use, by frames with its tag (IEEE 802.1Q) [default: none, by untagged frames]
     #[arg(long, value_name = "ID", value_parser = clap::value_parser!(u16).range(1..=4_094))]
     vlan: Option<u16>,
@@ -196,6 +200,7 @@ fn build(arguments: &Arguments) -> Load {
         .timeout(arguments.timeout)
         .queues(arguments.queues.iter())
         .cores(arguments.cores.iter().map(|core| core.0))
+        .probe(!arguments.no_probe)
         .idle(if arguments.spin { Idle::Spin } else { Idle::Sleep });
     load = arguments.address.iter().fold(load, |load, &address| load.address(address));
     load = arguments.gateway.iter().fold(load, |load, &gateway| load.gateway(gateway));

@@ -77,6 +77,10 @@ pub struct Arguments {
     #[arg(long, value_name = "MAC|IP")]
     answers_to: Option<Station>,
 
+    /// Do not ask at start whether another station has one of these addresses
+    #[arg(long)]
+    no_probe: bool,
+
     /// The service behind them
     #[arg(long, value_enum, default_value_t = App::Http)]
     app: App,
@@ -251,6 +255,7 @@ fn build(arguments: &Arguments, observation: &Observation) -> Result<Server, Fai
         .require(arguments.require)
         .cookies(arguments.cookies.into())
         .huge_pages(arguments.huge_pages)
+        .probe(!arguments.no_probe)
         .config(stack_config(arguments))
         .idle(if arguments.spin { Idle::Spin } else { Idle::Sleep })
         .drain(Duration::from_secs(arguments.drain));

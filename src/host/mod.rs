@@ -8,6 +8,7 @@ pub mod cores;
 mod error;
 pub mod ethtool;
 mod genl;
+pub mod groups;
 pub mod link;
 pub mod memory;
 pub mod neighbour;

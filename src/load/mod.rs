@@ -77,6 +77,7 @@ pub struct Load {
     addresses: Vec<Cidr>,
     consecutive: Option<u32>,
     gateways: Vec<IpAddr>,
+    probe: bool,
     vlan: Option<u16>,
     max_segment: MaxSegment,
     connections: u32,
@@ -116,6 +117,7 @@ impl Load {
             addresses: Vec::new(),
             consecutive: None,
             gateways: Vec::new(),
+            probe: true,
             vlan: None,
             max_segment: MaxSegment::default(),
             connections: 1,
@@ -167,6 +169,13 @@ impl Load {
     #[must_use]
     pub fn max_segment(mut self, limit: MaxSegment) -> Self {
         self.max_segment = limit;
+        self
+    }
+
+    /// Whether it is asked at start if somebody has our addresses: see [`Server::probe`]. By default it is.
+    #[must_use]
+    pub fn probe(mut self, probe: bool) -> Self {
+        self.probe = probe;
         self
     }
 
@@ -311,6 +320,7 @@ impl Load {
             .cores(self.cores.iter().copied())
             .idle(self.idle)
             .lasting_numbers()
+            .probe(self.probe)
             .config(Client::stack_config(task, workers.max(1)));
         if let Some(confinement) = &self.confinement {
             server = server.confinement(confinement.clone());

@@ -206,7 +206,8 @@ impl Load {
         }
         addresses.iter().try_for_each(|cidr| cidr.check_neighbour(target)).map_err(ServerError::from)?;
         let is_near = |neighbour: &IpAddr| addresses.iter().any(|cidr| cidr.contains(*neighbour));
-        match is_near(&target) || self.gateways.iter().any(is_near) {
+        let leads_there = |gateway: &IpAddr| gateway.is_ipv4() == target.is_ipv4();
+        match is_near(&target) || self.gateways.iter().any(leads_there) {
             true => Ok(()),
             false => Err(ConnectError::NoRoute(target).into()),
         }

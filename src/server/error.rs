@@ -158,6 +158,19 @@ pub enum ServerError {
         prefix: u8,
     },
 
+    /// Another station has the address already.
+    #[error(
+        "{address} is in use on the link of {interface}, by the station {station}: choose another address, or take it away there; --no-probe serves it all the same"
+    )]
+    AddressTaken {
+        /// The interface.
+        interface: String,
+        /// The address.
+        address: IpAddr,
+        /// Who has it.
+        station: MacAddress,
+    },
+
     /// An address to be shared that the kernel does not have.
     #[error(
         "the kernel does not have {address}, on {interface} or elsewhere, so it cannot be shared: add it with `ip address add`, or drop --shared to make it the stack's own"

@@ -1,12 +1,13 @@
 //! What may change about the interface while it is served: what can be followed is, and the rest is said. One that is gone ends
 //! the server.
 
-use super::{End, Notice, ServerError, notice::Notices, station::Followed, way_out::Way};
+use super::{End, Notice, ServerError, neighbourhood::Announcer, notice::Notices, station::Followed, way_out::Way};
 use crate::{
     host::{HostError, Link},
     stack::{LocalAddress, Ownership},
     wire::MacAddress,
     worker::Control,
+    xdp::Guard,
 };
 use crossbeam::channel::{self, RecvTimeoutError, Sender};
 use std::{
@@ -32,10 +33,18 @@ pub(super) struct Watched {
     pub addresses: Vec<LocalAddress>,
     /// The largest MTU that the frames hold.
     pub mtu_max: u32,
-    pub controls: Vec<Arc<Control>>,
+    pub followers: Followers,
     pub notices: Notices,
     /// Whom answers go to, where that is a neighbour of the kernel's.
     pub station: Option<Followed>,
+}
+
+/// Who has to go by what the interface is like.
+#[derive(Debug, Default)]
+pub(super) struct Followers {
+    pub controls: Vec<Arc<Control>>,
+    pub guard: Option<Arc<Guard>>,
+    pub announcer: Option<Announcer>,
 }
 
 /// Looks at the interface until it is dropped, and tells the workers.
@@ -57,6 +66,8 @@ pub enum Change {
         /// The largest that the frames hold.
         most: u32,
     },
+    /// Its station has another address.
+    Mac(MacAddress),
     /// It has another name.
     Renamed(String),
     /// It has so many queues now, and traffic that arrives on some is lost.
@@ -89,7 +100,7 @@ impl Change {
     pub fn hurts(&self) -> bool {
         match self {
             Self::Mtu { mtu, most } => mtu > most,
-            Self::Renamed(_) | Self::Shared { there: true, .. } | Self::Station { .. } => false,
+            Self::Renamed(_) | Self::Mac(_) | Self::Shared { there: true, .. } | Self::Station { .. } => false,
             Self::Queues { unserved, .. } => !unserved.is_empty(),
             Self::Shared { there: false, .. } | Self::Taken(_) => true,
         }
@@ -105,6 +116,7 @@ impl fmt::Display for Change {
                 "the MTU is {mtu} now, but the frames hold packets of {most} bytes: larger ones are lost until the server is \
                  started again"
             ),
+            Self::Mac(mac) => write!(f, "its address is {mac} now, which is followed and announced"),
             Self::Renamed(name) => write!(f, "it is called {name} now"),
             Self::Queues { count, unserved } if unserved.is_empty() => write!(f, "it has {count} queue(s) now"),
             Self::Queues { count, unserved } => {
@@ -144,6 +156,9 @@ impl Watched {
         if link.mtu != before.mtu {
             changes.push(Change::Mtu { mtu: link.mtu, most });
         }
+        if link.mac != before.mac {
+            changes.push(Change::Mac(MacAddress(link.mac)));
+        }
         if link.name != before.name {
             changes.push(Change::Renamed(link.name.clone()));
         }
@@ -163,6 +178,20 @@ impl Watched {
         changes
     }
 
+    /// Tells whoever has to go by it.
+    fn follow(&self, change: &Change) {
+        let Followers { controls, guard, announcer } = &self.followers;
+        match *change {
+            Change::Mtu { mtu, most } => controls.iter().for_each(|control| control.set_mtu(mtu.min(most))),
+            Change::Mac(MacAddress(mac)) => {
+                guard.iter().for_each(|guard| guard.set_station(mac));
+                controls.iter().for_each(|control| control.set_station(mac));
+                announcer.iter().for_each(|announcer| announcer.announce(MacAddress(mac)));
+            }
+            _ => {}
+        }
+    }
+
     /// Looks at the interface once; whether it is still there.
     fn look(&mut self) -> bool {
         let shared = self.addresses.iter().filter(|local| local.ownership == Ownership::Shared);
@@ -178,14 +207,12 @@ impl Watched {
             Err(_) => return true, // whoever cannot be asked now can be later
         };
         if let Some(station) = &mut self.station {
-            station.look(&found, &self.controls, &self.notices);
+            station.look(&found, &self.followers.controls, &self.notices);
         }
         let interface = self.link.name.clone();
         for change in self.notice(found) {
             self.notices.tell(Notice::Interface { interface: interface.clone(), change: change.clone() });
-            if let Change::Mtu { mtu, most } = change {
-                self.controls.iter().for_each(|control| control.set_mtu(mtu.min(most)));
-            }
+            self.follow(&change);
         }
         true
     }

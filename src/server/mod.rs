@@ -9,9 +9,11 @@
 //! # }
 //! ```
 
+mod claims;
 mod defence;
 mod error;
 mod link_watch;
+mod neighbourhood;
 mod notice;
 mod plan;
 mod running;
@@ -96,6 +98,7 @@ pub struct Server {
     cookies: Cookies,
     cookie_secret: CookieSecret,
     takes_over: bool,
+    probe: bool,
     syn_budget: Option<u32>,
     memory: Option<u64>,
     max_segment: MaxSegment,
@@ -130,6 +133,7 @@ impl Server {
             cookies: Cookies::default(),
             cookie_secret: CookieSecret::Random(COOKIE_ROTATION),
             takes_over: false,
+            probe: true,
             syn_budget: None,
             memory: None,
             max_segment: MaxSegment::default(),
@@ -193,7 +197,8 @@ impl Server {
         self
     }
 
-    /// Adds a router to what lies beyond the subnets of our addresses. The first one of each IP version counts.
+    /// Adds a router to what lies beyond the subnets of our addresses. The first one of each IP version counts. It is on the link,
+    /// though it may lie in no subnet of ours, and may be link-local.
     #[must_use]
     pub fn gateway(mut self, address: IpAddr) -> Self {
         self.gateways.push(address);
@@ -322,6 +327,15 @@ impl Server {
     #[must_use]
     pub fn takes_over(mut self) -> Self {
         self.takes_over = true;
+        self
+    }
+
+    /// Whether it is asked at start if somebody on the link has one of our own addresses, which takes a fifth of a second: that is
+    /// an error, [`ServerError::AddressTaken`]. By default it is, unless this server [takes over](Server::takes_over) from one that
+    /// may be running yet. Without it, as for a fleet that shares its addresses, a conflict is said and nothing more.
+    #[must_use]
+    pub fn probe(mut self, probe: bool) -> Self {
+        self.probe = probe;
         self
     }
 

@@ -1,10 +1,11 @@
 //! What a server has to say to whoever runs it: what it got instead of what was asked for, and what changes under way.
 
 use super::{DefenceLevel, InterfaceChange, Setup, SharingConflict};
+use crate::wire::MacAddress;
 use std::{
     fmt,
     io::{self, Write},
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::{Arc, Mutex, PoisonError},
 };
 use tracing::level_filters::LevelFilter;
@@ -56,6 +57,22 @@ pub enum Notice {
         interface: String,
         /// What is different.
         change: InterfaceChange,
+    },
+    /// Another station has an address of the stack's own.
+    AddressConflict {
+        /// The interface.
+        interface: String,
+        /// The address.
+        address: IpAddr,
+        /// Who has it, too.
+        station: MacAddress,
+    },
+    /// Questions for our IPv6 addresses may not come through to the interface.
+    Unsolicited {
+        /// The interface.
+        interface: String,
+        /// What the kernel said.
+        reason: String,
     },
     /// A listener is defended in another way.
     Defence {
@@ -129,6 +146,14 @@ impl fmt::Display for Notice {
             Self::AnswersArrive { interface } => {
                 write!(f, "what the XDP program sends on {interface} arrives now: it may answer SYNs itself")
             }
+            Self::AddressConflict { interface, address, station } => write!(
+                f,
+                "{interface}: the station {station} has {address} as well, so packets for it may come there: take the address away from one of the two"
+            ),
+            Self::Unsolicited { interface, reason } => write!(
+                f,
+                "questions for our IPv6 addresses may not come through to {interface} ({reason}): let them with `ip link set {interface} allmulticast on`"
+            ),
             Self::Interface { interface, change } => write!(f, "{interface}: {change}"),
             Self::Defence { listener, level, lost_syns_per_second, strangers_per_second, evictions } => write!(
                 f,

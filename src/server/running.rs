@@ -3,7 +3,8 @@
 use super::{
     CookieSecret, ListenerDefence, Notice, Seat, Server, ServerError, StopSignals,
     defence::{self, Defence, Listed, MasterFile, Rotation},
-    link_watch::{Change, LinkWatch, Watched},
+    link_watch::{Change, Followers, LinkWatch, Watched},
+    neighbourhood::{Ears, Neighbourhood},
     notice::Notices,
     plan::Plan,
     sharing,
@@ -13,9 +14,9 @@ use super::{
 use crate::{
     config::StackConfig,
     drops::{DropReason, Drops},
-    host::{HostError, confinement, cores, memory},
+    host::{HostError, confinement, cores, groups::SolicitedNodes, memory},
     rng::SipKey,
-    stack::{Secrets, Stack, SynAckProfile},
+    stack::{Ownership, Secrets, Stack, SynAckProfile},
     stats::StackStats,
     tcp::cookie::EPOCH,
     time::Instant,
@@ -140,6 +141,10 @@ pub struct Running {
     defence: Defence,
     /// Ended by its drop.
     link_watch: LinkWatch,
+    /// Ended by its drop.
+    _neighbourhood: Neighbourhood,
+    /// Left by its drop.
+    _groups: Option<SolicitedNodes>,
     /// Last, so that it goes last: the program is detached when its workers have sent their resets.
     program: Program,
 }
@@ -157,11 +162,14 @@ impl Running {
         notices: Notices,
         mut application: impl FnMut(Seat) -> A,
     ) -> Result<Self, ServerError> {
+        // Nothing has been touched so far: where somebody has an address of ours, nothing will be.
+        let ears = listen(server, plan)?;
         let (program, mode, queues) = open(server, plan, &notices)?;
         for conflict in sharing::conflicts(&server.shared, &server.ports, &server.udp_ports) {
             notices.tell(Notice::Sharing(conflict));
         }
         let way = Way::find(server, plan, mode, program.guard().clone(), notices.clone());
+        let groups = join_groups(plan, &notices);
         let cores = plan.cores.iter().copied();
         // Which worker is on which core is known when they have begun.
         let summary = queues.iter().map(|queue| (queue.id(), None, queue.copy_mode()));
@@ -188,40 +196,38 @@ impl Running {
             notices: notices.clone(),
         })?;
         let ended = unbounded();
-        let link_watch = watch_link(plan, controls.clone(), way, station, notices.clone(), End(ended.0.clone()))?;
+        let neighbourhood = Neighbourhood::start(ears, server.interface.clone(), mailboxes.clone(), notices.clone())?;
+        let followers = Followers {
+            controls: controls.clone(),
+            guard: Some(program.guard().clone()),
+            announcer: Some(neighbourhood.announcer()),
+        };
+        let link_watch = watch_link(plan, followers, way, station, notices.clone(), End(ended.0.clone()))?;
         let (workers, shutdown) = (Vec::new(), Shutdown::default());
-        let mut running = Self { setup, notices, workers, mailboxes, shutdown, ended, defence, link_watch, program };
+        let mut running = Self {
+            setup,
+            notices,
+            workers,
+            mailboxes,
+            shutdown,
+            ended,
+            defence,
+            link_watch,
+            _neighbourhood: neighbourhood,
+            _groups: groups,
+            program,
+        };
         for (number, ((queue, core), control)) in queues.into_iter().zip(cores).zip(controls).enumerate() {
-            let mut stack = Stack::new(config.clone(), plan.mac(), plan.addresses.clone(), secrets.clone());
-            server.ports.iter().for_each(|&port| stack.listen_with(None, port, server.max_segment));
-            match &plan.scaling {
-                Some(scaling) => stack.set_receive_scaling(queue.id(), scaling.clone()),
-                None if plan.placement == Placement::ByHash => stack.set_share(number, running.mailboxes.len()),
-                None => {}
-            }
-            for &port in &server.udp_ports {
-                stack.bind_udp(None, port)?;
-            }
-            stack.set_calendar(clock.calendar(Instant::ZERO));
-            if server.takes_over {
-                stack.accept_cookies_until(Instant::ZERO + 2 * EPOCH);
-            }
+            let seat = Seat { number, workers: running.mailboxes.len() };
+            let stack = Stack::new(config.clone(), plan.mac(), plan.addresses.clone(), secrets.clone());
+            let mut stack = prepare(stack, server, plan, (seat, queue.id(), clock))?;
             if !server.ports.is_empty() {
                 stack.watch_flows(Box::new(Listed(running.program.guard().filter().clone())));
             }
-            let remotes = server.remotes.iter().skip(number).step_by(running.mailboxes.len());
-            for remote in remotes {
-                let remote = Endpoint { address: remote.ip(), port: remote.port() };
-                let now = clock.now();
-                let id = stack.connect(now, remote, None)?;
-                // Its SYN is yet to be sent.
-                if let Some(mut stream) = stack.stream(now, id) {
-                    stream.set_max_segment(server.max_segment);
-                }
-            }
+            connect(&mut stack, server, (seat, clock))?;
             let hand_off = HandOff::new(plan.placement, secrets.clone(), number, running.mailboxes.clone());
             let options = WorkerOptions { idle: server.idle, drain: server.drain };
-            let application = application(Seat { number, workers: running.mailboxes.len() });
+            let application = application(seat);
             let worker = Worker::new(queue, stack, application, clock, hand_off, options, running.shutdown.clone())
                 .with_control(control)
                 .with_tap(server.tap.clone());
@@ -363,6 +369,53 @@ impl Drop for End {
     }
 }
 
+/// Listens to the neighbours, and asks them whether somebody has an address of ours.
+fn listen(server: &Server, plan: &Plan) -> Result<Ears, ServerError> {
+    let ears = Ears::open(plan, server.vlan_id())?;
+    if server.probe && !server.takes_over {
+        let interface = server.interface.clone();
+        ears.probe().map_err(|(address, station)| ServerError::AddressTaken { interface, address, station })?;
+    }
+    Ok(ears)
+}
+
+/// Lets a stack know what it serves, which flows are its own, and what time it is.
+fn prepare(
+    mut stack: Stack,
+    server: &Server,
+    plan: &Plan,
+    (seat, queue, clock): (Seat, u32, Clock),
+) -> Result<Stack, ServerError> {
+    server.ports.iter().for_each(|&port| stack.listen_with(None, port, server.max_segment));
+    match &plan.scaling {
+        Some(scaling) => stack.set_receive_scaling(queue, scaling.clone()),
+        None if plan.placement == Placement::ByHash => stack.set_share(seat.number, seat.workers),
+        None => {}
+    }
+    for &port in &server.udp_ports {
+        stack.bind_udp(None, port)?;
+    }
+    stack.set_calendar(clock.calendar(Instant::ZERO));
+    if server.takes_over {
+        stack.accept_cookies_until(Instant::ZERO + 2 * EPOCH);
+    }
+    Ok(stack)
+}
+
+/// Opens those of the server's connections that are this worker's.
+fn connect(stack: &mut Stack, server: &Server, (seat, clock): (Seat, Clock)) -> Result<(), ServerError> {
+    for remote in server.remotes.iter().skip(seat.number).step_by(seat.workers) {
+        let remote = Endpoint { address: remote.ip(), port: remote.port() };
+        let now = clock.now();
+        let id = stack.connect(now, remote, None)?;
+        // Its SYN is yet to be sent.
+        if let Some(mut stream) = stack.stream(now, id) {
+            stream.set_max_segment(server.max_segment);
+        }
+    }
+    Ok(())
+}
+
 /// Everything that takes a right.
 fn open(server: &Server, plan: &Plan, notices: &Notices) -> Result<(Program, XdpMode, Vec<Queue>), XdpError> {
     let (program, mode) = attach_program(server, plan)?;
@@ -421,6 +474,16 @@ fn open_queue(server: &Server, plan: &Plan, id: u32, mode: XdpMode, notices: &No
     }
 }
 
+/// Lets the NIC, and switches that look who listens, pass on questions for our IPv6 addresses.
+fn join_groups(plan: &Plan, notices: &Notices) -> Option<SolicitedNodes> {
+    let own = plan.addresses.iter().filter(|local| local.ownership == Ownership::Own);
+    let joined = SolicitedNodes::join(plan.link.index, own.map(|local| local.cidr.address));
+    let refused = |error: HostError| {
+        notices.tell(Notice::Unsolicited { interface: plan.link.name.clone(), reason: error.to_string() });
+    };
+    joined.map_err(refused).ok()
+}
+
 /// Tells the program whom answers go to. Where that is a neighbour, it is to be followed.
 fn follow(server: &Server, plan: &Plan, guard: &Arc<Guard>) -> Result<Option<Followed>, ServerError> {
     let Some(mac) = plan.answers_to else { return Ok(None) };
@@ -434,7 +497,7 @@ fn follow(server: &Server, plan: &Plan, guard: &Arc<Guard>) -> Result<Option<Fol
 /// Watches the interface from now on, and says which of its queues nobody serves already.
 fn watch_link(
     plan: &Plan,
-    controls: Vec<Arc<Control>>,
+    followers: Followers,
     way: Way,
     station: Option<Followed>,
     notices: Notices,
@@ -442,7 +505,7 @@ fn watch_link(
 ) -> Result<LinkWatch, ServerError> {
     let Plan { link, queues, addresses, .. } = plan;
     let (link, queues, addresses, mtu_max) = (link.clone(), queues.clone(), addresses.clone(), plan.mtu_max());
-    let watched = Watched { link, queues, addresses, mtu_max, controls, notices, station };
+    let watched = Watched { link, queues, addresses, mtu_max, followers, notices, station };
     let count = watched.link.rx_queues;
     let unserved = watched.unserved(count);
     if !unserved.is_empty() {

@@ -60,6 +60,15 @@ impl<T> AgedSlab<T> {
         self.links.remove(index).map(|link| link.value)
     }
 
+    /// Changes all values.
+    pub fn for_each(&mut self, mut change: impl FnMut(&mut T)) {
+        let mut next = self.oldest;
+        while let Some(link) = self.links.get_mut(next) {
+            change(&mut link.value);
+            next = link.newer;
+        }
+    }
+
     fn link_newest(&mut self, index: u32) {
         let older = std::mem::replace(&mut self.newest, index);
         (self.links[index].older, self.links[index].newer) = (older, NONE);

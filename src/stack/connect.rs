@@ -1,6 +1,6 @@
 //! Connections that we open: whereto, from which address and which port.
 
-use super::{ConnectionId, FlowHash, Stack, flow_table::Flow, next_hop::Route};
+use super::{ConnectionId, FlowHash, Stack, flow_table::Flow, route::Route};
 use crate::{
     rng::SipKey,
     tcp::{Connection, isn},
@@ -185,7 +185,7 @@ impl Stack {
         if let Some(way) = way.or_else(|| self.way_to(now, next_hop, id))
             && let Some(entry) = self.entry_mut(id)
         {
-            entry.connection.set_way(way);
+            entry.connection.set_way(now, way);
         }
         self.settle(now, id.index);
         Ok(id)

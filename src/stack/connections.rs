@@ -334,6 +334,16 @@ impl Connections {
         smaller
     }
 
+    /// Our station has another address from now on. Bounded by the number of connections, like a change of the MTU.
+    pub fn set_mac(&mut self, mac: MacAddress) {
+        self.mac = mac;
+        for index in self.slots.indices().collect::<Vec<_>>() {
+            if let Some(Slot { body: Body::Awake(entry), .. }) = self.slots.get_mut(index) {
+                entry.connection.set_station(mac);
+            }
+        }
+    }
+
     /// Puts those to sleep that have been idle for longest, while more are awake than should be. One that has something to do
     /// after all leaves the list until its next turn, so no turn of any connection is followed by more than one look at it.
     pub fn settle_down(&mut self, now: Instant) {

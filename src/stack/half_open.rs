@@ -5,7 +5,7 @@ use crate::{
     config::TcpConfig,
     tcp::{Challenges, Handshake, Passage, connection::syn_ack_window, ecn},
     time::Instant,
-    wire::{IpHeader, LinkHeader, Protocol, TcpFlags, TcpHeader, TcpOptions, ip::Codepoint},
+    wire::{IpHeader, LinkHeader, MacAddress, Protocol, TcpFlags, TcpHeader, TcpOptions, ip::Codepoint},
 };
 
 /// A handshake whose SYN-ACK has been sent.
@@ -118,6 +118,11 @@ impl HalfOpens {
         if let Some(entry) = self.entries.get_mut(index) {
             entry.handshake.link = *link;
         }
+    }
+
+    /// Our station has another address from now on.
+    pub fn set_mac(&mut self, mac: MacAddress) {
+        self.entries.for_each(|entry| entry.handshake.link.source = mac);
     }
 
     /// The client has asked again for the SYN-ACK at `index`.

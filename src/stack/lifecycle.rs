@@ -120,7 +120,7 @@ impl Stack {
         if is_first_news {
             self.events.push_back(Event::Ready(id));
         }
-        if signals.contains(Signals::OTHER_WAY) {
+        if signals.intersects(Signals::OTHER_WAY | Signals::UNANSWERED) {
             self.confirm_way_of(now, id);
         }
         if signals.contains(Signals::TROUBLED) {
@@ -134,7 +134,7 @@ impl Stack {
         }
     }
 
-    /// Somebody has sent a segment by another way, and proved nothing: the neighbours must know.
+    /// Somebody has sent a segment by another way, and proved nothing; or nobody answers: the neighbours must know.
     fn confirm_way_of(&mut self, now: Instant, id: ConnectionId) {
         let Some(entry) = self.entry_mut(id) else { return };
         let remote = entry.connection.tuple().remote.address;

@@ -27,9 +27,11 @@ mod next_hop;
 mod path_mtu;
 mod rate_limit;
 mod replies;
+mod route;
 mod silent;
 mod slab;
 mod stalled;
+mod stations;
 mod strangers;
 mod stream;
 mod time_wait;
@@ -64,6 +66,7 @@ use self::{
     path_mtu::PathMtus,
     rate_limit::{RateLimit, SharedLimit},
     replies::Replies,
+    stations::Stations,
     strangers::Strangers,
     time_wait::TimeWaits,
     udp::Sockets,
@@ -266,6 +269,7 @@ pub struct Stack {
     /// How often refused cookies are looked at closely.
     misdated: RateLimit,
     neighbours: Neighbours,
+    stations: Stations,
     ephemeral_ports: EphemeralPorts,
     share: Share,
     /// Connections that listeners have and no application has heard of.
@@ -308,6 +312,7 @@ impl Stack {
             strangers: Strangers::new(&config),
             misdated: RateLimit::new(MISDATED_PER_SECOND),
             neighbours: Neighbours::new(config.max_neighbours),
+            stations: Stations::new(config.max_neighbours),
             ephemeral_ports: EphemeralPorts::new(secrets.ports),
             secrets,
             share: Share::Whole,

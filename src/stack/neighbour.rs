@@ -8,7 +8,7 @@ use crate::{
     drops::DropReason,
     time::Instant,
     wire::{
-        ArpPacket, IcmpMessage, IpHeader, LinkHeader, MacAddress, Protocol,
+        self, ArpPacket, IcmpMessage, IpHeader, LinkHeader, MacAddress, Packet, Protocol,
         arp::{self, Operation},
         ethernet, icmp,
     },
@@ -20,18 +20,87 @@ const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 const ALL_NODES_MAC: MacAddress = MacAddress([0x33, 0x33, 0, 0, 0, 1]);
 
 impl Stack {
+    /// Takes in what a neighbour has said to everybody, to the kernel or to another worker. It is not answered: somebody else
+    /// does, or nobody needs to. Only ARP and neighbour discovery are listened to.
+    pub fn overhear(&mut self, now: Instant, frame: &[u8]) {
+        let Ok(frame) = wire::parse(frame, self.config.checksums) else { return };
+        if !frame.link.vlan.are_of(self.config.vlan) || frame.link.source.is_group() {
+            return;
+        }
+        // What nobody asked for is nothing unusual here.
+        let _ = match &frame.packet {
+            Packet::Arp(packet) if !packet.sender_mac.is_group() => self.hear_arp(now, &frame.link, packet),
+            Packet::Icmp(ip, message) => self.hear_discovery(now, &frame.link, ip, message),
+            _ => Ok(()),
+        };
+    }
+
+    /// Takes note that our station has another address: everything is sent from there, and what is for the one before is another
+    /// station's. Neighbours learn it from whoever announces our addresses, or when they ask.
+    pub fn set_mac(&mut self, mac: MacAddress) {
+        if mac == self.mac {
+            return;
+        }
+        self.mac = mac;
+        self.connections.set_mac(mac);
+        self.half_open.set_mac(mac);
+        self.udp.set_mac(mac);
+        self.neighbours.set_mac(mac);
+    }
+
+    /// What an ARP packet says of its sender.
+    fn hear_arp(&mut self, now: Instant, link: &LinkHeader, packet: &ArpPacket) -> Result<(), DropReason> {
+        let (sender, is_for_us) = (packet.sender_ip.into(), self.addresses.contains(packet.target_ip.into()));
+        if packet.operation == Operation::Reply && is_for_us {
+            let way = LinkHeader { destination: packet.sender_mac, ..link.answered_by(self.mac) };
+            let answered = self.neighbour_answered(now, sender, way);
+            return answered.inspect_err(|_| self.hear_claim(now, link, sender, false));
+        }
+        // RFC 5227 §1.1: who sends a probe does not have his address yet.
+        if packet.sender_mac == link.source && !packet.sender_ip.is_unspecified() && !self.addresses.contains(sender) {
+            self.hear_claim(now, link, sender, is_for_us);
+        }
+        Ok(())
+    }
+
+    /// What a neighbour discovery message says of its sender.
+    fn hear_discovery(
+        &mut self,
+        now: Instant,
+        link: &LinkHeader,
+        ip: &IpHeader,
+        message: &IcmpMessage<'_>,
+    ) -> Result<(), DropReason> {
+        let (address, asks_for_us) = match *message {
+            IcmpMessage::NeighbourAdvertisement { target, mac } => {
+                let back = link.answered_by(self.mac);
+                let way = LinkHeader { destination: mac.unwrap_or(back.destination), ..back };
+                if self.addresses.contains(ip.destination) {
+                    let answered = self.neighbour_answered(now, target.into(), way);
+                    return answered.inspect_err(|_| self.hear_claim(now, link, target.into(), false));
+                }
+                (target.into(), false)
+            }
+            IcmpMessage::NeighbourSolicitation { target } => (ip.source, self.addresses.contains(target.into())),
+            _ => return Ok(()),
+        };
+        if !address.is_unspecified() && !self.addresses.contains(address) {
+            self.hear_claim(now, link, address, asks_for_us);
+        }
+        Ok(())
+    }
+
     pub(super) fn handle_arp(&mut self, now: Instant, link: &LinkHeader, packet: &ArpPacket) -> Result<(), DropReason> {
         // Whoever names a group would have every station hear our answer.
         if packet.sender_mac.is_group() {
             return Err(DropReason::GroupSourceMac);
         }
-        if packet.operation == Operation::Reply && self.addresses.owns(packet.target_ip.into()) {
-            let way = LinkHeader { destination: packet.sender_mac, ..link.answered_by(self.mac) };
-            return self.neighbour_answered(now, packet.sender_ip.into(), way);
-        }
-        let asks_for_us = packet.operation == Operation::Request && self.addresses.owns(packet.target_ip.into());
-        if !asks_for_us {
-            return Err(DropReason::ArpNotForUs);
+        self.hear_arp(now, link, packet)?;
+        let is_for_us = self.addresses.owns(packet.target_ip.into());
+        match packet.operation {
+            Operation::Reply if is_for_us => return Ok(()),
+            Operation::Request if is_for_us => {}
+            _ => return Err(DropReason::ArpNotForUs),
         }
         let reply = packet.answered_by(self.mac);
         let mut link = link.answered_by(self.mac);
@@ -52,12 +121,11 @@ impl Stack {
     ) -> Result<(), DropReason> {
         match *message {
             IcmpMessage::EchoRequest { identifier, data } => self.answer_echo(link, ip, identifier, data),
-            IcmpMessage::NeighbourSolicitation { target } => self.answer_solicitation(link, ip, target),
-            IcmpMessage::NeighbourAdvertisement { target, mac } => {
-                let back = link.answered_by(self.mac);
-                let destination = mac.unwrap_or(back.destination);
-                self.neighbour_answered(now, target.into(), LinkHeader { destination, ..back })
+            IcmpMessage::NeighbourSolicitation { target } => {
+                self.hear_discovery(now, link, ip, message)?;
+                self.answer_solicitation(link, ip, target)
             }
+            IcmpMessage::NeighbourAdvertisement { .. } => self.hear_discovery(now, link, ip, message),
             IcmpMessage::Error(error) => self.handle_icmp_error(now, link, ip, &error),
         }
     }

@@ -1,7 +1,10 @@
-//! Where to send what answers no frame: routes, and the neighbours' link-layer addresses (ARP, RFC 826; neighbour discovery,
-//! RFC 4861 §7). What answers a frame goes back the way that came, and asks nothing of this.
+//! Where to send what answers no frame: the neighbours' link-layer addresses (ARP, RFC 826; neighbour discovery, RFC 4861 §7). What
+//! answers a frame goes back the way that came, and asks nothing of this, unless it draws no answer.
+//!
+//! Only an answer to our question is believed. Who is known to be somewhere is asked there, alone, and everybody only when he keeps
+//! silent: so nobody takes over from a neighbour that is there and answers.
 
-use super::{ConnectionId, Ownership, Stack, address::Addresses};
+use super::{ConnectionId, Stack};
 use crate::{
     drops::DropReason,
     tcp::CloseReason,
@@ -9,12 +12,13 @@ use crate::{
     wire::{
         ArpPacket, IpHeader, LinkHeader, MacAddress, Protocol,
         arp::{self, Operation},
+        check_host,
         ethernet::{self, VlanTags},
         icmp,
     },
 };
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeSet, HashMap},
     net::{IpAddr, Ipv6Addr},
     time::Duration,
 };
@@ -22,31 +26,15 @@ use std::{
 /// How soon a neighbour is asked again, and how often: RFC 4861 §10, RETRANS_TIMER and MAX_MULTICAST_SOLICIT.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 const QUESTIONS: u32 = 3;
+/// How long a neighbour may take to answer alone, where it is known to be, before everybody is asked: a hundred times what it takes
+/// on a link, and little beside a retransmission (RFC 1122 §2.3.2.1: a unicast poll).
+const ANSWERS_WITHIN: Duration = Duration::from_millis(250);
 /// How long an answer is believed without asking again (RFC 4861 §10, REACHABLE_TIME).
 const BELIEVED: Duration = Duration::from_secs(30);
+/// Connections that wait for one answer though they have a way; others find it at their next timeout.
+const MAX_WAITING: usize = 4_096;
 /// What RFC 4861 §7.1 demands of every neighbour discovery message: it has crossed no router.
 pub(super) const NEIGHBOUR_HOP_LIMIT: u8 = 255;
-
-/// The way to a destination: the neighbour that takes packets for it, and our address on that subnet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Route {
-    pub next_hop: IpAddr,
-    pub source: IpAddr,
-}
-
-impl Addresses {
-    /// The way to `remote` (MUST-44): straight where a subnet of ours contains it, the longest prefix first, and otherwise over
-    /// the gateway of its family. Only addresses that are ours alone can be the source.
-    pub(super) fn route(&self, remote: IpAddr, gateways: &[IpAddr]) -> Option<Route> {
-        let on_link = |neighbour: IpAddr| {
-            let own = self.iter().filter(|local| local.ownership == Ownership::Own);
-            let nearest = own.filter(|local| local.cidr.contains(neighbour)).max_by_key(|local| local.cidr.prefix)?;
-            Some(Route { next_hop: neighbour, source: nearest.cidr.address })
-        };
-        let mut gateways = gateways.iter().filter(|gateway| gateway.is_ipv4() == remote.is_ipv4());
-        on_link(remote).or_else(|| gateways.find_map(|&gateway| on_link(gateway)))
-    }
-}
 
 /// What is known of one neighbour.
 #[derive(Debug, Default)]
@@ -56,6 +44,8 @@ struct Neighbour {
     /// Questions asked since the last answer, and when the next one is due.
     asked: u32,
     due: Instant,
+    /// The station that was asked alone: nobody else is believed before everybody was.
+    alone: Option<MacAddress>,
     /// Connections that wait for the answer.
     waiting: Vec<ConnectionId>,
 }
@@ -64,20 +54,25 @@ struct Neighbour {
 #[derive(Debug)]
 pub(super) struct Neighbours {
     known: HashMap<IpAddr, Neighbour>,
-    /// Whom to ask again, and when: in order, because the wait is always the same.
-    due: VecDeque<(Instant, IpAddr)>,
+    /// Whom to ask again, and when.
+    due: BTreeSet<(Instant, IpAddr)>,
     limit: usize,
 }
 
 impl Neighbours {
     /// Room for at most `limit` of them.
     pub fn new(limit: usize) -> Self {
-        Self { known: HashMap::new(), due: VecDeque::new(), limit }
+        Self { known: HashMap::new(), due: BTreeSet::new(), limit }
+    }
+
+    /// Our station has another address from now on.
+    pub fn set_mac(&mut self, mac: MacAddress) {
+        self.known.values_mut().filter_map(|neighbour| neighbour.way.as_mut()).for_each(|way| way.source = mac);
     }
 
     /// When [`Stack::expire_neighbours`] should be called next.
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.due.front().map(|(due, _)| *due)
+        self.due.first().map(|(due, _)| *due)
     }
 
     /// The way to a neighbour that has answered lately.
@@ -89,6 +84,12 @@ impl Neighbours {
     /// Whether this one is known, or there is room to get to know it.
     pub fn admit(&mut self, address: IpAddr) -> bool {
         self.known.contains_key(&address) || self.make_room()
+    }
+
+    /// Whether this one is asked because of what anybody on the link may say: that leaves half of the room to those we want something
+    /// of.
+    fn heeds(&self, address: IpAddr) -> bool {
+        self.known.contains_key(&address) || self.known.len() < self.limit / 2
     }
 
     /// Makes room for one more: forgets whoever answered longest ago and is not being asked. Whether there is room.
@@ -126,52 +127,92 @@ impl Stack {
 
     /// Looks for the way to a peer anew, for a connection whose segments have drawn no answer for a while (MUST-20).
     pub(super) fn look_for_another_way(&mut self, now: Instant, id: ConnectionId, remote: IpAddr) {
-        let Some(route) = self.addresses.route(remote, &self.config.gateways) else { return };
-        if let Some(neighbour) = self.neighbours.known.get_mut(&route.next_hop) {
+        let Some(next_hop) = self.next_hop_of(id, remote) else { return };
+        if let Some(neighbour) = self.neighbours.known.get_mut(&next_hop) {
             neighbour.way = None;
         }
-        self.way_to(now, route.next_hop, id);
+        self.way_to(now, next_hop, id);
     }
 
     /// Makes sure of the way to a peer that may have another one now, for a connection that goes on by its own meanwhile. The
     /// neighbour is asked, once a second at most, whoever makes us do so; what it has just said counts.
     pub(super) fn confirm_way(&mut self, now: Instant, id: ConnectionId, remote: IpAddr) {
-        let Some(Route { next_hop, .. }) = self.addresses.route(remote, &self.config.gateways) else { return };
+        let Some(next_hop) = self.next_hop_of(id, remote) else { return };
+        match self.confirm(now, next_hop) {
+            Some(way) => {
+                if let Some(entry) = self.entry_mut(id) {
+                    entry.connection.set_way(now, way);
+                }
+            }
+            // Where it had been asked before, the connection's next segment, or its next timeout, is met by the answer.
+            None => {
+                let neighbour = self.neighbours.known.get_mut(&next_hop);
+                if let Some(Neighbour { waiting, .. }) = neighbour
+                    && waiting.len() < MAX_WAITING
+                    && waiting.last() != Some(&id)
+                {
+                    waiting.push(id);
+                }
+            }
+        }
+    }
+
+    /// The way that a neighbour has named within a second. Otherwise it is asked.
+    fn confirm(&mut self, now: Instant, next_hop: IpAddr) -> Option<LinkHeader> {
         if !self.neighbours.admit(next_hop) {
-            return;
+            return None;
         }
         let neighbour = self.neighbours.known.entry(next_hop).or_default();
         if neighbour.asked > 0 {
-            return; // another segment of the peer's will be met by the answer
+            return None;
         }
-        match neighbour.way.filter(|_| now - neighbour.answered < ASK_AGAIN) {
-            Some(way) => {
-                if let Some(entry) = self.entry_mut(id) {
-                    entry.connection.set_way(way);
-                }
+        let fresh = neighbour.way.filter(|_| now - neighbour.answered < ASK_AGAIN);
+        if fresh.is_none() {
+            self.ask(now, next_hop);
+        }
+        fresh
+    }
+
+    /// The neighbour that takes the segments of a connection: its peer, who its frames go to now, or the gateway.
+    fn next_hop_of(&mut self, id: ConnectionId, remote: IpAddr) -> Option<IpAddr> {
+        if self.addresses.is_on_link(remote) {
+            return Some(remote);
+        }
+        let station = self.entry_mut(id)?.connection.link().destination;
+        let router = self.stations.name(station, remote.is_ipv4());
+        router.or_else(|| self.addresses.next_hop(remote, &self.config.gateways))
+    }
+
+    /// Somebody who wants something of us, or announces himself, says where he is. Where that is news of a neighbour of ours, it is
+    /// asked: the word alone moves nothing.
+    pub(super) fn hear_claim(&mut self, now: Instant, link: &LinkHeader, address: IpAddr, asks_for_us: bool) {
+        let place = self.stations.place(address);
+        match place {
+            Some(station) if station != link.source && self.neighbours.heeds(address) => {
+                self.confirm(now, address);
             }
-            None => {
-                neighbour.waiting.push(id);
-                self.ask(now, next_hop);
-            }
+            // Whoever asks for us is on the link, though no subnet of ours may say so, and is known by the station it asks from.
+            None if asks_for_us && check_host(address).is_ok() => self.stations.introduce(address, link.source),
+            _ => {}
         }
     }
 
     fn ask(&mut self, now: Instant, next_hop: IpAddr) {
         let Some(neighbour) = self.neighbours.known.get_mut(&next_hop) else { return };
-        neighbour.asked += 1;
-        neighbour.due = now + ASK_AGAIN;
-        self.neighbours.due.push_back((neighbour.due, next_hop));
-        let Some(Route { source, .. }) = self.addresses.route(next_hop, &[]) else { return };
+        let station = self.stations.place(next_hop).filter(|_| neighbour.asked == 0);
+        // The first question to everybody comes after the one to the station alone, if there was any.
+        neighbour.asked = if neighbour.alone.is_some() { 1 } else { neighbour.asked + 1 };
+        neighbour.alone = station;
+        neighbour.due = now + if station.is_some() { ANSWERS_WITHIN } else { ASK_AGAIN };
+        self.neighbours.due.insert((neighbour.due, next_hop));
+        let Some(source) = self.addresses.asker(next_hop) else { return };
         let sent = match (source, next_hop) {
-            (IpAddr::V4(source), IpAddr::V4(target)) => self.ask_by_arp(&ArpPacket {
-                operation: Operation::Request,
-                sender_mac: self.mac,
-                sender_ip: source,
-                target_mac: MacAddress::default(),
-                target_ip: target,
-            }),
-            (IpAddr::V6(source), IpAddr::V6(target)) => self.solicit(source, target),
+            (IpAddr::V4(sender_ip), IpAddr::V4(target_ip)) => {
+                let (operation, sender_mac, target_mac) = (Operation::Request, self.mac, MacAddress::default());
+                let packet = ArpPacket { operation, sender_mac, sender_ip, target_mac, target_ip };
+                self.send_arp(&packet, station.unwrap_or(MacAddress::BROADCAST))
+            }
+            (IpAddr::V6(source), IpAddr::V6(target)) => self.solicit(source, target, station),
             _ => return,
         };
         match sent {
@@ -185,19 +226,19 @@ impl Stack {
         LinkHeader { source: self.mac, destination, vlan: VlanTags::of(self.config.vlan) }
     }
 
-    fn ask_by_arp(&mut self, packet: &ArpPacket) -> Result<(), DropReason> {
-        let link = self.header_to(MacAddress::BROADCAST);
+    fn send_arp(&mut self, packet: &ArpPacket, destination: MacAddress) -> Result<(), DropReason> {
+        let link = self.header_to(destination);
         self.replies.push(link.len() + arp::PACKET_LEN, |buffer| {
             packet.write(link.write(ethernet::ETHER_TYPE_ARP, buffer));
         })
     }
 
-    fn solicit(&mut self, source: Ipv6Addr, target: Ipv6Addr) -> Result<(), DropReason> {
-        let [.., a, b, c] = target.octets();
-        let group = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff00 | u16::from(a), u16::from_be_bytes([b, c]));
-        let destination = MacAddress([0x33, 0x33, 0xff, a, b, c]);
-        let link = self.header_to(destination);
-        let mut ip = IpHeader::new(source.into(), group.into(), Protocol::Icmpv6);
+    /// Asks a neighbour at its station, or everybody who may have its address (RFC 4861 §7.2.2, §7.3.3).
+    fn solicit(&mut self, source: Ipv6Addr, target: Ipv6Addr, at: Option<MacAddress>) -> Result<(), DropReason> {
+        let (group, group_mac) = icmp::solicited_node(target);
+        let link = self.header_to(at.unwrap_or(group_mac));
+        let destination = if at.is_some() { target } else { group };
+        let mut ip = IpHeader::new(source.into(), destination.into(), Protocol::Icmpv6);
         ip.hop_limit = NEIGHBOUR_HOP_LIMIT;
         let mac = self.mac;
         self.replies.push(link.len() + ip.len() + icmp::SOLICITATION_LEN, |buffer| {
@@ -214,11 +255,21 @@ impl Stack {
         way: LinkHeader,
     ) -> Result<(), DropReason> {
         let neighbour = self.neighbours.known.get_mut(&address).filter(|neighbour| neighbour.asked > 0);
-        let neighbour = neighbour.filter(|_| !way.destination.is_group()).ok_or(DropReason::UnaskedNeighbour)?;
-        (neighbour.way, neighbour.answered, neighbour.asked) = (Some(way), now, 0);
+        let station = way.destination;
+        let neighbour = neighbour.filter(|_| !station.is_group()).ok_or(DropReason::UnaskedNeighbour)?;
+        if neighbour.alone.is_some_and(|asked| asked != station) {
+            return Err(DropReason::UnaskedNeighbour);
+        }
+        (neighbour.way, neighbour.answered, neighbour.asked, neighbour.alone) = (Some(way), now, 0, None);
+        self.neighbours.due.remove(&(neighbour.due, address));
+        if let Some(left) = self.stations.place(address).filter(|&place| place != station) {
+            let (addresses, udp) = (&self.addresses, &mut self.udp);
+            udp.follow(left, way, |peer| peer == address || !addresses.is_on_link(peer));
+        }
+        self.stations.settle(address, station);
         for id in std::mem::take(&mut neighbour.waiting) {
             if let Some(entry) = self.entry_mut(id) {
-                entry.connection.set_way(way);
+                entry.connection.set_way(now, way);
                 self.settle(now, id.index);
             }
         }
@@ -228,11 +279,13 @@ impl Stack {
 
     /// Asks again, or gives up whoever waits for a neighbour that is not there.
     pub(super) fn expire_neighbours(&mut self, now: Instant) {
-        while let Some(&(due, address)) = self.neighbours.due.front().filter(|(due, _)| *due <= now) {
-            self.neighbours.due.pop_front();
+        while let Some(&(due, address)) = self.neighbours.due.first().filter(|(due, _)| *due <= now) {
+            self.neighbours.due.pop_first();
             // What was answered, and asked anew since, is due another time.
             match self.neighbours.known.get(&address).filter(|neighbour| neighbour.due == due) {
-                Some(neighbour) if (1..QUESTIONS).contains(&neighbour.asked) => self.ask(now, address),
+                Some(neighbour) if neighbour.alone.is_some() || (1..QUESTIONS).contains(&neighbour.asked) => {
+                    self.ask(now, address);
+                }
                 Some(neighbour) if neighbour.asked > 0 => self.give_up_neighbour(now, address),
                 _ => {}
             }
@@ -241,6 +294,7 @@ impl Stack {
 
     fn give_up_neighbour(&mut self, now: Instant, address: IpAddr) {
         self.drop_homeless(address);
+        self.stations.forget(address);
         let Some(neighbour) = self.neighbours.known.remove(&address) else { return };
         for id in neighbour.waiting {
             // One that had a way lives on by that.

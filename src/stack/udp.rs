@@ -7,7 +7,7 @@ use super::{Event, Slab, Stack};
 use crate::{
     drops::DropReason,
     time::Instant,
-    wire::{Datagram, Endpoint, IpHeader, LinkHeader, Protocol, check_host, udp},
+    wire::{Datagram, Endpoint, IpHeader, LinkHeader, MacAddress, Protocol, check_host, udp},
 };
 use std::{
     collections::{HashMap, VecDeque},
@@ -140,6 +140,18 @@ impl Sockets {
         let bound_to =
             |wanted: Option<IpAddr>| sockets.iter().copied().find(|&index| self.sockets[index].address == wanted);
         bound_to(Some(local.address)).or_else(|| bound_to(None))
+    }
+
+    /// Who was answered at the station `left` and is meant by `moves` gets answers by this way from now on. Bounded by the number of
+    /// peers.
+    pub fn follow(&mut self, left: MacAddress, way: LinkHeader, moves: impl Fn(IpAddr) -> bool) {
+        let there = self.peers.iter_mut().filter(|(peer, link)| link.destination == left && moves(**peer));
+        there.for_each(|(_, link)| *link = way);
+    }
+
+    /// Our station has another address from now on.
+    pub fn set_mac(&mut self, mac: MacAddress) {
+        self.peers.values_mut().for_each(|link| link.source = mac);
     }
 
     /// The application has heard of what waits.

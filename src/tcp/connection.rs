@@ -151,6 +151,8 @@ bitflags::bitflags! {
         const TROUBLED = 16;
         /// A segment came by another way than answers go, and proved nothing: its stack's business.
         const OTHER_WAY = 32;
+        /// Something was sent again, because it drew no answer: its stack makes sure of the way.
+        const UNANSWERED = 64;
     }
 }
 

@@ -70,6 +70,7 @@ impl Connection {
     /// Counts a timeout; at R1 the application hears of it (SHLD-9), and another way to the peer is looked for (MUST-20).
     pub(super) fn note_timeout(&mut self, config: &TcpConfig) {
         self.timeouts += 1;
+        self.signals |= Signals::UNANSWERED;
         if self.timeouts == config.r1 {
             self.signals |= Signals::TROUBLED;
         }
@@ -107,6 +108,9 @@ impl Connection {
         } else if probes >= keep_alive.probes {
             self.finish_with(CloseReason::TimedOut); // not before several in a row went unanswered (MUST-29)
         } else {
+            if probes > 0 {
+                self.signals |= Signals::UNANSWERED;
+            }
             self.liveness.probes += 1;
             self.liveness.probe_due = true;
             self.timers.arm(Timer::KeepAlive, now + keep_alive.interval);

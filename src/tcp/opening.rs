@@ -18,8 +18,8 @@ use crate::{
     drops::DropReason,
     time::Instant,
     wire::{
-        self, FourTuple, IpHeader, LinkHeader, Protocol, Segment, SeqNumber, TcpFlags, TcpHeader, TcpOptions,
-        ip::Codepoint,
+        self, FourTuple, IpHeader, LinkHeader, MacAddress, Protocol, Segment, SeqNumber, TcpFlags, TcpHeader,
+        TcpOptions, ip::Codepoint,
     },
 };
 
@@ -77,14 +77,23 @@ impl Connection {
     }
 
     /// Tells the way to the next hop.
-    pub fn set_way(&mut self, link: LinkHeader) {
+    pub fn set_way(&mut self, now: Instant, link: LinkHeader) {
         let is_another = std::mem::replace(&mut self.link, link) != link;
         if let Some(opening) = &mut self.opening {
             opening.has_way = true;
         } else if is_another {
             // What was sent the old way may be lost, acknowledgments among it.
             self.acks.owed = self.acks.owed.max(1);
+            // So is what was sent again the old way, and is waited for: it need not be for another, longer time.
+            if self.timeouts > 0 && self.timers.deadline(Timer::Retransmit).is_some() {
+                self.timers.arm(Timer::Retransmit, now);
+            }
         }
+    }
+
+    /// Our station has another address from now on.
+    pub fn set_station(&mut self, mac: MacAddress) {
+        self.link.source = mac;
     }
 
     /// Whether our SYN is still to be answered; if so, it is to say this of the size of segments.

@@ -129,6 +129,12 @@ impl VlanTags {
     }
 }
 
+/// A tag of this VLAN, as on the wire.
+pub fn tag_of(vlan: u16) -> [u8; TAG_LEN] {
+    let ([a, b], [c, d]) = (TPID_CUSTOMER.to_be_bytes(), vlan.to_be_bytes());
+    [a, b, c, d]
+}
+
 /// Where a frame comes from and where it goes on the link.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct LinkHeader {

@@ -17,6 +17,9 @@ pub const ADVERTISEMENT_LEN: usize = 32;
 /// Bytes of a neighbour solicitation with our link-layer address.
 pub const SOLICITATION_LEN: usize = 32;
 
+/// Bytes of a neighbour solicitation without one.
+pub const PROBE_LEN: usize = 24;
+
 const ECHO_REPLY: u8 = 0;
 const ECHO_REQUEST: u8 = 8;
 const ECHO_REQUEST_V6: u8 = 128;
@@ -151,6 +154,28 @@ pub fn write_solicitation(ip: &IpHeader, target: Ipv6Addr, ours: MacAddress, mes
     message[24..26].copy_from_slice(&[OPTION_SOURCE_LINK_ADDRESS, 1]);
     message[26..32].copy_from_slice(&ours.0);
     fill_checksum(ip, &mut message[..SOLICITATION_LEN]);
+}
+
+/// Writes the question whether anybody has `target`, asked by who has no address yet: it names no station (RFC 4861 §4.3).
+///
+/// # Panics
+/// Where `message` is shorter than [`PROBE_LEN`].
+pub fn write_probe(ip: &IpHeader, target: Ipv6Addr, message: &mut [u8]) {
+    message[..8].copy_from_slice(&[NEIGHBOUR_SOLICITATION, 0, 0, 0, 0, 0, 0, 0]);
+    message[8..24].copy_from_slice(&target.octets());
+    fill_checksum(ip, &mut message[..PROBE_LEN]);
+}
+
+/// Whether an ICMPv6 message of this type is about neighbours.
+pub fn is_discovery(kind: u8) -> bool {
+    matches!(kind, NEIGHBOUR_SOLICITATION | NEIGHBOUR_ADVERTISEMENT)
+}
+
+/// The group that hears questions for this address (RFC 4291 §2.7.1), and its address on Ethernet (RFC 2464 §7).
+pub fn solicited_node(address: Ipv6Addr) -> (Ipv6Addr, MacAddress) {
+    let [.., a, b, c] = address.octets();
+    let group = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff00 | u16::from(a), u16::from_be_bytes([b, c]));
+    (group, MacAddress([0x33, 0x33, 0xff, a, b, c]))
 }
 
 pub(super) fn fill_checksum(ip: &IpHeader, message: &mut [u8]) {

@@ -204,6 +204,19 @@ pub fn is_control(frame: &[u8]) -> bool {
     }
 }
 
+/// Whether a frame seems to be ARP or neighbour discovery: what a neighbour says of itself.
+pub fn is_of_a_neighbour(frame: &[u8]) -> bool {
+    let Ok((_, ether_type, packet)) = LinkHeader::parse(frame) else { return false };
+    match ether_type {
+        ethernet::ETHER_TYPE_ARP => true,
+        ethernet::ETHER_TYPE_IPV6 => {
+            let is_icmp = packet.get(6) == Some(&Protocol::Icmpv6.number());
+            is_icmp && packet.get(ipv6::HEADER_LEN).is_some_and(|&kind| icmp::is_discovery(kind))
+        }
+        _ => false,
+    }
+}
+
 /// Writes a TCP frame whose data are `payload`'s two parts, in place, and returns its length.
 ///
 /// Two parts, because a ring buffer's content is two slices where it wraps around.

@@ -27,6 +27,9 @@ const STRANGERS: [DropReason; 7] = [
     DropReason::NoListener,
 ];
 
+/// Tells an address of zeros from none.
+const STATION_IS_SET: u64 = 1 << 48;
+
 /// One worker's controls. The worker looks at them once a batch.
 #[derive(Debug, Default)]
 pub struct Control {
@@ -42,6 +45,8 @@ pub struct Control {
     mtu: AtomicU32,
     /// The station that answers go to, as a number of 48 bits; 0 where it has not changed.
     answers_to: AtomicU64,
+    /// Our station's address, with bit 48 set; 0 where it has not changed.
+    station: AtomicU64,
     /// Grows with each new master key, so that the lock is taken only then.
     generation: AtomicU32,
     master: Mutex<Option<MasterKey>>,
@@ -93,6 +98,12 @@ impl Control {
         self.answers_to.store(u64::from_be_bytes([0, 0, a, b, c, d, e, f]), Ordering::Relaxed);
     }
 
+    /// Our station's address from now on.
+    pub fn set_station(&self, mac: [u8; 6]) {
+        let [a, b, c, d, e, f] = mac;
+        self.station.store(STATION_IS_SET | u64::from_be_bytes([0, 0, a, b, c, d, e, f]), Ordering::Relaxed);
+    }
+
     /// Gives the stack other secrets for its cookies.
     pub fn set_master(&self, master: MasterKey) {
         *self.master.lock().unwrap_or_else(PoisonError::into_inner) = Some(master);
@@ -122,6 +133,11 @@ impl Control {
         if answers_to != 0 {
             let [_, _, mac @ ..] = answers_to.to_be_bytes();
             stack.set_answers_to(MacAddress(mac));
+        }
+        let station = self.station.load(Ordering::Relaxed);
+        if station != 0 {
+            let [_, _, mac @ ..] = station.to_be_bytes();
+            stack.set_mac(MacAddress(mac));
         }
         let generation = self.generation.load(Ordering::Acquire);
         if generation != *seen {

@@ -2,7 +2,7 @@
 
 use crate::{
     stack::Secrets,
-    wire::{self, ArpPacket, ChecksumPolicy, FourTuple, IcmpMessage, Packet, arp::Operation},
+    wire::{self, ChecksumPolicy, FourTuple, IcmpMessage, Packet},
 };
 use crossbeam::queue::ArrayQueue;
 use nix::{
@@ -135,6 +135,15 @@ impl Mailbox {
         Ok(())
     }
 
+    /// Posts one frame; one that finds no room is lost.
+    pub fn drop_in(&self, frame: &[u8]) {
+        let mut parcel = self.empty();
+        parcel.push(frame);
+        if let Err(parcel) = self.post(parcel) {
+            self.give_back(parcel);
+        }
+    }
+
     /// The oldest waiting parcel, to be given back once its frames have been looked at.
     pub fn take(&self) -> Option<Parcel> {
         let parcel = self.parcels.pop()?;
@@ -253,9 +262,12 @@ impl HandOff {
             Ok(Packet::Tcp(ip, segment)) => self.owner_of(&FourTuple::of_received(&ip, &segment.header)),
             Ok(Packet::Icmp(_, IcmpMessage::Error(_))) if self.placement == Placement::ByQueue => Owner::Everyone,
             Ok(Packet::Icmp(_, IcmpMessage::Error(error))) => self.owner_of(&error.quote.tuple),
-            // Any of them may have asked.
-            Ok(Packet::Arp(ArpPacket { operation: Operation::Reply, .. }))
-            | Ok(Packet::Icmp(_, IcmpMessage::NeighbourAdvertisement { .. })) => Owner::Everyone,
+            // Any of them may have asked, or wants to know who is there. It is answered here, where that is due.
+            Ok(Packet::Arp(_))
+            | Ok(Packet::Icmp(
+                _,
+                IcmpMessage::NeighbourSolicitation { .. } | IcmpMessage::NeighbourAdvertisement { .. },
+            )) => Owner::Everyone,
             _ => Owner::One(self.ours),
         }
     }

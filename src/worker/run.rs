@@ -225,7 +225,11 @@ impl<A: Application> Worker<A> {
         while received < BATCH
             && let Some(parcel) = mailbox.take()
         {
-            take_in(&mut self.stack, self.tap.as_deref(), &self.clock, now, parcel.frames());
+            // What neighbours say is answered, if at all, where it arrived: the others only hear of it.
+            let (said, frames) = (parcel.frames(), parcel.frames());
+            said.filter(|frame| wire::is_of_a_neighbour(frame)).for_each(|frame| self.stack.overhear(now, frame));
+            let frames = frames.filter(|frame| !wire::is_of_a_neighbour(frame));
+            take_in(&mut self.stack, self.tap.as_deref(), &self.clock, now, frames);
             received += parcel.len();
             mailbox.give_back(parcel);
         }

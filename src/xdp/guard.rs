@@ -36,13 +36,15 @@ mod at {
     pub const SHORT_GRACE: usize = 45;
     pub const PREFIX_BUDGET: usize = 46;
     pub const NEXT_EPOCH: usize = 47;
-    pub const STATION_HEAD: usize = 48;
-    pub const STATION_TAIL: usize = 49;
-    pub const END: usize = 50;
+    pub const MAC_HEAD: usize = 48;
+    pub const MAC_TAIL: usize = 49;
+    pub const ANSWERS_HEAD: usize = 50;
+    pub const ANSWERS_TAIL: usize = 51;
+    pub const END: usize = 52;
 }
 
-/// The bit of a station's second word that says that there is one.
-const HAS_STATION: u32 = 1 << 16;
+/// The bit of the second word that says that answers go to a certain station.
+const IS_SET: u32 = 1 << 16;
 
 /// Where things stand in `struct listener`, in bytes.
 mod at_listener {
@@ -151,6 +153,12 @@ impl Guard {
         }
     }
 
+    /// Our station's address: frames to others, or to groups, draw no SYN-ACK.
+    pub fn set_station(&self, [a, b, c, d, e, f]: [u8; 6]) {
+        self.set(at::MAC_HEAD, u32::from_ne_bytes([a, b, c, d]));
+        self.set(at::MAC_TAIL, u16::from_ne_bytes([e, f]).into());
+    }
+
     /// The flows that are let pass.
     pub fn filter(&self) -> &FlowFilter {
         &self.filter
@@ -204,8 +212,8 @@ impl Guard {
     /// go to neither, and is lost as any frame may be.
     pub fn set_answers_to(&self, station: [u8; 6]) {
         let [a, b, c, d, e, f] = station;
-        self.set(at::STATION_HEAD, u32::from_ne_bytes([a, b, c, d]));
-        self.set(at::STATION_TAIL, u32::from(u16::from_ne_bytes([e, f])) | HAS_STATION);
+        self.set(at::ANSWERS_HEAD, u32::from_ne_bytes([a, b, c, d]));
+        self.set(at::ANSWERS_TAIL, u32::from(u16::from_ne_bytes([e, f])) | IS_SET);
     }
 
     /// How many SYN-ACKs a source prefix (/24 or /56) may draw, in a tick and on each CPU; none for as many as it asks for. A

@@ -17,6 +17,7 @@ mod flood;
 mod frame;
 mod guard;
 mod large;
+mod link_socket;
 mod loaded;
 mod memory;
 mod pool;
@@ -34,6 +35,7 @@ pub use self::{
     flood::{FloodPlan, FloodProgram, FloodReplies, FloodSource, FloodTemplate},
     frame::{FRAME_SIZES, Frame, FrameAudit, MTU_MAX, WHOLE_MTU_MAX, frame_len, packet_room},
     guard::{Guard, GuardedListener, Unfinished, WayOut},
+    link_socket::{Instruction, LinkSocket},
     program::{MAX_LISTENERS, MAX_SAME_PORT, Program, ProgramOptions, Steering, Verdicts},
     queue::{Queue, QueueOptions},
     reflect::Reflector,

@@ -202,6 +202,7 @@ impl Program {
             verdicts: MapHandle::try_from(&loaded.maps.verdicts).map_err(not_loaded)?,
         };
         let guard = Arc::new(Guard::new(settings()?, maps, flows, keys));
+        guard.set_station(steering.station);
         Ok(Self {
             loaded: Loaded::keep(loaded.progs.steer.as_fd())?,
             queues: MapHandle::try_from(&loaded.maps.queues).map_err(not_loaded)?,
@@ -256,12 +257,9 @@ impl Program {
 
 /// `struct place` of `bpf/place.h`.
 fn place(steering: &Steering) -> skeleton::types::place {
-    let [a, b, c, d, e, f] = steering.station;
     let last_octets = steering.impossible_sources.iter().map(|&source| address_key(source)[15]);
     skeleton::types::place {
-        mac_head: u32::from_ne_bytes([a, b, c, d]),
-        mac_tail: u16::from_ne_bytes([e, f]),
-        vlan: steering.vlan.unwrap_or_default(),
+        vlan: steering.vlan.unwrap_or_default().into(),
         suspects: last_octets.fold(0, |suspects, octet| suspects | 1 << (octet % 64)),
     }
 }

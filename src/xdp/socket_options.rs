@@ -91,6 +91,15 @@ pub(super) fn wake_receiver(socket: BorrowedFd<'_>) {
     };
 }
 
+/// Lets only those frames into a socket that a program of classic BPF lets through.
+pub(super) fn attach_filter(socket: BorrowedFd<'_>, program: &libc::sock_fprog) -> io::Result<()> {
+    let length = mem::size_of_val(program) as libc::socklen_t;
+    let (level, name) = (libc::SOL_SOCKET, libc::SO_ATTACH_FILTER);
+    // SAFETY: `program` outlives the call, and `length` is its size; the kernel copies the instructions that it points to.
+    let set = unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, (&raw const *program).cast(), length) };
+    if set == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 fn set_int(socket: BorrowedFd<'_>, level: i32, name: i32, value: u32) -> io::Result<()> {
     let value = libc::c_int::try_from(value).unwrap_or(libc::c_int::MAX);
     let length = mem::size_of_val(&value) as libc::socklen_t;

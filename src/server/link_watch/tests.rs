@@ -1,9 +1,10 @@
 //! What is noticed of an interface that changes.
 
-use super::{Change, Notices, Watched};
+use super::{Change, Followers, Notices, Watched};
 use crate::{
     host::Link,
     stack::{LocalAddress, Ownership},
+    wire::MacAddress,
 };
 
 fn link() -> Link {
@@ -16,8 +17,8 @@ fn watched() -> Watched {
     let local = |text: &str, ownership| LocalAddress { cidr: text.parse().unwrap(), ownership };
     let addresses = vec![local("198.18.0.254/24", Ownership::Shared), local("198.18.0.1/24", Ownership::Own)];
     let notices = Notices::new(None, false);
-    let (queues, controls, station) = (vec![0, 1], Vec::new(), None);
-    Watched { link: link(), queues, addresses, mtu_max: 1_770, controls, notices, station }
+    let (queues, followers, station) = (vec![0, 1], Followers::default(), None);
+    Watched { link: link(), queues, addresses, mtu_max: 1_770, followers, notices, station }
 }
 
 #[track_caller]
@@ -43,6 +44,9 @@ fn each_change_is_said_once_and_with_its_remedy() {
     assert!(hurts && said.contains("larger ones are lost"), "{said}");
     let (change, hurts, _) = noticed(|link| link.name = "lan0".to_owned());
     assert_eq!((change, hurts), (Change::Renamed("lan0".to_owned()), false));
+    let (change, hurts, said) = noticed(|link| link.mac = [2, 0, 0, 0, 0, 9]);
+    assert_eq!((change, hurts), (Change::Mac(MacAddress([2, 0, 0, 0, 0, 9])), false));
+    assert!(said.contains("02:00:00:00:00:09"), "{said}");
     let (_, hurts, said) = noticed(|link| link.addresses.clear());
     assert!(hurts && said.contains("198.18.0.254 no longer"), "{said}");
     let (change, hurts, _) = noticed(|link| link.addresses.push(([198, 18, 0, 1].into(), 24)));

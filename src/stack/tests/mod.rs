@@ -12,10 +12,12 @@ mod hostile;
 mod link;
 mod max_segment;
 mod memory;
+mod moving;
 mod neighbours;
 mod parts;
 mod path_mtu;
 mod rfc9293;
+mod routes;
 mod sharing;
 mod silence;
 mod sleeping;
@@ -35,8 +37,8 @@ use crate::{
     tcp::{CloseReason, State},
     time::Instant,
     wire::{
-        self, ChecksumPolicy, Endpoint, FourTuple, IpHeader, LinkHeader, MacAddress, Packet, Protocol, SeqNumber,
-        TcpFlags, TcpHeader, TcpOptions,
+        self, ChecksumPolicy, Endpoint, FourTuple, IcmpMessage, IpHeader, LinkHeader, MacAddress, Packet, Protocol,
+        SeqNumber, TcpFlags, TcpHeader, TcpOptions, arp::Operation,
     },
 };
 use std::{net::IpAddr, time::Duration};
@@ -141,7 +143,7 @@ impl Bench {
         frames
     }
 
-    /// Every segment the stack has to send.
+    /// Every segment the stack has to send, whatever it asks its neighbours meanwhile.
     fn sent(&mut self) -> Vec<Sent> {
         let understand = |frame: &Vec<u8>| {
             let parsed = wire::parse(frame, ChecksumPolicy::Verify).expect("what is sent is well-formed");
@@ -149,7 +151,7 @@ impl Bench {
             let tuple = FourTuple::of_received(&ip, &segment.header).reversed();
             Sent { link: parsed.link, tuple, header: segment.header, data: segment.payload.to_vec() }
         };
-        self.frames().iter().map(understand).collect()
+        self.frames().iter().filter(|frame| !is_question(frame)).map(understand).collect()
     }
 
     #[track_caller]
@@ -183,6 +185,15 @@ impl Bench {
     #[track_caller]
     fn with_stream<T>(&mut self, id: ConnectionId, act: impl FnOnce(&mut super::Stream<'_>) -> T) -> T {
         act(&mut self.stack.stream(self.now, id).expect("the connection is there"))
+    }
+}
+
+/// Whether a frame asks a neighbour where it is.
+fn is_question(frame: &[u8]) -> bool {
+    match wire::parse(frame, ChecksumPolicy::Verify).map(|frame| frame.packet) {
+        Ok(Packet::Arp(packet)) => packet.operation == Operation::Request,
+        Ok(Packet::Icmp(_, message)) => matches!(message, IcmpMessage::NeighbourSolicitation { .. }),
+        _ => false,
     }
 }
 
