@@ -371,7 +371,7 @@ fn too_few_file_descriptors() {
     let mut sentences = String::new();
     // One more each time, so that each step of the way to a server once has none left.
     for limit in 6..100 {
-        let script = format!("ulimit -n {limit}; exec timeout -s INT 2 \"$0\" serve \"$@\"");
+        let script = format!("ulimit -n {limit}; exec timeout -s INT 5 \"$0\" serve \"$@\"");
         let arguments = [&["-c", &script, env!("CARGO_BIN_EXE_xskip")], &GOOD[..]].concat();
         let output = ground.lab.server().command("bash").args(arguments).output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
