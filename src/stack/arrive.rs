@@ -101,7 +101,7 @@ impl Stack {
         if segment.has(TcpFlags::RST) {
             if self.accepts_cookies(now) {
                 // It may be exact for a handshake that nobody remembers (RFC 5961 §3.2): that is not to come back.
-                self.broken_off.insert(now, hash, segment.header.seq);
+                self.broken_off.insert(hash, segment.header.seq);
             }
             return Err(DropReason::StrayReset);
         }
@@ -241,7 +241,7 @@ impl Stack {
         }
         let connection = self.open_or_refuse(now, link, (&handshake, hash), segment)?;
         self.flows.insert(hash, Flow::Connection(connection));
-        self.used.insert(now, hash, iss);
+        self.used.insert(hash, iss);
         self.stats.cookies_accepted += 1;
         self.arrive_at_connection(now, link, connection, segment)
     }
@@ -311,7 +311,7 @@ impl Stack {
         }
         if segment.has(TcpFlags::RST) {
             // Back to LISTEN, which is to be forgotten; nor must its cookie bring it back.
-            self.broken_off.insert(now, hash, segment.header.seq);
+            self.broken_off.insert(hash, segment.header.seq);
             self.forget_half_open(index, hash);
             self.stats.handshakes_reset += 1;
             return Ok(());
@@ -331,7 +331,7 @@ impl Stack {
         let connection = connection.inspect_err(|_| self.forget_half_open(index, hash))?;
         self.flows.replace(hash, Flow::HalfOpen(index), Flow::Connection(connection));
         self.half_open.remove(index);
-        self.used.insert(now, hash, handshake.iss);
+        self.used.insert(hash, handshake.iss);
         self.connections[connection].connection.heed_handshake(passage, &self.config.tcp);
         self.arrive_at_connection(now, link, connection, segment)
     }
@@ -345,8 +345,9 @@ impl Stack {
         segment: &Segment<'_>,
     ) -> Result<u32, DropReason> {
         let opened = self.open_connection(now, handshake, hash);
-        if opened.is_err() {
-            self.reset(now, link, (&handshake.tuple, handshake.clocks), segment)?;
+        match opened {
+            Ok(index) => self.connections[index].connection.take_first_window(segment),
+            Err(_) => self.reset(now, link, (&handshake.tuple, handshake.clocks), segment)?,
         }
         opened
     }

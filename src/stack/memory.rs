@@ -20,7 +20,7 @@ use super::{
     connections::{Body, Connections, Entry, Slot},
 };
 use crate::{config::Thrift, time::Instant, wire::SeqNumber};
-use std::time::Duration;
+use std::{ops::Range, time::Duration};
 
 /// What a connection that is awake takes, beside its buffers: its control block, and what the allocator needs for that.
 const BLOCK: usize = size_of::<Entry>() + 16;
@@ -54,8 +54,9 @@ pub(super) struct Account {
 }
 
 impl Account {
+    /// That of a block that has no buffers yet.
     pub fn new() -> Self {
-        Self { held: 0, kept: 0, since: Instant::NEVER, numbers: Default::default() }
+        Self { held: BLOCK, kept: 0, since: Instant::NEVER, numbers: Default::default() }
     }
 
     /// Another connection has the block, with the memory that is there.
@@ -80,6 +81,8 @@ pub(super) struct Memory {
     limit: usize,
     used: usize,
     thrift: Thrift,
+    /// As long as the sum lies in it, thrift stays what it is.
+    steady: Range<usize>,
     /// Looks that growth has to pay for.
     owed: u32,
     /// Who is slow now, milliseconds.
@@ -88,7 +91,8 @@ pub(super) struct Memory {
 
 impl Memory {
     pub fn new(limit: Option<usize>) -> Self {
-        Self { limit: limit.unwrap_or(usize::MAX), used: 0, thrift: Thrift::None, owed: 0, slow: SLOW }
+        let limit = limit.unwrap_or(usize::MAX);
+        Self { limit, used: 0, thrift: Thrift::None, steady: 0..0, owed: 0, slow: SLOW }
     }
 
     pub fn used(&self) -> usize {
@@ -99,25 +103,36 @@ impl Memory {
         self.thrift
     }
 
+    /// Charges a block that has just been made.
+    pub fn charge_new(&mut self, entry: &Entry) {
+        self.add(0, entry.account.held);
+    }
+
     /// Charges a block with what it has now.
     pub fn charge(&mut self, entry: &mut Entry) {
         let held = BLOCK + entry.connection.memory() + entry.account.kept;
         let before = std::mem::replace(&mut entry.account.held, held);
         entry.connection.weighed();
-        self.used = self.used - before + held;
-        if held > before && self.thrift != Thrift::None {
-            self.owed = (self.owed + 1).min(LOOKS_OWED);
-        }
-        self.judge();
+        self.add(before, held);
     }
 
     /// A block goes.
     pub fn discharge(&mut self, entry: &Entry) {
-        self.used -= entry.account.held;
-        self.judge();
+        self.add(entry.account.held, 0);
+    }
+
+    fn add(&mut self, before: usize, held: usize) {
+        self.used = self.used - before + held;
+        if held > before && self.thrift != Thrift::None {
+            self.owed = (self.owed + 1).min(LOOKS_OWED);
+        }
+        if !self.steady.contains(&self.used) {
+            self.judge();
+        }
     }
 
     /// What was begun ends a little later than it began, so that it does not begin again at once.
+    #[cold]
     fn judge(&mut self) {
         let part = |sixteenths: usize| self.limit / 16 * sixteenths;
         let is_strict = self.used >= if self.thrift == Thrift::Strict { part(15) } else { self.limit };
@@ -127,9 +142,12 @@ impl Memory {
             (_, true) => Thrift::Sparing,
             _ => Thrift::None,
         };
-        if self.thrift != Thrift::Strict {
-            self.slow = SLOW;
-        }
+        self.steady = match self.thrift {
+            Thrift::None => 0..part(12),
+            Thrift::Sparing => part(10)..self.limit,
+            Thrift::Strict => part(15)..usize::MAX,
+        };
+        self.slow = SLOW;
     }
 
     /// The slowest of a few, where it is slow.

@@ -174,6 +174,7 @@ impl Secrets {
     }
 
     /// SipHash-1-3, as of Rust's own hash maps: who does not know the key cannot choose addresses and ports that collide.
+    #[inline]
     fn identify(&self, tuple: &FourTuple) -> FlowHash {
         let hash = tuple.with_octets(|octets| self.flows.hash_short(octets));
         FlowHash { slot: hash as u32, check: (hash >> 32) as u16 }
