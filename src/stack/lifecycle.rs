@@ -62,6 +62,7 @@ impl Stack {
         }
         let tuple = *connection.tuple();
         let id = self.connections.insert(connection, hash)?;
+        self.note_growth(now, id.index);
         self.watch.opened(&tuple);
         Some(id)
     }
