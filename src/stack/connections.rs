@@ -391,6 +391,7 @@ impl std::ops::Index<u32> for Connections {
 }
 
 impl std::ops::IndexMut<u32> for Connections {
+    #[inline]
     fn index_mut(&mut self, index: u32) -> &mut Entry {
         self.get_mut(index).expect("an index held by the flow table is taken")
     }

@@ -228,7 +228,9 @@ impl Connection {
             return self.take_overtaken_report(now, segment);
         }
         if self.acknowledges_in_order(segment) {
-            if self.acknowledged_in_order(now, segment, config) {
+            if self.send.una() == ack {
+                self.send.update_window(segment);
+            } else if self.acknowledged_in_order(now, segment, config) {
                 self.step(Step::FinAcknowledged, now, config);
             }
             return;

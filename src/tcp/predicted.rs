@@ -37,7 +37,11 @@ impl Connection {
         self.diffserv.theirs = Dscp::of(segment.traffic_class);
         self.take_clock(segment);
         self.liveness.heard(now);
-        self.acknowledged_in_order(now, segment, config);
+        if segment.header.ack != self.send.una() {
+            self.acknowledged_in_order(now, segment, config);
+        } else {
+            self.send.update_window(segment);
+        }
         if !segment.payload.is_empty() {
             self.receive.push(segment.payload);
             self.signals |= Signals::READABLE;
@@ -95,12 +99,7 @@ impl Connection {
 
     /// As [`Connection::take_acknowledgment`], where nothing has been lost, reported or overtaken. Returns whether our FIN is
     /// acknowledged now.
-    #[inline]
     pub(super) fn acknowledged_in_order(&mut self, now: Instant, segment: &Segment<'_>, config: &TcpConfig) -> bool {
-        if segment.header.ack == self.send.una() {
-            self.send.update_window(segment);
-            return false;
-        }
         let limited = self.send.peak() >= self.congestion.window() / 2;
         let acknowledged = self.send.acknowledge_in_order(segment.header.ack, now);
         self.data_acknowledged(&acknowledged, config);
