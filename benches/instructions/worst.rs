@@ -321,7 +321,7 @@ fn ethernet(protocol: u16) -> Vec<u8> {
 
 /// A segment with such options, its sum over this pseudo-header's addresses included.
 fn tcp_behind(addresses: &[u8], options: &[u8]) -> Vec<u8> {
-    let offset = (20 + options.len() as u8) / 4 << 4;
+    let offset = ((20 + options.len() as u8) / 4) << 4;
     let mut tcp = vec![0x9c, 0x40, 0, 80, 0, 0, 0, 1, 0, 0, 0, 1, offset, 0x10, 0xff, 0xff, 0, 0, 0, 0];
     tcp.extend(options);
     let pseudo = [addresses, &[0, 6], &(tcp.len() as u16).to_be_bytes()].concat();
