@@ -5,14 +5,14 @@ use crossbeam::channel::{Receiver, Sender, bounded};
 use std::{
     io::{self, Write},
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicU64, Ordering},
     },
     thread,
     time::Duration,
 };
 use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
-use xskip::host::confinement;
+use xskip::host::confinement::{self, EarlierThread};
 
 /// Lines that may wait.
 const LINES: usize = 1_024;
@@ -30,6 +30,24 @@ enum Line {
     Text(Vec<u8>),
     /// Everything before has been written.
     Done(Sender<()>),
+    /// Rights are being given up.
+    Renounce(Sender<()>),
+}
+
+impl Way {
+    /// Sends a line that is answered, and waits for that.
+    fn ask(&self, line: impl FnOnce(Sender<()>) -> Line) {
+        let (sender, done) = bounded(1);
+        if self.lines.send_timeout(line(sender), PATIENCE).is_ok() {
+            let _ = done.recv_timeout(PATIENCE);
+        }
+    }
+}
+
+impl EarlierThread for Way {
+    fn follow(&self) {
+        self.ask(Line::Renounce);
+    }
 }
 
 impl Write for Way {
@@ -55,7 +73,7 @@ impl<'a> MakeWriter<'a> for Way {
 }
 
 /// A log, which is written out when this is dropped.
-pub struct Log(Option<Way>);
+pub struct Log(Option<Arc<Way>>);
 
 /// Warnings always; the rest on demand. `RUST_LOG` may ask for single rooms, such as `xskip::lab=debug`.
 pub fn to_stderr(verbose: u8) -> Log {
@@ -71,13 +89,14 @@ pub fn to_stderr(verbose: u8) -> Log {
     let way = Way { lines: sender, lost: Arc::default() };
     let lost = Arc::clone(&way.lost);
     let begin = move || {
-        // It began before there was anything to give up, and needs none of it.
-        confinement::give_up_capabilities().ok();
         write(&lines, &lost, io::stderr());
     };
     match thread::Builder::new().name("xskip-log".to_owned()).spawn(begin) {
         Ok(_) => {
             subscriber.with_writer(way.clone()).init();
+            let way = Arc::new(way);
+            let weak: Weak<Way> = Arc::downgrade(&way);
+            confinement::follow_by(weak);
             Log(Some(way))
         }
         // Where there is no thread to be had, what is about to go wrong is worth waiting for.
@@ -101,16 +120,18 @@ fn write(lines: &Receiver<Line>, lost: &AtomicU64, mut out: impl Write) {
             Line::Done(done) => {
                 done.send(()).ok();
             }
+            Line::Renounce(done) => {
+                confinement::renounce();
+                done.send(()).ok();
+            }
         }
     }
 }
 
 impl Drop for Log {
     fn drop(&mut self) {
-        let Some(way) = &self.0 else { return };
-        let (sender, done) = bounded(1);
-        if way.lines.send_timeout(Line::Done(sender), PATIENCE).is_ok() {
-            let _ = done.recv_timeout(PATIENCE);
+        if let Some(way) = &self.0 {
+            way.ask(Line::Done);
         }
     }
 }

@@ -157,37 +157,42 @@ pub struct LocalAddress {
 
 /// All addresses of a stack. They are few, so a list is searched faster than a table.
 #[derive(Clone, Debug, Default)]
-pub struct Addresses(Vec<LocalAddress>);
+pub struct Addresses {
+    local: Vec<LocalAddress>,
+    /// The directed broadcasts of their subnets: both ends of whatever belongs to no connection are compared with them.
+    broadcasts: Vec<IpAddr>,
+}
 
 impl Addresses {
     /// These addresses.
-    pub fn new(addresses: Vec<LocalAddress>) -> Self {
-        Self(addresses)
+    pub fn new(local: Vec<LocalAddress>) -> Self {
+        let broadcasts = local.iter().filter_map(|local| local.cidr.broadcast()).collect();
+        Self { local, broadcasts }
     }
 
     /// Whether `address` is one of ours, shared or not.
     pub fn contains(&self, address: IpAddr) -> bool {
-        self.0.iter().any(|local| local.cidr.address == address)
+        self.local.iter().any(|local| local.cidr.address == address)
     }
 
     /// Whether `address` is ours alone.
     pub fn owns(&self, address: IpAddr) -> bool {
-        self.0.iter().any(|local| local.cidr.address == address && local.ownership == Ownership::Own)
+        self.local.iter().any(|local| local.cidr.address == address && local.ownership == Ownership::Own)
     }
 
     /// Whether `address` is the directed broadcast of a subnet of ours.
     pub fn is_broadcast(&self, address: IpAddr) -> bool {
-        self.0.iter().any(|local| local.cidr.is_broadcast(address))
+        self.broadcasts.contains(&address)
     }
 
     /// Addresses that no segment comes from, apart from those that are nobody's anywhere: ours, and the broadcast addresses of
     /// their subnets.
     pub fn impossible_sources(&self) -> Vec<IpAddr> {
-        self.0.iter().flat_map(|local| [Some(local.cidr.address), local.cidr.broadcast()]).flatten().collect()
+        self.local.iter().flat_map(|local| [Some(local.cidr.address), local.cidr.broadcast()]).flatten().collect()
     }
 
     /// The addresses.
     pub fn iter(&self) -> impl Iterator<Item = &LocalAddress> {
-        self.0.iter()
+        self.local.iter()
     }
 }

@@ -42,9 +42,13 @@ impl<T> AgedSlab<T> {
 
     /// Adds a value as the newest; it comes back where there is no room.
     pub fn insert(&mut self, value: T) -> Result<u32, T> {
-        let link = Link { value, older: NONE, newer: NONE };
-        let index = self.links.insert(link).map_err(|link| link.value)?;
-        self.link_newest(index);
+        let older = self.newest;
+        let index = self.links.insert(Link { value, older, newer: NONE }).map_err(|link| link.value)?;
+        self.newest = index;
+        match self.links.get_mut(older) {
+            Some(link) => link.newer = index,
+            None => self.oldest = index,
+        }
         Ok(index)
     }
 
@@ -55,8 +59,7 @@ impl<T> AgedSlab<T> {
 
     /// Takes the value out of `index`.
     pub fn remove(&mut self, index: u32) -> Option<T> {
-        self.links.get(index)?;
-        self.unlink(index);
+        self.unlink(index)?;
         self.links.remove(index).map(|link| link.value)
     }
 
@@ -69,17 +72,15 @@ impl<T> AgedSlab<T> {
         }
     }
 
-    fn link_newest(&mut self, index: u32) {
-        let older = std::mem::replace(&mut self.newest, index);
-        (self.links[index].older, self.links[index].newer) = (older, NONE);
-        match self.links.get_mut(older) {
-            Some(link) => link.newer = index,
-            None => self.oldest = index,
+    /// The same for a value that nobody wants any more: it is not moved.
+    pub fn discard(&mut self, index: u32) {
+        if self.unlink(index).is_some() {
+            self.links.discard(index);
         }
     }
 
-    fn unlink(&mut self, index: u32) {
-        let Link { older, newer, .. } = self.links[index];
+    fn unlink(&mut self, index: u32) -> Option<()> {
+        let &Link { older, newer, .. } = self.links.get(index)?;
         match self.links.get_mut(older) {
             Some(link) => link.newer = newer,
             None => self.oldest = newer,
@@ -88,6 +89,7 @@ impl<T> AgedSlab<T> {
             Some(link) => link.older = older,
             None => self.newest = older,
         }
+        Some(())
     }
 }
 

@@ -25,6 +25,9 @@ use crate::{
     },
 };
 
+/// More than a connection sends whose SYN is still under way, and less than half of all numbers: beyond what was sent.
+const FAR: u32 = 1 << 30;
+
 impl Stack {
     pub(super) fn handle_segment(
         &mut self,
@@ -101,7 +104,7 @@ impl Stack {
         if segment.has(TcpFlags::RST) {
             if self.accepts_cookies(now) {
                 // It may be exact for a handshake that nobody remembers (RFC 5961 §3.2): that is not to come back.
-                self.broken_off.insert(now, hash, segment.header.seq);
+                self.broken_off.insert(hash, segment.header.seq);
             }
             return Err(DropReason::StrayReset);
         }
@@ -188,10 +191,11 @@ impl Stack {
 
     /// Our number for a handshake: its cookie, unless that was used up. The same SYN draws the same cookie throughout an epoch, so a
     /// SYN and an ACK that the network delivers a second time would open their connection a second time (RFC 9293 §3.4.1). Such
-    /// a handshake begins with a number of its own, from a clock and the secret that is in the cookie, and lives by its entry.
+    /// a handshake begins with a number of its own, from a clock and the secret that is in the cookie, and lives by its entry. It is
+    /// far beyond what the connection before may have sent, so that no late acknowledgment of that ends it.
     fn unused(&self, now: Instant, hash: u32, (irs, cookie): (SeqNumber, SeqNumber)) -> SeqNumber {
         if self.used.contains(hash, cookie) || self.broken_off.contains(hash, irs.advance(1)) {
-            return cookie.advance((now.as_micros() / 4) as u32 | 1);
+            return cookie.advance(FAR | (now.as_micros() / 4) as u32 & (FAR - 1));
         }
         cookie
     }
@@ -241,7 +245,7 @@ impl Stack {
         }
         let connection = self.open_or_refuse(now, link, (&handshake, hash), segment)?;
         self.flows.insert(hash, Flow::Connection(connection));
-        self.used.insert(now, hash, iss);
+        self.used.insert(hash, iss);
         self.stats.cookies_accepted += 1;
         self.arrive_at_connection(now, link, connection, segment)
     }
@@ -311,7 +315,7 @@ impl Stack {
         }
         if segment.has(TcpFlags::RST) {
             // Back to LISTEN, which is to be forgotten; nor must its cookie bring it back.
-            self.broken_off.insert(now, hash, segment.header.seq);
+            self.broken_off.insert(hash, segment.header.seq);
             self.forget_half_open(index, hash);
             self.stats.handshakes_reset += 1;
             return Ok(());
@@ -331,7 +335,7 @@ impl Stack {
         let connection = connection.inspect_err(|_| self.forget_half_open(index, hash))?;
         self.flows.replace(hash, Flow::HalfOpen(index), Flow::Connection(connection));
         self.half_open.remove(index);
-        self.used.insert(now, hash, handshake.iss);
+        self.used.insert(hash, handshake.iss);
         self.connections[connection].connection.heed_handshake(passage, &self.config.tcp);
         self.arrive_at_connection(now, link, connection, segment)
     }
@@ -345,8 +349,9 @@ impl Stack {
         segment: &Segment<'_>,
     ) -> Result<u32, DropReason> {
         let opened = self.open_connection(now, handshake, hash);
-        if opened.is_err() {
-            self.reset(now, link, (&handshake.tuple, handshake.clocks), segment)?;
+        match opened {
+            Ok(index) => self.connections[index].connection.take_first_window(segment),
+            Err(_) => self.reset(now, link, (&handshake.tuple, handshake.clocks), segment)?,
         }
         opened
     }

@@ -13,7 +13,7 @@ use crate::{
     prefetch::prefetch,
     tcp::{Connection, Dormant, State},
     time::Instant,
-    wire::{FourTuple, MacAddress},
+    wire::{FourTuple, MacAddress, SeqNumber},
 };
 
 /// A connection that is awake, with what the stack knows of it besides.
@@ -34,8 +34,8 @@ pub(super) struct Entry {
     pub called_at: Instant,
     /// Where it stands in the list of those whose peers keep their windows shut.
     pub stalled: Option<u32>,
-    /// Whether its peer has said nothing yet, and that matters.
-    pub silent: bool,
+    /// RCV.NXT and SND.UNA when the handshake was over, for as long as they are what they were: its peer has said nothing yet.
+    silent: Option<(SeqNumber, SeqNumber)>,
     /// What of the memory of all is its own.
     pub account: Account,
     /// What the application has not been told of yet.
@@ -54,7 +54,7 @@ impl Entry {
             drowsy: None,
             called_at: Instant::NEVER,
             stalled: None,
-            silent: false,
+            silent: None,
             account: Account::new(),
             untold: Untold::default(),
         }
@@ -64,9 +64,14 @@ impl Entry {
     fn begin(&mut self, generation: u32, hash: u32) {
         (self.generation, self.hash) = (generation, hash);
         (self.attached, self.ready_queued, self.transmit_queued) = (true, false, false);
-        (self.called_at, self.drowsy, self.stalled, self.silent) = (Instant::NEVER, None, None, false);
+        (self.called_at, self.drowsy, self.stalled, self.silent) = (Instant::NEVER, None, None, None);
         self.untold = Untold::default();
         self.account.begin();
+    }
+
+    /// Whether it stands in line with those whose peers have said nothing, and its peer has said something.
+    pub fn has_spoken(&self) -> bool {
+        self.silent.is_some_and(|numbers| numbers != self.connection.heard_up_to())
     }
 
     /// What is left of it while it sleeps, if it can.
@@ -167,7 +172,7 @@ impl Connections {
                 spare.connection = connection;
                 spare
             }
-            None => self.charged(Entry::new(connection)),
+            None => self.block(connection),
         };
         entry.begin(generation, hash);
         let index =
@@ -246,10 +251,9 @@ impl Connections {
     #[cold]
     fn wake(&mut self, index: u32) {
         let spare = self.spare.pop();
-        let mut entry = spare.unwrap_or_else(|| self.charged(Entry::new(Connection::blank(&self.config))));
+        let mut entry = spare.unwrap_or_else(|| self.block(Connection::blank(&self.config)));
         let Some(slot) = self.slots.get_mut(index) else { return };
         entry.begin(slot.generation, slot.hash);
-        entry.silent = slot.silent != NOWHERE;
         // The slot is whole at every moment: the blank block goes in before it is filled.
         if let Body::Asleep(dormant) = std::mem::replace(&mut slot.body, Body::Awake(entry))
             && let Body::Awake(entry) = &mut slot.body
@@ -257,6 +261,8 @@ impl Connections {
             entry.connection.wake(slot.tuple, self.mac, dormant, &self.config);
             // The link may have become narrower meanwhile.
             entry.connection.fit_link(self.config.mtu, &self.config);
+            // Who sleeps hears nothing, so these are still the first numbers.
+            entry.silent = (slot.silent != NOWHERE).then(|| entry.connection.heard_up_to());
             self.awake += 1;
         }
     }
@@ -272,7 +278,7 @@ impl Connections {
         self.leave_silent(index);
         if let Some(Slot { body: Body::Awake(entry), .. }) = self.slots.remove(index) {
             if let Some(place) = entry.drowsy {
-                self.drowsy.remove(place);
+                self.drowsy.discard(place);
             }
             self.retire(entry);
         }
@@ -283,27 +289,22 @@ impl Connections {
         self.silent.oldest().map(|place| &self.silent[place])
     }
 
-    /// What is known of a silent one.
-    pub(super) fn silent_at(&self, index: u32) -> Option<&Silent> {
-        self.slots.get(index).filter(|slot| slot.silent != NOWHERE).map(|slot| &self.silent[slot.silent])
-    }
-
     /// Lets one that is awake stand in line with those that have said nothing yet.
     pub(super) fn enter_silent(&mut self, silent: Silent) {
         if let Some(slot) = self.slots.get_mut(silent.index)
             && let Body::Awake(entry) = &mut slot.body
         {
             slot.silent = self.silent.insert(silent).unwrap_or(NOWHERE);
-            entry.silent = true;
+            entry.silent = Some(entry.connection.heard_up_to());
         }
     }
 
     /// Takes one out of that line, where it stands in it.
     pub(super) fn leave_silent(&mut self, index: u32) {
         let Some(slot) = self.slots.get_mut(index).filter(|slot| slot.silent != NOWHERE) else { return };
-        self.silent.remove(std::mem::replace(&mut slot.silent, NOWHERE));
+        self.silent.discard(std::mem::replace(&mut slot.silent, NOWHERE));
         if let Body::Awake(entry) = &mut slot.body {
-            entry.silent = false;
+            entry.silent = None;
         }
     }
 
@@ -373,10 +374,10 @@ impl Connections {
     }
 
     /// A new control block.
-    #[cold]
-    fn charged(&mut self, entry: Entry) -> Box<Entry> {
-        let mut entry = Box::new(entry);
-        self.memory.charge(&mut entry);
+    #[inline]
+    fn block(&mut self, connection: Connection) -> Box<Entry> {
+        let entry = Box::new(Entry::new(connection));
+        self.memory.charge_new(&entry);
         entry
     }
 
@@ -408,6 +409,7 @@ impl std::ops::Index<u32> for Connections {
 }
 
 impl std::ops::IndexMut<u32> for Connections {
+    #[inline]
     fn index_mut(&mut self, index: u32) -> &mut Entry {
         self.get_mut(index).expect("an index held by the flow table is taken")
     }

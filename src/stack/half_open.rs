@@ -135,7 +135,8 @@ impl HalfOpens {
     /// Makes room for one more: removes and returns the oldest where there is none.
     pub fn make_room(&mut self) -> Option<(u32, HalfOpen)> {
         let oldest = self.entries.oldest().filter(|_| self.entries.is_full())?;
-        self.remove(oldest).map(|entry| (oldest, entry))
+        self.timers.cancel(oldest);
+        self.entries.remove(oldest).map(|entry| (oldest, entry))
     }
 
     /// Adds a handshake; `None` where there is no room, not even for one.
@@ -147,9 +148,9 @@ impl HalfOpens {
     }
 
     /// Takes a handshake out.
-    pub fn remove(&mut self, index: u32) -> Option<HalfOpen> {
+    pub fn remove(&mut self, index: u32) {
         self.timers.cancel(index);
-        self.entries.remove(index)
+        self.entries.discard(index);
     }
 
     /// Takes one overdue handshake; to be called until it returns `None`.

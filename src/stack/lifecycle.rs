@@ -62,6 +62,7 @@ impl Stack {
         }
         let tuple = *connection.tuple();
         let id = self.connections.insert(connection, hash)?;
+        self.note_growth(now, id.index);
         self.watch.opened(&tuple);
         Some(id)
     }
@@ -86,18 +87,16 @@ impl Stack {
     /// its end.
     pub(super) fn settle(&mut self, now: Instant, index: u32) {
         let Some(entry) = self.connections.get_mut(index) else { return };
-        if entry.connection.was_resized() {
-            self.charge(now, index);
-            return self.settle(now, index);
-        }
         let id = ConnectionId { index, generation: entry.generation };
         let signals = entry.connection.take_signals();
         let is_stalled = entry.connection.is_stalled();
+        let was_resized = entry.connection.was_resized();
         let state = entry.connection.state();
         if signals.is_empty()
             && entry.transmit_queued
             && state == State::Established
             && is_stalled == entry.stalled.is_some()
+            && !was_resized
         {
             return; // it has had its turn in this batch already
         }
@@ -106,12 +105,15 @@ impl Stack {
             self.transmit_queue.push_back(id);
         }
         let changes_stall = is_stalled != entry.stalled.is_some();
-        let was_silent = entry.silent;
+        let has_spoken = entry.has_spoken();
         let is_news = signals.intersects(Signals::READABLE | Signals::WRITABLE | Signals::URGENT);
         let is_first_news = is_news && !entry.ready_queued;
         entry.ready_queued |= is_news;
-        if was_silent {
-            self.connections.note_speech(index);
+        if was_resized {
+            self.charge(now, index);
+        }
+        if has_spoken {
+            self.connections.leave_silent(index);
         }
         if signals.contains(Signals::OPENED) {
             self.announce(id);

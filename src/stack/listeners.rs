@@ -33,7 +33,9 @@ impl Listeners {
     pub fn find(&self, port: u16, address: IpAddr) -> Option<MaxSegment> {
         let is_there = |listener: &&Listener| listener.place.1.is_none_or(|listened| listened == address);
         // Whoever listens everywhere comes first in order.
-        self.at(port).iter().rfind(is_there).map(|listener| listener.max_segment)
+        let behind = self.0.partition_point(|other| other.place.0 <= port);
+        let mut backwards = self.0[..behind].iter().rev().take_while(|listener| listener.place.0 == port);
+        backwards.find(is_there).map(|listener| listener.max_segment)
     }
 
     /// Removes all of them.

@@ -9,7 +9,8 @@
 //!   need room. What grows all the same pays with a look at a few connections, which give back what they do not need: idle ones
 //!   sleep, and the largest forgets what came early.
 //! - At its end ([`Thrift::Strict`]) nothing grows but a first small buffer, and of each few connections the slowest is reset,
-//!   until a sixteenth is free.
+//!   until a sixteenth is free. Who grows all the same, or is new, pays at once, with the slowest of a few others: so the budget is
+//!   never exceeded by more than one connection's growth, however many come in one batch.
 //!
 //! A connection is as slow as the time it would take to bring what is kept for it to an end at the pace so far, by the octets that
 //! its peer has sent or acknowledged, whatever it says of its window. One that would take less than a minute is spared, unless all
@@ -20,7 +21,7 @@ use super::{
     connections::{Body, Connections, Entry, Slot},
 };
 use crate::{config::Thrift, time::Instant, wire::SeqNumber};
-use std::time::Duration;
+use std::{ops::Range, time::Duration};
 
 /// What a connection that is awake takes, beside its buffers: its control block, and what the allocator needs for that.
 const BLOCK: usize = size_of::<Entry>() + 16;
@@ -29,10 +30,12 @@ const BLOCK: usize = size_of::<Entry>() + 16;
 const SAMPLE: u32 = 16;
 /// Places that are looked at for them: most connections may be asleep.
 const SCANNED: u32 = 1_024;
-/// Most looks in one turn, as growth has to pay for them,
-const LOOKS_OWED: u32 = 32;
-/// and where the budget is used up: more than a batch can bring new connections.
-const LOOKS_AT_ONCE: u32 = 128;
+/// Most looks in one turn: as growth has to pay for them, or where the budget is used up.
+const LOOKS_AT_ONCE: u32 = 32;
+/// Most looks that one growth pays with at once, where the budget is exceeded. The last of them finds somebody, slow or not.
+const LOOKS_PAID: u32 = 8;
+/// Where the budget is used up and nobody comes, it is looked around so often.
+const LOOKS_AGAIN: Duration = Duration::from_millis(1);
 /// Control blocks nobody needs that are given back in one turn.
 const SPARES_AT_ONCE: usize = 256;
 /// Who is faster than that is not slow, milliseconds. Each look that finds nobody makes that less by a quarter, and each that
@@ -54,8 +57,9 @@ pub(super) struct Account {
 }
 
 impl Account {
+    /// That of a block that has no buffers yet.
     pub fn new() -> Self {
-        Self { held: 0, kept: 0, since: Instant::NEVER, numbers: Default::default() }
+        Self { held: BLOCK, kept: 0, since: Instant::NEVER, numbers: Default::default() }
     }
 
     /// Another connection has the block, with the memory that is there.
@@ -80,15 +84,20 @@ pub(super) struct Memory {
     limit: usize,
     used: usize,
     thrift: Thrift,
+    /// As long as the sum lies in it, thrift stays what it is.
+    steady: Range<usize>,
     /// Looks that growth has to pay for.
     owed: u32,
+    /// When it is to be looked around again, where nothing is left.
+    again_at: Instant,
     /// Who is slow now, milliseconds.
     slow: u64,
 }
 
 impl Memory {
     pub fn new(limit: Option<usize>) -> Self {
-        Self { limit: limit.unwrap_or(usize::MAX), used: 0, thrift: Thrift::None, owed: 0, slow: SLOW }
+        let limit = limit.unwrap_or(usize::MAX);
+        Self { limit, used: 0, thrift: Thrift::None, steady: 0..0, owed: 0, again_at: Instant::ZERO, slow: SLOW }
     }
 
     pub fn used(&self) -> usize {
@@ -99,25 +108,45 @@ impl Memory {
         self.thrift
     }
 
+    /// When somebody has to see to it that something is left again.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        (self.thrift == Thrift::Strict).then_some(self.again_at)
+    }
+
+    fn is_exceeded(&self) -> bool {
+        self.used >= self.limit
+    }
+
+    /// Charges a block that has just been made.
+    pub fn charge_new(&mut self, entry: &Entry) {
+        self.add(0, entry.account.held);
+    }
+
     /// Charges a block with what it has now.
     pub fn charge(&mut self, entry: &mut Entry) {
         let held = BLOCK + entry.connection.memory() + entry.account.kept;
         let before = std::mem::replace(&mut entry.account.held, held);
         entry.connection.weighed();
-        self.used = self.used - before + held;
-        if held > before && self.thrift != Thrift::None {
-            self.owed = (self.owed + 1).min(LOOKS_OWED);
-        }
-        self.judge();
+        self.add(before, held);
     }
 
     /// A block goes.
     pub fn discharge(&mut self, entry: &Entry) {
-        self.used -= entry.account.held;
-        self.judge();
+        self.add(entry.account.held, 0);
+    }
+
+    fn add(&mut self, before: usize, held: usize) {
+        self.used = self.used - before + held;
+        if held > before && self.thrift != Thrift::None {
+            self.owed = (self.owed + 1).min(LOOKS_AT_ONCE);
+        }
+        if !self.steady.contains(&self.used) {
+            self.judge();
+        }
     }
 
     /// What was begun ends a little later than it began, so that it does not begin again at once.
+    #[cold]
     fn judge(&mut self) {
         let part = |sixteenths: usize| self.limit / 16 * sixteenths;
         let is_strict = self.used >= if self.thrift == Thrift::Strict { part(15) } else { self.limit };
@@ -127,9 +156,12 @@ impl Memory {
             (_, true) => Thrift::Sparing,
             _ => Thrift::None,
         };
-        if self.thrift != Thrift::Strict {
-            self.slow = SLOW;
-        }
+        self.steady = match self.thrift {
+            Thrift::None => 0..part(12),
+            Thrift::Sparing => part(10)..self.limit,
+            Thrift::Strict => part(15)..usize::MAX,
+        };
+        self.slow = SLOW;
     }
 
     /// The slowest of a few, where it is slow.
@@ -195,13 +227,13 @@ impl Connections {
     }
 
     /// Looks at the next few connections that are awake, whose turn comes round again and again. What they can do without is
-    /// given back; of those that are left this returns the slowest, where it is slow.
-    fn look_around(&mut self, now: Instant) -> Option<u32> {
+    /// given back; of those that are left, but for `spared`, this returns the slowest, and how slow it is.
+    fn look_around(&mut self, now: Instant, spared: Option<u32>) -> Option<(u64, u32)> {
         let (mut slowest, mut largest, mut seen) = (None, None, 0);
         let places = self.slots.places();
         for _ in 0..places.min(SCANNED) {
             self.hand = if self.hand + 1 < places { self.hand + 1 } else { 0 };
-            if self.lay_down(now, self.hand) {
+            if spared == Some(self.hand) || self.lay_down(now, self.hand) {
                 continue;
             }
             let Some(Slot { body: Body::Awake(entry), .. }) = self.slots.get_mut(self.hand) else { continue };
@@ -221,7 +253,7 @@ impl Connections {
             entry.connection.give_back();
             self.memory.charge(entry);
         }
-        self.memory.pick(slowest)
+        slowest
     }
 
     /// What all blocks are charged with, counted anew.
@@ -246,17 +278,39 @@ impl Stack {
     #[cold]
     pub(super) fn charge(&mut self, now: Instant, index: u32) {
         self.connections.charge(now, index);
-        self.note_memory();
+        self.note_growth(now, index);
     }
 
-    pub(super) fn keep(&mut self, index: u32, octets: usize) {
+    pub(super) fn keep(&mut self, now: Instant, index: u32, octets: usize) {
         self.connections.keep(index, octets);
-        self.note_memory();
+        self.note_growth(now, index);
     }
 
-    fn note_memory(&mut self) {
-        self.config.tcp.thrift = self.connections.memory.thrift();
+    /// The connection at `index` takes more than before, or less.
+    #[inline]
+    pub(super) fn note_growth(&mut self, now: Instant, index: u32) {
         self.stats.memory_peak = self.stats.memory_peak.max(self.connections.memory.used() as u64);
+        if self.connections.memory.is_exceeded() {
+            self.pay(now, index);
+        }
+        self.config.tcp.thrift = self.connections.memory.thrift();
+    }
+
+    /// Others go until there is room again for what `payer` takes.
+    #[cold]
+    fn pay(&mut self, now: Instant, payer: u32) {
+        for look in 1..=LOOKS_PAID {
+            let slowest = self.connections.look_around(now, Some(payer));
+            if !self.connections.memory.is_exceeded() {
+                break;
+            }
+            let slow = self.connections.memory.pick(slowest);
+            let last = slowest.filter(|_| look == LOOKS_PAID).map(|(_, index)| index);
+            if let Some(index) = slow.or(last) {
+                self.reset_slow(now, index);
+            }
+        }
+        self.connections.memory.again_at = now + LOOKS_AGAIN;
     }
 
     /// Sees to it that the budget is kept: once a turn, and some of the work only where there is much.
@@ -276,20 +330,22 @@ impl Stack {
                 Thrift::Sparing if !self.connections.memory.owes_look() => break,
                 _ => {}
             }
-            let slowest = self.connections.look_around(now);
+            let slowest = self.connections.look_around(now, None);
             if self.connections.memory.thrift() == Thrift::Strict
-                && let Some(index) = slowest
+                && let Some(index) = self.connections.memory.pick(slowest)
             {
                 self.reset_slow(now, index);
             }
         }
-        self.note_memory();
+        self.connections.memory.again_at = now + LOOKS_AGAIN;
+        self.config.tcp.thrift = self.connections.memory.thrift();
     }
 
     fn reset_slow(&mut self, now: Instant, index: u32) {
         if let Some(entry) = self.connections.get_mut(index) {
             entry.connection.abort();
             self.stats.connections_slow += 1;
+            self.connections.charge(now, index);
             self.settle(now, index);
         }
     }

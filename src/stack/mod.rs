@@ -73,7 +73,7 @@ use self::{
     used::UsedHandshakes,
 };
 use crate::{
-    config::{StackConfig, TcpConfig, Thrift},
+    config::{StackConfig, TcpConfig},
     drops::{DropReason, Drops},
     rng::SipKey,
     stats::StackStats,
@@ -172,11 +172,13 @@ impl Secrets {
     }
 
     /// The hash by which flows are found, and spread over workers.
+    #[inline]
     pub fn hash_flow(&self, tuple: &FourTuple) -> u32 {
         self.identify(tuple).slot
     }
 
     /// SipHash-1-3, as of Rust's own hash maps: who does not know the key cannot choose addresses and ports that collide.
+    #[inline]
     fn identify(&self, tuple: &FourTuple) -> FlowHash {
         let hash = tuple.with_octets(|octets| self.flows.hash_short(octets));
         FlowHash { slot: hash as u32, check: (hash >> 32) as u16 }
@@ -410,14 +412,15 @@ impl Stack {
     }
 
     /// When [`Stack::handle_timeout`] should be called next; it may find nothing to do then. At once, where there are events:
-    /// sending makes room, which an application hears of; and where memory has been used up.
+    /// sending makes room, which an application hears of.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        if !self.events.is_empty() || self.connections.memory.thrift() == Thrift::Strict {
+        if !self.events.is_empty() {
             return Some(Instant::ZERO);
         }
         let deadlines = [
             self.timers.next_deadline(),
             self.silence_ends(),
+            self.connections.memory.next_deadline(),
             self.half_open.next_deadline(),
             self.time_wait.next_deadline(),
             self.neighbours.next_deadline(),
@@ -570,6 +573,7 @@ impl Stack {
         self.drops.count(reason);
     }
 
+    #[inline]
     fn find(&self, tuple: &FourTuple, hash: FlowHash) -> Option<Flow> {
         self.flows.find(hash.slot, |flow| match flow {
             Flow::Connection(index) => self.connections.is(index, tuple),

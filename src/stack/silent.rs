@@ -5,10 +5,7 @@
 //! sent. So where the server speaks first, a client that takes in what it says is not silent, however little it says itself.
 
 use super::{ConnectionId, Stack, connections::Connections};
-use crate::{
-    time::{Coarse, Instant},
-    wire::SeqNumber,
-};
+use crate::time::{Coarse, Instant};
 use std::time::Duration;
 
 /// Most that are reset in one turn of the stack, because their time is over: each draws an RST, for which there must be room.
@@ -23,8 +20,6 @@ pub(super) struct Silent {
     pub index: u32,
     /// When it was opened, or last excused.
     pub since: Coarse,
-    /// RCV.NXT and SND.UNA at that time.
-    pub numbers: (SeqNumber, SeqNumber),
 }
 
 /// How long peers may be silent: `most` while a quarter of all places is free, and from there on less, the fewer there are.
@@ -88,20 +83,7 @@ impl Stack {
 impl Connections {
     /// The connection at `index` has just been opened to us, and stands in line from now on.
     pub fn listen_to(&mut self, now: Instant, index: u32) {
-        let Some(entry) = self.get_mut(index) else { return };
-        let numbers = entry.connection.heard_up_to();
-        let silent = Silent { index, since: Coarse::not_before(now), numbers };
-        self.enter_silent(silent);
-    }
-
-    /// To be called for one that stands in line, when something came of its peer: whether it has said something.
-    #[cold]
-    pub fn note_speech(&mut self, index: u32) {
-        let Some(entry) = self.get_mut(index) else { return };
-        let numbers = entry.connection.heard_up_to();
-        if self.silent_at(index).is_some_and(|silent| silent.numbers != numbers) {
-            self.leave_silent(index);
-        }
+        self.enter_silent(Silent { index, since: Coarse::not_before(now) });
     }
 
     /// Lets one begin anew that we have said something to, for which it has its own time to answer; whether we have.

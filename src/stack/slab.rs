@@ -92,6 +92,17 @@ impl<T> Slab<T> {
         Some(value)
     }
 
+    /// Empties `index`, where that is taken: as [`Slab::remove`], but the value is not moved before it goes.
+    pub fn discard(&mut self, index: u32) {
+        if let Some(slot) = self.slots.get_mut(index as usize)
+            && matches!(slot, Slot::Taken(_))
+        {
+            *slot = Slot::Free { next: self.first_free };
+            self.first_free = Some(index);
+            self.len -= 1;
+        }
+    }
+
     /// The indices that were ever in use are below this.
     pub fn places(&self) -> u32 {
         self.slots.len() as u32

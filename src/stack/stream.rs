@@ -171,7 +171,7 @@ impl<'a> Stream<'a> {
     ///
     /// [`StackConfig::memory`]: crate::config::StackConfig::memory
     pub fn keep(&mut self, octets: usize) {
-        self.stack.keep(self.id.index, octets);
+        self.stack.keep(self.now, self.id.index, octets);
     }
 
     /// Asks the peer while it is idle whether it is still there; `None` for never (MUST-24).

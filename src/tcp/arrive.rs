@@ -119,7 +119,7 @@ impl Connection {
 
     /// Whether TS.Recent says nothing any more (RFC 7323 §5.5).
     fn is_clock_outdated(&self, now: Instant) -> bool {
-        now - self.liveness.heard_at() >= OUTDATED_AFTER
+        now >= self.liveness.heard_at() + OUTDATED_AFTER
     }
 
     /// First: does any of it lie in the receive window?
@@ -227,6 +227,14 @@ impl Connection {
         if !self.send.una().at_or_before(ack) {
             return self.take_overtaken_report(now, segment);
         }
+        if self.acknowledges_in_order(segment) {
+            if self.send.una() == ack {
+                self.send.update_window(segment);
+            } else if self.acknowledged_in_order(now, segment, config) {
+                self.step(Step::FinAcknowledged, now, config);
+            }
+            return;
+        }
         // The window counts as tested where it was at least half used (RFC 7661 §4.1).
         let limited = self.send.peak() >= self.congestion.window() / 2;
         let arrival = Arrival { now, echo: self.clocks.zip(segment.header.options.timestamps) };
@@ -235,7 +243,9 @@ impl Connection {
         if self.sack {
             self.send.take_report(ack, segment.header.options.sack.as_slice(), &arrival, &mut acknowledged);
         }
-        acknowledged.rtt = acknowledged.rtt.or_else(|| self.time_of_resent(&acknowledged, &arrival, config));
+        if acknowledged.resent.is_some() {
+            acknowledged.rtt = acknowledged.rtt.or_else(|| self.time_of_resent(&acknowledged, &arrival, config));
+        }
         if advances {
             self.data_acknowledged(&acknowledged, config);
         }

@@ -1,7 +1,7 @@
 //! What a handshake has told of the path by the time data begin: how long a round trip takes, or that segments get lost.
 
 use super::{congestion::Controller, connection::Connection};
-use crate::config::TcpConfig;
+use crate::{config::TcpConfig, wire::Segment};
 use std::time::Duration;
 
 /// How our SYN, or SYN-ACK, fared.
@@ -14,6 +14,12 @@ pub struct Passage {
 }
 
 impl Connection {
+    /// What the segment that ends a handshake says of the peer's window, which counts before anything else is asked of it
+    /// (RFC 9293 §3.10.7.4, SYN-RECEIVED). So to what a handshake leads is what was expected.
+    pub fn take_first_window(&mut self, segment: &Segment<'_>) {
+        self.send.update_window(segment);
+    }
+
     /// The handshake is over; data are yet to be sent. Nobody calls this for a handshake that a cookie has ended: of that, nothing is
     /// known.
     pub fn heed_handshake(&mut self, passage: Passage, config: &TcpConfig) {

@@ -75,16 +75,31 @@ impl Connection {
             && self.end.is_none()
             && self.opening.is_none()
             && self.reader == Reader::Application
-            && self.probes == 0
+            && self.sends_in_order()
+            && self.receive.is_in_order()
+    }
+
+    /// Whether nothing that was sent has been lost, reported or overtaken, and nobody waits for anything but its acknowledgment.
+    fn sends_in_order(&self) -> bool {
+        self.probes == 0
             && self.send.window() > 0
             && !self.ecn.is_agreed()
             && self.recovery.is_undisturbed()
             && self.send.is_in_order()
-            && self.receive.is_in_order()
     }
 
-    /// As [`Connection::take_acknowledgment`], where nothing has been lost, reported or overtaken.
-    fn acknowledged_in_order(&mut self, now: Instant, segment: &Segment<'_>, config: &TcpConfig) {
+    /// The same shortcut on the ladder, whatever else the segment brings: whether an acknowledgment does no more than let go what was
+    /// sent, in order, or has nothing to let go.
+    #[inline]
+    pub(super) fn acknowledges_in_order(&self, segment: &Segment<'_>) -> bool {
+        let header = &segment.header;
+        let is_news = header.ack != self.send.una() || self.send.flight_size() == 0;
+        is_news && header.options.sack.as_slice().is_empty() && !self.probe_due && self.sends_in_order()
+    }
+
+    /// As [`Connection::take_acknowledgment`], where nothing has been lost, reported or overtaken. Returns whether our FIN is
+    /// acknowledged now.
+    pub(super) fn acknowledged_in_order(&mut self, now: Instant, segment: &Segment<'_>, config: &TcpConfig) -> bool {
         let limited = self.send.peak() >= self.congestion.window() / 2;
         let acknowledged = self.send.acknowledge_in_order(segment.header.ack, now);
         self.data_acknowledged(&acknowledged, config);
@@ -94,5 +109,6 @@ impl Connection {
         self.congestion.acknowledged(&Ack { octets: acknowledged.octets, limited, now, rtt });
         self.timers.cancel(Timer::Reordering);
         self.timers.cancel(Timer::TailProbe);
+        acknowledged.fin
     }
 }

@@ -35,6 +35,12 @@ pub(super) struct QuietRtt {
     rto: Micros,
 }
 
+/// RFC 6298 §2.3, in nanoseconds: each acknowledgment asks for it.
+fn timeout(srtt: u64, rttvar: u64, config: &TcpConfig) -> u64 {
+    let rto = srtt + (rttvar * 4).max(nanos(granularity(config)));
+    rto.max(nanos(config.rto_min)).min(nanos(config.rto_max))
+}
+
 impl RttEstimator {
     /// An estimator that knows nothing yet.
     pub fn new(config: &TcpConfig) -> Self {
@@ -85,14 +91,12 @@ impl RttEstimator {
             Some((srtt, rttvar)) => ((srtt * 7 + rtt) / 8, (rttvar * 3 + srtt.abs_diff(rtt)) / 4),
         };
         self.smoothed = Some((srtt, rttvar));
-        self.rto = nanos(self.without_back_off(config));
+        self.rto = timeout(srtt, rttvar, config);
     }
 
     /// The retransmission timeout as it was last measured.
     pub fn without_back_off(&self, config: &TcpConfig) -> Duration {
-        let Some((srtt, rttvar)) = self.smoothed else { return config.rto_initial };
-        let rto = srtt + (rttvar * 4).max(nanos(granularity(config)));
-        Duration::from_nanos(rto.max(nanos(config.rto_min)).min(nanos(config.rto_max)))
+        self.smoothed.map_or(config.rto_initial, |(srtt, rttvar)| Duration::from_nanos(timeout(srtt, rttvar, config)))
     }
 
     /// Data begin after a SYN, or SYN-ACK, whose timer had expired: until something is measured, the timeout is three seconds at

@@ -339,9 +339,14 @@ impl SendSide {
     #[inline]
     pub(super) fn acknowledge_in_order(&mut self, ack: SeqNumber, now: Instant) -> Acknowledged {
         let octets = ack.since(self.una);
+        // The FIN is the last that is sent.
+        let fin = self.fin == Fin::Sent && ack == self.nxt;
+        if fin {
+            self.fin = Fin::Acknowledged;
+        }
         let rtt = self.flight.acknowledge_in_order(ack, now);
-        self.forget(octets as usize, ack);
-        Acknowledged { octets, delivered: octets, rtt, ..Acknowledged::default() }
+        self.forget(octets as usize - usize::from(fin), ack);
+        Acknowledged { octets, delivered: octets, rtt, fin, ..Acknowledged::default() }
     }
 
     /// So many octets of data, up to `una`, are the peer's now.

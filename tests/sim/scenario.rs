@@ -92,6 +92,7 @@ impl Scenario {
         for host in &mut hosts {
             host.config.tcp.max_segments = limits.one_of(&[8_192, 8_192, 8_192, 100, 3]);
         }
+        draw_limits(&mut Dice::new(seed, 100), &mut hosts[0].config);
         let mut wires = draw_wires(&mut dice);
         draw_stragglers(&mut Dice::new(seed, 7), &mut wires);
         let connections = dice.one_of(&[1, 1, 1, 2, 4]);
@@ -111,7 +112,13 @@ impl Scenario {
     /// Whether it may be impossible to end in order, whatever the stacks do.
     pub fn may_fail(&self) -> bool {
         let cut = |wire: &Wire| !wire.faults.partitions.is_empty() || wire.faults.narrowing.is_some();
-        self.is_fooled() || self.wires.iter().any(cut)
+        self.is_fooled() || self.is_tight() || self.wires.iter().any(cut)
+    }
+
+    /// Whether the server has so little memory, or patience with who says nothing, that it may reset whom it likes.
+    pub fn is_tight(&self) -> bool {
+        let config = &self.hosts[0].config;
+        config.memory.is_some() || config.silence.is_some()
     }
 }
 
@@ -120,6 +127,17 @@ fn small(tcp: TcpConfig) -> StackConfig {
     let (max_used_handshakes, max_reset_handshakes) = (64, 64);
     let most = StackConfig { silence: None, max_used_handshakes, max_reset_handshakes, ..StackConfig::default() };
     StackConfig { tcp, max_connections: 16, max_half_open: 16, max_time_wait: 16, ..most }
+}
+
+/// Few servers have limits that matter in a run. These have dice of their own, so that to others nothing changes.
+fn draw_limits(dice: &mut Dice, config: &mut StackConfig) {
+    if dice.happens(5 * PERCENT) {
+        config.memory = Some(dice.one_of(&[8_000, 40_000, 150_000, 600_000]));
+    }
+    if dice.happens(5 * PERCENT) {
+        config.silence = Some(Duration::from_secs(dice.one_of(&[1, 60])));
+        config.max_connections = dice.one_of(&[1, 2, 16]);
+    }
 }
 
 fn draw_host(dice: &mut Dice) -> HostPlan {

@@ -11,7 +11,7 @@ use crate::{
     watch::{Limits, Watch, client_of, stream_key},
 };
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     hash::{DefaultHasher, Hasher},
     net::IpAddr,
     time::Duration,
@@ -108,6 +108,10 @@ pub struct World {
     agenda: BTreeMap<(Instant, u64), Happening>,
     happenings: u64,
     by_client: HashMap<Endpoint, usize>,
+    /// Whether the server may reset whom it likes,
+    is_tight: bool,
+    /// and whom it has reset before anybody heard of him.
+    unheard: HashSet<(usize, ConnectionId)>,
     addresses: Vec<IpAddr>,
     hasher: DefaultHasher,
     buffer: Vec<u8>,
@@ -155,6 +159,8 @@ impl World {
             agenda: BTreeMap::new(),
             happenings: 0,
             by_client: HashMap::new(),
+            is_tight: scenario.is_tight(),
+            unheard: HashSet::new(),
             addresses,
             hasher: DefaultHasher::new(),
             buffer: vec![0; 4_096],
@@ -335,11 +341,12 @@ impl World {
         let at_server = host == SERVER;
         match event {
             Event::Opened(id) => {
-                let app = self.opened(host, id);
+                let Some(app) = self.opened(host, id) else { return };
                 self.story.note(self.now, at_server, "opened".to_owned());
                 self.progress();
                 self.act(host, app);
             }
+            Event::Ready(id) | Event::Closed(id, _) if self.unheard.contains(&(host, id)) => {}
             Event::Ready(id) => {
                 let apps = &self.hosts[host].apps;
                 let app = apps.iter().rposition(|app| app.id == id).expect("only what was opened is ready");
@@ -373,11 +380,16 @@ impl World {
         flow.map_or(Duration::MAX, |flow| self.now - flow.ends[end].last_heard)
     }
 
-    /// A connection is open: finds its application, or at the server makes one.
-    fn opened(&mut self, host: usize, id: ConnectionId) -> usize {
+    /// A connection is open: finds its application, or at the server makes one. None is made where a server that is short of something
+    /// has reset the connection before its application could hear of it.
+    fn opened(&mut self, host: usize, id: ConnectionId) -> Option<usize> {
         let now = self.hosts[host].clock(self.now);
         let Host { stack, apps, limits, .. } = &mut self.hosts[host];
-        let stream = stack.stream(now, id).expect("what was opened is there");
+        let Some(stream) = stack.stream(now, id) else {
+            assert!(host == SERVER && self.is_tight, "what was opened is there");
+            self.unheard.insert((host, id));
+            return None;
+        };
         let (local, remote) = (stream.local(), stream.peer());
         drop(stream);
         let (client, app) = if host == SERVER {
@@ -396,7 +408,7 @@ impl World {
         let keys = [stream_key(&client, false), stream_key(&client, true)];
         apps[app].keys = if host == SERVER { [keys[1], keys[0]] } else { keys };
         apps[app].opened = Some(now);
-        app
+        Some(app)
     }
 
     fn act(&mut self, number: usize, app: usize) {

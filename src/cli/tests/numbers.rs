@@ -70,6 +70,7 @@ const WORDS: &[&str] = &[
     "interface",
     "address",
     "shared",
+    "answers_to",
     "connect",
     "gateway",
     "app",

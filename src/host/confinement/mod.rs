@@ -18,7 +18,10 @@ use nix::{
     sys::prctl,
     unistd::{getegid, geteuid, setgroups, setresgid, setresuid},
 };
-use std::fs;
+use std::{
+    fs,
+    sync::{Mutex, MutexGuard, PoisonError, Weak},
+};
 
 /// What is given up besides the capabilities, which always go.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,12 +61,41 @@ impl Confinement {
         if self.filter {
             filter::apply_to_process()?;
         }
+        earlier().iter().filter_map(Weak::upgrade).for_each(|thread| thread.follow());
         let others = threads_with_more(&keep);
         if others > 0 {
             tracing::warn!("{others} thread(s) that began earlier keep their capabilities");
         }
         Ok(())
     }
+}
+
+/// A thread that may begin before rights are given up. Nobody else can take its capabilities, and it may not give them up before the
+/// user has changed: that is the whole process' change, and fails where one thread has not the right to it.
+pub trait EarlierThread: Send + Sync {
+    /// Rights are being given up: has the thread call [`renounce`], and waits until it has, though not for ever.
+    fn follow(&self);
+}
+
+/// Whoever is to follow when rights are given up.
+static EARLIER: Mutex<Vec<Weak<dyn EarlierThread>>> = Mutex::new(Vec::new());
+
+fn earlier() -> MutexGuard<'static, Vec<Weak<dyn EarlierThread>>> {
+    EARLIER.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Has a thread follow when rights are given up, for as long as it is there.
+pub fn follow_by(thread: Weak<dyn EarlierThread>) {
+    let mut threads = earlier();
+    threads.retain(|thread| thread.strong_count() > 0);
+    threads.push(thread);
+}
+
+/// What a thread does that follows: it has no capabilities from now on, and gains none.
+pub fn renounce() {
+    // Who still has some is counted, and warned of.
+    give_up_capabilities().ok();
+    prctl::set_no_new_privs().ok();
 }
 
 /// Takes all capabilities from the calling thread, and from those it starts from now on.

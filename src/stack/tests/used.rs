@@ -143,6 +143,24 @@ fn a_first_segment_that_comes_again_opens_nothing_however_the_connection_ended()
 }
 
 #[test]
+fn nor_does_the_last_acknowledgment_end_the_handshake_that_a_late_syn_begins() {
+    all_ways(|_, mut bench, options| {
+        // A clock that has hardly begun adds nothing to a number.
+        bench.now = Instant::from_nanos(1);
+        let first = bench.halfway(IRS, options);
+        let id = bench.complete(first);
+        end(&mut bench, id, first, "closed by the peer first");
+        let last = TcpHeader { seq: first.seq.advance(GET.len() as u32 + 1), ack: first.ack.advance(1), ..first };
+        bench.send(TcpHeader { options, ..bench.header(IRS, SeqNumber::default(), SYN) }, b"");
+        let answer = bench.sent_one().header;
+        assert!(answer.seq.since(first.ack) >= 1 << 29, "far beyond what was said: {}", answer.seq.since(first.ack));
+        bench.send(last, b"");
+        bench.sent();
+        assert_eq!((bench.events(), bench.state()), (vec![], State::SynReceived));
+    });
+}
+
+#[test]
 fn nor_does_it_when_time_wait_is_over_or_was_pushed_out() {
     all_ways(|mode, mut bench, options| {
         let first = bench.halfway(IRS, options);
@@ -310,19 +328,20 @@ fn strangers_are_counted_whether_or_not_they_are_answered() {
 #[test]
 fn the_oldest_of_a_bucket_makes_room() {
     let mut used = UsedHandshakes::new(16);
-    let at = |seconds| Instant::ZERO + Duration::from_secs(seconds);
-    // One bucket's worth, in any order of time, and one that takes no second place.
+    // One bucket's worth, of which one comes again, and takes no second place.
     let number = |n: u32| SeqNumber::new(n * 1_000_003);
-    for (n, second) in [(1, 50), (2, 10), (3, 90), (4, 20), (5, 60), (6, 70), (7, 80), (8, 30), (2, 10)] {
-        used.insert(at(second), 0x7777_0000, number(n));
+    for n in [1, 2, 3, 4, 5, 6, 7, 8, 1] {
+        used.insert(0x7777_0000, number(n));
     }
-    used.insert(at(50), 0x7777_0001, number(9));
+    used.insert(0x7777_0001, number(9));
     assert!((1..=8).all(|n| used.contains(0x7777_0000, number(n))) && used.contains(0x7777_0001, number(9)));
-    used.insert(at(100), 0x7777_0000, number(10));
-    let kept: Vec<u32> = (1..=10).filter(|&n| used.contains(0x7777_0000, number(n))).collect();
-    assert_eq!(kept, [1, 3, 4, 5, 6, 7, 8, 10], "the one of second 10 has gone");
+    for (newcomer, kept) in [(10, [1, 3, 4, 5, 6, 7, 8, 10]), (11, [1, 4, 5, 6, 7, 8, 10, 11])] {
+        used.insert(0x7777_0000, number(newcomer));
+        let found: Vec<u32> = (1..=11).filter(|&n| used.contains(0x7777_0000, number(n))).collect();
+        assert_eq!(found, kept.to_vec(), "the oldest has gone");
+    }
     assert!(!used.contains(0x7778_0000, number(1)), "another flow with the same number");
     let mut none = UsedHandshakes::new(0);
-    none.insert(at(1), 1, number(1));
+    none.insert(1, number(1));
     assert!(!none.contains(1, number(1)));
 }

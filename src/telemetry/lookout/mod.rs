@@ -12,12 +12,15 @@ mod tests;
 pub(super) use self::backlog::Room;
 
 use self::backlog::Backlog;
-use crate::{host::confinement, worker::TapEvent};
+use crate::{
+    host::confinement::{self, EarlierThread},
+    worker::TapEvent,
+};
 use crossbeam::channel::{Receiver, RecvTimeoutError, bounded};
 use std::{
     io::{self, Write},
     sync::{
-        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicU64, Ordering},
     },
     thread,
@@ -124,6 +127,8 @@ struct Waiting {
     busy: bool,
     /// When it was told to end, and how far it was then.
     ending: Option<(Instant, u64)>,
+    /// Whether its thread is to give up its rights.
+    renounces: bool,
 }
 
 /// An observer's post: where workers hand in what it is to see.
@@ -149,14 +154,15 @@ pub(super) struct Ended<W> {
 impl<O: Observer> Lookout<O> {
     /// Posts an observer, which says in `progress` how far it is.
     pub fn post(name: &str, room: Room, progress: Arc<Progress>, mut observer: O) -> io::Result<Self> {
-        let waiting = Waiting { backlog: Backlog::new(room), offered: 0, busy: false, ending: None };
+        let waiting = Waiting { backlog: Backlog::new(room), offered: 0, busy: false, ending: None, renounces: false };
         let shared = Arc::new(Shared { waiting: Mutex::new(waiting), news: Condvar::new(), idle: Condvar::new() });
         let (sender, word) = bounded(1);
         let theirs = Arc::clone(&shared);
+        // It may begin before rights are given up, and needs none of them: what it writes to is open.
+        let weak: Weak<Shared> = Arc::downgrade(&shared);
+        confinement::follow_by(weak);
         // Detached: one that is stuck must hold nobody up, and goes with the process.
         thread::Builder::new().name(name.to_owned()).spawn(move || {
-            // It may begin before there is anything to give up, and needs none of it: what it writes to is open.
-            confinement::give_up_capabilities().ok();
             let mut taken = Backlog::new(room);
             while theirs.wait(&mut observer, &mut taken) {
                 taken.events().for_each(|event| observer.frame(&event));
@@ -246,6 +252,16 @@ impl<O: Observer> Drop for Lookout<O> {
     }
 }
 
+impl EarlierThread for Shared {
+    /// One that is at work follows when it is through.
+    fn follow(&self) {
+        let mut waiting = self.lock();
+        waiting.renounces = true;
+        self.news.notify_one();
+        let _ = self.idle.wait_timeout_while(waiting, STALLED, |waiting| waiting.renounces);
+    }
+}
+
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
@@ -255,6 +271,10 @@ impl Shared {
     fn wait<O: Observer>(&self, observer: &mut O, taken: &mut Backlog) -> bool {
         let mut waiting = self.lock();
         while waiting.backlog.is_empty() {
+            if std::mem::take(&mut waiting.renounces) {
+                confinement::renounce();
+                self.idle.notify_all();
+            }
             // Not under the lock: an observer may write when it rests.
             drop(waiting);
             let again = observer.rest();
