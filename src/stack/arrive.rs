@@ -527,8 +527,14 @@ fn check_half_open(handshake: &Handshake, segment: &Segment<'_>, window: u16) ->
     if clocks.is_some_and(|(clocks, received)| clocks.is_old(received)) {
         return Err(DropReason::OldTimestamp);
     }
-    let last = seq.advance(segment.len().saturating_sub(1));
-    if !is_inside(seq) && !is_inside(last) {
+    let acceptable = if segment.is_empty() {
+        // At the right edge, too, as where connections are open: there a client stands whose first data have filled the window and
+        // were lost, and nothing but this acknowledgment ends the handshake.
+        seq.since(rcv_nxt) <= window.into()
+    } else {
+        is_inside(seq) || is_inside(seq.advance(segment.len() - 1))
+    };
+    if !acceptable {
         return Err(DropReason::OutsideWindow);
     }
     if segment.has(TcpFlags::SYN) { Err(DropReason::SynInWindow) } else { Ok(()) }

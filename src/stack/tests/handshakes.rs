@@ -374,3 +374,17 @@ fn a_listener_may_have_one_address_only() {
     bench.send_syn(TcpOptions::default());
     assert!(bench.sent_one().has(SYN | ACK));
 }
+
+#[test]
+fn a_client_whose_first_data_filled_the_window_and_were_lost_ends_the_handshake_all_the_same() {
+    let mut bench = Bench::new();
+    bench.send_syn(TcpOptions::default());
+    let syn_ack = bench.sent_one().header;
+    let window = u32::from(syn_ack.window);
+    let acknowledgment = |seq| bench.header(seq, syn_ack.seq.advance(1), ACK);
+    let (beyond, edge) = (acknowledgment(IRS.advance(window + 2)), acknowledgment(IRS.advance(window + 1)));
+    bench.send(beyond, b"");
+    assert_eq!((bench.sent_one().header.flags, bench.state()), (ACK, State::SynReceived), "one octet behind it");
+    bench.send(edge, b"");
+    assert!(matches!(bench.events()[..], [Event::Opened(_)]), "{:?}", bench.state());
+}
