@@ -110,7 +110,7 @@ fn a_station_that_is_none_is_refused_before_anything_is_attached() {
         ("ff:ff:ff:ff:ff:ff", "a group's"),
         ("198.18.0.77", "nobody on veth0 answers for 198.18.0.77"),
     ] {
-        let command = lab.server().command(env!("CARGO_BIN_EXE_xskip")).args(&named).args([station]);
+        let command = lab.server().command(env!("CARGO_BIN_EXE_xskip")).args(named).args([station]);
         let output = command.output().unwrap();
         let said = String::from_utf8(output.stderr).unwrap();
         assert!(!output.status.success() && said.contains(sentence), "{station}: {said}");
