@@ -427,8 +427,12 @@ impl Connection {
         }
     }
 
-    /// Ends the connection at once; an RST tells the peer.
+    /// Ends the connection at once; an RST tells the peer. One that had ended for the protocol has not ended in order, if something
+    /// is lost that came and was not read.
     pub fn abort(&mut self) {
+        if self.end == Some(CloseReason::Finished) && !self.is_discarding() && self.readable_len() > 0 {
+            self.end = None;
+        }
         self.reader = Reader::Nobody; // nor will what has come be read
         self.finish_with(CloseReason::Aborted);
     }

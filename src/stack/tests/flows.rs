@@ -303,3 +303,25 @@ fn room_that_sending_makes_is_an_event_at_once() {
     assert_ne!(bench.stack.poll_timeout(), Some(Instant::ZERO));
     assert!(bench.with_stream(id, |stream| stream.write(&[7; 20_000])) > 0);
 }
+
+#[test]
+fn a_connection_that_goes_before_its_last_words_were_read_has_not_ended_in_order() {
+    for is_read in [false, true] {
+        let mut bench = Bench::new();
+        let (id, iss) = bench.connect();
+        bench.with_stream(id, |stream| stream.finish());
+        bench.send(bench.header(IRS.advance(1), iss.advance(1), FIN | ACK), b"last words");
+        bench.sent();
+        bench.send(bench.header(IRS.advance(12), iss.advance(2), ACK), b"");
+        assert_eq!(bench.events(), [Event::Ready(id)], "it waits for its application");
+        bench.with_stream(id, |stream| {
+            if is_read {
+                stream.consume(10);
+            }
+            stream.abort();
+        });
+        let reason = if is_read { CloseReason::Finished } else { CloseReason::Aborted };
+        assert_eq!(bench.events(), [Event::Closed(id, reason)]);
+        assert_eq!(bench.sent(), [], "the peer is through");
+    }
+}
