@@ -3,7 +3,7 @@
 
 use crossbeam::channel::{Receiver, Sender, bounded};
 use std::{
-    io::{self, Write},
+    io::{self, IsTerminal, Write},
     sync::{
         Arc, Weak,
         atomic::{AtomicU64, Ordering},
@@ -85,6 +85,7 @@ pub fn to_stderr(verbose: u8) -> Log {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
     // It would complain on standard error that standard error is closed, and panic.
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).without_time().log_internal_errors(false);
+    let subscriber = subscriber.with_ansi(io::stderr().is_terminal());
     let (sender, lines) = bounded(LINES);
     let way = Way { lines: sender, lost: Arc::default() };
     let lost = Arc::clone(&way.lost);
