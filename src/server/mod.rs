@@ -276,8 +276,8 @@ impl Server {
         self
     }
 
-    /// How long connections may go on once the server is told to stop; each is offered to [`Service::drain`](crate::Service::drain), and the
-    /// server ends when the last has had its answer. By default they are reset at once.
+    /// How long connections may go on once the server is told to stop; each is offered to [`Service::drain`], and the server ends when
+    /// the last has had its answer. By default they are reset at once.
     #[must_use]
     pub fn drain(mut self, drain: Duration) -> Self {
         self.drain = drain;
