@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Name, is_root, run_failing, served::Served};
-use std::{process::Stdio, thread, time::Duration};
+use std::process::Stdio;
 use xskip::{
     host::Link,
     lab::{INTERFACE, Lab, LabOptions},
@@ -76,8 +76,8 @@ fn answers_go_to_the_router_in_the_worker_and_in_xdp_and_follow_it() {
         sh(&served.lab, true, "ip neighbour flush dev veth0; ping -q -c 1 -W 2 198.18.0.2");
         let known = |served: &Served| sh(&served.lab, true, "ip neighbour show 198.18.0.2").contains(moved);
         served.wait_until("the kernel knows the new router", known);
-        thread::sleep(Duration::from_millis(500));
         served.client_sh(&format!("ip neighbour replace {VIP} lladdr 02:78:73:6b:00:01 dev veth0"));
+        // What was answered to the old one is sent again to the new one.
         assert_eq!(served.client_sh(CURL), "200");
         served.stop_balanced();
     }

@@ -2,14 +2,10 @@
 
 mod common;
 
-use std::{
-    thread,
-    time::{Duration, Instant},
-};
-
 use common::{
     Name, is_root,
     served::{ADDRESS, ADDRESS_V6, Served, ok},
+    wait_until,
 };
 use xskip::{
     Server,
@@ -21,8 +17,6 @@ use xskip::{
 
 /// The other side's station once it has moved.
 const ELSEWHERE: &str = "02:00:00:00:00:77";
-/// How long anything here may take that takes no time.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 #[track_caller]
 fn sh(side: &Side, script: &str) -> String {
@@ -40,15 +34,6 @@ fn new_lab() -> (Lab, Name) {
     let name = Name::new();
     let options = LabOptions { name: name.as_str().parse().unwrap(), ..LabOptions::default() };
     (Lab::temporary(&options).unwrap(), name)
-}
-
-#[track_caller]
-fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !is_so() {
-        assert!(Instant::now() < deadline, "waited in vain until {what}");
-        thread::sleep(Duration::from_millis(20));
-    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Name, is_root};
+use common::{Name, is_root, wait_until};
 use nix::{
     sys::{
         signal::{Signal, kill},
@@ -17,17 +17,12 @@ use std::{
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     process::{Child, Stdio},
-    thread,
-    time::{Duration, Instant},
 };
 use xskip::{
     host::Link,
     lab::{INTERFACE, Lab, LabOptions},
 };
 
-/// How long the program may take for what it does at once. Far more than it needs, and far less than a reader's pause, which is
-/// without end.
-const PATIENCE: Duration = Duration::from_secs(20);
 const SERVE: [&str; 9] =
     ["serve", "--interface", INTERFACE, "--address", "198.18.0.1/24", "--port", "80", "--app", "http"];
 
@@ -83,15 +78,6 @@ impl Scene {
             stderr.read_to_string(&mut said).unwrap();
         }
         (status.unwrap().code(), said)
-    }
-}
-
-#[track_caller]
-fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !is_so() {
-        assert!(Instant::now() < deadline, "waited in vain until {what}");
-        thread::sleep(Duration::from_millis(20));
     }
 }
 

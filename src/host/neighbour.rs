@@ -24,9 +24,9 @@ const DISCARD: u16 = 9;
 /// # Errors
 /// That of a failed netlink request.
 pub fn resolve(link: &Link, address: IpAddr) -> Result<Option<[u8; 6]>, HostError> {
-    let deadline = Instant::now() + PATIENCE;
+    let (rtnl, deadline) = (Rtnl::open()?, Instant::now() + PATIENCE);
     loop {
-        let found = known(link, address)?;
+        let found = find(&rtnl, link, address)?;
         if found.is_some() || Instant::now() > deadline {
             return Ok(found);
         }
@@ -45,7 +45,10 @@ pub fn resolve(link: &Link, address: IpAddr) -> Result<Option<[u8; 6]>, HostErro
 /// # Errors
 /// That of a failed netlink request.
 pub fn known(link: &Link, address: IpAddr) -> Result<Option<[u8; 6]>, HostError> {
-    let rtnl = Rtnl::open()?;
+    find(&Rtnl::open()?, link, address)
+}
+
+fn find(rtnl: &Rtnl, link: &Link, address: IpAddr) -> Result<Option<[u8; 6]>, HostError> {
     let family = if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
     let dump = rtnl.handle().neighbours().get().set_address_family(family).execute();
     let neighbours = rtnl.collect(|| "list the neighbours".to_owned(), dump)?;

@@ -11,8 +11,6 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 /// Every node on the link, and its address on Ethernet.
 const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 const ALL_NODES_MAC: MacAddress = MacAddress([0x33, 0x33, 0, 0, 0, 1]);
-/// RFC 4861 §7.1: no router has passed it on.
-const NEIGHBOUR_HOP_LIMIT: u8 = 255;
 
 /// Our own addresses, and the station that we have them at.
 #[derive(Clone, Debug)]
@@ -70,7 +68,7 @@ impl Claims {
     ) -> Vec<u8> {
         let link = self.header_to(mac);
         let mut ip = IpHeader::new(source.into(), destination.into(), Protocol::Icmpv6);
-        ip.hop_limit = NEIGHBOUR_HOP_LIMIT;
+        ip.hop_limit = icmp::NEIGHBOUR_HOP_LIMIT;
         let mut frame = vec![0; link.len() + ip.len() + length];
         write(&ip, ip.write(length, link.write(ip.ether_type(), &mut frame)));
         frame

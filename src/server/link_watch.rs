@@ -36,7 +36,7 @@ pub(super) struct Watched {
     pub followers: Followers,
     pub notices: Notices,
     /// Whom answers go to, where that is a neighbour of the kernel's.
-    pub station: Option<Followed>,
+    pub router: Option<Followed>,
 }
 
 /// Who has to go by what the interface is like.
@@ -66,7 +66,7 @@ pub enum Change {
         /// The largest that the frames hold.
         most: u32,
     },
-    /// Its station has another address.
+    /// It has another link address.
     Mac(MacAddress),
     /// It has another name.
     Renamed(String),
@@ -86,8 +86,8 @@ pub enum Change {
     },
     /// An address of the stack's own that the kernel uses as well.
     Taken(IpAddr),
-    /// The station that answers go to has another link address.
-    Station {
+    /// The router that answers go to has another link address.
+    Router {
         /// Its IP address.
         address: IpAddr,
         /// Its link address, which answers go to from now on.
@@ -100,7 +100,7 @@ impl Change {
     pub fn hurts(&self) -> bool {
         match self {
             Self::Mtu { mtu, most } => mtu > most,
-            Self::Renamed(_) | Self::Mac(_) | Self::Shared { there: true, .. } | Self::Station { .. } => false,
+            Self::Renamed(_) | Self::Mac(_) | Self::Shared { there: true, .. } | Self::Router { .. } => false,
             Self::Queues { unserved, .. } => !unserved.is_empty(),
             Self::Shared { there: false, .. } | Self::Taken(_) => true,
         }
@@ -133,7 +133,7 @@ impl fmt::Display for Change {
                 "the kernel has {address} no longer, and tells nobody the way to it: add it again with `ip address add`"
             ),
             Self::Shared { address, there: true } => write!(f, "the kernel has {address} again"),
-            Self::Station { address, mac } => write!(f, "{address}, which answers go to, is {mac} now"),
+            Self::Router { address, mac } => write!(f, "{address}, which answers go to, is {mac} now"),
             Self::Taken(address) => write!(
                 f,
                 "the kernel uses {address} as well now, and answers for it: take it away with `ip address del`"
@@ -183,10 +183,10 @@ impl Watched {
         let Followers { controls, guard, announcer } = &self.followers;
         match *change {
             Change::Mtu { mtu, most } => controls.iter().for_each(|control| control.set_mtu(mtu.min(most))),
-            Change::Mac(MacAddress(mac)) => {
-                guard.iter().for_each(|guard| guard.set_station(mac));
-                controls.iter().for_each(|control| control.set_station(mac));
-                announcer.iter().for_each(|announcer| announcer.announce(MacAddress(mac)));
+            Change::Mac(mac) => {
+                guard.iter().for_each(|guard| guard.set_mac(mac.0));
+                controls.iter().for_each(|control| control.set_mac(mac));
+                announcer.iter().for_each(|announcer| announcer.announce(mac));
             }
             _ => {}
         }
@@ -206,8 +206,8 @@ impl Watched {
             Ok(_) => return false,
             Err(_) => return true, // whoever cannot be asked now can be later
         };
-        if let Some(station) = &mut self.station {
-            station.look(&found, &self.followers.controls, &self.notices);
+        if let Some(router) = &mut self.router {
+            router.look(&found, &self.followers.controls, &self.notices);
         }
         let interface = self.link.name.clone();
         for change in self.notice(found) {

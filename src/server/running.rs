@@ -20,7 +20,7 @@ use crate::{
     stats::StackStats,
     tcp::cookie::EPOCH,
     time::Instant,
-    wire::{ChecksumPolicy, Endpoint},
+    wire::{ChecksumPolicy, Endpoint, icmp},
     worker::{Application, Clock, Control, HandOff, Mailbox, Placement, Report, Shutdown, Worker, WorkerOptions},
     xdp::{
         CopyMode, Guard, GuardedListener, Program, Queue, QueueOptions, Require, Unfinished, Verdicts, XdpError,
@@ -30,7 +30,7 @@ use crate::{
 use crossbeam::channel::{Receiver, Sender, bounded, unbounded};
 use std::{
     fmt, fs, io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::Arc,
     thread::{self, JoinHandle},
 };
@@ -175,7 +175,7 @@ impl Running {
         let summary = queues.iter().map(|queue| (queue.id(), None, queue.copy_mode()));
         let (interface, got, placement) = (server.interface.clone(), summary.collect(), plan.placement);
         let setup = Setup { interface, require: server.require, mode, queues: got, placement };
-        let station = follow(server, plan, program.guard())?;
+        let router = follow(server, plan, program.guard())?;
         // From here on threads begin, and files are read.
         let keeps_bpf = confine(server, &program)?;
 
@@ -202,7 +202,7 @@ impl Running {
             guard: Some(program.guard().clone()),
             announcer: Some(neighbourhood.announcer()),
         };
-        let link_watch = watch_link(plan, followers, way, station, notices.clone(), End(ended.0.clone()))?;
+        let link_watch = watch_link(plan, followers, way, router, notices.clone(), End(ended.0.clone()))?;
         let (workers, shutdown) = (Vec::new(), Shutdown::default());
         let mut running = Self {
             setup,
@@ -477,7 +477,11 @@ fn open_queue(server: &Server, plan: &Plan, id: u32, mode: XdpMode, notices: &No
 /// Lets the NIC, and switches that look who listens, pass on questions for our IPv6 addresses.
 fn join_groups(plan: &Plan, notices: &Notices) -> Option<SolicitedNodes> {
     let own = plan.addresses.iter().filter(|local| local.ownership == Ownership::Own);
-    let joined = SolicitedNodes::join(plan.link.index, own.map(|local| local.cidr.address));
+    let groups = own.filter_map(|local| match local.cidr.address {
+        IpAddr::V6(address) => Some(icmp::solicited_node(address).0),
+        IpAddr::V4(_) => None,
+    });
+    let joined = SolicitedNodes::join(plan.link.index, groups);
     let refused = |error: HostError| {
         notices.tell(Notice::Unsolicited { interface: plan.link.name.clone(), reason: error.to_string() });
     };
@@ -499,13 +503,13 @@ fn watch_link(
     plan: &Plan,
     followers: Followers,
     way: Way,
-    station: Option<Followed>,
+    router: Option<Followed>,
     notices: Notices,
     end: End,
 ) -> Result<LinkWatch, ServerError> {
     let Plan { link, queues, addresses, .. } = plan;
     let (link, queues, addresses, mtu_max) = (link.clone(), queues.clone(), addresses.clone(), plan.mtu_max());
-    let watched = Watched { link, queues, addresses, mtu_max, followers, notices, station };
+    let watched = Watched { link, queues, addresses, mtu_max, followers, notices, router };
     let count = watched.link.rx_queues;
     let unserved = watched.unserved(count);
     if !unserved.is_empty() {

@@ -111,7 +111,7 @@ impl Followed {
         self.mac = mac;
         controls.iter().for_each(|control| control.set_answers_to(mac));
         self.guard.set_answers_to(mac.0);
-        let change = InterfaceChange::Station { address: self.address, mac };
+        let change = InterfaceChange::Router { address: self.address, mac };
         notices.tell(Notice::Interface { interface: link.name.clone(), change });
     }
 }

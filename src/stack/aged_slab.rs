@@ -72,7 +72,7 @@ impl<T> AgedSlab<T> {
         }
     }
 
-    /// The same for a value that nobody wants any more: it is not moved.
+    /// Takes out the value at `index` that nobody wants any more: it is not moved.
     pub fn discard(&mut self, index: u32) {
         if self.unlink(index).is_some() {
             self.links.discard(index);

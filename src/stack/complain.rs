@@ -51,8 +51,7 @@ impl Stack {
     }
 
     fn send_complaint(&mut self, refused: &Refused<'_>, source: IpAddr) -> Result<(), DropReason> {
-        let mut link = refused.link.answered_by(self.mac);
-        link.destination = self.config.answers_to.unwrap_or(link.destination);
+        let link = self.turned(&refused.link).unwrap_or(refused.link).answered_by(self.mac);
         let protocol = if source.is_ipv4() { Protocol::Icmpv4 } else { Protocol::Icmpv6 };
         let mut ip = IpHeader::new(source, refused.source, protocol);
         ip.hop_limit = self.config.tcp.hop_limit;

@@ -340,7 +340,7 @@ impl Connections {
         self.mac = mac;
         for index in self.slots.indices().collect::<Vec<_>>() {
             if let Some(Slot { body: Body::Awake(entry), .. }) = self.slots.get_mut(index) {
-                entry.connection.set_station(mac);
+                entry.connection.set_mac(mac);
             }
         }
     }

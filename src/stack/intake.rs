@@ -81,22 +81,13 @@ impl Stack {
         if frame.link.destination != self.mac && !frame.link.destination.is_group() {
             return Err(DropReason::OtherStation);
         }
-        let turned;
-        let link = match self.config.answers_to {
-            None => &frame.link,
-            Some(station) => {
-                turned = LinkHeader { source: station, ..frame.link };
-                &turned
-            }
-        };
+        let turned = self.turned(&frame.link);
+        let link = turned.as_ref().unwrap_or(&frame.link);
         match &frame.packet {
             Packet::Arp(packet) => self.handle_arp(now, &frame.link, packet),
-            Packet::Icmp(ip, message) if message.is_neighbour_discovery() => {
-                self.check_source(ip.source)?;
-                self.handle_icmp(now, &frame.link, ip, message)
-            }
             Packet::Icmp(ip, message) => {
                 self.check_source(ip.source)?;
+                let link = if message.is_neighbour_discovery() { &frame.link } else { link };
                 self.handle_icmp(now, link, ip, message)
             }
             Packet::Udp(ip, datagram) => {
@@ -112,6 +103,12 @@ impl Stack {
                 self.handle_segment(now, link, ip, segment, (tuple, hash))
             }
         }
+    }
+
+    /// Behind a director, where a packet counts as coming from: answers go to the router, and no segment says anything of the way.
+    #[inline]
+    pub(super) fn turned(&self, link: &LinkHeader) -> Option<LinkHeader> {
+        self.config.answers_to.map(|station| LinkHeader { source: station, ..*link })
     }
 
     /// TCP and UDP are for one of our addresses, and from one that can be answered.

@@ -3,7 +3,7 @@
 //!
 //! Every frame is answered along the way it came; what answers none finds its way by `next_hop`.
 
-use super::{Stack, next_hop::NEIGHBOUR_HOP_LIMIT};
+use super::Stack;
 use crate::{
     drops::DropReason,
     time::Instant,
@@ -176,7 +176,7 @@ impl Stack {
             link.destination = ALL_NODES_MAC;
         }
         let mut answer = IpHeader::new(target.into(), destination, Protocol::Icmpv6);
-        answer.hop_limit = NEIGHBOUR_HOP_LIMIT;
+        answer.hop_limit = icmp::NEIGHBOUR_HOP_LIMIT;
         let mac = self.mac;
         self.replies.push(link.len() + answer.len() + icmp::ADVERTISEMENT_LEN, |buffer| {
             let message = answer.write(icmp::ADVERTISEMENT_LEN, link.write(answer.ether_type(), buffer));

@@ -33,8 +33,6 @@ const ANSWERS_WITHIN: Duration = Duration::from_millis(250);
 const BELIEVED: Duration = Duration::from_secs(30);
 /// Connections that wait for one answer though they have a way; others find it at their next timeout.
 const MAX_WAITING: usize = 4_096;
-/// What RFC 4861 §7.1 demands of every neighbour discovery message: it has crossed no router.
-pub(super) const NEIGHBOUR_HOP_LIMIT: u8 = 255;
 
 /// What is known of one neighbour.
 #[derive(Debug, Default)]
@@ -127,6 +125,9 @@ impl Stack {
 
     /// Looks for the way to a peer anew, for a connection whose segments have drawn no answer for a while (MUST-20).
     pub(super) fn look_for_another_way(&mut self, now: Instant, id: ConnectionId, remote: IpAddr) {
+        if self.goes_to_the_router(now, id) {
+            return;
+        }
         let Some(next_hop) = self.next_hop_of(id, remote) else { return };
         if let Some(neighbour) = self.neighbours.known.get_mut(&next_hop) {
             neighbour.way = None;
@@ -137,6 +138,9 @@ impl Stack {
     /// Makes sure of the way to a peer that may have another one now, for a connection that goes on by its own meanwhile. The
     /// neighbour is asked, once a second at most, whoever makes us do so; what it has just said counts.
     pub(super) fn confirm_way(&mut self, now: Instant, id: ConnectionId, remote: IpAddr) {
+        if self.goes_to_the_router(now, id) {
+            return;
+        }
         let Some(next_hop) = self.next_hop_of(id, remote) else { return };
         match self.confirm(now, next_hop) {
             Some(way) => {
@@ -155,6 +159,16 @@ impl Stack {
                 }
             }
         }
+    }
+
+    /// Whether the way of a connection is no question, because we are behind a director: it leads to the router, wherever that is now.
+    fn goes_to_the_router(&mut self, now: Instant, id: ConnectionId) -> bool {
+        let Some(destination) = self.config.answers_to else { return false };
+        if let Some(entry) = self.entry_mut(id) {
+            let way = LinkHeader { destination, ..*entry.connection.link() };
+            entry.connection.set_way(now, way);
+        }
+        true
     }
 
     /// The way that a neighbour has named within a second. Otherwise it is asked.
@@ -239,7 +253,7 @@ impl Stack {
         let link = self.header_to(at.unwrap_or(group_mac));
         let destination = if at.is_some() { target } else { group };
         let mut ip = IpHeader::new(source.into(), destination.into(), Protocol::Icmpv6);
-        ip.hop_limit = NEIGHBOUR_HOP_LIMIT;
+        ip.hop_limit = icmp::NEIGHBOUR_HOP_LIMIT;
         let mac = self.mac;
         self.replies.push(link.len() + ip.len() + icmp::SOLICITATION_LEN, |buffer| {
             let message = ip.write(icmp::SOLICITATION_LEN, link.write(ip.ether_type(), buffer));

@@ -39,9 +39,8 @@ impl Addresses {
     }
 
     /// Source address selection as far as it applies to addresses that are neither deprecated, mobile nor temporary: by scope
-    /// (rule 2), by the next hop's subnet, the
-    /// narrowest first (rule 5.5), by label (rule 6) and by the longest common prefix (rule 8); and where all is
-    /// equal, the one that was given first.
+    /// (rule 2), by the next hop's subnet, the narrowest first (rule 5.5), by label (rule 6) and by the longest common prefix
+    /// (rule 8); and where all is equal, the one that was given first.
     fn source(&self, ownership: Ownership, remote: IpAddr, next_hop: IpAddr) -> Option<IpAddr> {
         let candidates = self.iter().filter(|local| local.ownership == ownership).map(|local| &local.cidr);
         let candidates = candidates.filter(|cidr| cidr.address.is_ipv4() == remote.is_ipv4());

@@ -92,7 +92,7 @@ impl Connection {
     }
 
     /// Our station has another address from now on.
-    pub fn set_station(&mut self, mac: MacAddress) {
+    pub fn set_mac(&mut self, mac: MacAddress) {
         self.link.source = mac;
     }
 

@@ -20,6 +20,9 @@ pub const SOLICITATION_LEN: usize = 32;
 /// Bytes of a neighbour solicitation without one.
 pub const PROBE_LEN: usize = 24;
 
+/// What RFC 4861 §7.1 demands of every neighbour discovery message: it has crossed no router.
+pub const NEIGHBOUR_HOP_LIMIT: u8 = 255;
+
 const ECHO_REPLY: u8 = 0;
 const ECHO_REQUEST: u8 = 8;
 const ECHO_REQUEST_V6: u8 = 128;
@@ -84,8 +87,12 @@ impl<'a> IcmpMessage<'a> {
             (Protocol::Icmpv6, NEIGHBOUR_SOLICITATION | NEIGHBOUR_ADVERTISEMENT) => {
                 let (target, options) = data.split_first_chunk::<16>().ok_or(DropReason::MalformedNeighbour)?;
                 let target = Ipv6Addr::from(*target);
-                // RFC 4861 §7.1: a hop limit below 255 has crossed a router, and options have a length.
-                if ip.hop_limit != 255 || code != 0 || target.is_multicast() || !options_are_valid(options) {
+                // RFC 4861 §7.1: and options have a length.
+                if ip.hop_limit != NEIGHBOUR_HOP_LIMIT
+                    || code != 0
+                    || target.is_multicast()
+                    || !options_are_valid(options)
+                {
                     return Err(DropReason::MalformedNeighbour);
                 }
                 Ok(match kind {

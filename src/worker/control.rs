@@ -27,8 +27,24 @@ const STRANGERS: [DropReason; 7] = [
     DropReason::NoListener,
 ];
 
-/// Tells an address of zeros from none.
-const STATION_IS_SET: u64 = 1 << 48;
+/// A link address that somebody may set, and set again.
+#[derive(Debug, Default)]
+struct MacCell(AtomicU64);
+
+impl MacCell {
+    /// Tells an address of zeros from none.
+    const IS_SET: u64 = 1 << 48;
+
+    fn set(&self, MacAddress([a, b, c, d, e, f]): MacAddress) {
+        self.0.store(Self::IS_SET | u64::from_be_bytes([0, 0, a, b, c, d, e, f]), Ordering::Relaxed);
+    }
+
+    fn get(&self) -> Option<MacAddress> {
+        let word = self.0.load(Ordering::Relaxed);
+        let [_, _, mac @ ..] = word.to_be_bytes();
+        (word != 0).then_some(MacAddress(mac))
+    }
+}
 
 /// One worker's controls. The worker looks at them once a batch.
 #[derive(Debug, Default)]
@@ -43,10 +59,10 @@ pub struct Control {
     short_grace: AtomicBool,
     /// The interface's MTU; 0 where it has not changed.
     mtu: AtomicU32,
-    /// The station that answers go to, as a number of 48 bits; 0 where it has not changed.
-    answers_to: AtomicU64,
-    /// Our station's address, with bit 48 set; 0 where it has not changed.
-    station: AtomicU64,
+    /// The station that answers go to, where that has changed.
+    answers_to: MacCell,
+    /// Our own link address, where that has changed.
+    mac: MacCell,
     /// Grows with each new master key, so that the lock is taken only then.
     generation: AtomicU32,
     master: Mutex<Option<MasterKey>>,
@@ -94,14 +110,13 @@ impl Control {
     }
 
     /// The station that answers go to from now on.
-    pub fn set_answers_to(&self, MacAddress([a, b, c, d, e, f]): MacAddress) {
-        self.answers_to.store(u64::from_be_bytes([0, 0, a, b, c, d, e, f]), Ordering::Relaxed);
+    pub fn set_answers_to(&self, station: MacAddress) {
+        self.answers_to.set(station);
     }
 
-    /// Our station's address from now on.
-    pub fn set_station(&self, mac: [u8; 6]) {
-        let [a, b, c, d, e, f] = mac;
-        self.station.store(STATION_IS_SET | u64::from_be_bytes([0, 0, a, b, c, d, e, f]), Ordering::Relaxed);
+    /// Our own link address from now on.
+    pub fn set_mac(&self, mac: MacAddress) {
+        self.mac.set(mac);
     }
 
     /// Gives the stack other secrets for its cookies.
@@ -129,15 +144,11 @@ impl Control {
         if mtu != 0 {
             stack.set_mtu(now, mtu as usize);
         }
-        let answers_to = self.answers_to.load(Ordering::Relaxed);
-        if answers_to != 0 {
-            let [_, _, mac @ ..] = answers_to.to_be_bytes();
-            stack.set_answers_to(MacAddress(mac));
+        if let Some(station) = self.answers_to.get() {
+            stack.set_answers_to(station);
         }
-        let station = self.station.load(Ordering::Relaxed);
-        if station != 0 {
-            let [_, _, mac @ ..] = station.to_be_bytes();
-            stack.set_mac(MacAddress(mac));
+        if let Some(mac) = self.mac.get() {
+            stack.set_mac(mac);
         }
         let generation = self.generation.load(Ordering::Acquire);
         if generation != *seen {

@@ -226,10 +226,14 @@ impl<A: Application> Worker<A> {
             && let Some(parcel) = mailbox.take()
         {
             // What neighbours say is answered, if at all, where it arrived: the others only hear of it.
-            let (said, frames) = (parcel.frames(), parcel.frames());
-            said.filter(|frame| wire::is_of_a_neighbour(frame)).for_each(|frame| self.stack.overhear(now, frame));
-            let frames = frames.filter(|frame| !wire::is_of_a_neighbour(frame));
-            take_in(&mut self.stack, self.tap.as_deref(), &self.clock, now, frames);
+            if parcel.frames().any(wire::is_of_a_neighbour) {
+                let said = parcel.frames().filter(|frame| wire::is_of_a_neighbour(frame));
+                said.for_each(|frame| self.stack.overhear(now, frame));
+                let frames = parcel.frames().filter(|frame| !wire::is_of_a_neighbour(frame));
+                take_in(&mut self.stack, self.tap.as_deref(), &self.clock, now, frames);
+            } else {
+                take_in(&mut self.stack, self.tap.as_deref(), &self.clock, now, parcel.frames());
+            }
             received += parcel.len();
             mailbox.give_back(parcel);
         }

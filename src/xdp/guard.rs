@@ -64,6 +64,11 @@ const DISARMED: u32 = 0;
 const LEARNING: u32 = 1;
 const ARMED: u32 = 2;
 
+/// A link address as the program compares and copies it: four octets as they stand in a frame, and two.
+fn words_of([a, b, c, d, e, f]: [u8; 6]) -> [u32; 2] {
+    [u32::from_ne_bytes([a, b, c, d]), u16::from_ne_bytes([e, f]).into()]
+}
+
 /// How frames leave that the program sends: SYN-ACKs. It mirrors `enum way_out`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WayOut {
@@ -153,10 +158,11 @@ impl Guard {
         }
     }
 
-    /// Our station's address: frames to others, or to groups, draw no SYN-ACK.
-    pub fn set_station(&self, [a, b, c, d, e, f]: [u8; 6]) {
-        self.set(at::MAC_HEAD, u32::from_ne_bytes([a, b, c, d]));
-        self.set(at::MAC_TAIL, u16::from_ne_bytes([e, f]).into());
+    /// Our own link address: frames to others, or to groups, draw no SYN-ACK.
+    pub fn set_mac(&self, mac: [u8; 6]) {
+        let [head, tail] = words_of(mac);
+        self.set(at::MAC_HEAD, head);
+        self.set(at::MAC_TAIL, tail);
     }
 
     /// The flows that are let pass.
@@ -211,9 +217,9 @@ impl Guard {
     /// The station that SYN-ACKs go to from now on, rather than to where a SYN came from. One that is made while this is changed may
     /// go to neither, and is lost as any frame may be.
     pub fn set_answers_to(&self, station: [u8; 6]) {
-        let [a, b, c, d, e, f] = station;
-        self.set(at::ANSWERS_HEAD, u32::from_ne_bytes([a, b, c, d]));
-        self.set(at::ANSWERS_TAIL, u32::from(u16::from_ne_bytes([e, f])) | IS_SET);
+        let [head, tail] = words_of(station);
+        self.set(at::ANSWERS_HEAD, head);
+        self.set(at::ANSWERS_TAIL, tail | IS_SET);
     }
 
     /// How many SYN-ACKs a source prefix (/24 or /56) may draw, in a tick and on each CPU; none for as many as it asks for. A

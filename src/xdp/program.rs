@@ -202,7 +202,7 @@ impl Program {
             verdicts: MapHandle::try_from(&loaded.maps.verdicts).map_err(not_loaded)?,
         };
         let guard = Arc::new(Guard::new(settings()?, maps, flows, keys));
-        guard.set_station(steering.station);
+        guard.set_mac(steering.station);
         Ok(Self {
             loaded: Loaded::keep(loaded.progs.steer.as_fd())?,
             queues: MapHandle::try_from(&loaded.maps.queues).map_err(not_loaded)?,

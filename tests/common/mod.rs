@@ -10,6 +10,8 @@ pub mod station;
 use std::{
     process::{Command, Output},
     sync::atomic::{AtomicU32, Ordering},
+    thread,
+    time::{Duration, Instant},
 };
 
 /// Says why a test cannot run here. Under `CI=true`, where everything can, that is a failure.
@@ -107,5 +109,18 @@ impl Drop for Name {
         for side in ["server", "client", "relay"] {
             let _ = Command::new("ip").args(["netns", "delete", &self.namespace(side)]).output();
         }
+    }
+}
+
+/// How long a program may take for what it does at once: far more than it needs.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Waits until something is so; a test that waits in vain has failed.
+#[track_caller]
+pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "waited in vain until {what}");
+        thread::sleep(Duration::from_millis(20));
     }
 }

@@ -17,7 +17,7 @@ use xskip::{
     lab::{INTERFACE, Lab, LabOptions, SideCommand},
 };
 
-use super::Name;
+use super::{Name, PATIENCE};
 
 /// The stack's addresses in the lab.
 pub const ADDRESS: &str = "198.18.0.1/24";
@@ -25,9 +25,6 @@ pub const ADDRESS_V6: &str = "2001:2::1/64";
 
 /// The program under test.
 const PROGRAM: &str = env!("CARGO_BIN_EXE_xskip");
-
-/// How long the program may take for what it does at once: start, stop, let go. Far more than it needs.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A server at work in a lab of its own. Both go when the value is dropped.
 pub struct Served {
@@ -139,11 +136,7 @@ impl Served {
     /// Waits until something is so; a test that waits in vain has failed.
     #[track_caller]
     pub fn wait_until(&self, what: &str, mut is_so: impl FnMut(&Self) -> bool) {
-        let deadline = Instant::now() + PATIENCE;
-        while !is_so(self) {
-            assert!(Instant::now() < deadline, "waited in vain until {what}");
-            thread::sleep(Duration::from_millis(20));
-        }
+        super::wait_until(what, || is_so(self));
     }
 
     /// Tells the server to stop, and waits until it has.

@@ -55,7 +55,8 @@ impl Confinement {
             become_user(user).map_err(|errno| HostError::CannotBecome { user: user.clone(), source: errno.into() })?;
         }
         keep_only(&keep)?;
-        earlier().iter().filter_map(Weak::upgrade).for_each(|thread| thread.follow());
+        let threads: Vec<_> = earlier().iter().filter_map(Weak::upgrade).collect();
+        threads.iter().for_each(|thread| thread.follow());
         // A change of user has made it what `fs.suid_dumpable` says.
         prctl::set_dumpable(self.dumpable).map_err(|errno| HostError::refused("forbid core dumps", errno))?;
         prctl::set_no_new_privs().map_err(|errno| HostError::refused("renounce new privileges", errno))?;

@@ -17,8 +17,8 @@ fn watched() -> Watched {
     let local = |text: &str, ownership| LocalAddress { cidr: text.parse().unwrap(), ownership };
     let addresses = vec![local("198.18.0.254/24", Ownership::Shared), local("198.18.0.1/24", Ownership::Own)];
     let notices = Notices::new(None, false);
-    let (queues, followers, station) = (vec![0, 1], Followers::default(), None);
-    Watched { link: link(), queues, addresses, mtu_max: 1_770, followers, notices, station }
+    let (queues, followers, router) = (vec![0, 1], Followers::default(), None);
+    Watched { link: link(), queues, addresses, mtu_max: 1_770, followers, notices, router }
 }
 
 #[track_caller]

@@ -301,6 +301,19 @@ fn behind_a_director_answers_go_to_the_router_and_neighbours_hear_what_they_ask(
         bench.send(bench.header(IRS.advance(1), syn_ack.header.seq.advance(1), ACK), b"hello");
         assert_eq!(bench.ways(), (vec![ELSEWHERE], 0));
 
+        // What is not acknowledged goes to the router again, and to its standby once that has taken over: nobody is asked.
+        let standby = MacAddress([2, 0, 0, 0, 0, 8]);
+        for station in [ELSEWHERE, standby, ELSEWHERE] {
+            bench.stack.set_answers_to(station);
+            let mut sent = (Vec::new(), 0);
+            while sent.0.is_empty() {
+                let due = bench.stack.poll_timeout().expect("it is sent again") - bench.now;
+                bench.pass(due);
+                sent = bench.ways();
+            }
+            assert_eq!(sent, (vec![station], 0));
+        }
+
         bench.port += 1;
         bench.send(bench.header(IRS, SeqNumber::new(7), ACK), b"stray");
         assert_eq!(bench.ways().0, [ELSEWHERE], "a reset");
@@ -313,8 +326,8 @@ fn behind_a_director_answers_go_to_the_router_and_neighbours_hear_what_they_ask(
         assert_eq!(bench.frames()[0][..6], THEIRS.0, "whoever asks is a neighbour");
 
         // The router's standby takes over.
-        bench.stack.set_answers_to(MacAddress([2, 0, 0, 0, 0, 8]));
+        bench.stack.set_answers_to(standby);
         bench.send(bench.header(IRS, SeqNumber::new(7), ACK), b"stray");
-        assert_eq!(bench.ways().0, [MacAddress([2, 0, 0, 0, 0, 8])]);
+        assert_eq!(bench.ways().0, [standby]);
     }
 }

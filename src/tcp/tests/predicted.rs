@@ -2,7 +2,10 @@
 
 use super::*;
 use crate::{
-    tcp::timestamps::{Clocks, OUTDATED_AFTER},
+    tcp::{
+        predicted::STEP_BY_STEP,
+        timestamps::{Clocks, OUTDATED_AFTER},
+    },
     wire::{TcpOptions, tcp_options::SackBlocks},
 };
 use proptest::prelude::*;
@@ -43,7 +46,10 @@ impl Twins {
         let [quick, slow] = &mut self.ends;
         self.predicted += u32::from(quick.expects(&segment));
         let outcome = quick.arrive(self.now, &link, &segment, &self.config);
-        assert_eq!(outcome, slow.climb(self.now, &link, &segment, &self.config));
+        STEP_BY_STEP.set(true);
+        let step_by_step = slow.climb(self.now, &link, &segment, &self.config);
+        STEP_BY_STEP.set(false);
+        assert_eq!(outcome, step_by_step);
     }
 
     /// A segment that acknowledges a part of what is in flight, with `length` octets from `skip` behind the next.

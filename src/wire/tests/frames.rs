@@ -335,3 +335,13 @@ fn x_rsv_1_reserved_bits_are_ignored_when_received_and_zero_when_sent() {
         }
     }
 }
+
+#[test]
+fn a_solicited_node_group_takes_the_last_three_octets() {
+    // RFC 4291's own example (§2.7.1), and its station by RFC 2464 §7.
+    let (group, station) = icmp::solicited_node("4037::1:800:200e:8c6c".parse().unwrap());
+    assert_eq!(
+        (group.to_string(), station.to_string()),
+        ("ff02::1:ff0e:8c6c".to_owned(), "33:33:ff:0e:8c:6c".to_owned())
+    );
+}
