@@ -14,6 +14,8 @@ const VIP: &str = "198.18.0.80";
 const VIP_V6: &str = "2001:2::80";
 const DIRECTOR: &str = "02:00:00:00:0d:01";
 const ROUTER: &str = "02:00:00:00:0e:01";
+/// What follows from that (RFC 4291, appendix A).
+const ROUTER_V6: &str = "fe80::ff:fe00:e01";
 
 /// The client's side is client, director and router in one. Its own link address is the router's, which takes answers; what it
 /// sends has the director's, as if that had handed it on: so an answer to where it came from reaches nobody.
@@ -81,6 +83,17 @@ fn answers_go_to_the_router_in_the_worker_and_in_xdp_and_follow_it() {
         assert_eq!(served.client_sh(CURL), "200");
         served.stop_balanced();
     }
+}
+
+#[test]
+fn a_router_may_be_named_by_its_link_local_address() {
+    if !is_root() {
+        return;
+    }
+    let serve = ["--shared", VIP_V6, "--port", "80", "--cookies", "always", "--answers-to", ROUTER_V6, "--json"];
+    let mut served = Served::prepared(1, &serve, director);
+    assert_eq!(served.client_sh(&CURL.replace(VIP, &format!("[{VIP_V6}]"))), "200");
+    served.stop_balanced();
 }
 
 #[test]

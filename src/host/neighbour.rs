@@ -1,7 +1,8 @@
 //! Neighbours: the Ethernet address behind an IP address.
 
 use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket},
     thread,
     time::{Duration, Instant},
 };
@@ -18,6 +19,36 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// RFC 863: whoever listens there wants nothing of what it gets.
 const DISCARD: u16 = 9;
 
+/// What makes the kernel look where a neighbour is: datagrams to its discard port. It lasts without any rights.
+#[derive(Debug)]
+pub struct Inquiry(UdpSocket);
+
+impl Inquiry {
+    /// After `address`, on this link.
+    ///
+    /// # Errors
+    /// The kernel's, such as where it has no route there.
+    pub fn new(link: &Link, address: IpAddr) -> io::Result<Self> {
+        let (ours, theirs): (IpAddr, SocketAddr) = match address {
+            IpAddr::V4(address) => (Ipv4Addr::UNSPECIFIED.into(), (address, DISCARD).into()),
+            // A link-local address says nothing without the link (RFC 4007 §6).
+            IpAddr::V6(address) => {
+                (Ipv6Addr::UNSPECIFIED.into(), SocketAddrV6::new(address, DISCARD, 0, link.index).into())
+            }
+        };
+        let socket = UdpSocket::bind(SocketAddr::new(ours, 0))?;
+        socket.set_nonblocking(true)?;
+        socket.connect(theirs)?;
+        Ok(Self(socket))
+    }
+
+    /// Asks once more.
+    pub fn repeat(&self) {
+        // Whatever comes of it: an error is the last datagram's, and the kernel has been made to look.
+        self.0.send(&[0]).ok();
+    }
+}
+
 /// The Ethernet address of a neighbour on a link; none where nobody answers for `address`. Where the kernel does not know it
 /// yet, it is made to ask, by a datagram to the discard port.
 ///
@@ -30,11 +61,8 @@ pub fn resolve(link: &Link, address: IpAddr) -> Result<Option<[u8; 6]>, HostErro
         if found.is_some() || Instant::now() > deadline {
             return Ok(found);
         }
-        // Whatever comes of it, the kernel has been made to look.
-        let unspecified: IpAddr =
-            if address.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
-        if let Ok(socket) = UdpSocket::bind(SocketAddr::new(unspecified, 0)) {
-            socket.send_to(&[0], SocketAddr::new(address, DISCARD)).ok();
+        if let Ok(inquiry) = Inquiry::new(link, address) {
+            inquiry.repeat();
         }
         thread::sleep(Duration::from_millis(20));
     }

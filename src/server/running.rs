@@ -493,7 +493,7 @@ fn follow(server: &Server, plan: &Plan, guard: &Arc<Guard>) -> Result<Option<Fol
     let Some(mac) = plan.answers_to else { return Ok(None) };
     guard.set_answers_to(mac.0);
     match server.answers_to {
-        Some(Station::Neighbour(address)) => Followed::new(address, mac, guard.clone()).map(Some),
+        Some(Station::Neighbour(address)) => Followed::new(&plan.link, address, mac, guard.clone()).map(Some),
         _ => Ok(None),
     }
 }

@@ -5,20 +5,16 @@ use super::{
     notice::{Notice, Notices},
 };
 use crate::{
-    host::{Link, neighbour},
+    host::{
+        Link,
+        neighbour::{self, Inquiry},
+    },
     wire::{MacAddress, ethernet::NoMacAddress},
     worker::Control,
     xdp::Guard,
 };
-use std::{
-    fmt,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
-    str::FromStr,
-    sync::Arc,
-};
+use std::{fmt, net::IpAddr, str::FromStr, sync::Arc};
 
-/// RFC 863: whoever listens there wants nothing of what it gets.
-const DISCARD: u16 = 9;
 /// Looks at the neighbour's entry between two datagrams to it, by which the kernel notices that it has moved.
 const LOOKS_PER_QUESTION: u32 = 40;
 
@@ -78,29 +74,24 @@ pub(super) struct Followed {
     address: IpAddr,
     mac: MacAddress,
     guard: Arc<Guard>,
-    /// What is sent through it makes the kernel look whether the neighbour is where it was.
-    socket: UdpSocket,
+    /// Makes the kernel look whether it is where it was.
+    inquiry: Inquiry,
     looks: u32,
 }
 
 impl Followed {
     /// Begins with a neighbour that has just been [resolved](Station::resolve).
-    pub fn new(address: IpAddr, mac: MacAddress, guard: Arc<Guard>) -> Result<Self, ServerError> {
-        let ours: IpAddr = if address.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
-        let socket = UdpSocket::bind(SocketAddr::new(ours, 0)).and_then(|socket| {
-            socket.set_nonblocking(true)?;
-            socket.connect(SocketAddr::new(address, DISCARD)).map(|()| socket)
-        });
-        let socket = socket.map_err(|source| ServerError::System { what: "reach the router", source })?;
-        Ok(Self { address, mac, guard, socket, looks: 0 })
+    pub fn new(link: &Link, address: IpAddr, mac: MacAddress, guard: Arc<Guard>) -> Result<Self, ServerError> {
+        let inquiry = Inquiry::new(link, address);
+        let inquiry = inquiry.map_err(|source| ServerError::System { what: "reach the router", source })?;
+        Ok(Self { address, mac, guard, inquiry, looks: 0 })
     }
 
     /// Looks where it is now, and tells the workers and the program where that is elsewhere.
     pub fn look(&mut self, link: &Link, controls: &[Arc<Control>], notices: &Notices) {
         self.looks += 1;
         if self.looks.is_multiple_of(LOOKS_PER_QUESTION) {
-            // Whatever comes of it: an error is the last datagram's, which nobody wants.
-            self.socket.send(&[0]).ok();
+            self.inquiry.repeat();
         }
         // Who cannot be found now is where it was, for all that is known.
         let Ok(Some(found)) = neighbour::known(link, self.address) else { return };
