@@ -7,7 +7,7 @@ use std::{io, path::PathBuf, sync::Arc};
 use xskip::{
     server::ServerReport,
     telemetry::{Capture, CaptureError, CaptureSummary, Ladder, LadderOptions, LadderSummary, Taps},
-    worker::Tap,
+    worker::{PortReport, Tap},
 };
 
 #[derive(Clone, Debug, Default, Args)]
@@ -126,15 +126,21 @@ pub fn sum_up(report: &ServerReport) {
 
 /// All counters.
 pub fn as_json(report: &ServerReport, seen: &Seen) -> Value {
-    let workers = report.workers.iter().map(|worker| {
-        let frames = &worker.frames;
+    let port = |port: &PortReport| {
+        let frames = &port.frames;
         json!({
-            "queue": worker.queue,
-            "stack": object(worker.stats.iter()),
-            "drops": object(worker.drops.iter().map(|(reason, count)| (reason.name(), count))),
-            "rings": object(worker.queue_statistics.iter()),
+            "queue": port.queue,
+            "rings": object(port.statistics.iter()),
             "frames": { "total": frames.total, "accounted": frames.accounted(), "balanced": frames.is_balanced() },
         })
+    };
+    let workers = report.workers.iter().map(|worker| {
+        // The first queue's figures are the worker's, as they were when each had one.
+        let mut about = worker.ports.first().map_or_else(|| json!({}), port);
+        about["ports"] = worker.ports.iter().map(port).collect();
+        about["stack"] = object(worker.stats.iter());
+        about["drops"] = object(worker.drops.iter().map(|(reason, count)| (reason.name(), count)));
+        about
     });
     let defence = report.defence.iter().map(|defence| {
         json!({

@@ -309,9 +309,9 @@ fn accounts(report: &ServerReport) -> Result<(), DemoError> {
     for (name, count) in report.stats().iter().filter(|&(_, count)| count > 0) {
         say(&format!("  {name:28}{count:>6}"))?;
     }
-    for worker in &report.workers {
-        let frames = &worker.frames;
-        say(&format!("Queue {}: of {} frames {} are accounted for.", worker.queue, frames.total, frames.accounted()))?;
+    for port in report.workers.iter().flat_map(|worker| &worker.ports) {
+        let frames = &port.frames;
+        say(&format!("Queue {}: of {} frames {} are accounted for.", port.queue, frames.total, frames.accounted()))?;
         if !frames.is_balanced() {
             return Err(DemoError::Wrong(format!("frames are missing: {frames:?}")));
         }

@@ -14,11 +14,10 @@ use super::{
 };
 use crate::{
     config::{StackConfig, TcpConfig},
-    server::Seat,
     stack::{ConnectError, ConnectionId, Event, Stack},
     tcp::CloseReason,
     time::Instant,
-    worker::Application,
+    worker::{Application, WorkerIndex},
 };
 use crossbeam::{channel::Sender, utils::CachePadded};
 use rustc_hash::FxHashMap;
@@ -64,7 +63,7 @@ enum Stage {
 /// The application.
 pub(super) struct Client {
     task: Arc<Task>,
-    seat: Seat,
+    seat: WorkerIndex,
     board: Arc<Board>,
     gauge: Arc<CachePadded<Gauge>>,
     /// Where the figures go. Dropped when every connection has been left.
@@ -107,7 +106,7 @@ pub(super) struct Client {
 }
 
 impl Client {
-    pub fn new(task: Arc<Task>, seat: Seat, board: Arc<Board>, figures: Sender<(usize, Tally)>) -> Self {
+    pub fn new(task: Arc<Task>, seat: WorkerIndex, board: Arc<Board>, figures: Sender<(usize, Tally)>) -> Self {
         let ramp = Ramp { begin: Instant::ZERO, length: task.ramp, count: share(task.connections, seat) };
         Self {
             ramp,
@@ -602,7 +601,7 @@ impl Application for Client {
 }
 
 /// A worker's share of the connections.
-fn share(connections: u32, Seat { number, workers }: Seat) -> u32 {
+fn share(connections: u32, WorkerIndex { number, workers }: WorkerIndex) -> u32 {
     let (number, workers) = (number as u32, workers as u32);
     connections / workers + u32::from(number < connections % workers)
 }

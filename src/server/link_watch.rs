@@ -6,7 +6,7 @@ use crate::{
     host::{HostError, Link},
     stack::{LocalAddress, Ownership},
     wire::MacAddress,
-    worker::Control,
+    worker::Workers,
     xdp::Guard,
 };
 use crossbeam::channel::{self, RecvTimeoutError, Sender};
@@ -42,7 +42,7 @@ pub(super) struct Watched {
 /// Who has to go by what the interface is like.
 #[derive(Debug, Default)]
 pub(super) struct Followers {
-    pub controls: Vec<Arc<Control>>,
+    pub workers: Workers,
     pub guard: Option<Arc<Guard>>,
     pub announcer: Option<Announcer>,
 }
@@ -180,12 +180,18 @@ impl Watched {
 
     /// Tells whoever has to go by it.
     fn follow(&self, change: &Change) {
-        let Followers { controls, guard, announcer } = &self.followers;
+        let Followers { workers, guard, announcer } = &self.followers;
         match *change {
-            Change::Mtu { mtu, most } => controls.iter().for_each(|control| control.set_mtu(mtu.min(most))),
+            Change::Mtu { mtu, most } => {
+                let mtu = mtu.min(most) as usize;
+                workers.tell_all(move |cx| {
+                    let now = cx.now();
+                    cx.stack().set_mtu(now, mtu);
+                });
+            }
             Change::Mac(mac) => {
                 guard.iter().for_each(|guard| guard.set_mac(mac.0));
-                controls.iter().for_each(|control| control.set_mac(mac));
+                workers.tell_all(move |cx| cx.stack().set_mac(mac));
                 announcer.iter().for_each(|announcer| announcer.announce(mac));
             }
             _ => {}
@@ -207,7 +213,7 @@ impl Watched {
             Err(_) => return true, // whoever cannot be asked now can be later
         };
         if let Some(router) = &mut self.router {
-            router.look(&found, &self.followers.controls, &self.notices);
+            router.look(&found, &self.followers.workers, &self.notices);
         }
         let interface = self.link.name.clone();
         for change in self.notice(found) {

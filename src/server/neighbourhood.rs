@@ -10,7 +10,7 @@ use super::{
 use crate::{
     stack::Ownership,
     wire::{MacAddress, ethernet},
-    worker::Mailbox,
+    worker::Workers,
     xdp::{Instruction, LinkSocket, XdpError},
 };
 use nix::{
@@ -173,7 +173,7 @@ pub(super) struct Neighbourhood {
 struct Listener {
     ears: Ears,
     interface: String,
-    mailboxes: Arc<[Mailbox]>,
+    workers: Workers,
     notices: Notices,
     orders: Arc<Orders>,
     /// Conflicts of late: when each was answered, and when it was said.
@@ -196,12 +196,7 @@ impl Announcer {
 
 impl Neighbourhood {
     /// Begins by announcing our addresses.
-    pub fn start(
-        ears: Ears,
-        interface: String,
-        mailboxes: Arc<[Mailbox]>,
-        notices: Notices,
-    ) -> Result<Self, ServerError> {
+    pub fn start(ears: Ears, interface: String, workers: Workers, notices: Notices) -> Result<Self, ServerError> {
         let failed = |source| ServerError::System { what: "start listening to the neighbours", source };
         let bell = EventFd::from_value_and_flags(0, EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)
             .map_err(|errno| failed(errno.into()))?;
@@ -210,7 +205,7 @@ impl Neighbourhood {
         let listener = Listener {
             ears,
             interface,
-            mailboxes,
+            workers,
             notices,
             orders: orders.clone(),
             conflicts: HashMap::new(),
@@ -280,7 +275,7 @@ impl Listener {
         });
         let frame = tagged.as_deref().unwrap_or(frame);
         // Who does not keep up with his mail has more urgent things to do.
-        self.mailboxes.iter().for_each(|mailbox| mailbox.drop_in(frame));
+        self.workers.mailboxes().iter().for_each(|mailbox| mailbox.drop_in(frame));
     }
 
     /// RFC 5227 §2.4 (c): announces the address, now and then, and goes on.

@@ -1,7 +1,7 @@
 //! A server at work.
 
 use super::{
-    CookieSecret, ListenerDefence, Notice, Seat, Server, ServerError, StopSignals,
+    CookieSecret, ListenerDefence, Notice, Server, ServerError, StopSignals,
     defence::{self, Defence, Listed, MasterFile, Rotation},
     link_watch::{Change, Followers, LinkWatch, Watched},
     neighbourhood::{Ears, Neighbourhood},
@@ -21,7 +21,10 @@ use crate::{
     tcp::cookie::EPOCH,
     time::Instant,
     wire::{ChecksumPolicy, Endpoint, icmp},
-    worker::{Application, Clock, Control, HandOff, Mailbox, Placement, Report, Shutdown, Worker, WorkerOptions},
+    worker::{
+        Application, Clock, Context, HandOff, Mailbox, Placement, Port, Report, Shutdown, Worker, WorkerIndex,
+        WorkerOptions, Workers,
+    },
     xdp::{
         CopyMode, Guard, GuardedListener, Program, Queue, QueueOptions, Require, Unfinished, Verdicts, XdpError,
         XdpMode,
@@ -133,7 +136,7 @@ pub struct Running {
     setup: Setup,
     notices: Notices,
     workers: Vec<(u32, JoinHandle<Result<Report, XdpError>>)>,
-    mailboxes: Arc<[Mailbox]>,
+    handles: Workers,
     shutdown: Shutdown,
     /// Where workers that end, for whatever reason, say so: none should before it is told to.
     ended: (Sender<()>, Receiver<()>),
@@ -160,7 +163,7 @@ impl Running {
         server: &Server,
         plan: &Plan,
         notices: Notices,
-        mut application: impl FnMut(Seat) -> A,
+        application: impl Fn(&mut Context<'_>) -> A + Send + Sync + 'static,
     ) -> Result<Self, ServerError> {
         // Nothing has been touched so far: where somebody has an address of ours, nothing will be.
         let ears = listen(server, plan)?;
@@ -181,8 +184,7 @@ impl Running {
 
         let (secrets, rotation) = secrets(server, &notices)?;
         let config = stack_config(server, plan, mode);
-        let controls: Vec<Arc<Control>> = queues.iter().map(|_| Arc::default()).collect();
-        let mailboxes = mailboxes(queues.len())?;
+        let handles = Workers::new(mailboxes(queues.len())?);
         let clock = Clock::start();
         let defence = Defence::start(defence::Setup {
             cookies: server.cookies,
@@ -191,14 +193,14 @@ impl Running {
             rotation,
             syn_budget: server.syn_budget,
             clock,
-            controls: controls.clone(),
+            workers: handles.clone(),
             listeners: listeners(server, plan, &config),
             notices: notices.clone(),
         })?;
         let ended = unbounded();
-        let neighbourhood = Neighbourhood::start(ears, server.interface.clone(), mailboxes.clone(), notices.clone())?;
+        let neighbourhood = Neighbourhood::start(ears, server.interface.clone(), handles.clone(), notices.clone())?;
         let followers = Followers {
-            controls: controls.clone(),
+            workers: handles.clone(),
             guard: Some(program.guard().clone()),
             announcer: Some(neighbourhood.announcer()),
         };
@@ -208,7 +210,7 @@ impl Running {
             setup,
             notices,
             workers,
-            mailboxes,
+            handles,
             shutdown,
             ended,
             defence,
@@ -217,33 +219,34 @@ impl Running {
             _groups: groups,
             program,
         };
-        for (number, ((queue, core), control)) in queues.into_iter().zip(cores).zip(controls).enumerate() {
-            let seat = Seat { number, workers: running.mailboxes.len() };
+        let application = Arc::new(application);
+        for (number, (queue, core)) in queues.into_iter().zip(cores).enumerate() {
+            let seat = WorkerIndex { number, workers: running.handles.len() };
             let stack = Stack::new(config.clone(), plan.mac(), plan.addresses.clone(), secrets.clone());
             let mut stack = prepare(stack, server, plan, (seat, queue.id(), clock))?;
             if !server.ports.is_empty() {
                 stack.watch_flows(Box::new(Listed(running.program.guard().filter().clone())));
             }
             connect(&mut stack, server, (seat, clock))?;
-            let hand_off = HandOff::new(plan.placement, secrets.clone(), number, running.mailboxes.clone());
+            let hand_off = HandOff::new(plan.placement, secrets.clone(), number, running.handles.mailboxes().clone());
             let options = WorkerOptions { idle: server.idle, drain: server.drain };
-            let application = application(seat);
-            let worker = Worker::new(queue, stack, application, clock, hand_off, options, running.shutdown.clone())
-                .with_control(control)
+            let ports = vec![Port::new(queue)];
+            let worker = Worker::new(ports, stack, clock, hand_off, options, running.shutdown.clone())
                 .with_tap(server.tap.clone());
-            running.set_to_work(number, core, keeps_bpf, worker)?;
+            let application = application.clone();
+            running.set_to_work(number, core, keeps_bpf, move || worker.run(|cx| application(cx)))?;
         }
         running.notices.tell(Notice::Serving(running.setup.clone()));
         Ok(running)
     }
 
     /// Gives a worker a thread, and waits until that is on its core, or cannot get there.
-    fn set_to_work<A: Application + 'static>(
+    fn set_to_work(
         &mut self,
         number: usize,
         core: usize,
         keeps_bpf: bool,
-        worker: Worker<A>,
+        work: impl FnOnce() -> Result<Report, XdpError> + Send + 'static,
     ) -> Result<(), ServerError> {
         let ((queue, ..), end) = (self.setup.queues[number], End(self.ended.0.clone()));
         let (tell, told) = bounded(1);
@@ -254,7 +257,7 @@ impl Running {
                 // A worker's maps are shared memory.
                 confinement::give_up_capabilities().unwrap_or_else(|error| tracing::warn!(%error));
             }
-            worker.run()
+            work()
         });
         let thread = thread.map_err(|source| ServerError::System { what: "start a worker's thread", source })?;
         self.workers.push((queue, thread));
@@ -289,6 +292,11 @@ impl Running {
         self.defence.records()
     }
 
+    /// The workers, to be spoken to and looked at.
+    pub fn workers(&self) -> &Workers {
+        &self.handles
+    }
+
     /// Whether all workers are at work and the interface is there. Where that is not so, [`Running::stop`] says why.
     pub fn is_running(&self) -> bool {
         self.ended.1.is_empty()
@@ -321,7 +329,7 @@ impl Running {
 
     fn request_stop(&self) {
         self.shutdown.request();
-        for mailbox in self.mailboxes.iter() {
+        for mailbox in self.handles.mailboxes().iter() {
             mailbox.ring();
         }
     }
@@ -384,7 +392,7 @@ fn prepare(
     mut stack: Stack,
     server: &Server,
     plan: &Plan,
-    (seat, queue, clock): (Seat, u32, Clock),
+    (seat, queue, clock): (WorkerIndex, u32, Clock),
 ) -> Result<Stack, ServerError> {
     server.ports.iter().for_each(|&port| stack.listen_with(None, port, server.max_segment));
     match &plan.scaling {
@@ -403,7 +411,7 @@ fn prepare(
 }
 
 /// Opens those of the server's connections that are this worker's.
-fn connect(stack: &mut Stack, server: &Server, (seat, clock): (Seat, Clock)) -> Result<(), ServerError> {
+fn connect(stack: &mut Stack, server: &Server, (seat, clock): (WorkerIndex, Clock)) -> Result<(), ServerError> {
     for remote in server.remotes.iter().skip(seat.number).step_by(seat.workers) {
         let remote = Endpoint { address: remote.ip(), port: remote.port() };
         let now = clock.now();

@@ -10,7 +10,7 @@ use crate::{
         neighbour::{self, Inquiry},
     },
     wire::{MacAddress, ethernet::NoMacAddress},
-    worker::Control,
+    worker::Workers,
     xdp::Guard,
 };
 use std::{fmt, net::IpAddr, str::FromStr, sync::Arc};
@@ -88,7 +88,7 @@ impl Followed {
     }
 
     /// Looks where it is now, and tells the workers and the program where that is elsewhere.
-    pub fn look(&mut self, link: &Link, controls: &[Arc<Control>], notices: &Notices) {
+    pub fn look(&mut self, link: &Link, workers: &Workers, notices: &Notices) {
         self.looks += 1;
         if self.looks.is_multiple_of(LOOKS_PER_QUESTION) {
             self.inquiry.repeat();
@@ -100,7 +100,7 @@ impl Followed {
             return;
         }
         self.mac = mac;
-        controls.iter().for_each(|control| control.set_answers_to(mac));
+        workers.tell_all(move |cx| cx.stack().set_answers_to(mac));
         self.guard.set_answers_to(mac.0);
         let change = InterfaceChange::Router { address: self.address, mac };
         notices.tell(Notice::Interface { interface: link.name.clone(), change });

@@ -7,7 +7,7 @@ use crate::{
 
 /// Something that is told of every event. [`crate::app::Services`] turns the events into calls of a
 /// [`crate::app::Service`], which is what most users want.
-pub trait Application: Send {
+pub trait Application {
     /// Deals with one event; what is done to connections meanwhile is sent in the same batch.
     fn handle(&mut self, now: Instant, event: Event, stack: &mut Stack);
 
@@ -26,5 +26,44 @@ pub trait Application: Send {
     fn drain(&mut self, now: Instant, stack: &mut Stack) -> Option<Instant> {
         let _ = (now, stack);
         None
+    }
+}
+
+/// Which of several workers an application is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WorkerIndex {
+    /// Its number, from 0.
+    pub number: usize,
+    /// How many there are.
+    pub workers: usize,
+}
+
+/// What may be done on a worker's thread.
+#[derive(Debug)]
+pub struct Context<'a> {
+    now: Instant,
+    stack: &'a mut Stack,
+    worker: WorkerIndex,
+}
+
+impl<'a> Context<'a> {
+    /// At a moment, with a worker's stack.
+    pub fn new(now: Instant, stack: &'a mut Stack, worker: WorkerIndex) -> Self {
+        Self { now, stack, worker }
+    }
+
+    /// The time now.
+    pub fn now(&self) -> Instant {
+        self.now
+    }
+
+    /// The worker's stack.
+    pub fn stack(&mut self) -> &mut Stack {
+        self.stack
+    }
+
+    /// Which worker this is.
+    pub fn worker(&self) -> WorkerIndex {
+        self.worker
     }
 }

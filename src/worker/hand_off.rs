@@ -1,5 +1,10 @@
 //! From core to core: a frame that reached the wrong worker goes to the right one, in order, over a bounded ring.
 
+use super::{
+    WorkerIndex,
+    command::{Command, MAX_COMMANDS},
+    snapshot::Published,
+};
 use crate::{
     stack::Secrets,
     wire::{self, ChecksumPolicy, FourTuple, IcmpMessage, Packet},
@@ -10,7 +15,7 @@ use nix::{
     sys::eventfd::{EfdFlags, EventFd},
 };
 use std::{
-    iter, mem,
+    fmt, iter, mem,
     os::fd::{AsFd, BorrowedFd},
     sync::{
         Arc,
@@ -79,16 +84,28 @@ impl Parcel {
     }
 }
 
-/// A worker's letter box: frames from other workers, and a bell to wake it.
-#[derive(Debug)]
+/// Everything of a worker that others may touch: frames from other workers, commands, what it shows of itself, and a bell to wake it.
 pub struct Mailbox {
     parcels: ArrayQueue<Parcel>,
     /// Frames in them.
     waiting: AtomicUsize,
     /// Empty parcels on their way back to whoever fills them.
     empties: ArrayQueue<Parcel>,
+    commands: ArrayQueue<Command>,
+    /// Whether the worker has ended: nobody carries out commands any more.
+    closed: AtomicBool,
+    /// Whether somebody wants the worker's application to have a turn.
+    wanted: AtomicBool,
+    published: Published,
     asleep: AtomicBool,
     bell: EventFd,
+}
+
+impl fmt::Debug for Mailbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (parcels, commands) = (self.parcels.len(), self.commands.len());
+        f.debug_struct("Mailbox").field("parcels", &parcels).field("commands", &commands).finish_non_exhaustive()
+    }
 }
 
 impl Mailbox {
@@ -102,6 +119,10 @@ impl Mailbox {
             parcels: ArrayQueue::new(MAX_PARCELS),
             waiting: AtomicUsize::new(0),
             empties: ArrayQueue::new(MAX_EMPTIES),
+            commands: ArrayQueue::new(MAX_COMMANDS),
+            closed: AtomicBool::new(false),
+            wanted: AtomicBool::new(false),
+            published: Published::default(),
             asleep: AtomicBool::new(false),
             bell,
         })
@@ -128,11 +149,58 @@ impl Mailbox {
         self.parcels.push(parcel).inspect_err(|_| {
             self.waiting.fetch_sub(frames, Ordering::Relaxed);
         })?;
-        // SeqCst on both sides: either we see that the worker is going to sleep, or it sees the parcel before it does.
+        self.ring_if_asleep();
+        Ok(())
+    }
+
+    /// SeqCst on both sides: either we see that the worker is going to sleep, or it sees before it does what we have left here.
+    fn ring_if_asleep(&self) {
         if self.asleep.load(Ordering::SeqCst) && self.asleep.swap(false, Ordering::SeqCst) {
             self.ring();
         }
+    }
+
+    /// Gives the worker a command, or gives it back where as many wait as may.
+    pub(super) fn command(&self, command: Command) -> Result<(), Command> {
+        self.commands.push(command)?;
+        self.ring_if_asleep();
+        if self.is_closed() {
+            // It has ended meanwhile, and may have looked for commands before this one came.
+            self.close();
+        }
         Ok(())
+    }
+
+    /// The oldest command that waits.
+    pub(super) fn next_command(&self) -> Option<Command> {
+        self.commands.pop()
+    }
+
+    /// Carries out no more commands: whoever waits for an answer learns that none will come.
+    pub(super) fn close(&self) {
+        self.closed.store(true, Ordering::SeqCst);
+        while self.commands.pop().is_some() {}
+    }
+
+    /// Whether the worker has ended.
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::SeqCst)
+    }
+
+    /// Wants the worker's application to have a turn.
+    pub(super) fn want(&self) {
+        self.wanted.store(true, Ordering::SeqCst);
+        self.ring_if_asleep();
+    }
+
+    /// Whether that was wanted; what is wanted from now on counts anew.
+    pub(super) fn was_wanted(&self) -> bool {
+        self.wanted.load(Ordering::Relaxed) && self.wanted.swap(false, Ordering::SeqCst)
+    }
+
+    /// What the worker shows of itself.
+    pub fn published(&self) -> &Published {
+        &self.published
     }
 
     /// Posts one frame; one that finds no room is lost.
@@ -157,10 +225,10 @@ impl Mailbox {
         drop(self.empties.push(parcel));
     }
 
-    /// Announces sleep; false where there is mail, and so no time to sleep.
+    /// Announces sleep; false where there is something to do, and so no time to sleep.
     pub fn may_sleep(&self) -> bool {
         self.asleep.store(true, Ordering::SeqCst);
-        self.parcels.is_empty()
+        self.parcels.is_empty() && self.commands.is_empty() && !self.wanted.load(Ordering::SeqCst)
     }
 
     /// After sleep: nobody needs to ring, and what rang is forgotten.
@@ -169,6 +237,12 @@ impl Mailbox {
         if rung {
             let _ = self.bell.read();
         }
+    }
+
+    /// Whether the bell was rung; then it is silent again.
+    #[cfg(test)]
+    pub(super) fn is_rung(&self) -> bool {
+        self.bell.read().is_ok()
     }
 
     /// The bell, to be waited for.
@@ -204,6 +278,16 @@ impl HandOff {
     /// This worker's own mailbox.
     pub fn mailbox(&self) -> &Mailbox {
         &self.mailboxes[self.ours]
+    }
+
+    /// Which of the workers this one is.
+    pub fn index(&self) -> WorkerIndex {
+        WorkerIndex { number: self.ours, workers: self.mailboxes.len() }
+    }
+
+    /// All mailboxes.
+    pub(super) fn mailboxes(&self) -> &Arc<[Mailbox]> {
+        &self.mailboxes
     }
 
     /// Sets the frame aside for the worker that owns its flow; `false` where that is this one. [`HandOff::send`] sends it.

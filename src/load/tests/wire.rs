@@ -9,11 +9,11 @@ use crate::{
         tally::Tally,
         task::{Board, Task},
     },
-    server::{Seat, Setup},
+    server::Setup,
     stack::{Cidr, LocalAddress, Ownership, Secrets, Stack},
     time::Instant,
     wire::{MacAddress, ethernet::ETHER_TYPE_ARP},
-    worker::{Application, Placement},
+    worker::{Application, Placement, WorkerIndex},
     xdp::{CopyMode, Require, XdpMode},
 };
 use crossbeam::channel::{Receiver, unbounded};
@@ -64,7 +64,7 @@ impl Wire {
         let task = Arc::new(load.task().unwrap());
         let board = Arc::new(Board::default());
         let (sender, figures) = unbounded();
-        let seat = Seat { number: 0, workers: 1 };
+        let seat = WorkerIndex { number: 0, workers: 1 };
         let mut server = stack(config, 1, vec!["198.18.0.1/24".parse().unwrap()]);
         server.listen(None, 80);
         Self {

@@ -15,10 +15,10 @@ use super::{Notice, notice::Notices};
 use crate::{
     rng::SipKey,
     stack::{FlowName, FlowWatch, SynMode},
-    tcp::cookie::{CookieJar, MasterKey, SHORT_GRACE},
+    tcp::cookie::{CookieJar, EPOCH, MasterKey, SHORT_GRACE},
     time::Instant,
     wire::{Endpoint, FourTuple},
-    worker::{Clock, Control},
+    worker::{Clock, Published, Workers},
     xdp::{FlowFilter, Guard, GuardedListener, XdpError},
 };
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, bounded};
@@ -88,7 +88,7 @@ pub(super) struct Setup {
     pub master: MasterKey,
     pub rotation: Rotation,
     pub clock: Clock,
-    pub controls: Vec<Arc<Control>>,
+    pub workers: Workers,
     pub listeners: Vec<(SocketAddr, GuardedListener)>,
     pub notices: Notices,
 }
@@ -171,7 +171,7 @@ struct Watch {
     rotation: Rotation,
     rotated: Instant,
     clock: Clock,
-    controls: Vec<Arc<Control>>,
+    workers: Workers,
     defended: Vec<Defended>,
     /// The same for others to read.
     records: Arc<Mutex<Vec<ListenerDefence>>>,
@@ -190,7 +190,7 @@ struct Watch {
 
 impl Watch {
     fn new(setup: Setup) -> Result<Self, XdpError> {
-        let Setup { cookies, syn_budget, guard, master, rotation, clock, controls, listeners, notices } = setup;
+        let Setup { cookies, syn_budget, guard, master, rotation, clock, workers, listeners, notices } = setup;
         let now = clock.now();
         let jar = CookieJar::new(master.clone(), clock.calendar(Instant::ZERO));
         let epoch = jar.epoch(now);
@@ -210,7 +210,7 @@ impl Watch {
             rotation,
             rotated,
             clock,
-            controls,
+            workers,
             defended,
             records,
             syn_budget,
@@ -271,14 +271,12 @@ impl Watch {
             tracing::info!(seconds = by.as_secs(), ahead = set > was, "the calendar was set: cookies follow it");
         }
         self.jar.set_calendar(set);
-        for control in &self.controls {
-            control.set_calendar(set);
-        }
+        self.workers.tell_all(move |cx| cx.stack().set_cookie_calendar(set));
     }
 
     /// Shortens the life of cookies while somebody guesses, until the epoch ends in which that was.
     fn watch_guesses(&mut self, now: Instant) -> Result<(), XdpError> {
-        let count = self.guard.guesses()? + self.controls.iter().map(|control| control.guesses()).sum::<u64>();
+        let count = self.guard.guesses()? + self.workers.total(Published::invalid_cookies);
         let new = count - std::mem::replace(&mut self.guesses, count);
         let begun = new * u64::from(TICKS_PER_SECOND) > GUESSING;
         let age = self.jar.age(now);
@@ -286,9 +284,11 @@ impl Watch {
         if begun && !self.guessing {
             self.notices.tell(Notice::CookiesGuessed { acknowledgments: new });
         }
-        self.guessing = begun || self.guessing && !over;
-        for control in &self.controls {
-            control.set_short_grace(self.guessing);
+        let guessing = begun || self.guessing && !over;
+        if guessing != self.guessing {
+            self.guessing = guessing;
+            let grace = if guessing { SHORT_GRACE } else { EPOCH };
+            self.workers.tell_all(move |cx| cx.stack().set_cookie_grace(grace));
         }
         self.guard.accept_last_epoch(!self.guessing || age <= SHORT_GRACE);
         Ok(())
@@ -323,9 +323,8 @@ impl Watch {
         self.master.rotate(key, self.jar.epoch(now));
         self.jar.set_master(self.master.clone());
         self.set_keys();
-        for control in &self.controls {
-            control.set_master(self.master.clone());
-        }
+        let master = self.master.clone();
+        self.workers.tell_all(move |cx| cx.stack().set_cookie_master(master));
     }
 
     /// The program holds the keys of the last epoch, this one and the next: so the next one begins with a single store.
@@ -340,11 +339,11 @@ impl Watch {
         let millis = (now - self.sampled).as_millis().max(1) as u64;
         self.sampled = now;
         let per_second = |count: u64| count * 1_000 / millis;
-        let total = |count: fn(&Control) -> u64| self.controls.iter().map(|control| count(control)).sum::<u64>();
-        let (connections, evictions) = (total(Control::connections), total(Control::evictions));
+        let connections = self.workers.total(Published::connections);
+        let evictions = self.workers.total(Published::evictions);
         let opened = connections - std::mem::replace(&mut self.connections, connections);
         let evicted = evictions - std::mem::replace(&mut self.evictions, evictions);
-        let strangers = self.guard.strangers()? + total(Control::strangers);
+        let strangers = self.guard.strangers()? + self.workers.total(Published::strangers);
         let strange = strangers - std::mem::replace(&mut self.strangers, strangers);
         let mut syns = Vec::with_capacity(self.defended.len());
         for defended in &mut self.defended {
@@ -394,9 +393,7 @@ impl Watch {
     fn take_levels(&self) {
         let highest = self.defended.iter().map(|defended| defended.policy.level()).max().unwrap_or(Level::Cache);
         let mode = if highest >= Level::Worker { SynMode::Cookie } else { SynMode::Cache };
-        for control in &self.controls {
-            control.set_syn_mode(mode);
-        }
+        self.workers.tell_all(move |cx| cx.stack().set_syn_mode(mode));
         let budget = match self.syn_budget {
             None if highest < Level::Budget => None,
             budget => Some(budget.unwrap_or(SYN_BUDGET).div_ceil(TICKS_PER_SECOND)),

@@ -1,28 +1,22 @@
 //! The hand-off between workers, without threads: what is whose, in which order, and what a full mailbox refuses.
 
-use super::{Control, HandOff, Mailbox, Placement};
+use super::{HandOff, Mailbox, Placement, mailboxes, secrets};
 use crate::{
-    config::StackConfig,
-    stack::{Secrets, Stack},
-    time::Instant,
+    stack::Secrets,
     wire::{
         self, Endpoint, FourTuple, IpHeader, LinkHeader, MacAddress, Protocol, SeqNumber, TcpFlags, TcpHeader,
         TcpOptions,
     },
 };
-use std::{net::IpAddr, time::Duration};
+use std::{net::IpAddr, sync::Arc};
 
 const WORKERS: usize = 3;
 
 /// Worker 0's end of the hand-off, and every mailbox.
 fn first_of(placement: Placement) -> (HandOff, Vec<HandOff>) {
-    let mailboxes: std::sync::Arc<[_]> = (0..WORKERS).map(|_| Mailbox::new().unwrap()).collect();
+    let mailboxes: Arc<[Mailbox]> = mailboxes(WORKERS);
     let hand_off = |ours| HandOff::new(placement, secrets(), ours, mailboxes.clone());
     (hand_off(0), (0..WORKERS).map(hand_off).collect())
-}
-
-fn secrets() -> Secrets {
-    Secrets::from_seed(7)
 }
 
 fn tuple(port: u16) -> FourTuple {
@@ -132,17 +126,4 @@ fn a_worker_with_mail_has_no_time_to_sleep() {
     all[1].mailbox().woke(true);
     all[1].mailbox().take().unwrap();
     assert!(all[1].mailbox().may_sleep());
-}
-
-#[test]
-fn a_calendar_that_was_set_reaches_the_stack_with_the_next_batch() {
-    let mut stack = Stack::new(StackConfig::default(), MacAddress([2, 0, 0, 0, 0, 1]), Vec::new(), secrets());
-    let (begun, set) = (Duration::from_secs(1_000_000), Duration::from_secs(2_000_000));
-    stack.set_calendar(begun);
-    let (control, mut generation) = (Control::default(), 0);
-    control.exchange(Instant::ZERO, &mut stack, &mut generation);
-    assert_eq!(stack.cookies().calendar(), begun, "nobody has set it");
-    control.set_calendar(set);
-    control.exchange(Instant::ZERO, &mut stack, &mut generation);
-    assert_eq!(stack.cookies().calendar(), set);
 }
