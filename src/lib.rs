@@ -47,7 +47,8 @@
 //! | [`worker`] | the pinned thread that runs it all to completion |
 //! | [`app`] | the [`Service`] trait and the bundled services |
 //! | [`telemetry`] | capture and sequence diagrams |
-//! | [`server`] | the whole from end to end |
+//! | [`runtime`] | workers on interfaces, from end to end: what every role stands on |
+//! | [`server`] | the role of a server: a service on every worker |
 //! | [`impair`] | a bad link, made on purpose, sans I/O |
 //! | [`relay`] | what carries frames from one interface to another by way of it |
 //! | [`flood`] | what attacks a server in a lab |
@@ -86,6 +87,7 @@ pub mod load;
 mod prefetch;
 pub mod relay;
 pub mod rng;
+pub mod runtime;
 pub mod server;
 pub mod stack;
 pub mod stats;
@@ -99,7 +101,8 @@ pub mod xdp;
 
 pub use self::{
     app::Service,
-    server::{Server, ServerError},
+    runtime::{Runtime, RuntimeError},
+    server::Server,
     stack::{Cidr, ConnectError, Stream},
     tcp::CloseReason,
 };

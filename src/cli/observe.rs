@@ -5,7 +5,7 @@ use clap::Args;
 use serde_json::{Map, Value, json};
 use std::{io, path::PathBuf, sync::Arc};
 use xskip::{
-    server::ServerReport,
+    runtime::RunReport,
     telemetry::{Capture, CaptureError, CaptureSummary, Ladder, LadderOptions, LadderSummary, Taps},
     worker::{PortReport, Tap},
 };
@@ -109,7 +109,7 @@ impl Seen {
 }
 
 /// Sums up what a server did.
-pub fn sum_up(report: &ServerReport) {
+pub fn sum_up(report: &RunReport) {
     let stats = report.stats();
     print::note(format_args!(
         "{} connections opened: {} finished, {} reset by peers, {} reset by us, {} timed out",
@@ -125,7 +125,7 @@ pub fn sum_up(report: &ServerReport) {
 }
 
 /// All counters.
-pub fn as_json(report: &ServerReport, seen: &Seen) -> Value {
+pub fn as_json(report: &RunReport, seen: &Seen) -> Value {
     let port = |port: &PortReport| {
         let frames = &port.frames;
         json!({

@@ -12,7 +12,8 @@ use crate::{
     config::{StackConfig, TcpConfig},
     host::{HostError, cores::Cores},
     lab::{Lab, LabError, LabName, LabOptions, Side},
-    server::{Running, Server, ServerError, ServerReport},
+    runtime::{RunReport, Running, RuntimeError},
+    server::Server,
     stack::{Cidr, CidrError},
     telemetry::{CaptureError, Ladder, LadderMode, LadderOptions, Taps},
     worker::Tap,
@@ -49,7 +50,7 @@ pub enum DemoError {
 
     /// The server.
     #[error(transparent)]
-    Server(#[from] ServerError),
+    Server(#[from] RuntimeError),
 
     /// The machine.
     #[error(transparent)]
@@ -117,7 +118,7 @@ pub fn run(options: &DemoOptions, interrupted: &AtomicBool) -> Result<(), DemoEr
     let ladder =
         Arc::new(Ladder::new(io::stdout(), LadderOptions { mode: LadderMode::Live, ..LadderOptions::default() })?);
     let running = start_server(&lab, options, &ladder, &watch)?;
-    say(&running.setup().to_string())?;
+    say(&running.setups()[0].to_string())?;
 
     let stage = Stage { client: lab.client(), ladder: &ladder, watch: &watch, interrupted };
     stage.client_closes_first()?;
@@ -300,7 +301,7 @@ fn flood(interrupted: &AtomicBool) -> Result<(), DemoError> {
     }
 }
 
-fn accounts(report: &ServerReport) -> Result<(), DemoError> {
+fn accounts(report: &RunReport) -> Result<(), DemoError> {
     say("The XDP program decided:")?;
     for (name, count) in report.verdicts.iter().filter(|&(_, count)| count > 0) {
         say(&format!("  {name:24}{count:>10}"))?;

@@ -47,7 +47,8 @@ use self::{
 };
 use crate::{
     host::{Link, confinement::Confinement, memory},
-    server::{Running, Server, ServerError},
+    runtime::{Running, RuntimeError},
+    server::Server,
     stack::Cidr,
     tcp::MaxSegment,
     worker::{Context, Idle, Tap},
@@ -300,7 +301,7 @@ impl Load {
             move |cx: &mut Context<'_>| Client::new(assigned.clone(), cx.worker(), shared.clone(), sender.clone());
         let running = self.server(&task)?.start_with(client)?;
         let (tallies, resident) = collect(&tallies, &board, &running, interrupted, watch);
-        let setup = running.setup().clone();
+        let setup = running.setups()[0].clone();
         let server_report = running.stop()?;
         if let Some(diagnosis) = server_report.diagnosis() {
             tracing::warn!("{diagnosis}");
@@ -312,7 +313,7 @@ impl Load {
     /// What carries it: a server that listens nowhere.
     fn server(&self, task: &Task) -> Result<Server, LoadError> {
         let workers = match self.queues.len() {
-            0 => Link::find(&self.interface).map_err(ServerError::from)?.rx_queues,
+            0 => Link::find(&self.interface).map_err(RuntimeError::from)?.rx_queues,
             count => count as u32,
         };
         let mut server = Server::on(&self.interface)
@@ -355,7 +356,7 @@ fn collect(
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return (told, resident),
         }
-        if resident.is_none() && (!told.is_empty() || board.are_ready(running.setup().queues.len())) {
+        if resident.is_none() && (!told.is_empty() || board.are_ready(running.workers().len())) {
             resident = memory::resident("self");
         }
         if !running.is_running() {

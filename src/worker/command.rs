@@ -2,7 +2,7 @@
 //! their answers come back.
 //!
 //! ```no_run
-//! # fn f(running: xskip::server::Running) -> Result<(), Box<dyn std::error::Error>> {
+//! # fn f(running: xskip::runtime::Running) -> Result<(), Box<dyn std::error::Error>> {
 //! let worker = running.workers().get(0).expect("there is one");
 //! let flows = worker.call(|cx| cx.stack().flow_counts())?;
 //! println!("{flows:?} connections, handshakes and entries in TIME-WAIT");

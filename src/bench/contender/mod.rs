@@ -16,7 +16,8 @@ use crate::{
     app::Http,
     host::{cores::Cores, memory},
     lab::{INTERFACE, Lab, PREFIX_V4, PREFIX_V6, Role, STACK},
-    server::{Cookies, Running, Server, ServerReport},
+    runtime::{Cookies, RunReport, Running},
+    server::Server,
     xdp::{Reflector, Require},
 };
 use std::{
@@ -165,7 +166,7 @@ impl Standing {
     ///
     /// # Errors
     /// Where it had to give up before, or panicked.
-    pub fn stop(self) -> Result<Option<ServerReport>, ContenderError> {
+    pub fn stop(self) -> Result<Option<RunReport>, ContenderError> {
         match self.works {
             Works::Stack(running) => Ok(Some(running.stop()?)),
             Works::Kernel(Tuned { proxy, server, settings }) => {

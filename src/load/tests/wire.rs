@@ -9,7 +9,7 @@ use crate::{
         tally::Tally,
         task::{Board, Task},
     },
-    server::Setup,
+    runtime::Setup,
     stack::{Cidr, LocalAddress, Ownership, Secrets, Stack},
     time::Instant,
     wire::{MacAddress, ethernet::ETHER_TYPE_ARP},

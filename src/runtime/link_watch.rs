@@ -1,7 +1,7 @@
 //! What may change about the interface while it is served: what can be followed is, and the rest is said. One that is gone ends
 //! the server.
 
-use super::{End, Notice, ServerError, neighbourhood::Announcer, notice::Notices, station::Followed, way_out::Way};
+use super::{End, Notice, RuntimeError, neighbourhood::Announcer, notice::Notices, station::Followed, way_out::Way};
 use crate::{
     host::{HostError, Link},
     stack::{LocalAddress, Ownership},
@@ -239,7 +239,7 @@ fn find(known: &Link) -> Result<Option<Link>, HostError> {
 
 impl LinkWatch {
     /// Begins with the interface as it is, and the way out of it. `end` is dropped when it is gone.
-    pub fn start(mut watched: Watched, mut way: Way, end: End) -> Result<Self, ServerError> {
+    pub fn start(mut watched: Watched, mut way: Way, end: End) -> Result<Self, RuntimeError> {
         let (stop, stopped) = channel::bounded::<()>(0);
         let gone = Arc::new(AtomicBool::new(false));
         let told = gone.clone();
@@ -254,7 +254,7 @@ impl LinkWatch {
             }
         };
         let thread = thread::Builder::new().name("xskip-link".to_owned()).spawn(watch);
-        let thread = thread.map_err(|source| ServerError::System { what: "start the link's watch", source })?;
+        let thread = thread.map_err(|source| RuntimeError::System { what: "start the link's watch", source })?;
         Ok(Self { stop: Some(stop), thread: Some(thread), gone })
     }
 

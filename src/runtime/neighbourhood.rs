@@ -2,10 +2,10 @@
 //! says of its own, which the workers hear, too. The XDP program leaves such frames to the kernel; this listens beside it.
 
 use super::{
-    Notice, ServerError,
+    Notice, RuntimeError,
     claims::{Claims, Conflict},
     notice::Notices,
-    plan::Plan,
+    plan::InterfacePlan,
 };
 use crate::{
     stack::Ownership,
@@ -61,12 +61,13 @@ pub(super) struct Ears {
 
 impl Ears {
     /// Listens, as far as there are addresses for it. The sockets outlive all privileges.
-    pub fn open(plan: &Plan, vlan: Option<u16>) -> Result<Self, XdpError> {
+    pub fn open(plan: &InterfacePlan) -> Result<Self, XdpError> {
         let of = |ownership| {
             let addresses = plan.addresses.iter().filter(move |local| local.ownership == ownership);
             addresses.map(|local| local.cidr.address).collect()
         };
         let (addresses, shared) = (of(Ownership::Own), of(Ownership::Shared));
+        let vlan = plan.vlan;
         let claims = Claims { addresses, shared, station: plan.mac(), vlan };
         let has = |is_ipv4| plan.addresses.iter().any(|local| local.cidr.address.is_ipv4() == is_ipv4);
         let mut sockets = Vec::new();
@@ -196,8 +197,8 @@ impl Announcer {
 
 impl Neighbourhood {
     /// Begins by announcing our addresses.
-    pub fn start(ears: Ears, interface: String, workers: Workers, notices: Notices) -> Result<Self, ServerError> {
-        let failed = |source| ServerError::System { what: "start listening to the neighbours", source };
+    pub fn start(ears: Ears, interface: String, workers: Workers, notices: Notices) -> Result<Self, RuntimeError> {
+        let failed = |source| RuntimeError::System { what: "start listening to the neighbours", source };
         let bell = EventFd::from_value_and_flags(0, EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)
             .map_err(|errno| failed(errno.into()))?;
         let orders =

@@ -6,7 +6,7 @@
 //! floods could keep the program out of work; and proofs by frames would be frames that strangers can forge or hold up. The
 //! kernel knows, and is asked.
 
-use super::{Cookies, Notice, Server, notice::Notices, plan::Plan};
+use super::{Cookies, Notice, Runtime, notice::Notices, plan::InterfacePlan};
 use crate::{
     host::{Link, netdev::Netdev, veth::FarEnd},
     xdp::{Guard, WayOut, XdpMode},
@@ -26,8 +26,8 @@ pub(super) struct Way {
 
 impl Way {
     /// Finds it out, and tells the program.
-    pub fn find(server: &Server, plan: &Plan, mode: XdpMode, guard: Arc<Guard>, notices: Notices) -> Self {
-        let matters = !server.ports.is_empty() && matches!(server.cookies, Cookies::Auto | Cookies::Always);
+    pub fn find(runtime: &Runtime, plan: &InterfacePlan, mode: XdpMode, guard: Arc<Guard>, notices: Notices) -> Self {
+        let matters = !runtime.ports.is_empty() && matches!(runtime.cookies, Cookies::Auto | Cookies::Always);
         let link = plan.link.clone();
         let mut way = Self { guard, link, netdev: None, matters, notices };
         // In generic mode what the program sends is a packet of the kernel's, and in a driver XDP_TX is what every one of them can.

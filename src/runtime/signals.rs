@@ -1,6 +1,6 @@
 //! The signals by which a server is told to end.
 
-use super::ServerError;
+use super::RuntimeError;
 use signal_hook::{
     consts::{SIGINT, SIGTERM},
     iterator::{Handle, Signals},
@@ -16,10 +16,10 @@ impl StopSignals {
     /// Catches them.
     ///
     /// # Errors
-    /// [`ServerError::System`] where the operating system does not let us.
-    pub fn catch() -> Result<Self, ServerError> {
+    /// [`RuntimeError::System`] where the operating system does not let us.
+    pub fn catch() -> Result<Self, RuntimeError> {
         let signals = Signals::new([SIGINT, SIGTERM]);
-        signals.map(Self).map_err(|source| ServerError::System { what: "catch signals", source })
+        signals.map(Self).map_err(|source| RuntimeError::System { what: "catch signals", source })
     }
 
     /// Drops `first` when a signal comes, and calls `again` at each later one.

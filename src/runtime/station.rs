@@ -1,7 +1,7 @@
 //! Whom answers go to, where that is not whom a frame came from: the router of a server behind a director.
 
 use super::{
-    InterfaceChange, ServerError,
+    InterfaceChange, RuntimeError,
     notice::{Notice, Notices},
 };
 use crate::{
@@ -52,17 +52,17 @@ pub struct NoStation;
 
 impl Station {
     /// Its link address.
-    pub(super) fn resolve(self, link: &Link) -> Result<MacAddress, ServerError> {
+    pub(super) fn resolve(self, link: &Link) -> Result<MacAddress, RuntimeError> {
         let mac = match self {
             Self::Link(mac) => mac,
             Self::Neighbour(address) => {
                 let found = neighbour::resolve(link, address)?;
-                let silent = || ServerError::StationSilent { interface: link.name.clone(), address };
+                let silent = || RuntimeError::StationSilent { interface: link.name.clone(), address };
                 MacAddress(found.ok_or_else(silent)?)
             }
         };
         if mac.is_group() || mac == MacAddress::default() || mac.0 == link.mac {
-            return Err(ServerError::NoStation { station: self, mac });
+            return Err(RuntimeError::NoStation { station: self, mac });
         }
         Ok(mac)
     }
@@ -81,9 +81,9 @@ pub(super) struct Followed {
 
 impl Followed {
     /// Begins with a neighbour that has just been [resolved](Station::resolve).
-    pub fn new(link: &Link, address: IpAddr, mac: MacAddress, guard: Arc<Guard>) -> Result<Self, ServerError> {
+    pub fn new(link: &Link, address: IpAddr, mac: MacAddress, guard: Arc<Guard>) -> Result<Self, RuntimeError> {
         let inquiry = Inquiry::new(link, address);
-        let inquiry = inquiry.map_err(|source| ServerError::System { what: "reach the router", source })?;
+        let inquiry = inquiry.map_err(|source| RuntimeError::System { what: "reach the router", source })?;
         Ok(Self { address, mac, guard, inquiry, looks: 0 })
     }
 
@@ -127,7 +127,7 @@ mod tests {
         let link = Link { mac: [2, 0, 0, 0, 0, 1], ..Link::default() };
         for mac in ["02:00:00:00:00:01", "00:00:00:00:00:00", "ff:ff:ff:ff:ff:ff", "33:33:00:00:00:01"] {
             let station = Station::Link(mac.parse().unwrap());
-            assert!(matches!(station.resolve(&link), Err(ServerError::NoStation { .. })), "{mac}");
+            assert!(matches!(station.resolve(&link), Err(RuntimeError::NoStation { .. })), "{mac}");
         }
         let other: MacAddress = "02:00:00:00:00:02".parse().unwrap();
         assert_eq!(Station::Link(other).resolve(&link).unwrap(), other);

@@ -43,24 +43,26 @@ const JUMP: Duration = Duration::from_secs(1);
 /// How often a file is looked at for another secret.
 const FILE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Enters a worker's flows into the XDP program's filter.
-pub(super) struct Listed(pub FlowFilter);
+/// Enters a worker's flows into the filters of the XDP programs: a flow may come by any interface. There is at least one, and all hash
+/// by the same key, so that a flow has one name.
+pub(super) struct Listed(pub Vec<FlowFilter>);
 
 impl FlowWatch for Listed {
     fn opened(&mut self, tuple: &FourTuple) {
-        self.0.insert(socket(tuple.remote), socket(tuple.local));
+        let (remote, local) = (socket(tuple.remote), socket(tuple.local));
+        self.0.iter_mut().for_each(|filter| filter.insert(remote, local));
     }
 
     fn name(&self, tuple: &FourTuple) -> FlowName {
-        FlowName::new(self.0.name(socket(tuple.remote), socket(tuple.local)))
+        FlowName::new(self.0[0].name(socket(tuple.remote), socket(tuple.local)))
     }
 
     fn closed(&mut self, name: FlowName) {
-        self.0.remove_named(name.get());
+        self.0.iter_mut().for_each(|filter| filter.remove_named(name.get()));
     }
 
     fn closes_soon(&self, name: FlowName) {
-        self.0.prefetch(name.get());
+        self.0.iter().for_each(|filter| filter.prefetch(name.get()));
     }
 }
 
@@ -84,12 +86,14 @@ pub(super) struct Setup {
     pub cookies: Cookies,
     /// SYN-ACKs a second that a source prefix may draw: where it is given, always, and not only in a deluge.
     pub syn_budget: Option<u32>,
-    pub guard: Arc<Guard>,
+    /// Those of the interfaces' programs.
+    pub guards: Vec<Arc<Guard>>,
     pub master: MasterKey,
     pub rotation: Rotation,
     pub clock: Clock,
     pub workers: Workers,
-    pub listeners: Vec<(SocketAddr, GuardedListener)>,
+    /// Each by the number of the program that guards it.
+    pub listeners: Vec<(usize, SocketAddr, GuardedListener)>,
     pub notices: Notices,
 }
 
@@ -156,6 +160,8 @@ fn standing(decided: Level, has_way_out: bool) -> Level {
 
 /// A listener and how it is defended.
 struct Defended {
+    /// The number of its guard.
+    guard: usize,
     service: SocketAddr,
     listener: GuardedListener,
     policy: Policy,
@@ -165,7 +171,7 @@ struct Defended {
 
 /// The thread's own.
 struct Watch {
-    guard: Arc<Guard>,
+    guards: Vec<Arc<Guard>>,
     jar: CookieJar,
     master: MasterKey,
     rotation: Rotation,
@@ -190,21 +196,28 @@ struct Watch {
 
 impl Watch {
     fn new(setup: Setup) -> Result<Self, XdpError> {
-        let Setup { cookies, syn_budget, guard, master, rotation, clock, workers, listeners, notices } = setup;
+        let Setup { cookies, syn_budget, guards, master, rotation, clock, workers, listeners, notices } = setup;
         let now = clock.now();
         let jar = CookieJar::new(master.clone(), clock.calendar(Instant::ZERO));
         let epoch = jar.epoch(now);
-        let defend = |(service, listener)| Defended { service, listener, policy: Policy::new(cookies, now), syns: 0 };
+        let defend = |(guard, service, listener)| Defended {
+            guard,
+            service,
+            listener,
+            policy: Policy::new(cookies, now),
+            syns: 0,
+        };
         let defended: Vec<_> = listeners.into_iter().map(defend).collect();
         let record = |defended: &Defended| {
-            let (listener, level) = (defended.service, standing(defended.policy.level(), guard.has_way_out()));
+            let (listener, level) =
+                (defended.service, standing(defended.policy.level(), guards[defended.guard].has_way_out()));
             ListenerDefence { listener, level, changes: 0, syns: 0 }
         };
         let records = Arc::new(Mutex::new(defended.iter().map(record).collect()));
         let (rotated, sampled) = (now, now);
         let (connections, evictions, strangers, guesses) = (0, 0, 0, 0);
         let watch = Self {
-            guard,
+            guards,
             jar,
             master,
             rotation,
@@ -224,7 +237,7 @@ impl Watch {
             notices,
         };
         watch.set_keys();
-        watch.guard.begin_epoch(epoch);
+        watch.guards.iter().for_each(|guard| guard.begin_epoch(epoch));
         watch.defended.iter().try_for_each(|defended| watch.list(defended))?;
         watch.take_levels();
         Ok(watch)
@@ -238,23 +251,24 @@ impl Watch {
         }
         let mut records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
         for (record, defended) in records.iter_mut().zip(&self.defended) {
-            record.syns = self.guard.syns(defended.listener.number).unwrap_or(record.syns);
+            record.syns = self.guards[defended.guard].syns(defended.listener.number).unwrap_or(record.syns);
         }
     }
 
     fn tick(&mut self) -> Result<(), XdpError> {
         let now = self.clock.now();
-        self.guard.tick();
+        self.guards.iter().for_each(|guard| guard.tick());
         self.follow_calendar();
         self.rotate_if_due(now);
         let epoch = self.jar.epoch(now);
         if epoch != self.epoch {
             self.epoch = epoch;
             self.set_keys();
-            self.guard.begin_epoch(epoch);
+            self.guards.iter().for_each(|guard| guard.begin_epoch(epoch));
         }
-        self.guard.accept_next_epoch(self.jar.accepts_next(now));
-        self.guard.settle();
+        let accepts = self.jar.accepts_next(now);
+        self.guards.iter().for_each(|guard| guard.accept_next_epoch(accepts));
+        self.guards.iter().for_each(|guard| guard.settle());
         self.watch_guesses(now)?;
         self.watch_listeners(now)
     }
@@ -276,7 +290,7 @@ impl Watch {
 
     /// Shortens the life of cookies while somebody guesses, until the epoch ends in which that was.
     fn watch_guesses(&mut self, now: Instant) -> Result<(), XdpError> {
-        let count = self.guard.guesses()? + self.workers.total(Published::invalid_cookies);
+        let count = self.sum(Guard::guesses)? + self.workers.total(Published::invalid_cookies);
         let new = count - std::mem::replace(&mut self.guesses, count);
         let begun = new * u64::from(TICKS_PER_SECOND) > GUESSING;
         let age = self.jar.age(now);
@@ -290,7 +304,8 @@ impl Watch {
             let grace = if guessing { SHORT_GRACE } else { EPOCH };
             self.workers.tell_all(move |cx| cx.stack().set_cookie_grace(grace));
         }
-        self.guard.accept_last_epoch(!self.guessing || age <= SHORT_GRACE);
+        let accepts = !self.guessing || age <= SHORT_GRACE;
+        self.guards.iter().for_each(|guard| guard.accept_last_epoch(accepts));
         Ok(())
     }
 
@@ -330,8 +345,14 @@ impl Watch {
     /// The program holds the keys of the last epoch, this one and the next: so the next one begins with a single store.
     fn set_keys(&self) {
         for epoch in self.epoch.saturating_sub(1)..=self.epoch + 1 {
-            self.guard.set_epoch_key(epoch, self.jar.key_of(epoch));
+            let key = self.jar.key_of(epoch);
+            self.guards.iter().for_each(|guard| guard.set_epoch_key(epoch, key));
         }
+    }
+
+    /// A counter of all programs together.
+    fn sum(&self, count: impl Fn(&Guard) -> Result<u64, XdpError>) -> Result<u64, XdpError> {
+        self.guards.iter().map(|guard| count(guard)).sum()
     }
 
     /// Samples each listener, and lets its policy decide.
@@ -343,11 +364,11 @@ impl Watch {
         let evictions = self.workers.total(Published::evictions);
         let opened = connections - std::mem::replace(&mut self.connections, connections);
         let evicted = evictions - std::mem::replace(&mut self.evictions, evictions);
-        let strangers = self.guard.strangers()? + self.workers.total(Published::strangers);
+        let strangers = self.sum(Guard::strangers)? + self.workers.total(Published::strangers);
         let strange = strangers - std::mem::replace(&mut self.strangers, strangers);
         let mut syns = Vec::with_capacity(self.defended.len());
         for defended in &mut self.defended {
-            let count = self.guard.syns(defended.listener.number)?;
+            let count = self.guards[defended.guard].syns(defended.listener.number)?;
             syns.push(count - std::mem::replace(&mut defended.syns, count));
         }
         // What became a connection was no flood, however much of it there is.
@@ -361,7 +382,8 @@ impl Watch {
                 changed.push(index);
             }
             // Who answers may change without a decision.
-            let (listener, level) = (defended.service, standing(defended.policy.level(), self.guard.has_way_out()));
+            let (listener, level) =
+                (defended.service, standing(defended.policy.level(), self.guards[defended.guard].has_way_out()));
             if level != records[index].level {
                 let Sample { lost_syns_per_second, strangers_per_second, evictions } = sample;
                 self.notices.tell(Notice::Defence {
@@ -386,7 +408,7 @@ impl Watch {
 
     /// Tells the program how a listener is defended.
     fn list(&self, defended: &Defended) -> Result<(), XdpError> {
-        self.guard.list(&defended.service, &defended.listener, defended.policy.level() >= Level::Xdp)
+        self.guards[defended.guard].list(&defended.service, &defended.listener, defended.policy.level() >= Level::Xdp)
     }
 
     /// Makes so what all listeners share: it is as the highest of them wants it.
@@ -398,7 +420,9 @@ impl Watch {
             None if highest < Level::Budget => None,
             budget => Some(budget.unwrap_or(SYN_BUDGET).div_ceil(TICKS_PER_SECOND)),
         };
-        self.guard.set_prefix_budget(budget);
-        self.guard.arm(highest >= Level::Xdp);
+        for guard in &self.guards {
+            guard.set_prefix_budget(budget);
+            guard.arm(highest >= Level::Xdp);
+        }
     }
 }

@@ -5,17 +5,54 @@ use crate::{
     host::HostError,
     stack::{BindError, Cidr, CidrError, ConnectError},
     wire::{AddressError, MacAddress},
+    worker::MAX_PORTS,
     xdp::{MAX_LISTENERS, MAX_SAME_PORT, XdpError},
 };
 use std::net::IpAddr;
 use thiserror::Error;
 
-/// Why a server did not start, or could not go on.
+/// Why a runtime did not start, or could not go on.
 #[derive(Error)]
-pub enum ServerError {
+pub enum RuntimeError {
     /// No address to serve.
     #[error("no address to serve: give one of the stack's own, such as --address 198.18.0.1/24")]
     NoAddress,
+
+    /// An interface beside others with no address to serve on it.
+    #[error("no address to serve on {interface}: give it one, or leave the interface out")]
+    NoAddressOn {
+        /// The interface.
+        interface: String,
+    },
+
+    /// An interface was named twice.
+    #[error("interface {interface} was named twice: name it once, with all of its addresses")]
+    InterfaceTwice {
+        /// The interface.
+        interface: String,
+    },
+
+    /// More interfaces than a worker has queues.
+    #[error(
+        "{count} interfaces were named, but a worker serves {MAX_PORTS} at most: start another server for the rest"
+    )]
+    TooManyInterfaces {
+        /// How many there are.
+        count: usize,
+    },
+
+    /// A worker would be without a queue of some interface.
+    #[error(
+        "{interface} has {queues} queues to be served, but another interface only {workers}, and every worker has one of each: serve as many of both with --queues, or change their number with `ethtool -L IF combined N`"
+    )]
+    UnevenQueues {
+        /// The interface with more.
+        interface: String,
+        /// How many it has.
+        queues: usize,
+        /// How many the other one has.
+        workers: usize,
+    },
 
     /// No port to listen on, and nobody to connect to.
     #[error("no port to listen on: give at least one, such as --port 80")]
@@ -255,4 +292,4 @@ pub enum ServerError {
     },
 }
 
-debug_as_display!(ServerError);
+debug_as_display!(RuntimeError);

@@ -6,7 +6,7 @@ mod tests;
 
 use crate::{
     rng::SipKey,
-    server::{Notice, ServerError, notice::Notices},
+    runtime::{Notice, RuntimeError, notice::Notices},
 };
 use crossbeam::channel::{Receiver, Sender, TryRecvError, bounded};
 use std::{
@@ -35,7 +35,7 @@ pub(super) struct Found {
 
 /// Looks into the file, as often as it is told to, until it is dropped. A reader that hangs is left behind: it holds nothing.
 #[derive(Debug)]
-pub(in crate::server) struct MasterFile {
+pub(in crate::runtime) struct MasterFile {
     current: Option<SipKey>,
     ask: Sender<()>,
     answers: Receiver<Result<Found, String>>,
@@ -47,13 +47,13 @@ pub(in crate::server) struct MasterFile {
 
 impl MasterFile {
     /// Reads it for the first time; with the key that it holds.
-    pub fn open(path: PathBuf, notices: Notices) -> Result<(Self, SipKey), ServerError> {
+    pub fn open(path: PathBuf, notices: Notices) -> Result<(Self, SipKey), RuntimeError> {
         let shown = path.display().to_string();
         let mut file = Self::read_by(move || read(&path), notices)?;
         file.ask.try_send(()).ok();
         let silent = || format!("{shown} cannot be read: nothing came of it in {} s", PATIENCE.as_secs());
         let answer = file.answers.recv_timeout(PATIENCE).unwrap_or_else(|_| Err(silent()));
-        let found = answer.map_err(|why| ServerError::CookieMaster { why })?;
+        let found = answer.map_err(|why| RuntimeError::CookieMaster { why })?;
         file.current = Some(found.key);
         file.complain(found.caution);
         Ok((file, found.key))
@@ -63,14 +63,14 @@ impl MasterFile {
     fn read_by(
         read: impl Fn() -> Result<Found, String> + Send + 'static,
         notices: Notices,
-    ) -> Result<Self, ServerError> {
+    ) -> Result<Self, RuntimeError> {
         // One question at a time, and room for its answer: the reader never waits for who asks.
         let (ask, asked) = bounded::<()>(1);
         let (answer, answers) = bounded(1);
         let reader = move || asked.iter().map(|()| read()).try_for_each(|found| answer.send(found)).unwrap_or_default();
         let thread = thread::Builder::new().name("xskip-master".to_owned()).spawn(reader);
         thread
-            .map_err(|source| ServerError::System { what: "start the thread that reads the master's file", source })?;
+            .map_err(|source| RuntimeError::System { what: "start the thread that reads the master's file", source })?;
         Ok(Self { current: None, ask, answers, unanswered: None, complaints: Complaints::default(), notices })
     }
 
