@@ -1,33 +1,26 @@
-//! Compiles the XDP programs and generates their skeletons.
+//! Compiles the XDP program and generates its skeleton.
 
 use libbpf_cargo::SkeletonBuilder;
 use std::{env, ffi::OsString, path::PathBuf, process::Command};
 
-/// The programs, each with a skeleton of its own.
-const PROGRAMS: [&str; 4] = ["steer", "flood", "reflect", "relay"];
-
 fn main() {
     println!("cargo:rerun-if-changed=bpf");
+    // Build scripts of crates that use this one find it in DEP_XSKIP_BPF_HEADERS.
+    let here = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets CARGO_MANIFEST_DIR"));
+    println!("cargo::metadata=HEADERS={}", here.join("bpf").display());
     if Command::new("clang").arg("--version").output().is_err() {
         eprintln!(
             "clang is needed to compile the XDP program: install it with `apt-get install clang llvm libelf-dev`"
         );
         std::process::exit(1);
     }
-    for program in PROGRAMS {
-        build(program);
-    }
-}
-
-/// Compiles `bpf/PROGRAM.bpf.c` into `PROGRAM.skel.rs`.
-fn build(program: &str) {
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
     let built = SkeletonBuilder::new()
-        .source(format!("bpf/{program}.bpf.c"))
+        .source("bpf/steer.bpf.c")
         .clang_args(clang_args())
-        .build_and_generate(out.join(format!("{program}.skel.rs")));
+        .build_and_generate(out.join("steer.skel.rs"));
     if let Err(error) = built {
-        eprintln!("the XDP program {program} did not compile: {error:#}");
+        eprintln!("the XDP program steer did not compile: {error:#}");
         eprintln!("if a header is missing, install it with `apt-get install linux-libc-dev libc6-dev`");
         std::process::exit(1);
     }

@@ -3,7 +3,7 @@
 
 use super::Octets;
 use std::time::Duration;
-use xskip::{
+use xskip_core::{
     config::{StackConfig, TcpConfig},
     stack::{ConnectError, ConnectionId, Event, LocalAddress, Ownership, Secrets, Stack, SynMode},
     time::Instant,

@@ -8,7 +8,7 @@ mod conversations_in_a_row;
 pub use conversations_in_a_row::again;
 
 use std::{net::IpAddr, time::Duration};
-use xskip::{
+use xskip_core::{
     config::{StackConfig, TcpConfig},
     drops::DropReason,
     rng::SipKey,

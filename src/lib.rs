@@ -60,49 +60,29 @@
 //! with frames and its next deadline. The same code runs on AF_XDP, in memory, and on a simulated wire.
 #![deny(missing_docs, unsafe_code)]
 
-/// Errors whose `{:?}` is the sentence that is their `{}`: what `main` returns is printed by `Debug`, and a program of a few lines
-/// should say the remedy, too. Whoever wants to look into one matches on it.
-macro_rules! debug_as_display {
-    ($($error:ty),+) => {
-        $(impl std::fmt::Debug for $error {
-            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                std::fmt::Display::fmt(self, f)
-            }
-        })+
-    };
-}
+#[macro_use(debug_as_display)]
+extern crate xskip_core;
 
 pub mod app;
-pub mod bench;
-pub mod config;
-pub mod demo;
-pub mod doctor;
-pub mod drops;
-pub mod flood;
 pub mod host;
-pub mod impair;
-pub mod lab;
-pub mod load;
-#[allow(unsafe_code, reason = "a prefetch takes an address")]
-mod prefetch;
-pub mod relay;
-pub mod rng;
 pub mod runtime;
 pub mod server;
-pub mod stack;
-pub mod stats;
-pub mod tcp;
 pub mod telemetry;
-pub mod time;
-pub mod wire;
 pub mod worker;
 #[allow(unsafe_code)] // the rings are memory shared with the kernel; every block argues why it is sound
 pub mod xdp;
+
+#[doc(inline)]
+pub use xskip_core::{config, drops, impair, rng, stack, stats, tcp, time, wire};
+#[doc(hidden)]
+pub use xskip_core::{debug_as_display, prefetch};
 
 pub use self::{
     app::Service,
     runtime::{Runtime, RuntimeError},
     server::Server,
+};
+pub use xskip_core::{
     stack::{Cidr, ConnectError, Stream},
     tcp::CloseReason,
 };

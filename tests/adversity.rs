@@ -17,7 +17,7 @@ use common::{
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
-use xskip::lab::{INTERFACE, Role};
+use xskip_cli::lab::{INTERFACE, Role};
 
 /// Connections under way meanwhile, each for some three seconds and with this much in either direction.
 const CONNECTIONS: usize = 4;

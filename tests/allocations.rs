@@ -8,7 +8,7 @@ use std::{
     net::{IpAddr, Ipv4Addr},
     time::Duration,
 };
-use xskip::{
+use xskip_core::{
     config::{StackConfig, TcpConfig},
     stack::{ConnectionId, Event, LocalAddress, Ownership, Secrets, Stack},
     time::Instant,

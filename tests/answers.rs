@@ -1,6 +1,7 @@
 //! One list of what is answered: whatever SYN the XDP program answers the stack would answer, to the octet, and what the stack
 //! answers the program does, but for the exceptions below. Random frames, most of them odd; needs root.
 
+#[path = "common/library.rs"]
 mod common;
 
 use std::{cell::RefCell, collections::BTreeMap, net::IpAddr};

@@ -17,7 +17,7 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-use xskip::{
+use xskip_cli::{
     bench::{
         BenchError, Comparison, ProcessError, Work,
         contender::ContenderError,
@@ -226,7 +226,7 @@ fn a_client_or_a_server_that_fails_is_an_error_that_leaves_nothing() {
     // One that fails when it has told its figures is believed: they say how much failed.
     let figures = r#"echo '{"per_second": 0, "failed_total": 7}'; exit 1"#;
     let program = altered(folder.path(), "load", figures);
-    let contenders = vec![xskip::bench::Contender::Xskip];
+    let contenders = vec![xskip_cli::bench::Contender::Xskip];
     let comparison = Comparison {
         duration: Duration::from_millis(200),
         rounds: 1,

@@ -8,7 +8,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use common::{Name, frames::*, is_root};
 use fragments::fragment_cases;
-use xskip::{
+use xskip_cli::{
     lab::{INTERFACE, Lab, LabOptions},
     rng::splitmix64,
     wire::{

@@ -9,7 +9,7 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-use xskip::{
+use xskip_cli::{
     bench::contender::{Contender, ContenderError, Standing},
     host::{Link, cores::Cores, netns, sysctl},
     lab::{INTERFACE, Lab, LabOptions, Side},

@@ -6,14 +6,14 @@
 mod bodies;
 
 use std::{fs, path::Path};
-use xskip::rng::splitmix64;
+use xskip_core::rng::splitmix64;
 
 /// Variations of each file.
 const VARIATIONS: u64 = 20;
 
 /// Runs a target on its corpus. Names the file, and the variation, that it fails on.
 fn replay(target: &str, body: fn(&[u8])) {
-    let folder = Path::new("fuzz/corpus").join(target);
+    let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/corpus")).join(target);
     let mut paths: Vec<_> = fs::read_dir(&folder).expect("a corpus").map(|entry| entry.unwrap().path()).collect();
     paths.sort();
     assert!(paths.len() >= 10, "{} holds a corpus", folder.display());

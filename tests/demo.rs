@@ -14,7 +14,7 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use xskip::lab::{INTERFACE, Lab, LabOptions};
+use xskip_cli::lab::{INTERFACE, Lab, LabOptions};
 
 #[test]
 fn it_shows_both_handshakes_and_ends_with_ok() {

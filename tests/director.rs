@@ -4,7 +4,7 @@ mod common;
 
 use common::{Name, is_root, run_failing, served::Served};
 use std::process::Stdio;
-use xskip::{
+use xskip_cli::{
     host::Link,
     lab::{INTERFACE, Lab, LabOptions},
 };

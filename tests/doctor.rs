@@ -6,7 +6,7 @@ use std::process::Output;
 
 use common::{Name, is_root, run, run_without_rights};
 use serde_json::Value;
-use xskip::{
+use xskip_cli::{
     host::ethtool::Ethtool,
     lab::{INTERFACE, Lab, LabOptions, Role},
     xdp::{Program, ProgramOptions, Require, Steering},

@@ -19,7 +19,7 @@ use nix::{
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
 };
-use xskip::{
+use xskip_cli::{
     host::{Link, cores::Cores},
     lab::{INTERFACE, Lab, LabOptions},
 };

@@ -1,5 +1,6 @@
 //! The program's list of flows: what it lets pass, and how rarely it is wrong. Needs root.
 
+#[path = "common/library.rs"]
 mod common;
 
 use common::is_root;

@@ -12,7 +12,7 @@ use nix::{
 };
 use serde_json::Value;
 use std::{process::Stdio, thread, time::Duration};
-use xskip::{flood::FloodKind, host::Link, lab::INTERFACE};
+use xskip_cli::{flood::FloodKind, host::Link, lab::INTERFACE};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_xskip");
 /// The server's interface: with it, the generator asks nobody, and every frame that arrives is one of its own.

@@ -1,5 +1,6 @@
 //! The XDP program's guard, frame by frame: the cookies it makes are the stack's own, and strangers end here. Needs root.
 
+#[path = "common/library.rs"]
 mod common;
 
 use std::net::{IpAddr, SocketAddr};

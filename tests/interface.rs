@@ -6,7 +6,7 @@ use common::{
     is_root,
     served::{ADDRESS, Served},
 };
-use xskip::lab::INTERFACE;
+use xskip_cli::lab::INTERFACE;
 
 const HTTP: [&str; 7] = ["--address", ADDRESS, "--port", "80", "--app", "http", "--json"];
 

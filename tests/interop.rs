@@ -15,7 +15,7 @@ use common::{
     served::{ADDRESS, ADDRESS_V6, Served},
 };
 use sha2::{Digest, Sha256};
-use xskip::{
+use xskip_cli::{
     host::sysctl,
     lab::{STACK, Side},
     relay::RelayCounts,
@@ -147,7 +147,7 @@ fn exchange(mut stream: TcpStream, bytes: &[u8]) -> Vec<u8> {
 
 /// Bytes in which no stretch is like another: one that is lost, comes twice or in another's place does not go unnoticed.
 fn pattern(length: usize) -> Vec<u8> {
-    (0..length.div_ceil(8) as u64).flat_map(|at| xskip::rng::splitmix64(at).to_le_bytes()).take(length).collect()
+    (0..length.div_ceil(8) as u64).flat_map(|at| xskip_cli::rng::splitmix64(at).to_le_bytes()).take(length).collect()
 }
 
 fn configure(side: &Side, settings: &[(&str, &str)]) {

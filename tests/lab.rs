@@ -19,7 +19,7 @@ use nix::{
     unistd::Pid,
 };
 use serde_json::Value;
-use xskip::{
+use xskip_cli::{
     host::ethtool::{self, Ethtool},
     lab::{Lab, LabOptions, Role, STACK},
     relay::RelayCounts,

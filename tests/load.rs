@@ -19,7 +19,7 @@ use nix::{
     unistd::Pid,
 };
 use serde_json::Value;
-use xskip::lab::{INTERFACE, Lab, LabOptions, SideCommand};
+use xskip_cli::lab::{INTERFACE, Lab, LabOptions, SideCommand};
 
 /// The kernel's own address on the server's side.
 const KERNEL: &str = "198.18.0.254";
@@ -166,7 +166,7 @@ fn a_server_that_is_killed_is_counted_by_kind() {
 }
 
 fn is_client_attached(lab: &Lab) -> bool {
-    lab.client().run(|| xskip::host::Link::find(INTERFACE).unwrap().xdp.is_some()).unwrap()
+    lab.client().run(|| xskip_cli::host::Link::find(INTERFACE).unwrap().xdp.is_some()).unwrap()
 }
 
 #[test]

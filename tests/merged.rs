@@ -9,7 +9,7 @@ use std::{
     net::{IpAddr, SocketAddr, TcpStream},
     time::Duration,
 };
-use xskip::{
+use xskip_cli::{
     Server,
     app::Discard,
     drops::DropReason,

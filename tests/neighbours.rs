@@ -7,7 +7,7 @@ use common::{
     served::{ADDRESS, ADDRESS_V6, Served, ok},
     wait_until,
 };
-use xskip::{
+use xskip_cli::{
     Server,
     app::Echo,
     host::Link,

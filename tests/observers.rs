@@ -18,7 +18,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Stdio},
 };
-use xskip::{
+use xskip_cli::{
     host::Link,
     lab::{INTERFACE, Lab, LabOptions},
 };

@@ -13,7 +13,7 @@ use common::{
     served::{ADDRESS, Served},
     station::{Bench, CLIENT, SERVER, Station, attach, open, program, wait},
 };
-use xskip::{
+use xskip_cli::{
     host::{Link, link::AttachMode},
     lab::{INTERFACE, Role},
     rng::splitmix64,

@@ -7,12 +7,12 @@ use common::{
     is_root,
 };
 use std::net::IpAddr;
-use xskip::{
+use xskip_cli::{
+    bpf::Reflector,
     wire::{
         self, ChecksumPolicy, IpHeader, LinkHeader, Packet, Protocol, SeqNumber, TcpFlags, TcpHeader, TcpOptions,
         ethernet::VlanTags, tcp_options::Timestamps,
     },
-    xdp::Reflector,
 };
 
 const XDP_PASS: u32 = 2;

@@ -20,7 +20,7 @@ use std::{
     time::Duration,
 };
 use tempfile::TempDir;
-use xskip::{
+use xskip_cli::{
     host::rights::Rights,
     lab::{INTERFACE, Lab, LabOptions},
 };

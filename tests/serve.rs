@@ -17,7 +17,7 @@ use common::{
 };
 use nix::sys::signal::Signal;
 use sha2::{Digest, Sha256};
-use xskip::{
+use xskip_cli::{
     lab::INTERFACE,
     xdp::{Queue, QueueOptions, Require, XdpMode},
 };
@@ -462,7 +462,7 @@ fn random_frames_disturb_nobody() {
                 let length = 14 + number % 1_500;
                 let buffer = &mut queue.buffer(&mut frame)[..length];
                 for byte in buffer.iter_mut() {
-                    random = xskip::rng::splitmix64(random);
+                    random = xskip_cli::rng::splitmix64(random);
                     *byte = random as u8;
                 }
                 // Enough of a header that the program takes it for the stack's, and garbage from there on.

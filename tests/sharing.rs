@@ -4,7 +4,7 @@ mod common;
 
 use common::{Name, is_root};
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};
-use xskip::{
+use xskip_cli::{
     Server,
     app::Echo,
     lab::{INTERFACE, Lab, LabOptions},

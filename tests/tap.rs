@@ -20,7 +20,7 @@ use std::{
     thread::{self, JoinHandle},
     time::{self, Duration},
 };
-use xskip::{
+use xskip_cli::{
     config::StackConfig,
     host::netns::Namespace,
     stack::{Event, LocalAddress, Ownership, Secrets, Stack},

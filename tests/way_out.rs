@@ -12,7 +12,7 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-use xskip::{
+use xskip_cli::{
     Server,
     app::Http,
     host::{ethtool::Ethtool, netdev::Netdev},

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, fmt, fs, io, process::Command};
 
-const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/instructions/baseline.json");
+const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../benches/instructions/baseline.json");
 
 /// How much more or less than before is news: a twentieth.
 const NEWS: f64 = 0.05;

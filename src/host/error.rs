@@ -132,7 +132,8 @@ debug_as_display!(HostError);
 
 impl HostError {
     /// The error for a refused attempt to do `what`, told apart by the kernel's error number.
-    pub(crate) fn refused(what: impl Into<String>, source: impl Into<io::Error>) -> Self {
+    #[doc(hidden)]
+    pub fn refused(what: impl Into<String>, source: impl Into<io::Error>) -> Self {
         let (what, source) = (what.into(), source.into());
         match source.kind() {
             io::ErrorKind::PermissionDenied => Self::NotPermitted { what },

@@ -4,14 +4,11 @@
 //! a sequence diagram. [`Taps`] lets several look on at once. Each of them works on a thread of its own, and loses frames rather than
 //! hold a worker up.
 
-mod capture;
 mod ladder;
-mod lookout;
+#[doc(hidden)] // for the crate that writes captures
+pub mod lookout;
 
-pub use self::{
-    capture::{Capture, CaptureError, CaptureSummary},
-    ladder::{Ladder, LadderMode, LadderOptions, LadderSummary},
-};
+pub use self::ladder::{Ladder, LadderMode, LadderOptions, LadderSummary};
 
 use crate::worker::{Tap, TapEvent};
 use std::sync::Arc;

@@ -165,7 +165,8 @@ pub enum XdpError {
 debug_as_display!(XdpError);
 
 impl XdpError {
-    pub(super) fn refused(what: impl Into<String>, source: impl Into<io::Error>) -> Self {
+    #[doc(hidden)]
+    pub fn refused(what: impl Into<String>, source: impl Into<io::Error>) -> Self {
         let (what, source) = (what.into(), source.into());
         match source.kind() {
             io::ErrorKind::PermissionDenied => Self::NotPermitted { what },

@@ -13,20 +13,20 @@ use std::{
 /// A loaded program. Once attached, it stays so until this value is dropped or the process dies, however it dies: the
 /// attachment is a `bpf_link`, which the kernel closes with the process.
 #[derive(Debug)]
-pub(super) struct Loaded {
+pub struct Loaded {
     program: OwnedFd,
     link: Option<OwnedFd>,
 }
 
 impl Loaded {
     /// Keeps a program beyond the skeleton that it was loaded with.
-    pub(super) fn keep(program: BorrowedFd<'_>) -> Result<Self, XdpError> {
+    pub fn keep(program: BorrowedFd<'_>) -> Result<Self, XdpError> {
         let program = program.try_clone_to_owned();
         Ok(Self { program: program.map_err(|source| XdpError::refused("keep the XDP program", source))?, link: None })
     }
 
     /// Attaches it: in native mode, or where that is impossible, and `require` allows it, in generic mode.
-    pub(super) fn attach(&mut self, interface: &str, ifindex: u32, require: Require) -> Result<XdpMode, XdpError> {
+    pub fn attach(&mut self, interface: &str, ifindex: u32, require: Require) -> Result<XdpMode, XdpError> {
         let native = match self.create_link(ifindex, XDP_FLAGS_DRV_MODE) {
             Ok(link) => {
                 self.link = Some(link);
@@ -67,7 +67,7 @@ impl Loaded {
     }
 
     /// Runs it once on `frame`; returns the action and the frame as the program left it.
-    pub(super) fn test_run(&self, frame: &[u8]) -> Result<(u32, Vec<u8>), XdpError> {
+    pub fn test_run(&self, frame: &[u8]) -> Result<(u32, Vec<u8>), XdpError> {
         let mut output = vec![0; frame.len() + 256];
         let mut options = libbpf_sys::bpf_test_run_opts {
             sz: size_of::<libbpf_sys::bpf_test_run_opts>() as libbpf_sys::size_t,
@@ -95,7 +95,7 @@ impl AsFd for Loaded {
 }
 
 /// Puts a queue's socket into a program's map, so that the queue's frames come to it.
-pub(super) fn hand_over(queues: &MapHandle, queue: &Queue) -> Result<(), XdpError> {
+pub fn hand_over(queues: &MapHandle, queue: &Queue) -> Result<(), XdpError> {
     let socket = queue.as_fd().as_raw_fd();
     queues
         .update(&queue.id().to_ne_bytes(), &socket.to_ne_bytes(), MapFlags::ANY)

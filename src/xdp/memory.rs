@@ -15,7 +15,7 @@ mod sealed {
 
 /// A map's values, as numbers that others may change at any time.
 #[derive(Debug)]
-pub(super) struct SharedMemory<T> {
+pub struct SharedMemory<T> {
     start: NonNull<T>,
     length: usize,
 }

@@ -13,7 +13,6 @@
 mod busy_poll;
 mod error;
 mod filter;
-mod flood;
 mod frame;
 mod guard;
 mod large;
@@ -23,25 +22,31 @@ mod memory;
 mod pool;
 mod program;
 mod queue;
-mod reflect;
 mod refusal;
-mod relay;
 mod socket_options;
 mod statistics;
 
 pub use self::{
     error::XdpError,
     filter::FlowFilter,
-    flood::{FloodPlan, FloodProgram, FloodReplies, FloodSource, FloodTemplate},
     frame::{FRAME_SIZES, Frame, FrameAudit, MTU_MAX, WHOLE_MTU_MAX, frame_len, packet_room},
     guard::{Guard, GuardedListener, Unfinished, WayOut},
     link_socket::{Instruction, LinkSocket},
     program::{MAX_LISTENERS, MAX_SAME_PORT, Program, ProgramOptions, Steering, Verdicts},
     queue::{Queue, QueueOptions},
-    reflect::Reflector,
-    relay::RelayProgram,
     statistics::QueueStatistics,
 };
+
+/// What a crate of this repository makes other XDP programs of. Not for anybody else: it changes without notice.
+#[doc(hidden)]
+pub mod programs {
+    pub use super::{
+        loaded::{Loaded, hand_over},
+        memory::SharedMemory,
+        program::sum_of_cpus,
+        refusal::{listen, not_loaded},
+    };
+}
 
 use std::{fmt, str::FromStr};
 

@@ -270,7 +270,7 @@ fn place(steering: &Steering) -> skeleton::types::place {
 }
 
 /// A counter of all CPUs.
-pub(super) fn sum_of_cpus(map: &MapHandle, index: u32) -> Result<u64, XdpError> {
+pub fn sum_of_cpus(map: &MapHandle, index: u32) -> Result<u64, XdpError> {
     let per_cpu = map
         .lookup_percpu(&index.to_ne_bytes(), MapFlags::ANY)
         .map_err(|error| refusal::refused("read the XDP program's counters", &error))?;

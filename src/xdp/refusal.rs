@@ -13,7 +13,7 @@ thread_local! {
 }
 
 /// Begins to remember what libbpf says on this thread, which it would otherwise write to standard error.
-pub(super) fn listen() {
+pub fn listen() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         set_print(Some((PrintLevel::Info, remember)));
@@ -32,7 +32,7 @@ fn remember(_: PrintLevel, message: String) {
 }
 
 /// The error of a program that was not loaded.
-pub(super) fn not_loaded(source: libbpf_rs::Error) -> XdpError {
+pub fn not_loaded(source: libbpf_rs::Error) -> XdpError {
     explain(source, &SAID.take())
 }
 

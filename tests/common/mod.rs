@@ -1,11 +1,13 @@
 //! What the tests share.
 
-#![allow(dead_code)] // each test uses some of it
+#![allow(dead_code, unused_imports)] // each test uses some of it
 
-pub mod frames;
-pub mod pair;
+#[path = "library.rs"]
+mod library;
 pub mod served;
 pub mod station;
+
+pub use library::{frames, is_root, pair, skip};
 
 use std::{
     process::{Command, Output},
@@ -13,21 +15,6 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-
-/// Says why a test cannot run here. Under `CI=true`, where everything can, that is a failure.
-pub fn skip(why: &str) {
-    assert!(std::env::var_os("CI").is_none_or(|value| value != "true"), "SKIPPED under CI=true: {why}");
-    println!("SKIPPED: {why}");
-}
-
-/// Whether the test runs as root; if not, it says that it is skipped.
-pub fn is_root() -> bool {
-    let is_root = nix::unistd::geteuid().is_root();
-    if !is_root {
-        skip("network namespaces and XDP need root");
-    }
-    is_root
-}
 
 /// The program under test.
 pub fn xskip(arguments: &[&str]) -> Command {

@@ -12,7 +12,7 @@ use nix::{
     unistd::Pid,
 };
 use serde_json::Value;
-use xskip::{
+use xskip_cli::{
     host::Link,
     lab::{INTERFACE, Lab, LabOptions, SideCommand},
 };

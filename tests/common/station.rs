@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use xskip::{
+use xskip_cli::{
     host::Link,
     lab::{INTERFACE, Lab, LabOptions, Role, Side},
     xdp::{Frame, Program, ProgramOptions, Queue, QueueOptions, Require, Steering, XdpError, XdpMode},

@@ -2,7 +2,7 @@
 
 use crate::pattern;
 use std::time::Duration;
-use xskip::{
+use xskip_core::{
     CloseReason, Stream,
     stack::{ConnectionId, Stack},
     tcp::State,

@@ -7,7 +7,7 @@ use crate::{
     verdict::{try_scenario, try_world},
 };
 use std::time::Duration;
-use xskip::{config::TcpConfig, wire::TcpFlags};
+use xskip_core::{config::TcpConfig, wire::TcpFlags};
 
 fn scenario() -> Scenario {
     let wire = Wire { delay: Duration::from_millis(5), ..Wire::default() };

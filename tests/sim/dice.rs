@@ -1,7 +1,7 @@
 //! Random numbers that repeat.
 
 use std::time::Duration;
-use xskip::rng::splitmix64;
+use xskip_core::rng::splitmix64;
 
 /// The chances of this module are parts of so many.
 pub const CERTAIN: u32 = 100_000;

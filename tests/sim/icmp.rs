@@ -1,7 +1,7 @@
 //! What a router says where a packet does not fit: fragmentation needed (RFC 792, RFC 1191), packet too big (RFC 4443 §3.2).
 
 use std::net::IpAddr;
-use xskip::wire::{IpHeader, LinkHeader, Protocol, checksum::Checksum, ethernet, ip};
+use xskip_core::wire::{IpHeader, LinkHeader, Protocol, checksum::Checksum, ethernet, ip};
 
 /// The most an error about an IPv6 packet may be long (RFC 4443 §2.4).
 const MOST_IPV6: usize = 1_280;

@@ -2,7 +2,7 @@
 
 use crate::dice::Dice;
 use std::time::Duration;
-use xskip::{time::Instant, wire::ethernet};
+use xskip_core::{time::Instant, wire::ethernet};
 
 /// A wire that is bad for a while and good for a while (Gilbert and Elliott). It changes with time and not with frames, or a
 /// sender that has become slow would stay in the bad part for ever.

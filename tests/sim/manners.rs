@@ -2,7 +2,7 @@
 
 use crate::dice::{CERTAIN, Dice};
 use std::{collections::HashMap, time::Duration};
-use xskip::{
+use xskip_core::{
     time::Instant,
     wire::{
         self, ChecksumPolicy, IpHeader, LinkHeader, Packet, SeqNumber, TcpFlags, TcpHeader, tcp_options::SackBlocks,

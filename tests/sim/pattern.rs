@@ -1,7 +1,7 @@
 //! What is sent: octets that only their place decides, so that a wrong one is seen wherever it turns up.
 
 use std::sync::LazyLock;
-use xskip::rng::splitmix64;
+use xskip_core::rng::splitmix64;
 
 /// The pattern repeats after so many octets: a prime, which no segment size divides.
 const PERIOD: u64 = 65_521;

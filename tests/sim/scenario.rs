@@ -7,7 +7,7 @@ use crate::{
     manners::{Garbage, Manners},
 };
 use std::time::Duration;
-use xskip::{
+use xskip_core::{
     config::{CongestionControl, Ecn, KeepAlive, StackConfig, TcpConfig},
     stack::SynMode,
     time::Instant,

@@ -8,7 +8,7 @@ use crate::{
     world::{SERVER, World},
 };
 use std::time::Duration;
-use xskip::{
+use xskip_core::{
     config::{CongestionControl, TcpConfig},
     time::Instant,
 };

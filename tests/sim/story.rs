@@ -7,7 +7,7 @@ use std::{
     fmt::Write as _,
     time::Duration,
 };
-use xskip::{
+use xskip_core::{
     time::Instant,
     wire::{self, ChecksumPolicy, Packet, SeqNumber, TcpFlags},
 };

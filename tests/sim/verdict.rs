@@ -9,7 +9,7 @@ use std::{
     panic::{self, AssertUnwindSafe},
     time::Duration,
 };
-use xskip::{CloseReason, config::TcpConfig, stack::SynMode, time::Instant};
+use xskip_core::{CloseReason, config::TcpConfig, stack::SynMode, time::Instant};
 
 /// In virtual time, nothing takes longer: R2 takes seven minutes, and a slow application some more.
 const LONGEST: Duration = Duration::from_secs(4 * 3_600);

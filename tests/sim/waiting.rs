@@ -10,7 +10,7 @@ use crate::{
     world::World,
 };
 use std::time::Duration;
-use xskip::{
+use xskip_core::{
     CloseReason,
     config::{KeepAlive, TcpConfig},
     time::Instant,

@@ -2,7 +2,7 @@
 
 use crate::{heard::Heard, pattern};
 use std::{collections::HashMap, time::Duration};
-use xskip::{
+use xskip_core::{
     time::Instant,
     wire::{FourTuple, IpHeader, Segment, SeqNumber, TcpFlags, TcpHeader, TcpOptions},
 };

@@ -16,7 +16,7 @@ use std::{
     net::IpAddr,
     time::Duration,
 };
-use xskip::{
+use xskip_core::{
     CloseReason,
     drops::DropReason,
     stack::{ConnectionId, Event, LocalAddress, Ownership, Secrets, Stack},

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 /// How much may wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::telemetry) struct Room {
+pub struct Room {
     /// Frames.
     pub frames: usize,
     /// Octets of all of them.

@@ -9,7 +9,7 @@ mod backlog;
 #[cfg(test)]
 mod tests;
 
-pub(super) use self::backlog::Room;
+pub use self::backlog::Room;
 
 use self::backlog::Backlog;
 use crate::{
@@ -38,7 +38,7 @@ const LOOK: Duration = Duration::from_millis(20);
 const PIECE: usize = 16_384;
 
 /// Who looks on, on a thread of its own, and may take as long as it likes for it.
-pub(super) trait Observer: Send + 'static {
+pub trait Observer: Send + 'static {
     /// What it says in the end.
     type Word: Clone + Send + 'static;
 
@@ -57,7 +57,7 @@ pub(super) trait Observer: Send + 'static {
 
 /// How far an observer is, for whoever waits for it.
 #[derive(Debug, Default)]
-pub(super) struct Progress {
+pub struct Progress {
     /// Counted up whenever something got done.
     steps: AtomicU64,
     /// Frames dealt with for good.
@@ -87,7 +87,7 @@ impl Progress {
 }
 
 /// A writer that says whenever it got on.
-pub(super) struct Metered<W> {
+pub struct Metered<W> {
     inner: W,
     progress: Arc<Progress>,
 }
@@ -132,7 +132,7 @@ struct Waiting {
 }
 
 /// An observer's post: where workers hand in what it is to see.
-pub(super) struct Lookout<O: Observer> {
+pub struct Lookout<O: Observer> {
     shared: Arc<Shared>,
     progress: Arc<Progress>,
     word: Receiver<O::Word>,
@@ -142,7 +142,7 @@ pub(super) struct Lookout<O: Observer> {
 
 /// How an observer has ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Ended<W> {
+pub struct Ended<W> {
     /// What it said; `None` where it got on no more, and was left where it was.
     pub word: Option<W>,
     /// Frames that it has dealt with.

@@ -1,0 +1,31 @@
+//! What the program `xskip` is made of, beside the stack: labs, load, floods, comparisons.
+//!
+//! | room | what |
+//! | --- | --- |
+//! | [`mod@capture`] | frames to a file for Wireshark |
+//! | [`bpf`] | the XDP programs of what follows |
+//! | [`relay`] | what carries frames from one interface to another by way of a bad link |
+//! | [`flood`] | what attacks a server in a lab |
+//! | [`load`] | a load generator: the stack as a client of many connections |
+//! | [`lab`], [`doctor`], [`demo`] | namespaces to try things in, a check-up, and a demonstration |
+//! | [`mod@bench`] | the stack beside others, under the same load, with a report |
+//!
+//! The stack itself is the crate [`xskip`]; its rooms are here, too.
+#![deny(missing_docs, unsafe_code)]
+
+#[macro_use(debug_as_display)]
+extern crate xskip;
+
+pub mod bench;
+#[allow(unsafe_code)] // of the generated skeletons, and to send live frames
+pub mod bpf;
+pub mod capture;
+pub mod demo;
+pub mod doctor;
+pub mod flood;
+pub mod lab;
+pub mod load;
+pub mod relay;
+
+#[doc(no_inline)]
+pub use xskip::*;
