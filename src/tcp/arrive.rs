@@ -5,7 +5,6 @@
 use super::{
     congestion::{Ack, Controller},
     connection::{CloseReason, Connection, Reader, Signals},
-    receive::Stored,
     recovery::Heard,
     send::{Acknowledged, Arrival, Resent},
     state::{State, Step},
@@ -19,9 +18,6 @@ use crate::{
     wire::{LinkHeader, Segment, TcpFlags, ip::Dscp},
 };
 use std::time::Duration;
-
-/// Most early segments answered one by one within a batch; more acknowledgments than this tell the peer nothing new.
-const MAX_DUPLICATES_OWED: u32 = 8;
 
 impl Connection {
     /// Takes in a segment that came with `link`, the way back to whoever sent it.
@@ -163,7 +159,7 @@ impl Connection {
         if segment.is_empty() || segment.has(TcpFlags::SYN) {
             self.challenge(now);
         } else {
-            self.acks.owed = self.acks.owed.max(1);
+            self.acks.owe();
         }
     }
 
@@ -216,7 +212,7 @@ impl Connection {
     /// R3 of RFC 7323 §4.3.
     pub(super) fn take_clock(&mut self, segment: &Segment<'_>) {
         if let (Some(clocks), Some(received)) = (&mut self.clocks, segment.header.options.timestamps)
-            && segment.header.seq.at_or_before(self.acks.sent)
+            && segment.header.seq.at_or_before(self.acks.last_sent())
         {
             clocks.update(received);
         }
@@ -319,25 +315,6 @@ impl Connection {
         (is_twice && is_expected).then_some(rtt)
     }
 
-    /// Takes in the window, and whether probes of it are over; whether it changed.
-    fn take_window(&mut self, segment: &Segment<'_>) -> bool {
-        if self.probes > 0 {
-            self.timers.cancel(Timer::User);
-            self.timeouts = 0; // whoever answers probes is there, however long its window stays shut (RFC 9293 §3.8.6.1)
-        }
-        let was_shut = self.send.window() == 0;
-        let window_changed = self.send.update_window(segment);
-        if self.send.window() > 0 {
-            if was_shut && self.probes > 0 {
-                // What was probed with has most likely been thrown away.
-                self.send.mark_all_lost();
-            }
-            self.probes = 0;
-            self.probe_due = false;
-        }
-        window_changed
-    }
-
     pub(super) fn data_acknowledged(&mut self, acknowledged: &Acknowledged, config: &TcpConfig) {
         if let Some(rtt) = acknowledged.rtt {
             self.rtt.measured(rtt, config);
@@ -373,7 +350,7 @@ impl Connection {
         let stored = match fits.and_then(|()| self.receive.store(seq, segment.payload, config.max_holes)) {
             Ok(stored) => stored,
             Err(reason) => {
-                self.acks.owed += 1;
+                self.acks.owe_duplicate();
                 return Err(reason);
             }
         };
@@ -402,25 +379,6 @@ impl Connection {
         }
     }
 
-    /// RFC 5681 §4.2: at least every second full-sized segment, at once around holes and at the start, otherwise after a short
-    /// wait. What is owed at once is sent when all that has arrived was taken in and the application had its turn (MUST-59). A window
-    /// too small for two segments must not make its peer wait for that.
-    pub(super) fn schedule_ack(&mut self, now: Instant, stored: Stored, config: &TcpConfig) {
-        self.acks.unacknowledged += stored.advanced;
-        let enough = (2 * self.send.mss()).min(self.receive.limit() / 2);
-        let idle_at = self.rtt.timeout_after(self.quick_acks.last());
-        let quick = self.quick_acks.arrived(now, idle_at, config.quick_acks);
-        if stored.urgent {
-            // What was owed for a hole that is filled now would look like duplicates for the next one.
-            let owed = if stored.advanced > 0 { 0 } else { self.acks.owed };
-            self.acks.owed = (owed + 1).min(MAX_DUPLICATES_OWED);
-        } else if quick || self.acks.unacknowledged >= enough {
-            self.acks.owed = self.acks.owed.max(1);
-        } else {
-            self.timers.arm_if_idle(Timer::DelayedAck, now + config.delayed_ack);
-        }
-    }
-
     /// Eighth: the FIN, which counts only when everything before it has arrived.
     pub(super) fn take_fin(&mut self, now: Instant, segment: &Segment<'_>, config: &TcpConfig) {
         if segment.has(TcpFlags::FIN) {
@@ -428,11 +386,14 @@ impl Connection {
             if seq.since(self.receive.nxt()) <= self.receive.window() {
                 self.receive.note_fin(seq);
             }
-            self.acks.owed = self.acks.owed.max(1);
+            self.acks.owe();
         }
         if self.receive.take_fin() {
-            self.acks.owed = self.acks.owed.max(1);
-            self.acks.alone = config.separate_fin_ack;
+            if config.separate_fin_ack {
+                self.acks.owe_alone()
+            } else {
+                self.acks.owe()
+            }
             self.signals |= Signals::READABLE;
             self.step(Step::FinReceived, now, config);
         }

@@ -4,25 +4,27 @@
 //! arrive (`arrive`), segments to be sent (`transmit`), and timers (here).
 
 use super::{
+    acks::{AckSchedule, QuickAcks},
     challenges::Challenges,
     congestion::{Congestion, Controller},
     ecn::Ecn,
     liveness::Liveness,
     opening::Opening,
     path_mtu::PathLimit,
+    persist::Persist,
     receive::{ReceiveSide, window_scale_for},
-    recovery::{Recovery, TailProbe},
-    rtt::{RttEstimator, granularity},
+    recovery::Recovery,
+    rtt::RttEstimator,
     send::SendSide,
     state::{State, Step},
     timer::{Timer, Timers},
     timestamps::{self, Clocks},
-    tuning::{QuickAcks, Tuning},
+    tuning::Tuning,
     urgent::Urgent,
 };
 use crate::{
     config::{KeepAlive, TcpConfig},
-    time::{Instant, nanos},
+    time::Instant,
     wire::{
         FourTuple, LinkHeader, SeqNumber, TcpOptions,
         ip::{self, Dscp},
@@ -166,22 +168,6 @@ pub(super) enum Reader {
     Sink,
 }
 
-/// How long a peer may keep the acknowledgment of a single segment (MUST-40 says less than 500 ms; Linux has 200).
-const LONGEST_DELAYED_ACK: Duration = Duration::from_millis(200);
-
-/// When the next acknowledgment goes out.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct AckSchedule {
-    /// Last.ACK.sent of RFC 7323 §4.3.
-    pub sent: SeqNumber,
-    /// Octets received since the last acknowledgment.
-    pub unacknowledged: u32,
-    /// Acknowledgments owed at once: one for each early segment, so that the peer can count them (RFC 5681 §3.2).
-    pub owed: u32,
-    /// Whether the next one is to be a segment of its own ([`TcpConfig::separate_fin_ack`]).
-    pub alone: bool,
-}
-
 /// The code points of both directions, which are independent (SHLD-23).
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Diffserv {
@@ -233,9 +219,7 @@ pub struct Connection {
     pub(super) end: Option<CloseReason>,
     /// Retransmissions and window probes in a row that drew no answer.
     pub(super) timeouts: u32,
-    /// Window probes in a row.
-    pub(super) probes: u32,
-    pub(super) probe_due: bool,
+    pub(super) persist: Persist,
     pub(super) reader: Reader,
     /// The application found too little room to write.
     pub(super) write_blocked: bool,
@@ -281,14 +265,13 @@ impl Connection {
             recovery: Recovery::default(),
             path: PathLimit { full_mss: mss, until: None },
             timers: Timers::default(),
-            acks: AckSchedule { sent: handshake.irs.advance(1), ..AckSchedule::default() },
+            acks: AckSchedule::new(handshake.irs.advance(1)),
             quick_acks: QuickAcks::new(config.quick_acks, now),
             tuning: Tuning::new(receive_limit, now),
             signals: Signals::default(),
             end: None,
             timeouts: 0,
-            probes: 0,
-            probe_due: false,
+            persist: Persist::default(),
             reader: Reader::Application,
             write_blocked: false,
             options: Options::of(config),
@@ -321,11 +304,6 @@ impl Connection {
     /// SND.NXT and RCV.NXT, which is all that TIME-WAIT, or an RST, needs to know.
     pub fn sequence(&self) -> (SeqNumber, SeqNumber) {
         (self.send.nxt(), self.receive.nxt())
-    }
-
-    /// Whether something has come since that the last acknowledgment does not cover.
-    pub fn owes_acknowledgment(&self) -> bool {
-        self.acks.owed > 0 || self.acks.sent != self.receive.nxt()
     }
 
     /// RCV.NXT and SND.UNA: neither moves unless the peer says something.
@@ -381,7 +359,7 @@ impl Connection {
         self.receive.consume(length);
         self.tuning.read(length);
         if self.receive.should_announce_window(self.send.mss()) {
-            self.acks.owed = self.acks.owed.max(1);
+            self.acks.owe();
         }
     }
 
@@ -476,17 +454,9 @@ impl Connection {
                 Timer::Retransmit if self.is_opening() => self.opening_timed_out(now, config),
                 Timer::Retransmit => self.retransmission_timed_out(now, config),
                 Timer::Reordering => self.reordering_timed_out(now),
-                Timer::TailProbe => {
-                    self.recovery.tail = TailProbe::Due;
-                    // The probe deserves an answer before everything is taken for lost (RFC 8985 §7.3).
-                    self.timers.cancel(Timer::Retransmit);
-                }
-                Timer::Persist if self.count_timeout(config) => {
-                    self.probes += 1;
-                    self.probe_due = true;
-                }
-                Timer::Persist => {}
-                Timer::DelayedAck => self.acks.owed = self.acks.owed.max(1),
+                Timer::TailProbe => self.tail_probe_timed_out(),
+                Timer::Persist => self.persist_timed_out(config),
+                Timer::DelayedAck => self.acks.owe(),
                 Timer::FinWait2 => self.finish_with(CloseReason::Finished),
                 Timer::User => self.finish_with(CloseReason::TimedOut),
                 Timer::KeepAlive => self.keep_alive_expired(now),
@@ -528,45 +498,15 @@ impl Connection {
     /// Sees to it that a timer runs exactly when something is outstanding. Called when everything that could be sent was.
     pub(super) fn settle_timers(&mut self, now: Instant, config: &TcpConfig) {
         self.settle_liveness(now);
-        let in_flight = self.send.flight_size() > 0;
-        // With nothing in flight only the window can hold data back: it is shut, or too small to be worth filling.
-        let held_back = self.send.has_unsent() && !in_flight;
-        if held_back || (in_flight && self.send.window() == 0) {
-            self.timers.cancel(Timer::Retransmit);
-            self.timers.cancel(Timer::TailProbe);
-            let interval = self.rtt.rto() * 2u32.saturating_pow(self.probes.min(16));
-            self.timers.arm_if_idle(Timer::Persist, now + interval.min(config.rto_max));
+        if self.arm_persist(now, config) {
             return;
         }
-        self.timers.cancel(Timer::Persist);
-        if in_flight {
+        if self.send.flight_size() > 0 {
             self.timers.arm_if_idle(Timer::Retransmit, self.rtt.timeout_after(now));
         } else {
             self.timers.cancel(Timer::Retransmit);
         }
-        if !self.may_probe_tail() {
-            self.timers.cancel(Timer::TailProbe);
-        } else if !self.timers.is_armed(Timer::TailProbe) {
-            // Where the timeout would come first, the probe goes out instead of it (RFC 8985 §7.2).
-            let deadline = now + self.tail_probe_after(config);
-            let timeout = self.timers.deadline(Timer::Retransmit).unwrap_or(deadline);
-            self.timers.arm(Timer::TailProbe, deadline.min(timeout));
-        }
-    }
-
-    /// Whether something is to be learned by sending the end of what is in flight again (RFC 8985 §7.2).
-    fn may_probe_tail(&self) -> bool {
-        let is_quiet = self.recovery.tail == TailProbe::None && self.timeouts == 0 && !self.recovery.is_active();
-        self.sack && is_quiet && self.send.in_flight() > 0 && self.send.reported() == 0
-    }
-
-    /// How long to wait before that is done (RFC 8985 §7.2).
-    fn tail_probe_after(&self, config: &TcpConfig) -> Duration {
-        let Some(smoothed) = self.rtt.smoothed() else { return config.rto_initial };
-        // Less than two full segments may wait for company (RFC 5681 §4.2).
-        let alone = self.send.flight_size() < 2 * self.send.mss();
-        let patience = if alone { LONGEST_DELAYED_ACK } else { Duration::ZERO };
-        Duration::from_nanos((2 * nanos(smoothed)).max(2 * nanos(granularity(config))) + nanos(patience))
+        self.arm_tail_probe(now, config);
     }
 
     // Shared by the families.
@@ -588,13 +528,6 @@ impl Connection {
             State::Closed => self.finish_with(CloseReason::Finished),
             State::FinWait2 if self.is_discarding() => self.timers.arm(Timer::FinWait2, now + config.fin_wait_2),
             _ => {}
-        }
-    }
-
-    /// Owes the peer a challenge ACK, unless it has drawn enough of them this second.
-    pub(super) fn challenge(&mut self, now: Instant) {
-        if self.challenges.allow(now) {
-            self.acks.owed = self.acks.owed.max(1);
         }
     }
 

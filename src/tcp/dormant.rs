@@ -4,13 +4,15 @@
 //! rest of a control block is about what is in flight, out of order, lost or due, and nothing is.
 
 use super::{
+    acks::{AckSchedule, QuickAcks},
     challenges::Challenges,
     congestion::{Congestion, QuietCongestion},
-    connection::{AckSchedule, Connection, Diffserv, Handshake, MaxSegment, Options, Reader, Signals},
+    connection::{Connection, Diffserv, Handshake, MaxSegment, Options, Reader, Signals},
     ecn::{Ecn, Said},
     liveness::Liveness,
     micros::Micros,
     path_mtu::PathLimit,
+    persist::Persist,
     receive::QuietReceive,
     recovery::Recovery,
     rtt::{QuietRtt, RttEstimator},
@@ -18,7 +20,7 @@ use super::{
     state::State,
     timer::{Timer, Timers},
     timestamps::Clocks,
-    tuning::{QuickAcks, Tuning},
+    tuning::Tuning,
     urgent::Urgent,
 };
 use crate::{
@@ -115,19 +117,19 @@ impl Connection {
     }
 
     fn is_quiet(&self, now: Instant) -> bool {
-        let owes_nothing = self.acks.owed == 0 && self.acks.unacknowledged == 0 && !self.acks.alone;
         self.state == State::Established
             && self.end.is_none()
             && self.reader == Reader::Application
             && self.send.is_quiet()
             && self.receive.is_quiet()
-            && owes_nothing
+            && self.acks.is_quiet()
             && self.timers.none_but(Timer::KeepAlive)
             && self.recovery.is_quiet()
             && self.path.until.is_none()
             && self.signals.is_empty()
             && self.urgent.is_quiet()
-            && (self.timeouts, self.probes) == (0, 0)
+            && self.timeouts == 0
+            && !self.persist.is_probing()
             && self.challenges.is_over(now)
     }
 
@@ -153,12 +155,12 @@ impl Connection {
         if let Some(keep_alive) = options.keep_alive {
             self.timers.arm(Timer::KeepAlive, heard + keep_alive.idle);
         }
-        self.acks = AckSchedule { sent: self.receive.nxt(), ..AckSchedule::default() };
+        self.acks = AckSchedule::new(self.receive.nxt());
         self.quick_acks = QuickAcks::new(dormant.quick_acks.into(), heard);
         self.tuning = Tuning::wake(dormant.tuning, heard);
         self.signals = Signals::default();
         self.end = None;
-        (self.timeouts, self.probes, self.probe_due) = (0, 0, false);
+        (self.timeouts, self.persist) = (0, Persist::default());
         self.reader = Reader::Application;
         self.write_blocked = dormant.write_blocked;
         self.options = options;

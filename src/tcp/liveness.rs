@@ -62,11 +62,6 @@ impl Connection {
         self.timers.cancel(Timer::User);
     }
 
-    /// Whether the peer has kept its window shut for longer than two probes.
-    pub fn is_stalled(&self) -> bool {
-        self.probes > 2 && self.end.is_none()
-    }
-
     /// Counts a timeout; at R1 the application hears of it (SHLD-9), and another way to the peer is looked for (MUST-20).
     pub(super) fn note_timeout(&mut self, config: &TcpConfig) {
         self.timeouts += 1;

@@ -7,6 +7,7 @@
 //! place is answered. A connection begins when the handshake is over, or with the SYN where it is ours (`opening`), may sleep while
 //! it is idle (`dormant`), and ends at TIME-WAIT or CLOSED: what comes before and after is smaller, and lives in [`crate::stack`].
 
+mod acks;
 mod arrive;
 pub mod assembler;
 mod beginning;
@@ -25,6 +26,7 @@ mod micros;
 mod opening;
 mod outcome;
 pub mod path_mtu;
+mod persist;
 mod predicted;
 mod prr;
 mod rack;
@@ -33,6 +35,7 @@ pub mod recovery;
 pub mod rtt;
 pub mod send;
 pub mod state;
+mod tail_probe;
 pub mod timer;
 pub mod timestamps;
 mod transmit;

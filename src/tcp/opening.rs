@@ -83,7 +83,7 @@ impl Connection {
             opening.has_way = true;
         } else if is_another {
             // What was sent the old way may be lost, acknowledgments among it.
-            self.acks.owed = self.acks.owed.max(1);
+            self.acks.owe();
             // So is what was sent again the old way, and is waited for: it need not be for another, longer time.
             if self.timeouts > 0 && self.timers.deadline(Timer::Retransmit).is_some() {
                 self.timers.arm(Timer::Retransmit, now);
@@ -218,7 +218,7 @@ impl Connection {
     /// ESTABLISHED, by a segment with the peer's SYN and an acknowledgment of ours; what else is in it counts too.
     fn open_with(&mut self, now: Instant, segment: &Segment<'_>, config: &TcpConfig) -> Result<(), DropReason> {
         self.opened(now, config);
-        self.acks.owed = 1;
+        self.acks.owe();
         self.take_acknowledgment(now, segment, config);
         let mut header = segment.header;
         header.seq = self.receive.nxt();
@@ -262,7 +262,9 @@ impl Connection {
     ) -> Option<(usize, SentKind)> {
         let opening = self.opening.as_mut().filter(|opening| opening.has_way)?;
         if !std::mem::take(&mut opening.due) {
-            return (self.acks.owed > 0)
+            return self
+                .acks
+                .is_due()
                 .then(|| (self.write_acknowledgment(now, config, buffer), SentKind::Acknowledgment));
         }
         let again = self.timeouts > 0;

@@ -87,7 +87,7 @@ impl Connection {
 
     /// Whether nothing that was sent has been lost, reported or overtaken, and nobody waits for anything but its acknowledgment.
     fn sends_in_order(&self) -> bool {
-        self.probes == 0
+        !self.persist.is_probing()
             && self.send.window() > 0
             && !self.ecn.is_agreed()
             && self.recovery.is_undisturbed()
@@ -104,7 +104,7 @@ impl Connection {
         }
         let header = &segment.header;
         let is_news = header.ack != self.send.una() || self.send.flight_size() == 0;
-        is_news && header.options.sack.as_slice().is_empty() && !self.probe_due && self.sends_in_order()
+        is_news && header.options.sack.as_slice().is_empty() && !self.persist.is_due() && self.sends_in_order()
     }
 
     /// As [`Connection::take_acknowledgment`], where nothing has been lost, reported or overtaken. Returns whether our FIN is

@@ -8,6 +8,7 @@ use super::{
     congestion::{Ack, Controller},
     prr::Prr,
     send::{Acknowledged, Arrival, Chunk, SendSide},
+    tail_probe::{ProbeAnswer, TailProbe},
 };
 use crate::{time::Instant, wire::SeqNumber};
 use std::time::Duration;
@@ -55,19 +56,6 @@ struct Doubt {
     unproved: Option<u32>,
     /// Once it is over: the SND.NXT behind which nothing more can be learned.
     expires: Option<SeqNumber>,
-}
-
-/// The probe of a tail that may be lost (RFC 8985 §7). There is one at a time.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum TailProbe {
-    #[default]
-    None,
-    Due,
-    /// It was sent, and SND.NXT was `end` then; again, or with new data.
-    Sent {
-        end: SeqNumber,
-        again: bool,
-    },
 }
 
 /// An acknowledgment, with all that recovery goes by.
@@ -201,25 +189,18 @@ impl Recovery {
         if heard.sack { self.by_report(heard, send, congestion) } else { self.by_count(heard, send, congestion) }
     }
 
-    /// TLP_process_ack of RFC 8985 §7.4.2: what became of the probe. Returns whether a D-SACK is about it.
+    /// What an acknowledgment says of a tail probe. Returns whether a D-SACK is about it.
     fn take_probe_answer(&mut self, heard: &Heard, send: &SendSide, congestion: &mut impl Controller) -> bool {
-        let TailProbe::Sent { end, again } = self.tail else { return false };
-        if send.una().precedes(end) {
-            return false;
+        match self.tail.process_ack(heard, send) {
+            ProbeAnswer::Nothing => false,
+            ProbeAnswer::Duplicate => true,
+            ProbeAnswer::Repair => {
+                // The controller hears of the loss all the same, and no undoing reaches back beyond this.
+                self.doubt = None;
+                congestion.lost(send.peak());
+                false
+            }
         }
-        let arrived_twice = heard.acknowledged.again.is_some_and(|(_, right)| right == end);
-        // It repaired a loss that nothing else has shown: the controller hears of it all the same.
-        let repaired = again && !arrived_twice && end.precedes(send.una());
-        if repaired {
-            // No undoing reaches back beyond this.
-            self.doubt = None;
-            congestion.lost(send.peak());
-        }
-        let empty_duplicate = heard.is_duplicate && heard.acknowledged.again.is_none() && send.reported() == 0;
-        if !again || arrived_twice || repaired || empty_duplicate {
-            self.tail = TailProbe::None;
-        }
-        again && arrived_twice
     }
 
     /// Eifel detection (RFC 3522): what was sent again first is acknowledged by a segment that left before.

@@ -1,12 +1,7 @@
 //! Segments to be sent, most pressing first: what was lost, a window probe, new data, a bare acknowledgment.
 
 use super::{
-    congestion::Controller,
-    connection::{AckSchedule, Connection},
-    recovery::TailProbe,
-    send::Chunk,
-    state::Step,
-    timer::Timer,
+    congestion::Controller, connection::Connection, send::Chunk, state::Step, tail_probe::TailProbe, timer::Timer,
     timestamps,
 };
 use crate::{
@@ -41,7 +36,7 @@ impl Connection {
             return self.transmit_opening(now, config, buffer);
         }
         self.lift_path_limit(now);
-        if self.acks.alone {
+        if self.acks.is_alone() {
             return Some((self.write_acknowledgment(now, config, buffer), SentKind::Acknowledgment));
         }
         if let Some(chunk) = self.next_chunk(now, config) {
@@ -58,7 +53,7 @@ impl Connection {
             return Some((length, if again { SentKind::Retransmission } else { SentKind::New }));
         }
         self.settle_timers(now, config);
-        if self.acks.owed == 0 {
+        if !self.acks.is_due() {
             return self.transmit_keep_alive(now, config, buffer);
         }
         Some((self.write_acknowledgment(now, config, buffer), SentKind::Acknowledgment))
@@ -66,19 +61,12 @@ impl Connection {
 
     /// To be asked when a segment was sent: whether that was all for now. If so, every timer stands as it should.
     pub fn has_sent_all(&mut self, now: Instant, config: &TcpConfig) -> bool {
-        let owes = self.acks.owed > 0 || self.acks.alone || self.probe_due || self.liveness.owes_probe();
+        let owes = self.acks.is_due() || self.acks.is_alone() || self.persist.is_due() || self.liveness.owes_probe();
         if owes || self.is_opening() || self.send.wants_to_send() || self.recovery.tail == TailProbe::Due {
             return false;
         }
         self.settle_timers(now, config);
         true
-    }
-
-    pub(super) fn write_acknowledgment(&mut self, now: Instant, config: &TcpConfig, buffer: &mut [u8]) -> usize {
-        let remaining = self.acks.owed.saturating_sub(1);
-        let length = self.write_bare(self.send.nxt(), now, config, buffer);
-        self.acks.owed = remaining;
-        length
     }
 
     /// A segment at `seq` without data.
@@ -87,7 +75,7 @@ impl Connection {
     }
 
     fn next_chunk(&mut self, now: Instant, config: &TcpConfig) -> Option<Chunk> {
-        if std::mem::take(&mut self.probe_due) {
+        if self.persist.take_due() {
             return self.send.probe();
         }
         if self.send.window() == 0 {
@@ -101,9 +89,7 @@ impl Connection {
         if self.send.flight_size() == 0 && now > self.rtt.timeout_after(self.send.last_sent()) {
             self.congestion.idled();
         }
-        if self.recovery.tail == TailProbe::Due
-            && let Some(chunk) = self.tail_probe(config)
-        {
+        if let Some(chunk) = self.take_tail_probe(config) {
             return Some(chunk);
         }
         let allowance = self.recovery.allowance(self.congestion.window(), self.send.in_flight());
@@ -113,19 +99,9 @@ impl Connection {
     }
 
     /// What is sent for the first time, where there is room for one segment more among those in flight.
-    fn next_new(&self, allowance: u32, nagle: bool, config: &TcpConfig) -> Option<Chunk> {
+    pub(super) fn next_new(&self, allowance: u32, nagle: bool, config: &TcpConfig) -> Option<Chunk> {
         let has_room = self.send.segments() < config.max_segments.max(1);
         if has_room { self.send.next_new(allowance, nagle) } else { None }
-    }
-
-    /// New data where there are any, for they tell as much; else the end of what is in flight (RFC 8985 §7.3).
-    fn tail_probe(&mut self, config: &TcpConfig) -> Option<Chunk> {
-        self.recovery.tail = TailProbe::None;
-        let new = self.next_new(u32::MAX, false, config);
-        let chunk = new.or_else(|| self.send.tail())?;
-        let end = self.send.nxt().latest(chunk.end());
-        self.recovery.tail = TailProbe::Sent { end, again: new.is_none() };
-        Some(chunk)
     }
 
     /// What has arrived out of order, as far as a segment with so much data has room for it.
@@ -140,14 +116,14 @@ impl Connection {
 
     /// Every segment acknowledges and tells the window, so what was owed is paid with it.
     fn write_chunk(&mut self, chunk: &Chunk, now: Instant, config: &TcpConfig, buffer: &mut [u8]) -> usize {
-        self.acks = AckSchedule { sent: self.receive.nxt(), ..AckSchedule::default() };
+        self.acks.paid(self.receive.nxt());
         self.timers.cancel(Timer::DelayedAck);
         let mut flags = TcpFlags::ACK;
         flags.set(TcpFlags::PSH, self.send.is_pushed(chunk));
         flags.set(TcpFlags::FIN, chunk.fin);
         let urgent = self.urgent_pointer(chunk.seq);
         flags.set(TcpFlags::URG, urgent.is_some());
-        let is_new_data = chunk.length > 0 && chunk.seq == self.send.nxt() && self.probes == 0;
+        let is_new_data = chunk.length > 0 && chunk.seq == self.send.nxt() && !self.persist.is_probing();
         let (marks, codepoint) = self.ecn.marking(is_new_data);
         let edge = self.receive.edge();
         let window = self.receive.advertise(self.send.mss());

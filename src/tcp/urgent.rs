@@ -46,7 +46,7 @@ impl Connection {
         if length > 0 {
             self.urgent.sent = Some(self.send.una().advance(self.send.buffered() as u32));
             // It is announced at once, even where the window has no room for it.
-            self.acks.owed = self.acks.owed.max(1);
+            self.acks.owe();
         }
         length
     }

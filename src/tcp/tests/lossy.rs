@@ -104,7 +104,7 @@ impl World {
                 let handshake = Handshake { peer_window_scale: Some(scale), sack, clocks, ..handshake };
                 let mut connection = Connection::established(&handshake, now, &config);
                 // Each hears of the other's window by a segment that may be lost like any other.
-                connection.acks.owed = 1;
+                connection.acks.owe();
                 Side { connection, written: 0, read: 0, total }
             });
         let (wire, mtu) = (BinaryHeap::new(), |_| 1_500);

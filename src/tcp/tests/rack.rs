@@ -1,6 +1,6 @@
 //! Losses found by time (RFC 8985): the window for reordering, its timer, and what a probe of the tail has done.
 
-use super::{super::recovery::TailProbe, sack::at, *};
+use super::{super::tail_probe::TailProbe, sack::at, *};
 use crate::{
     tcp::{
         congestion::Controller,

@@ -15,7 +15,7 @@ fn bench() -> Bench {
     let clocks = Some(Clocks::new(now, OURS, THEIRS));
     let config = TcpConfig::default();
     let mut connection = Connection::established(&Handshake { clocks, ..handshake() }, now, &config);
-    connection.acks.sent = IRS.advance(1);
+    connection.acks.paid(IRS.advance(1));
     let mut bench = Bench { connection, config, now };
     assert_eq!(bench.at(0, 1, 1, b""), Ok(()));
     bench

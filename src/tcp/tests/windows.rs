@@ -30,7 +30,7 @@ impl Path {
         let ends = [ours, theirs].map(|handshake| Connection::established(&handshake, now, &config));
         let mut path =
             Self { ends, config, now, wire: Wire::new(), frames: 0, free: [now; 2], megabits, one_way: round_trip / 2 };
-        path.ends[1].acks.owed = 1; // the first one hears of the window
+        path.ends[1].acks.owe(); // the first one hears of the window
         path
     }
 
