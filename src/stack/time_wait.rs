@@ -5,10 +5,11 @@
 
 use super::{FlowHash, defence::FlowName};
 use crate::{
+    config::TcpConfig,
     tcp::timestamps::Clocks,
     time::{Coarse, Instant},
     wire::{
-        FourTuple, IpHeader, Protocol, Segment, SeqNumber, TcpFlags, TcpHeader, TcpOptions,
+        FourTuple, IpHeader, Segment, SeqNumber, TcpFlags, TcpHeader, TcpOptions,
         ip::{Codepoint, Dscp},
     },
 };
@@ -156,10 +157,8 @@ impl TimeWait {
     }
 
     /// The acknowledgment of the peer's FIN.
-    pub fn acknowledgment(&self, now: Instant, tuple: &FourTuple, hop_limit: u8) -> (IpHeader, TcpHeader) {
-        let mut ip = IpHeader::new(tuple.local.address, tuple.remote.address, Protocol::Tcp);
-        ip.hop_limit = hop_limit;
-        ip.traffic_class = Dscp::of(self.marks).with(Codepoint::NotCapable);
+    pub fn acknowledgment(&self, now: Instant, tuple: &FourTuple, config: &TcpConfig) -> (IpHeader, TcpHeader) {
+        let ip = config.ip_header(tuple, Dscp::of(self.marks).with(Codepoint::NotCapable));
         let tcp = TcpHeader {
             source_port: tuple.local.port,
             destination_port: tuple.remote.port,

@@ -8,6 +8,7 @@ use super::{
     challenges::Challenges,
     congestion::{Congestion, Controller},
     ecn::Ecn,
+    handshake::{Handshake, syn_ack_window},
     liveness::Liveness,
     opening::Opening,
     path_mtu::PathLimit,
@@ -18,20 +19,16 @@ use super::{
     send::SendSide,
     state::{State, Step},
     timer::{Timer, Timers},
-    timestamps::{self, Clocks},
+    timestamps::Clocks,
     tuning::Tuning,
     urgent::Urgent,
 };
 use crate::{
     config::{KeepAlive, TcpConfig},
     time::Instant,
-    wire::{
-        FourTuple, LinkHeader, SeqNumber, TcpOptions,
-        ip::{self, Dscp},
-        tcp,
-    },
+    wire::{FourTuple, LinkHeader, SeqNumber, ip::Dscp},
 };
-use std::{net::IpAddr, time::Duration};
+use std::time::Duration;
 
 /// How a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,93 +45,6 @@ pub enum CloseReason {
     Refused,
     /// There is no way to the peer: no neighbour answered for the next hop.
     Unreachable,
-}
-
-/// What the handshake agreed on.
-#[derive(Clone, Copy, Debug)]
-pub struct Handshake {
-    /// The two ends.
-    pub tuple: FourTuple,
-    /// The way back on the link: how the peer's frames are answered.
-    pub link: LinkHeader,
-    /// Our initial sequence number.
-    pub iss: SeqNumber,
-    /// The peer's initial sequence number.
-    pub irs: SeqNumber,
-    /// The most data the peer takes in one segment: its MSS option, or the default (MUST-15).
-    pub peer_mss: u16,
-    /// The peer's window scale; `None` where scaling is not used either way (RFC 7323 §2.2).
-    pub peer_window_scale: Option<u8>,
-    /// Whether the peer understands SACK, and we want to use it.
-    pub sack: bool,
-    /// Whether both sides use ECN.
-    pub ecn: bool,
-    /// Both clocks, where the peer's SYN had timestamps.
-    pub clocks: Option<Clocks>,
-    /// What our side chose for the size of segments, where it is less than the link takes.
-    pub max_segment: MaxSegment,
-}
-
-/// The most data in a segment that one listener, or connection, sends and asks its peer for: TCP_MAXSEG of other stacks. By
-/// default as much as the link takes. As in the MSS option, octets of TCP options count as data (RFC 6691 §2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MaxSegment(u16);
-
-impl Default for MaxSegment {
-    fn default() -> Self {
-        Self(u16::MAX)
-    }
-}
-
-impl MaxSegment {
-    /// The least that may be chosen: the options of a segment leave some room for data.
-    pub const LEAST: u16 = 88;
-
-    /// So many octets, or [`MaxSegment::LEAST`] where they are less.
-    pub fn new(octets: u16) -> Self {
-        Self(octets.max(Self::LEAST))
-    }
-
-    /// What is left of an MSS.
-    pub fn of(self, mss: u16) -> u16 {
-        mss.min(self.0)
-    }
-}
-
-/// The least a peer may want: with less it would have us spend a header on every few octets. Small devices do want as little as
-/// 100, so it is not more; what many small segments cost us has a limit of its own ([`TcpConfig::max_segments`]).
-const SMALLEST_MSS: u16 = 64;
-
-/// The MSS assumed where the peer names none (MUST-15).
-pub const fn default_mss(address: IpAddr) -> u16 {
-    match address {
-        IpAddr::V4(_) => 536,
-        IpAddr::V6(_) => 1_220,
-    }
-}
-
-/// The most data in one of our segments to or from `address` at this MTU, and the MSS we announce (MUST-67).
-pub fn mss_for(address: IpAddr, mtu: usize) -> u16 {
-    let data = mtu.saturating_sub(ip::header_len(address) + tcp::HEADER_LEN);
-    u16::try_from(data).unwrap_or(u16::MAX)
-}
-
-impl Handshake {
-    /// The options of our SYN-ACK, if it is sent at `now`.
-    pub fn syn_ack_options(&self, now: Instant, config: &TcpConfig) -> TcpOptions {
-        TcpOptions {
-            mss: Some(self.max_segment.of(mss_for(self.tuple.local.address, config.mtu))),
-            window_scale: self.peer_window_scale.map(|_| window_scale_for(config.receive_buffer)),
-            sack_permitted: self.sack,
-            timestamps: self.clocks.map(|clocks| clocks.option(now)),
-            ..TcpOptions::default()
-        }
-    }
-}
-
-/// The window field of our SYN-ACK, which is never scaled (RFC 7323 §2.2).
-pub fn syn_ack_window(config: &TcpConfig) -> u16 {
-    u16::try_from(config.receive_buffer.min(config.initial_window)).unwrap_or(u16::MAX)
 }
 
 bitflags::bitflags! {
@@ -233,11 +143,7 @@ pub struct Connection {
 impl Connection {
     /// The connection that a handshake has opened: ESTABLISHED, our SYN acknowledged.
     pub fn established(handshake: &Handshake, now: Instant, config: &TcpConfig) -> Self {
-        let local = handshake.tuple.local.address;
-        let ours = handshake.max_segment.of(mss_for(local, config.mtu));
-        let announced = u32::from(handshake.peer_mss.max(SMALLEST_MSS).min(ours));
-        // The MSS counts options as if there were none (RFC 6691 §2), so what they take is the data's loss.
-        let mss = announced.saturating_sub(handshake.clocks.map_or(0, |_| timestamps::OPTION_LEN)).max(1);
+        let mss = handshake.effective_mss(config);
         let (peer_scale, our_scale) = match handshake.peer_window_scale {
             Some(scale) => (scale, window_scale_for(config.receive_buffer)),
             None => (0, 0),

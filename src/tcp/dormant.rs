@@ -7,8 +7,9 @@ use super::{
     acks::{AckSchedule, QuickAcks},
     challenges::Challenges,
     congestion::{Congestion, QuietCongestion},
-    connection::{Connection, Diffserv, Handshake, MaxSegment, Options, Reader, Signals},
+    connection::{Connection, Diffserv, Options, Reader, Signals},
     ecn::{Ecn, Said},
+    handshake::Handshake,
     liveness::Liveness,
     micros::Micros,
     path_mtu::PathLimit,
@@ -65,18 +66,8 @@ impl Connection {
     /// A control block for [`Connection::wake`] to fill.
     pub fn blank(config: &TcpConfig) -> Self {
         let nobody = Endpoint { address: IpAddr::V4(Ipv4Addr::UNSPECIFIED), port: 0 };
-        let handshake = Handshake {
-            tuple: FourTuple { local: nobody, remote: nobody },
-            link: LinkHeader::default(),
-            iss: SeqNumber::default(),
-            irs: SeqNumber::default(),
-            peer_mss: 0,
-            peer_window_scale: None,
-            sack: false,
-            ecn: false,
-            clocks: None,
-            max_segment: MaxSegment::default(),
-        };
+        let tuple = FourTuple { local: nobody, remote: nobody };
+        let handshake = Handshake::unanswered(tuple, SeqNumber::default(), config);
         Self::established(&handshake, Instant::ZERO, config)
     }
 

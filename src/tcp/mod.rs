@@ -19,6 +19,7 @@ pub mod cookie;
 mod dormant;
 pub mod ecn;
 mod flight;
+pub mod handshake;
 pub mod isn;
 mod liveness;
 mod memory;
@@ -49,8 +50,9 @@ mod tests;
 pub use self::{
     beginning::Passage,
     challenges::Challenges,
-    connection::{CloseReason, Connection, Handshake, MaxSegment, Signals},
+    connection::{CloseReason, Connection, Signals},
     dormant::Dormant,
+    handshake::{Handshake, MaxSegment, Offer},
     state::State,
     transmit::SentKind,
 };

@@ -5,8 +5,9 @@
 
 use super::{
     beginning::Passage,
-    connection::{CloseReason, Connection, Handshake, MaxSegment, Signals, default_mss, mss_for, syn_ack_window},
+    connection::{CloseReason, Connection, Signals},
     ecn,
+    handshake::{Handshake, MaxSegment, Offer, default_mss, mss_for, syn_ack_window},
     receive::window_scale_for,
     state::State,
     timer::Timer,
@@ -18,8 +19,7 @@ use crate::{
     drops::DropReason,
     time::Instant,
     wire::{
-        self, FourTuple, IpHeader, LinkHeader, MacAddress, Protocol, Segment, SeqNumber, TcpFlags, TcpHeader,
-        TcpOptions, ip::Codepoint,
+        self, FourTuple, LinkHeader, MacAddress, Segment, SeqNumber, TcpFlags, TcpHeader, TcpOptions, ip::Codepoint,
     },
 };
 
@@ -43,18 +43,7 @@ impl Connection {
     /// A connection that we open: SYN-SENT, though the SYN waits until [`Connection::set_way`] has told where to send it. `timestamp`
     /// is what ours begin with.
     pub fn opening(tuple: FourTuple, iss: SeqNumber, timestamp: u32, now: Instant, config: &TcpConfig) -> Self {
-        let unknown = Handshake {
-            tuple,
-            link: LinkHeader::default(),
-            iss,
-            irs: SeqNumber::default(),
-            peer_mss: default_mss(tuple.remote.address),
-            peer_window_scale: None,
-            sack: false,
-            ecn: false,
-            clocks: None,
-            max_segment: MaxSegment::default(),
-        };
+        let unknown = Handshake::unanswered(tuple, iss, config);
         let clocks = Clocks::new(now, timestamp, 0);
         let max_segment = MaxSegment::default();
         let opening = Opening { iss, clocks, max_segment, handshake: None, has_way: false, due: true, begun: now };
@@ -187,19 +176,14 @@ impl Connection {
             ecn::agrees_to_syn(config.ecn, flags)
         };
         let theirs = options.timestamps.filter(|_| config.timestamps);
+        // Who acknowledges our SYN has seen it. Of a bare SYN, which anybody can send, no way is believed but the one that was
+        // asked for.
+        let link = if segment.has(TcpFlags::ACK) { *link } else { self.link };
+        let offer = Offer::of_syn(options, ecn, default_mss(self.tuple.remote.address));
         let handshake = Handshake {
-            tuple: self.tuple,
-            // Who acknowledges our SYN has seen it. Of a bare SYN, which anybody can send, no way is believed but the one that
-            // was asked for.
-            link: if segment.has(TcpFlags::ACK) { *link } else { self.link },
-            iss: opening.iss,
-            irs: segment.header.seq,
-            peer_mss: options.mss.unwrap_or(default_mss(self.tuple.remote.address)),
-            peer_window_scale: options.window_scale,
-            sack: options.sack_permitted && config.sack,
-            ecn,
             clocks: theirs.map(|theirs| opening.clocks.with_recent(theirs.value)),
             max_segment: opening.max_segment,
+            ..Handshake::new(self.tuple, link, (opening.iss, segment.header.seq), &offer, config)
         };
         opening.handshake = Some(handshake);
         opening.due = true;
@@ -272,8 +256,8 @@ impl Connection {
             opening.begun = now; // what came before was waiting for a neighbour
         }
         let limit = self.options.user_timeout.unwrap_or(config.syn_timeout);
-        let (mut ip, tcp) = opening.syn(&self.tuple, again, now, config);
-        ip.traffic_class = self.diffserv.ours.with(Codepoint::NotCapable);
+        let ip = config.ip_header(&self.tuple, self.diffserv.ours.with(Codepoint::NotCapable));
+        let tcp = opening.syn(&self.tuple, again, now, config);
         let deadline = (now + self.rtt.rto()).min((opening.begun + limit).max(now));
         self.timers.arm(Timer::Retransmit, deadline);
         let length = wire::write_tcp(&self.link, &ip, &tcp, (&[], &[]), buffer);
@@ -282,21 +266,21 @@ impl Connection {
 }
 
 impl Opening {
-    /// Our SYN, or SYN-ACK: its IP and TCP header.
-    fn syn(&self, tuple: &FourTuple, again: bool, now: Instant, config: &TcpConfig) -> (IpHeader, TcpHeader) {
-        let mut ip = IpHeader::new(tuple.local.address, tuple.remote.address, Protocol::Tcp);
-        ip.hop_limit = config.hop_limit;
-        let (flags, ack, options) = match &self.handshake {
-            Some(handshake) => {
-                let flags = TcpFlags::ACK | ecn::syn_ack_flags(handshake.ecn);
-                (flags, handshake.irs.advance(1), handshake.syn_ack_options(now, config))
-            }
-            None => (ecn::syn_flags(config.ecn, again), SeqNumber::default(), self.offer(tuple, now, config)),
-        };
-        let (source_port, destination_port) = (tuple.local.port, tuple.remote.port);
-        let flags = TcpFlags::SYN | flags;
-        let window = syn_ack_window(config);
-        (ip, TcpHeader { source_port, destination_port, seq: self.iss, ack, flags, window, urgent: 0, options })
+    /// Our SYN, or SYN-ACK.
+    fn syn(&self, tuple: &FourTuple, again: bool, now: Instant, config: &TcpConfig) -> TcpHeader {
+        if let Some(handshake) = &self.handshake {
+            return handshake.syn_ack(handshake.syn_ack_options(now, config), config);
+        }
+        TcpHeader {
+            source_port: tuple.local.port,
+            destination_port: tuple.remote.port,
+            seq: self.iss,
+            ack: SeqNumber::default(),
+            flags: TcpFlags::SYN | ecn::syn_flags(config.ecn, again),
+            window: syn_ack_window(config),
+            urgent: 0,
+            options: self.offer(tuple, now, config),
+        }
     }
 
     /// What our SYN offers.

@@ -7,7 +7,7 @@ use super::{
 use crate::{
     config::TcpConfig,
     time::Instant,
-    wire::{self, IpHeader, Protocol, SeqNumber, TcpFlags, TcpHeader, TcpOptions, tcp_options::SackBlocks},
+    wire::{self, SeqNumber, TcpFlags, TcpHeader, TcpOptions, tcp_options::SackBlocks},
 };
 
 /// Bytes of options that a header has room for.
@@ -144,9 +144,7 @@ impl Connection {
                 ..TcpOptions::default()
             },
         };
-        let mut ip = IpHeader::new(self.tuple.local.address, self.tuple.remote.address, Protocol::Tcp);
-        ip.hop_limit = config.hop_limit;
-        ip.traffic_class = self.diffserv.ours.with(codepoint);
+        let ip = config.ip_header(&self.tuple, self.diffserv.ours.with(codepoint));
         wire::write_tcp(&self.link, &ip, &header, self.send.data(chunk), buffer)
     }
 }

@@ -1,7 +1,7 @@
 //! Windows that grow with the path, and acknowledgments at its beginning.
 
 use super::*;
-use crate::tcp::{byte_ring::ByteRing, connection::syn_ack_window, receive::window_scale_for, timestamps::Clocks};
+use crate::tcp::{byte_ring::ByteRing, handshake::syn_ack_window, receive::window_scale_for, timestamps::Clocks};
 use std::{cmp::Reverse, collections::BinaryHeap};
 
 /// Frames on their way: when each arrives, a number to break ties, at whom, and itself.
