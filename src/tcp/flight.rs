@@ -5,52 +5,11 @@ pub use super::outcome::{Acknowledged, Arrival, Chunk, Judgement, Resent};
 
 use super::{
     assembler::Assembler,
+    in_flight::{InFlight, Tally},
     rack::{Delivered, QuietRack, Rack},
 };
 use crate::{time::Instant, wire::SeqNumber};
 use std::{collections::VecDeque, time::Duration};
-
-/// A segment on its way.
-#[derive(Clone, Copy, Debug)]
-struct InFlight {
-    start: SeqNumber,
-    /// Octets of sequence space, the FIN included.
-    length: u32,
-    sent_at: Instant,
-    /// Its number among all transmissions.
-    order: u32,
-    fin: bool,
-    retransmitted: bool,
-    lost: bool,
-    /// Whether the peer has reported it (RFC 2018). It may yet throw it away.
-    reported: bool,
-}
-
-impl InFlight {
-    /// Whether it may still be under way, for all we know.
-    fn is_under_way(&self) -> bool {
-        !self.lost && !self.reported
-    }
-
-    /// The sequence number behind it.
-    fn end(&self) -> SeqNumber {
-        self.start.advance(self.length)
-    }
-
-    /// Its number, and when that was.
-    fn transmission(&self) -> (u32, Instant) {
-        (self.order, self.sent_at)
-    }
-
-    /// Octets of data.
-    fn data(&self) -> u32 {
-        self.length - u32::from(self.fin)
-    }
-
-    fn chunk(&self) -> Chunk {
-        Chunk { seq: self.start, length: self.data() as usize, fin: self.fin }
-    }
-}
 
 /// The segments sent and not acknowledged.
 #[derive(Debug)]
@@ -58,11 +17,7 @@ pub(super) struct Flight {
     segments: VecDeque<InFlight>,
     /// What of them the peer has reported, so that to report it again costs nothing, however often a peer does.
     known: Assembler,
-    /// Octets that may be under way, that are taken for lost, and that were reported.
-    under_way: u32,
-    lost: u32,
-    reported: u32,
-    reported_segments: u32,
+    tally: Tally,
     /// What was sent again and may be under way, in the order of transmission: where it begins, and the transmission's number.
     again: VecDeque<(SeqNumber, u32)>,
     /// Transmissions so far, on a circle.
@@ -84,10 +39,7 @@ impl Flight {
         Self {
             segments: VecDeque::new(),
             known: Assembler::default(),
-            under_way: 0,
-            lost: 0,
-            reported: 0,
-            reported_segments: 0,
+            tally: Tally::default(),
             again: VecDeque::new(),
             transmissions: 0,
             judged: una,
@@ -162,17 +114,17 @@ impl Flight {
 
     /// Octets sent, not acknowledged, not reported and not taken for lost: the pipe of RFC 6675.
     pub fn under_way(&self) -> u32 {
-        self.under_way
+        self.tally.under_way
     }
 
     /// Whether anything is taken for lost.
     pub fn has_lost(&self) -> bool {
-        self.lost > 0
+        self.tally.lost > 0
     }
 
     /// Octets reported.
     pub fn reported(&self) -> u32 {
-        self.reported
+        self.tally.reported
     }
 
     pub fn quiet_rack(&self) -> QuietRack {
@@ -193,35 +145,13 @@ impl Flight {
         self.segments.iter().rfind(|segment| segment.is_under_way()).map(InFlight::chunk)
     }
 
-    fn count(&mut self, segment: &InFlight) {
-        match (segment.lost, segment.reported) {
-            (true, _) => self.lost += segment.length,
-            (_, true) => {
-                self.reported += segment.length;
-                self.reported_segments += 1;
-            }
-            _ => self.under_way += segment.length,
-        }
-    }
-
-    fn discount(&mut self, segment: &InFlight) {
-        match (segment.lost, segment.reported) {
-            (true, _) => self.lost -= segment.length,
-            (_, true) => {
-                self.reported -= segment.length;
-                self.reported_segments -= 1;
-            }
-            _ => self.under_way -= segment.length,
-        }
-    }
-
     /// Changes one segment, and the sums with it.
     fn change(&mut self, index: usize, change: impl FnOnce(&mut InFlight)) {
         let before = self.segments[index];
-        self.discount(&before);
+        self.tally.remove(&before);
         change(&mut self.segments[index]);
         let after = self.segments[index];
-        self.count(&after);
+        self.tally.add(&after);
         if after.lost {
             self.lost_from = self.lost_from.earliest(after.start);
         }
@@ -229,11 +159,11 @@ impl Flight {
 
     /// Changes all segments, and the sums with them. What takes so long is done at the pace of timers and of routers' errors only.
     fn change_all(&mut self, mut change: impl FnMut(usize, &mut InFlight)) {
-        (self.under_way, self.lost, self.reported, self.reported_segments) = (0, 0, 0, 0);
+        self.tally = Tally::default();
         for index in 0..self.segments.len() {
             change(index, &mut self.segments[index]);
             let segment = self.segments[index];
-            self.count(&segment);
+            self.tally.add(&segment);
         }
         if let Some(first) = self.segments.front() {
             (self.judged, self.lost_from) = (first.start, first.start);
@@ -264,7 +194,7 @@ impl Flight {
                 self.note_delivery(&oldest, arrival, result);
             }
             result.fin |= oldest.fin;
-            self.discount(&oldest);
+            self.tally.remove(&oldest);
             self.segments.pop_front();
         }
         self.trim_front(ack, result);
@@ -287,13 +217,13 @@ impl Flight {
         while let Some(oldest) = self.segments.front() {
             if !oldest.end().at_or_before(ack) {
                 let covered = if oldest.start.precedes(ack) { ack.since(oldest.start) } else { 0 };
-                self.under_way -= covered;
+                self.tally.under_way -= covered;
                 if let Some(oldest) = self.segments.front_mut() {
                     (oldest.start, oldest.length) = (oldest.start.advance(covered), oldest.length - covered);
                 }
                 break;
             }
-            self.under_way -= oldest.length;
+            self.tally.under_way -= oldest.length;
             latest = self.segments.pop_front();
         }
         (self.judged, self.lost_from) = (self.judged.latest(ack), self.lost_from.latest(ack));
@@ -377,7 +307,7 @@ impl Flight {
         if self.is_in_order() {
             return judgement;
         }
-        let allowed = self.rack.rtt() + self.rack.window(recovering, self.reported_segments, smoothed);
+        let allowed = self.rack.rtt() + self.rack.window(recovering, self.tally.reported_segments, smoothed);
         self.judge_sent_once(allowed, now, &mut judgement);
         while let Some(&entry) = self.again.front() {
             if let Some(index) = find_again(&self.segments, entry) {
@@ -406,13 +336,13 @@ impl Flight {
             }
             self.judged = segment.end();
         }
-        (self.under_way, self.lost) = (self.under_way - lost, self.lost + lost);
+        (self.tally.under_way, self.tally.lost) = (self.tally.under_way - lost, self.tally.lost + lost);
     }
 
     /// Whether nothing that is on its way has been overtaken, reported, or taken for lost.
     pub fn is_in_order(&self) -> bool {
         let in_order = |oldest: &InFlight| !oldest.retransmitted && !self.rack.has_overtaken(oldest.order);
-        let nothing_missing = self.lost == 0 && self.reported == 0 && self.again.is_empty();
+        let nothing_missing = self.tally.lost == 0 && self.tally.reported == 0 && self.again.is_empty();
         nothing_missing && self.segments.front().is_none_or(in_order)
     }
 
@@ -426,7 +356,7 @@ impl Flight {
     /// Takes for lost the oldest segment, and of the others what had time to arrive (RFC 8985 §6.3), but for what the peer has
     /// reported: unless it must have thrown that away, because it would have acknowledged it otherwise (RFC 2018 §8).
     pub fn lose_overdue(&mut self, smoothed: Option<Duration>, now: Instant) {
-        let allowed = self.rack.rtt() + self.rack.window(true, self.reported_segments, smoothed);
+        let allowed = self.rack.rtt() + self.rack.window(true, self.tally.reported_segments, smoothed);
         self.lose(|segment| segment.sent_at + allowed <= now);
     }
 
@@ -492,7 +422,7 @@ impl Flight {
     pub fn forgive(&mut self) {
         let from = self.index_of(self.lost_from);
         self.segments.range_mut(from..).for_each(|segment| segment.lost = false);
-        (self.under_way, self.lost) = (self.under_way + self.lost, 0);
+        (self.tally.under_way, self.tally.lost) = (self.tally.under_way + self.tally.lost, 0);
         if let (Some(first), Some(last)) = (self.segments.front(), self.segments.back()) {
             (self.judged, self.lost_from) = (first.start, last.end());
         }
@@ -502,13 +432,13 @@ impl Flight {
 
     /// The oldest segment taken for lost, where it may be sent within `allowance` octets in flight or nothing is in flight.
     pub fn next_lost(&mut self, allowance: u32) -> Option<Chunk> {
-        if self.lost == 0 {
+        if self.tally.lost == 0 {
             return None;
         }
         let from = self.index_of(self.lost_from);
         let segment = self.segments.range(from..).find(|segment| segment.lost)?;
         self.lost_from = segment.start;
-        let fits = self.under_way == 0 || self.under_way.saturating_add(segment.length) <= allowance;
+        let fits = self.tally.under_way == 0 || self.tally.under_way.saturating_add(segment.length) <= allowance;
         fits.then(|| segment.chunk())
     }
 
@@ -524,7 +454,7 @@ impl Flight {
             lost: false,
             reported: false,
         };
-        self.count(&segment);
+        self.tally.add(&segment);
         self.resized |= self.segments.len() == self.segments.capacity();
         self.segments.push_back(segment);
     }

@@ -20,6 +20,7 @@ mod dormant;
 pub mod ecn;
 mod flight;
 pub mod handshake;
+mod in_flight;
 pub mod isn;
 mod liveness;
 mod memory;

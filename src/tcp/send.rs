@@ -8,13 +8,17 @@
 
 pub use super::flight::{Acknowledged, Arrival, Chunk, Judgement, Resent};
 
+mod suspend;
+
+pub(super) use self::suspend::QuietSend;
+
 use super::{
     byte_ring::{ByteRing, MIN_CAPACITY},
     flight::Flight,
-    rack::{QuietRack, Rack},
+    rack::Rack,
 };
 use crate::{
-    time::{Coarse, Instant},
+    time::Instant,
     wire::{Segment, SeqNumber, TcpFlags},
 };
 use std::time::Duration;
@@ -67,21 +71,6 @@ struct Peak {
     until: SeqNumber,
 }
 
-/// What is kept of a side that has nothing to send.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct QuietSend {
-    una: SeqNumber,
-    window: u32,
-    max_window: u32,
-    window_seq: SeqNumber,
-    last_sent: Coarse,
-    /// The most that was in flight in the last round trip.
-    peak: u32,
-    rack: QuietRack,
-    mss: u16,
-    scale: u8,
-}
-
 impl SendSide {
     /// The side of a connection whose SYN took sequence number `iss` and is acknowledged; the peer's took `irs`. The window
     /// is shut until the acknowledgment that ended the handshake has been taken in. The clock shows a new time every `tick`.
@@ -103,51 +92,6 @@ impl SendSide {
             last_sent: now,
             peak: Peak { last: 0, current: 0, until: una },
         }
-    }
-
-    /// Whether there is nothing to send, nor will there be without the application.
-    pub(super) fn is_quiet(&self) -> bool {
-        self.flight.is_empty() && self.buffer.is_empty() && self.fin == Fin::Open
-    }
-
-    /// What of it must be kept while it is quiet.
-    pub(super) fn rest(&self) -> QuietSend {
-        let Self { una, window, max_window, window_seq, scale, .. } = *self;
-        let mss = u16::try_from(self.mss).unwrap_or(u16::MAX);
-        let (last_sent, rack) = (self.last_sent.into(), self.flight.quiet_rack());
-        QuietSend { una, window, max_window, window_seq, last_sent, peak: self.peak(), rack, mss, scale }
-    }
-
-    /// Becomes the side that was quiet, in the memory that this one, retired or new, has.
-    pub(super) fn wake(&mut self, quiet: &QuietSend, tick: Duration) {
-        let QuietSend { una, window, max_window, window_seq, mss, scale, .. } = *quiet;
-        let mut woken = Self::new(una.back(1), window_seq, mss.into(), scale, quiet.last_sent.into(), tick);
-        (woken.window, woken.max_window) = (window, max_window);
-        woken.peak.last = quiet.peak;
-        woken.flight.recall(&quiet.rack, una);
-        woken.adopt_memory(self);
-        *self = woken;
-    }
-
-    /// Forgets what it holds, but keeps the memory.
-    pub(super) fn retire(&mut self) {
-        self.buffer.clear();
-        self.flight.retire();
-    }
-
-    /// Takes the memory of a retired side, while there is nothing in its own.
-    pub(super) fn adopt_memory(&mut self, retired: &mut Self) {
-        if self.buffer.is_empty() && self.flight.is_empty() {
-            self.buffer = std::mem::take(&mut retired.buffer);
-            self.flight.adopt_memory(&mut retired.flight);
-        }
-    }
-
-    /// Takes over what was written before the handshake was over, and all memory.
-    pub fn inherit(&mut self, early: &mut Self) {
-        self.buffer = std::mem::take(&mut early.buffer);
-        self.flight.adopt_memory(&mut early.flight);
-        self.fin = early.fin;
     }
 
     /// Octets of memory it takes.
