@@ -4,9 +4,11 @@
 
 use super::{
     congestion::{Ack, Controller},
-    connection::{CloseReason, Connection, Reader, Signals},
+    connection::Connection,
+    options::Reader,
     recovery::Heard,
     send::{Acknowledged, Arrival, Resent},
+    signals::{CloseReason, Signals},
     state::{State, Step},
     timer::Timer,
     timestamps::OUTDATED_AFTER,

@@ -11,12 +11,14 @@ use super::{
     handshake::{Handshake, syn_ack_window},
     liveness::Liveness,
     opening::Opening,
+    options::{Diffserv, Options, Reader},
     path_mtu::PathLimit,
     persist::Persist,
     receive::{ReceiveSide, window_scale_for},
     recovery::Recovery,
     rtt::RttEstimator,
     send::SendSide,
+    signals::{CloseReason, Signals},
     state::{State, Step},
     timer::{Timer, Timers},
     timestamps::Clocks,
@@ -24,83 +26,11 @@ use super::{
     urgent::Urgent,
 };
 use crate::{
-    config::{KeepAlive, TcpConfig},
+    config::TcpConfig,
     time::Instant,
     wire::{FourTuple, LinkHeader, SeqNumber, ip::Dscp},
 };
 use std::time::Duration;
-
-/// How a connection ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CloseReason {
-    /// Both sides closed and everything was acknowledged.
-    Finished,
-    /// The peer reset it.
-    ResetByPeer,
-    /// Nothing came back for so long that it was given up (R2 of RFC 9293 §3.8.3).
-    TimedOut,
-    /// We reset it: the application asked for that, or closed while the peer was still sending.
-    Aborted,
-    /// The peer does not accept it: an RST answered our SYN, or an ICMP error that says nobody will.
-    Refused,
-    /// There is no way to the peer: no neighbour answered for the next hop.
-    Unreachable,
-}
-
-bitflags::bitflags! {
-    /// What the application should hear of.
-    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-    pub struct Signals: u8 {
-        /// Data, or the end of them, can be read.
-        const READABLE = 1;
-        /// There is room to write again, after there was too little.
-        const WRITABLE = 2;
-        /// The handshake that we began is over.
-        const OPENED = 4;
-        /// The peer has announced urgent data.
-        const URGENT = 8;
-        /// Something was sent again and again without an answer: R1 of RFC 9293 §3.8.3.
-        const TROUBLED = 16;
-        /// A segment came by another way than answers go, and proved nothing: its stack's business.
-        const OTHER_WAY = 32;
-        /// Something was sent again, because it drew no answer: its stack makes sure of the way.
-        const UNANSWERED = 64;
-    }
-}
-
-/// Who takes what comes in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Reader {
-    Application,
-    /// The application has closed both sides: data reset the connection.
-    Nobody,
-    /// The application has closed, and wants its last words to arrive: data are thrown away.
-    Sink,
-}
-
-/// The code points of both directions, which are independent (SHLD-23).
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Diffserv {
-    pub ours: Dscp,
-    /// That of the last acceptable segment.
-    pub theirs: Dscp,
-}
-
-/// What an application may choose for one connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Options {
-    pub no_delay: bool,
-    pub keep_alive: Option<KeepAlive>,
-    pub user_timeout: Option<Duration>,
-}
-
-impl Options {
-    /// Those of a connection whose application has chosen nothing.
-    pub fn of(config: &TcpConfig) -> Self {
-        let TcpConfig { keep_alive, user_timeout, .. } = *config;
-        Self { no_delay: !config.nagle, keep_alive, user_timeout }
-    }
-}
 
 /// One connection, from the end of the handshake on, or from its beginning where that is ours.
 #[derive(Debug)]

@@ -1,9 +1,9 @@
 //! Whether the peer is still there: R1 and R2, the user timeout, keep-alive (RFC 9293 §3.8.3 and §3.8.4).
 
 use super::{
-    connection::{CloseReason, Connection, Signals},
+    connection::Connection,
+    signals::{CloseReason, SentKind, Signals},
     timer::Timer,
-    transmit::SentKind,
 };
 use crate::{
     config::{KeepAlive, TcpConfig},

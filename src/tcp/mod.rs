@@ -26,6 +26,7 @@ mod liveness;
 mod memory;
 mod micros;
 mod opening;
+mod options;
 mod outcome;
 pub mod path_mtu;
 mod persist;
@@ -36,6 +37,7 @@ pub mod receive;
 pub mod recovery;
 pub mod rtt;
 pub mod send;
+pub mod signals;
 pub mod state;
 mod tail_probe;
 pub mod timer;
@@ -51,9 +53,9 @@ mod tests;
 pub use self::{
     beginning::Passage,
     challenges::Challenges,
-    connection::{CloseReason, Connection, Signals},
+    connection::Connection,
     dormant::Dormant,
     handshake::{Handshake, MaxSegment, Offer},
+    signals::{CloseReason, SentKind, Signals},
     state::State,
-    transmit::SentKind,
 };

@@ -5,14 +5,14 @@
 
 use super::{
     beginning::Passage,
-    connection::{CloseReason, Connection, Signals},
+    connection::Connection,
     ecn,
     handshake::{Handshake, MaxSegment, Offer, default_mss, mss_for, syn_ack_window},
     receive::window_scale_for,
+    signals::{CloseReason, SentKind, Signals},
     state::State,
     timer::Timer,
     timestamps::Clocks,
-    transmit::SentKind,
 };
 use crate::{
     config::TcpConfig,

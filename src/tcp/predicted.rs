@@ -4,8 +4,10 @@
 
 use super::{
     congestion::{Ack, Controller},
-    connection::{Connection, Reader, Signals},
+    connection::Connection,
+    options::Reader,
     receive::Stored,
+    signals::Signals,
     state::State,
     timer::Timer,
 };

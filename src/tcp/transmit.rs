@@ -1,8 +1,8 @@
 //! Segments to be sent, most pressing first: what was lost, a window probe, new data, a bare acknowledgment.
 
 use super::{
-    congestion::Controller, connection::Connection, send::Chunk, state::Step, tail_probe::TailProbe, timer::Timer,
-    timestamps,
+    congestion::Controller, connection::Connection, send::Chunk, signals::SentKind, state::Step, tail_probe::TailProbe,
+    timer::Timer, timestamps,
 };
 use crate::{
     config::TcpConfig,
@@ -12,17 +12,6 @@ use crate::{
 
 /// Bytes of options that a header has room for.
 const MAX_OPTIONS_LEN: usize = 40;
-
-/// What a transmitted segment was, for the counters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SentKind {
-    /// New data, or the first FIN.
-    New,
-    /// Something sent before.
-    Retransmission,
-    /// A bare acknowledgment.
-    Acknowledgment,
-}
 
 impl Connection {
     /// Builds the next segment as a frame in `buffer`; its length and kind, or `None` where nothing is to be sent now.

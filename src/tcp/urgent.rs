@@ -1,10 +1,7 @@
 //! Urgent data (RFC 9293 §3.8.5). The pointer marks a place in the stream, the first octet behind what is urgent (MUST-62, RFC
 //! 6093); the octets themselves travel and are read like any others. Old programs use it, new ones should not (SHLD-13).
 
-use super::{
-    connection::{Connection, Signals},
-    state::State,
-};
+use super::{connection::Connection, signals::Signals, state::State};
 use crate::{
     config::TcpConfig,
     wire::{Segment, SeqNumber, TcpFlags},

@@ -1,11 +1,7 @@
 //! What a sending side keeps while its connection sleeps, and how its memory goes from one connection to another.
 
 use super::{Fin, SendSide};
-use crate::{
-    tcp::rack::QuietRack,
-    time::Coarse,
-    wire::SeqNumber,
-};
+use crate::{tcp::rack::QuietRack, time::Coarse, wire::SeqNumber};
 use std::time::Duration;
 
 /// What is kept of a side that has nothing to send.
