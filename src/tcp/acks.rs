@@ -131,7 +131,7 @@ impl Connection {
         let enough = (2 * self.send.mss()).min(self.receive.limit() / 2);
         let idle_at = self.rtt.timeout_after(self.quick_acks.last());
         let quick = self.quick_acks.arrived(now, idle_at, config.quick_acks);
-        if stored.urgent {
+        if stored.ack_now {
             if stored.advanced > 0 { self.acks.owe_one() } else { self.acks.owe_duplicate() }
         } else if quick || self.acks.unacknowledged >= enough {
             self.acks.owe();

@@ -143,7 +143,7 @@ impl Connection {
             self.answer_unacceptable(now, segment);
         }
         if !segment.header.flags.intersects(TcpFlags::RST | TcpFlags::SYN) {
-            self.receive.note_again(seq, segment.payload.len() as u32);
+            self.receive.note_duplicate(seq, segment.payload.len() as u32);
             if seq.advance(length) == nxt {
                 // The last segment came again, for want of its acknowledgment: the echo is to tell which of the two this one answers.
                 // RFC 7323 §5.3 would have it rejected first (R2), but Linux has it so, and it is as exact as an RST must be.
@@ -256,7 +256,7 @@ impl Connection {
         let ack = Ack { octets, limited, now, rtt: smoothed.unwrap_or_default() };
         let heard = Heard { ack, acknowledged, arrival, is_duplicate, sack: self.sack, smoothed };
         let wait = self.recovery.acknowledged(&heard, &mut self.send, &mut self.congestion);
-        self.look_again_after(wait, now);
+        self.set_reordering_timer(wait, now);
         // While a loss is repaired the window has been reduced already; the peer is told all the same.
         if self.ecn.acknowledged(segment, self.send.nxt()) && !self.recovery.is_active() {
             self.congestion.marked(self.send.peak());
@@ -286,7 +286,7 @@ impl Connection {
         let ack = Ack { octets: 0, limited: false, now, rtt: smoothed.unwrap_or_default() };
         let heard = Heard { ack, acknowledged, arrival, is_duplicate: false, sack: true, smoothed };
         let wait = self.recovery.acknowledged(&heard, &mut self.send, &mut self.congestion);
-        self.look_again_after(wait, now);
+        self.set_reordering_timer(wait, now);
         if acknowledged.delivered > 0 {
             self.timers.cancel(Timer::TailProbe);
         }
@@ -311,7 +311,7 @@ impl Connection {
         // It has arrived twice (RFC 2883), so this is no answer to what came first. It is taken for one to the last transmission
         // where it comes when that was to be expected: by no less than a round trip, and by no more than the timeout without any
         // back-off. Where that is a mistake, the timeout is as short as it was before, and backs off again.
-        let (left, right) = acknowledged.again?;
+        let (left, right) = acknowledged.dsack?;
         let is_twice = left.at_or_before(start) && end.at_or_before(right);
         let is_expected = self.send.rack().is_possible(rtt) && rtt <= self.rtt.without_back_off(config);
         (is_twice && is_expected).then_some(rtt)

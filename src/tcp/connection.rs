@@ -320,11 +320,11 @@ impl Connection {
         if self.recovery.is_active() && !was_active {
             self.ecn.reduced(self.send.nxt());
         }
-        self.look_again_after(wait, now);
+        self.set_reordering_timer(wait, now);
     }
 
     /// Sets the reordering timer, or stops it.
-    pub(super) fn look_again_after(&mut self, wait: Option<Duration>, now: Instant) {
+    pub(super) fn set_reordering_timer(&mut self, wait: Option<Duration>, now: Instant) {
         match wait {
             Some(wait) => self.timers.arm(Timer::Reordering, now + wait),
             None => self.timers.cancel(Timer::Reordering),

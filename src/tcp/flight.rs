@@ -19,7 +19,7 @@ pub(super) struct Flight {
     known: Assembler,
     tally: Tally,
     /// What was sent again and may be under way, in the order of transmission: where it begins, and the transmission's number.
-    again: VecDeque<(SeqNumber, u32)>,
+    retransmissions: VecDeque<(SeqNumber, u32)>,
     /// Transmissions so far, on a circle.
     transmissions: u32,
     /// Before here, nothing is under way that was sent once only.
@@ -40,7 +40,7 @@ impl Flight {
             segments: VecDeque::new(),
             known: Assembler::default(),
             tally: Tally::default(),
-            again: VecDeque::new(),
+            retransmissions: VecDeque::new(),
             transmissions: 0,
             judged: una,
             lost_from: una,
@@ -52,7 +52,7 @@ impl Flight {
     /// Octets of memory it takes.
     pub fn memory(&self) -> usize {
         let segments = self.segments.capacity() * size_of::<InFlight>();
-        segments + self.known.memory() + self.again.capacity() * size_of::<(SeqNumber, u32)>()
+        segments + self.known.memory() + self.retransmissions.capacity() * size_of::<(SeqNumber, u32)>()
     }
 
     /// Whether that has changed since [`Flight::weighed`] was called.
@@ -71,8 +71,8 @@ impl Flight {
             self.segments.shrink_to(little);
             self.resized = true;
         }
-        if self.again.is_empty() && self.again.capacity() > RESTING_SEGMENTS {
-            self.again = VecDeque::new();
+        if self.retransmissions.is_empty() && self.retransmissions.capacity() > RESTING_SEGMENTS {
+            self.retransmissions = VecDeque::new();
             self.resized = true;
         }
     }
@@ -91,7 +91,7 @@ impl Flight {
     pub fn retire(&mut self) {
         self.segments.clear();
         self.known.clear();
-        self.again.clear();
+        self.retransmissions.clear();
         self.give_back();
     }
 
@@ -99,7 +99,7 @@ impl Flight {
     pub fn adopt_memory(&mut self, retired: &mut Self) {
         self.segments = std::mem::take(&mut retired.segments);
         self.known = std::mem::take(&mut retired.known);
-        self.again = std::mem::take(&mut retired.again);
+        self.retransmissions = std::mem::take(&mut retired.retransmissions);
     }
 
     /// Segments that are kept.
@@ -168,28 +168,28 @@ impl Flight {
         if let Some(first) = self.segments.front() {
             (self.judged, self.lost_from) = (first.start, first.start);
         }
-        self.settle_again();
+        self.pop_settled_retransmissions();
     }
 
     /// Passes over what was sent again and is not under way any more, in front of the queue of these. Behind it nobody looks.
-    fn settle_again(&mut self) {
-        while let Some(&entry) = self.again.front() {
-            if find_again(&self.segments, entry).is_some() {
+    fn pop_settled_retransmissions(&mut self) {
+        while let Some(&entry) = self.retransmissions.front() {
+            if find_retransmission(&self.segments, entry).is_some() {
                 break;
             }
-            self.again.pop_front();
+            self.retransmissions.pop_front();
         }
     }
 
     /// Takes in an acknowledgment of everything before `ack`.
     pub fn acknowledge(&mut self, ack: SeqNumber, arrival: &Arrival, result: &mut Acknowledged) {
-        let (mut sampled, mut sent_again) = (None, false);
+        let (mut sampled, mut any_retransmitted) = (None, false);
         while let Some(&oldest) = self.segments.front() {
             if !oldest.end().at_or_before(ack) {
                 break;
             }
             if !oldest.reported {
-                sent_again |= oldest.retransmitted;
+                any_retransmitted |= oldest.retransmitted;
                 sampled = Some(oldest);
                 self.note_delivery(&oldest, arrival, result);
             }
@@ -199,10 +199,10 @@ impl Flight {
         }
         self.trim_front(ack, result);
         self.known.forget_before(ack);
-        self.settle_again();
+        self.pop_settled_retransmissions();
         (self.judged, self.lost_from) = (self.judged.latest(ack), self.lost_from.latest(ack));
         match sampled {
-            Some(last) if !sent_again => result.rtt = Some(arrival.now - last.sent_at),
+            Some(last) if !any_retransmitted => result.rtt = Some(arrival.now - last.sent_at),
             Some(last) if last.retransmitted => {
                 result.resent = Some(Resent { start: last.start, end: last.end(), sent_at: last.sent_at });
             }
@@ -309,14 +309,14 @@ impl Flight {
         }
         let allowed = self.rack.rtt() + self.rack.window(recovering, self.tally.reported_segments, smoothed);
         self.judge_sent_once(allowed, now, &mut judgement);
-        while let Some(&entry) = self.again.front() {
-            if let Some(index) = find_again(&self.segments, entry) {
+        while let Some(&entry) = self.retransmissions.front() {
+            if let Some(index) = find_retransmission(&self.segments, entry) {
                 if !self.rack.is_overdue(self.segments[index].transmission(), allowed, now, &mut judgement) {
                     break;
                 }
                 self.change(index, |segment| segment.lost = true);
             }
-            self.again.pop_front();
+            self.retransmissions.pop_front();
         }
         judgement
     }
@@ -342,7 +342,7 @@ impl Flight {
     /// Whether nothing that is on its way has been overtaken, reported, or taken for lost.
     pub fn is_in_order(&self) -> bool {
         let in_order = |oldest: &InFlight| !oldest.retransmitted && !self.rack.has_overtaken(oldest.order);
-        let nothing_missing = self.tally.lost == 0 && self.tally.reported == 0 && self.again.is_empty();
+        let nothing_missing = self.tally.lost == 0 && self.tally.reported == 0 && self.retransmissions.is_empty();
         nothing_missing && self.segments.front().is_none_or(in_order)
     }
 
@@ -426,7 +426,7 @@ impl Flight {
         if let (Some(first), Some(last)) = (self.segments.front(), self.segments.back()) {
             (self.judged, self.lost_from) = (first.start, last.end());
         }
-        self.settle_again();
+        self.pop_settled_retransmissions();
         self.rack.forget_latest();
     }
 
@@ -460,7 +460,7 @@ impl Flight {
     }
 
     /// Notes that a chunk was sent again.
-    pub fn sent_again(&mut self, chunk: &Chunk, now: Instant) {
+    pub fn retransmitted(&mut self, chunk: &Chunk, now: Instant) {
         let index = self.index_of(chunk.seq);
         if self.segments.get(index).is_none_or(|segment| segment.start != chunk.seq) {
             return;
@@ -472,16 +472,16 @@ impl Flight {
             segment.lost &= segment.length != chunk.len();
         });
         let entry = (chunk.seq, order);
-        if find_again(&self.segments, entry).is_none() {
+        if find_retransmission(&self.segments, entry).is_none() {
             return;
         }
-        if self.again.len() > 2 * self.segments.len() {
+        if self.retransmissions.len() > 2 * self.segments.len() {
             // Most of them are of no use any more, and as many were noted since this was done last.
             let segments = &self.segments;
-            self.again.retain(|&entry| find_again(segments, entry).is_some());
+            self.retransmissions.retain(|&entry| find_retransmission(segments, entry).is_some());
         }
-        self.resized |= self.again.len() == self.again.capacity();
-        self.again.push_back(entry);
+        self.resized |= self.retransmissions.len() == self.retransmissions.capacity();
+        self.retransmissions.push_back(entry);
     }
 
     fn number(&mut self) -> u32 {
@@ -491,7 +491,7 @@ impl Flight {
 }
 
 /// The segment whose transmission under way is the one that `entry` tells of.
-fn find_again(segments: &VecDeque<InFlight>, (start, order): (SeqNumber, u32)) -> Option<usize> {
+fn find_retransmission(segments: &VecDeque<InFlight>, (start, order): (SeqNumber, u32)) -> Option<usize> {
     let index = segments.partition_point(|segment| segment.start.precedes(start));
     let segment = segments.get(index)?;
     (segment.order == order && segment.is_under_way()).then_some(index)

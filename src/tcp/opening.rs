@@ -251,23 +251,23 @@ impl Connection {
                 .is_due()
                 .then(|| (self.write_acknowledgment(now, config, buffer), SentKind::Acknowledgment));
         }
-        let again = self.timeouts > 0;
-        if !again && opening.handshake.is_none() {
+        let is_retransmission = self.timeouts > 0;
+        if !is_retransmission && opening.handshake.is_none() {
             opening.begun = now; // what came before was waiting for a neighbour
         }
         let limit = self.options.user_timeout.unwrap_or(config.syn_timeout);
         let ip = config.ip_header(&self.tuple, self.diffserv.ours.with(Codepoint::NotCapable));
-        let tcp = opening.syn(&self.tuple, again, now, config);
+        let tcp = opening.syn(&self.tuple, is_retransmission, now, config);
         let deadline = (now + self.rtt.rto()).min((opening.begun + limit).max(now));
         self.timers.arm(Timer::Retransmit, deadline);
         let length = wire::write_tcp(&self.link, &ip, &tcp, (&[], &[]), buffer);
-        Some((length, if again { SentKind::Retransmission } else { SentKind::New }))
+        Some((length, if is_retransmission { SentKind::Retransmission } else { SentKind::New }))
     }
 }
 
 impl Opening {
     /// Our SYN, or SYN-ACK.
-    fn syn(&self, tuple: &FourTuple, again: bool, now: Instant, config: &TcpConfig) -> TcpHeader {
+    fn syn(&self, tuple: &FourTuple, is_retransmission: bool, now: Instant, config: &TcpConfig) -> TcpHeader {
         if let Some(handshake) = &self.handshake {
             return handshake.syn_ack(handshake.syn_ack_options(now, config), config);
         }
@@ -276,7 +276,7 @@ impl Opening {
             destination_port: tuple.remote.port,
             seq: self.iss,
             ack: SeqNumber::default(),
-            flags: TcpFlags::SYN | ecn::syn_flags(config.ecn, again),
+            flags: TcpFlags::SYN | ecn::syn_flags(config.ecn, is_retransmission),
             window: syn_ack_window(config),
             urgent: 0,
             options: self.offer(tuple, now, config),

@@ -67,7 +67,7 @@ pub struct Acknowledged {
     /// Whether our FIN is among them.
     pub fin: bool,
     /// What the peer says has arrived again (RFC 2883).
-    pub again: Option<(SeqNumber, SeqNumber)>,
+    pub dsack: Option<(SeqNumber, SeqNumber)>,
 }
 
 /// A segment that was sent again before it was acknowledged.

@@ -55,7 +55,7 @@ impl Connection {
             self.signals |= Signals::READABLE;
             self.tune_window(now, segment, config);
             let advanced = segment.payload.len() as u32;
-            self.schedule_ack(now, Stored { advanced, urgent: false }, config);
+            self.schedule_ack(now, Stored { advanced, ack_now: false }, config);
         }
         true
     }

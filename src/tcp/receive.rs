@@ -24,8 +24,8 @@ const RESERVE: u32 = 16;
 pub struct Stored {
     /// Octets by which RCV.NXT moved.
     pub advanced: u32,
-    /// Whether the peer should hear at once: a hole remains or was filled (RFC 5681 §4.2), or not everything found room.
-    pub urgent: bool,
+    /// Whether an acknowledgment is due now: a hole remains or was filled (RFC 5681 §4.2), or not everything found room.
+    pub ack_now: bool,
 }
 
 /// The receiving side of a connection.
@@ -45,7 +45,7 @@ pub struct ReceiveSide {
     /// The first octets of the early segments that came last, the latest in front: what is reported first (RFC 2018 §4).
     latest: Vec<SeqNumber>,
     /// Octets that came again, to be reported once (RFC 2883).
-    again: Option<(SeqNumber, SeqNumber)>,
+    dsack: Option<(SeqNumber, SeqNumber)>,
     /// The sequence number of the peer's FIN, once one has arrived, even if data before it are missing.
     fin: Option<SeqNumber>,
     fin_taken: bool,
@@ -74,7 +74,7 @@ impl ReceiveSide {
             buffer: ByteRing::default(),
             early: Assembler::default(),
             latest: Vec::new(),
-            again: None,
+            dsack: None,
             fin: None,
             fin_taken: false,
             resized: false,
@@ -96,7 +96,7 @@ impl ReceiveSide {
     pub(super) fn wake(&mut self, quiet: &QuietReceive) {
         let QuietReceive { nxt, edge, limit, scale } = *quiet;
         (self.nxt, self.edge, self.limit, self.scale) = (nxt, edge, limit, scale);
-        (self.again, self.fin, self.fin_taken) = (None, None, false);
+        (self.dsack, self.fin, self.fin_taken) = (None, None, false);
     }
 
     /// Forgets what it holds, but keeps the memory.
@@ -211,15 +211,15 @@ impl ReceiveSide {
         let start = seq.latest(self.nxt);
         let all = seq.advance(payload.len() as u32);
         let end = all.earliest(self.edge);
-        self.note_again(seq, payload.len() as u32);
+        self.note_duplicate(seq, payload.len() as u32);
         if !start.precedes(end) {
-            return Ok(Stored { advanced: 0, urgent: true });
+            return Ok(Stored { advanced: 0, ack_now: true });
         }
         let fresh = &payload[start.since(seq) as usize..end.since(seq) as usize];
         let has_holes = self.has_holes();
         if has_holes && start == seq {
             // RFC 2883 §4.2: of several stretches that have come again the first is reported; before RCV.NXT there is one already.
-            self.again = self.early.first_known(start, end).or(self.again);
+            self.dsack = self.early.first_known(start, end).or(self.dsack);
         }
         if start != self.nxt {
             let before = self.early.memory();
@@ -228,20 +228,20 @@ impl ReceiveSide {
             self.latest.insert(0, start);
             self.latest.truncate(MAX_SACK_BLOCKS);
             self.buffer.write_at(self.buffer.len() + start.since(self.nxt) as usize, fresh);
-            return Ok(Stored { advanced: 0, urgent: true });
+            return Ok(Stored { advanced: 0, ack_now: true });
         }
-        let urgent = has_holes || end != all;
+        let ack_now = has_holes || end != all;
         self.buffer.push(fresh);
         let reached = self.early.take_through(end);
         self.buffer.extend(reached.since(end) as usize);
         let advanced = reached.since(self.nxt);
         self.nxt = reached;
-        Ok(Stored { advanced, urgent })
+        Ok(Stored { advanced, ack_now })
     }
 
     /// Whether nothing has come early, again, or last.
     pub(super) fn is_in_order(&self) -> bool {
-        self.early.is_empty() && self.again.is_none() && self.fin.is_none()
+        self.early.is_empty() && self.dsack.is_none() && self.fin.is_none()
     }
 
     /// Stores data that begin at RCV.NXT, lie within the window and behind which nothing is waiting.
@@ -252,16 +252,16 @@ impl ReceiveSide {
     }
 
     /// Notes data of which some, or all, have arrived in order before, to tell their sender that once was enough.
-    pub fn note_again(&mut self, seq: SeqNumber, length: u32) {
+    pub fn note_duplicate(&mut self, seq: SeqNumber, length: u32) {
         let end = seq.advance(length).earliest(self.nxt);
         if seq.precedes(end) && self.nxt.since(seq) <= self.limit {
-            self.again = Some((seq, end));
+            self.dsack = Some((seq, end));
         }
     }
 
     /// Whether there is something to report in SACK blocks.
     pub fn has_report(&self) -> bool {
-        self.again.is_some() || self.has_holes()
+        self.dsack.is_some() || self.has_holes()
     }
 
     /// What has arrived beyond RCV.NXT, in at most `limit` blocks: what came again, once; then the pieces that grew last, the
@@ -274,7 +274,7 @@ impl ReceiveSide {
         let (early, fin) = (&self.early, self.fin);
         self.latest.retain(|&octet| early.piece_with(octet).is_some());
         let latest = self.latest.iter().filter_map(|&octet| early.piece_with(octet));
-        for piece in self.again.take().into_iter().chain(latest).chain(early.pieces()) {
+        for piece in self.dsack.take().into_iter().chain(latest).chain(early.pieces()) {
             if blocks.as_slice().len() >= limit {
                 break;
             }

@@ -86,7 +86,7 @@ pub struct Recovery {
     /// Octets that they say have left the network.
     departed: u32,
     /// A segment was just found lost and goes out at once, whatever the window says.
-    urgent: bool,
+    force_retransmit: bool,
 }
 
 impl Recovery {
@@ -97,7 +97,7 @@ impl Recovery {
 
     /// Whether there is nothing to be repaired, proved or undone.
     pub(super) fn is_undisturbed(&self) -> bool {
-        let is_counting = self.duplicates > 0 || self.departed > 0 || self.urgent;
+        let is_counting = self.duplicates > 0 || self.departed > 0 || self.force_retransmit;
         !is_counting && !self.is_active() && self.doubt.is_none() && self.tail == TailProbe::None
     }
 
@@ -116,7 +116,7 @@ impl Recovery {
 
     /// The state of which that was kept; everything up to `una` has been acknowledged.
     pub(super) fn wake(awaits_probe: bool, una: SeqNumber) -> Self {
-        let tail = if awaits_probe { TailProbe::Sent { end: una, again: true } } else { TailProbe::None };
+        let tail = if awaits_probe { TailProbe::Sent { end: una, is_retransmission: true } } else { TailProbe::None };
         Self { tail, ..Self::default() }
     }
 
@@ -138,18 +138,18 @@ impl Recovery {
     }
 
     /// Whether the next lost segment goes out at once. Asked when it does, so the answer counts once.
-    pub fn take_urgency(&mut self) -> bool {
-        std::mem::take(&mut self.urgent)
+    pub fn take_force_retransmit(&mut self) -> bool {
+        std::mem::take(&mut self.force_retransmit)
     }
 
-    /// A segment was sent, for the first time or `again`.
-    pub fn sent(&mut self, chunk: &Chunk, again: bool, now: Instant) {
+    /// A segment was sent, for the first time or not.
+    pub fn sent(&mut self, chunk: &Chunk, is_retransmission: bool, now: Instant) {
         match &mut self.phase {
             Phase::Fast { prr, .. } => prr.sent(chunk.len()),
             Phase::Loss { forward: Forward::Second(left), .. } => *left = left.saturating_sub(chunk.len()),
             _ => {}
         }
-        if let Some(doubt) = self.doubt.as_mut().filter(|doubt| again && doubt.expires.is_none()) {
+        if let Some(doubt) = self.doubt.as_mut().filter(|doubt| is_retransmission && doubt.expires.is_none()) {
             if doubt.unproved.is_none() {
                 doubt.first = Some((chunk.seq, now));
             }
@@ -167,7 +167,7 @@ impl Recovery {
         // Nearly all of them.
         if self.is_undisturbed()
             && heard.acknowledged.octets > 0
-            && heard.acknowledged.again.is_none()
+            && heard.acknowledged.dsack.is_none()
             && send.is_in_order()
         {
             congestion.acknowledged(&heard.ack);
@@ -180,7 +180,7 @@ impl Recovery {
             let (una, nxt) = (send.una(), send.nxt());
             send.rack().sent_in_vain(una, nxt);
         }
-        if let Some(block) = heard.acknowledged.again.filter(|_| !is_probes) {
+        if let Some(block) = heard.acknowledged.dsack.filter(|_| !is_probes) {
             in_vain |= self.arrived_again(block, send);
         }
         if in_vain || self.proceeds_after_timeout(heard, send) {
@@ -238,7 +238,7 @@ impl Recovery {
             Forward::Second(_) if !heard.sack && !heard.is_duplicate => return advanced,
             Forward::Second(_) if !heard.sack || recover.precedes(send.rack().highest()) => {
                 // It was a loss: the next segment goes out beside the two new ones (step 3a).
-                (*forward, self.urgent) = (Forward::Off, true);
+                (*forward, self.force_retransmit) = (Forward::Off, true);
             }
             Forward::Second(_) => {
                 return heard.acknowledged.original.is_some_and(|start| start.precedes(*recover));
@@ -295,7 +295,7 @@ impl Recovery {
             // What is lost has left the flight, but nothing has arrived that it could be replaced for: one segment goes out.
             Phase::Fast { prr, .. } if judgement.found => {
                 prr.acknowledged(0, send.in_flight(), false, send.mss());
-                self.urgent = true;
+                self.force_retransmit = true;
             }
             _ => {}
         }
@@ -366,7 +366,7 @@ impl Recovery {
         let known = self.departed.min(octets.saturating_sub(send.mss()));
         self.departed -= known;
         send.mark_first_lost();
-        self.urgent = true;
+        self.force_retransmit = true;
         let in_flight = send.in_flight().saturating_sub(self.departed);
         if let Phase::Fast { prr, .. } = &mut self.phase {
             prr.acknowledged(octets - known, in_flight, false, send.mss());
@@ -381,7 +381,7 @@ impl Recovery {
             Phase::Open if self.duplicates == DUPLICATE_THRESHOLD => {
                 self.departed += mss;
                 send.mark_first_lost();
-                self.urgent = true;
+                self.force_retransmit = true;
                 self.begin(mss, send, congestion);
             }
             // No more than was there can arrive, however many duplicates a peer makes up.
@@ -402,8 +402,11 @@ impl Recovery {
             return;
         }
         congestion.restarted();
-        *self =
-            Self { phase: Phase::Loss { recover: send.nxt(), forward: Forward::Off }, urgent: true, ..Self::default() };
+        *self = Self {
+            phase: Phase::Loss { recover: send.nxt(), forward: Forward::Off },
+            force_retransmit: true,
+            ..Self::default()
+        };
     }
 
     /// The retransmission timer has expired, `first` unless it was for what it expired for before. What had time to arrive is
@@ -424,7 +427,7 @@ impl Recovery {
         }
         let forward = if was_open { Forward::First } else { Forward::Off };
         self.phase = Phase::Loss { recover: send.nxt(), forward };
-        (self.tail, self.duplicates, self.departed, self.urgent) = (TailProbe::None, 0, 0, true);
+        (self.tail, self.duplicates, self.departed, self.force_retransmit) = (TailProbe::None, 0, 0, true);
         if sack {
             send.mark_overdue_lost(smoothed, now);
         } else {

@@ -101,7 +101,7 @@ impl RttEstimator {
 
     /// Data begin after a SYN, or SYN-ACK, whose timer had expired: until something is measured, the timeout is three seconds at
     /// least, because that of a second may have been too short for this path (RFC 6298 §5.7).
-    pub fn begin_again(&mut self, config: &TcpConfig) {
+    pub fn restart_after_lost_syn(&mut self, config: &TcpConfig) {
         let rto = config.rto_initial.max(RTO_AFTER_LOST_SYN).min(config.rto_max);
         *self = Self { smoothed: None, rto: nanos(rto) };
     }

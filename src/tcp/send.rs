@@ -313,8 +313,8 @@ impl SendSide {
         result: &mut Acknowledged,
     ) {
         let Some(&first) = blocks.first() else { return };
-        if is_again(first, blocks.get(1).copied(), ack) {
-            result.again = Some(first);
+        if is_dsack(first, blocks.get(1).copied(), ack) {
+            result.dsack = Some(first);
         }
         // In order, or it would look as if the later ones had been overtaken. There are four at most.
         let mut from = self.una;
@@ -427,7 +427,7 @@ impl SendSide {
     pub fn sent(&mut self, chunk: &Chunk, now: Instant) -> bool {
         self.last_sent = now;
         if chunk.seq != self.nxt {
-            self.flight.sent_again(chunk, now);
+            self.flight.retransmitted(chunk, now);
             return false;
         }
         self.flight.sent(chunk, now);
@@ -448,9 +448,9 @@ impl SendSide {
     }
 }
 
-/// Whether a first block tells of something that has arrived again: it was acknowledged already, or is part of the second
+/// Whether a first block tells of something that has arrived dsack: it was acknowledged already, or is part of the second
 /// (RFC 2883 §4).
-fn is_again((left, right): (SeqNumber, SeqNumber), second: Option<(SeqNumber, SeqNumber)>, ack: SeqNumber) -> bool {
+fn is_dsack((left, right): (SeqNumber, SeqNumber), second: Option<(SeqNumber, SeqNumber)>, ack: SeqNumber) -> bool {
     let is_part = |(start, end): (SeqNumber, SeqNumber)| start.at_or_before(left) && right.at_or_before(end);
     left.precedes(right) && (right.at_or_before(ack) || second.is_some_and(is_part))
 }

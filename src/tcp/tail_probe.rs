@@ -25,7 +25,7 @@ pub(super) enum TailProbe {
     /// It was sent, and SND.NXT was `end` then (TLP.end_seq); with data sent before, or with new data (TLP.is_retrans).
     Sent {
         end: SeqNumber,
-        again: bool,
+        is_retransmission: bool,
     },
 }
 
@@ -43,18 +43,18 @@ pub(super) enum ProbeAnswer {
 impl TailProbe {
     /// TLP_process_ack of RFC 8985 §7.4.2: what became of the probe.
     pub fn process_ack(&mut self, heard: &Heard, send: &SendSide) -> ProbeAnswer {
-        let Self::Sent { end, again } = *self else { return ProbeAnswer::Nothing };
+        let Self::Sent { end, is_retransmission } = *self else { return ProbeAnswer::Nothing };
         if send.una().precedes(end) {
             return ProbeAnswer::Nothing;
         }
-        let dsack = heard.acknowledged.again;
+        let dsack = heard.acknowledged.dsack;
         let arrived_twice = dsack.is_some_and(|(_, right)| right == end);
-        let repaired = again && !arrived_twice && end.precedes(send.una());
+        let repaired = is_retransmission && !arrived_twice && end.precedes(send.una());
         let empty_duplicate = heard.is_duplicate && dsack.is_none() && send.reported() == 0;
-        if !again || arrived_twice || repaired || empty_duplicate {
+        if !is_retransmission || arrived_twice || repaired || empty_duplicate {
             *self = Self::None;
         }
-        match (repaired, again && arrived_twice) {
+        match (repaired, is_retransmission && arrived_twice) {
             (true, _) => ProbeAnswer::Repair,
             (_, true) => ProbeAnswer::Duplicate,
             _ => ProbeAnswer::Nothing,
@@ -107,7 +107,7 @@ impl Connection {
         let new = self.next_new(u32::MAX, false, config);
         let chunk = new.or_else(|| self.send.tail())?;
         let end = self.send.nxt().latest(chunk.end());
-        self.recovery.tail = TailProbe::Sent { end, again: new.is_none() };
+        self.recovery.tail = TailProbe::Sent { end, is_retransmission: new.is_none() };
         Some(chunk)
     }
 }

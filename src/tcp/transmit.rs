@@ -29,17 +29,17 @@ impl Connection {
             return Some((self.write_acknowledgment(now, config, buffer), SentKind::Acknowledgment));
         }
         if let Some(chunk) = self.next_chunk(now, config) {
-            let again = chunk.seq != self.send.nxt();
+            let is_retransmission = chunk.seq != self.send.nxt();
             let length = self.write_chunk(&chunk, now, config, buffer);
-            self.recovery.sent(&chunk, again, now);
+            self.recovery.sent(&chunk, is_retransmission, now);
             self.timers.cancel(Timer::TailProbe); // it counts from the last segment on (RFC 8985 §7.2)
-            if again && chunk.seq == self.send.una() {
+            if is_retransmission && chunk.seq == self.send.una() {
                 self.timers.cancel(Timer::Retransmit); // what is repaired gets a full timeout of its own
             }
             if self.send.sent(&chunk, now) {
                 self.step(Step::FinSent, now, config);
             }
-            return Some((length, if again { SentKind::Retransmission } else { SentKind::New }));
+            return Some((length, if is_retransmission { SentKind::Retransmission } else { SentKind::New }));
         }
         self.settle_timers(now, config);
         if !self.acks.is_due() {
@@ -71,7 +71,7 @@ impl Connection {
             return None;
         }
         if !self.send.wants_to_send() && self.recovery.tail != TailProbe::Due {
-            self.recovery.take_urgency();
+            self.recovery.take_force_retransmit();
             return None;
         }
         // RFC 5681 §4.1
@@ -82,7 +82,7 @@ impl Connection {
             return Some(chunk);
         }
         let allowance = self.recovery.allowance(self.congestion.window(), self.send.in_flight());
-        let within = if self.recovery.take_urgency() { u32::MAX } else { allowance };
+        let within = if self.recovery.take_force_retransmit() { u32::MAX } else { allowance };
         let lost = if self.recovery.holds_back() { None } else { self.send.next_lost(within) };
         lost.or_else(|| self.next_new(allowance, config.nagle && !self.options.no_delay, config))
     }

@@ -153,7 +153,7 @@ proptest! {
                     let chunk = flight.next_lost(u32::MAX);
                     prop_assert_eq!(chunk, lost.as_ref().map(|segment| segment.chunk()));
                     if let Some((chunk, segment)) = chunk.zip(lost) {
-                        flight.sent_again(&chunk, now);
+                        flight.retransmitted(&chunk, now);
                         segment.lost = false;
                     }
                 }

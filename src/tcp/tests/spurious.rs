@@ -67,7 +67,7 @@ fn a_second_timeout_is_not_doubted() {
 }
 
 /// A connection that has sent segment 0 again, because the three behind it were reported.
-fn sent_again() -> Bench {
+fn retransmitted() -> Bench {
     let mut bench = sack::timed();
     assert_eq!(sack::sends_more(&mut bench, 10).len(), 10);
     bench.now += ROUND;
@@ -78,7 +78,7 @@ fn sent_again() -> Bench {
 
 #[test]
 fn a_recovery_in_vain_is_undone_by_the_report_that_says_so() {
-    let mut bench = sent_again();
+    let mut bench = retransmitted();
     let reduced = bench.connection.congestion.window();
     bench.now += ROUND / 10;
     bench.reported(at(11), &[]);
@@ -93,7 +93,7 @@ fn a_recovery_in_vain_is_undone_by_the_report_that_says_so() {
 #[test]
 fn a_report_about_something_else_undoes_nothing() {
     for lie in [(0, at(0)), (at(1), at(1)), (at(20), at(21)), (at(2), at(1)), (at(0), at(1))] {
-        let mut bench = sent_again();
+        let mut bench = retransmitted();
         let reduced = bench.connection.congestion.window();
         bench.reported(at(11), &[]);
         bench.reported(at(11), &[lie]);
