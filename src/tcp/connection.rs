@@ -332,8 +332,8 @@ impl Connection {
     }
 
     /// Sees to it that a timer runs exactly when something is outstanding. Called when everything that could be sent was.
-    pub(super) fn settle_timers(&mut self, now: Instant, config: &TcpConfig) {
-        self.settle_liveness(now);
+    pub(super) fn update_timers(&mut self, now: Instant, config: &TcpConfig) {
+        self.update_liveness_timers(now);
         if self.arm_persist(now, config) {
             return;
         }

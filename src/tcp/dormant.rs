@@ -57,7 +57,7 @@ pub struct Dormant {
 }
 
 impl Dormant {
-    /// When the connection is to be woken, if not by anybody: its keep-alive.
+    /// When the connection is to be resumed, if not by anybody: its keep-alive.
     pub fn deadline(&self, config: &TcpConfig) -> Option<Instant> {
         let keep_alive = self.options.as_ref().map_or(config.keep_alive, |options| options.keep_alive);
         Some(Instant::from(self.heard) + keep_alive?.idle)
@@ -65,7 +65,7 @@ impl Dormant {
 }
 
 impl Connection {
-    /// A control block for [`Connection::wake`] to fill.
+    /// A control block for [`Connection::resume`] to fill.
     pub fn blank(config: &TcpConfig) -> Self {
         let nobody = Endpoint { address: IpAddr::V4(Ipv4Addr::UNSPECIFIED), port: 0 };
         let tuple = FourTuple { local: nobody, remote: nobody };
@@ -86,20 +86,20 @@ impl Connection {
     }
 
     /// What has to be kept of it while it sleeps; `None` where it has something to do, or something that is due.
-    pub fn rest(&self, now: Instant, config: &TcpConfig) -> Option<Dormant> {
+    pub fn suspend(&self, now: Instant, config: &TcpConfig) -> Option<Dormant> {
         let heard = self.liveness.last_heard().filter(|_| self.is_quiet(now))?;
         Some(Dormant {
             next_hop: self.link.destination,
             vlan: self.link.vlan,
-            send: self.send.rest(),
-            receive: self.receive.rest(),
+            send: self.send.suspend(),
+            receive: self.receive.suspend(),
             clocks: self.clocks,
-            congestion: self.congestion.rest(),
-            rtt: self.rtt.rest(),
-            tuning: self.tuning.rest(),
+            congestion: self.congestion.suspend(),
+            rtt: self.rtt.suspend(),
+            tuning: self.tuning.suspend(),
             heard: heard.into(),
             full_mss: u16::try_from(self.path.full_mss).unwrap_or(u16::MAX),
-            ecn: self.ecn.rest(),
+            ecn: self.ecn.suspend(),
             diffserv: self.diffserv,
             quick_acks: self.quick_acks.left(),
             sack: self.sack,
@@ -127,22 +127,22 @@ impl Connection {
     }
 
     /// Becomes the connection that slept, in the memory that this one has; `ours` is our link address.
-    pub fn wake(&mut self, tuple: FourTuple, ours: MacAddress, dormant: Dormant, config: &TcpConfig) {
+    pub fn resume(&mut self, tuple: FourTuple, ours: MacAddress, dormant: Dormant, config: &TcpConfig) {
         let heard = dormant.heard.into();
         let options = dormant.options.map_or_else(|| Options::of(config), |options| *options);
         self.tuple = tuple;
         self.link = LinkHeader { destination: dormant.next_hop, source: ours, vlan: dormant.vlan };
         self.state = State::Established;
         self.opening = None;
-        self.send.wake(&dormant.send, config.clock_tick);
-        self.receive.wake(&dormant.receive);
+        self.send.resume(&dormant.send, config.clock_tick);
+        self.receive.resume(&dormant.receive);
         self.sack = dormant.sack;
         self.clocks = dormant.clocks;
-        self.ecn = Ecn::wake(dormant.ecn);
+        self.ecn = Ecn::resume(dormant.ecn);
         self.diffserv = dormant.diffserv;
-        self.rtt = RttEstimator::wake(&dormant.rtt);
-        self.congestion = Congestion::wake(config.congestion_control, self.send.mss(), &dormant.congestion);
-        self.recovery = Recovery::wake(dormant.awaits_probe, self.send.una());
+        self.rtt = RttEstimator::resume(&dormant.rtt);
+        self.congestion = Congestion::resume(config.congestion_control, self.send.mss(), &dormant.congestion);
+        self.recovery = Recovery::resume(dormant.awaits_probe, self.send.una());
         self.path = PathLimit { full_mss: dormant.full_mss.into(), until: None };
         self.timers = Timers::default();
         if let Some(keep_alive) = options.keep_alive {
@@ -150,7 +150,7 @@ impl Connection {
         }
         self.acks = AckSchedule::new(self.receive.nxt());
         self.quick_acks = QuickAcks::new(dormant.quick_acks.into(), heard);
-        self.tuning = Tuning::wake(dormant.tuning, heard);
+        self.tuning = Tuning::resume(dormant.tuning, heard);
         self.signals = Signals::default();
         self.end = None;
         (self.timeouts, self.persist) = (0, Persist::default());

@@ -60,12 +60,12 @@ impl Ecn {
     }
 
     /// What is kept while nothing is in flight.
-    pub fn rest(&self) -> Said {
+    pub fn suspend(&self) -> Said {
         self.said
     }
 
     /// Goes on from there: an echo from now on tells of new congestion.
-    pub fn wake(said: Said) -> Self {
+    pub fn resume(said: Said) -> Self {
         Self { said, reduced: None }
     }
 

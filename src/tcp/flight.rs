@@ -32,7 +32,7 @@ pub(super) struct Flight {
 }
 
 /// Segments for which there is room in what goes from one connection to the next, or is kept where memory is scarce.
-const RESTING_SEGMENTS: usize = 256;
+const KEPT_SEGMENTS: usize = 256;
 
 impl Flight {
     pub fn new(una: SeqNumber, tick: Duration) -> Self {
@@ -66,12 +66,12 @@ impl Flight {
 
     /// Gives back most of the room for segments, where most of it is not used.
     pub fn give_back(&mut self) {
-        let little = self.segments.len().max(RESTING_SEGMENTS);
+        let little = self.segments.len().max(KEPT_SEGMENTS);
         if self.segments.capacity() / 4 > little {
             self.segments.shrink_to(little);
             self.resized = true;
         }
-        if self.retransmissions.is_empty() && self.retransmissions.capacity() > RESTING_SEGMENTS {
+        if self.retransmissions.is_empty() && self.retransmissions.capacity() > KEPT_SEGMENTS {
             self.retransmissions = VecDeque::new();
             self.resized = true;
         }
@@ -128,7 +128,7 @@ impl Flight {
     }
 
     pub fn quiet_rack(&self) -> QuietRack {
-        self.rack.rest()
+        self.rack.suspend()
     }
 
     pub fn rack(&mut self) -> &mut Rack {

@@ -81,7 +81,7 @@ impl Connection {
     }
 
     /// Lets the user timeout run while something is outstanding, and keep-alive while nothing is (MUST-26).
-    pub(super) fn settle_liveness(&mut self, now: Instant) {
+    pub(super) fn update_liveness_timers(&mut self, now: Instant) {
         let is_outstanding = self.has_outstanding();
         match self.options.user_timeout.filter(|_| is_outstanding) {
             Some(timeout) => self.timers.arm_if_idle(Timer::User, now + timeout),

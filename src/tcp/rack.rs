@@ -99,7 +99,7 @@ impl Rack {
     }
 
     /// What of it outlives the flight.
-    pub fn rest(&self) -> QuietRack {
+    pub fn suspend(&self) -> QuietRack {
         let span = |it: Minimum| Micros::from(Duration::from_nanos(it.get()));
         let (least, since) = self.minimum.map_or((Micros::NONE, Instant::ZERO), |it| (span(it), it.since));
         QuietRack {

@@ -87,13 +87,13 @@ impl ReceiveSide {
     }
 
     /// What of it must be kept while it is quiet.
-    pub(super) fn rest(&self) -> QuietReceive {
+    pub(super) fn suspend(&self) -> QuietReceive {
         let Self { nxt, edge, limit, scale, .. } = *self;
         QuietReceive { nxt, edge, limit, scale }
     }
 
     /// Becomes the side that was quiet, in the memory that this one, retired or new, has.
-    pub(super) fn wake(&mut self, quiet: &QuietReceive) {
+    pub(super) fn resume(&mut self, quiet: &QuietReceive) {
         let QuietReceive { nxt, edge, limit, scale } = *quiet;
         (self.nxt, self.edge, self.limit, self.scale) = (nxt, edge, limit, scale);
         (self.dsack, self.fin, self.fin_taken) = (None, None, false);

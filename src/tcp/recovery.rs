@@ -115,7 +115,7 @@ impl Recovery {
     }
 
     /// The state of which that was kept; everything up to `una` has been acknowledged.
-    pub(super) fn wake(awaits_probe: bool, una: SeqNumber) -> Self {
+    pub(super) fn resume(awaits_probe: bool, una: SeqNumber) -> Self {
         let tail = if awaits_probe { TailProbe::Sent { end: una, is_retransmission: true } } else { TailProbe::None };
         Self { tail, ..Self::default() }
     }

@@ -48,7 +48,7 @@ impl RttEstimator {
     }
 
     /// What is kept while nothing is measured.
-    pub(super) fn rest(&self) -> QuietRtt {
+    pub(super) fn suspend(&self) -> QuietRtt {
         let rto = self.rto().into();
         match self.smoothed {
             Some((srtt, rttvar)) => {
@@ -60,7 +60,7 @@ impl RttEstimator {
     }
 
     /// The estimator of which that was kept.
-    pub(super) fn wake(quiet: &QuietRtt) -> Self {
+    pub(super) fn resume(quiet: &QuietRtt) -> Self {
         let smoothed = quiet.srtt.get().map(nanos).zip(quiet.rttvar.get().map(nanos));
         Self { smoothed, rto: quiet.rto.get().map(nanos).unwrap_or_default() }
     }

@@ -41,7 +41,7 @@ impl Connection {
             }
             return Some((length, if is_retransmission { SentKind::Retransmission } else { SentKind::New }));
         }
-        self.settle_timers(now, config);
+        self.update_timers(now, config);
         if !self.acks.is_due() {
             return self.transmit_keep_alive(now, config, buffer);
         }
@@ -54,7 +54,7 @@ impl Connection {
         if owes || self.is_opening() || self.send.wants_to_send() || self.recovery.tail == TailProbe::Due {
             return false;
         }
-        self.settle_timers(now, config);
+        self.update_timers(now, config);
         true
     }
 

@@ -31,12 +31,12 @@ impl Tuning {
     }
 
     /// The most that is ever offered, and the shortest round trip: what is kept while nothing comes.
-    pub fn rest(&self) -> (u32, Micros) {
+    pub fn suspend(&self) -> (u32, Micros) {
         (self.limit, self.round_trip.into())
     }
 
     /// Measures on from there; a round begins at `now`.
-    pub fn wake((limit, round_trip): (u32, Micros), now: Instant) -> Self {
+    pub fn resume((limit, round_trip): (u32, Micros), now: Instant) -> Self {
         Self { limit, round_trip: round_trip.get(), announced: None, began: now, read: 0 }
     }
 

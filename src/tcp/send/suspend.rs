@@ -26,7 +26,7 @@ impl SendSide {
     }
 
     /// What of it must be kept while it is quiet.
-    pub(in crate::tcp) fn rest(&self) -> QuietSend {
+    pub(in crate::tcp) fn suspend(&self) -> QuietSend {
         let Self { una, window, max_window, window_seq, scale, .. } = *self;
         let mss = u16::try_from(self.mss).unwrap_or(u16::MAX);
         let (last_sent, rack) = (self.last_sent.into(), self.flight.quiet_rack());
@@ -34,14 +34,14 @@ impl SendSide {
     }
 
     /// Becomes the side that was quiet, in the memory that this one, retired or new, has.
-    pub(in crate::tcp) fn wake(&mut self, quiet: &QuietSend, tick: Duration) {
+    pub(in crate::tcp) fn resume(&mut self, quiet: &QuietSend, tick: Duration) {
         let QuietSend { una, window, max_window, window_seq, mss, scale, .. } = *quiet;
-        let mut woken = Self::new(una.back(1), window_seq, mss.into(), scale, quiet.last_sent.into(), tick);
-        (woken.window, woken.max_window) = (window, max_window);
-        woken.peak.last = quiet.peak;
-        woken.flight.recall(&quiet.rack, una);
-        woken.adopt_memory(self);
-        *self = woken;
+        let mut resumed = Self::new(una.back(1), window_seq, mss.into(), scale, quiet.last_sent.into(), tick);
+        (resumed.window, resumed.max_window) = (window, max_window);
+        resumed.peak.last = quiet.peak;
+        resumed.flight.recall(&quiet.rack, una);
+        resumed.adopt_memory(self);
+        *self = resumed;
     }
 
     /// Forgets what it holds, but keeps the memory.
