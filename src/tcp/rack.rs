@@ -204,7 +204,7 @@ impl Rack {
     }
 
     /// What was sent again had not been lost, as the peer says: the window was too small.
-    pub fn sent_in_vain(&mut self, una: SeqNumber, nxt: SeqNumber) {
+    pub fn saw_spurious_retransmission(&mut self, una: SeqNumber, nxt: SeqNumber) {
         if self.grown_until.is_some_and(|end| una.precedes(end)) {
             return; // once a round trip
         }

@@ -18,16 +18,16 @@ const DUPLICATE_THRESHOLD: u32 = 3;
 /// New segments that may tell whether a timeout was spurious (RFC 5682 §2.1 step 2b).
 const TEST_SEGMENTS: u32 = 2;
 
-/// Forward RTO-recovery (RFC 5682): after a timeout, new segments are sent before old ones are sent again, to see whether the
+/// Frto RTO-recovery (RFC 5682): after a timeout, new segments are sent before old ones are sent again, to see whether the
 /// flight is still coming in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Forward {
+enum Frto {
     /// The timeout counts as a loss.
     Off,
     /// Step 2: the oldest segment was sent again, nothing has come back.
-    First,
+    AwaitFirstAck,
     /// Step 3: it has been acknowledged; so many octets may be sent of what is new, and nothing again.
-    Second(u32),
+    AwaitSecondAck(u32),
 }
 
 /// Where recovery stands. While something is repaired: SND.NXT when it was found. An acknowledgment that reaches it is the end.
@@ -39,21 +39,21 @@ enum Phase {
     Fast { recover: SeqNumber, prr: Prr },
     /// After a timeout. Duplicate acknowledgments below `recover` answer our own retransmissions and mean no loss (RFC 6582
     /// §3.2 step 4, §4.1).
-    Loss { recover: SeqNumber, forward: Forward },
+    Loss { recover: SeqNumber, frto: Frto },
 }
 
 /// What may show that the last reduction was in vain.
 #[derive(Clone, Copy, Debug)]
-struct Doubt {
+struct UndoState {
     /// SND.UNA and SND.NXT when it began.
     from: SeqNumber,
     until: SeqNumber,
     /// Whether recovery began without a timeout.
     is_fast: bool,
     /// The first retransmission, until an acknowledgment covers it: where, and when.
-    first: Option<(SeqNumber, Instant)>,
+    first_retransmission: Option<(SeqNumber, Instant)>,
     /// Octets sent again of which the peer has not said that it had them already; none before the first.
-    unproved: Option<u32>,
+    undo_retrans: Option<u32>,
     /// Once it is over: the SND.NXT behind which nothing more can be learned.
     expires: Option<SeqNumber>,
 }
@@ -79,7 +79,7 @@ pub struct Heard {
 #[derive(Debug, Default)]
 pub struct Recovery {
     phase: Phase,
-    doubt: Option<Doubt>,
+    undo_state: Option<UndoState>,
     pub(super) tail: TailProbe,
     /// Duplicate acknowledgments in a row, of a peer that does not report.
     duplicates: u32,
@@ -98,13 +98,13 @@ impl Recovery {
     /// Whether there is nothing to be repaired, proved or undone.
     pub(super) fn is_undisturbed(&self) -> bool {
         let is_counting = self.duplicates > 0 || self.departed > 0 || self.force_retransmit;
-        !is_counting && !self.is_active() && self.doubt.is_none() && self.tail == TailProbe::None
+        !is_counting && !self.is_active() && self.undo_state.is_none() && self.tail == TailProbe::None
     }
 
     /// Whether nothing is to be remembered but whether a probe of the tail waits for its answer. That what was repaired had not
     /// been lost may still come out, and is given up.
     pub(super) fn is_quiet(&self) -> bool {
-        let is_settled = self.doubt.is_none_or(|doubt| doubt.expires.is_some());
+        let is_settled = self.undo_state.is_none_or(|undo_state| undo_state.expires.is_some());
         is_settled && !self.is_active() && self.tail != TailProbe::Due && self.duplicates == 0 && self.departed == 0
     }
 
@@ -127,14 +127,14 @@ impl Recovery {
     pub fn allowance(&self, window: u32, in_flight: u32) -> u32 {
         match &self.phase {
             Phase::Fast { prr, .. } => prr.window().saturating_add(self.departed),
-            Phase::Loss { forward: Forward::Second(left), .. } => in_flight.saturating_add(*left),
+            Phase::Loss { frto: Frto::AwaitSecondAck(left), .. } => in_flight.saturating_add(*left),
             _ => window.saturating_add(self.departed),
         }
     }
 
     /// Whether nothing is to be sent again, for new data tell more.
     pub fn holds_back(&self) -> bool {
-        matches!(self.phase, Phase::Loss { forward: Forward::Second(_), .. })
+        matches!(self.phase, Phase::Loss { frto: Frto::AwaitSecondAck(_), .. })
     }
 
     /// Whether the next lost segment goes out at once. Asked when it does, so the answer counts once.
@@ -146,14 +146,16 @@ impl Recovery {
     pub fn sent(&mut self, chunk: &Chunk, is_retransmission: bool, now: Instant) {
         match &mut self.phase {
             Phase::Fast { prr, .. } => prr.sent(chunk.len()),
-            Phase::Loss { forward: Forward::Second(left), .. } => *left = left.saturating_sub(chunk.len()),
+            Phase::Loss { frto: Frto::AwaitSecondAck(left), .. } => *left = left.saturating_sub(chunk.len()),
             _ => {}
         }
-        if let Some(doubt) = self.doubt.as_mut().filter(|doubt| is_retransmission && doubt.expires.is_none()) {
-            if doubt.unproved.is_none() {
-                doubt.first = Some((chunk.seq, now));
+        if let Some(undo_state) =
+            self.undo_state.as_mut().filter(|undo_state| is_retransmission && undo_state.expires.is_none())
+        {
+            if undo_state.undo_retrans.is_none() {
+                undo_state.first_retransmission = Some((chunk.seq, now));
             }
-            doubt.unproved = Some(doubt.unproved.unwrap_or(0).saturating_add(chunk.len()));
+            undo_state.undo_retrans = Some(undo_state.undo_retrans.unwrap_or(0).saturating_add(chunk.len()));
         }
     }
 
@@ -174,16 +176,16 @@ impl Recovery {
             return None;
         }
         let is_probes = self.take_probe_answer(heard, send, congestion);
-        let mut in_vain = self.arrived_before(heard, send);
-        if in_vain && self.doubt.is_some_and(|doubt| doubt.is_fast) {
-            // The peer's D-SACK will say so too, a round trip later (RFC 8985 §6.2 step 4); but then there is no doubt any more.
+        let mut is_spurious = self.eifel_detects(heard, send);
+        if is_spurious && self.undo_state.is_some_and(|undo_state| undo_state.is_fast) {
+            // The peer's D-SACK will say so too, a round trip later (RFC 8985 §6.2 step 4); but then there is no undo_state any more.
             let (una, nxt) = (send.una(), send.nxt());
-            send.rack().sent_in_vain(una, nxt);
+            send.rack().saw_spurious_retransmission(una, nxt);
         }
         if let Some(block) = heard.acknowledged.dsack.filter(|_| !is_probes) {
-            in_vain |= self.arrived_again(block, send);
+            is_spurious |= self.dsack_covers(block, send);
         }
-        if in_vain || self.proceeds_after_timeout(heard, send) {
+        if is_spurious || self.frto_detects(heard, send) {
             self.undo(send, congestion);
         }
         if heard.sack { self.by_report(heard, send, congestion) } else { self.by_count(heard, send, congestion) }
@@ -196,7 +198,7 @@ impl Recovery {
             ProbeAnswer::Duplicate => true,
             ProbeAnswer::Repair => {
                 // The controller hears of the loss all the same, and no undoing reaches back beyond this.
-                self.doubt = None;
+                self.undo_state = None;
                 congestion.lost(send.peak());
                 false
             }
@@ -204,43 +206,45 @@ impl Recovery {
     }
 
     /// Eifel detection (RFC 3522): what was sent again first is acknowledged by a segment that left before.
-    fn arrived_before(&mut self, heard: &Heard, send: &SendSide) -> bool {
-        let Some(doubt) = &mut self.doubt else { return false };
-        let Some((_, at)) = doubt.first.filter(|(start, _)| start.precedes(send.una())) else { return false };
-        doubt.first = None;
+    fn eifel_detects(&mut self, heard: &Heard, send: &SendSide) -> bool {
+        let Some(undo_state) = &mut self.undo_state else { return false };
+        let Some((_, at)) = undo_state.first_retransmission.filter(|(start, _)| start.precedes(send.una())) else {
+            return false;
+        };
+        undo_state.first_retransmission = None;
         heard.arrival.answers_before(at)
     }
 
     /// D-SACK (RFC 2883, RFC 3708): whether now everything that was sent again has arrived twice.
-    fn arrived_again(&mut self, (left, right): (SeqNumber, SeqNumber), send: &mut SendSide) -> bool {
-        let Some(doubt) = &mut self.doubt else { return false };
-        if !doubt.from.at_or_before(left) || !right.at_or_before(doubt.until) {
+    fn dsack_covers(&mut self, (left, right): (SeqNumber, SeqNumber), send: &mut SendSide) -> bool {
+        let Some(undo_state) = &mut self.undo_state else { return false };
+        if !undo_state.from.at_or_before(left) || !right.at_or_before(undo_state.until) {
             return false;
         }
-        let Some(unproved) = &mut doubt.unproved else { return false };
-        *unproved = unproved.saturating_sub(right.since(left));
-        let all = *unproved == 0;
+        let Some(undo_retrans) = &mut undo_state.undo_retrans else { return false };
+        *undo_retrans = undo_retrans.saturating_sub(right.since(left));
+        let all = *undo_retrans == 0;
         let (una, nxt) = (send.una(), send.nxt());
-        send.rack().sent_in_vain(una, nxt);
+        send.rack().saw_spurious_retransmission(una, nxt);
         all
     }
 
     /// F-RTO (RFC 5682 §2.1 and §3.1): whether the flight comes in after a timeout as if there had been none.
-    fn proceeds_after_timeout(&mut self, heard: &Heard, send: &mut SendSide) -> bool {
-        let Phase::Loss { recover, forward } = &mut self.phase else { return false };
+    fn frto_detects(&mut self, heard: &Heard, send: &mut SendSide) -> bool {
+        let Phase::Loss { recover, frto } = &mut self.phase else { return false };
         let advanced = heard.acknowledged.octets > 0;
-        match *forward {
-            Forward::First if advanced && send.una().precedes(*recover) => {
+        match *frto {
+            Frto::AwaitFirstAck if advanced && send.una().precedes(*recover) => {
                 let can_test = send.has_unsent() && send.flight_size() < send.window();
-                *forward = if can_test { Forward::Second(TEST_SEGMENTS * send.mss()) } else { Forward::Off };
+                *frto = if can_test { Frto::AwaitSecondAck(TEST_SEGMENTS * send.mss()) } else { Frto::Off };
             }
-            Forward::First if !heard.sack && heard.is_duplicate => *forward = Forward::Off,
-            Forward::Second(_) if !heard.sack && !heard.is_duplicate => return advanced,
-            Forward::Second(_) if !heard.sack || recover.precedes(send.rack().highest()) => {
+            Frto::AwaitFirstAck if !heard.sack && heard.is_duplicate => *frto = Frto::Off,
+            Frto::AwaitSecondAck(_) if !heard.sack && !heard.is_duplicate => return advanced,
+            Frto::AwaitSecondAck(_) if !heard.sack || recover.precedes(send.rack().highest()) => {
                 // It was a loss: the next segment goes out beside the two new ones (step 3a).
-                (*forward, self.force_retransmit) = (Forward::Off, true);
+                (*frto, self.force_retransmit) = (Frto::Off, true);
             }
-            Forward::Second(_) => {
+            Frto::AwaitSecondAck(_) => {
                 return heard.acknowledged.original.is_some_and(|start| start.precedes(*recover));
             }
             _ => {}
@@ -250,7 +254,7 @@ impl Recovery {
 
     /// Nothing had been lost.
     fn undo(&mut self, send: &mut SendSide, congestion: &mut impl Controller) {
-        if self.doubt.take().is_some_and(|doubt| doubt.is_fast) {
+        if self.undo_state.take().is_some_and(|undo_state| undo_state.is_fast) {
             send.rack().saw_reordering();
         }
         congestion.undo();
@@ -263,7 +267,7 @@ impl Recovery {
         let was_fast = matches!(self.phase, Phase::Fast { .. });
         if self.has_ended(send) {
             send.rack().recovered();
-            if was_fast && self.doubt.is_some_and(|doubt| doubt.unproved.is_none()) {
+            if was_fast && self.undo_state.is_some_and(|undo_state| undo_state.undo_retrans.is_none()) {
                 self.undo(send, congestion); // everything has arrived before anything was sent again
             }
         }
@@ -304,18 +308,18 @@ impl Recovery {
 
     /// Ends recovery where SND.UNA has come far enough; whether it has.
     fn has_ended(&mut self, send: &SendSide) -> bool {
-        if let Some(doubt) = &self.doubt
-            && doubt.expires.is_some_and(|expires| expires.precedes(send.una()))
+        if let Some(undo_state) = &self.undo_state
+            && undo_state.expires.is_some_and(|expires| expires.precedes(send.una()))
         {
-            self.doubt = None;
+            self.undo_state = None;
         }
         let (Phase::Fast { recover, .. } | Phase::Loss { recover, .. }) = self.phase else { return false };
         if send.una().precedes(recover) {
             return false;
         }
         (self.phase, self.departed) = (Phase::Open, 0);
-        if let Some(doubt) = &mut self.doubt {
-            doubt.expires = Some(send.nxt());
+        if let Some(undo_state) = &mut self.undo_state {
+            undo_state.expires = Some(send.nxt());
         }
         true
     }
@@ -328,7 +332,7 @@ impl Recovery {
         let mut prr = Prr::new(congestion.window(), at_start);
         prr.acknowledged(delivered, send.in_flight().saturating_sub(self.departed), false, send.mss());
         self.phase = Phase::Fast { recover: send.nxt(), prr };
-        self.doubt = Some(Doubt::new(send, true));
+        self.undo_state = Some(UndoState::new(send, true));
         self.tail = TailProbe::None;
     }
 
@@ -403,7 +407,7 @@ impl Recovery {
         }
         congestion.restarted();
         *self = Self {
-            phase: Phase::Loss { recover: send.nxt(), forward: Forward::Off },
+            phase: Phase::Loss { recover: send.nxt(), frto: Frto::Off },
             force_retransmit: true,
             ..Self::default()
         };
@@ -423,10 +427,10 @@ impl Recovery {
         let was_open = !self.is_active();
         if first {
             // Where recovery was under way, the reduction before this one was not in vain.
-            self.doubt = was_open.then(|| Doubt::new(send, false));
+            self.undo_state = was_open.then(|| UndoState::new(send, false));
         }
-        let forward = if was_open { Forward::First } else { Forward::Off };
-        self.phase = Phase::Loss { recover: send.nxt(), forward };
+        let frto = if was_open { Frto::AwaitFirstAck } else { Frto::Off };
+        self.phase = Phase::Loss { recover: send.nxt(), frto };
         (self.tail, self.duplicates, self.departed, self.force_retransmit) = (TailProbe::None, 0, 0, true);
         if sack {
             send.mark_overdue_lost(smoothed, now);
@@ -436,8 +440,15 @@ impl Recovery {
     }
 }
 
-impl Doubt {
+impl UndoState {
     fn new(send: &SendSide, is_fast: bool) -> Self {
-        Self { from: send.una(), until: send.nxt(), is_fast, first: None, unproved: None, expires: None }
+        Self {
+            from: send.una(),
+            until: send.nxt(),
+            is_fast,
+            first_retransmission: None,
+            undo_retrans: None,
+            expires: None,
+        }
     }
 }

@@ -115,7 +115,7 @@ fn a_coarse_clock_makes_the_window_wider_by_two_ticks() {
     let tick = ROUND / 10;
     let mut rack = rack_by_clock(true, tick);
     assert_eq!(rack.window(false, 3, Some(ROUND)), ROUND / 4 + 2 * tick);
-    rack.sent_in_vain(ISS, ISS.advance(100));
+    rack.saw_spurious_retransmission(ISS, ISS.advance(100));
     assert_eq!(rack.window(false, 3, Some(ROUND)), ROUND / 2 + 2 * tick, "a clock is no coarser for that");
     assert_eq!(rack_by_clock(false, tick).window(false, 3, Some(ROUND)), Duration::ZERO, "three are three");
 }
@@ -125,14 +125,14 @@ fn the_window_grows_with_each_round_of_duplicates_and_shrinks_after_sixteen_reco
     // §6.2 step 4.
     let mut rack = rack(true);
     let window = |rack: &Rack| rack.window(false, 0, Some(2 * ROUND));
-    rack.sent_in_vain(ISS, ISS.advance(100));
+    rack.saw_spurious_retransmission(ISS, ISS.advance(100));
     assert_eq!(window(&rack), ROUND / 2);
-    rack.sent_in_vain(ISS.advance(99), ISS.advance(300));
+    rack.saw_spurious_retransmission(ISS.advance(99), ISS.advance(300));
     assert_eq!(window(&rack), ROUND / 2, "once a round trip");
-    rack.sent_in_vain(ISS.advance(100), ISS.advance(300));
+    rack.saw_spurious_retransmission(ISS.advance(100), ISS.advance(300));
     assert_eq!(window(&rack), 3 * ROUND / 4);
     for round in 2..20 {
-        rack.sent_in_vain(ISS.advance(round * 300), ISS.advance(round * 300 + 300));
+        rack.saw_spurious_retransmission(ISS.advance(round * 300), ISS.advance(round * 300 + 300));
     }
     assert_eq!(window(&rack), 2 * ROUND, "never more than a round trip");
     for _ in 0..15 {
