@@ -1,7 +1,7 @@
 //! What is on its way: the retransmission queue of RFC 9293, with what the peer has reported of it (RFC 2018) and when it was
 //! sent, which together tell what is lost (RFC 8985).
 
-pub use super::outcome::{Acknowledged, Arrival, Chunk, Judgement, Resent};
+pub use super::outcome::{Acknowledged, Arrival, Chunk, LossScan, Resent};
 
 use super::{
     assembler::Assembler,
@@ -23,7 +23,7 @@ pub(super) struct Flight {
     /// Transmissions so far, on a circle.
     transmissions: u32,
     /// Before here, nothing is under way that was sent once only.
-    judged: SeqNumber,
+    scanned_to: SeqNumber,
     /// Before here, nothing is taken for lost.
     lost_from: SeqNumber,
     rack: Rack,
@@ -42,7 +42,7 @@ impl Flight {
             tally: Tally::default(),
             retransmissions: VecDeque::new(),
             transmissions: 0,
-            judged: una,
+            scanned_to: una,
             lost_from: una,
             rack: Rack::new(una, tick),
             resized: false,
@@ -166,7 +166,7 @@ impl Flight {
             self.tally.add(&segment);
         }
         if let Some(first) = self.segments.front() {
-            (self.judged, self.lost_from) = (first.start, first.start);
+            (self.scanned_to, self.lost_from) = (first.start, first.start);
         }
         self.pop_settled_retransmissions();
     }
@@ -200,7 +200,7 @@ impl Flight {
         self.trim_front(ack, result);
         self.known.forget_before(ack);
         self.pop_settled_retransmissions();
-        (self.judged, self.lost_from) = (self.judged.latest(ack), self.lost_from.latest(ack));
+        (self.scanned_to, self.lost_from) = (self.scanned_to.latest(ack), self.lost_from.latest(ack));
         match sampled {
             Some(last) if !any_retransmitted => result.rtt = Some(arrival.now - last.sent_at),
             Some(last) if last.retransmitted => {
@@ -226,7 +226,7 @@ impl Flight {
             self.tally.under_way -= oldest.length;
             latest = self.segments.pop_front();
         }
-        (self.judged, self.lost_from) = (self.judged.latest(ack), self.lost_from.latest(ack));
+        (self.scanned_to, self.lost_from) = (self.scanned_to.latest(ack), self.lost_from.latest(ack));
         let latest = latest?;
         let InFlight { sent_at, order, .. } = latest;
         // The last one took the least time, so there is nothing to be learned from the others.
@@ -302,39 +302,39 @@ impl Flight {
     ///
     /// What was sent once lies in the order it was sent in, and what was sent again stands in a queue of its own: either look
     /// ends at the first segment that has time left.
-    pub fn judge(&mut self, recovering: bool, smoothed: Option<Duration>, now: Instant) -> Judgement {
-        let mut judgement = Judgement::default();
+    pub fn detect_losses(&mut self, recovering: bool, smoothed: Option<Duration>, now: Instant) -> LossScan {
+        let mut scan = LossScan::default();
         if self.is_in_order() {
-            return judgement;
+            return scan;
         }
         let allowed = self.rack.rtt() + self.rack.window(recovering, self.tally.reported_segments, smoothed);
-        self.judge_sent_once(allowed, now, &mut judgement);
+        self.scan_originals(allowed, now, &mut scan);
         while let Some(&entry) = self.retransmissions.front() {
             if let Some(index) = find_retransmission(&self.segments, entry) {
-                if !self.rack.is_overdue(self.segments[index].transmission(), allowed, now, &mut judgement) {
+                if !self.rack.note_if_lost(self.segments[index].transmission(), allowed, now, &mut scan) {
                     break;
                 }
                 self.change(index, |segment| segment.lost = true);
             }
             self.retransmissions.pop_front();
         }
-        judgement
+        scan
     }
 
     /// The same for what was sent once. One that is late has most likely thousands behind it that are, too.
-    fn judge_sent_once(&mut self, allowed: Duration, now: Instant, judgement: &mut Judgement) {
-        let from = self.index_of(self.judged);
+    fn scan_originals(&mut self, allowed: Duration, now: Instant, scan: &mut LossScan) {
+        let from = self.index_of(self.scanned_to);
         let mut lost = 0;
         for segment in self.segments.range_mut(from..) {
             if !segment.retransmitted && segment.is_under_way() {
-                if !self.rack.is_overdue(segment.transmission(), allowed, now, judgement) {
+                if !self.rack.note_if_lost(segment.transmission(), allowed, now, scan) {
                     break;
                 }
                 segment.lost = true;
                 lost += segment.length;
                 self.lost_from = self.lost_from.earliest(segment.start);
             }
-            self.judged = segment.end();
+            self.scanned_to = segment.end();
         }
         (self.tally.under_way, self.tally.lost) = (self.tally.under_way - lost, self.tally.lost + lost);
     }
@@ -365,14 +365,14 @@ impl Flight {
         self.lose(|_| true);
     }
 
-    fn lose(&mut self, is_lost: impl Fn(&InFlight) -> bool) {
+    fn lose(&mut self, had_time: impl Fn(&InFlight) -> bool) {
         let reneged = self.segments.front().is_some_and(|oldest| oldest.reported);
         if reneged {
             self.known.clear();
         }
         self.change_all(|index, segment| {
             segment.reported &= !reneged;
-            segment.lost = !segment.reported && (segment.lost || reneged || index == 0 || is_lost(segment));
+            segment.lost = !segment.reported && (segment.lost || reneged || index == 0 || had_time(segment));
         });
     }
 
@@ -424,7 +424,7 @@ impl Flight {
         self.segments.range_mut(from..).for_each(|segment| segment.lost = false);
         (self.tally.under_way, self.tally.lost) = (self.tally.under_way + self.tally.lost, 0);
         if let (Some(first), Some(last)) = (self.segments.front(), self.segments.back()) {
-            (self.judged, self.lost_from) = (first.start, last.end());
+            (self.scanned_to, self.lost_from) = (first.start, last.end());
         }
         self.pop_settled_retransmissions();
         self.rack.forget_latest();

@@ -83,7 +83,7 @@ pub struct Resent {
 
 /// What a look at the flight has found.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Judgement {
+pub struct LossScan {
     /// Whether anything was taken for lost.
     pub found: bool,
     /// How long until the next look, where something is overdue but may have been overtaken only.

@@ -1,7 +1,7 @@
 //! What the time of a delivery says of what was sent before it (RFC 8985): recent acknowledgment, and how long reordering may
 //! take on this path.
 
-use super::{micros::Micros, outcome::Judgement, rtt::CLOCK_GRANULARITY};
+use super::{micros::Micros, outcome::LossScan, rtt::CLOCK_GRANULARITY};
 use crate::{
     time::{Coarse, Instant, nanos},
     wire::SeqNumber,
@@ -166,12 +166,12 @@ impl Rack {
 
     /// Whether what was sent as number `order` is to be taken for lost: it has been overtaken, and has had more time than is
     /// `allowed`. Where it has some left, that is noted.
-    pub fn is_overdue(
+    pub fn note_if_lost(
         &self,
         (order, sent_at): (u32, Instant),
         allowed: Duration,
         now: Instant,
-        judgement: &mut Judgement,
+        scan: &mut LossScan,
     ) -> bool {
         if !self.has_overtaken(order) {
             return false;
@@ -179,10 +179,10 @@ impl Rack {
         let deadline = sent_at + allowed;
         if deadline > now {
             let wait = deadline - now;
-            judgement.wait = Some(judgement.wait.map_or(wait, |earlier| earlier.min(wait)));
+            scan.wait = Some(scan.wait.map_or(wait, |earlier| earlier.min(wait)));
             return false;
         }
-        judgement.found = true;
+        scan.found = true;
         true
     }
 

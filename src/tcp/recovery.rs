@@ -1,6 +1,6 @@
 //! Loss recovery: what is done about segments that are, or seem, lost, and about having been wrong.
 //!
-//! A peer that reports (RFC 2018) is judged by the time of its deliveries (RFC 8985); one that does not, by counting
+//! A peer that reports (RFC 2018) is scanned_to by the time of its deliveries (RFC 8985); one that does not, by counting
 //! duplicate acknowledgments (RFC 5681 §3.2, RFC 6582). Either way the flight shrinks by RFC 9937, and a timeout is looked at
 //! twice before everything is sent again (RFC 5682).
 
@@ -271,18 +271,18 @@ impl Recovery {
                 self.undo(send, congestion); // everything has arrived before anything was sent again
             }
         }
-        let judgement = send.judge(self.is_active(), heard.smoothed, heard.arrival.now);
+        let scan = send.detect_losses(self.is_active(), heard.smoothed, heard.arrival.now);
         let (delivered, advanced) = (heard.acknowledged.delivered, heard.acknowledged.octets > 0);
         match &mut self.phase {
             Phase::Fast { prr, .. } if delivered > 0 => {
-                prr.acknowledged(delivered, send.in_flight(), advanced && !judgement.found, send.mss());
+                prr.acknowledged(delivered, send.in_flight(), advanced && !scan.found, send.mss());
             }
             Phase::Fast { .. } => {}
-            Phase::Open if judgement.found => self.begin(delivered, send, congestion),
+            Phase::Open if scan.found => self.begin(delivered, send, congestion),
             Phase::Open | Phase::Loss { .. } if advanced && !was_fast => congestion.acknowledged(&heard.ack),
             Phase::Open | Phase::Loss { .. } => {}
         }
-        judgement.wait
+        scan.wait
     }
 
     /// The time of what was overtaken is up. Returns as [`Recovery::acknowledged`] does.
@@ -293,17 +293,17 @@ impl Recovery {
         send: &mut SendSide,
         congestion: &mut impl Controller,
     ) -> Option<Duration> {
-        let judgement = send.judge(self.is_active(), smoothed, now);
+        let scan = send.detect_losses(self.is_active(), smoothed, now);
         match &mut self.phase {
-            Phase::Open if judgement.found => self.begin(0, send, congestion),
+            Phase::Open if scan.found => self.begin(0, send, congestion),
             // What is lost has left the flight, but nothing has arrived that it could be replaced for: one segment goes out.
-            Phase::Fast { prr, .. } if judgement.found => {
+            Phase::Fast { prr, .. } if scan.found => {
                 prr.acknowledged(0, send.in_flight(), false, send.mss());
                 self.force_retransmit = true;
             }
             _ => {}
         }
-        judgement.wait
+        scan.wait
     }
 
     /// Ends recovery where SND.UNA has come far enough; whether it has.

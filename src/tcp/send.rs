@@ -6,7 +6,7 @@
 //!                   SND.UNA                SND.NXT    SND.UNA + SND.WND
 //! ```
 
-pub use super::flight::{Acknowledged, Arrival, Chunk, Judgement, Resent};
+pub use super::flight::{Acknowledged, Arrival, Chunk, LossScan, Resent};
 
 mod suspend;
 
@@ -339,9 +339,9 @@ impl SendSide {
         self.has_unsent() || self.flight.has_lost()
     }
 
-    /// Takes for lost what has been overtaken for too long (`Flight::judge`).
-    pub fn judge(&mut self, recovering: bool, smoothed: Option<Duration>, now: Instant) -> Judgement {
-        self.flight.judge(recovering, smoothed, now)
+    /// Takes for lost what has been overtaken for too long (`Flight::detect_losses`).
+    pub fn detect_losses(&mut self, recovering: bool, smoothed: Option<Duration>, now: Instant) -> LossScan {
+        self.flight.detect_losses(recovering, smoothed, now)
     }
 
     /// Takes the oldest segment for lost.

@@ -82,7 +82,7 @@ fn delivered(number: u32, retransmitted: bool) -> Delivered {
     Delivered { end, sent_at: Instant::ZERO, order: number, retransmitted, answers_earlier: false }
 }
 
-/// A judge of a path of 100 ms, on which the second segment came before the first where `reordered`.
+/// A detect_losses of a path of 100 ms, on which the second segment came before the first where `reordered`.
 fn rack(reordered: bool) -> Rack {
     rack_by_clock(reordered, Duration::ZERO)
 }
