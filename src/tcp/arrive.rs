@@ -223,7 +223,7 @@ impl Connection {
     pub(super) fn take_acknowledgment(&mut self, now: Instant, segment: &Segment<'_>, config: &TcpConfig) {
         let ack = segment.header.ack;
         if !self.send.una().at_or_before(ack) {
-            return self.take_overtaken_report(now, segment);
+            return self.process_old_sack(now, segment);
         }
         if self.acknowledges_in_order(segment) {
             if self.send.una() == ack {
@@ -239,7 +239,7 @@ impl Connection {
         let advances = self.send.una().precedes(ack);
         let mut acknowledged = if advances { self.send.acknowledge(ack, &arrival) } else { Acknowledged::default() };
         if self.sack {
-            self.send.take_report(ack, segment.header.options.sack.as_slice(), &arrival, &mut acknowledged);
+            self.send.process_sack(ack, segment.header.options.sack.as_slice(), &arrival, &mut acknowledged);
         }
         if acknowledged.resent.is_some() {
             acknowledged.rtt = acknowledged.rtt.or_else(|| self.time_of_resent(&acknowledged, &arrival, config));
@@ -273,7 +273,7 @@ impl Connection {
     /// An acknowledgment that was overtaken by a later one says nothing of SND.UNA, nor of the window. But what it reports has
     /// arrived (RFC 2018 §4), and the later one may have been too short for it, or report other things.
     #[cold]
-    fn take_overtaken_report(&mut self, now: Instant, segment: &Segment<'_>) {
+    fn process_old_sack(&mut self, now: Instant, segment: &Segment<'_>) {
         if !self.sack || segment.header.options.sack.as_slice().is_empty() {
             return;
         }
@@ -281,7 +281,7 @@ impl Connection {
         let arrival = Arrival { now, echo: None };
         let mut acknowledged = Acknowledged::default();
         let blocks = segment.header.options.sack.as_slice();
-        self.send.take_report(segment.header.ack, blocks, &arrival, &mut acknowledged);
+        self.send.process_sack(segment.header.ack, blocks, &arrival, &mut acknowledged);
         let smoothed = self.rtt.smoothed();
         let ack = Ack { octets: 0, limited: false, now, rtt: smoothed.unwrap_or_default() };
         let heard = Heard { ack, acknowledged, arrival, is_duplicate: false, sack: true, smoothed };

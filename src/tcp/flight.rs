@@ -1,4 +1,4 @@
-//! What is on its way: the retransmission queue of RFC 9293, with what the peer has reported of it (RFC 2018) and when it was
+//! What is on its way: the retransmission queue of RFC 9293, with what the peer has sacked of it (RFC 2018) and when it was
 //! sent, which together tell what is lost (RFC 8985).
 
 pub use super::outcome::{Acknowledged, Arrival, Chunk, LossScan, Resent};
@@ -15,8 +15,8 @@ use std::{collections::VecDeque, time::Duration};
 #[derive(Debug)]
 pub(super) struct Flight {
     segments: VecDeque<InFlight>,
-    /// What of them the peer has reported, so that to report it again costs nothing, however often a peer does.
-    known: Assembler,
+    /// What of them the peer has sacked, so that to report it again costs nothing, however often a peer does.
+    scoreboard: Assembler,
     tally: Tally,
     /// What was sent again and may be under way, in the order of transmission: where it begins, and the transmission's number.
     retransmissions: VecDeque<(SeqNumber, u32)>,
@@ -38,7 +38,7 @@ impl Flight {
     pub fn new(una: SeqNumber, tick: Duration) -> Self {
         Self {
             segments: VecDeque::new(),
-            known: Assembler::default(),
+            scoreboard: Assembler::default(),
             tally: Tally::default(),
             retransmissions: VecDeque::new(),
             transmissions: 0,
@@ -52,7 +52,7 @@ impl Flight {
     /// Octets of memory it takes.
     pub fn memory(&self) -> usize {
         let segments = self.segments.capacity() * size_of::<InFlight>();
-        segments + self.known.memory() + self.retransmissions.capacity() * size_of::<(SeqNumber, u32)>()
+        segments + self.scoreboard.memory() + self.retransmissions.capacity() * size_of::<(SeqNumber, u32)>()
     }
 
     /// Whether that has changed since [`Flight::weighed`] was called.
@@ -90,7 +90,7 @@ impl Flight {
     /// Forgets everything but its memory.
     pub fn retire(&mut self) {
         self.segments.clear();
-        self.known.clear();
+        self.scoreboard.clear();
         self.retransmissions.clear();
         self.give_back();
     }
@@ -98,7 +98,7 @@ impl Flight {
     /// Takes the memory of a retired one.
     pub fn adopt_memory(&mut self, retired: &mut Self) {
         self.segments = std::mem::take(&mut retired.segments);
-        self.known = std::mem::take(&mut retired.known);
+        self.scoreboard = std::mem::take(&mut retired.scoreboard);
         self.retransmissions = std::mem::take(&mut retired.retransmissions);
     }
 
@@ -112,7 +112,7 @@ impl Flight {
         2 * size_of::<InFlight>() * self.len()
     }
 
-    /// Octets sent, not acknowledged, not reported and not taken for lost: the pipe of RFC 6675.
+    /// Octets sent, not acknowledged, not sacked and not taken for lost: the pipe of RFC 6675.
     pub fn under_way(&self) -> u32 {
         self.tally.under_way
     }
@@ -122,9 +122,9 @@ impl Flight {
         self.tally.lost > 0
     }
 
-    /// Octets reported.
-    pub fn reported(&self) -> u32 {
-        self.tally.reported
+    /// Octets sacked.
+    pub fn sacked(&self) -> u32 {
+        self.tally.sacked
     }
 
     pub fn quiet_rack(&self) -> QuietRack {
@@ -188,7 +188,7 @@ impl Flight {
             if !oldest.end().at_or_before(ack) {
                 break;
             }
-            if !oldest.reported {
+            if !oldest.sacked {
                 any_retransmitted |= oldest.retransmitted;
                 sampled = Some(oldest);
                 self.note_delivery(&oldest, arrival, result);
@@ -198,7 +198,7 @@ impl Flight {
             self.segments.pop_front();
         }
         self.trim_front(ack, result);
-        self.known.forget_before(ack);
+        self.scoreboard.forget_before(ack);
         self.pop_settled_retransmissions();
         (self.scanned_to, self.lost_from) = (self.scanned_to.latest(ack), self.lost_from.latest(ack));
         match sampled {
@@ -210,7 +210,7 @@ impl Flight {
         }
     }
 
-    /// The same where nothing was lost, reported, sent again or overtaken; returns a round-trip time, where a segment is covered.
+    /// The same where nothing was lost, sacked, sent again or overtaken; returns a round-trip time, where a segment is covered.
     pub fn acknowledge_in_order(&mut self, ack: SeqNumber, now: Instant) -> Option<Duration> {
         debug_assert!(self.is_in_order());
         let mut latest = None;
@@ -240,7 +240,7 @@ impl Flight {
         let Some(&oldest) = self.segments.front() else { return };
         if oldest.start.precedes(ack) {
             let covered = ack.since(oldest.start);
-            result.delivered += if oldest.reported { 0 } else { covered };
+            result.delivered += if oldest.sacked { 0 } else { covered };
             self.change(0, |oldest| {
                 oldest.start = ack;
                 oldest.length -= covered;
@@ -264,7 +264,7 @@ impl Flight {
     }
 
     /// Takes in that the peer has what lies from `left` up to `right`.
-    pub fn take_block(&mut self, left: SeqNumber, right: SeqNumber, arrival: &Arrival, result: &mut Acknowledged) {
+    pub fn mark_sacked(&mut self, left: SeqNumber, right: SeqNumber, arrival: &Arrival, result: &mut Acknowledged) {
         // What is early is not echoed (RFC 7323 §4.3): the clock of this acknowledgment says nothing of when it was sent.
         let arrival = &Arrival { echo: None, ..*arrival };
         // Segments count as a whole, or not.
@@ -275,21 +275,21 @@ impl Flight {
         }
         let (start, end) = (self.segments[first].start, self.segments[behind - 1].end());
         let mut at = start;
-        while let Some((from, to)) = self.known.first_missing(at, end) {
+        while let Some((from, to)) = self.scoreboard.first_missing(at, end) {
             for index in self.index_of(from)..behind {
                 let segment = self.segments[index];
                 if !segment.start.precedes(to) {
                     break;
                 }
                 self.note_delivery(&segment, arrival, result);
-                self.change(index, |segment| (segment.reported, segment.lost) = (true, false));
+                self.change(index, |segment| (segment.sacked, segment.lost) = (true, false));
             }
             at = to;
         }
-        let before = self.known.memory();
+        let before = self.scoreboard.memory();
         // There are no more pieces than segments.
-        let _ = self.known.insert(start, end, usize::MAX);
-        self.resized |= self.known.memory() != before;
+        let _ = self.scoreboard.insert(start, end, usize::MAX);
+        self.resized |= self.scoreboard.memory() != before;
     }
 
     /// The first segment that begins at or behind `seq`.
@@ -307,7 +307,7 @@ impl Flight {
         if self.is_in_order() {
             return scan;
         }
-        let allowed = self.rack.rtt() + self.rack.window(recovering, self.tally.reported_segments, smoothed);
+        let allowed = self.rack.rtt() + self.rack.window(recovering, self.tally.sacked_segments, smoothed);
         self.scan_originals(allowed, now, &mut scan);
         while let Some(&entry) = self.retransmissions.front() {
             if let Some(index) = find_retransmission(&self.segments, entry) {
@@ -339,10 +339,10 @@ impl Flight {
         (self.tally.under_way, self.tally.lost) = (self.tally.under_way - lost, self.tally.lost + lost);
     }
 
-    /// Whether nothing that is on its way has been overtaken, reported, or taken for lost.
+    /// Whether nothing that is on its way has been overtaken, sacked, or taken for lost.
     pub fn is_in_order(&self) -> bool {
         let in_order = |oldest: &InFlight| !oldest.retransmitted && !self.rack.has_overtaken(oldest.order);
-        let nothing_missing = self.tally.lost == 0 && self.tally.reported == 0 && self.retransmissions.is_empty();
+        let nothing_missing = self.tally.lost == 0 && self.tally.sacked == 0 && self.retransmissions.is_empty();
         nothing_missing && self.segments.front().is_none_or(in_order)
     }
 
@@ -354,9 +354,9 @@ impl Flight {
     }
 
     /// Takes for lost the oldest segment, and of the others what had time to arrive (RFC 8985 §6.3), but for what the peer has
-    /// reported: unless it must have thrown that away, because it would have acknowledged it otherwise (RFC 2018 §8).
+    /// sacked: unless it must have thrown that away, because it would have acknowledged it otherwise (RFC 2018 §8).
     pub fn lose_overdue(&mut self, smoothed: Option<Duration>, now: Instant) {
-        let allowed = self.rack.rtt() + self.rack.window(true, self.tally.reported_segments, smoothed);
+        let allowed = self.rack.rtt() + self.rack.window(true, self.tally.sacked_segments, smoothed);
         self.lose(|segment| segment.sent_at + allowed <= now);
     }
 
@@ -366,17 +366,17 @@ impl Flight {
     }
 
     fn lose(&mut self, had_time: impl Fn(&InFlight) -> bool) {
-        let reneged = self.segments.front().is_some_and(|oldest| oldest.reported);
+        let reneged = self.segments.front().is_some_and(|oldest| oldest.sacked);
         if reneged {
-            self.known.clear();
+            self.scoreboard.clear();
         }
         self.change_all(|index, segment| {
-            segment.reported &= !reneged;
-            segment.lost = !segment.reported && (segment.lost || reneged || index == 0 || had_time(segment));
+            segment.sacked &= !reneged;
+            segment.lost = !segment.sacked && (segment.lost || reneged || index == 0 || had_time(segment));
         });
     }
 
-    /// Cuts what has more than `mss` octets of data into pieces, and takes them for lost, unless the peer has reported them;
+    /// Cuts what has more than `mss` octets of data into pieces, and takes them for lost, unless the peer has sacked them;
     /// whether there was any such.
     pub fn resegment(&mut self, mss: u32) -> bool {
         if self.segments.iter().all(|segment| segment.data() <= mss) {
@@ -386,7 +386,7 @@ impl Flight {
         self.segments.reserve(before.len());
         let mut run: Option<InFlight> = None;
         for mut segment in before {
-            segment.lost |= segment.data() > mss && !segment.reported;
+            segment.lost |= segment.data() > mss && !segment.sacked;
             // What has to be sent again in any case is cut as if it had never been sent: into pieces as large as they may be.
             match &mut run {
                 Some(run) if run.lost && segment.lost => {
@@ -452,7 +452,7 @@ impl Flight {
             fin: chunk.fin,
             retransmitted: false,
             lost: false,
-            reported: false,
+            sacked: false,
         };
         self.tally.add(&segment);
         self.resized |= self.segments.len() == self.segments.capacity();

@@ -15,14 +15,14 @@ pub(super) struct InFlight {
     pub fin: bool,
     pub retransmitted: bool,
     pub lost: bool,
-    /// Whether the peer has reported it (RFC 2018). It may yet throw it away.
-    pub reported: bool,
+    /// Whether the peer has sacked it (RFC 2018). It may yet throw it away.
+    pub sacked: bool,
 }
 
 impl InFlight {
     /// Whether it may still be under way, for all we know.
     pub fn is_under_way(&self) -> bool {
-        !self.lost && !self.reported
+        !self.lost && !self.sacked
     }
 
     /// The sequence number behind it.
@@ -45,7 +45,7 @@ impl InFlight {
     }
 }
 
-/// Octets on their way, by what is known of them. Each segment counts once: as lost, reported, or under way.
+/// Octets on their way, by what is known of them. Each segment counts once: as lost, sacked, or under way.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Tally {
     /// May still be under way: the pipe of RFC 6675.
@@ -53,29 +53,29 @@ pub(super) struct Tally {
     /// Taken for lost.
     pub lost: u32,
     /// Reported by the peer.
-    pub reported: u32,
-    /// Segments reported by the peer.
-    pub reported_segments: u32,
+    pub sacked: u32,
+    /// Segments sacked by the peer.
+    pub sacked_segments: u32,
 }
 
 impl Tally {
     pub fn add(&mut self, segment: &InFlight) {
-        match (segment.lost, segment.reported) {
+        match (segment.lost, segment.sacked) {
             (true, _) => self.lost += segment.length,
             (_, true) => {
-                self.reported += segment.length;
-                self.reported_segments += 1;
+                self.sacked += segment.length;
+                self.sacked_segments += 1;
             }
             _ => self.under_way += segment.length,
         }
     }
 
     pub fn remove(&mut self, segment: &InFlight) {
-        match (segment.lost, segment.reported) {
+        match (segment.lost, segment.sacked) {
             (true, _) => self.lost -= segment.length,
             (_, true) => {
-                self.reported -= segment.length;
-                self.reported_segments -= 1;
+                self.sacked -= segment.length;
+                self.sacked_segments -= 1;
             }
             _ => self.under_way -= segment.length,
         }

@@ -56,7 +56,7 @@ impl Arrival {
 pub struct Acknowledged {
     /// Octets of sequence space acknowledged for the first time.
     pub octets: u32,
-    /// Octets that have arrived, as we learn now: acknowledged or reported, and neither before.
+    /// Octets that have arrived, as we learn now: acknowledged or sacked, and neither before.
     pub delivered: u32,
     /// Of these, where the first begins that was sent once only.
     pub original: Option<SeqNumber>,

@@ -8,7 +8,7 @@ use crate::{
 };
 use std::time::Duration;
 
-/// Segments reported beyond a hole that make a loss where reordering was never seen (DupThresh).
+/// Segments sacked beyond a hole that make a loss where reordering was never seen (DupThresh).
 const DUPLICATE_THRESHOLD: u32 = 3;
 /// Recoveries without D-SACK after which a wide window for reordering is given up (RFC 8985 §6.2 step 4).
 const PATIENT_RECOVERIES: u32 = 16;
@@ -192,8 +192,8 @@ impl Rack {
     }
 
     /// RACK.reo_wnd: how much later than what was sent after it a segment may arrive (§6.2 step 4).
-    pub fn window(&self, recovering: bool, reported: u32, smoothed: Option<Duration>) -> Duration {
-        if !self.reordering_seen && (recovering || reported >= DUPLICATE_THRESHOLD) {
+    pub fn window(&self, recovering: bool, sacked: u32, smoothed: Option<Duration>) -> Duration {
+        if !self.reordering_seen && (recovering || sacked >= DUPLICATE_THRESHOLD) {
             return Duration::ZERO;
         }
         let quarter = Duration::from_nanos(self.minimum.map_or(self.rtt, |minimum| minimum.get()) / 4);

@@ -83,7 +83,7 @@ impl ReceiveSide {
 
     /// Whether nothing is kept for anybody.
     pub(super) fn is_quiet(&self) -> bool {
-        self.buffer.is_empty() && !self.has_report() && self.fin.is_none()
+        self.buffer.is_empty() && !self.has_sack_blocks() && self.fin.is_none()
     }
 
     /// What of it must be kept while it is quiet.
@@ -260,13 +260,13 @@ impl ReceiveSide {
     }
 
     /// Whether there is something to report in SACK blocks.
-    pub fn has_report(&self) -> bool {
+    pub fn has_sack_blocks(&self) -> bool {
         self.dsack.is_some() || self.has_holes()
     }
 
     /// What has arrived beyond RCV.NXT, in at most `limit` blocks: what came again, once; then the pieces that grew last, the
     /// latest first; then the others.
-    pub fn report(&mut self, limit: usize) -> SackBlocks {
+    pub fn sack_blocks(&mut self, limit: usize) -> SackBlocks {
         let mut blocks = SackBlocks::default();
         if limit == 0 {
             return blocks;

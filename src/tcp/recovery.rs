@@ -84,7 +84,7 @@ pub struct Recovery {
     /// Duplicate acknowledgments in a row, of a peer that does not report.
     duplicates: u32,
     /// Octets that they say have left the network.
-    departed: u32,
+    dupack_inflation: u32,
     /// A segment was just found lost and goes out at once, whatever the window says.
     force_retransmit: bool,
 }
@@ -97,7 +97,7 @@ impl Recovery {
 
     /// Whether there is nothing to be repaired, proved or undone.
     pub(super) fn is_undisturbed(&self) -> bool {
-        let is_counting = self.duplicates > 0 || self.departed > 0 || self.force_retransmit;
+        let is_counting = self.duplicates > 0 || self.dupack_inflation > 0 || self.force_retransmit;
         !is_counting && !self.is_active() && self.undo_state.is_none() && self.tail == TailProbe::None
     }
 
@@ -105,7 +105,11 @@ impl Recovery {
     /// been lost may still come out, and is given up.
     pub(super) fn is_quiet(&self) -> bool {
         let is_settled = self.undo_state.is_none_or(|undo_state| undo_state.expires.is_some());
-        is_settled && !self.is_active() && self.tail != TailProbe::Due && self.duplicates == 0 && self.departed == 0
+        is_settled
+            && !self.is_active()
+            && self.tail != TailProbe::Due
+            && self.duplicates == 0
+            && self.dupack_inflation == 0
     }
 
     /// Whether a probe of the tail was sent, everything has been acknowledged, and it is not known yet to which of the two
@@ -126,9 +130,9 @@ impl Recovery {
     /// certain (limited transmit, RFC 3042). A peer that reports has its reports taken out of the flight instead.
     pub fn allowance(&self, window: u32, in_flight: u32) -> u32 {
         match &self.phase {
-            Phase::Fast { prr, .. } => prr.window().saturating_add(self.departed),
+            Phase::Fast { prr, .. } => prr.window().saturating_add(self.dupack_inflation),
             Phase::Loss { frto: Frto::AwaitSecondAck(left), .. } => in_flight.saturating_add(*left),
-            _ => window.saturating_add(self.departed),
+            _ => window.saturating_add(self.dupack_inflation),
         }
     }
 
@@ -188,7 +192,11 @@ impl Recovery {
         if is_spurious || self.frto_detects(heard, send) {
             self.undo(send, congestion);
         }
-        if heard.sack { self.by_report(heard, send, congestion) } else { self.by_count(heard, send, congestion) }
+        if heard.sack {
+            self.on_ack_sack(heard, send, congestion)
+        } else {
+            self.on_ack_newreno(heard, send, congestion)
+        }
     }
 
     /// What an acknowledgment says of a tail probe. Returns whether a D-SACK is about it.
@@ -263,7 +271,12 @@ impl Recovery {
     }
 
     /// An acknowledgment of a peer that reports.
-    fn by_report(&mut self, heard: &Heard, send: &mut SendSide, congestion: &mut impl Controller) -> Option<Duration> {
+    fn on_ack_sack(
+        &mut self,
+        heard: &Heard,
+        send: &mut SendSide,
+        congestion: &mut impl Controller,
+    ) -> Option<Duration> {
         let was_fast = matches!(self.phase, Phase::Fast { .. });
         if self.has_ended(send) {
             send.rack().recovered();
@@ -317,7 +330,7 @@ impl Recovery {
         if send.una().precedes(recover) {
             return false;
         }
-        (self.phase, self.departed) = (Phase::Open, 0);
+        (self.phase, self.dupack_inflation) = (Phase::Open, 0);
         if let Some(undo_state) = &mut self.undo_state {
             undo_state.expires = Some(send.nxt());
         }
@@ -328,16 +341,21 @@ impl Recovery {
     fn begin(&mut self, delivered: u32, send: &SendSide, congestion: &mut impl Controller) {
         congestion.lost(send.peak());
         // What this acknowledgment covers was in flight too (RFC 9937 §6.1).
-        let at_start = (send.flight_size() + delivered).saturating_sub(send.reported() + self.departed);
+        let at_start = (send.flight_size() + delivered).saturating_sub(send.sacked() + self.dupack_inflation);
         let mut prr = Prr::new(congestion.window(), at_start);
-        prr.acknowledged(delivered, send.in_flight().saturating_sub(self.departed), false, send.mss());
+        prr.acknowledged(delivered, send.in_flight().saturating_sub(self.dupack_inflation), false, send.mss());
         self.phase = Phase::Fast { recover: send.nxt(), prr };
         self.undo_state = Some(UndoState::new(send, true));
         self.tail = TailProbe::None;
     }
 
     /// An acknowledgment of a peer that does not report.
-    fn by_count(&mut self, heard: &Heard, send: &mut SendSide, congestion: &mut impl Controller) -> Option<Duration> {
+    fn on_ack_newreno(
+        &mut self,
+        heard: &Heard,
+        send: &mut SendSide,
+        congestion: &mut impl Controller,
+    ) -> Option<Duration> {
         let octets = heard.acknowledged.octets;
         if octets > 0 {
             self.duplicates = 0;
@@ -345,53 +363,53 @@ impl Recovery {
                 (matches!(self.phase, Phase::Fast { .. }), matches!(self.phase, Phase::Loss { .. }));
             self.has_ended(send);
             match self.phase {
-                Phase::Fast { .. } => self.partially(octets, send),
-                Phase::Open | Phase::Loss { .. } if was_fast => self.departed = 0,
+                Phase::Fast { .. } => self.partial_ack(octets, send),
+                Phase::Open | Phase::Loss { .. } if was_fast => self.dupack_inflation = 0,
                 Phase::Open if !was_loss => {
-                    self.departed = 0;
+                    self.dupack_inflation = 0;
                     congestion.acknowledged(&heard.ack);
                 }
                 Phase::Open | Phase::Loss { .. } => {
                     // One retransmission may let the peer acknowledge what had arrived long before (RFC 3465 §2.3).
-                    self.departed = 0;
+                    self.dupack_inflation = 0;
                     let octets = heard.ack.octets.min(send.mss());
                     congestion.acknowledged(&Ack { octets, ..heard.ack });
                 }
             }
         } else if heard.is_duplicate {
-            self.duplicated(send, congestion);
+            self.duplicate_ack(send, congestion);
         }
         None
     }
 
     /// A partial acknowledgment: the next hole begins at SND.UNA (RFC 6582 §3.2 step 3). Behind the segment sent again it
     /// covers what duplicates have told of already (RFC 9937 §6.2).
-    fn partially(&mut self, octets: u32, send: &mut SendSide) {
-        let known = self.departed.min(octets.saturating_sub(send.mss()));
-        self.departed -= known;
+    fn partial_ack(&mut self, octets: u32, send: &mut SendSide) {
+        let known = self.dupack_inflation.min(octets.saturating_sub(send.mss()));
+        self.dupack_inflation -= known;
         send.mark_first_lost();
         self.force_retransmit = true;
-        let in_flight = send.in_flight().saturating_sub(self.departed);
+        let in_flight = send.in_flight().saturating_sub(self.dupack_inflation);
         if let Phase::Fast { prr, .. } = &mut self.phase {
             prr.acknowledged(octets - known, in_flight, false, send.mss());
         }
     }
 
-    fn duplicated(&mut self, send: &mut SendSide, congestion: &mut impl Controller) {
+    fn duplicate_ack(&mut self, send: &mut SendSide, congestion: &mut impl Controller) {
         self.duplicates += 1;
         let mss = send.mss();
         match &mut self.phase {
-            Phase::Open if self.duplicates < DUPLICATE_THRESHOLD => self.departed += mss,
+            Phase::Open if self.duplicates < DUPLICATE_THRESHOLD => self.dupack_inflation += mss,
             Phase::Open if self.duplicates == DUPLICATE_THRESHOLD => {
-                self.departed += mss;
+                self.dupack_inflation += mss;
                 send.mark_first_lost();
                 self.force_retransmit = true;
                 self.begin(mss, send, congestion);
             }
             // No more than was there can arrive, however many duplicates a peer makes up.
             Phase::Fast { prr, .. } if prr.outstanding() > 0 => {
-                self.departed = self.departed.saturating_add(mss);
-                prr.acknowledged(mss, send.in_flight().saturating_sub(self.departed), false, mss);
+                self.dupack_inflation = self.dupack_inflation.saturating_add(mss);
+                prr.acknowledged(mss, send.in_flight().saturating_sub(self.dupack_inflation), false, mss);
             }
             _ => {}
         }
@@ -431,7 +449,7 @@ impl Recovery {
         }
         let frto = if was_open { Frto::AwaitFirstAck } else { Frto::Off };
         self.phase = Phase::Loss { recover: send.nxt(), frto };
-        (self.tail, self.duplicates, self.departed, self.force_retransmit) = (TailProbe::None, 0, 0, true);
+        (self.tail, self.duplicates, self.dupack_inflation, self.force_retransmit) = (TailProbe::None, 0, 0, true);
         if sack {
             send.mark_overdue_lost(smoothed, now);
         } else {

@@ -141,14 +141,14 @@ impl SendSide {
         self.mss
     }
 
-    /// Octets sent, not acknowledged, not reported and not taken for lost.
+    /// Octets sent, not acknowledged, not sacked and not taken for lost.
     pub fn in_flight(&self) -> u32 {
         self.flight.under_way()
     }
 
-    /// Octets the peer has reported and not acknowledged.
-    pub fn reported(&self) -> u32 {
-        self.flight.reported()
+    /// Octets the peer has sacked and not acknowledged.
+    pub fn sacked(&self) -> u32 {
+        self.flight.sacked()
     }
 
     /// What the times of deliveries have told (RFC 8985).
@@ -279,7 +279,7 @@ impl SendSide {
         result
     }
 
-    /// The same where nothing of the flight was lost, reported, sent again or overtaken ([`SendSide::is_in_order`]).
+    /// The same where nothing of the flight was lost, sacked, sent again or overtaken ([`SendSide::is_in_order`]).
     #[inline]
     pub(super) fn acknowledge_in_order(&mut self, ack: SeqNumber, now: Instant) -> Acknowledged {
         let octets = ack.since(self.una);
@@ -305,7 +305,7 @@ impl SendSide {
 
     /// Takes in what the peer reports to have, beside an acknowledgment of everything before `ack`. Blocks that cannot be are
     /// passed over.
-    pub fn take_report(
+    pub fn process_sack(
         &mut self,
         ack: SeqNumber,
         blocks: &[(SeqNumber, SeqNumber)],
@@ -323,7 +323,7 @@ impl SendSide {
             blocks.iter().filter(|(left, _)| from.precedes(*left)).min_by_key(|block| key(block))
         {
             if left.precedes(right) && right.at_or_before(self.nxt) {
-                self.flight.take_block(left, right, arrival, result);
+                self.flight.mark_sacked(left, right, arrival, result);
             }
             from = left;
         }
@@ -365,7 +365,7 @@ impl SendSide {
     }
 
     /// Changes Eff.snd.MSS. What is in flight in larger pieces did not fit the path: it is cut to size and taken for lost, unless
-    /// the peer has reported it. Whether there was any such.
+    /// the peer has sacked it. Whether there was any such.
     pub fn resegment(&mut self, mss: u32) -> bool {
         self.mss = mss;
         self.flight.resegment(mss)

@@ -50,7 +50,7 @@ impl TailProbe {
         let dsack = heard.acknowledged.dsack;
         let arrived_twice = dsack.is_some_and(|(_, right)| right == end);
         let repaired = is_retransmission && !arrived_twice && end.precedes(send.una());
-        let empty_duplicate = heard.is_duplicate && dsack.is_none() && send.reported() == 0;
+        let empty_duplicate = heard.is_duplicate && dsack.is_none() && send.sacked() == 0;
         if !is_retransmission || arrived_twice || repaired || empty_duplicate {
             *self = Self::None;
         }
@@ -78,7 +78,7 @@ impl Connection {
     /// Whether something is to be learned by sending the end of what is in flight again (RFC 8985 §7.2).
     fn may_probe_tail(&self) -> bool {
         let is_quiet = self.recovery.tail == TailProbe::None && self.timeouts == 0 && !self.recovery.is_active();
-        self.sack && is_quiet && self.send.in_flight() > 0 && self.send.reported() == 0
+        self.sack && is_quiet && self.send.in_flight() > 0 && self.send.sacked() == 0
     }
 
     /// How long to wait before that is done (RFC 8985 §7.2).

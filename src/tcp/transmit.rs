@@ -94,13 +94,13 @@ impl Connection {
     }
 
     /// What has arrived out of order, as far as a segment with so much data has room for it.
-    fn report(&mut self, data: usize) -> SackBlocks {
-        if !self.sack || !self.receive.has_report() {
+    fn sack_blocks(&mut self, data: usize) -> SackBlocks {
+        if !self.sack || !self.receive.has_sack_blocks() {
             return SackBlocks::default();
         }
         let options = MAX_OPTIONS_LEN - if self.clocks.is_some() { timestamps::OPTION_LEN as usize } else { 0 };
         let room = options.min((self.send.mss() as usize).saturating_sub(data));
-        self.receive.report(room.saturating_sub(4) / 8)
+        self.receive.sack_blocks(room.saturating_sub(4) / 8)
     }
 
     /// Every segment acknowledges and tells the window, so what was owed is paid with it.
@@ -129,7 +129,7 @@ impl Connection {
             urgent: urgent.unwrap_or(0),
             options: TcpOptions {
                 timestamps: self.clocks.map(|clocks| clocks.option(now)),
-                sack: self.report(chunk.length),
+                sack: self.sack_blocks(chunk.length),
                 ..TcpOptions::default()
             },
         };

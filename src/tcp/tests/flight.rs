@@ -61,7 +61,7 @@ impl Model {
     }
 
     /// Octets delivered by this.
-    fn report(&mut self, left: u32, right: u32) -> u32 {
+    fn sack_blocks(&mut self, left: u32, right: u32) -> u32 {
         let before = self.sum(|segment| segment.reported);
         for segment in self.segments.iter_mut().filter(|segment| left <= segment.start && segment.end <= right) {
             (segment.reported, segment.lost) = (true, false);
@@ -128,8 +128,8 @@ proptest! {
                 Step::Report(from, to) => {
                     let left = model.una + from % (outstanding + 1);
                     let right = left + to % (model.nxt - left + 1);
-                    flight.take_block(ISS.advance(left), ISS.advance(right), &arrival, &mut result);
-                    prop_assert_eq!(result.delivered, model.report(left, right));
+                    flight.mark_sacked(ISS.advance(left), ISS.advance(right), &arrival, &mut result);
+                    prop_assert_eq!(result.delivered, model.sack_blocks(left, right));
                 }
                 Step::Acknowledge(to) => {
                     let ack = model.una + to % (outstanding / 2 + 1);
@@ -163,7 +163,7 @@ proptest! {
                 }
             }
             prop_assert_eq!(flight.len(), model.segments.len());
-            prop_assert_eq!(flight.reported(), model.sum(|segment| segment.reported));
+            prop_assert_eq!(flight.sacked(), model.sum(|segment| segment.reported));
             prop_assert_eq!(flight.has_lost(), model.segments.iter().any(|segment| segment.lost));
             prop_assert_eq!(flight.under_way(), model.sum(|segment| !segment.lost && !segment.reported));
             let last = model.segments.iter().rfind(|segment| !segment.lost && !segment.reported);
@@ -185,10 +185,10 @@ fn what_is_lost_and_reported_piece_by_piece_is_counted_once() {
     for number in (1..100).step_by(2).chain([100, 100]) {
         let mut result = Acknowledged::default();
         let (left, right) = if number < 100 { (10 * number, 10 * number + 10) } else { (10, 1_000) };
-        flight.take_block(ISS.advance(left), ISS.advance(right), &arrival, &mut result);
+        flight.mark_sacked(ISS.advance(left), ISS.advance(right), &arrival, &mut result);
         reported += result.delivered;
     }
-    assert_eq!((reported, flight.reported(), flight.under_way()), (990, 990, 10));
+    assert_eq!((reported, flight.sacked(), flight.under_way()), (990, 990, 10));
 }
 
 #[test]
