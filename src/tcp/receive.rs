@@ -41,9 +41,9 @@ pub struct ReceiveSide {
     limit: u32,
     /// Readable data in front, early pieces behind.
     buffer: ByteRing,
-    early: Assembler,
+    out_of_order: Assembler,
     /// The first octets of the early segments that came last, the latest in front: what is reported first (RFC 2018 §4).
-    latest: Vec<SeqNumber>,
+    recent_sack: Vec<SeqNumber>,
     /// Octets that came again, to be reported once (RFC 2883).
     dsack: Option<(SeqNumber, SeqNumber)>,
     /// The sequence number of the peer's FIN, once one has arrived, even if data before it are missing.
@@ -72,8 +72,8 @@ impl ReceiveSide {
             scale,
             limit: u32::try_from(limit).unwrap_or(u32::MAX),
             buffer: ByteRing::default(),
-            early: Assembler::default(),
-            latest: Vec::new(),
+            out_of_order: Assembler::default(),
+            recent_sack: Vec::new(),
             dsack: None,
             fin: None,
             fin_taken: false,
@@ -102,22 +102,22 @@ impl ReceiveSide {
     /// Forgets what it holds, but keeps the memory.
     pub(super) fn retire(&mut self) {
         self.buffer.clear();
-        self.early.clear();
-        self.latest.clear();
+        self.out_of_order.clear();
+        self.recent_sack.clear();
     }
 
     /// Takes the memory of a retired side, while there is nothing in its own.
     pub(super) fn adopt_memory(&mut self, retired: &mut Self) {
-        if self.buffer.is_empty() && self.early.is_empty() {
+        if self.buffer.is_empty() && self.out_of_order.is_empty() {
             self.buffer = std::mem::take(&mut retired.buffer);
-            self.early = std::mem::take(&mut retired.early);
-            self.latest = std::mem::take(&mut retired.latest);
+            self.out_of_order = std::mem::take(&mut retired.out_of_order);
+            self.recent_sack = std::mem::take(&mut retired.recent_sack);
         }
     }
 
     /// Octets of memory it takes.
     pub(super) fn memory(&self) -> usize {
-        self.buffer.capacity() + self.early.memory()
+        self.buffer.capacity() + self.out_of_order.memory()
     }
 
     /// Whether that has changed since [`ReceiveSide::weighed`] was called.
@@ -133,17 +133,17 @@ impl ReceiveSide {
     /// Gives back what it does not use.
     pub(super) fn give_back(&mut self) {
         if !self.has_holes() {
-            self.early = Assembler::default();
+            self.out_of_order = Assembler::default();
             self.resized = true;
             self.buffer.give_back();
         }
     }
 
     /// Throws away what came early; what was reported of it is reported no more.
-    pub(super) fn forget_early(&mut self) {
-        self.early = Assembler::default();
+    pub(super) fn discard_out_of_order(&mut self) {
+        self.out_of_order = Assembler::default();
         self.resized = true;
-        self.latest.clear();
+        self.recent_sack.clear();
     }
 
     /// How large the buffer must be for data of this place and length, and whether they are next in order.
@@ -200,7 +200,7 @@ impl ReceiveSide {
 
     /// Whether octets beyond a hole are waiting.
     pub fn has_holes(&self) -> bool {
-        !self.early.is_empty()
+        !self.out_of_order.is_empty()
     }
 
     /// Stores a segment's data, trimmed to the window, and takes in whatever has become contiguous.
@@ -219,20 +219,20 @@ impl ReceiveSide {
         let has_holes = self.has_holes();
         if has_holes && start == seq {
             // RFC 2883 §4.2: of several stretches that have come again the first is reported; before RCV.NXT there is one already.
-            self.dsack = self.early.first_known(start, end).or(self.dsack);
+            self.dsack = self.out_of_order.first_known(start, end).or(self.dsack);
         }
         if start != self.nxt {
-            let before = self.early.memory();
-            self.early.insert(start, end, max_holes).map_err(|_| DropReason::TooManyHoles)?;
-            self.resized |= self.early.memory() != before;
-            self.latest.insert(0, start);
-            self.latest.truncate(MAX_SACK_BLOCKS);
+            let before = self.out_of_order.memory();
+            self.out_of_order.insert(start, end, max_holes).map_err(|_| DropReason::TooManyHoles)?;
+            self.resized |= self.out_of_order.memory() != before;
+            self.recent_sack.insert(0, start);
+            self.recent_sack.truncate(MAX_SACK_BLOCKS);
             self.buffer.write_at(self.buffer.len() + start.since(self.nxt) as usize, fresh);
             return Ok(Stored { advanced: 0, ack_now: true });
         }
         let ack_now = has_holes || end != all;
         self.buffer.push(fresh);
-        let reached = self.early.take_through(end);
+        let reached = self.out_of_order.take_through(end);
         self.buffer.extend(reached.since(end) as usize);
         let advanced = reached.since(self.nxt);
         self.nxt = reached;
@@ -241,7 +241,7 @@ impl ReceiveSide {
 
     /// Whether nothing has come early, again, or last.
     pub(super) fn is_in_order(&self) -> bool {
-        self.early.is_empty() && self.dsack.is_none() && self.fin.is_none()
+        self.out_of_order.is_empty() && self.dsack.is_none() && self.fin.is_none()
     }
 
     /// Stores data that begin at RCV.NXT, lie within the window and behind which nothing is waiting.
@@ -271,10 +271,10 @@ impl ReceiveSide {
         if limit == 0 {
             return blocks;
         }
-        let (early, fin) = (&self.early, self.fin);
-        self.latest.retain(|&octet| early.piece_with(octet).is_some());
-        let latest = self.latest.iter().filter_map(|&octet| early.piece_with(octet));
-        for piece in self.dsack.take().into_iter().chain(latest).chain(early.pieces()) {
+        let (out_of_order, fin) = (&self.out_of_order, self.fin);
+        self.recent_sack.retain(|&octet| out_of_order.piece_with(octet).is_some());
+        let recent = self.recent_sack.iter().filter_map(|&octet| out_of_order.piece_with(octet));
+        for piece in self.dsack.take().into_iter().chain(recent).chain(out_of_order.pieces()) {
             if blocks.as_slice().len() >= limit {
                 break;
             }
