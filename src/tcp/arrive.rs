@@ -6,8 +6,8 @@ use super::{
     congestion::{Ack, Controller},
     connection::Connection,
     options::Reader,
-    recovery::Heard,
-    send::{Acknowledged, Arrival, Resent},
+    outcome::AckEvent,
+    send::{AckTime, Acknowledged, Resent},
     signals::{CloseReason, Signals},
     state::{State, Step},
     timer::Timer,
@@ -235,14 +235,14 @@ impl Connection {
         }
         // The window counts as tested where it was at least half used (RFC 7661 §4.1).
         let limited = self.send.peak() >= self.congestion.window() / 2;
-        let arrival = Arrival { now, echo: self.clocks.zip(segment.header.options.timestamps) };
+        let time = AckTime { now, echo: self.clocks.zip(segment.header.options.timestamps) };
         let advances = self.send.una().precedes(ack);
-        let mut acknowledged = if advances { self.send.acknowledge(ack, &arrival) } else { Acknowledged::default() };
+        let mut acknowledged = if advances { self.send.acknowledge(ack, &time) } else { Acknowledged::default() };
         if self.sack {
-            self.send.process_sack(ack, segment.header.options.sack.as_slice(), &arrival, &mut acknowledged);
+            self.send.process_sack(ack, segment.header.options.sack.as_slice(), &time, &mut acknowledged);
         }
         if acknowledged.resent.is_some() {
-            acknowledged.rtt = acknowledged.rtt.or_else(|| self.time_of_resent(&acknowledged, &arrival, config));
+            acknowledged.rtt = acknowledged.rtt.or_else(|| self.time_of_resent(&acknowledged, &time, config));
         }
         if advances {
             self.data_acknowledged(&acknowledged, config);
@@ -254,8 +254,8 @@ impl Connection {
         // What was reported before has had its effect.
         let octets = acknowledged.octets.min(acknowledged.delivered);
         let ack = Ack { octets, limited, now, rtt: smoothed.unwrap_or_default() };
-        let heard = Heard { ack, acknowledged, arrival, is_duplicate, sack: self.sack, smoothed };
-        let wait = self.recovery.acknowledged(&heard, &mut self.send, &mut self.congestion);
+        let event = AckEvent { ack, acknowledged, time, is_duplicate, sack: self.sack, smoothed };
+        let wait = self.recovery.acknowledged(&event, &mut self.send, &mut self.congestion);
         self.set_reordering_timer(wait, now);
         // While a loss is repaired the window has been reduced already; the peer is told all the same.
         if self.ecn.acknowledged(segment, self.send.nxt()) && !self.recovery.is_active() {
@@ -278,14 +278,14 @@ impl Connection {
             return;
         }
         // Its echo is as old as itself.
-        let arrival = Arrival { now, echo: None };
+        let time = AckTime { now, echo: None };
         let mut acknowledged = Acknowledged::default();
         let blocks = segment.header.options.sack.as_slice();
-        self.send.process_sack(segment.header.ack, blocks, &arrival, &mut acknowledged);
+        self.send.process_sack(segment.header.ack, blocks, &time, &mut acknowledged);
         let smoothed = self.rtt.smoothed();
         let ack = Ack { octets: 0, limited: false, now, rtt: smoothed.unwrap_or_default() };
-        let heard = Heard { ack, acknowledged, arrival, is_duplicate: false, sack: true, smoothed };
-        let wait = self.recovery.acknowledged(&heard, &mut self.send, &mut self.congestion);
+        let event = AckEvent { ack, acknowledged, time, is_duplicate: false, sack: true, smoothed };
+        let wait = self.recovery.acknowledged(&event, &mut self.send, &mut self.congestion);
         self.set_reordering_timer(wait, now);
         if acknowledged.delivered > 0 {
             self.timers.cancel(Timer::TailProbe);
@@ -296,16 +296,11 @@ impl Connection {
     /// Karn's algorithm (RFC 6298 §3) would have none of them count, and where each segment is sent again, by a probe of the tail
     /// or because acknowledgments are lost, a timeout that has backed off once would stay so for ever.
     #[cold]
-    fn time_of_resent(
-        &mut self,
-        acknowledged: &Acknowledged,
-        arrival: &Arrival,
-        config: &TcpConfig,
-    ) -> Option<Duration> {
+    fn time_of_resent(&mut self, acknowledged: &Acknowledged, time: &AckTime, config: &TcpConfig) -> Option<Duration> {
         let Resent { start, end, sent_at } = acknowledged.resent?;
-        let rtt = arrival.now - sent_at;
+        let rtt = time.now - sent_at;
         // RFC 7323 §4.1: an echo from no earlier than the last transmission is of that.
-        if arrival.echo.is_some() && !arrival.answers_before(sent_at) {
+        if time.echo.is_some() && !time.answers_before(sent_at) {
             return Some(rtt);
         }
         // It has arrived twice (RFC 2883), so this is no answer to what came first. It is taken for one to the last transmission

@@ -306,8 +306,8 @@ impl Connection {
             return;
         }
         // RFC 5681 §3.1: the threshold is held when the same segment times out again.
-        let heard = (now, self.rtt.smoothed(), self.sack);
-        self.recovery.timed_out(self.timeouts == 1, heard, &mut self.send, &mut self.congestion);
+        let path = (self.rtt.smoothed(), self.sack);
+        self.recovery.timed_out(self.timeouts == 1, now, path, &mut self.send, &mut self.congestion);
         self.timers.cancel(Timer::Reordering);
         self.ecn.reduced(self.send.nxt());
         self.rtt.back_off(config);

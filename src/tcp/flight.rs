@@ -1,7 +1,7 @@
 //! What is on its way: the retransmission queue of RFC 9293, with what the peer has sacked of it (RFC 2018) and when it was
 //! sent, which together tell what is lost (RFC 8985).
 
-pub use super::outcome::{Acknowledged, Arrival, Chunk, LossScan, Resent};
+pub use super::outcome::{AckTime, Acknowledged, Chunk, LossScan, Resent};
 
 use super::{
     assembler::Assembler,
@@ -182,7 +182,7 @@ impl Flight {
     }
 
     /// Takes in an acknowledgment of everything before `ack`.
-    pub fn acknowledge(&mut self, ack: SeqNumber, arrival: &Arrival, result: &mut Acknowledged) {
+    pub fn acknowledge(&mut self, ack: SeqNumber, time: &AckTime, result: &mut Acknowledged) {
         let (mut sampled, mut any_retransmitted) = (None, false);
         while let Some(&oldest) = self.segments.front() {
             if !oldest.end().at_or_before(ack) {
@@ -191,7 +191,7 @@ impl Flight {
             if !oldest.sacked {
                 any_retransmitted |= oldest.retransmitted;
                 sampled = Some(oldest);
-                self.note_delivery(&oldest, arrival, result);
+                self.note_delivery(&oldest, time, result);
             }
             result.fin |= oldest.fin;
             self.tally.remove(&oldest);
@@ -202,7 +202,7 @@ impl Flight {
         self.pop_settled_retransmissions();
         (self.scanned_to, self.lost_from) = (self.scanned_to.latest(ack), self.lost_from.latest(ack));
         match sampled {
-            Some(last) if !any_retransmitted => result.rtt = Some(arrival.now - last.sent_at),
+            Some(last) if !any_retransmitted => result.rtt = Some(time.now - last.sent_at),
             Some(last) if last.retransmitted => {
                 result.resent = Some(Resent { start: last.start, end: last.end(), sent_at: last.sent_at });
             }
@@ -248,7 +248,7 @@ impl Flight {
         }
     }
 
-    fn note_delivery(&mut self, segment: &InFlight, arrival: &Arrival, result: &mut Acknowledged) {
+    fn note_delivery(&mut self, segment: &InFlight, time: &AckTime, result: &mut Acknowledged) {
         result.delivered += segment.length;
         if !segment.retransmitted {
             result.original = Some(result.original.map_or(segment.start, |start| start.earliest(segment.start)));
@@ -258,15 +258,15 @@ impl Flight {
             sent_at: segment.sent_at,
             order: segment.order,
             retransmitted: segment.retransmitted,
-            answers_earlier: segment.retransmitted && arrival.answers_before(segment.sent_at),
+            answers_earlier: segment.retransmitted && time.answers_before(segment.sent_at),
         };
-        self.rack.delivered(&delivered, arrival.now);
+        self.rack.delivered(&delivered, time.now);
     }
 
     /// Takes in that the peer has what lies from `left` up to `right`.
-    pub fn mark_sacked(&mut self, left: SeqNumber, right: SeqNumber, arrival: &Arrival, result: &mut Acknowledged) {
+    pub fn mark_sacked(&mut self, left: SeqNumber, right: SeqNumber, time: &AckTime, result: &mut Acknowledged) {
         // What is early is not echoed (RFC 7323 §4.3): the clock of this acknowledgment says nothing of when it was sent.
-        let arrival = &Arrival { echo: None, ..*arrival };
+        let time = &AckTime { echo: None, ..*time };
         // Segments count as a whole, or not.
         let (first, behind) =
             (self.index_of(left), self.segments.partition_point(|segment| segment.end().at_or_before(right)));
@@ -281,7 +281,7 @@ impl Flight {
                 if !segment.start.precedes(to) {
                     break;
                 }
-                self.note_delivery(&segment, arrival, result);
+                self.note_delivery(&segment, time, result);
                 self.change(index, |segment| (segment.sacked, segment.lost) = (true, false));
             }
             at = to;

@@ -1,6 +1,6 @@
 //! What is said of segments on their way: which one is sent, and what an acknowledgment or a look at the clock has changed.
 
-use super::timestamps::Clocks;
+use super::{congestion::Ack, timestamps::Clocks};
 use crate::{
     time::Instant,
     wire::{SeqNumber, tcp_options::Timestamps},
@@ -37,14 +37,14 @@ impl Chunk {
 
 /// When an acknowledgment came, and what it says of the time its cause was sent.
 #[derive(Clone, Copy, Debug)]
-pub struct Arrival {
+pub struct AckTime {
     /// When it came.
     pub now: Instant,
     /// Our clock and what the acknowledgment echoes of it, where timestamps are in use.
     pub echo: Option<(Clocks, Timestamps)>,
 }
 
-impl Arrival {
+impl AckTime {
     /// Whether it answers something sent before `at` for certain.
     pub fn answers_before(&self, at: Instant) -> bool {
         self.echo.is_some_and(|(clocks, received)| clocks.echoes_before(received, at))
@@ -88,4 +88,21 @@ pub struct LossScan {
     pub found: bool,
     /// How long until the next look, where something is overdue but may have been overtaken only.
     pub wait: Option<Duration>,
+}
+
+/// An acknowledgment, with all that recovery goes by.
+#[derive(Clone, Copy, Debug)]
+pub struct AckEvent {
+    /// What the controller hears of it.
+    pub ack: Ack,
+    /// What it changed.
+    pub acknowledged: Acknowledged,
+    /// When it came, and what it echoes.
+    pub time: AckTime,
+    /// Whether it repeats the one before, and has nothing else to say (RFC 5681 §2).
+    pub is_duplicate: bool,
+    /// Whether the peer uses SACK.
+    pub sack: bool,
+    /// The smoothed round-trip time, once known.
+    pub smoothed: Option<Duration>,
 }

@@ -6,8 +6,9 @@
 
 use super::{
     congestion::{Ack, Controller},
+    outcome::AckEvent,
     prr::Prr,
-    send::{Acknowledged, Arrival, Chunk, SendSide},
+    send::{Chunk, SendSide},
     tail_probe::{ProbeAnswer, TailProbe},
 };
 use crate::{time::Instant, wire::SeqNumber};
@@ -56,23 +57,6 @@ struct UndoState {
     undo_retrans: Option<u32>,
     /// Once it is over: the SND.NXT behind which nothing more can be learned.
     expires: Option<SeqNumber>,
-}
-
-/// An acknowledgment, with all that recovery goes by.
-#[derive(Clone, Copy, Debug)]
-pub struct Heard {
-    /// What the controller hears of it.
-    pub ack: Ack,
-    /// What it changed.
-    pub acknowledged: Acknowledged,
-    /// When it came.
-    pub arrival: Arrival,
-    /// Whether it repeats the one before, and has nothing else to say (RFC 5681 §2).
-    pub is_duplicate: bool,
-    /// Whether the peer reports what it has.
-    pub sack: bool,
-    /// The smoothed round-trip time, once known.
-    pub smoothed: Option<Duration>,
 }
 
 /// The state of recovery.
@@ -166,42 +150,42 @@ impl Recovery {
     /// An acknowledgment has come. Returns after how long the flight is to be looked at again, if at all.
     pub fn acknowledged(
         &mut self,
-        heard: &Heard,
+        event: &AckEvent,
         send: &mut SendSide,
         congestion: &mut impl Controller,
     ) -> Option<Duration> {
         // Nearly all of them.
         if self.is_undisturbed()
-            && heard.acknowledged.octets > 0
-            && heard.acknowledged.dsack.is_none()
+            && event.acknowledged.octets > 0
+            && event.acknowledged.dsack.is_none()
             && send.is_in_order()
         {
-            congestion.acknowledged(&heard.ack);
+            congestion.acknowledged(&event.ack);
             return None;
         }
-        let is_probes = self.take_probe_answer(heard, send, congestion);
-        let mut is_spurious = self.eifel_detects(heard, send);
+        let is_probes = self.take_probe_answer(event, send, congestion);
+        let mut is_spurious = self.eifel_detects(event, send);
         if is_spurious && self.undo_state.is_some_and(|undo_state| undo_state.is_fast) {
             // The peer's D-SACK will say so too, a round trip later (RFC 8985 §6.2 step 4); but then there is no undo_state any more.
             let (una, nxt) = (send.una(), send.nxt());
             send.rack().saw_spurious_retransmission(una, nxt);
         }
-        if let Some(block) = heard.acknowledged.dsack.filter(|_| !is_probes) {
+        if let Some(block) = event.acknowledged.dsack.filter(|_| !is_probes) {
             is_spurious |= self.dsack_covers(block, send);
         }
-        if is_spurious || self.frto_detects(heard, send) {
+        if is_spurious || self.frto_detects(event, send) {
             self.undo(send, congestion);
         }
-        if heard.sack {
-            self.on_ack_sack(heard, send, congestion)
+        if event.sack {
+            self.on_ack_sack(event, send, congestion)
         } else {
-            self.on_ack_newreno(heard, send, congestion)
+            self.on_ack_newreno(event, send, congestion)
         }
     }
 
     /// What an acknowledgment says of a tail probe. Returns whether a D-SACK is about it.
-    fn take_probe_answer(&mut self, heard: &Heard, send: &SendSide, congestion: &mut impl Controller) -> bool {
-        match self.tail.process_ack(heard, send) {
+    fn take_probe_answer(&mut self, event: &AckEvent, send: &SendSide, congestion: &mut impl Controller) -> bool {
+        match self.tail.process_ack(event, send) {
             ProbeAnswer::Nothing => false,
             ProbeAnswer::Duplicate => true,
             ProbeAnswer::Repair => {
@@ -214,13 +198,13 @@ impl Recovery {
     }
 
     /// Eifel detection (RFC 3522): what was sent again first is acknowledged by a segment that left before.
-    fn eifel_detects(&mut self, heard: &Heard, send: &SendSide) -> bool {
+    fn eifel_detects(&mut self, event: &AckEvent, send: &SendSide) -> bool {
         let Some(undo_state) = &mut self.undo_state else { return false };
         let Some((_, at)) = undo_state.first_retransmission.filter(|(start, _)| start.precedes(send.una())) else {
             return false;
         };
         undo_state.first_retransmission = None;
-        heard.arrival.answers_before(at)
+        event.time.answers_before(at)
     }
 
     /// D-SACK (RFC 2883, RFC 3708): whether now everything that was sent again has arrived twice.
@@ -238,22 +222,22 @@ impl Recovery {
     }
 
     /// F-RTO (RFC 5682 §2.1 and §3.1): whether the flight comes in after a timeout as if there had been none.
-    fn frto_detects(&mut self, heard: &Heard, send: &mut SendSide) -> bool {
+    fn frto_detects(&mut self, event: &AckEvent, send: &mut SendSide) -> bool {
         let Phase::Loss { recover, frto } = &mut self.phase else { return false };
-        let advanced = heard.acknowledged.octets > 0;
+        let advanced = event.acknowledged.octets > 0;
         match *frto {
             Frto::AwaitFirstAck if advanced && send.una().precedes(*recover) => {
                 let can_test = send.has_unsent() && send.flight_size() < send.window();
                 *frto = if can_test { Frto::AwaitSecondAck(TEST_SEGMENTS * send.mss()) } else { Frto::Off };
             }
-            Frto::AwaitFirstAck if !heard.sack && heard.is_duplicate => *frto = Frto::Off,
-            Frto::AwaitSecondAck(_) if !heard.sack && !heard.is_duplicate => return advanced,
-            Frto::AwaitSecondAck(_) if !heard.sack || recover.precedes(send.rack().highest()) => {
+            Frto::AwaitFirstAck if !event.sack && event.is_duplicate => *frto = Frto::Off,
+            Frto::AwaitSecondAck(_) if !event.sack && !event.is_duplicate => return advanced,
+            Frto::AwaitSecondAck(_) if !event.sack || recover.precedes(send.rack().highest()) => {
                 // It was a loss: the next segment goes out beside the two new ones (step 3a).
                 (*frto, self.force_retransmit) = (Frto::Off, true);
             }
             Frto::AwaitSecondAck(_) => {
-                return heard.acknowledged.original.is_some_and(|start| start.precedes(*recover));
+                return event.acknowledged.original.is_some_and(|start| start.precedes(*recover));
             }
             _ => {}
         }
@@ -273,7 +257,7 @@ impl Recovery {
     /// An acknowledgment of a peer that reports.
     fn on_ack_sack(
         &mut self,
-        heard: &Heard,
+        event: &AckEvent,
         send: &mut SendSide,
         congestion: &mut impl Controller,
     ) -> Option<Duration> {
@@ -284,15 +268,15 @@ impl Recovery {
                 self.undo(send, congestion); // everything has arrived before anything was sent again
             }
         }
-        let scan = send.detect_losses(self.is_active(), heard.smoothed, heard.arrival.now);
-        let (delivered, advanced) = (heard.acknowledged.delivered, heard.acknowledged.octets > 0);
+        let scan = send.detect_losses(self.is_active(), event.smoothed, event.time.now);
+        let (delivered, advanced) = (event.acknowledged.delivered, event.acknowledged.octets > 0);
         match &mut self.phase {
             Phase::Fast { prr, .. } if delivered > 0 => {
                 prr.acknowledged(delivered, send.in_flight(), advanced && !scan.found, send.mss());
             }
             Phase::Fast { .. } => {}
             Phase::Open if scan.found => self.begin(delivered, send, congestion),
-            Phase::Open | Phase::Loss { .. } if advanced && !was_fast => congestion.acknowledged(&heard.ack),
+            Phase::Open | Phase::Loss { .. } if advanced && !was_fast => congestion.acknowledged(&event.ack),
             Phase::Open | Phase::Loss { .. } => {}
         }
         scan.wait
@@ -352,11 +336,11 @@ impl Recovery {
     /// An acknowledgment of a peer that does not report.
     fn on_ack_newreno(
         &mut self,
-        heard: &Heard,
+        event: &AckEvent,
         send: &mut SendSide,
         congestion: &mut impl Controller,
     ) -> Option<Duration> {
-        let octets = heard.acknowledged.octets;
+        let octets = event.acknowledged.octets;
         if octets > 0 {
             self.duplicates = 0;
             let (was_fast, was_loss) =
@@ -367,16 +351,16 @@ impl Recovery {
                 Phase::Open | Phase::Loss { .. } if was_fast => self.dupack_inflation = 0,
                 Phase::Open if !was_loss => {
                     self.dupack_inflation = 0;
-                    congestion.acknowledged(&heard.ack);
+                    congestion.acknowledged(&event.ack);
                 }
                 Phase::Open | Phase::Loss { .. } => {
                     // One retransmission may let the peer acknowledge what had arrived long before (RFC 3465 §2.3).
                     self.dupack_inflation = 0;
-                    let octets = heard.ack.octets.min(send.mss());
-                    congestion.acknowledged(&Ack { octets, ..heard.ack });
+                    let octets = event.ack.octets.min(send.mss());
+                    congestion.acknowledged(&Ack { octets, ..event.ack });
                 }
             }
-        } else if heard.is_duplicate {
+        } else if event.is_duplicate {
             self.duplicate_ack(send, congestion);
         }
         None
@@ -436,11 +420,11 @@ impl Recovery {
     pub fn timed_out(
         &mut self,
         first: bool,
-        heard: (Instant, Option<Duration>, bool),
+        now: Instant,
+        (smoothed, sack): (Option<Duration>, bool),
         send: &mut SendSide,
         congestion: &mut impl Controller,
     ) {
-        let (now, smoothed, sack) = heard;
         congestion.timed_out(send.flight_size(), first);
         let was_open = !self.is_active();
         if first {

@@ -6,7 +6,7 @@
 //!                   SND.UNA                SND.NXT    SND.UNA + SND.WND
 //! ```
 
-pub use super::flight::{Acknowledged, Arrival, Chunk, LossScan, Resent};
+pub use super::flight::{AckTime, Acknowledged, Chunk, LossScan, Resent};
 
 mod suspend;
 
@@ -269,9 +269,9 @@ impl SendSide {
     }
 
     /// Takes in an acknowledgment of everything before `ack`, which lies within the flight.
-    pub fn acknowledge(&mut self, ack: SeqNumber, arrival: &Arrival) -> Acknowledged {
+    pub fn acknowledge(&mut self, ack: SeqNumber, time: &AckTime) -> Acknowledged {
         let mut result = Acknowledged { octets: ack.since(self.una), ..Acknowledged::default() };
-        self.flight.acknowledge(ack, arrival, &mut result);
+        self.flight.acknowledge(ack, time, &mut result);
         if result.fin {
             self.fin = Fin::Acknowledged;
         }
@@ -309,7 +309,7 @@ impl SendSide {
         &mut self,
         ack: SeqNumber,
         blocks: &[(SeqNumber, SeqNumber)],
-        arrival: &Arrival,
+        time: &AckTime,
         result: &mut Acknowledged,
     ) {
         let Some(&first) = blocks.first() else { return };
@@ -323,7 +323,7 @@ impl SendSide {
             blocks.iter().filter(|(left, _)| from.precedes(*left)).min_by_key(|block| key(block))
         {
             if left.precedes(right) && right.at_or_before(self.nxt) {
-                self.flight.mark_sacked(left, right, arrival, result);
+                self.flight.mark_sacked(left, right, time, result);
             }
             from = left;
         }

@@ -1,10 +1,10 @@
-//! Tail loss probe (RFC 8985 §7): where nothing was heard for a while and nothing was sent behind the last segment that could show its
+//! Tail loss probe (RFC 8985 §7): where nothing was event for a while and nothing was sent behind the last segment that could show its
 //! loss, a probe goes out before the retransmission timer expires.
 
 use super::{
     acks::LONGEST_DELAYED_ACK,
     connection::Connection,
-    recovery::Heard,
+    outcome::AckEvent,
     rtt::granularity,
     send::{Chunk, SendSide},
     timer::Timer,
@@ -42,15 +42,15 @@ pub(super) enum ProbeAnswer {
 
 impl TailProbe {
     /// TLP_process_ack of RFC 8985 §7.4.2: what became of the probe.
-    pub fn process_ack(&mut self, heard: &Heard, send: &SendSide) -> ProbeAnswer {
+    pub fn process_ack(&mut self, event: &AckEvent, send: &SendSide) -> ProbeAnswer {
         let Self::Sent { end, is_retransmission } = *self else { return ProbeAnswer::Nothing };
         if send.una().precedes(end) {
             return ProbeAnswer::Nothing;
         }
-        let dsack = heard.acknowledged.dsack;
+        let dsack = event.acknowledged.dsack;
         let arrived_twice = dsack.is_some_and(|(_, right)| right == end);
         let repaired = is_retransmission && !arrived_twice && end.precedes(send.una());
-        let empty_duplicate = heard.is_duplicate && dsack.is_none() && send.sacked() == 0;
+        let empty_duplicate = event.is_duplicate && dsack.is_none() && send.sacked() == 0;
         if !is_retransmission || arrived_twice || repaired || empty_duplicate {
             *self = Self::None;
         }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::tcp::{
-    flight::{Acknowledged, Arrival, Chunk, Flight},
+    flight::{AckTime, Acknowledged, Chunk, Flight},
     timer::Timer,
 };
 use proptest::prelude::*;
@@ -114,7 +114,7 @@ proptest! {
     fn a_flight_is_a_list_of_segments(steps in prop::collection::vec(step(), 0..80)) {
         let (mut flight, mut model) = (Flight::new(ISS, Duration::ZERO), Model::default());
         let now = Instant::from_millis(1);
-        let arrival = Arrival { now, echo: None };
+        let arrival = AckTime { now, echo: None };
         for step in steps {
             let outstanding = model.nxt - model.una;
             let mut result = Acknowledged::default();
@@ -176,7 +176,7 @@ proptest! {
 fn what_is_lost_and_reported_piece_by_piece_is_counted_once() {
     // Each second segment is reported alone, then all that was, in one block, and again.
     let now = Instant::from_millis(1);
-    let arrival = Arrival { now, echo: None };
+    let arrival = AckTime { now, echo: None };
     let mut flight = Flight::new(ISS, Duration::ZERO);
     for number in 0..100 {
         flight.sent(&Chunk { seq: ISS.advance(10 * number), length: 10, fin: false }, now);
