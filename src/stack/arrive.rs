@@ -15,7 +15,7 @@ use crate::{
         ecn,
         handshake::{default_mss, syn_ack_window},
         receive::window_scale_for,
-        timestamps::Clocks,
+        timestamps::TimestampState,
     },
     time::Instant,
     wire::{
@@ -152,7 +152,7 @@ impl Stack {
         // lives by its entry alone.
         let iss = used.map_or(fresh, |used| fresh.latest(used.advance(u16::MAX.into())));
         let clocks =
-            options.timestamps.zip(cookie.timestamp).map(|(theirs, ours)| Clocks::new(now, ours, theirs.value));
+            options.timestamps.zip(cookie.timestamp).map(|(theirs, ours)| TimestampState::new(now, ours, theirs.value));
         let agreed = Handshake::new(tuple, *link, (iss, irs), &offer, &self.config.tcp);
         let handshake = Handshake { clocks, max_segment, ..agreed };
         let entry = HalfOpen::new(handshake, hash, now, &self.config.tcp);
@@ -216,7 +216,7 @@ impl Stack {
             // RFC 9293 §3.10.7.2: what acknowledges something here acknowledges nothing of ours.
             Err(reason) => return self.refuse(now, link, &tuple, segment, reason),
         };
-        let clocks = timestamps.map(|theirs| Clocks::new(now, theirs.echo, theirs.value));
+        let clocks = timestamps.map(|theirs| TimestampState::new(now, theirs.echo, theirs.value));
         let agreed = Handshake::new(tuple, *link, (iss, irs), &offer, &self.config.tcp);
         let handshake = Handshake { clocks, max_segment, ..agreed };
         if let Err(reason) = self.check_backlog() {
@@ -442,7 +442,7 @@ impl Stack {
         &mut self,
         now: Instant,
         link: &LinkHeader,
-        (tuple, clocks): (&FourTuple, Option<Clocks>),
+        (tuple, clocks): (&FourTuple, Option<TimestampState>),
         segment: &Segment<'_>,
     ) -> Result<(), DropReason> {
         self.admit_stray(now, tuple)?;

@@ -6,7 +6,7 @@
 use super::{FlowHash, defence::FlowName};
 use crate::{
     config::TcpConfig,
-    tcp::timestamps::Clocks,
+    tcp::timestamps::TimestampState,
     time::{Coarse, Instant},
     wire::{
         FourTuple, IpHeader, Segment, SeqNumber, TcpFlags, TcpHeader, TcpOptions,
@@ -26,7 +26,7 @@ pub struct TimeWait {
     pub snd_nxt: SeqNumber,
     /// RCV.NXT: behind the peer's FIN.
     pub rcv_nxt: SeqNumber,
-    clocks: Clocks,
+    clocks: TimestampState,
     /// Our code point in the upper six bits, [`HAS_CLOCKS`] and [`GONE`].
     marks: u8,
     /// When it is over, to the lower bits of a [`Coarse`]; then [`PEER_IS_OVER`]; and in the upper six bits, in which second of some
@@ -79,7 +79,7 @@ impl TimeWait {
     pub fn new(
         (hash, name): (FlowHash, FlowName),
         (snd_nxt, rcv_nxt): (SeqNumber, SeqNumber),
-        clocks: Option<Clocks>,
+        clocks: Option<TimestampState>,
         dscp: Dscp,
     ) -> Self {
         let marks = dscp.with(Codepoint::NotCapable) | if clocks.is_some() { HAS_CLOCKS } else { 0 };
@@ -92,7 +92,7 @@ impl TimeWait {
         FlowHash { slot: self.slot, check: self.check }
     }
 
-    fn clocks(&self) -> Option<Clocks> {
+    fn clocks(&self) -> Option<TimestampState> {
         (self.marks & HAS_CLOCKS != 0).then_some(self.clocks)
     }
 

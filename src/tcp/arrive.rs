@@ -34,28 +34,28 @@ impl Connection {
         config: &TcpConfig,
     ) -> Result<(), DropReason> {
         // Where nothing may grow, each step asks for room.
-        if config.thrift != Thrift::Strict && self.arrive_as_predicted(now, link, segment, config) {
+        if config.thrift != Thrift::Strict && self.process_predicted(now, link, segment, config) {
             return Ok(());
         }
-        self.climb(now, link, segment, config)
+        self.process_segment(now, link, segment, config)
     }
 
     /// The ladder, and what is to be thought of a segment that came by another way than answers go.
-    pub(super) fn climb(
+    pub(super) fn process_segment(
         &mut self,
         now: Instant,
         link: &LinkHeader,
         segment: &Segment<'_>,
         config: &TcpConfig,
     ) -> Result<(), DropReason> {
-        let outcome = self.climb_steps(now, link, segment, config);
+        let outcome = self.process_steps(now, link, segment, config);
         if *link != self.link && !self.is_opening() {
             self.signals |= Signals::OTHER_WAY;
         }
         outcome
     }
 
-    fn climb_steps(
+    fn process_steps(
         &mut self,
         now: Instant,
         link: &LinkHeader,
@@ -63,11 +63,11 @@ impl Connection {
         config: &TcpConfig,
     ) -> Result<(), DropReason> {
         if self.is_opening()
-            && let Some(outcome) = self.arrive_early(now, link, segment, config)
+            && let Some(outcome) = self.process_opening(now, link, segment, config)
         {
             return outcome;
         }
-        self.check_clock(now, segment)?;
+        self.check_paws(now, segment)?;
         self.check_sequence(now, segment)?;
         if segment.has(TcpFlags::RST) {
             return self.take_reset(now, segment);
@@ -77,10 +77,10 @@ impl Connection {
         self.check_ack(now, segment, config)?;
         let known = (self.send.una(), self.receive.nxt());
         self.diffserv.theirs = Dscp::of(segment.traffic_class);
-        if self.is_clock_outdated(now) {
-            self.renew_clock(segment);
+        if self.is_ts_recent_outdated(now) {
+            self.replace_ts_recent(segment);
         }
-        self.take_clock(segment);
+        self.update_ts_recent(segment);
         self.ecn.arrived(segment);
         self.liveness.heard(now);
         let was_active = self.recovery.is_active();
@@ -105,10 +105,10 @@ impl Connection {
     /// which draws a challenge wherever it comes from (RFC 5961 §4.2). Nor is a segment without timestamps: RFC 7323 §3.2 would have
     /// it dropped, and a connection through a middlebox that takes options out would never get on. It is as well protected as one
     /// of a peer that has no clock.
-    fn check_clock(&mut self, now: Instant, segment: &Segment<'_>) -> Result<(), DropReason> {
+    fn check_paws(&mut self, now: Instant, segment: &Segment<'_>) -> Result<(), DropReason> {
         let Some((clocks, received)) = self.clocks.zip(segment.header.options.timestamps) else { return Ok(()) };
         let is_asked = !segment.header.flags.intersects(TcpFlags::RST | TcpFlags::SYN);
-        if !is_asked || !clocks.is_old(received) || self.is_clock_outdated(now) {
+        if !is_asked || !clocks.is_old(received) || self.is_ts_recent_outdated(now) {
             return Ok(());
         }
         self.answer_unacceptable(now, segment);
@@ -116,7 +116,7 @@ impl Connection {
     }
 
     /// Whether TS.Recent says nothing any more (RFC 7323 §5.5).
-    fn is_clock_outdated(&self, now: Instant) -> bool {
+    fn is_ts_recent_outdated(&self, now: Instant) -> bool {
         now >= self.liveness.heard_at() + OUTDATED_AFTER
     }
 
@@ -147,7 +147,7 @@ impl Connection {
             if seq.advance(length) == nxt {
                 // The last segment came again, for want of its acknowledgment: the echo is to tell which of the two this one answers.
                 // RFC 7323 §5.3 would have it rejected first (R2), but Linux has it so, and it is as exact as an RST must be.
-                self.take_clock(segment);
+                self.update_ts_recent(segment);
             }
         }
         Err(DropReason::OutsideWindow)
@@ -205,14 +205,14 @@ impl Connection {
 
     /// Takes in the peer's clock anew, wherever the segment stands: those behind it would be refused for as long again.
     #[cold]
-    fn renew_clock(&mut self, segment: &Segment<'_>) {
+    fn replace_ts_recent(&mut self, segment: &Segment<'_>) {
         if let (Some(clocks), Some(received)) = (&mut self.clocks, segment.header.options.timestamps) {
             *clocks = clocks.with_recent(received.value);
         }
     }
 
     /// R3 of RFC 7323 §4.3.
-    pub(super) fn take_clock(&mut self, segment: &Segment<'_>) {
+    pub(super) fn update_ts_recent(&mut self, segment: &Segment<'_>) {
         if let (Some(clocks), Some(received)) = (&mut self.clocks, segment.header.options.timestamps)
             && segment.header.seq.at_or_before(self.acks.last_sent())
         {

@@ -21,7 +21,7 @@ use super::{
     signals::{CloseReason, Signals},
     state::{State, Step},
     timer::{Timer, Timers},
-    timestamps::Clocks,
+    timestamps::TimestampState,
     tuning::Tuning,
     urgent::Urgent,
 };
@@ -44,7 +44,7 @@ pub struct Connection {
     pub(super) receive: ReceiveSide,
     /// Whether both sides use SACK.
     pub(super) sack: bool,
-    pub(super) clocks: Option<Clocks>,
+    pub(super) clocks: Option<TimestampState>,
     pub(super) ecn: Ecn,
     pub(super) diffserv: Diffserv,
     pub(super) rtt: RttEstimator,
@@ -153,7 +153,7 @@ impl Connection {
     }
 
     /// Both clocks, where timestamps are in use.
-    pub fn clocks(&self) -> Option<Clocks> {
+    pub fn clocks(&self) -> Option<TimestampState> {
         self.clocks
     }
 

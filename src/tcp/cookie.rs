@@ -312,7 +312,7 @@ impl CookieJar {
     }
 
     /// Whether numbers that [`CookieJar::check`] refuses are a cookie all the same: one that is too old, or of a machine whose
-    /// calendar or whose choice among our masters is another. Clocks that are `FAR` epochs apart are told from guesses. It takes
+    /// calendar or whose choice among our masters is another. TimestampState that are `FAR` epochs apart are told from guesses. It takes
     /// as long as a dozen checks: too long for each of many segments.
     pub fn is_misdated(
         &self,

@@ -22,7 +22,7 @@ use super::{
     signals::Signals,
     state::State,
     timer::{Timer, Timers},
-    timestamps::Clocks,
+    timestamps::TimestampState,
     tuning::Tuning,
     urgent::Urgent,
 };
@@ -40,7 +40,7 @@ pub struct Dormant {
     vlan: VlanTags,
     send: QuietSend,
     receive: QuietReceive,
-    clocks: Option<Clocks>,
+    clocks: Option<TimestampState>,
     congestion: QuietCongestion,
     rtt: QuietRtt,
     tuning: (u32, Micros),

@@ -4,7 +4,7 @@
 use super::{
     ecn,
     receive::window_scale_for,
-    timestamps::{self, Clocks},
+    timestamps::{self, TimestampState},
 };
 use crate::{
     config::TcpConfig,
@@ -110,7 +110,7 @@ pub struct Handshake {
     /// Whether both sides use ECN.
     pub ecn: bool,
     /// Both clocks, where the peer's SYN had timestamps.
-    pub clocks: Option<Clocks>,
+    pub clocks: Option<TimestampState>,
     /// What our side chose for the size of segments, where it is less than the link takes.
     pub max_segment: MaxSegment,
 }

@@ -12,7 +12,7 @@ use super::{
     signals::{CloseReason, SentKind, Signals},
     state::State,
     timer::Timer,
-    timestamps::Clocks,
+    timestamps::TimestampState,
 };
 use crate::{
     config::TcpConfig,
@@ -28,7 +28,7 @@ use crate::{
 pub(super) struct Opening {
     iss: SeqNumber,
     /// Ours alone counts so far.
-    clocks: Clocks,
+    clocks: TimestampState,
     max_segment: MaxSegment,
     /// What the peer's SYN said: SYN-RECEIVED.
     handshake: Option<Handshake>,
@@ -44,7 +44,7 @@ impl Connection {
     /// is what ours begin with.
     pub fn opening(tuple: FourTuple, iss: SeqNumber, timestamp: u32, now: Instant, config: &TcpConfig) -> Self {
         let unknown = Handshake::unanswered(tuple, iss, config);
-        let clocks = Clocks::new(now, timestamp, 0);
+        let clocks = TimestampState::new(now, timestamp, 0);
         let max_segment = MaxSegment::default();
         let opening = Opening { iss, clocks, max_segment, handshake: None, has_way: false, due: true, begun: now };
         Self { state: State::SynSent, opening: Some(Box::new(opening)), ..Self::established(&unknown, now, config) }
@@ -98,7 +98,7 @@ impl Connection {
     }
 
     /// What a segment means before the ladder: `None` where that is to be climbed.
-    pub(super) fn arrive_early(
+    pub(super) fn process_opening(
         &mut self,
         now: Instant,
         link: &LinkHeader,
@@ -106,14 +106,14 @@ impl Connection {
         config: &TcpConfig,
     ) -> Option<Result<(), DropReason>> {
         match self.state {
-            State::SynSent => Some(self.arrive_in_syn_sent(now, link, segment, config)),
-            State::SynReceived if segment.has(TcpFlags::SYN) => self.arrive_again(now, segment, config),
+            State::SynSent => Some(self.process_syn_sent(now, link, segment, config)),
+            State::SynReceived if segment.has(TcpFlags::SYN) => self.process_syn_received(now, segment, config),
             _ => None,
         }
     }
 
     /// RFC 9293 §3.10.7.3.
-    fn arrive_in_syn_sent(
+    fn process_syn_sent(
         &mut self,
         now: Instant,
         link: &LinkHeader,
@@ -146,7 +146,7 @@ impl Connection {
     }
 
     /// SYN-RECEIVED: the peer's SYN again, or its SYN-ACK, which ends a simultaneous open. Any other SYN climbs the ladder.
-    fn arrive_again(
+    fn process_syn_received(
         &mut self,
         now: Instant,
         segment: &Segment<'_>,

@@ -1,6 +1,6 @@
 //! What is said of segments on their way: which one is sent, and what an acknowledgment or a look at the clock has changed.
 
-use super::{congestion::Ack, timestamps::Clocks};
+use super::{congestion::Ack, timestamps::TimestampState};
 use crate::{
     time::Instant,
     wire::{SeqNumber, tcp_options::Timestamps},
@@ -41,7 +41,7 @@ pub struct AckTime {
     /// When it came.
     pub now: Instant,
     /// Our clock and what the acknowledgment echoes of it, where timestamps are in use.
-    pub echo: Option<(Clocks, Timestamps)>,
+    pub echo: Option<(TimestampState, Timestamps)>,
 }
 
 impl AckTime {

@@ -26,7 +26,7 @@ thread_local! {
 
 impl Connection {
     /// Takes in a segment that is what it was expected to be; returns whether it was. Where not, nothing has been done.
-    pub(super) fn arrive_as_predicted(
+    pub(super) fn process_predicted(
         &mut self,
         now: Instant,
         link: &LinkHeader,
@@ -43,7 +43,7 @@ impl Connection {
         }
         self.link = *link;
         self.diffserv.theirs = Dscp::of(segment.traffic_class);
-        self.take_clock(segment);
+        self.update_ts_recent(segment);
         self.liveness.heard(now);
         if segment.header.ack != self.send.una() {
             self.acknowledged_in_order(now, segment, config);

@@ -5,7 +5,7 @@ use crate::{
     tcp::{
         congestion::Controller,
         rack::{Delivered, Rack},
-        timestamps::Clocks,
+        timestamps::TimestampState,
     },
     wire::{
         TcpOptions,
@@ -207,7 +207,7 @@ fn a_probe_is_of_new_data_where_there_are_any() {
 #[test]
 fn an_echo_says_nothing_of_a_probe_that_is_reported_early() {
     // RFC 7323 §4.3: what lies beyond a hole is not echoed. The last two of four are lost, and the last is sent again.
-    let clocks = Some(Clocks::new(Instant::ZERO, 7, 1));
+    let clocks = Some(TimestampState::new(Instant::ZERO, 7, 1));
     let config = TcpConfig::default();
     let connection = Connection::established(&Handshake { sack: true, clocks, ..handshake() }, Instant::ZERO, &config);
     let mut bench = Bench { connection, config, now: Instant::ZERO };

@@ -4,7 +4,7 @@ use super::{sack::at, *};
 use crate::{
     tcp::{
         congestion::{Ack, Congestion, Controller},
-        timestamps::Clocks,
+        timestamps::TimestampState,
     },
     wire::{TcpOptions, tcp_options::Timestamps},
 };
@@ -106,7 +106,7 @@ fn a_timestamp_from_before_the_retransmission_undoes_it_at_once() {
     // RFC 3522 §3.2.
     for (echoed, undone) in [(0, true), (200, false)] {
         let now = Instant::from_millis(1_000);
-        let clocks = Some(Clocks::new(now, 7, 1));
+        let clocks = Some(TimestampState::new(now, 7, 1));
         let config = TcpConfig::default();
         let connection = Connection::established(&Handshake { clocks, ..handshake() }, now, &config);
         let mut bench = Bench { connection, config, now };
