@@ -125,7 +125,7 @@ impl Stack {
         if signals.intersects(Signals::OTHER_WAY | Signals::UNANSWERED) {
             self.confirm_way_of(now, id);
         }
-        if signals.contains(Signals::TROUBLED) {
+        if signals.contains(Signals::R1_REACHED) {
             self.look_for_another_way_of(now, id);
         }
         if changes_stall {

@@ -1,6 +1,6 @@
 //! The control block of one connection, from SYN-SENT or ESTABLISHED to its end.
 //!
-//! Its methods form four families, and the files follow them: commands of the application (here, and `writing`), segments that
+//! Its methods form four families, and the files follow them: commands of the application (here, and `write`), segments that
 //! arrive (`arrive`), segments to be sent (`transmit`), and timers (here).
 
 use super::{

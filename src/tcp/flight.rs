@@ -1,7 +1,7 @@
 //! What is on its way: the retransmission queue of RFC 9293, with what the peer has sacked of it (RFC 2018) and when it was
 //! sent, which together tell what is lost (RFC 8985).
 
-pub use super::outcome::{AckTime, Acknowledged, Chunk, LossScan, Resent};
+pub use super::outcome::{AckTime, Acknowledged, LossScan, Resent, SendRange};
 
 use super::{
     assembler::Assembler,
@@ -136,13 +136,13 @@ impl Flight {
     }
 
     /// The oldest segment.
-    pub fn first(&self) -> Option<Chunk> {
-        self.segments.front().map(InFlight::chunk)
+    pub fn first(&self) -> Option<SendRange> {
+        self.segments.front().map(InFlight::range)
     }
 
     /// The last segment that may still be under way.
-    pub fn last_under_way(&self) -> Option<Chunk> {
-        self.segments.iter().rfind(|segment| segment.is_under_way()).map(InFlight::chunk)
+    pub fn last_under_way(&self) -> Option<SendRange> {
+        self.segments.iter().rfind(|segment| segment.is_under_way()).map(InFlight::range)
     }
 
     /// Changes one segment, and the sums with it.
@@ -431,7 +431,7 @@ impl Flight {
     }
 
     /// The oldest segment taken for lost, where it may be sent within `allowance` octets in flight or nothing is in flight.
-    pub fn next_lost(&mut self, allowance: u32) -> Option<Chunk> {
+    pub fn next_lost(&mut self, allowance: u32) -> Option<SendRange> {
         if self.tally.lost == 0 {
             return None;
         }
@@ -439,17 +439,17 @@ impl Flight {
         let segment = self.segments.range(from..).find(|segment| segment.lost)?;
         self.lost_from = segment.start;
         let fits = self.tally.under_way == 0 || self.tally.under_way.saturating_add(segment.length) <= allowance;
-        fits.then(|| segment.chunk())
+        fits.then(|| segment.range())
     }
 
-    /// Notes that a chunk was sent for the first time.
-    pub fn sent(&mut self, chunk: &Chunk, now: Instant) {
+    /// Notes that a range was sent for the first time.
+    pub fn sent(&mut self, range: &SendRange, now: Instant) {
         let segment = InFlight {
-            start: chunk.seq,
-            length: chunk.len(),
+            start: range.seq,
+            length: range.len(),
             sent_at: now,
             order: self.number(),
-            fin: chunk.fin,
+            fin: range.fin,
             retransmitted: false,
             lost: false,
             sacked: false,
@@ -459,19 +459,19 @@ impl Flight {
         self.segments.push_back(segment);
     }
 
-    /// Notes that a chunk was sent again.
-    pub fn retransmitted(&mut self, chunk: &Chunk, now: Instant) {
-        let index = self.index_of(chunk.seq);
-        if self.segments.get(index).is_none_or(|segment| segment.start != chunk.seq) {
+    /// Notes that a range was sent again.
+    pub fn retransmitted(&mut self, range: &SendRange, now: Instant) {
+        let index = self.index_of(range.seq);
+        if self.segments.get(index).is_none_or(|segment| segment.start != range.seq) {
             return;
         }
         let order = self.number();
         self.change(index, |segment| {
             (segment.sent_at, segment.order, segment.retransmitted) = (now, order, true);
             // A window probe sends only the first octet again: the rest stays as lost as it was.
-            segment.lost &= segment.length != chunk.len();
+            segment.lost &= segment.length != range.len();
         });
-        let entry = (chunk.seq, order);
+        let entry = (range.seq, order);
         if find_retransmission(&self.segments, entry).is_none() {
             return;
         }

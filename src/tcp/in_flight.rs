@@ -1,6 +1,6 @@
 //! A segment on its way, and the sums over all of them.
 
-use super::outcome::Chunk;
+use super::outcome::SendRange;
 use crate::{time::Instant, wire::SeqNumber};
 
 /// A segment on its way.
@@ -40,8 +40,8 @@ impl InFlight {
         self.length - u32::from(self.fin)
     }
 
-    pub fn chunk(&self) -> Chunk {
-        Chunk { seq: self.start, length: self.data() as usize, fin: self.fin }
+    pub fn range(&self) -> SendRange {
+        SendRange { seq: self.start, length: self.data() as usize, fin: self.fin }
     }
 }
 

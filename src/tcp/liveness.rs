@@ -67,7 +67,7 @@ impl Connection {
         self.timeouts += 1;
         self.signals |= Signals::UNANSWERED;
         if self.timeouts == config.r1 {
-            self.signals |= Signals::TROUBLED;
+            self.signals |= Signals::R1_REACHED;
         }
     }
 

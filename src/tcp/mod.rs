@@ -45,7 +45,7 @@ pub mod timestamps;
 mod transmit;
 mod tuning;
 mod urgent;
-mod writing;
+mod write;
 
 #[cfg(test)]
 mod tests;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 /// A segment to be sent, in terms of this side: which octets, and whether the FIN goes with them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Chunk {
+pub struct SendRange {
     /// Sequence number of its first octet.
     pub seq: SeqNumber,
     /// Octets of data.
@@ -18,7 +18,7 @@ pub struct Chunk {
     pub fin: bool,
 }
 
-impl Chunk {
+impl SendRange {
     /// Octets of sequence space.
     pub fn len(&self) -> u32 {
         self.length as u32 + u32::from(self.fin)

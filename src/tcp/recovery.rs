@@ -8,7 +8,7 @@ use super::{
     congestion::{Ack, Controller},
     outcome::AckEvent,
     prr::Prr,
-    send::{Chunk, SendSide},
+    send::{SendRange, SendSide},
     tail_probe::{ProbeAnswer, TailProbe},
 };
 use crate::{time::Instant, wire::SeqNumber};
@@ -131,19 +131,19 @@ impl Recovery {
     }
 
     /// A segment was sent, for the first time or not.
-    pub fn sent(&mut self, chunk: &Chunk, is_retransmission: bool, now: Instant) {
+    pub fn sent(&mut self, range: &SendRange, is_retransmission: bool, now: Instant) {
         match &mut self.phase {
-            Phase::Fast { prr, .. } => prr.sent(chunk.len()),
-            Phase::Loss { frto: Frto::AwaitSecondAck(left), .. } => *left = left.saturating_sub(chunk.len()),
+            Phase::Fast { prr, .. } => prr.sent(range.len()),
+            Phase::Loss { frto: Frto::AwaitSecondAck(left), .. } => *left = left.saturating_sub(range.len()),
             _ => {}
         }
         if let Some(undo_state) =
             self.undo_state.as_mut().filter(|undo_state| is_retransmission && undo_state.expires.is_none())
         {
             if undo_state.undo_retrans.is_none() {
-                undo_state.first_retransmission = Some((chunk.seq, now));
+                undo_state.first_retransmission = Some((range.seq, now));
             }
-            undo_state.undo_retrans = Some(undo_state.undo_retrans.unwrap_or(0).saturating_add(chunk.len()));
+            undo_state.undo_retrans = Some(undo_state.undo_retrans.unwrap_or(0).saturating_add(range.len()));
         }
     }
 

@@ -6,7 +6,7 @@
 //!                   SND.UNA                SND.NXT    SND.UNA + SND.WND
 //! ```
 
-pub use super::flight::{AckTime, Acknowledged, Chunk, LossScan, Resent};
+pub use super::flight::{AckTime, Acknowledged, LossScan, Resent, SendRange};
 
 mod suspend;
 
@@ -209,12 +209,12 @@ impl SendSide {
         self.buffer.extend(length);
     }
 
-    /// The data of a chunk, in two parts where the buffer wraps.
-    pub fn data(&self, chunk: &Chunk) -> (&[u8], &[u8]) {
-        if chunk.length == 0 {
+    /// The data of a range, in two parts where the buffer wraps.
+    pub fn data(&self, range: &SendRange) -> (&[u8], &[u8]) {
+        if range.length == 0 {
             return (&[], &[]); // a bare acknowledgment behind our FIN lies beyond all data
         }
-        self.buffer.range(chunk.seq.since(self.una) as usize, chunk.length)
+        self.buffer.range(range.seq.since(self.una) as usize, range.length)
     }
 
     /// No more data will come: a FIN follows what was written.
@@ -377,19 +377,19 @@ impl SendSide {
     }
 
     /// The oldest segment taken for lost, where it may be sent within `allowance` octets in flight or nothing is in flight.
-    pub fn next_lost(&mut self, allowance: u32) -> Option<Chunk> {
+    pub fn next_lost(&mut self, allowance: u32) -> Option<SendRange> {
         self.flight.next_lost(allowance)
     }
 
-    /// The next chunk of new data that may be sent, `allowance` being the octets that may be in flight.
+    /// The next range of new data that may be sent, `allowance` being the octets that may be in flight.
     ///
     /// This is where silly windows are avoided on our side (RFC 9293 §3.8.6.2.1) and where Nagle's algorithm waits.
-    pub fn next_new(&self, allowance: u32, nagle: bool) -> Option<Chunk> {
+    pub fn next_new(&self, allowance: u32, nagle: bool) -> Option<SendRange> {
         let unsent = self.unsent() as u32;
         let window = self.window.saturating_sub(self.flight_size());
         if unsent == 0 {
             let may_send_fin = self.fin == Fin::Queued && window > 0;
-            return may_send_fin.then_some(Chunk { seq: self.nxt, length: 0, fin: true });
+            return may_send_fin.then_some(SendRange { seq: self.nxt, length: 0, fin: true });
         }
         let usable = window.min(allowance.saturating_sub(self.in_flight()));
         let length = unsent.min(self.mss).min(usable);
@@ -402,49 +402,49 @@ impl SendSide {
         let send = length == self.mss
             || (is_last && (!nagle || !small_in_flight || self.fin == Fin::Queued))
             || (self.max_window > 0 && length >= self.max_window / 2);
-        send.then_some(Chunk { seq: self.nxt, length: length as usize, fin })
+        send.then_some(SendRange { seq: self.nxt, length: length as usize, fin })
     }
 
     /// The octets of a window probe: what fits the window, and one octet where nothing does (MUST-36).
     ///
     /// Also sent where a window too small for silly-window avoidance has not grown for a while (RFC 9293 §3.8.6.2.1).
-    pub fn probe(&self) -> Option<Chunk> {
+    pub fn probe(&self) -> Option<SendRange> {
         if let Some(oldest) = self.flight.first() {
             let only_fin = oldest.length == 0;
-            return Some(Chunk { length: usize::from(!only_fin), fin: only_fin, ..oldest });
+            return Some(SendRange { length: usize::from(!only_fin), fin: only_fin, ..oldest });
         }
         let unsent = self.unsent();
         let length = unsent.min(self.window.clamp(1, self.mss) as usize);
-        self.has_unsent().then_some(Chunk { seq: self.nxt, length, fin: unsent == 0 })
+        self.has_unsent().then_some(SendRange { seq: self.nxt, length, fin: unsent == 0 })
     }
 
     /// The last segment that may still be under way: what a probe of the tail sends again.
-    pub fn tail(&self) -> Option<Chunk> {
+    pub fn tail(&self) -> Option<SendRange> {
         self.flight.last_under_way()
     }
 
-    /// Notes that a chunk was sent: again, if it was before. Returns whether it carried our FIN for the first time.
-    pub fn sent(&mut self, chunk: &Chunk, now: Instant) -> bool {
+    /// Notes that a range was sent: again, if it was before. Returns whether it carried our FIN for the first time.
+    pub fn sent(&mut self, range: &SendRange, now: Instant) -> bool {
         self.last_sent = now;
-        if chunk.seq != self.nxt {
-            self.flight.retransmitted(chunk, now);
+        if range.seq != self.nxt {
+            self.flight.retransmitted(range, now);
             return false;
         }
-        self.flight.sent(chunk, now);
-        self.nxt = chunk.end();
+        self.flight.sent(range, now);
+        self.nxt = range.end();
         self.peak.current = self.peak.current.max(self.in_flight());
-        if (chunk.length as u32) < self.mss {
+        if (range.length as u32) < self.mss {
             self.small_end = self.nxt;
         }
-        if chunk.fin {
+        if range.fin {
             self.fin = Fin::Sent;
         }
-        chunk.fin
+        range.fin
     }
 
-    /// Whether `chunk` ends with the last octet written so far, so that the peer should hand it on: PSH (MUST-61).
-    pub fn is_pushed(&self, chunk: &Chunk) -> bool {
-        chunk.length > 0 && chunk.seq.advance(chunk.length as u32).since(self.una) as usize == self.buffer.len()
+    /// Whether `range` ends with the last octet written so far, so that the peer should hand it on: PSH (MUST-61).
+    pub fn is_pushed(&self, range: &SendRange) -> bool {
+        range.length > 0 && range.seq.advance(range.length as u32).since(self.una) as usize == self.buffer.len()
     }
 }
 

@@ -13,7 +13,7 @@ bitflags::bitflags! {
         /// The peer has announced urgent data.
         const URGENT = 8;
         /// Something was sent again and again without an answer: R1 of RFC 9293 §3.8.3.
-        const TROUBLED = 16;
+        const R1_REACHED = 16;
         /// A segment came by another way than answers go, and proved nothing: its stack's business.
         const OTHER_WAY = 32;
         /// Something was sent again, because it drew no answer: its stack makes sure of the way.

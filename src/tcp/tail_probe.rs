@@ -6,7 +6,7 @@ use super::{
     connection::Connection,
     outcome::AckEvent,
     rtt::granularity,
-    send::{Chunk, SendSide},
+    send::{SendRange, SendSide},
     timer::Timer,
 };
 use crate::{
@@ -99,15 +99,15 @@ impl Connection {
 
     /// The probe, where one is due: new data where there are any, for they tell as much; else the end of what is in flight
     /// (RFC 8985 §7.3).
-    pub(super) fn take_tail_probe(&mut self, config: &TcpConfig) -> Option<Chunk> {
+    pub(super) fn take_tail_probe(&mut self, config: &TcpConfig) -> Option<SendRange> {
         if self.recovery.tail != TailProbe::Due {
             return None;
         }
         self.recovery.tail = TailProbe::None;
         let new = self.next_new(u32::MAX, false, config);
-        let chunk = new.or_else(|| self.send.tail())?;
-        let end = self.send.nxt().latest(chunk.end());
+        let range = new.or_else(|| self.send.tail())?;
+        let end = self.send.nxt().latest(range.end());
         self.recovery.tail = TailProbe::Sent { end, is_retransmission: new.is_none() };
-        Some(chunk)
+        Some(range)
     }
 }

@@ -1,8 +1,8 @@
 //! Segments to be sent, most pressing first: what was lost, a window probe, new data, a bare acknowledgment.
 
 use super::{
-    congestion::Controller, connection::Connection, send::Chunk, signals::SentKind, state::Step, tail_probe::TailProbe,
-    timer::Timer, timestamps,
+    congestion::Controller, connection::Connection, send::SendRange, signals::SentKind, state::Step,
+    tail_probe::TailProbe, timer::Timer, timestamps,
 };
 use crate::{
     config::TcpConfig,
@@ -28,15 +28,15 @@ impl Connection {
         if self.acks.is_alone() {
             return Some((self.write_acknowledgment(now, config, buffer), SentKind::Acknowledgment));
         }
-        if let Some(chunk) = self.next_chunk(now, config) {
-            let is_retransmission = chunk.seq != self.send.nxt();
-            let length = self.write_chunk(&chunk, now, config, buffer);
-            self.recovery.sent(&chunk, is_retransmission, now);
+        if let Some(range) = self.next_range(now, config) {
+            let is_retransmission = range.seq != self.send.nxt();
+            let length = self.write_range(&range, now, config, buffer);
+            self.recovery.sent(&range, is_retransmission, now);
             self.timers.cancel(Timer::TailProbe); // it counts from the last segment on (RFC 8985 §7.2)
-            if is_retransmission && chunk.seq == self.send.una() {
+            if is_retransmission && range.seq == self.send.una() {
                 self.timers.cancel(Timer::Retransmit); // what is repaired gets a full timeout of its own
             }
-            if self.send.sent(&chunk, now) {
+            if self.send.sent(&range, now) {
                 self.step(Step::FinSent, now, config);
             }
             return Some((length, if is_retransmission { SentKind::Retransmission } else { SentKind::New }));
@@ -60,10 +60,10 @@ impl Connection {
 
     /// A segment at `seq` without data.
     pub(super) fn write_bare(&mut self, seq: SeqNumber, now: Instant, config: &TcpConfig, buffer: &mut [u8]) -> usize {
-        self.write_chunk(&Chunk { seq, length: 0, fin: false }, now, config, buffer)
+        self.write_range(&SendRange { seq, length: 0, fin: false }, now, config, buffer)
     }
 
-    fn next_chunk(&mut self, now: Instant, config: &TcpConfig) -> Option<Chunk> {
+    fn next_range(&mut self, now: Instant, config: &TcpConfig) -> Option<SendRange> {
         if self.persist.take_due() {
             return self.send.probe();
         }
@@ -78,8 +78,8 @@ impl Connection {
         if self.send.flight_size() == 0 && now > self.rtt.timeout_after(self.send.last_sent()) {
             self.congestion.idled();
         }
-        if let Some(chunk) = self.take_tail_probe(config) {
-            return Some(chunk);
+        if let Some(range) = self.take_tail_probe(config) {
+            return Some(range);
         }
         let allowance = self.recovery.allowance(self.congestion.window(), self.send.in_flight());
         let within = if self.recovery.take_force_retransmit() { u32::MAX } else { allowance };
@@ -88,7 +88,7 @@ impl Connection {
     }
 
     /// What is sent for the first time, where there is room for one segment more among those in flight.
-    pub(super) fn next_new(&self, allowance: u32, nagle: bool, config: &TcpConfig) -> Option<Chunk> {
+    pub(super) fn next_new(&self, allowance: u32, nagle: bool, config: &TcpConfig) -> Option<SendRange> {
         let has_room = self.send.segments() < config.max_segments.max(1);
         if has_room { self.send.next_new(allowance, nagle) } else { None }
     }
@@ -104,15 +104,15 @@ impl Connection {
     }
 
     /// Every segment acknowledges and tells the window, so what was owed is paid with it.
-    fn write_chunk(&mut self, chunk: &Chunk, now: Instant, config: &TcpConfig, buffer: &mut [u8]) -> usize {
+    fn write_range(&mut self, range: &SendRange, now: Instant, config: &TcpConfig, buffer: &mut [u8]) -> usize {
         self.acks.paid(self.receive.nxt());
         self.timers.cancel(Timer::DelayedAck);
         let mut flags = TcpFlags::ACK;
-        flags.set(TcpFlags::PSH, self.send.is_pushed(chunk));
-        flags.set(TcpFlags::FIN, chunk.fin);
-        let urgent = self.urgent_pointer(chunk.seq);
+        flags.set(TcpFlags::PSH, self.send.is_pushed(range));
+        flags.set(TcpFlags::FIN, range.fin);
+        let urgent = self.urgent_pointer(range.seq);
         flags.set(TcpFlags::URG, urgent.is_some());
-        let is_new_data = chunk.length > 0 && chunk.seq == self.send.nxt() && !self.persist.is_probing();
+        let is_new_data = range.length > 0 && range.seq == self.send.nxt() && !self.persist.is_probing();
         let (marks, codepoint) = self.ecn.marking(is_new_data);
         let edge = self.receive.edge();
         let window = self.receive.advertise(self.send.mss());
@@ -122,18 +122,18 @@ impl Connection {
         let header = TcpHeader {
             source_port: self.tuple.local.port,
             destination_port: self.tuple.remote.port,
-            seq: chunk.seq,
+            seq: range.seq,
             ack: self.receive.nxt(),
             flags: flags | marks,
             window,
             urgent: urgent.unwrap_or(0),
             options: TcpOptions {
                 timestamps: self.clocks.map(|clocks| clocks.option(now)),
-                sack: self.sack_blocks(chunk.length),
+                sack: self.sack_blocks(range.length),
                 ..TcpOptions::default()
             },
         };
         let ip = config.ip_header(&self.tuple, self.diffserv.ours.with(codepoint));
-        wire::write_tcp(&self.link, &ip, &header, self.send.data(chunk), buffer)
+        wire::write_tcp(&self.link, &ip, &header, self.send.data(range), buffer)
     }
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::tcp::{
-    flight::{AckTime, Acknowledged, Chunk, Flight},
+    flight::{AckTime, Acknowledged, Flight, SendRange},
     timer::Timer,
 };
 use proptest::prelude::*;
@@ -43,8 +43,8 @@ struct Segment {
 }
 
 impl Segment {
-    fn chunk(&self) -> Chunk {
-        Chunk { seq: ISS.advance(self.start), length: (self.end - self.start) as usize, fin: false }
+    fn range(&self) -> SendRange {
+        SendRange { seq: ISS.advance(self.start), length: (self.end - self.start) as usize, fin: false }
     }
 }
 
@@ -121,7 +121,7 @@ proptest! {
             match step {
                 Step::Send(length) => {
                     let segment = Segment { start: model.nxt, end: model.nxt + length, lost: false, reported: false };
-                    flight.sent(&segment.chunk(), now);
+                    flight.sent(&segment.range(), now);
                     model.segments.push(segment);
                     model.nxt += length;
                 }
@@ -150,10 +150,10 @@ proptest! {
                 }
                 Step::Resend => {
                     let lost = model.segments.iter_mut().find(|segment| segment.lost);
-                    let chunk = flight.next_lost(u32::MAX);
-                    prop_assert_eq!(chunk, lost.as_ref().map(|segment| segment.chunk()));
-                    if let Some((chunk, segment)) = chunk.zip(lost) {
-                        flight.retransmitted(&chunk, now);
+                    let range = flight.next_lost(u32::MAX);
+                    prop_assert_eq!(range, lost.as_ref().map(|segment| segment.range()));
+                    if let Some((range, segment)) = range.zip(lost) {
+                        flight.retransmitted(&range, now);
                         segment.lost = false;
                     }
                 }
@@ -167,7 +167,7 @@ proptest! {
             prop_assert_eq!(flight.has_lost(), model.segments.iter().any(|segment| segment.lost));
             prop_assert_eq!(flight.under_way(), model.sum(|segment| !segment.lost && !segment.reported));
             let last = model.segments.iter().rfind(|segment| !segment.lost && !segment.reported);
-            prop_assert_eq!(flight.last_under_way(), last.map(Segment::chunk));
+            prop_assert_eq!(flight.last_under_way(), last.map(Segment::range));
         }
     }
 }
@@ -179,7 +179,7 @@ fn what_is_lost_and_reported_piece_by_piece_is_counted_once() {
     let arrival = AckTime { now, echo: None };
     let mut flight = Flight::new(ISS, Duration::ZERO);
     for number in 0..100 {
-        flight.sent(&Chunk { seq: ISS.advance(10 * number), length: 10, fin: false }, now);
+        flight.sent(&SendRange { seq: ISS.advance(10 * number), length: 10, fin: false }, now);
     }
     let mut reported = 0;
     for number in (1..100).step_by(2).chain([100, 100]) {
