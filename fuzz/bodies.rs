@@ -13,7 +13,10 @@ use xskip_core::{
     drops::DropReason,
     rng::SipKey,
     stack::{ConnectionId, Event, LocalAddress, Ownership, Secrets, Stack, SynMode},
-    tcp::cookie::{CookieJar, MasterKey, Offer},
+    tcp::{
+        Offer,
+        cookie::{CookieJar, MasterKey},
+    },
     time::Instant,
     wire::{
         self, ChecksumPolicy, Endpoint, FourTuple, IpHeader, LinkHeader, MacAddress, Packet, Protocol, SeqNumber,

@@ -1,7 +1,7 @@
 //! Every limit and knob, with its default. A value, not a set of cargo features.
 
 use crate::wire::{
-    ChecksumPolicy, MacAddress,
+    ChecksumPolicy, FourTuple, IpHeader, MacAddress, Protocol,
     ip::{DEFAULT_HOP_LIMIT, Dscp},
 };
 use std::{net::IpAddr, ops::RangeInclusive, time::Duration};
@@ -86,6 +86,16 @@ pub struct TcpConfig {
     /// How long a path is taken to be as narrow as a router said, before larger segments are tried again. Default 10 min, as
     /// RFC 1191 §6.3 and RFC 8201 §5.3 suggest.
     pub path_mtu_lifetime: Duration,
+}
+
+impl TcpConfig {
+    /// The IP header of a segment from the local to the remote end; `traffic_class` is the code point with its ECN bits.
+    #[inline]
+    pub(crate) fn ip_header(&self, tuple: &FourTuple, traffic_class: u8) -> IpHeader {
+        let FourTuple { local, remote } = tuple;
+        let hop_limit = self.hop_limit;
+        IpHeader { hop_limit, traffic_class, ..IpHeader::new(local.address, remote.address, Protocol::Tcp) }
+    }
 }
 
 impl Default for TcpConfig {

@@ -78,7 +78,7 @@ impl Entry {
     fn rest(&self, now: Instant, config: &TcpConfig) -> Option<Dormant> {
         let is_wanted = self.ready_queued || self.transmit_queued || self.stalled.is_some() || !self.untold.is_empty();
         let is_wanted = is_wanted || self.account.keeps();
-        if is_wanted || !self.attached { None } else { self.connection.rest(now, config) }
+        if is_wanted || !self.attached { None } else { self.connection.suspend(now, config) }
     }
 }
 
@@ -258,7 +258,7 @@ impl Connections {
         if let Body::Asleep(dormant) = std::mem::replace(&mut slot.body, Body::Awake(entry))
             && let Body::Awake(entry) = &mut slot.body
         {
-            entry.connection.wake(slot.tuple, self.mac, dormant, &self.config);
+            entry.connection.resume(slot.tuple, self.mac, dormant, &self.config);
             // The link may have become narrower meanwhile.
             entry.connection.fit_link(self.config.mtu, &self.config);
             // Who sleeps hears nothing, so these are still the first numbers.

@@ -125,7 +125,7 @@ impl Stack {
         if signals.intersects(Signals::OTHER_WAY | Signals::UNANSWERED) {
             self.confirm_way_of(now, id);
         }
-        if signals.contains(Signals::TROUBLED) {
+        if signals.contains(Signals::R1_REACHED) {
             self.look_for_another_way_of(now, id);
         }
         if changes_stall {
@@ -190,7 +190,7 @@ impl Stack {
         let (hash, name) = (self.secrets.identify(&tuple), self.watch.name(&tuple));
         let owes_acknowledgment = connection.owes_acknowledgment();
         let entry = TimeWait::new((hash, name), connection.sequence(), connection.clocks(), connection.dscp());
-        let (ip, tcp) = entry.acknowledgment(now, &tuple, self.config.tcp.hop_limit);
+        let (ip, tcp) = entry.acknowledgment(now, &tuple, &self.config.tcp);
         self.flows.remove(hash.slot, Flow::Connection(index));
         match self.time_wait.insert(entry, now) {
             Some(waiting) => self.flows.insert(hash.slot, Flow::TimeWait(waiting)),

@@ -79,8 +79,8 @@ use crate::{
     stats::StackStats,
     tcp::{
         CloseReason, MaxSegment, SentKind, State,
-        connection::{mss_for, syn_ack_window},
         cookie::{CookieJar, MasterKey},
+        handshake::{mss_for, syn_ack_window},
         receive::window_scale_for,
     },
     time::Instant,

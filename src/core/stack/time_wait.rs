@@ -5,10 +5,11 @@
 
 use super::{FlowHash, defence::FlowName};
 use crate::{
-    tcp::timestamps::Clocks,
+    config::TcpConfig,
+    tcp::timestamps::TimestampState,
     time::{Coarse, Instant},
     wire::{
-        FourTuple, IpHeader, Protocol, Segment, SeqNumber, TcpFlags, TcpHeader, TcpOptions,
+        FourTuple, IpHeader, Segment, SeqNumber, TcpFlags, TcpHeader, TcpOptions,
         ip::{Codepoint, Dscp},
     },
 };
@@ -25,7 +26,7 @@ pub struct TimeWait {
     pub snd_nxt: SeqNumber,
     /// RCV.NXT: behind the peer's FIN.
     pub rcv_nxt: SeqNumber,
-    clocks: Clocks,
+    clocks: TimestampState,
     /// Our code point in the upper six bits, [`HAS_CLOCKS`] and [`GONE`].
     marks: u8,
     /// When it is over, to the lower bits of a [`Coarse`]; then [`PEER_IS_OVER`]; and in the upper six bits, in which second of some
@@ -78,7 +79,7 @@ impl TimeWait {
     pub fn new(
         (hash, name): (FlowHash, FlowName),
         (snd_nxt, rcv_nxt): (SeqNumber, SeqNumber),
-        clocks: Option<Clocks>,
+        clocks: Option<TimestampState>,
         dscp: Dscp,
     ) -> Self {
         let marks = dscp.with(Codepoint::NotCapable) | if clocks.is_some() { HAS_CLOCKS } else { 0 };
@@ -91,7 +92,7 @@ impl TimeWait {
         FlowHash { slot: self.slot, check: self.check }
     }
 
-    fn clocks(&self) -> Option<Clocks> {
+    fn clocks(&self) -> Option<TimestampState> {
         (self.marks & HAS_CLOCKS != 0).then_some(self.clocks)
     }
 
@@ -156,10 +157,8 @@ impl TimeWait {
     }
 
     /// The acknowledgment of the peer's FIN.
-    pub fn acknowledgment(&self, now: Instant, tuple: &FourTuple, hop_limit: u8) -> (IpHeader, TcpHeader) {
-        let mut ip = IpHeader::new(tuple.local.address, tuple.remote.address, Protocol::Tcp);
-        ip.hop_limit = hop_limit;
-        ip.traffic_class = Dscp::of(self.marks).with(Codepoint::NotCapable);
+    pub fn acknowledgment(&self, now: Instant, tuple: &FourTuple, config: &TcpConfig) -> (IpHeader, TcpHeader) {
+        let ip = config.ip_header(tuple, Dscp::of(self.marks).with(Codepoint::NotCapable));
         let tcp = TcpHeader {
             source_port: tuple.local.port,
             destination_port: tuple.remote.port,

@@ -34,10 +34,11 @@
 //! another 8 seconds. Calendars may differ by [`SKEW`]: who is behind makes cookies of an epoch that has just gone, and those of
 //! who is ahead count shortly before theirs begins.
 
+use super::handshake::Offer;
 use crate::{
     rng::SipKey,
     time::Instant,
-    wire::{FourTuple, SeqNumber, TcpOptions, tcp_options::Timestamps},
+    wire::{FourTuple, SeqNumber, tcp_options::Timestamps},
 };
 use std::{hash::Hasher, net::IpAddr, time::Duration};
 
@@ -85,33 +86,7 @@ const PROFILE_SHIFT: u32 = 29;
 const PROFILE: u32 = 3;
 const PROFILE_MAC: u32 = (1 << PROFILE_SHIFT) - 1;
 
-/// What a client's SYN offers, as far as a cookie remembers it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Offer {
-    /// The most data the client takes in a segment.
-    pub mss: u16,
-    /// The client's window scale.
-    pub window_scale: Option<u8>,
-    /// Whether it understands SACK.
-    pub sack: bool,
-    /// Whether it understands ECN (RFC 3168).
-    pub ecn: bool,
-    /// Whether it has sent timestamps, so that every segment carries them.
-    pub timestamps: bool,
-}
-
 impl Offer {
-    /// The offer of a SYN with these options; `default_mss` where it names none.
-    pub fn of_syn(options: &TcpOptions, ecn: bool, default_mss: u16) -> Self {
-        Self {
-            mss: options.mss.unwrap_or(default_mss),
-            window_scale: options.window_scale,
-            sack: options.sack_permitted,
-            ecn,
-            timestamps: options.timestamps.is_some(),
-        }
-    }
-
     /// What a cookie remembers of it: everything with timestamps, and without, the best of four profiles that promise nothing
     /// the client has not offered. An MSS or a scale below the true one only has us send less than we may; but whether windows
     /// are scaled at all both ends must agree on, so where this says no, the SYN-ACK must not say yes. `None` for an MSS below
@@ -337,7 +312,7 @@ impl CookieJar {
     }
 
     /// Whether numbers that [`CookieJar::check`] refuses are a cookie all the same: one that is too old, or of a machine whose
-    /// calendar or whose choice among our masters is another. Clocks that are `FAR` epochs apart are told from guesses. It takes
+    /// calendar or whose choice among our masters is another. TimestampState that are `FAR` epochs apart are told from guesses. It takes
     /// as long as a dozen checks: too long for each of many segments.
     pub fn is_misdated(
         &self,

@@ -7,6 +7,7 @@
 //! place is answered. A connection begins when the handshake is over, or with the SYN where it is ours (`opening`), may sleep while
 //! it is idle (`dormant`), and ends at TIME-WAIT or CLOSED: what comes before and after is smaller, and lives in [`crate::stack`].
 
+mod acks;
 mod arrive;
 pub mod assembler;
 mod beginning;
@@ -18,13 +19,17 @@ pub mod cookie;
 mod dormant;
 pub mod ecn;
 mod flight;
+pub mod handshake;
+mod in_flight;
 pub mod isn;
 mod liveness;
 mod memory;
 mod micros;
 mod opening;
+mod options;
 mod outcome;
 pub mod path_mtu;
+mod persist;
 mod predicted;
 mod prr;
 mod rack;
@@ -32,13 +37,15 @@ pub mod receive;
 pub mod recovery;
 pub mod rtt;
 pub mod send;
+pub mod signals;
 pub mod state;
+mod tail_probe;
 pub mod timer;
 pub mod timestamps;
 mod transmit;
 mod tuning;
 mod urgent;
-mod writing;
+mod write;
 
 #[cfg(test)]
 mod tests;
@@ -46,8 +53,9 @@ mod tests;
 pub use self::{
     beginning::Passage,
     challenges::Challenges,
-    connection::{CloseReason, Connection, Handshake, MaxSegment, Signals},
+    connection::Connection,
     dormant::Dormant,
+    handshake::{Handshake, MaxSegment, Offer},
+    signals::{CloseReason, SentKind, Signals},
     state::State,
-    transmit::SentKind,
 };

@@ -3,7 +3,8 @@
 
 use super::{
     congestion::{Congestion, Controller},
-    connection::{Connection, MaxSegment, mss_for},
+    connection::Connection,
+    handshake::{MaxSegment, mss_for},
     timestamps,
 };
 use crate::{config::TcpConfig, drops::DropReason, time::Instant};

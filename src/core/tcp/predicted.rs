@@ -4,8 +4,10 @@
 
 use super::{
     congestion::{Ack, Controller},
-    connection::{Connection, Reader, Signals},
+    connection::Connection,
+    options::Reader,
     receive::Stored,
+    signals::Signals,
     state::State,
     timer::Timer,
 };
@@ -24,7 +26,7 @@ thread_local! {
 
 impl Connection {
     /// Takes in a segment that is what it was expected to be; returns whether it was. Where not, nothing has been done.
-    pub(super) fn arrive_as_predicted(
+    pub(super) fn process_predicted(
         &mut self,
         now: Instant,
         link: &LinkHeader,
@@ -41,7 +43,7 @@ impl Connection {
         }
         self.link = *link;
         self.diffserv.theirs = Dscp::of(segment.traffic_class);
-        self.take_clock(segment);
+        self.update_ts_recent(segment);
         self.liveness.heard(now);
         if segment.header.ack != self.send.una() {
             self.acknowledged_in_order(now, segment, config);
@@ -53,7 +55,7 @@ impl Connection {
             self.signals |= Signals::READABLE;
             self.tune_window(now, segment, config);
             let advanced = segment.payload.len() as u32;
-            self.schedule_ack(now, Stored { advanced, urgent: false }, config);
+            self.schedule_ack(now, Stored { advanced, ack_now: false }, config);
         }
         true
     }
@@ -87,7 +89,7 @@ impl Connection {
 
     /// Whether nothing that was sent has been lost, reported or overtaken, and nobody waits for anything but its acknowledgment.
     fn sends_in_order(&self) -> bool {
-        self.probes == 0
+        !self.persist.is_probing()
             && self.send.window() > 0
             && !self.ecn.is_agreed()
             && self.recovery.is_undisturbed()
@@ -104,7 +106,7 @@ impl Connection {
         }
         let header = &segment.header;
         let is_news = header.ack != self.send.una() || self.send.flight_size() == 0;
-        is_news && header.options.sack.as_slice().is_empty() && !self.probe_due && self.sends_in_order()
+        is_news && header.options.sack.as_slice().is_empty() && !self.persist.is_due() && self.sends_in_order()
     }
 
     /// As [`Connection::take_acknowledgment`], where nothing has been lost, reported or overtaken. Returns whether our FIN is

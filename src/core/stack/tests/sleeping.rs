@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     config::{CongestionControl, KeepAlive, TcpConfig},
-    tcp::timestamps::Clocks,
+    tcp::timestamps::TimestampState,
     wire::{ip::Dscp, tcp_options::Timestamps},
 };
 use proptest::prelude::*;
@@ -14,7 +14,7 @@ struct Peer {
     id: ConnectionId,
     nxt: SeqNumber,
     received: SeqNumber,
-    clock: Option<Clocks>,
+    clock: Option<TimestampState>,
 }
 
 impl Peer {
@@ -22,7 +22,7 @@ impl Peer {
         // CUBIC's curve begins anew after a rest; all else is the same.
         let tcp = TcpConfig { congestion_control: CongestionControl::Reno, ..TcpConfig::default() };
         let mut bench = Bench::with(StackConfig { tcp, max_awake, silence: None, ..StackConfig::default() });
-        let mut clock = has_clock.then(|| Clocks::new(bench.now, 77_000, 0));
+        let mut clock = has_clock.then(|| TimestampState::new(bench.now, 77_000, 0));
         let options = TcpOptions {
             mss: Some(1_460),
             window_scale: Some(7),

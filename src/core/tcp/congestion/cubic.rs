@@ -51,11 +51,11 @@ impl Cubic {
         Self { window: f64::from(start.initial_window()) / f64::from(mss), start, max: 0.0, epoch: None, before: None }
     }
 
-    pub(super) fn rest(&self) -> QuietCongestion {
+    pub(super) fn suspend(&self) -> QuietCongestion {
         QuietCongestion { window: self.window(), threshold: self.start.threshold(), extra: (self.max as f32).to_bits() }
     }
 
-    pub(super) fn wake(mss: u32, quiet: &QuietCongestion) -> Self {
+    pub(super) fn resume(mss: u32, quiet: &QuietCongestion) -> Self {
         let mut cubic = Self { max: f32::from_bits(quiet.extra).into(), ..Self::new(mss) };
         cubic.window = cubic.segments(quiet.window);
         cubic.start.set_threshold(quiet.threshold);

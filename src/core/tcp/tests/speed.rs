@@ -67,7 +67,7 @@ impl<F: FnMut(u32, bool) -> Fate> Path<F> {
             last_new: Duration::ZERO,
             timed_out: false,
         };
-        path.sides[1].acks.owed = 1;
+        path.sides[1].acks.owe();
         path
     }
 

@@ -12,7 +12,7 @@ fn ahead(config: &TcpConfig) -> usize {
 }
 
 /// Room that is worth being told of: never none, or an application would be told of that for ever.
-fn enough_room(config: &TcpConfig) -> usize {
+fn write_low_water(config: &TcpConfig) -> usize {
     (config.send_buffer.min(ahead(config)) / 2).max(1)
 }
 
@@ -21,7 +21,7 @@ impl Connection {
     pub fn writable(&mut self, config: &TcpConfig) -> usize {
         let room = self.room(config);
         // Whoever asks may find it too little for its purpose, and then waits to hear of more.
-        self.write_blocked |= room < enough_room(config);
+        self.write_blocked |= room < write_low_water(config);
         room
     }
 
@@ -38,12 +38,12 @@ impl Connection {
     /// hearing of it.
     #[inline]
     pub fn has_room_again(&mut self, config: &TcpConfig) -> bool {
-        self.write_blocked && self.has_enough_room(config)
+        self.write_blocked && self.is_above_low_water(config)
     }
 
     #[inline(never)]
-    fn has_enough_room(&mut self, config: &TcpConfig) -> bool {
-        self.write_blocked = self.room(config) < enough_room(config);
+    fn is_above_low_water(&mut self, config: &TcpConfig) -> bool {
+        self.write_blocked = self.room(config) < write_low_water(config);
         !self.write_blocked
     }
 

@@ -1,0 +1,50 @@
+//! What a connection tells its owner: what the application should hear of, how it ended, and what was sent.
+
+bitflags::bitflags! {
+    /// What the application should hear of.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    pub struct Signals: u8 {
+        /// Data, or the end of them, can be read.
+        const READABLE = 1;
+        /// There is room to write again, after there was too little.
+        const WRITABLE = 2;
+        /// The handshake that we began is over.
+        const OPENED = 4;
+        /// The peer has announced urgent data.
+        const URGENT = 8;
+        /// Something was sent again and again without an answer: R1 of RFC 9293 §3.8.3.
+        const R1_REACHED = 16;
+        /// A segment came by another way than answers go, and proved nothing: its stack's business.
+        const OTHER_WAY = 32;
+        /// Something was sent again, because it drew no answer: its stack makes sure of the way.
+        const UNANSWERED = 64;
+    }
+}
+
+/// How a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CloseReason {
+    /// Both sides closed and everything was acknowledged.
+    Finished,
+    /// The peer reset it.
+    ResetByPeer,
+    /// Nothing came back for so long that it was given up (R2 of RFC 9293 §3.8.3).
+    TimedOut,
+    /// We reset it: the application asked for that, or closed while the peer was still sending.
+    Aborted,
+    /// The peer does not accept it: an RST answered our SYN, or an ICMP error that says nobody will.
+    Refused,
+    /// There is no way to the peer: no neighbour answered for the next hop.
+    Unreachable,
+}
+
+/// What a transmitted segment was, for the counters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SentKind {
+    /// New data, or the first FIN.
+    New,
+    /// Something sent before.
+    Retransmission,
+    /// A bare acknowledgment.
+    Acknowledgment,
+}
