@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     stack::Ownership,
-    wire::{MacAddress, ethernet},
+    wire::{InterfaceId, MacAddress, ethernet},
     worker::Mailbox,
     xdp::{Instruction, LinkSocket, XdpError},
 };
@@ -280,7 +280,7 @@ impl Listener {
         });
         let frame = tagged.as_deref().unwrap_or(frame);
         // Who does not keep up with his mail has more urgent things to do.
-        self.mailboxes.iter().for_each(|mailbox| mailbox.drop_in(frame));
+        self.mailboxes.iter().for_each(|mailbox| mailbox.drop_in(InterfaceId::FIRST, frame));
     }
 
     /// RFC 5227 §2.4 (c): announces the address, now and then, and goes on.

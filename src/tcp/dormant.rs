@@ -24,7 +24,7 @@ use super::{
 use crate::{
     config::TcpConfig,
     time::{Coarse, Instant},
-    wire::{Endpoint, FourTuple, LinkHeader, MacAddress, SeqNumber, ethernet::VlanTags},
+    wire::{Endpoint, FourTuple, InterfaceId, LinkHeader, MacAddress, SeqNumber, ethernet::VlanTags},
 };
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -33,6 +33,7 @@ use std::net::{IpAddr, Ipv4Addr};
 pub struct Dormant {
     next_hop: MacAddress,
     vlan: VlanTags,
+    interface: InterfaceId,
     send: QuietSend,
     receive: QuietReceive,
     clocks: Option<Clocks>,
@@ -52,6 +53,11 @@ pub struct Dormant {
 }
 
 impl Dormant {
+    /// The interface that its segments leave by: whose link address [`Connection::wake`] wants to know.
+    pub fn interface(&self) -> InterfaceId {
+        self.interface
+    }
+
     /// When the connection is to be woken, if not by anybody: its keep-alive.
     pub fn deadline(&self, config: &TcpConfig) -> Option<Instant> {
         let keep_alive = self.options.as_ref().map_or(config.keep_alive, |options| options.keep_alive);
@@ -96,6 +102,7 @@ impl Connection {
         Some(Dormant {
             next_hop: self.link.destination,
             vlan: self.link.vlan,
+            interface: self.link.interface,
             send: self.send.rest(),
             receive: self.receive.rest(),
             clocks: self.clocks,
@@ -136,7 +143,12 @@ impl Connection {
         let heard = dormant.heard.into();
         let options = dormant.options.map_or_else(|| Options::of(config), |options| *options);
         self.tuple = tuple;
-        self.link = LinkHeader { destination: dormant.next_hop, source: ours, vlan: dormant.vlan };
+        self.link = LinkHeader {
+            destination: dormant.next_hop,
+            source: ours,
+            vlan: dormant.vlan,
+            interface: dormant.interface,
+        };
         self.state = State::Established;
         self.opening = None;
         self.send.wake(&dormant.send, config.clock_tick);

@@ -6,11 +6,11 @@ use super::{
 };
 use crate::{
     drops::{DropReason, Drops},
-    stack::Stack,
+    stack::{Incoming, Stack},
     stats::StackStats,
     tcp::State,
     time::Instant,
-    wire::{self, ChecksumPolicy, FourTuple, Packet},
+    wire::{self, ChecksumPolicy, FourTuple, InterfaceId, Packet},
     xdp::{Frame, FrameAudit, Queue, QueueStatistics, XdpError},
 };
 use nix::{
@@ -213,7 +213,13 @@ impl<A: Application> Worker<A> {
         let Self { queue, stack, hand_off, batch, tap, clock, .. } = self;
         let received = queue.receive(batch, BATCH);
         let frames = batch.iter().map(|frame| queue.data(frame));
-        take_in(stack, tap.as_deref(), clock, now, frames.filter(|frame| !hand_off.pass_on(frame)));
+        take_in(
+            stack,
+            tap.as_deref(),
+            clock,
+            (now, InterfaceId::FIRST),
+            frames.filter_map(|frame| hand_off.keep(InterfaceId::FIRST, frame)),
+        );
         batch.drain(..).for_each(|frame| queue.release(frame));
         (0..hand_off.send()).for_each(|_| stack.count_drop(DropReason::HandOffFull));
         received
@@ -225,14 +231,15 @@ impl<A: Application> Worker<A> {
         while received < BATCH
             && let Some(parcel) = mailbox.take()
         {
+            let interface = parcel.interface();
             // What neighbours say is answered, if at all, where it arrived: the others only hear of it.
-            if parcel.frames().any(wire::is_of_a_neighbour) {
-                let said = parcel.frames().filter(|frame| wire::is_of_a_neighbour(frame));
-                said.for_each(|frame| self.stack.overhear(now, frame));
-                let frames = parcel.frames().filter(|frame| !wire::is_of_a_neighbour(frame));
-                take_in(&mut self.stack, self.tap.as_deref(), &self.clock, now, frames);
+            let is_said = |incoming: &Incoming<'_>| wire::is_of_a_neighbour(incoming.frame);
+            if parcel.frames().any(|incoming| is_said(&incoming)) {
+                parcel.frames().filter(is_said).for_each(|said| self.stack.overhear(now, interface, said.frame));
+                let frames = parcel.frames().filter(|incoming| !is_said(incoming));
+                take_in(&mut self.stack, self.tap.as_deref(), &self.clock, (now, interface), frames);
             } else {
-                take_in(&mut self.stack, self.tap.as_deref(), &self.clock, now, parcel.frames());
+                take_in(&mut self.stack, self.tap.as_deref(), &self.clock, (now, interface), parcel.frames());
             }
             received += parcel.len();
             mailbox.give_back(parcel);
@@ -245,7 +252,7 @@ impl<A: Application> Worker<A> {
         let mut transmitted = 0;
         while let Some(mut frame) = self.queue.allocate() {
             let buffer = self.queue.buffer(&mut frame);
-            let Some(length) = self.stack.poll_transmit(now, buffer) else {
+            let Some(length) = self.stack.poll_transmit(now, InterfaceId::FIRST, buffer) else {
                 self.queue.release(frame);
                 break;
             };
@@ -330,13 +337,13 @@ fn take_in<'a>(
     stack: &mut Stack,
     tap: Option<&dyn Tap>,
     clock: &Clock,
-    now: Instant,
-    frames: impl Iterator<Item = &'a [u8]>,
+    (now, interface): (Instant, InterfaceId),
+    frames: impl Iterator<Item = Incoming<'a>>,
 ) {
-    let Some(tap) = tap else { return stack.handle_frames(now, frames) };
-    for frame in frames {
-        stack.handle_frame(now, frame);
-        show(tap, clock, stack, Direction::Received, frame);
+    let Some(tap) = tap else { return stack.handle_frames(now, interface, frames) };
+    for incoming in frames {
+        stack.handle_frame(now, interface, incoming);
+        show(tap, clock, stack, Direction::Received, incoming.frame);
     }
 }
 
