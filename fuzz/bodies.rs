@@ -19,8 +19,8 @@ use xskip_core::{
     },
     time::Instant,
     wire::{
-        self, ChecksumPolicy, Endpoint, FourTuple, IpHeader, LinkHeader, MacAddress, Packet, Protocol, SeqNumber,
-        TcpFlags, TcpHeader, TcpOptions,
+        self, ChecksumPolicy, Endpoint, FourTuple, InterfaceId, IpHeader, LinkHeader, MacAddress, Packet, Protocol,
+        SeqNumber, TcpFlags, TcpHeader, TcpOptions,
         tcp_options::{MAX_LEN, Timestamps},
     },
 };
@@ -36,7 +36,7 @@ pub fn frame(data: &[u8]) {
         }
     }
     let mut stack = stack(StackConfig::default());
-    stack.handle_frame(Instant::from_millis(1), data);
+    stack.handle_frame(Instant::from_millis(1), InterfaceId::FIRST, data);
     drain(&mut stack, Instant::from_millis(1));
 }
 
@@ -145,7 +145,7 @@ fn stack(config: StackConfig) -> Stack {
 fn drain(stack: &mut Stack, now: Instant) -> Vec<Vec<u8>> {
     let mut buffer = vec![0; 2_000];
     let mut frames = Vec::new();
-    while let Some(length) = stack.poll_transmit(now, &mut buffer) {
+    while let Some(length) = stack.poll_transmit(now, InterfaceId::FIRST, &mut buffer) {
         let parsed = wire::parse(&buffer[..length], ChecksumPolicy::Verify);
         // The answer to an echo, and an error about what is no TCP, are nothing that the parser takes in.
         let is_fine = parsed.is_ok() || matches!(parsed, Err(DropReason::IgnoredIcmp | DropReason::UnmatchedIcmp));
@@ -248,7 +248,7 @@ impl Conversation {
         let ip = IpHeader::new(PEER.into(), OURS.into(), Protocol::Tcp);
         let mut frame = vec![0; wire::tcp_frame_len(&link, &ip, header) + data.len()];
         wire::write_tcp(&link, &ip, header, (data, &[]), &mut frame);
-        self.stack.handle_frame(self.now, &frame);
+        self.stack.handle_frame(self.now, InterfaceId::FIRST, &frame);
     }
 
     fn answer_arp(&mut self) {
@@ -262,7 +262,7 @@ impl Conversation {
         let link = LinkHeader { source: PEER_MAC, destination: OUR_MAC, ..LinkHeader::default() };
         let mut frame = vec![0; link.len() + wire::arp::PACKET_LEN];
         reply.write(link.write(0x0806, &mut frame));
-        self.stack.handle_frame(self.now, &frame);
+        self.stack.handle_frame(self.now, InterfaceId::FIRST, &frame);
     }
 
     /// The application does something to one of its connections.

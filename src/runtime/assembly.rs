@@ -7,7 +7,7 @@ use crate::{
     stack::{Secrets, Stack, SynAckProfile},
     tcp::cookie::EPOCH,
     time::Instant,
-    wire::Endpoint,
+    wire::{Endpoint, InterfaceId},
     worker::{Clock, HandOff, Placement, Port, Shutdown, Worker, WorkerIndex, WorkerOptions, Workers},
     xdp::GuardedListener,
 };
@@ -60,7 +60,8 @@ impl<'a> Assembly<'a> {
         let mut assembled = Vec::new();
         for number in 0..workers.len() {
             let index = WorkerIndex { number, workers: workers.len() };
-            let ports: Vec<_> = queues.iter_mut().filter_map(|queues| queues.next().map(Port::new)).collect();
+            let queues = queues.iter_mut().zip(interfaces()).filter_map(|(queues, id)| Some((id, queues.next()?)));
+            let ports = queues.map(|(id, queue)| Port::new(id, queue)).collect();
             let mut stack = self.stack(index)?;
             if !self.runtime.ports.is_empty() {
                 let filters = opened.iter().map(|opened| opened.program.guard().filter().clone()).collect();
@@ -110,6 +111,11 @@ impl<'a> Assembly<'a> {
         }
         Ok(())
     }
+}
+
+/// The stack's names for the interfaces, in the order in which they were given.
+pub(super) fn interfaces() -> impl Iterator<Item = InterfaceId> {
+    (0..InterfaceId::LIMIT).filter_map(InterfaceId::at)
 }
 
 /// The configuration as the interface wants it.

@@ -75,7 +75,7 @@ impl Claims {
     }
 
     fn header_to(&self, destination: MacAddress) -> LinkHeader {
-        LinkHeader { source: self.station, destination, vlan: VlanTags::of(self.vlan) }
+        LinkHeader { source: self.station, destination, vlan: VlanTags::of(self.vlan), ..LinkHeader::default() }
     }
 
     /// Whether a frame says anything that workers want to hear: an answer, an announcement, or who asks for us. Most that is heard on a

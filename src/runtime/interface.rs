@@ -14,7 +14,7 @@ use super::{
 use crate::{
     host::{HostError, groups::SolicitedNodes},
     stack::{Cidr, Ownership},
-    wire::{ChecksumPolicy, icmp},
+    wire::{ChecksumPolicy, InterfaceId, icmp},
     worker::{Placement, Workers},
     xdp::{Guard, Program, Queue, QueueOptions, Unfinished, XdpError, XdpMode},
 };
@@ -90,13 +90,14 @@ impl Opened {
     /// Begins to watch it, and says which of its queues nobody serves already. `end` is dropped when it is gone.
     pub fn serve(
         self,
+        id: InterfaceId,
         plan: &InterfacePlan,
         workers: &Workers,
         notices: &Notices,
         end: End,
     ) -> Result<Served, RuntimeError> {
         let Self { program, setup, ears, way, router, groups, .. } = self;
-        let neighbourhood = Neighbourhood::start(ears, setup.interface.clone(), workers.clone(), notices.clone())?;
+        let neighbourhood = Neighbourhood::start(ears, (id, setup.interface.clone()), workers.clone(), notices.clone())?;
         let followers = Followers {
             workers: workers.clone(),
             guard: Some(program.guard().clone()),

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     stack::Ownership,
-    wire::{MacAddress, ethernet},
+    wire::{InterfaceId, MacAddress, ethernet},
     worker::Workers,
     xdp::{Instruction, LinkSocket, XdpError},
 };
@@ -173,6 +173,8 @@ pub(super) struct Neighbourhood {
 /// What the thread works with.
 struct Listener {
     ears: Ears,
+    /// The interface, to workers and to people.
+    id: InterfaceId,
     interface: String,
     workers: Workers,
     notices: Notices,
@@ -205,6 +207,7 @@ impl Neighbourhood {
             Arc::new(Orders { bell, stop: AtomicBool::new(false), announce: Mutex::new(Some(ears.claims.station)) });
         let listener = Listener {
             ears,
+            id,
             interface,
             workers,
             notices,
@@ -276,7 +279,8 @@ impl Listener {
         });
         let frame = tagged.as_deref().unwrap_or(frame);
         // Who does not keep up with his mail has more urgent things to do.
-        self.workers.mailboxes().iter().for_each(|mailbox| mailbox.drop_in(frame));
+        let (workers, interface) = (self.workers.mailboxes(), self.id);
+        workers.iter().for_each(|mailbox| mailbox.drop_in(interface, frame));
     }
 
     /// RFC 5227 §2.4 (c): announces the address, now and then, and goes on.

@@ -2,7 +2,7 @@
 
 use super::{
     CookieSecret, ListenerDefence, Notice, RunReport, Runtime, RuntimeError, Setup, StopSignals,
-    assembly::Assembly,
+    assembly::{self, Assembly},
     defence::{self, Defence, MasterFile, Rotation},
     interface::{Opened, Served, listen},
     notice::Notices,
@@ -76,8 +76,8 @@ impl Running {
         let (ended, shutdown) = (unbounded(), Shutdown::default());
         let assembled = assembly.assemble(&mut opened, &workers, &shutdown)?;
         let mut interfaces = Vec::new();
-        for (opened, plan) in opened.into_iter().zip(&plan.interfaces) {
-            interfaces.push(opened.serve(plan, &workers, &notices, End(ended.0.clone()))?);
+        for ((id, opened), plan) in assembly::interfaces().zip(opened).zip(&plan.interfaces) {
+            interfaces.push(opened.serve(id, plan, &workers, &notices, End(ended.0.clone()))?);
         }
         let setups = interfaces.iter().map(|served| served.setup.clone()).collect();
         let threads = Vec::new();

@@ -1,7 +1,10 @@
 //! One queue of a worker's: frames in, frames out, and a link that may be down.
 
 use super::{PortSnapshot, run::PortReport};
-use crate::xdp::{Frame, Queue, QueueStatistics, XdpError};
+use crate::{
+    wire::InterfaceId,
+    xdp::{Frame, Queue, QueueStatistics, XdpError},
+};
 use std::{os::fd::BorrowedFd, time::Duration};
 
 /// Queues that one worker may have, each of another interface.
@@ -17,6 +20,8 @@ const LINK_RETRY: Duration = Duration::from_millis(100);
 /// A queue of one interface, served by one worker.
 #[derive(Debug)]
 pub struct Port {
+    /// Which of the stack's interfaces the queue is of.
+    pub(super) interface: InterfaceId,
     pub(super) queue: Queue,
     /// The batch under way; empty between batches, kept for its memory.
     pub(super) batch: Vec<Frame>,
@@ -26,9 +31,9 @@ pub struct Port {
 }
 
 impl Port {
-    /// A port with this queue.
-    pub fn new(queue: Queue) -> Self {
-        Self { queue, batch: Vec::with_capacity(BATCH), link_down: false, statistics: QueueStatistics::default() }
+    /// A port with this queue, of this interface of the stack's.
+    pub fn new(interface: InterfaceId, queue: Queue) -> Self {
+        Self { interface, queue, batch: Vec::with_capacity(BATCH), link_down: false, statistics: QueueStatistics::default() }
     }
 
     /// Receives a batch, to be looked at in `batch` and released.
@@ -90,6 +95,7 @@ impl Port {
             self.statistics = statistics;
         }
         PortSnapshot {
+            interface: self.interface,
             queue: self.queue.id(),
             statistics: self.statistics,
             frames: self.queue.audit(),
@@ -100,6 +106,6 @@ impl Port {
     /// Ends it.
     pub(super) fn close(self) -> Result<PortReport, XdpError> {
         let statistics = self.queue.statistics()?;
-        Ok(PortReport { queue: self.queue.id(), statistics, frames: self.queue.close() })
+        Ok(PortReport { interface: self.interface, queue: self.queue.id(), statistics, frames: self.queue.close() })
     }
 }

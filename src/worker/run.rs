@@ -9,11 +9,11 @@ use super::{
 };
 use crate::{
     drops::{DropReason, Drops},
-    stack::Stack,
+    stack::{Incoming, Stack},
     stats::StackStats,
     tcp::State,
     time::Instant,
-    wire::{self, ChecksumPolicy, FourTuple, Packet},
+    wire::{self, ChecksumPolicy, FourTuple, InterfaceId, Packet},
     xdp::{FrameAudit, QueueStatistics, XdpError},
 };
 use nix::{
@@ -84,6 +84,8 @@ impl Shutdown {
 /// What one queue of a worker's did.
 #[derive(Clone, Debug)]
 pub struct PortReport {
+    /// Its interface.
+    pub interface: InterfaceId,
     /// The queue.
     pub queue: u32,
     /// What it did.
@@ -231,8 +233,9 @@ impl Worker {
         let mut received = 0;
         for port in ports {
             received += port.receive();
-            let frames = port.batch.iter().map(|frame| port.queue.data(frame));
-            take_in(stack, tap.as_deref(), clock, now, frames.filter(|frame| !hand_off.pass_on(frame)));
+            let (at, frames) = ((now, port.interface), port.batch.iter().map(|frame| port.queue.data(frame)));
+            let kept = frames.filter_map(|frame| hand_off.keep(port.interface, frame));
+            take_in(stack, tap.as_deref(), clock, at, kept);
             port.release_batch();
         }
         (0..hand_off.send()).for_each(|_| stack.count_drop(DropReason::HandOffFull));
@@ -245,14 +248,15 @@ impl Worker {
         while received < BATCH
             && let Some(parcel) = mailbox.take()
         {
+            let interface = parcel.interface();
             // What neighbours say is answered, if at all, where it arrived: the others only hear of it.
-            if parcel.frames().any(wire::is_of_a_neighbour) {
-                let said = parcel.frames().filter(|frame| wire::is_of_a_neighbour(frame));
-                said.for_each(|frame| self.stack.overhear(now, frame));
-                let frames = parcel.frames().filter(|frame| !wire::is_of_a_neighbour(frame));
-                take_in(&mut self.stack, self.tap.as_deref(), &self.clock, now, frames);
+            let is_said = |incoming: &Incoming<'_>| wire::is_of_a_neighbour(incoming.frame);
+            if parcel.frames().any(|incoming| is_said(&incoming)) {
+                parcel.frames().filter(is_said).for_each(|said| self.stack.overhear(now, interface, said.frame));
+                let frames = parcel.frames().filter(|incoming| !is_said(incoming));
+                take_in(&mut self.stack, self.tap.as_deref(), &self.clock, (now, interface), frames);
             } else {
-                take_in(&mut self.stack, self.tap.as_deref(), &self.clock, now, parcel.frames());
+                take_in(&mut self.stack, self.tap.as_deref(), &self.clock, (now, interface), parcel.frames());
             }
             received += parcel.len();
             mailbox.give_back(parcel);
@@ -263,14 +267,17 @@ impl Worker {
     /// Sends all there is to send, or as much as the rings take: the rest stays queued in the stack.
     fn transmit(&mut self, now: Instant) -> usize {
         let Self { ports, stack, tap, clock, .. } = self;
-        let mut write = |buffer: &mut [u8]| {
-            let length = stack.poll_transmit(now, buffer)?;
-            if let Some(tap) = tap.as_deref() {
-                show(tap, clock, stack, Direction::Transmitted, &buffer[..length]);
-            }
-            Some(length)
+        let mut send = |port: &mut Port| {
+            let interface = port.interface;
+            port.transmit(|buffer| {
+                let length = stack.poll_transmit(now, interface, buffer)?;
+                if let Some(tap) = tap.as_deref() {
+                    show(tap, clock, stack, Direction::Transmitted, &buffer[..length]);
+                }
+                Some(length)
+            })
         };
-        ports.iter_mut().map(|port| port.transmit(&mut write)).sum()
+        ports.iter_mut().map(&mut send).sum()
     }
 
     /// Counts a turn, and shows what there is to show when it is time.
@@ -367,13 +374,13 @@ fn take_in<'a>(
     stack: &mut Stack,
     tap: Option<&dyn Tap>,
     clock: &Clock,
-    now: Instant,
-    frames: impl Iterator<Item = &'a [u8]>,
+    (now, interface): (Instant, InterfaceId),
+    frames: impl Iterator<Item = Incoming<'a>>,
 ) {
-    let Some(tap) = tap else { return stack.handle_frames(now, frames) };
-    for frame in frames {
-        stack.handle_frame(now, frame);
-        show(tap, clock, stack, Direction::Received, frame);
+    let Some(tap) = tap else { return stack.handle_frames(now, interface, frames) };
+    for incoming in frames {
+        stack.handle_frame(now, interface, incoming);
+        show(tap, clock, stack, Direction::Received, incoming.frame);
     }
 }
 

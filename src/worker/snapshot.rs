@@ -5,6 +5,7 @@ use crate::{
     stack::Stack,
     stats::StackStats,
     time::Instant,
+    wire::InterfaceId,
     xdp::{FrameAudit, QueueStatistics},
 };
 use std::{
@@ -33,6 +34,8 @@ const STRANGERS: [DropReason; 7] = [
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct PortSnapshot {
+    /// Its interface.
+    pub interface: InterfaceId,
     /// The queue's number.
     pub queue: u32,
     /// What it did so far.

@@ -22,7 +22,7 @@ use xskip_core::{
     stack::{ConnectionId, Event, LocalAddress, Ownership, Secrets, Stack},
     tcp::State,
     time::Instant,
-    wire::{self, ChecksumPolicy, Endpoint, FourTuple, LinkHeader, MacAddress, Packet, ParsedFrame},
+    wire::{self, ChecksumPolicy, Endpoint, FourTuple, InterfaceId, LinkHeader, MacAddress, Packet, ParsedFrame},
 };
 
 /// Where the server listens.
@@ -295,7 +295,7 @@ impl World {
             self.watch.delivered(self.now, to_server, &ip, &segment);
         }
         let clock = self.hosts[host].clock(self.now);
-        self.hosts[host].stack.handle_frame(clock, frame);
+        self.hosts[host].stack.handle_frame(clock, InterfaceId::FIRST, frame);
         self.settle(host);
     }
 
@@ -309,7 +309,7 @@ impl World {
                 self.hear(number, event);
             }
             let host = &mut self.hosts[number];
-            let Some(length) = host.stack.poll_transmit(clock, &mut self.buffer) else {
+            let Some(length) = host.stack.poll_transmit(clock, InterfaceId::FIRST, &mut self.buffer) else {
                 // Sending has made room, perhaps, and somebody hears of that.
                 match host.stack.poll_event() {
                     Some(event) => self.hear(number, event),

@@ -7,7 +7,7 @@ use xskip::{
     config::{StackConfig, TcpConfig},
     stack::{ConnectionId, Event, LocalAddress, Ownership, Secrets, Stack},
     time::Instant,
-    wire::{Endpoint, MacAddress},
+    wire::{Endpoint, InterfaceId, MacAddress},
 };
 
 /// Frames that are handed over at once: what a worker takes from its queue.
@@ -142,14 +142,14 @@ pub fn ends(number: usize) -> [Endpoint; 2] {
 
 /// Takes in a batch, and lets time pass.
 pub fn take_in(stack: &mut Stack, now: Instant, frames: &Batch) {
-    stack.handle_frames(now, frames.frames());
+    stack.handle_frames(now, InterfaceId::FIRST, frames.frames());
     stack.handle_timeout(now);
 }
 
 /// Sends a batch.
 pub fn let_out(stack: &mut Stack, now: Instant, frames: &mut Batch) {
     frames.clear();
-    frames.fill(|buffer| stack.poll_transmit(now, buffer));
+    frames.fill(|buffer| stack.poll_transmit(now, InterfaceId::FIRST, buffer));
 }
 
 /// The client's open connections.

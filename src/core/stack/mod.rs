@@ -17,6 +17,7 @@ mod connect;
 mod connections;
 mod defence;
 mod flow_table;
+mod glimpse;
 mod half_open;
 mod intake;
 mod lifecycle;
@@ -48,6 +49,7 @@ pub use self::{
     connect::ConnectError,
     defence::{FlowName, FlowWatch, SynMode},
     flow_table::{Flow, FlowTable},
+    glimpse::{Glimpse, Incoming},
     slab::Slab,
     stream::Stream,
     timer_wheel::TimerWheel,
@@ -84,7 +86,7 @@ use crate::{
         receive::window_scale_for,
     },
     time::Instant,
-    wire::{Endpoint, FourTuple, MacAddress, ip::Codepoint},
+    wire::{Endpoint, FourTuple, InterfaceId, MacAddress, ip::Codepoint},
 };
 use std::{collections::VecDeque, hash::Hash, net::IpAddr, time::Duration};
 
@@ -448,7 +450,10 @@ impl Stack {
     ///
     /// # Panics
     /// Where `buffer` cannot hold a frame of the configured MTU with two VLAN tags.
-    pub fn poll_transmit(&mut self, now: Instant, buffer: &mut [u8]) -> Option<usize> {
+    pub fn poll_transmit(&mut self, now: Instant, interface: InterfaceId, buffer: &mut [u8]) -> Option<usize> {
+        if interface != InterfaceId::FIRST {
+            return None;
+        }
         let length = self.replies.pop_into(buffer).or_else(|| self.transmit_from_connections(now, buffer))?;
         self.stats.frames_transmitted += 1;
         Some(length)

@@ -237,7 +237,7 @@ impl Stack {
 
     /// The header of a frame that answers none.
     fn header_to(&self, destination: MacAddress) -> LinkHeader {
-        LinkHeader { source: self.mac, destination, vlan: VlanTags::of(self.config.vlan) }
+        LinkHeader { source: self.mac, destination, vlan: VlanTags::of(self.config.vlan), ..LinkHeader::default() }
     }
 
     fn send_arp(&mut self, packet: &ArpPacket, destination: MacAddress) -> Result<(), DropReason> {

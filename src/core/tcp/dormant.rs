@@ -29,7 +29,7 @@ use super::{
 use crate::{
     config::TcpConfig,
     time::{Coarse, Instant},
-    wire::{Endpoint, FourTuple, LinkHeader, MacAddress, SeqNumber, ethernet::VlanTags},
+    wire::{Endpoint, FourTuple, InterfaceId, LinkHeader, MacAddress, SeqNumber, ethernet::VlanTags},
 };
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -38,6 +38,7 @@ use std::net::{IpAddr, Ipv4Addr};
 pub struct Dormant {
     next_hop: MacAddress,
     vlan: VlanTags,
+    interface: InterfaceId,
     send: QuietSend,
     receive: QuietReceive,
     clocks: Option<TimestampState>,
@@ -57,6 +58,11 @@ pub struct Dormant {
 }
 
 impl Dormant {
+    /// The interface that its segments leave by: whose link address [`Connection::resume`] wants to know.
+    pub fn interface(&self) -> InterfaceId {
+        self.interface
+    }
+
     /// When the connection is to be resumed, if not by anybody: its keep-alive.
     pub fn deadline(&self, config: &TcpConfig) -> Option<Instant> {
         let keep_alive = self.options.as_ref().map_or(config.keep_alive, |options| options.keep_alive);
@@ -91,6 +97,7 @@ impl Connection {
         Some(Dormant {
             next_hop: self.link.destination,
             vlan: self.link.vlan,
+            interface: self.link.interface,
             send: self.send.suspend(),
             receive: self.receive.suspend(),
             clocks: self.clocks,
@@ -131,7 +138,12 @@ impl Connection {
         let heard = dormant.heard.into();
         let options = dormant.options.map_or_else(|| Options::of(config), |options| *options);
         self.tuple = tuple;
-        self.link = LinkHeader { destination: dormant.next_hop, source: ours, vlan: dormant.vlan };
+        self.link = LinkHeader {
+            destination: dormant.next_hop,
+            source: ours,
+            vlan: dormant.vlan,
+            interface: dormant.interface,
+        };
         self.state = State::Established;
         self.opening = None;
         self.send.resume(&dormant.send, config.clock_tick);

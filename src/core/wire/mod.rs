@@ -17,6 +17,7 @@ pub mod ethernet;
 pub mod host_address;
 pub mod icmp;
 pub mod icmp_error;
+mod interface;
 pub mod ip;
 pub mod ipv4;
 pub mod ipv6;
@@ -37,6 +38,7 @@ pub use self::{
     host_address::{AddressError, check_host, check_remote},
     icmp::IcmpMessage,
     icmp_error::{ErrorKind, IcmpError, Quote, Unreachable},
+    interface::InterfaceId,
     ip::{IpHeader, Protocol},
     peek::peek_flow,
     seq::SeqNumber,

@@ -4,8 +4,8 @@ use super::{HandOff, Mailbox, Placement, mailboxes, secrets};
 use crate::{
     stack::Secrets,
     wire::{
-        self, Endpoint, FourTuple, IpHeader, LinkHeader, MacAddress, Protocol, SeqNumber, TcpFlags, TcpHeader,
-        TcpOptions,
+        self, Endpoint, FourTuple, InterfaceId, IpHeader, LinkHeader, MacAddress, Protocol, SeqNumber, TcpFlags,
+        TcpHeader, TcpOptions,
     },
 };
 use std::{net::IpAddr, sync::Arc};
@@ -49,7 +49,7 @@ fn segment(port: u16, number: u32) -> Vec<u8> {
 /// Whatever waits at a worker.
 fn mail(hand_off: &HandOff) -> Vec<Vec<u8>> {
     let parcels = std::iter::from_fn(|| hand_off.mailbox().take());
-    parcels.flat_map(|parcel| parcel.frames().map(<[u8]>::to_vec).collect::<Vec<_>>()).collect()
+    parcels.flat_map(|parcel| parcel.frames().map(|incoming| incoming.frame.to_vec()).collect::<Vec<_>>()).collect()
 }
 
 /// The port of a flow that is worker 1's.
@@ -66,7 +66,11 @@ fn the_segments_of_a_flow_reach_its_worker_in_the_order_they_came() {
         for port in ports.clone() {
             let frame = segment(port, number);
             let owner = Secrets::worker_of(secrets().hash_flow(&tuple(port)), WORKERS);
-            assert_eq!(first.pass_on(&frame), owner != 0, "whoever got it keeps its own, and only those");
+            assert_eq!(
+                first.keep(InterfaceId::FIRST, &frame).is_none(),
+                owner != 0,
+                "whoever got it keeps its own, and only those"
+            );
             if owner != 0 {
                 expected[owner].push(frame);
             }
@@ -83,9 +87,46 @@ fn a_tagged_segment_is_its_flows_too() {
     let (mut first, all) = first_of(Placement::ByHash);
     let mut frame = segment(port_of_the_second(), 1);
     frame.splice(12..12, [0x81, 0x00, 0x00, 0x0a]);
-    assert!(first.pass_on(&frame));
+    assert!(first.keep(InterfaceId::FIRST, &frame).is_none());
     assert_eq!(first.send(), 0);
     assert_eq!(mail(&all[1]), [frame]);
+}
+
+#[test]
+fn a_frame_brings_along_what_was_seen_of_it_whichever_worker_has_it() {
+    let (mut first, all) = first_of(Placement::ByHash);
+    let mut kept = 0;
+    for port in 40_000..40_032 {
+        let frame = segment(port, 1);
+        let seen = Some(secrets().glimpse_of(tuple(port)));
+        if let Some(incoming) = first.keep(InterfaceId::FIRST, &frame) {
+            assert_eq!((incoming.frame, incoming.glimpse), (&frame[..], seen));
+            kept += 1;
+        } else {
+            assert_eq!(first.send(), 0);
+            let parcel = all.iter().find_map(|worker| worker.mailbox().take()).expect("somebody has it");
+            let came: Vec<_> = parcel.frames().map(|incoming| (incoming.frame, incoming.glimpse)).collect();
+            assert_eq!(came, [(&frame[..], seen)]);
+        }
+    }
+    assert!((1..32).contains(&kept), "some stay and some go");
+}
+
+#[test]
+fn a_parcel_has_frames_of_one_interface_and_order_is_kept() {
+    let (mut first, all) = first_of(Placement::ByHash);
+    let second = InterfaceId::at(1).unwrap();
+    let frames: Vec<_> = (0..4).map(|number| segment(port_of_the_second(), number)).collect();
+    let ways = [InterfaceId::FIRST, InterfaceId::FIRST, second, InterfaceId::FIRST];
+    for (frame, interface) in frames.iter().zip(ways) {
+        assert!(first.keep(interface, frame).is_none());
+    }
+    assert_eq!(first.send(), 0);
+    let mut came = Vec::new();
+    while let Some(parcel) = all[1].mailbox().take() {
+        came.extend(parcel.frames().map(|incoming| (parcel.interface(), incoming.frame.to_vec())));
+    }
+    assert_eq!(came, ways.into_iter().zip(frames).collect::<Vec<_>>());
 }
 
 #[test]
@@ -94,7 +135,7 @@ fn a_mailbox_that_nobody_empties_refuses_what_is_too_much() {
         let (mut first, all) = first_of(Placement::ByHash);
         let frame = segment(port_of_the_second(), 1);
         let mut batch = || {
-            assert!((0..per_parcel).all(|_| first.pass_on(&frame)));
+            assert!((0..per_parcel).all(|_| first.keep(InterfaceId::FIRST, &frame).is_none()));
             first.send()
         };
         let taken = (0..10_000).take_while(|_| batch() == 0).count();
@@ -109,7 +150,7 @@ fn a_mailbox_that_nobody_empties_refuses_what_is_too_much() {
 fn where_the_queue_decides_segments_stay_with_whoever_got_them() {
     let (mut first, all) = first_of(Placement::ByQueue);
     for port in 40_000..40_032 {
-        assert!(!first.pass_on(&segment(port, 1)));
+        assert!(first.keep(InterfaceId::FIRST, &segment(port, 1)).is_some());
     }
     assert_eq!(first.send(), 0);
     assert!(all.iter().all(|worker| worker.mailbox().take().is_none()));
@@ -119,7 +160,7 @@ fn where_the_queue_decides_segments_stay_with_whoever_got_them() {
 fn a_worker_with_mail_has_no_time_to_sleep() {
     let (mut first, all) = first_of(Placement::ByHash);
     assert!(all[1].mailbox().may_sleep());
-    assert!(first.pass_on(&segment(port_of_the_second(), 1)));
+    assert!(first.keep(InterfaceId::FIRST, &segment(port_of_the_second(), 1)).is_none());
     assert!(all[1].mailbox().may_sleep(), "a frame that is set aside has not been sent");
     assert_eq!(first.send(), 0);
     assert!(!all[1].mailbox().may_sleep());

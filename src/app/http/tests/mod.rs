@@ -12,8 +12,8 @@ use crate::{
     stack::{LocalAddress, Ownership, Secrets, Stack},
     time::Instant,
     wire::{
-        self, ChecksumPolicy, IpHeader, LinkHeader, MacAddress, Packet, ParsedFrame, Protocol, SeqNumber, TcpFlags,
-        TcpHeader, TcpOptions,
+        self, ChecksumPolicy, InterfaceId, IpHeader, LinkHeader, MacAddress, Packet, ParsedFrame, Protocol, SeqNumber,
+        TcpFlags, TcpHeader, TcpOptions,
     },
     worker::Application,
 };
@@ -118,7 +118,7 @@ impl Client {
         let mut frame = vec![0; wire::tcp_frame_len(&link, &ip, &tcp) + payload.len()];
         wire::write_tcp(&link, &ip, &tcp, (payload, &[]), &mut frame);
         self.seq = self.seq.advance(payload.len() as u32 + u32::from(is_syn || flags.contains(TcpFlags::FIN)));
-        self.stack.handle_frame(self.now, &frame);
+        self.stack.handle_frame(self.now, InterfaceId::FIRST, &frame);
     }
 
     /// Lets server and client talk until neither has anything more to say.
@@ -131,7 +131,7 @@ impl Client {
             }
             self.services.tend(self.now, &mut self.stack);
             let mut news = false;
-            while let Some(length) = self.stack.poll_transmit(self.now, &mut buffer) {
+            while let Some(length) = self.stack.poll_transmit(self.now, InterfaceId::FIRST, &mut buffer) {
                 news |= self.receive(&buffer[..length]);
             }
             if !news || self.received.len() >= self.appetite {

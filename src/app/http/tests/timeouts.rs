@@ -185,7 +185,7 @@ impl Crowd {
         wire::write_tcp(&link, &ip, &tcp, (payload, &[]), &mut frame);
         let length = payload.len() as u32 + u32::from(flags.contains(TcpFlags::SYN));
         self.numbers[number].0 = seq.advance(length);
-        self.stack.handle_frame(self.now, &frame);
+        self.stack.handle_frame(self.now, InterfaceId::FIRST, &frame);
     }
 
     /// A turn of the worker; what was sent, by port.
@@ -196,7 +196,7 @@ impl Crowd {
         }
         self.services.tend(self.now, &mut self.stack);
         let (mut buffer, mut sent) = ([0; 2_048], Vec::new());
-        while let Some(length) = self.stack.poll_transmit(self.now, &mut buffer) {
+        while let Some(length) = self.stack.poll_transmit(self.now, InterfaceId::FIRST, &mut buffer) {
             let Ok(ParsedFrame { packet: Packet::Tcp(_, segment), .. }) =
                 wire::parse(&buffer[..length], ChecksumPolicy::Verify)
             else {

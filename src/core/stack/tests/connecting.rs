@@ -65,7 +65,7 @@ impl Bench {
             }
             _ => panic!("both addresses are of one family"),
         };
-        self.stack.handle_frame(self.now, &frame[..length]);
+        self.stack.handle_frame(self.now, InterfaceId::FIRST, &frame[..length]);
     }
 
     /// Begins to open a connection, as far as the SYN.
@@ -219,13 +219,13 @@ fn must_10_two_stacks_open_at_once() {
     let second = two.stack.connect_from(two.now, ends[0], ends[1]).unwrap();
     for _ in 0..10 {
         let (from_one, from_two) = (one.frames(), two.frames());
-        from_one.iter().for_each(|frame| two.stack.handle_frame(two.now, frame));
-        from_two.iter().for_each(|frame| one.stack.handle_frame(one.now, frame));
+        from_one.iter().for_each(|frame| two.stack.handle_frame(two.now, InterfaceId::FIRST, frame));
+        from_two.iter().for_each(|frame| one.stack.handle_frame(one.now, InterfaceId::FIRST, frame));
     }
     assert_eq!(one.events(), [Event::Opened(first)]);
     assert_eq!(two.events(), [Event::Opened(second)]);
     one.with_stream(first, |stream| stream.write(b"both"));
-    one.frames().iter().for_each(|frame| two.stack.handle_frame(two.now, frame));
+    one.frames().iter().for_each(|frame| two.stack.handle_frame(two.now, InterfaceId::FIRST, frame));
     two.with_stream(second, |stream| assert_eq!(stream.readable(), b"both"));
 }
 
@@ -416,7 +416,7 @@ fn must_20_and_x_rep_1_another_way_is_looked_for_and_the_application_told_when_s
     };
     let mut frame = vec![0; 60];
     reply.write(bench.link.write(ethernet::ETHER_TYPE_ARP, &mut frame));
-    bench.stack.handle_frame(bench.now, &frame);
+    bench.stack.handle_frame(bench.now, InterfaceId::FIRST, &frame);
     let mut sent = Vec::new();
     while sent.is_empty() {
         bench.now = bench.now.max(bench.stack.poll_timeout().expect("a timer runs"));

@@ -205,7 +205,7 @@ fn connections_send_in_turn() {
     // The initial window is ten segments each: none waits until another has sent everything.
     let mut buffer = vec![0; 1_600];
     let mut ports = Vec::new();
-    while let Some(length) = bench.stack.poll_transmit(bench.now, &mut buffer) {
+    while let Some(length) = bench.stack.poll_transmit(bench.now, InterfaceId::FIRST, &mut buffer) {
         let parsed = wire::parse(&buffer[..length], ChecksumPolicy::Verify).unwrap();
         let Packet::Tcp(_, segment) = parsed.packet else { panic!() };
         ports.push(segment.header.destination_port);

@@ -39,7 +39,7 @@ impl Bench {
             ArpPacket { operation: arp::Operation::Request, sender_mac: THEIRS, sender_ip, target_mac, target_ip };
         let mut frame = vec![0; self.link.len() + arp::PACKET_LEN];
         request.write(self.link.write(ethernet::ETHER_TYPE_ARP, &mut frame));
-        self.stack.handle_frame(self.now, &frame);
+        self.stack.handle_frame(self.now, InterfaceId::FIRST, &frame);
     }
 
     /// A packet of a protocol that nobody speaks, which IPv6 complains of.
@@ -55,7 +55,7 @@ impl Bench {
             let sum = wire::checksum::Checksum::of(&frame[header]).field();
             frame[at + 1..at + 3].copy_from_slice(&sum);
         }
-        self.stack.handle_frame(self.now, &frame);
+        self.stack.handle_frame(self.now, InterfaceId::FIRST, &frame);
     }
 
     /// Where segments go that are sent now; questions to neighbours are counted beside them.

@@ -37,8 +37,8 @@ use crate::{
     tcp::{CloseReason, State},
     time::Instant,
     wire::{
-        self, ChecksumPolicy, Endpoint, FourTuple, IcmpMessage, IpHeader, LinkHeader, MacAddress, Packet, Protocol,
-        SeqNumber, TcpFlags, TcpHeader, TcpOptions, arp::Operation,
+        self, ChecksumPolicy, Endpoint, FourTuple, IcmpMessage, InterfaceId, IpHeader, LinkHeader, MacAddress, Packet,
+        Protocol, SeqNumber, TcpFlags, TcpHeader, TcpOptions, arp::Operation,
     },
 };
 use std::{net::IpAddr, time::Duration};
@@ -124,7 +124,7 @@ impl Bench {
         let ip = IpHeader::new(self.theirs, self.ours, Protocol::Tcp);
         let mut frame = vec![0; wire::tcp_frame_len(&self.link, &ip, &header) + data.len()];
         wire::write_tcp(&self.link, &ip, &header, (data, &[]), &mut frame);
-        self.stack.handle_frame(self.now, &frame);
+        self.stack.handle_frame(self.now, InterfaceId::FIRST, &frame);
     }
 
     fn send_syn(&mut self, options: TcpOptions) {
@@ -136,7 +136,7 @@ impl Bench {
     fn frames(&mut self) -> Vec<Vec<u8>> {
         let mut buffer = vec![0; 1_600];
         let mut frames = Vec::new();
-        while let Some(length) = self.stack.poll_transmit(self.now, &mut buffer) {
+        while let Some(length) = self.stack.poll_transmit(self.now, InterfaceId::FIRST, &mut buffer) {
             frames.push(buffer[..length].to_vec());
             assert!(frames.len() < 10_000, "a stack does not send without end");
         }

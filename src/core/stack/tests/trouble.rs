@@ -230,6 +230,6 @@ fn must_50_ip_options_that_tcp_does_not_know_are_ignored() {
     frame[24..26].fill(0);
     let field = wire::checksum::Checksum::of(&frame[14..46]).field();
     frame[24..26].copy_from_slice(&field);
-    bench.stack.handle_frame(bench.now, &frame);
+    bench.stack.handle_frame(bench.now, InterfaceId::FIRST, &frame);
     assert!(bench.sent_one().has(SYN | ACK), "{:?}", bench.stack.drops().iter().collect::<Vec<_>>());
 }

@@ -12,7 +12,7 @@ use crate::{
     runtime::Setup,
     stack::{Cidr, LocalAddress, Ownership, Secrets, Stack},
     time::Instant,
-    wire::{MacAddress, ethernet::ETHER_TYPE_ARP},
+    wire::{InterfaceId, MacAddress, ethernet::ETHER_TYPE_ARP},
     worker::{Application, Placement, WorkerIndex},
     xdp::{CopyMode, Require, XdpMode},
 };
@@ -97,12 +97,12 @@ impl Wire {
         for frame in std::mem::take(&mut self.to_server) {
             let is_question = frame[12..14] == ETHER_TYPE_ARP.to_be_bytes();
             if !self.cut && (is_question || !self.deaf) {
-                self.server.handle_frame(self.now, &frame);
+                self.server.handle_frame(self.now, InterfaceId::FIRST, &frame);
             }
         }
         for frame in std::mem::take(&mut self.to_client) {
             self.longest = self.longest.max(frame.len());
-            self.client.handle_frame(self.now, &frame);
+            self.client.handle_frame(self.now, InterfaceId::FIRST, &frame);
         }
         self.server.handle_timeout(self.now);
         while let Some(event) = self.server.poll_event() {
@@ -170,7 +170,7 @@ fn stack(config: StackConfig, last: u8, addresses: Vec<Cidr>) -> Stack {
 
 fn transmit(now: Instant, stack: &mut Stack, frames: &mut Vec<Vec<u8>>) {
     let mut buffer = [0; 1_600];
-    while let Some(length) = stack.poll_transmit(now, &mut buffer) {
+    while let Some(length) = stack.poll_transmit(now, InterfaceId::FIRST, &mut buffer) {
         frames.push(buffer[..length].to_vec());
     }
 }
