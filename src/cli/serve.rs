@@ -333,7 +333,7 @@ fn start(server: &Server, arguments: &Arguments) -> Result<Running, ServerError>
     let timeouts = Timeouts { pause, ..Timeouts::default() };
     match arguments.app {
         App::Echo => server.start(|| Echo),
-        App::Http => server.start(|| Http::new(timeouts)),
+        App::Http => server.start(move || Http::new(timeouts)),
         App::Discard => server.start(|| Discard),
         App::Chargen => server.start(|| Chargen),
     }

@@ -50,7 +50,7 @@ use crate::{
     server::{Running, Server, ServerError},
     stack::Cidr,
     tcp::MaxSegment,
-    worker::{Idle, Tap},
+    worker::{Context, Idle, Tap},
 };
 use crossbeam::channel::{Receiver, RecvTimeoutError, unbounded};
 use std::{
@@ -295,10 +295,11 @@ impl Load {
         let resident_before = memory::resident("self");
         let board = Arc::new(Board::default());
         let (sender, tallies) = unbounded();
-        let client = |seat| Client::new(task.clone(), seat, board.clone(), sender.clone());
+        let client = {
+            let (task, board) = (task.clone(), board.clone());
+            move |cx: &mut Context<'_>| Client::new(task.clone(), cx.worker(), board.clone(), sender.clone())
+        };
         let running = self.server(&task)?.start_with(client)?;
-        // From here on only workers have senders: when they have dropped them, all is told.
-        drop(sender);
         let (tallies, resident) = collect(&tallies, &board, &running, interrupted, watch);
         let setup = running.setup().clone();
         let server_report = running.stop()?;

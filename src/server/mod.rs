@@ -43,7 +43,7 @@ use crate::{
     rng::SipKey,
     stack::Cidr,
     tcp::MaxSegment,
-    worker::{Application, Idle, Tap},
+    worker::{Application, Context, Idle, Tap},
     xdp::Require,
 };
 use std::{
@@ -64,15 +64,6 @@ enum CookieSecret {
     Fixed(SipKey),
     /// From a file, now and whenever it changes.
     File(PathBuf),
-}
-
-/// Which of several workers an application is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Seat {
-    /// Its number, from 0.
-    pub number: usize,
-    /// How many there are.
-    pub workers: usize,
 }
 
 /// A server to be. Nothing happens, and nothing is checked, before [`Server::start`] or [`Server::run`].
@@ -398,11 +389,14 @@ impl Server {
         self
     }
 
-    /// Starts serving; `service` makes one service for each worker.
+    /// Starts serving; `service` makes one service for each worker, on its thread.
     ///
     /// # Errors
     /// [`ServerError`] says what stands in the way and what to do about it. Nothing is left behind then.
-    pub fn start<S: Service + 'static>(&self, service: impl FnMut() -> S) -> Result<Running, ServerError> {
+    pub fn start<S: Service + 'static>(
+        &self,
+        service: impl Fn() -> S + Send + Sync + 'static,
+    ) -> Result<Running, ServerError> {
         self.start_service(false, service)
     }
 
@@ -410,22 +404,22 @@ impl Server {
     fn start_service<S: Service + 'static>(
         &self,
         aloud: bool,
-        mut service: impl FnMut() -> S,
+        service: impl Fn() -> S + Send + Sync + 'static,
     ) -> Result<Running, ServerError> {
         self.check_service()?;
         // A service has no way to open connections but those that were asked for.
         let plan = self.plan(!self.remotes.is_empty())?;
-        Running::start(self, &plan, Notices::new(self.on_notice.clone(), aloud), |_| Services::new(service()))
+        Running::start(self, &plan, Notices::new(self.on_notice.clone(), aloud), move |_| Services::new(service()))
     }
 
     /// Starts workers with applications of the caller's own, which may open connections when they like: nothing needs to be
-    /// listened on. `application` makes one for each worker.
+    /// listened on. `application` makes one for each worker, on its thread, so what it makes need not be `Send`.
     ///
     /// # Errors
     /// As [`Server::start`].
     pub fn start_with<A: Application + 'static>(
         &self,
-        application: impl FnMut(Seat) -> A,
+        application: impl Fn(&mut Context<'_>) -> A + Send + Sync + 'static,
     ) -> Result<Running, ServerError> {
         let plan = self.plan(true)?;
         Running::start(self, &plan, Notices::new(self.on_notice.clone(), false), application)
@@ -435,7 +429,10 @@ impl Server {
     ///
     /// # Errors
     /// As [`Server::start`], and where a worker could not go on.
-    pub fn run<S: Service + 'static>(&self, service: impl FnMut() -> S) -> Result<ServerReport, ServerError> {
+    pub fn run<S: Service + 'static>(
+        &self,
+        service: impl Fn() -> S + Send + Sync + 'static,
+    ) -> Result<ServerReport, ServerError> {
         let signals = StopSignals::catch()?;
         self.start_service(true, service)?.until(signals)
     }

@@ -1,7 +1,7 @@
 //! A server at work.
 
 use super::{
-    CookieSecret, ListenerDefence, Notice, Seat, Server, ServerError, StopSignals,
+    CookieSecret, ListenerDefence, Notice, Server, ServerError, StopSignals,
     defence::{self, Defence, Listed, MasterFile, Rotation},
     link_watch::{Change, Followers, LinkWatch, Watched},
     neighbourhood::{Ears, Neighbourhood},
@@ -21,7 +21,10 @@ use crate::{
     tcp::cookie::EPOCH,
     time::Instant,
     wire::{ChecksumPolicy, Endpoint, icmp},
-    worker::{Application, Clock, Control, HandOff, Mailbox, Placement, Report, Shutdown, Worker, WorkerOptions},
+    worker::{
+        Application, Clock, Context, Control, HandOff, Mailbox, Placement, Report, Shutdown, Worker, WorkerIndex,
+        WorkerOptions,
+    },
     xdp::{
         CopyMode, Guard, GuardedListener, Program, Queue, QueueOptions, Require, Unfinished, Verdicts, XdpError,
         XdpMode,
@@ -160,7 +163,7 @@ impl Running {
         server: &Server,
         plan: &Plan,
         notices: Notices,
-        mut application: impl FnMut(Seat) -> A,
+        application: impl Fn(&mut Context<'_>) -> A + Send + Sync + 'static,
     ) -> Result<Self, ServerError> {
         // Nothing has been touched so far: where somebody has an address of ours, nothing will be.
         let ears = listen(server, plan)?;
@@ -203,6 +206,7 @@ impl Running {
             announcer: Some(neighbourhood.announcer()),
         };
         let link_watch = watch_link(plan, followers, way, router, notices.clone(), End(ended.0.clone()))?;
+        let application = Arc::new(application);
         let (workers, shutdown) = (Vec::new(), Shutdown::default());
         let mut running = Self {
             setup,
@@ -218,7 +222,7 @@ impl Running {
             program,
         };
         for (number, ((queue, core), control)) in queues.into_iter().zip(cores).zip(controls).enumerate() {
-            let seat = Seat { number, workers: running.mailboxes.len() };
+            let seat = WorkerIndex { number, workers: running.mailboxes.len() };
             let stack = Stack::new(config.clone(), plan.mac(), plan.addresses.clone(), secrets.clone());
             let mut stack = prepare(stack, server, plan, (seat, queue.id(), clock))?;
             if !server.ports.is_empty() {
@@ -227,23 +231,26 @@ impl Running {
             connect(&mut stack, server, (seat, clock))?;
             let hand_off = HandOff::new(plan.placement, secrets.clone(), number, running.mailboxes.clone());
             let options = WorkerOptions { idle: server.idle, drain: server.drain };
-            let application = application(seat);
-            let worker = Worker::new(queue, stack, application, clock, hand_off, options, running.shutdown.clone())
-                .with_control(control)
-                .with_tap(server.tap.clone());
+            let (application, shutdown, tap) = (application.clone(), running.shutdown.clone(), server.tap.clone());
+            let worker = move || {
+                let application = (seat, |cx: &mut Context<'_>| application(cx));
+                Worker::new(queue, stack, application, clock, hand_off, options, shutdown)
+                    .with_control(control)
+                    .with_tap(tap)
+            };
             running.set_to_work(number, core, keeps_bpf, worker)?;
         }
         running.notices.tell(Notice::Serving(running.setup.clone()));
         Ok(running)
     }
 
-    /// Gives a worker a thread, and waits until that is on its core, or cannot get there.
+    /// Gives a worker a thread, where it is made, and waits until that is on its core, or cannot get there.
     fn set_to_work<A: Application + 'static>(
         &mut self,
         number: usize,
         core: usize,
         keeps_bpf: bool,
-        worker: Worker<A>,
+        worker: impl FnOnce() -> Worker<A> + Send + 'static,
     ) -> Result<(), ServerError> {
         let ((queue, ..), end) = (self.setup.queues[number], End(self.ended.0.clone()));
         let (tell, told) = bounded(1);
@@ -254,7 +261,7 @@ impl Running {
                 // A worker's maps are shared memory.
                 confinement::give_up_capabilities().unwrap_or_else(|error| tracing::warn!(%error));
             }
-            worker.run()
+            worker().run()
         });
         let thread = thread.map_err(|source| ServerError::System { what: "start a worker's thread", source })?;
         self.workers.push((queue, thread));
@@ -384,9 +391,11 @@ fn prepare(
     mut stack: Stack,
     server: &Server,
     plan: &Plan,
-    (seat, queue, clock): (Seat, u32, Clock),
+    (seat, queue, clock): (WorkerIndex, u32, Clock),
 ) -> Result<Stack, ServerError> {
-    server.ports.iter().for_each(|&port| stack.listen_with(None, port, server.max_segment));
+    for &port in &server.ports {
+        stack.listen_with(None, port, server.max_segment);
+    }
     match &plan.scaling {
         Some(scaling) => stack.set_receive_scaling(queue, scaling.clone()),
         None if plan.placement == Placement::ByHash => stack.set_share(seat.number, seat.workers),
@@ -403,7 +412,7 @@ fn prepare(
 }
 
 /// Opens those of the server's connections that are this worker's.
-fn connect(stack: &mut Stack, server: &Server, (seat, clock): (Seat, Clock)) -> Result<(), ServerError> {
+fn connect(stack: &mut Stack, server: &Server, (seat, clock): (WorkerIndex, Clock)) -> Result<(), ServerError> {
     for remote in server.remotes.iter().skip(seat.number).step_by(seat.workers) {
         let remote = Endpoint { address: remote.ip(), port: remote.port() };
         let now = clock.now();

@@ -18,6 +18,7 @@ pub mod cookie;
 mod dormant;
 pub mod ecn;
 mod flight;
+mod info;
 pub mod isn;
 mod liveness;
 mod memory;
@@ -48,6 +49,8 @@ pub use self::{
     challenges::Challenges,
     connection::{CloseReason, Connection, Handshake, MaxSegment, Signals},
     dormant::Dormant,
+    info::TcpInfo,
     state::State,
     transmit::SentKind,
+    writing::Writer,
 };

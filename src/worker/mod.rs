@@ -14,8 +14,9 @@ pub mod tap;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use self::application::Begun;
 pub use self::{
-    application::Application,
+    application::{Application, Context, WorkerIndex},
     clock::Clock,
     control::Control,
     hand_off::{HandOff, Mailbox, Parcel, Placement},

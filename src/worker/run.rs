@@ -1,7 +1,7 @@
 //! The loop.
 
 use super::{
-    Application, Clock, Control, HandOff,
+    Application, Clock, Context, Control, HandOff, WorkerIndex,
     tap::{Direction, Tap, TapEvent},
 };
 use crate::{
@@ -110,6 +110,9 @@ pub struct Worker<A> {
     /// The generation of master keys that the stack has.
     generation: u32,
     shutdown: Shutdown,
+    index: WorkerIndex,
+    /// Whether the application has been told that the worker is to end.
+    is_draining: bool,
     /// The batch under way; empty between batches, kept for its memory.
     batch: Vec<Frame>,
     /// Whether the link was down when last tried, so that it is reported once.
@@ -121,16 +124,17 @@ pub struct Worker<A> {
 }
 
 impl<A: Application> Worker<A> {
-    /// A worker that has not begun.
+    /// A worker that has not begun. `application` is made here, on the thread that is to run it.
     pub fn new(
         queue: Queue,
-        stack: Stack,
-        application: A,
+        mut stack: Stack,
+        (index, application): (WorkerIndex, impl FnOnce(&mut Context<'_>) -> A),
         clock: Clock,
         hand_off: HandOff,
         options: WorkerOptions,
         shutdown: Shutdown,
     ) -> Self {
+        let application = application(&mut Context::new(clock.now(), &mut stack, index));
         let batch = Vec::with_capacity(BATCH);
         let control = Arc::default();
         let (generation, link_down, tap, due) = (0, false, None, None);
@@ -145,6 +149,8 @@ impl<A: Application> Worker<A> {
             control,
             generation,
             shutdown,
+            index,
+            is_draining: false,
             batch,
             link_down,
             last_work: Instant::ZERO,
@@ -193,20 +199,26 @@ impl<A: Application> Worker<A> {
         self.control.exchange(now, &mut self.stack, &mut self.generation);
         let received = self.receive(now) + self.receive_mail(now);
         self.stack.handle_timeout(now);
-        while let Some(event) = self.stack.poll_event() {
-            self.application.handle(now, event, &mut self.stack);
-        }
-        self.due = if self.shutdown.is_requested() {
-            self.application.drain(now, &mut self.stack)
-        } else {
-            self.application.tend(now, &mut self.stack)
-        };
+        self.run_application(now);
         let transmitted = self.transmit(now);
         let worked = received + transmitted > 0;
         if worked {
             self.last_work = now;
         }
         worked
+    }
+
+    /// Tells the application what has happened, and what time it is.
+    fn run_application(&mut self, now: Instant) {
+        let cx = &mut Context::new(now, &mut self.stack, self.index);
+        while let Some(event) = cx.stack().poll_event() {
+            self.application.event(event, cx);
+        }
+        if !self.is_draining && self.shutdown.is_requested() {
+            self.is_draining = true;
+            self.application.draining(cx);
+        }
+        self.due = self.application.on_turn(cx);
     }
 
     fn receive(&mut self, now: Instant) -> usize {
