@@ -138,7 +138,7 @@ impl Table {
             && let Some(mut stream) = stack.stream(self.now, id)
         {
             match how {
-                0 => stream.finish(),
+                0 => stream.shutdown_write(),
                 1 => stream.close(),
                 _ => stream.abort(),
             }
@@ -191,7 +191,7 @@ impl Table {
         let Host { stack, open, opened, .. } = &mut self.hosts[end];
         while let Some(event) = stack.poll_event() {
             match event {
-                Event::Opened(id) => {
+                Event::Accepted(id, _) | Event::Connected(id) => {
                     assert!(!std::mem::replace(&mut opened[round], true), "one connection in a round, at {end}");
                     if end == SERVER {
                         open.push((id, round));

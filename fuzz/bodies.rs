@@ -282,11 +282,11 @@ impl Conversation {
                 stream.consume(length);
             }
             3 => {
-                stream.forward();
+                stream.echo();
             }
-            4 => stream.finish(),
+            4 => stream.shutdown_write(),
             5 => stream.close(),
-            6 => stream.linger(),
+            6 => stream.close_discarding(),
             7 => stream.abort(),
             _ => {
                 stream.write_urgent(&[0xbb; 5]);
@@ -299,7 +299,7 @@ impl Conversation {
     fn settle(&mut self) {
         while let Some(event) = self.stack.poll_event() {
             match event {
-                Event::Opened(id) if !self.ids.contains(&id) => self.ids.push(id),
+                Event::Accepted(id, _) | Event::Connected(id) if !self.ids.contains(&id) => self.ids.push(id),
                 Event::Closed(id, _) => self.ids.retain(|known| *known != id),
                 _ => {}
             }

@@ -9,17 +9,18 @@
 //! Write a [`Service`] and put it on a [`Server`]. This one sends everything back:
 //!
 //! ```no_run
-//! use xskip::{Server, Service, Stream};
+//! use xskip::{ConnectionId, Context, Server, Service, app::Origin};
 //!
 //! struct Echo;
 //!
 //! impl Service for Echo {
 //!     type Session = ();
 //!
-//!     fn open(&mut self, _: &mut Stream<'_>) {}
+//!     fn open(&mut self, _: ConnectionId, _: Origin, _: &mut Context<'_>) {}
 //!
-//!     fn ready(&mut self, _: &mut (), stream: &mut Stream<'_>) {
-//!         stream.forward();
+//!     fn ready(&mut self, _: &mut (), id: ConnectionId, cx: &mut Context<'_>) {
+//!         let Some(mut stream) = cx.stream(id) else { return };
+//!         stream.echo();
 //!         if stream.at_end() {
 //!             stream.close();
 //!         }
@@ -81,8 +82,9 @@ pub use self::{
     app::Service,
     runtime::{Runtime, RuntimeError},
     server::Server,
+    worker::{Application, Context},
 };
 pub use xskip_core::{
-    stack::{Cidr, ConnectError, Stream},
+    stack::{Cidr, ConnectError, ConnectionId, Event, Stream},
     tcp::CloseReason,
 };

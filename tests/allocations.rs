@@ -98,11 +98,11 @@ impl Pair {
 
     fn handle(&mut self, end: usize, event: Event) {
         match event {
-            Event::Opened(id) if end == 0 => self.opened.push(id),
+            Event::Accepted(id, _) | Event::Connected(id) if end == 0 => self.opened.push(id),
             Event::Ready(id) => {
                 let Some(mut stream) = self.stacks[end].stream(self.now, id) else { return };
                 if end == 1 {
-                    stream.forward();
+                    stream.echo();
                     if stream.at_end() {
                         stream.close();
                     }

@@ -103,8 +103,8 @@ fn serve(mut queues: [File; QUEUES], stop: &AtomicBool, ports: &Mutex<BTreeSet<u
         }
         stack.handle_timeout(now);
         while let Some(event) = stack.poll_event() {
-            if let Event::Opened(id) = event {
-                ports.lock().unwrap().insert(stack.stream(now, id).unwrap().peer().port);
+            if let Event::Accepted(id, _) = event {
+                ports.lock().unwrap().insert(stack.stream(now, id).unwrap().peer_addr().port());
             }
         }
         while let Some(length) = stack.poll_transmit(now, InterfaceId::FIRST, &mut buffer) {

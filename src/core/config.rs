@@ -251,6 +251,8 @@ pub struct StackConfig {
     pub icmp_errors_per_destination: u32,
     /// UDP sockets at once. Default 256.
     pub max_udp_sockets: u32,
+    /// Timers of the application at once ([`Stack::set_timer`](crate::stack::Stack::set_timer)). Default 65,536.
+    pub max_timers: u32,
     /// Datagrams that wait at one UDP socket. Default 1,024.
     pub max_datagrams: usize,
     /// Bytes of the datagrams that wait at one UDP socket. Default 1 MiB.
@@ -291,6 +293,7 @@ impl Default for StackConfig {
             icmp_errors_per_second: 1_000,
             icmp_errors_per_destination: 100,
             max_udp_sockets: 256,
+            max_timers: 65_536,
             max_datagrams: 1_024,
             max_datagram_bytes: 1_024 * 1_024,
             max_udp_peers: 4_096,

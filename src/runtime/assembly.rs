@@ -82,7 +82,9 @@ impl<'a> Assembly<'a> {
         let Self { runtime, plan, .. } = self;
         let first = &plan.interfaces[0];
         let mut stack = Stack::new(self.config.clone(), first.mac(), first.addresses.clone(), self.secrets.clone());
-        runtime.ports.iter().for_each(|&port| stack.listen_with(None, port, runtime.max_segment));
+        for &port in &runtime.ports {
+            stack.listen_with(None, port, runtime.max_segment);
+        }
         match &first.scaling {
             Some(scaling) => stack.set_receive_scaling(first.queues[index.number], scaling.clone()),
             None if plan.placement == Placement::ByHash => stack.set_share(index.number, index.workers),

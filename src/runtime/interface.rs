@@ -97,7 +97,8 @@ impl Opened {
         end: End,
     ) -> Result<Served, RuntimeError> {
         let Self { program, setup, ears, way, router, groups, .. } = self;
-        let neighbourhood = Neighbourhood::start(ears, (id, setup.interface.clone()), workers.clone(), notices.clone())?;
+        let neighbourhood =
+            Neighbourhood::start(ears, (id, setup.interface.clone()), workers.clone(), notices.clone())?;
         let followers = Followers {
             workers: workers.clone(),
             guard: Some(program.guard().clone()),

@@ -199,7 +199,12 @@ impl Announcer {
 
 impl Neighbourhood {
     /// Begins by announcing our addresses.
-    pub fn start(ears: Ears, interface: String, workers: Workers, notices: Notices) -> Result<Self, RuntimeError> {
+    pub fn start(
+        ears: Ears,
+        (id, interface): (InterfaceId, String),
+        workers: Workers,
+        notices: Notices,
+    ) -> Result<Self, RuntimeError> {
         let failed = |source| RuntimeError::System { what: "start listening to the neighbours", source };
         let bell = EventFd::from_value_and_flags(0, EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)
             .map_err(|errno| failed(errno.into()))?;

@@ -17,6 +17,7 @@ pub mod tap;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use self::application::Begun;
 pub use self::{
     application::{Application, Context, WorkerIndex},
     clock::Clock,

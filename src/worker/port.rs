@@ -33,7 +33,13 @@ pub struct Port {
 impl Port {
     /// A port with this queue, of this interface of the stack's.
     pub fn new(interface: InterfaceId, queue: Queue) -> Self {
-        Self { interface, queue, batch: Vec::with_capacity(BATCH), link_down: false, statistics: QueueStatistics::default() }
+        Self {
+            interface,
+            queue,
+            batch: Vec::with_capacity(BATCH),
+            link_down: false,
+            statistics: QueueStatistics::default(),
+        }
     }
 
     /// Receives a batch, to be looked at in `batch` and released.

@@ -114,6 +114,8 @@ pub struct Worker {
     options: WorkerOptions,
     tap: Option<Arc<dyn Tap>>,
     shutdown: Shutdown,
+    /// Whether the application has been told that the worker is to end.
+    is_draining: bool,
     /// When there was last something to do.
     last_work: Instant,
     /// When the application wants to be called again, if nothing else happens.
@@ -144,6 +146,7 @@ impl Worker {
             options,
             tap: None,
             shutdown,
+            is_draining: false,
             last_work: Instant::ZERO,
             due: None,
             resting_since: None,
@@ -194,14 +197,7 @@ impl Worker {
         let received = self.receive(now) + self.receive_mail(now);
         self.stack.handle_timeout(now);
         self.hand_off.mailbox().was_wanted();
-        while let Some(event) = self.stack.poll_event() {
-            application.handle(now, event, &mut self.stack);
-        }
-        self.due = if self.shutdown.is_requested() {
-            application.drain(now, &mut self.stack)
-        } else {
-            application.tend(now, &mut self.stack)
-        };
+        self.run_application(now, application);
         let transmitted = self.transmit(now);
         self.count(now, received, transmitted);
         let worked = received + transmitted + commands > 0;
@@ -209,6 +205,19 @@ impl Worker {
             self.last_work = now;
         }
         worked
+    }
+
+    /// Tells the application what has happened, and what time it is.
+    fn run_application(&mut self, now: Instant, application: &mut impl Application) {
+        let cx = &mut Context::new(now, &mut self.stack, self.hand_off.index());
+        while let Some(event) = cx.stack().poll_event() {
+            application.event(event, cx);
+        }
+        if !self.is_draining && self.shutdown.is_requested() {
+            self.is_draining = true;
+            application.draining(cx);
+        }
+        self.due = application.on_turn(cx);
     }
 
     /// Carries out commands. How many.

@@ -159,6 +159,6 @@ impl Application for Opened {
     fn serve(&mut self, _: &mut Stack, _: Instant, _: Event) {}
 
     fn ask(&mut self, _: &mut Stack, _: Instant, event: Event) {
-        self.0.extend(if let Event::Opened(id) = event { Some(id) } else { None });
+        self.0.extend(if let Event::Connected(id) = event { Some(id) } else { None });
     }
 }

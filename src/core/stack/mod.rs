@@ -11,6 +11,7 @@
 
 mod address;
 mod aged_slab;
+mod app_timers;
 mod arrive;
 mod complain;
 mod connect;
@@ -31,6 +32,7 @@ mod replies;
 mod route;
 mod silent;
 mod slab;
+mod splice;
 mod stalled;
 mod stations;
 mod strangers;
@@ -39,6 +41,7 @@ mod time_wait;
 mod timer_wheel;
 mod trouble;
 mod udp;
+mod udp_socket;
 mod used;
 
 #[cfg(test)]
@@ -46,19 +49,24 @@ mod tests;
 
 pub use self::{
     address::{Addresses, Cidr, CidrError, LocalAddress, Ownership},
+    app_timers::TimerId,
     connect::ConnectError,
     defence::{FlowName, FlowWatch, SynMode},
     flow_table::{Flow, FlowTable},
     glimpse::{Glimpse, Incoming},
+    listeners::ListenerId,
     slab::Slab,
+    splice::Spliced,
     stream::Stream,
     timer_wheel::TimerWheel,
-    trouble::Trouble,
+    trouble::SoftError,
     udp::{BindError, SendError, UdpId},
+    udp_socket::Udp,
 };
 
 use self::{
     aged_slab::AgedSlab,
+    app_timers::AppTimers,
     connect::{EphemeralPorts, Share},
     connections::Connections,
     defence::Watch,
@@ -103,7 +111,8 @@ pub struct ConnectionId {
 }
 
 impl ConnectionId {
-    /// A small number that no other connection has at the same time: an index for whoever keeps things beside connections.
+    /// A small number, for whoever keeps things of connections in a table. No other connection has it before [`Event::Closed`] of this
+    /// one was taken from the stack, or [`Stack::connect`] failed.
     pub const fn index(self) -> usize {
         self.index as usize
     }
@@ -111,16 +120,23 @@ impl ConnectionId {
 
 /// Something the application should know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Event {
-    /// A listener has a new connection, or one that we opened is open.
-    Opened(ConnectionId),
-    /// Data or their end can be read, or there is room to write again.
+    /// This listener has a new connection.
+    Accepted(ConnectionId, ListenerId),
+    /// A connection that we began is open.
+    Connected(ConnectionId),
+    /// Data or their end can be read, or there is room to write again. The end is always told in this way, and the connection is still
+    /// there then, unless the application has closed it or it was reset.
     Ready(ConnectionId),
-    /// The connection is no more. Its id means nothing from now on.
+    /// The connection is no more: what was accepted or begun ends with this, once. Its id means nothing from now on, and its index
+    /// may be used again.
     Closed(ConnectionId, CloseReason),
     /// Something is wrong, though the connection goes on (RFC 9293 §3.9.1.8). Never where
     /// [`StackConfig::reports`] is off.
-    Trouble(ConnectionId, Trouble),
+    SoftError(ConnectionId, SoftError),
+    /// A timer has expired; with it comes the token that it was set with.
+    Timer(TimerId, u64),
     /// Datagrams wait at a UDP socket. Comes once for any number, and again for what comes after it was read.
     Datagram(UdpId),
 }
@@ -259,6 +275,9 @@ pub struct Stack {
     half_open: HalfOpens,
     time_wait: TimeWaits,
     listeners: Listeners,
+    app_timers: AppTimers,
+    /// A connection that has ended in order, whose application is being told that there is nothing more to read.
+    last_words: Option<ConnectionId>,
     syn_mode: SynMode,
     /// Until when cookies count, whatever the mode: for their life after the last handshake was answered and is not remembered.
     cookies_until: Instant,
@@ -306,6 +325,8 @@ impl Stack {
             half_open: HalfOpens::new(config.max_half_open),
             time_wait: TimeWaits::new(config.max_time_wait, 2 * config.tcp.msl),
             listeners: Listeners::default(),
+            app_timers: AppTimers::new(config.max_timers),
+            last_words: None,
             syn_mode: SynMode::default(),
             cookies_until: Instant::ZERO,
             used: UsedHandshakes::new(config.max_used_handshakes),
@@ -382,14 +403,19 @@ impl Stack {
 
     /// Accepts connections to `port`, at one address or at all of the stack's. Connections there are stay untouched
     /// (MUST-41); listeners at several addresses share a port in peace (MUST-42).
-    pub fn listen(&mut self, address: Option<IpAddr>, port: u16) {
-        self.listen_with(address, port, MaxSegment::default());
+    pub fn listen(&mut self, address: Option<IpAddr>, port: u16) -> ListenerId {
+        self.listen_with(address, port, MaxSegment::default())
     }
 
     /// As [`Stack::listen`], for connections whose segments are no larger than that: their clients are asked for no larger ones,
     /// either. Said again of the same place, the last word counts.
-    pub fn listen_with(&mut self, address: Option<IpAddr>, port: u16, max_segment: MaxSegment) {
-        self.listeners.insert(port, address, max_segment);
+    pub fn listen_with(&mut self, address: Option<IpAddr>, port: u16, max_segment: MaxSegment) -> ListenerId {
+        self.listeners.insert(port, address, max_segment)
+    }
+
+    /// Accepts no more connections by way of this listener; whether it was there. Connections there are go on.
+    pub fn unlisten(&mut self, listener: ListenerId) -> bool {
+        self.listeners.remove(listener)
     }
 
     /// Stops accepting new connections anywhere. Connections there are go on.
@@ -408,6 +434,7 @@ impl Stack {
         self.relieve(now);
         self.expire_handshakes(now);
         self.expire_neighbours(now);
+        self.expire_app_timers(now);
         while let Some((index, entry)) = self.time_wait.expire(now) {
             self.forget_time_wait(index, &entry);
         }
@@ -416,7 +443,7 @@ impl Stack {
     /// When [`Stack::handle_timeout`] should be called next; it may find nothing to do then. At once, where there are events:
     /// sending makes room, which an application hears of.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        if !self.events.is_empty() {
+        if !self.events.is_empty() || self.last_words.is_some() {
             return Some(Instant::ZERO);
         }
         let deadlines = [
@@ -426,24 +453,28 @@ impl Stack {
             self.half_open.next_deadline(),
             self.time_wait.next_deadline(),
             self.neighbours.next_deadline(),
+            self.app_timers.next_deadline(),
         ];
         deadlines.into_iter().flatten().min()
     }
 
-    /// What the application should know next.
+    /// What the application should know next. To be called until it returns `None`.
     pub fn poll_event(&mut self) -> Option<Event> {
-        let event = self.events.pop_front()?;
-        match event {
-            Event::Opened(_) => self.backlog = self.backlog.saturating_sub(1),
-            Event::Ready(id) | Event::Trouble(id, _) => {
-                if let Some(entry) = self.entry_mut(id) {
-                    entry.told(event);
-                }
-            }
-            Event::Datagram(id) => self.udp.told(id),
-            Event::Closed(..) => {}
+        if let Some(id) = self.last_words.take() {
+            self.close_if_read(id);
         }
-        Some(event)
+        loop {
+            let event = self.events.pop_front()?;
+            match event {
+                Event::Accepted(..) | Event::Connected(_) => self.backlog = self.backlog.saturating_sub(1),
+                Event::Ready(id) | Event::SoftError(id, _) => self.note_told(id, event),
+                Event::Datagram(id) => self.udp.told(id),
+                Event::Closed(id, _) => self.connections.release(id.index),
+                Event::Timer(id, _) if self.app_timers.take(id).is_none() => continue, // cancelled meanwhile
+                Event::Timer(..) => {}
+            }
+            return Some(event);
+        }
     }
 
     /// Builds the next frame to send in `buffer` and returns its length; `None` where there is nothing to send.
@@ -493,7 +524,7 @@ impl Stack {
                 }
             }
             if let Some((length, kind)) = sent {
-                self.count_sent(kind);
+                self.count_sent(id, kind);
                 return Some(length);
             }
         }
@@ -509,10 +540,15 @@ impl Stack {
         self.burst = 0;
     }
 
-    fn count_sent(&mut self, kind: SentKind) {
+    fn count_sent(&mut self, id: ConnectionId, kind: SentKind) {
         match kind {
             SentKind::New => self.stats.segments_transmitted += 1,
-            SentKind::Retransmission => self.stats.segments_retransmitted += 1,
+            SentKind::Retransmission => {
+                self.stats.segments_retransmitted += 1;
+                if let Some(entry) = self.entry_mut(id) {
+                    entry.retransmitted = entry.retransmitted.saturating_add(1);
+                }
+            }
             SentKind::Acknowledgment => self.stats.acknowledgments_transmitted += 1,
         }
     }

@@ -21,6 +21,7 @@ pub mod ecn;
 mod flight;
 pub mod handshake;
 mod in_flight;
+mod info;
 pub mod isn;
 mod liveness;
 mod memory;
@@ -56,6 +57,8 @@ pub use self::{
     connection::Connection,
     dormant::Dormant,
     handshake::{Handshake, MaxSegment, Offer},
+    info::TcpInfo,
     signals::{CloseReason, SentKind, Signals},
     state::State,
+    write::Writer,
 };

@@ -22,19 +22,26 @@ bitflags::bitflags! {
 }
 
 /// How a connection ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum CloseReason {
     /// Both sides closed and everything was acknowledged.
+    #[error("closed in order by both sides")]
     Finished,
     /// The peer reset it.
+    #[error("reset by the peer")]
     ResetByPeer,
     /// Nothing came back for so long that it was given up (R2 of RFC 9293 §3.8.3).
+    #[error("timed out: the peer acknowledged nothing for too long")]
     TimedOut,
     /// We reset it: the application asked for that, or closed while the peer was still sending.
+    #[error("reset by this side")]
     Aborted,
     /// The peer does not accept it: an RST answered our SYN, or an ICMP error that says nobody will.
+    #[error("refused: nobody accepts connections there")]
     Refused,
     /// There is no way to the peer: no neighbour answered for the next hop.
+    #[error("unreachable: no neighbour answered for the next hop")]
     Unreachable,
 }
 

@@ -67,6 +67,19 @@ impl fmt::Display for Endpoint {
     }
 }
 
+impl From<std::net::SocketAddr> for Endpoint {
+    /// An IPv6 address loses its scope and flow label, for which a stack on one link has no use.
+    fn from(address: std::net::SocketAddr) -> Self {
+        Self { address: address.ip(), port: address.port() }
+    }
+}
+
+impl From<Endpoint> for std::net::SocketAddr {
+    fn from(end: Endpoint) -> Self {
+        Self::new(end.address, end.port)
+    }
+}
+
 /// The two ends of a connection, seen from our side: what RFC 9293 calls the socket pair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FourTuple {

@@ -1,7 +1,7 @@
 //! One worker's share of the load: an application that opens connections by the clock, and talks on them.
 //!
 //! A connection has an index ([`ConnectionId::index`]), and what is known of it lies in tables at that index: a byte for each, and
-//! an exchange where something is said. Connections are begun in [`Client::tend`] only, when every event of those before has
+//! an exchange where something is said. Connections are begun in [`Client::on_turn`] only, when every event of those before has
 //! been heard, so no index means two connections at a time.
 
 use super::{
@@ -17,7 +17,7 @@ use crate::{
     stack::{ConnectError, ConnectionId, Event, Stack},
     tcp::CloseReason,
     time::Instant,
-    worker::{Application, WorkerIndex},
+    worker::{Application, Context, WorkerIndex},
 };
 use crossbeam::{channel::Sender, utils::CachePadded};
 use rustc_hash::FxHashMap;
@@ -555,21 +555,23 @@ impl Client {
 }
 
 impl Application for Client {
-    fn handle(&mut self, now: Instant, event: Event, stack: &mut Stack) {
+    fn event(&mut self, event: Event, cx: &mut Context<'_>) {
         if !matches!(self.stage, Stage::WarmUp | Stage::Measure(_)) {
             return;
         }
+        let (now, stack) = (cx.now(), cx.stack());
         match event {
-            Event::Opened(id) => self.opened(now, id, stack),
+            Event::Connected(id) => self.opened(now, id, stack),
             Event::Ready(id) if self.standings.get(id.index()) == Some(&Standing::Open) => {
                 self.converse(now, id, stack)
             }
             Event::Closed(id, reason) => self.closed(now, id, reason),
-            Event::Ready(_) | Event::Trouble(..) | Event::Datagram(_) => {}
+            _ => {}
         }
     }
 
-    fn tend(&mut self, now: Instant, stack: &mut Stack) -> Option<Instant> {
+    fn on_turn(&mut self, cx: &mut Context<'_>) -> Option<Instant> {
+        let (now, stack) = (cx.now(), cx.stack());
         let begun = match self.begun {
             Some(begun) => begun,
             None => {

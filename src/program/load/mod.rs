@@ -296,9 +296,10 @@ impl Load {
         let resident_before = memory::resident("self");
         let board = Arc::new(Board::default());
         let (sender, tallies) = unbounded();
-        let (assigned, shared) = (task.clone(), board.clone());
-        let client =
-            move |cx: &mut Context<'_>| Client::new(assigned.clone(), cx.worker(), shared.clone(), sender.clone());
+        let client = {
+            let (task, board) = (task.clone(), board.clone());
+            move |cx: &mut Context<'_>| Client::new(task.clone(), cx.worker(), board.clone(), sender.clone())
+        };
         let running = self.server(&task)?.start_with(client)?;
         let (tallies, resident) = collect(&tallies, &board, &running, interrupted, watch);
         let setup = running.setups()[0].clone();

@@ -8,7 +8,8 @@ const SECOND: Duration = Duration::from_secs(1);
 impl Client {
     /// The worker is told to end.
     fn drain(&mut self) {
-        self.services.drain(self.now, &mut self.stack);
+        self.services.draining(&mut context(self.now, &mut self.stack));
+        self.services.on_turn(&mut context(self.now, &mut self.stack));
         self.exchange();
     }
 

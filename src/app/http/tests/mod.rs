@@ -15,13 +15,17 @@ use crate::{
         self, ChecksumPolicy, InterfaceId, IpHeader, LinkHeader, MacAddress, Packet, ParsedFrame, Protocol, SeqNumber,
         TcpFlags, TcpHeader, TcpOptions,
     },
-    worker::Application,
+    worker::{Application, WorkerIndex},
 };
 use std::{net::IpAddr, time::Duration};
 
 const OURS: MacAddress = MacAddress([2, 0, 0, 0, 0, 1]);
 const THEIRS: MacAddress = MacAddress([2, 0, 0, 0, 0, 2]);
 const MSS: usize = 1_460;
+
+fn context(now: Instant, stack: &mut Stack) -> Context<'_> {
+    Context::new(now, stack, WorkerIndex::ONLY)
+}
 
 /// A client of few words: it keeps what arrives in order and acknowledges it at once. No frame is ever lost here.
 struct Client {
@@ -127,9 +131,9 @@ impl Client {
         loop {
             self.now += Duration::from_micros(10);
             while let Some(event) = self.stack.poll_event() {
-                self.services.handle(self.now, event, &mut self.stack);
+                self.services.event(event, &mut context(self.now, &mut self.stack));
             }
-            self.services.tend(self.now, &mut self.stack);
+            self.services.on_turn(&mut context(self.now, &mut self.stack));
             let mut news = false;
             while let Some(length) = self.stack.poll_transmit(self.now, InterfaceId::FIRST, &mut buffer) {
                 news |= self.receive(&buffer[..length]);
@@ -147,7 +151,7 @@ impl Client {
         let began = self.now;
         let told = (self.received.len(), self.ended, self.reset);
         while self.now < began + span {
-            let due = self.services.tend(self.now, &mut self.stack);
+            let due = self.services.on_turn(&mut context(self.now, &mut self.stack));
             let due = [due, self.stack.poll_timeout()].into_iter().flatten().min().unwrap_or(Instant::NEVER);
             self.now = due.max(self.now + Duration::from_micros(1)).min(began + span);
             self.stack.handle_timeout(self.now);

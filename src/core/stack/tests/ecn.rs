@@ -32,8 +32,8 @@ impl Bench {
         let last = TcpHeader { options, ..self.header(IRS.advance(1), answer.header.seq.advance(1), ACK) };
         self.send(last, b"hello");
         let events = self.events();
-        let [Event::Opened(id), Event::Ready(_)] = events[..] else { panic!("{events:?}") };
-        self.with_stream(id, |stream| stream.forward());
+        let [Event::Accepted(id, _), Event::Ready(_)] = events[..] else { panic!("{events:?}") };
+        self.with_stream(id, |stream| stream.echo());
         let classes = self.classes();
         let [class] = classes[..] else { panic!("{classes:?}") };
         Codepoint::of(class) == Codepoint::Capable0
@@ -140,7 +140,7 @@ fn must_48_a_code_point_is_kept_to_the_end() {
         assert_eq!(ip.traffic_class, 10 << 2, "the SYN-ACK has the default");
         let iss = segment.header.seq;
         bench.send(bench.header(IRS.advance(1), iss.advance(1), ACK), b"");
-        let Some(Event::Opened(id)) = bench.events().first().copied() else { panic!() };
+        let Some(Event::Accepted(id, _)) = bench.events().first().copied() else { panic!() };
         bench.with_stream(id, |stream| {
             stream.set_dscp(dscp(46));
             if aborts {

@@ -29,7 +29,7 @@ mod udp;
 mod used;
 
 use super::{
-    Cidr, ConnectionId, Event, FlowName, FlowWatch, LocalAddress, Ownership, Secrets, Stack, SynMode, Trouble,
+    Cidr, ConnectionId, Event, FlowName, FlowWatch, LocalAddress, Ownership, Secrets, SoftError, Stack, SynMode,
 };
 use crate::{
     config::StackConfig,
@@ -172,7 +172,7 @@ impl Bench {
         let iss = self.sent_one().header.seq;
         self.send(self.header(IRS.advance(1), iss.advance(1), ACK), b"");
         let events = self.events();
-        let [Event::Opened(id)] = events[..] else { panic!("a connection was expected: {events:?}") };
+        let [Event::Accepted(id, _)] = events[..] else { panic!("a connection was expected: {events:?}") };
         assert_eq!(self.sent(), [], "the last segment of the handshake is not answered");
         (id, iss)
     }

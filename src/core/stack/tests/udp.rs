@@ -253,12 +253,12 @@ fn frames_of_nine_thousand_octets_come_and_go() {
     assert_eq!(syn_ack.header.options.mss, Some(8_960));
     bench.send(bench.header(IRS.advance(1), syn_ack.header.seq.advance(1), ACK), &[9; 8_960]);
     let events = bench.events();
-    let Some(&Event::Opened(id)) = events.iter().find(|event| matches!(event, Event::Opened(_))) else {
+    let Some(&Event::Accepted(id, _)) = events.iter().find(|event| matches!(event, Event::Accepted(_, _))) else {
         panic!("{events:?}")
     };
     bench.with_stream(id, |stream| {
         assert_eq!(stream.readable_len(), 8_960);
-        assert_eq!(stream.forward(), 8_960);
+        assert_eq!(stream.echo(), 8_960);
     });
     let length = bench.stack.poll_transmit(bench.now, InterfaceId::FIRST, &mut buffer);
     assert_eq!(length, Some(9_014), "sent back in one segment");

@@ -225,5 +225,5 @@ fn what_it_takes_to_remember_a_segment_counts_against_the_send_buffer() {
     }
     assert!((10..=25).contains(&sent), "{sent} segments of an octet, in room for 1,000");
     bench.receive(1, 1 + sent, ACK, b"");
-    assert_eq!(bench.connection.writable(&bench.config), 1_000);
+    assert_eq!(bench.connection.room_or_wait(&bench.config), 1_000);
 }

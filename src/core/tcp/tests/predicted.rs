@@ -145,7 +145,7 @@ fn a_conversation_in_order_is_predicted_segment_by_segment() {
     for _ in 0..100 {
         twins.segment((8, 0, 64), 16_000, Clock::Now);
         twins.each(|end, config, _| {
-            end.forward(config);
+            end.echo(config);
         });
         twins.send(2);
         twins.now += Duration::from_millis(1);

@@ -13,7 +13,7 @@ use crate::{
     stack::{Cidr, LocalAddress, Ownership, Secrets, Stack},
     time::Instant,
     wire::{InterfaceId, MacAddress, ethernet::ETHER_TYPE_ARP},
-    worker::{Application, Placement, WorkerIndex},
+    worker::{Application, Context, Placement, WorkerIndex},
     xdp::{CopyMode, Require, XdpMode},
 };
 use crossbeam::channel::{Receiver, unbounded};
@@ -64,7 +64,7 @@ impl Wire {
         let task = Arc::new(load.task().unwrap());
         let board = Arc::new(Board::default());
         let (sender, figures) = unbounded();
-        let seat = WorkerIndex { number: 0, workers: 1 };
+        let seat = WorkerIndex::ONLY;
         let mut server = stack(config, 1, vec!["198.18.0.1/24".parse().unwrap()]);
         server.listen(None, 80);
         Self {
@@ -106,13 +106,13 @@ impl Wire {
         }
         self.server.handle_timeout(self.now);
         while let Some(event) = self.server.poll_event() {
-            self.service.handle(self.now, event, &mut self.server);
+            self.service.event(event, &mut Context::new(self.now, &mut self.server, WorkerIndex::ONLY));
         }
         self.client.handle_timeout(self.now);
         while let Some(event) = self.client.poll_event() {
-            self.load.handle(self.now, event, &mut self.client);
+            self.load.event(event, &mut Context::new(self.now, &mut self.client, WorkerIndex::ONLY));
         }
-        self.due = self.load.tend(self.now, &mut self.client);
+        self.due = self.load.on_turn(&mut Context::new(self.now, &mut self.client, WorkerIndex::ONLY));
         transmit(self.now, &mut self.client, &mut self.to_server);
         transmit(self.now, &mut self.server, &mut self.to_client);
     }
