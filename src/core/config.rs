@@ -264,7 +264,7 @@ pub struct StackConfig {
     /// Destinations whose path MTU is remembered for connections to come; the oldest makes room for a newer one. Default 1,024.
     pub max_path_mtus: usize,
     /// Whether applications hear of trouble that does not end a connection (SHLD-20). Default true.
-    pub reports: bool,
+    pub soft_error_events: bool,
 }
 
 impl Default for StackConfig {
@@ -299,7 +299,7 @@ impl Default for StackConfig {
             max_udp_peers: 4_096,
             max_waiting_datagrams: 64,
             max_path_mtus: 1_024,
-            reports: true,
+            soft_error_events: true,
         }
     }
 }

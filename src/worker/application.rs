@@ -172,7 +172,7 @@ impl<'a> Context<'a> {
         self.stack.stats()
     }
 
-    /// The worker's stack, for what has no method here.
+    /// The worker's stack, for what has no method here. Events and frames are taken out of it by the worker, and by nobody else.
     pub fn stack(&mut self) -> &mut Stack {
         self.stack
     }

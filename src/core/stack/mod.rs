@@ -112,7 +112,7 @@ pub struct ConnectionId {
 
 impl ConnectionId {
     /// A small number, for whoever keeps things of connections in a table. No other connection has it before [`Event::Closed`] of this
-    /// one was taken from the stack, or [`Stack::connect`] failed.
+    /// one was taken from the stack.
     pub const fn index(self) -> usize {
         self.index as usize
     }
@@ -133,7 +133,7 @@ pub enum Event {
     /// may be used again.
     Closed(ConnectionId, CloseReason),
     /// Something is wrong, though the connection goes on (RFC 9293 §3.9.1.8). Never where
-    /// [`StackConfig::reports`] is off.
+    /// [`StackConfig::soft_error_events`] is off.
     SoftError(ConnectionId, SoftError),
     /// A timer has expired; with it comes the token that it was set with.
     Timer(TimerId, u64),
@@ -260,7 +260,26 @@ impl SynAckProfile {
     }
 }
 
-/// A TCP/IP stack for one queue. See the [module](self).
+/// A TCP/IP stack for one queue, without a clock and without I/O.
+///
+/// Its methods form four families.
+/// - *What comes in*: [`handle_frame`](Stack::handle_frame) and [`handle_frames`](Stack::handle_frames) take frames,
+///   [`handle_timeout`](Stack::handle_timeout) takes the time.
+/// - *What the application does*: [`listen`](Stack::listen), [`connect`](Stack::connect), [`stream`](Stack::stream),
+///   [`splice`](Stack::splice), [`udp`](Stack::udp), [`set_timer`](Stack::set_timer). A [`Stream`] takes effect when it is dropped.
+/// - *What goes out*: [`poll_event`](Stack::poll_event), [`poll_transmit`](Stack::poll_transmit) and
+///   [`poll_timeout`](Stack::poll_timeout).
+/// - *Getters*: [`stats`](Stack::stats), [`drops`](Stack::drops), [`state_of`](Stack::state_of) and more. They change nothing.
+///
+/// One turn of whoever drives it: the frames that have come, `handle_timeout`, then `poll_event` until it returns `None`, while the
+/// application acts on each event, then `poll_transmit` until it returns `None` or there is no room for more. Sending makes room, of
+/// which an application wants to hear, so there may be events again; `poll_timeout` then says "at once". Otherwise it says until
+/// when nothing needs to be done unless a frame comes. It may say so in vain: the next turn finds nothing to do then.
+///
+/// `now` is the same for all calls of a turn, or grows; it never goes back. What it counts from is the caller's choice, once. It may
+/// leap: every timer that is due by then fires in one `handle_timeout`, each once.
+///
+/// Nothing that arrives in a frame makes it panic. What it refuses is counted in [`drops`](Stack::drops), by reason.
 #[derive(Debug)]
 pub struct Stack {
     config: StackConfig,

@@ -68,7 +68,7 @@ impl Untold {
 impl Stack {
     /// Tells the application, unless it does not want to know (SHLD-20) or is about to hear the same anyway.
     pub(super) fn tell(&mut self, index: u32, trouble: SoftError) {
-        let Some(entry) = self.connections.get_mut(index).filter(|_| self.config.reports) else { return };
+        let Some(entry) = self.connections.get_mut(index).filter(|_| self.config.soft_error_events) else { return };
         if entry.untold.add(trouble) {
             let id = ConnectionId { index, generation: entry.generation };
             self.events.push_back(Event::SoftError(id, trouble));

@@ -1,8 +1,7 @@
 //! One worker's share of the load: an application that opens connections by the clock, and talks on them.
 //!
 //! A connection has an index ([`ConnectionId::index`]), and what is known of it lies in tables at that index: a byte for each, and
-//! an exchange where something is said. Connections are begun in [`Client::on_turn`] only, when every event of those before has
-//! been heard, so no index means two connections at a time.
+//! an exchange where something is said. The stack gives no index to another connection before the end of the last one was heard.
 
 use super::{
     Mode,
@@ -152,7 +151,7 @@ impl Client {
             },
             max_connections: task.connections.div_ceil(workers).saturating_add(SPARE),
             ephemeral_ports: PORTS,
-            reports: false,
+            soft_error_events: false,
             ..StackConfig::default()
         }
     }

@@ -211,7 +211,7 @@ fn x_rep_1_icmp_errors_are_reported_once_until_they_have_been_read() {
 
 #[test]
 fn shld_20_reports_can_be_switched_off() {
-    let mut bench = Bench::with(StackConfig { reports: false, ..StackConfig::default() });
+    let mut bench = Bench::with(StackConfig { soft_error_events: false, ..StackConfig::default() });
     let (_, quoted) = bench.connect_and_write(100);
     bench.send_error(3, 1, 0, &quoted[0]);
     assert_eq!((bench.events(), bench.accepted()), (vec![], 1));
