@@ -12,15 +12,17 @@
 
 pub mod arp;
 pub mod checksum;
-pub mod complaint;
 pub mod ethernet;
 pub mod host_address;
 pub mod icmp;
 pub mod icmp_error;
+pub mod icmp_error_out;
 mod interface;
 pub mod ip;
+mod ip_header;
 pub mod ipv4;
 pub mod ipv6;
+pub mod offending_packet;
 mod peek;
 pub mod seq;
 pub mod tcp;
@@ -33,13 +35,14 @@ mod tests;
 
 pub use self::{
     arp::ArpPacket,
-    complaint::{Complaint, Refused},
     ethernet::{LinkHeader, MacAddress},
     host_address::{AddressError, check_host, check_remote},
     icmp::IcmpMessage,
     icmp_error::{ErrorKind, IcmpError, Quote, Unreachable},
+    icmp_error_out::IcmpErrorOut,
     interface::InterfaceId,
     ip::{IpHeader, Protocol},
+    offending_packet::OffendingPacket,
     peek::peek_flow,
     seq::SeqNumber,
     tcp::{ChecksumPolicy, Segment, TcpFlags, TcpHeader},

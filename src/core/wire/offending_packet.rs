@@ -1,8 +1,9 @@
-//! ICMP errors that we send: what is wrong with a packet that was refused, and how its sender is told (RFC 792, RFC 4443 §3).
+//! A packet that was refused: which ICMP error its sender is owed, and what of the packet that quotes (RFC 792, RFC 4443 §3).
 
 use super::{
     ethernet::{self, LinkHeader},
     icmp::{self, ECHO_HEADER_LEN},
+    icmp_error_out::IcmpErrorOut,
     ip::{IpHeader, Protocol},
     ipv4, ipv6,
 };
@@ -13,53 +14,9 @@ use std::net::IpAddr;
 const MAX_LEN_V4: usize = 576;
 const MAX_LEN_V6: usize = 1_280;
 
-/// What is wrong. Offsets are of the IPv6 packet's octet that is at fault.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Complaint {
-    /// Nobody listens on the port.
-    PortUnreachable,
-    /// Nobody speaks the protocol.
-    ProtocolUnreachable,
-    /// The first of several fragments: they will not become a packet here.
-    ReassemblyRefused,
-    /// A header field makes no sense.
-    ErroneousHeader {
-        /// Where it is.
-        at: u32,
-    },
-    /// A next header that nobody knows.
-    UnknownHeader {
-        /// Where it is named.
-        at: u32,
-    },
-    /// An option that nobody knows, and that must not be skipped.
-    UnknownOption {
-        /// Where it is.
-        at: u32,
-        /// Whether the sender wants to hear of it even where it wrote to a group (RFC 8200 §4.2).
-        even_to_group: bool,
-    },
-}
-
-impl Complaint {
-    /// Type, code, and the four octets behind the checksum.
-    const fn fields(self, is_ipv6: bool) -> (u8, u8, u32) {
-        match (self, is_ipv6) {
-            (Self::ProtocolUnreachable, _) => (3, 2, 0),
-            (Self::PortUnreachable, false) => (3, 3, 0),
-            (Self::ReassemblyRefused, false) => (11, 1, 0),
-            (Self::PortUnreachable, true) => (1, 4, 0),
-            (Self::ReassemblyRefused, true) => (3, 1, 0),
-            (Self::ErroneousHeader { at }, _) => (4, 0, at),
-            (Self::UnknownHeader { at }, _) => (4, 1, at),
-            (Self::UnknownOption { at, .. }, _) => (4, 2, at),
-        }
-    }
-}
-
 /// A packet whose sender may be told why it was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Refused<'a> {
+pub struct OffendingPacket<'a> {
     /// Where it comes from on the link.
     pub link: LinkHeader,
     /// Its sender.
@@ -67,25 +24,25 @@ pub struct Refused<'a> {
     /// Its receiver.
     pub destination: IpAddr,
     /// What is wrong with it.
-    pub complaint: Complaint,
+    pub error: IcmpErrorOut,
     packet: &'a [u8],
 }
 
-impl<'a> Refused<'a> {
+impl<'a> OffendingPacket<'a> {
     /// What there is to say about a frame that was refused for this reason; `None` where nothing may be said, as about ICMP
     /// errors. Whether it was for us, and from whom, is not asked here.
     pub fn examine(frame: &'a [u8], reason: DropReason) -> Option<Self> {
         let (link, ether_type, packet) = LinkHeader::parse(frame).ok()?;
-        let (quoted, complaint) = match ether_type {
-            ethernet::ETHER_TYPE_IPV4 => (ipv4::parse_quoted(packet)?, complaint_v4(reason)?),
-            ethernet::ETHER_TYPE_IPV6 => (ipv6::parse_quoted(packet)?, ipv6::complaint(packet, reason)?),
+        let (quoted, error) = match ether_type {
+            ethernet::ETHER_TYPE_IPV4 => (ipv4::parse_quoted(packet)?, error_v4(reason)?),
+            ethernet::ETHER_TYPE_IPV6 => (ipv6::parse_quoted(packet)?, ipv6::error_for(packet, reason)?),
             _ => return None,
         };
         if is_icmp_error(&quoted) {
             return None;
         }
         let packet = packet.get(..quoted.packet_len)?;
-        Some(Self { link, source: quoted.source, destination: quoted.destination, complaint, packet })
+        Some(Self { link, source: quoted.source, destination: quoted.destination, error, packet })
     }
 
     /// As much of the packet as an error behind this IP header returns.
@@ -102,9 +59,9 @@ impl<'a> Refused<'a> {
     /// Writes the error.
     ///
     /// # Panics
-    /// Where `message` is not as long as [`Refused::message_len`] says.
+    /// Where `message` is not as long as [`OffendingPacket::message_len`] says.
     pub fn write(&self, ip: &IpHeader, message: &mut [u8]) {
-        let (kind, code, field) = self.complaint.fields(ip.source.is_ipv6());
+        let (kind, code, field) = self.error.fields(ip.source.is_ipv6());
         message[..4].copy_from_slice(&[kind, code, 0, 0]);
         message[4..8].copy_from_slice(&field.to_be_bytes());
         message[8..].copy_from_slice(self.quote(ip));
@@ -113,16 +70,16 @@ impl<'a> Refused<'a> {
 }
 
 /// Of a later fragment, [`ipv4::parse_quoted`] wants to know nothing: only the first one is answered (RFC 792, RFC 1122 §3.2.2).
-const fn complaint_v4(reason: DropReason) -> Option<Complaint> {
+const fn error_v4(reason: DropReason) -> Option<IcmpErrorOut> {
     match reason {
-        DropReason::UnservedPort => Some(Complaint::PortUnreachable),
-        DropReason::UnknownProtocol => Some(Complaint::ProtocolUnreachable),
-        DropReason::Fragment => Some(Complaint::ReassemblyRefused),
+        DropReason::UnservedPort => Some(IcmpErrorOut::PortUnreachable),
+        DropReason::UnknownProtocol => Some(IcmpErrorOut::ProtocolUnreachable),
+        DropReason::Fragment => Some(IcmpErrorOut::ReassemblyRefused),
         _ => None,
     }
 }
 
-/// Errors are not answered, lest two hosts complain about each other for ever (RFC 1122 §3.2.2, RFC 4443 §2.4 (e)), nor are
+/// Errors are not answered, lest two hosts answer each other's errors for ever (RFC 1122 §3.2.2, RFC 4443 §2.4 (e)), nor are
 /// redirects. What is too short to tell counts as one.
 fn is_icmp_error(quoted: &ipv4::Quoted<'_>) -> bool {
     match (quoted.source, quoted.rest.first()) {
