@@ -6,7 +6,7 @@ use crate::{
     stack::{ConnectionId, Event, LocalAddress, Ownership, Secrets, Stack},
     tcp::CloseReason,
     time::Instant,
-    wire::MacAddress,
+    wire::{InterfaceId, MacAddress},
     worker::{Application, Context, WorkerIndex},
 };
 use std::{cell::RefCell, net::SocketAddr, rc::Rc, time::Duration};
@@ -53,12 +53,12 @@ impl<A: Application> Pair<A> {
             self.application.on_turn(cx);
             self.client.handle_timeout(self.now);
             self.heard.extend(std::iter::from_fn(|| self.client.poll_event()));
-            while let Some(length) = self.server.poll_transmit(self.now, &mut buffer) {
-                self.client.handle_frame(self.now, &buffer[..length]);
+            while let Some(length) = self.server.poll_transmit(self.now, InterfaceId::FIRST, &mut buffer) {
+                self.client.handle_frame(self.now, InterfaceId::FIRST, &buffer[..length]);
                 is_quiet = false;
             }
-            while let Some(length) = self.client.poll_transmit(self.now, &mut buffer) {
-                self.server.handle_frame(self.now, &buffer[..length]);
+            while let Some(length) = self.client.poll_transmit(self.now, InterfaceId::FIRST, &mut buffer) {
+                self.server.handle_frame(self.now, InterfaceId::FIRST, &buffer[..length]);
                 is_quiet = false;
             }
             if is_quiet {

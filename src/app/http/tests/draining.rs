@@ -96,7 +96,7 @@ fn all_are_told_however_many_there_are_and_those_who_come_meanwhile() {
     client.services.draining(&mut context(client.now, &mut client.stack));
     client.services.on_turn(&mut context(client.now, &mut client.stack));
     let mut buffer = [0; 2_048];
-    while let Some(length) = client.stack.poll_transmit(client.now, &mut buffer) {
+    while let Some(length) = client.stack.poll_transmit(client.now, crate::wire::InterfaceId::FIRST, &mut buffer) {
         client.receive(&buffer[..length]);
     }
     assert_eq!(client.fins, 255, "not all in one turn, and the first one has not asked yet");
