@@ -22,7 +22,7 @@ use crate::{
 use std::time::Duration;
 
 impl Connection {
-    /// Takes in a segment that came with `link`, the way back to whoever sent it.
+    /// Takes in a segment; `link` answers the frame that it came in.
     ///
     /// # Errors
     /// Why it was refused, for the counters; there is nothing left to do about it.
@@ -93,7 +93,7 @@ impl Connection {
         if taken.is_ok() {
             self.take_fin(now, segment, config);
         }
-        // A way is believed of who acknowledges what nobody has before, or brings what comes next. To guess that, numbers
+        // Answers follow a segment's link only where it acknowledges something new or brings what comes next. To forge that, numbers
         // must be met exactly; an empty segment need only fall into two windows, which are large.
         if ends_handshake || known != (self.send.una(), self.receive.nxt()) {
             self.link = *link;
@@ -251,7 +251,7 @@ impl Connection {
         let is_duplicate = !advances && !window_changed && segment.is_empty() && self.send.flight_size() > 0;
         let is_duplicate = is_duplicate && self.send.window() > 0;
         let smoothed = self.rtt.smoothed();
-        // What was reported before has had its effect.
+        // What was sacked before has had its effect.
         let octets = acknowledged.octets.min(acknowledged.delivered);
         let ack = Ack { octets, limited, now, rtt: smoothed.unwrap_or_default() };
         let event = AckEvent { ack, acknowledged, time, is_duplicate, sack: self.sack, smoothed };
@@ -270,8 +270,8 @@ impl Connection {
         }
     }
 
-    /// An acknowledgment that was overtaken by a later one says nothing of SND.UNA, nor of the window. But what it reports has
-    /// arrived (RFC 2018 §4), and the later one may have been too short for it, or report other things.
+    /// An acknowledgment that was overtaken by a later one says nothing of SND.UNA, nor of the window. But what its SACK
+    /// blocks cover has arrived (RFC 2018 §4), and the later one may have had no room for these blocks, or other ones.
     #[cold]
     fn process_old_sack(&mut self, now: Instant, segment: &Segment<'_>) {
         if !self.sack || segment.header.options.sack.as_slice().is_empty() {

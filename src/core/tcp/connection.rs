@@ -1,7 +1,4 @@
 //! The control block of one connection, from SYN-SENT or ESTABLISHED to its end.
-//!
-//! Its methods form four families, and the files follow them: commands of the application (here, and `write`), segments that
-//! arrive (`arrive`), segments to be sent (`transmit`), and timers (here).
 
 use super::{
     acks::{AckSchedule, QuickAcks},
@@ -32,7 +29,39 @@ use crate::{
 };
 use std::time::Duration;
 
-/// One connection, from the end of the handshake on, or from its beginning where that is ours.
+/// One connection, sans I/O: from the end of the handshake on, or from our SYN where we open it.
+///
+/// It reads no clock and sends nothing by itself. Its methods form four families:
+///
+/// - **Input**: [`arrive`](Self::arrive) takes in a segment, or says why it was refused; [`handle_timeout`](Self::handle_timeout)
+///   deals with every timer that is due.
+/// - **Output**: [`take_signals`](Self::take_signals) says what the application should hear of,
+///   [`poll_transmit`](Self::poll_transmit) writes the next segment, [`poll_timeout`](Self::poll_timeout) says when
+///   `handle_timeout` is to be called next, and [`state`](Self::state) whether the connection is over.
+/// - **Commands of the application**: [`readable`](Self::readable) and [`consume`](Self::consume) to read;
+///   [`write`](Self::write), [`write_with`](Self::write_with) and [`writable`](Self::writable) to write;
+///   [`finish`](Self::finish), [`close`](Self::close), [`linger`](Self::linger) and [`abort`](Self::abort) to end; and options
+///   (`set_...`).
+/// - **Its owner's business**: [`established`](Self::established) and [`opening`](Self::opening) begin a connection,
+///   [`suspend`](Self::suspend) and [`resume`](Self::resume) let an idle one take less memory, and `memory`, `give_back` and
+///   `adopt_memory` say what it takes and hand it on.
+///
+/// # Order of calls
+/// After any input and any command the outputs are to be asked, in this order:
+///
+/// 1. [`take_signals`](Self::take_signals), once; asking clears them.
+/// 2. [`state`](Self::state). In [`State::TimeWait`] and [`State::Closed`] the control block is of no more use: what is left to be
+///    said is an acknowledgment or an RST, which its owner sends with the numbers of [`sequence`](Self::sequence).
+/// 3. [`poll_transmit`](Self::poll_transmit), until it returns `None`. Only then does every timer stand as it should. An owner that
+///    sends a limited number of segments each turn asks [`has_sent_all`](Self::has_sent_all) after the last one.
+/// 4. [`poll_timeout`](Self::poll_timeout).
+///
+/// Several segments may arrive before the outputs are asked; acknowledgments are merged then, and so is what the application hears.
+///
+/// # Time
+/// `now` is an argument of whatever depends on it, and must not go back from one call to the next; it may stand still. A call of
+/// `handle_timeout` before the deadline does nothing, and one that is late deals with all that is overdue. The configuration is
+/// an argument, too: that of the stack, which changes only how much memory may be taken ([`TcpConfig::thrift`]) and the MTU.
 #[derive(Debug)]
 pub struct Connection {
     pub(super) tuple: FourTuple,
@@ -367,7 +396,7 @@ impl Connection {
         }
     }
 
-    /// The congestion controller, for whoever looks on.
+    /// The congestion window, octets.
     pub fn congestion_window(&self) -> u32 {
         self.congestion.window()
     }

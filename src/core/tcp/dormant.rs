@@ -63,7 +63,7 @@ impl Dormant {
         self.interface
     }
 
-    /// When the connection is to be resumed, if not by anybody: its keep-alive.
+    /// When the connection is to be resumed if nothing comes before: its keep-alive.
     pub fn deadline(&self, config: &TcpConfig) -> Option<Instant> {
         let keep_alive = self.options.as_ref().map_or(config.keep_alive, |options| options.keep_alive);
         Some(Instant::from(self.heard) + keep_alive?.idle)

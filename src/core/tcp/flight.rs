@@ -15,23 +15,23 @@ use std::{collections::VecDeque, time::Duration};
 #[derive(Debug)]
 pub(super) struct Flight {
     segments: VecDeque<InFlight>,
-    /// What of them the peer has sacked, so that to report it again costs nothing, however often a peer does.
+    /// What of them the peer has sacked, so that a block which is sent again costs nothing, however often it comes.
     scoreboard: Assembler,
     tally: Tally,
     /// What was sent again and may be under way, in the order of transmission: where it begins, and the transmission's number.
     retransmissions: VecDeque<(SeqNumber, u32)>,
     /// Transmissions so far, on a circle.
     transmissions: u32,
-    /// Before here, nothing is under way that was sent once only.
+    /// RACK has examined originals, segments sent only once, up to here: before it none is still under way.
     scanned_to: SeqNumber,
-    /// Before here, nothing is taken for lost.
+    /// Before here, no segment is marked as lost.
     lost_from: SeqNumber,
     rack: Rack,
-    /// Whether the memory it takes has changed since somebody asked.
+    /// Whether the memory it takes has changed since [`Flight::weighed`] was called.
     resized: bool,
 }
 
-/// Segments for which there is room in what goes from one connection to the next, or is kept where memory is scarce.
+/// Segments for which room is kept when a queue goes from one connection to the next, or memory is scarce.
 const KEPT_SEGMENTS: usize = 256;
 
 impl Flight {
@@ -171,7 +171,7 @@ impl Flight {
         self.pop_settled_retransmissions();
     }
 
-    /// Passes over what was sent again and is not under way any more, in front of the queue of these. Behind it nobody looks.
+    /// Takes retransmissions that are not under way any more off the front of their queue. Behind the front nothing looks.
     fn pop_settled_retransmissions(&mut self) {
         while let Some(&entry) = self.retransmissions.front() {
             if find_retransmission(&self.segments, entry).is_some() {
@@ -210,7 +210,8 @@ impl Flight {
         }
     }
 
-    /// The same where nothing was lost, sacked, sent again or overtaken; returns a round-trip time, where a segment is covered.
+    /// [`Flight::acknowledge`] where nothing was lost, sacked, sent again or overtaken; returns a round-trip time, where a segment is
+    /// covered.
     pub fn acknowledge_in_order(&mut self, ack: SeqNumber, now: Instant) -> Option<Duration> {
         debug_assert!(self.is_in_order());
         let mut latest = None;
@@ -265,7 +266,7 @@ impl Flight {
 
     /// Takes in that the peer has what lies from `left` up to `right`.
     pub fn mark_sacked(&mut self, left: SeqNumber, right: SeqNumber, time: &AckTime, result: &mut Acknowledged) {
-        // What is early is not echoed (RFC 7323 §4.3): the clock of this acknowledgment says nothing of when it was sent.
+        // What is out of order is not echoed (RFC 7323 §4.3): the clock of this acknowledgment says nothing of when it was sent.
         let time = &AckTime { echo: None, ..*time };
         // Segments count as a whole, or not.
         let (first, behind) =
@@ -321,7 +322,8 @@ impl Flight {
         scan
     }
 
-    /// The same for what was sent once. One that is late has most likely thousands behind it that are, too.
+    /// [`Flight::detect_losses`] among originals, segments sent only once. One that is late has most likely thousands behind it that
+    /// are, too.
     fn scan_originals(&mut self, allowed: Duration, now: Instant, scan: &mut LossScan) {
         let from = self.index_of(self.scanned_to);
         let mut lost = 0;

@@ -176,8 +176,7 @@ impl Connection {
             ecn::agrees_to_syn(config.ecn, flags)
         };
         let theirs = options.timestamps.filter(|_| config.timestamps);
-        // Who acknowledges our SYN has seen it. Of a bare SYN, which anybody can send, no way is believed but the one that was
-        // asked for.
+        // Who acknowledges our SYN has seen it. A bare SYN, which anyone can send, does not decide where answers go.
         let link = if segment.has(TcpFlags::ACK) { *link } else { self.link };
         let offer = Offer::of_syn(options, ecn, default_mss(self.tuple.remote.address));
         let handshake = Handshake {

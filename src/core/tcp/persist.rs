@@ -30,7 +30,7 @@ impl Persist {
         self.due
     }
 
-    /// Whether a probe is to be sent, asked by whoever sends it: it is not due any more.
+    /// Whether a probe is to be sent; it is due no more afterwards, because the caller sends it.
     pub fn take_due(&mut self) -> bool {
         std::mem::take(&mut self.due)
     }

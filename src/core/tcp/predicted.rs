@@ -87,7 +87,7 @@ impl Connection {
             && self.receive.is_in_order()
     }
 
-    /// Whether nothing that was sent has been lost, reported or overtaken, and nobody waits for anything but its acknowledgment.
+    /// Whether nothing that was sent has been lost, sacked or overtaken, and nothing is awaited but its acknowledgment.
     fn sends_in_order(&self) -> bool {
         !self.persist.is_probing()
             && self.send.window() > 0
@@ -96,8 +96,8 @@ impl Connection {
             && self.send.is_in_order()
     }
 
-    /// The same shortcut on the ladder, whatever else the segment brings: whether an acknowledgment does no more than let go what was
-    /// sent, in order, or has nothing to let go.
+    /// Whether an acknowledgment does no more than release what was sent, in order, or has nothing to release: then the ladder, too,
+    /// takes the shortcut, whatever else the segment brings.
     #[inline]
     pub(super) fn acknowledges_in_order(&self, segment: &Segment<'_>) -> bool {
         #[cfg(test)]
@@ -109,7 +109,7 @@ impl Connection {
         is_news && header.options.sack.as_slice().is_empty() && !self.persist.is_due() && self.sends_in_order()
     }
 
-    /// As [`Connection::take_acknowledgment`], where nothing has been lost, reported or overtaken. Returns whether our FIN is
+    /// As [`Connection::take_acknowledgment`], where nothing has been lost, sacked or overtaken. Returns whether our FIN is
     /// acknowledged now.
     pub(super) fn acknowledged_in_order(&mut self, now: Instant, segment: &Segment<'_>, config: &TcpConfig) -> bool {
         let limited = self.send.peak() >= self.congestion.window() / 2;

@@ -1,7 +1,7 @@
-//! The receiving side: what has arrived in order for the application, and what has arrived too early.
+//! The receiving side: what has arrived in order for the application, and what has arrived out of order.
 //!
 //! ```text
-//!          with the application │   readable    │ holes and early pieces │ not invited
+//!          with the application │   readable    │  holes, out of order   │ beyond the window
 //!     ──────────────────────────┼───────────────┼────────────────────────┼─────────────▶ sequence numbers
 //!                                            RCV.NXT          RCV.NXT + RCV.WND
 //! ```
@@ -39,21 +39,21 @@ pub struct ReceiveSide {
     scale: u8,
     /// Octets kept for the application at most, for now.
     limit: u32,
-    /// Readable data in front, early pieces behind.
+    /// Readable data in front, out-of-order data behind.
     buffer: ByteRing,
     out_of_order: Assembler,
-    /// The first octets of the early segments that came last, the latest in front: what is reported first (RFC 2018 §4).
+    /// The first octets of the out-of-order segments that came last, the latest in front: these blocks go first (RFC 2018 §4).
     recent_sack: Vec<SeqNumber>,
-    /// Octets that came again, to be reported once (RFC 2883).
+    /// Octets that came a second time: the D-SACK block that is to be sent once (RFC 2883).
     dsack: Option<(SeqNumber, SeqNumber)>,
     /// The sequence number of the peer's FIN, once one has arrived, even if data before it are missing.
     fin: Option<SeqNumber>,
     fin_taken: bool,
-    /// Whether the list of early pieces takes another room than when somebody last asked.
+    /// Whether the list of out-of-order pieces takes other memory than when [`ReceiveSide::weighed`] was called.
     resized: bool,
 }
 
-/// What is kept of a side that keeps nothing for anybody.
+/// What is kept of a side that holds no data.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct QuietReceive {
     nxt: SeqNumber,
@@ -81,7 +81,7 @@ impl ReceiveSide {
         }
     }
 
-    /// Whether nothing is kept for anybody.
+    /// Whether it holds no data, in order or not, and the peer has not closed.
     pub(super) fn is_quiet(&self) -> bool {
         self.buffer.is_empty() && !self.has_sack_blocks() && self.fin.is_none()
     }
@@ -139,7 +139,7 @@ impl ReceiveSide {
         }
     }
 
-    /// Throws away what came early; what was reported of it is reported no more.
+    /// Throws away what came out of order; it is in no SACK block any more.
     pub(super) fn discard_out_of_order(&mut self) {
         self.out_of_order = Assembler::default();
         self.resized = true;
@@ -206,7 +206,7 @@ impl ReceiveSide {
     /// Stores a segment's data, trimmed to the window, and takes in whatever has become contiguous.
     ///
     /// # Errors
-    /// [`DropReason::TooManyHoles`] where the data would make one more than `max_holes` early pieces.
+    /// [`DropReason::TooManyHoles`] where the data would make one more than `max_holes` out-of-order pieces.
     pub fn store(&mut self, seq: SeqNumber, payload: &[u8], max_holes: usize) -> Result<Stored, DropReason> {
         let start = seq.latest(self.nxt);
         let all = seq.advance(payload.len() as u32);
@@ -218,7 +218,7 @@ impl ReceiveSide {
         let fresh = &payload[start.since(seq) as usize..end.since(seq) as usize];
         let has_holes = self.has_holes();
         if has_holes && start == seq {
-            // RFC 2883 §4.2: of several stretches that have come again the first is reported; before RCV.NXT there is one already.
+            // RFC 2883 §4.2: of several ranges that have come twice the first is reported; one before RCV.NXT is known already.
             self.dsack = self.out_of_order.first_known(start, end).or(self.dsack);
         }
         if start != self.nxt {
@@ -239,7 +239,7 @@ impl ReceiveSide {
         Ok(Stored { advanced, ack_now })
     }
 
-    /// Whether nothing has come early, again, or last.
+    /// Whether nothing has come out of order or twice, and no FIN.
     pub(super) fn is_in_order(&self) -> bool {
         self.out_of_order.is_empty() && self.dsack.is_none() && self.fin.is_none()
     }
@@ -259,7 +259,7 @@ impl ReceiveSide {
         }
     }
 
-    /// Whether there is something to report in SACK blocks.
+    /// Whether there is something to be said in SACK blocks.
     pub fn has_sack_blocks(&self) -> bool {
         self.dsack.is_some() || self.has_holes()
     }

@@ -1,8 +1,9 @@
-//! Loss recovery: what is done about segments that are, or seem, lost, and about having been wrong.
+//! Loss recovery: what is done about segments that are, or seem, lost, and how that is undone where they were not.
 //!
-//! A peer that reports (RFC 2018) is scanned_to by the time of its deliveries (RFC 8985); one that does not, by counting
-//! duplicate acknowledgments (RFC 5681 §3.2, RFC 6582). Either way the flight shrinks by RFC 9937, and a timeout is looked at
-//! twice before everything is sent again (RFC 5682).
+//! With SACK (RFC 2018), losses are found by the times of deliveries: RACK (RFC 8985). Without, by counting duplicate
+//! acknowledgments: fast retransmit (RFC 5681 §3.2) and NewReno (RFC 6582). Either way the flight shrinks by proportional rate
+//! reduction (RFC 9937), F-RTO (RFC 5682) tests whether a timeout was spurious before everything is sent again, and Eifel (RFC 3522)
+//! and D-SACK (RFC 3708) tell whether a reduction of the window was.
 
 use super::{
     congestion::{Ack, Controller},
@@ -19,7 +20,7 @@ const DUPLICATE_THRESHOLD: u32 = 3;
 /// New segments that may tell whether a timeout was spurious (RFC 5682 §2.1 step 2b).
 const TEST_SEGMENTS: u32 = 2;
 
-/// Frto RTO-recovery (RFC 5682): after a timeout, new segments are sent before old ones are sent again, to see whether the
+/// Forward RTO-recovery (RFC 5682): after a timeout, new segments are sent before old ones are sent again, to see whether the
 /// flight is still coming in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Frto {
@@ -43,7 +44,7 @@ enum Phase {
     Loss { recover: SeqNumber, frto: Frto },
 }
 
-/// What may show that the last reduction was in vain.
+/// What is needed to find out that the last reduction was spurious, because nothing had been lost.
 #[derive(Clone, Copy, Debug)]
 struct UndoState {
     /// SND.UNA and SND.NXT when it began.
@@ -53,9 +54,10 @@ struct UndoState {
     is_fast: bool,
     /// The first retransmission, until an acknowledgment covers it: where, and when.
     first_retransmission: Option<(SeqNumber, Instant)>,
-    /// Octets sent again of which the peer has not said that it had them already; none before the first.
+    /// Octets retransmitted that no D-SACK has covered (undo_retrans of Linux); `None` before the first retransmission. At zero, all
+    /// retransmissions were spurious.
     undo_retrans: Option<u32>,
-    /// Once it is over: the SND.NXT behind which nothing more can be learned.
+    /// Once recovery is over: SND.NXT then. When SND.UNA has passed it, nothing more can be learned.
     expires: Option<SeqNumber>,
 }
 
@@ -65,9 +67,9 @@ pub struct Recovery {
     phase: Phase,
     undo_state: Option<UndoState>,
     pub(super) tail: TailProbe,
-    /// Duplicate acknowledgments in a row, of a peer that does not report.
+    /// Duplicate acknowledgments in a row, without SACK.
     duplicates: u32,
-    /// Octets that they say have left the network.
+    /// By how much they inflate the window: each says that a segment has left the network (RFC 5681 §3.2).
     dupack_inflation: u32,
     /// A segment was just found lost and goes out at once, whatever the window says.
     force_retransmit: bool,
@@ -85,11 +87,11 @@ impl Recovery {
         !is_counting && !self.is_active() && self.undo_state.is_none() && self.tail == TailProbe::None
     }
 
-    /// Whether nothing is to be remembered but whether a probe of the tail waits for its answer. That what was repaired had not
-    /// been lost may still come out, and is given up.
+    /// Whether the connection may be suspended: nothing is in recovery, and all that is to be kept is whether a tail probe awaits its
+    /// answer. The state that could undo a recovery which is over is given up.
     pub(super) fn is_quiet(&self) -> bool {
-        let is_settled = self.undo_state.is_none_or(|undo_state| undo_state.expires.is_some());
-        is_settled
+        let is_over = self.undo_state.is_none_or(|undo_state| undo_state.expires.is_some());
+        is_over
             && !self.is_active()
             && self.tail != TailProbe::Due
             && self.duplicates == 0
@@ -111,7 +113,7 @@ impl Recovery {
     /// How much may be in flight, given the controller's window.
     ///
     /// What duplicate acknowledgments say has left the network may be replaced: by two new segments even before a loss is
-    /// certain (limited transmit, RFC 3042). A peer that reports has its reports taken out of the flight instead.
+    /// certain (limited transmit, RFC 3042). With SACK, what was sacked has left the flight instead.
     pub fn allowance(&self, window: u32, in_flight: u32) -> u32 {
         match &self.phase {
             Phase::Fast { prr, .. } => prr.window().saturating_add(self.dupack_inflation),
@@ -166,7 +168,7 @@ impl Recovery {
         let is_probes = self.take_probe_answer(event, send, congestion);
         let mut is_spurious = self.eifel_detects(event, send);
         if is_spurious && self.undo_state.is_some_and(|undo_state| undo_state.is_fast) {
-            // The peer's D-SACK will say so too, a round trip later (RFC 8985 §6.2 step 4); but then there is no undo_state any more.
+            // The peer's D-SACK will say so too, a round trip later (RFC 8985 §6.2 step 4); but by then the state that could tell is gone.
             let (una, nxt) = (send.una(), send.nxt());
             send.rack().saw_spurious_retransmission(una, nxt);
         }
@@ -254,7 +256,7 @@ impl Recovery {
         *self = Self { tail: self.tail, ..Self::default() };
     }
 
-    /// An acknowledgment of a peer that reports.
+    /// An acknowledgment, with SACK.
     fn on_ack_sack(
         &mut self,
         event: &AckEvent,
@@ -333,7 +335,7 @@ impl Recovery {
         self.tail = TailProbe::None;
     }
 
-    /// An acknowledgment of a peer that does not report.
+    /// An acknowledgment, without SACK: NewReno.
     fn on_ack_newreno(
         &mut self,
         event: &AckEvent,

@@ -27,7 +27,7 @@ pub struct RttEstimator {
     rto: u64,
 }
 
-/// The same in fewer bytes.
+/// What a suspended connection keeps of an [`RttEstimator`], to the microsecond.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct QuietRtt {
     srtt: Micros,

@@ -115,7 +115,7 @@ impl SendSide {
         self.flight.give_back();
     }
 
-    /// The same as [`SendSide::room`], where the buffer may not grow, unless it is a first small one.
+    /// [`SendSide::room`], where the buffer may not grow beyond the smallest one.
     pub(super) fn room_without_growth(&self, limit: usize, ahead: usize) -> usize {
         let least = self.buffer.capacity().max(MIN_CAPACITY);
         self.room(limit, ahead).min(least.saturating_sub(self.buffer.len()))
@@ -251,8 +251,8 @@ impl SendSide {
     /// changed.
     pub fn update_window(&mut self, segment: &Segment<'_>) -> bool {
         let header = &segment.header;
-        // Whoever acknowledges more said so later, even if with a segment sent again. Its window must count: the old one, from the
-        // new SND.UNA on, would reach further than anybody ever offered.
+        // A segment that acknowledges more was sent later, even if it is a retransmission. Its window must count: the old one,
+        // from the new SND.UNA on, would reach further than was ever offered.
         let newer = self.window_ack.precedes(header.ack)
             || (self.window_ack == header.ack && self.window_seq.at_or_before(header.seq));
         if !newer {
@@ -279,7 +279,7 @@ impl SendSide {
         result
     }
 
-    /// The same where nothing of the flight was lost, sacked, sent again or overtaken ([`SendSide::is_in_order`]).
+    /// [`SendSide::acknowledge`] where nothing of the flight was lost, sacked, sent again or overtaken ([`SendSide::is_in_order`]).
     #[inline]
     pub(super) fn acknowledge_in_order(&mut self, ack: SeqNumber, now: Instant) -> Acknowledged {
         let octets = ack.since(self.una);
@@ -303,8 +303,8 @@ impl SendSide {
         }
     }
 
-    /// Takes in what the peer reports to have, beside an acknowledgment of everything before `ack`. Blocks that cannot be are
-    /// passed over.
+    /// Takes in SACK blocks (RFC 2018, D-SACK: RFC 2883) that came with an acknowledgment of everything before `ack`. Blocks outside
+    /// the flight are passed over.
     pub fn process_sack(
         &mut self,
         ack: SeqNumber,
@@ -329,7 +329,7 @@ impl SendSide {
         }
     }
 
-    /// Whether all that was sent arrives in the order in which it was, as far as anybody knows.
+    /// Whether all that was sent arrives in the order in which it was sent, as far as acknowledgments have told.
     pub(super) fn is_in_order(&self) -> bool {
         self.flight.is_in_order()
     }

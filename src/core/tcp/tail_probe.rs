@@ -1,5 +1,5 @@
-//! Tail loss probe (RFC 8985 §7): where nothing was event for a while and nothing was sent behind the last segment that could show its
-//! loss, a probe goes out before the retransmission timer expires.
+//! Tail loss probe (RFC 8985 §7): nothing is sent behind the last segment of a flight that could show its loss, so where nothing
+//! has been acknowledged for a while, a probe goes out before the retransmission timer expires.
 
 use super::{
     acks::LONGEST_DELAYED_ACK,

@@ -11,7 +11,8 @@ fn ahead(config: &TcpConfig) -> usize {
     if config.thrift == Thrift::None { config.write_ahead.max(LEAST_AHEAD) } else { LEAST_AHEAD }
 }
 
-/// Room that is worth being told of: never none, or an application would be told of that for ever.
+/// Octets of room from which on a blocked writer is told that it may write (SO_SNDLOWAT of other stacks). Never zero: a writer would
+/// be told of no room at all, again and again.
 fn write_low_water(config: &TcpConfig) -> usize {
     (config.send_buffer.min(ahead(config)) / 2).max(1)
 }
@@ -34,7 +35,7 @@ impl Writer<'_> {
     /// Octets that may be written now; where they are few, there will be word of more.
     pub fn room_or_wait(&mut self) -> usize {
         let room = self.room();
-        // Whoever asks may find it too little for its purpose, and then waits to hear of more.
+        // The writer may find it too little for its purpose, and then waits to hear of more.
         *self.write_blocked |= room < write_low_water(self.config);
         room
     }
@@ -102,8 +103,7 @@ impl Connection {
         self.writer(config).room_or_wait()
     }
 
-    /// To be asked when room may have come about: whether there is enough of it now for whoever found too little. Asking is
-    /// hearing of it.
+    /// To be asked when there may be more room: whether a writer that found too little is to be told of it. It is told once.
     #[inline]
     pub fn has_room_again(&mut self, config: &TcpConfig) -> bool {
         self.write_blocked && self.is_above_low_water(config)

@@ -184,8 +184,8 @@ fn parse_any(frame: &[u8], policy: ChecksumPolicy) -> Result<ParsedFrame<'_>, Dr
 /// Understands any frame, or only what is `USUAL`: TCP, with no options but timestamps, in IP without options or extension
 /// headers, without VLAN tags.
 ///
-/// Nearly every frame is that. Compiled for itself, its way knows where things stand and stores each field of the result once;
-/// what it refuses, for whatever reason, goes the other way, which tells the true one.
+/// Nearly every frame is usual. That case, compiled separately, knows all offsets and stores each field of the result once. Whatever it
+/// refuses, malformed frames among it, is parsed a second time by the general case, which names the reason.
 #[inline(always)]
 fn parse_some<const USUAL: bool>(frame: &[u8], policy: ChecksumPolicy) -> Result<ParsedFrame<'_>, DropReason> {
     let (link, ether_type, payload) = LinkHeader::parse_some::<USUAL>(frame)?;
