@@ -43,22 +43,18 @@
 //! | [`wire`] | bytes to values and back; no state, no allocation |
 //! | [`tcp`] | one connection, sans I/O |
 //! | [`stack`] | many connections on one queue, sans I/O |
+//! | [`impair`] | a bad link, made on purpose, sans I/O |
 //! | [`xdp`] | the XDP program and AF_XDP sockets; the only room with `unsafe`, but for the checksum's vectors |
 //! | [`host`] | what the kernel says about interfaces, namespaces, rights and cores |
 //! | [`worker`] | the pinned thread that runs it all to completion |
 //! | [`app`] | the [`Service`] trait and the bundled services |
-//! | [`telemetry`] | capture and sequence diagrams |
+//! | [`telemetry`] | sequence diagrams |
 //! | [`runtime`] | workers on interfaces, from end to end: what every role stands on |
 //! | [`server`] | the role of a server: a service on every worker |
-//! | [`impair`] | a bad link, made on purpose, sans I/O |
-//! | [`relay`] | what carries frames from one interface to another by way of it |
-//! | [`flood`] | what attacks a server in a lab |
-//! | [`load`] | a load generator: the stack as a client of many connections |
-//! | [`lab`], [`doctor`], [`demo`] | namespaces to try things in, a check-up, and a demonstration |
-//! | [`mod@bench`] | the stack beside others, under the same load, with a report |
 //!
-//! [`wire`], [`tcp`] and [`stack`] know nothing of the kernel: give a [`stack::Stack`] frames and the time, and it answers
-//! with frames and its next deadline. The same code runs on AF_XDP, in memory, and on a simulated wire.
+//! The first five lines are the crate `xskip-core`, which needs neither the kernel nor clang: give a [`stack::Stack`] frames and the
+//! time, and it answers with frames and its next deadline. The same code runs on AF_XDP, in memory, and on a simulated wire. The
+//! program `xskip`, with labs, a load generator and benchmarks, is the crate `xskip-cli`.
 #![deny(missing_docs, unsafe_code)]
 
 #[macro_use(debug_as_display)]

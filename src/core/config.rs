@@ -228,7 +228,7 @@ pub struct StackConfig {
     /// Memory for all connections together, bytes: control blocks of those that are awake, buffers, and lists of what is in flight
     /// or early, as they are allocated. From three quarters on nothing grows that need not, and at the limit those connections are
     /// reset whose peers make the least use of what is kept for them. Not in it, because they have limits of their own: what sleeps
-    /// (`max_connections`), tables, datagrams. Default none; a [`Server`](crate::Server) takes a share of the machine's.
+    /// (`max_connections`), tables, datagrams. Default none; a server of the crate `xskip` takes a share of the machine's.
     pub memory: Option<usize>,
     /// Neighbours whose link-layer addresses are remembered. Default 1,024.
     pub max_neighbours: usize,

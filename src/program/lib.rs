@@ -2,7 +2,7 @@
 //!
 //! | room | what |
 //! | --- | --- |
-//! | [`mod@capture`] | frames to a file for Wireshark |
+//! | [`capture`] | frames to a file for Wireshark |
 //! | [`bpf`] | the XDP programs of what follows |
 //! | [`relay`] | what carries frames from one interface to another by way of a bad link |
 //! | [`flood`] | what attacks a server in a lab |
@@ -13,11 +13,12 @@
 //! The stack itself is the crate [`xskip`]; its rooms are here, too.
 #![deny(missing_docs, unsafe_code)]
 
+// The errors of this crate, too, say their sentence where `main` returns them.
 #[macro_use(debug_as_display)]
 extern crate xskip;
 
 pub mod bench;
-#[allow(unsafe_code)] // of the generated skeletons, and to send live frames
+#[allow(unsafe_code)] // the generated skeletons
 pub mod bpf;
 pub mod capture;
 pub mod demo;

@@ -1,8 +1,8 @@
 //! Seeing what happens: tcpdump cannot look at traffic that skips the kernel, so the stack shows it itself.
 //!
-//! Both are [`Tap`]s: a [`Capture`] writes every frame to a file for Wireshark, a [`Ladder`] draws each connection's life as
-//! a sequence diagram. [`Taps`] lets several look on at once. Each of them works on a thread of its own, and loses frames rather than
-//! hold a worker up.
+//! A [`Tap`] sees every frame: a [`Ladder`] draws each connection's life as a sequence diagram; the program writes captures for
+//! Wireshark. [`Taps`] lets several look on at once. Each of them works on a thread of its own, and loses frames rather than hold a
+//! worker up.
 
 mod ladder;
 #[doc(hidden)] // for the crate that writes captures

@@ -5,13 +5,13 @@ use crate::xdp::{
     programs::{Loaded, SharedMemory, listen, not_loaded, sum_of_cpus},
 };
 use libbpf_rs::{
-    MapCore, MapFlags, MapHandle, libbpf_sys,
+    MapCore, MapFlags, MapHandle,
     skel::{OpenSkel, SkelBuilder},
 };
 use std::{
     io,
     mem::MaybeUninit,
-    os::fd::{AsFd, AsRawFd},
+    os::fd::AsFd,
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
@@ -27,8 +27,6 @@ use skeleton::types;
 const FRAMES_PER_RUN: i32 = 1 << 20;
 /// Frames that the kernel hands on at once; a veth's ring has 256 places.
 const BATCH: u32 = 64;
-/// `BPF_F_TEST_XDP_LIVE_FRAMES`: what the program decides about a frame really happens.
-const LIVE_FRAMES: u32 = 1 << 1;
 /// Numbers in `struct progress`.
 const RANDOM: usize = 0;
 const SENT: usize = 1;
@@ -171,27 +169,7 @@ impl FloodProgram {
     }
 
     fn make_frames(&self, ifindex: u32, queue: u32, count: i32) -> io::Result<()> {
-        let frame = vec![0u8; self.room as usize];
-        let context = libbpf_sys::xdp_md {
-            data_end: self.room,
-            ingress_ifindex: ifindex,
-            rx_queue_index: queue,
-            ..Default::default()
-        };
-        let mut options = libbpf_sys::bpf_test_run_opts {
-            sz: size_of::<libbpf_sys::bpf_test_run_opts>() as libbpf_sys::size_t,
-            data_in: frame.as_ptr().cast(),
-            data_size_in: self.room,
-            ctx_in: (&raw const context).cast(),
-            ctx_size_in: size_of_val(&context) as u32,
-            repeat: count,
-            flags: LIVE_FRAMES,
-            batch_size: BATCH,
-            ..Default::default()
-        };
-        // SAFETY: the pointers in `options` lead to values of the sizes beside them, which outlive the call.
-        let result = unsafe { libbpf_sys::bpf_prog_test_run_opts(self.generate.as_fd().as_raw_fd(), &mut options) };
-        if result < 0 { Err(io::Error::from_raw_os_error(-result)) } else { Ok(()) }
+        self.generate.run_live(ifindex, queue, &vec![0; self.room as usize], count, BATCH)
     }
 
     /// Makes the next frame without sending it. Returns the program's action (`XDP_TX` is 3) and the frame.

@@ -1,6 +1,6 @@
 //! A thread of its own for each who looks on, so that an observer never stops the observed.
 //!
-//! A worker copies what it shows into a [`Backlog`] and goes on. It waits for nobody: the lock is held for the time of a copy, or of
+//! A worker copies what it shows into a backlog and goes on. It waits for nobody: the lock is held for the time of a copy, or of
 //! an exchange of two backlogs, and never while anything is written. Where the backlog is full, because a pager pauses or a disk
 //! is slow, frames are lost, and counted.
 
