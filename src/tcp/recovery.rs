@@ -28,7 +28,7 @@ enum Frto {
     Off,
     /// Step 2: the oldest segment was sent again, nothing has come back.
     AwaitFirstAck,
-    /// Step 3: it has been acknowledged; so many octets may be sent of what is new, and nothing again.
+    /// Step 3: it has been acknowledged; this many octets of new data may be sent, and no retransmission.
     AwaitSecondAck(u32),
 }
 
@@ -122,7 +122,7 @@ impl Recovery {
         }
     }
 
-    /// Whether nothing is to be sent again, for new data tell more.
+    /// Whether no retransmission is to be sent, for new data tell more (F-RTO).
     pub fn holds_back(&self) -> bool {
         matches!(self.phase, Phase::Loss { frto: Frto::AwaitSecondAck(_), .. })
     }
@@ -369,7 +369,7 @@ impl Recovery {
     }
 
     /// A partial acknowledgment: the next hole begins at SND.UNA (RFC 6582 §3.2 step 3). Behind the segment sent again it
-    /// covers what duplicates have told of already (RFC 9937 §6.2).
+    /// covers what duplicate acknowledgments have accounted for already (RFC 9937 §6.2).
     fn partial_ack(&mut self, octets: u32, send: &mut SendSide) {
         let known = self.dupack_inflation.min(octets.saturating_sub(send.mss()));
         self.dupack_inflation -= known;
@@ -430,7 +430,7 @@ impl Recovery {
         congestion.timed_out(send.flight_size(), first);
         let was_open = !self.is_active();
         if first {
-            // Where recovery was under way, the reduction before this one was not in vain.
+            // Where recovery was under way, the reduction before this one was not spurious.
             self.undo_state = was_open.then(|| UndoState::new(send, false));
         }
         let frto = if was_open { Frto::AwaitFirstAck } else { Frto::Off };

@@ -72,7 +72,7 @@ impl Connection {
         length
     }
 
-    /// Who has filled the room to the last octet waits for more, whether it was enough or not.
+    /// An application that has filled the room to the last octet waits for more, whether it was enough or not.
     fn wrote(&mut self, length: usize, room: usize) {
         self.write_blocked |= length == room;
     }
