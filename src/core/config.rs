@@ -55,7 +55,7 @@ pub struct TcpConfig {
     pub max_timeouts: u32,
     /// Time-outs in a row after which the application hears of it, and another way to the peer is looked for: R1 of RFC 9293
     /// §3.8.3. Default 3, the least that SHLD-10 allows.
-    pub r1: u32,
+    pub warn_after_timeouts: u32,
     /// How long what was sent may stay unacknowledged; in place of `max_timeouts`, where given (MUST-21). Default none. An
     /// application may set it per connection.
     pub user_timeout: Option<Duration>,
@@ -118,7 +118,7 @@ impl Default for TcpConfig {
             rto_min: Duration::from_millis(200),
             rto_max: Duration::from_secs(60),
             max_timeouts: 12,
-            r1: 3,
+            warn_after_timeouts: 3,
             user_timeout: None,
             syn_timeout: Duration::from_secs(180),
             keep_alive: None,

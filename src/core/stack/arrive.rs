@@ -5,7 +5,7 @@ use super::{
     FlowHash, Stack, SynMode,
     flow_table::Flow,
     half_open::{HalfOpen, Overdue},
-    time_wait::Arrival,
+    time_wait::TimeWaitAction,
 };
 use crate::{
     drops::DropReason,
@@ -388,29 +388,29 @@ impl Stack {
         segment: &Segment<'_>,
     ) -> Result<(), DropReason> {
         let entry = *self.time_wait.get(index);
-        let arrival = entry.arrival(segment);
-        let is_refused = matches!(arrival, Arrival::NewConnection | Arrival::Stray);
+        let action = entry.action_for(segment);
+        let is_refused = matches!(action, TimeWaitAction::NewConnection | TimeWaitAction::Stray);
         let admitted = if is_refused { self.count_stray(now, &tuple, segment) } else { Ok(()) };
-        match arrival {
-            Arrival::NewConnection if segment.has(TcpFlags::FIN) => return Err(DropReason::ContradictoryFlags),
-            Arrival::NewConnection
+        match action {
+            TimeWaitAction::NewConnection if segment.has(TcpFlags::FIN) => return Err(DropReason::ContradictoryFlags),
+            TimeWaitAction::NewConnection
                 if self.listeners.find(tuple.local.port, tuple.local.address).is_some() && self.has_room() =>
             {
                 self.time_wait.remove(index);
                 self.forget_time_wait(index, &entry);
                 return self.arrive_at_listener(now, link, (tuple, entry.hash().slot), segment, Some(entry.snd_nxt));
             }
-            Arrival::Ignore => return Ok(()),
-            Arrival::PeerIsOver => {
+            TimeWaitAction::Ignore => return Ok(()),
+            TimeWaitAction::PeerIsOver => {
                 self.time_wait.note_peer_is_over(index);
                 return Ok(());
             }
-            Arrival::FinAgain => {
+            TimeWaitAction::FinAgain => {
                 let again = self.time_wait.restart(index, now);
                 self.flows.replace(entry.hash().slot, Flow::TimeWait(index), Flow::TimeWait(again));
             }
             // A SYN that opens nothing is as stray as any: it would end TIME-WAIT, which only time may (RFC 1337 §3).
-            Arrival::NewConnection | Arrival::Stray => {
+            TimeWaitAction::NewConnection | TimeWaitAction::Stray => {
                 admitted?;
                 if !self.time_wait.may_answer(index, now) {
                     return Err(DropReason::RateLimited);

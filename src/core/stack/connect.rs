@@ -186,7 +186,7 @@ impl Stack {
         if let Some(way) = way.or_else(|| self.way_to(now, next_hop, id))
             && let Some(entry) = self.entry_mut(id)
         {
-            entry.connection.set_way(now, way);
+            entry.connection.set_link(now, way);
         }
         self.settle(now, id.index);
         Ok(id)

@@ -148,7 +148,7 @@ impl Stack {
         if is_first_news {
             self.events.push_back(Event::Ready(id));
         }
-        if signals.intersects(Signals::OTHER_WAY | Signals::UNANSWERED) {
+        if signals.intersects(Signals::OTHER_LINK | Signals::UNANSWERED) {
             self.confirm_way_of(now, id);
         }
         if signals.contains(Signals::R1_REACHED) {

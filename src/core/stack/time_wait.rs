@@ -57,7 +57,7 @@ const LONGEST: Duration = Duration::from_secs(15 * 60);
 
 /// What a segment does to TIME-WAIT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Arrival {
+pub enum TimeWaitAction {
     /// A SYN beyond everything the old connection received, or later by its sender's clock: the 4-tuple may be used again
     /// (RFC 9293 MAY-2, RFC 6191 §2).
     NewConnection,
@@ -101,11 +101,11 @@ impl TimeWait {
     }
 
     /// What to do about a segment.
-    pub fn arrival(&self, segment: &Segment<'_>) -> Arrival {
+    pub fn action_for(&self, segment: &Segment<'_>) -> TimeWaitAction {
         let header = &segment.header;
         let (seq, ack) = (header.seq, header.ack);
         if segment.has(TcpFlags::RST) {
-            return if seq == self.rcv_nxt { Arrival::PeerIsOver } else { Arrival::Ignore };
+            return if seq == self.rcv_nxt { TimeWaitAction::PeerIsOver } else { TimeWaitAction::Ignore };
         }
         let clocks = self.clocks().zip(header.options.timestamps);
         if segment.has(TcpFlags::SYN) {
@@ -116,16 +116,16 @@ impl TimeWait {
                 None => is_beyond,
             };
             let is_new = (later || self.times() & PEER_IS_OVER != 0) && !segment.has(TcpFlags::ACK);
-            return if is_new { Arrival::NewConnection } else { Arrival::Stray };
+            return if is_new { TimeWaitAction::NewConnection } else { TimeWaitAction::Stray };
         }
         let is_old = clocks.is_some_and(|(clocks, received)| clocks.is_old(received));
         let ends_stream = segment.has(TcpFlags::FIN) && seq.advance(segment.len()) == self.rcv_nxt;
         if ends_stream && segment.has(TcpFlags::ACK) && !is_old {
-            return Arrival::FinAgain;
+            return TimeWaitAction::FinAgain;
         }
         let is_expected =
             segment.is_empty() && seq == self.rcv_nxt && ack == self.snd_nxt && segment.has(TcpFlags::ACK);
-        if is_expected { Arrival::Ignore } else { Arrival::Stray }
+        if is_expected { TimeWaitAction::Ignore } else { TimeWaitAction::Stray }
     }
 
     fn set_expiry(&mut self, at: Coarse) {

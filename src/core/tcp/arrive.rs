@@ -40,7 +40,7 @@ impl Connection {
         self.process_segment(now, link, segment, config)
     }
 
-    /// The ladder, and what is to be thought of a segment that came by another way than answers go.
+    /// The ladder. Where a segment came with another link header than answers have, the stack is told.
     pub(super) fn process_segment(
         &mut self,
         now: Instant,
@@ -50,7 +50,7 @@ impl Connection {
     ) -> Result<(), DropReason> {
         let outcome = self.process_steps(now, link, segment, config);
         if *link != self.link && !self.is_opening() {
-            self.signals |= Signals::OTHER_WAY;
+            self.signals |= Signals::OTHER_LINK;
         }
         outcome
     }

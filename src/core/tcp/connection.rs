@@ -151,7 +151,7 @@ impl Connection {
         &self.tuple
     }
 
-    /// The way back on the link.
+    /// The link header of what is sent.
     pub fn link(&self) -> &LinkHeader {
         &self.link
     }

@@ -23,9 +23,9 @@
 //! [profiles](Offer::remembered), because each bit that tells of options is one that a guess need not meet. Where the cookie is
 //! all there is, the SYN-ACK promises what its profile says and no more, so both ends agree.
 //!
-//! Whoever guesses chooses whether he uses timestamps. Without, 8 of 2^32 numbers are good at any time: four profiles under the
+//! An attacker who guesses chooses whether to use timestamps. Without, 8 of 2^32 numbers are good at any time: four profiles under the
 //! keys of two epochs, which is 2^-29 a guess. For the last [`SKEW`] of an epoch three keys count, and it is 2^-28.4; while
-//! somebody guesses, one key but for moments ([`SHORT_GRACE`]), and it is 2^-30. With timestamps there are 31 bits of MAC in the
+//! somebody guesses, one key except for moments ([`SHORT_GRACE`]), and it is 2^-30. With timestamps there are 31 bits of MAC in the
 //! sequence number and 10 in the timestamp, so it is 2^-41, and 2^-42 while somebody guesses. A stack asks for the cookie at all only
 //! where handshakes were lately answered and forgotten, and each opens one connection: see [`crate::stack`].
 //!
@@ -312,7 +312,7 @@ impl CookieJar {
     }
 
     /// Whether numbers that [`CookieJar::check`] refuses are a cookie all the same: one that is too old, or of a machine whose
-    /// calendar or whose choice among our masters is another. TimestampState that are `FAR` epochs apart are told from guesses. It takes
+    /// calendar or whose choice among our masters is another. Clocks that are `FAR` epochs apart are told from guesses. It takes
     /// as long as a dozen checks: too long for each of many segments.
     pub fn is_misdated(
         &self,

@@ -95,7 +95,7 @@ impl Offer {
 pub struct Handshake {
     /// The two ends.
     pub tuple: FourTuple,
-    /// The way back on the link: how the peer's frames are answered.
+    /// The link header that answers the peer's frames.
     pub link: LinkHeader,
     /// Our initial sequence number.
     pub iss: SeqNumber,

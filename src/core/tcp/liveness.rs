@@ -66,7 +66,7 @@ impl Connection {
     pub(super) fn note_timeout(&mut self, config: &TcpConfig) {
         self.timeouts += 1;
         self.signals |= Signals::UNANSWERED;
-        if self.timeouts == config.r1 {
+        if self.timeouts == config.warn_after_timeouts {
             self.signals |= Signals::R1_REACHED;
         }
     }

@@ -32,21 +32,21 @@ pub(super) struct Opening {
     max_segment: MaxSegment,
     /// What the peer's SYN said: SYN-RECEIVED.
     handshake: Option<Handshake>,
-    /// Whether the way to the next hop is known.
-    has_way: bool,
+    /// Whether the next hop's link address is known.
+    is_resolved: bool,
     /// Whether our SYN, or SYN-ACK, is to be sent.
     due: bool,
     begun: Instant,
 }
 
 impl Connection {
-    /// A connection that we open: SYN-SENT, though the SYN waits until [`Connection::set_way`] has told where to send it. `timestamp`
+    /// A connection that we open: SYN-SENT, though the SYN waits until [`Connection::set_link`] has told where to send it. `timestamp`
     /// is what ours begin with.
     pub fn opening(tuple: FourTuple, iss: SeqNumber, timestamp: u32, now: Instant, config: &TcpConfig) -> Self {
         let unknown = Handshake::unanswered(tuple, iss, config);
         let clocks = TimestampState::new(now, timestamp, 0);
         let max_segment = MaxSegment::default();
-        let opening = Opening { iss, clocks, max_segment, handshake: None, has_way: false, due: true, begun: now };
+        let opening = Opening { iss, clocks, max_segment, handshake: None, is_resolved: false, due: true, begun: now };
         Self { state: State::SynSent, opening: Some(Box::new(opening)), ..Self::established(&unknown, now, config) }
     }
 
@@ -60,20 +60,20 @@ impl Connection {
         self.opening.as_ref().is_none_or(|opening| opening.handshake.is_some())
     }
 
-    /// Whether the way to the next hop is known.
-    pub fn has_way(&self) -> bool {
-        self.opening.as_ref().is_none_or(|opening| opening.has_way)
+    /// Whether the next hop's link address is known.
+    pub fn is_resolved(&self) -> bool {
+        self.opening.as_ref().is_none_or(|opening| opening.is_resolved)
     }
 
-    /// Tells the way to the next hop.
-    pub fn set_way(&mut self, now: Instant, link: LinkHeader) {
+    /// The link header of what is sent from now on, now that the next hop's address is known or has changed.
+    pub fn set_link(&mut self, now: Instant, link: LinkHeader) {
         let is_another = std::mem::replace(&mut self.link, link) != link;
         if let Some(opening) = &mut self.opening {
-            opening.has_way = true;
+            opening.is_resolved = true;
         } else if is_another {
-            // What was sent the old way may be lost, acknowledgments among it.
+            // What was sent to the old address may be lost, acknowledgments among it.
             self.acks.owe();
-            // So is what was sent again the old way, and is waited for: it need not be for another, longer time.
+            // So may be the last retransmission: the next one need not wait for a timeout that has backed off.
             if self.timeouts > 0 && self.timers.deadline(Timer::Retransmit).is_some() {
                 self.timers.arm(Timer::Retransmit, now);
             }
@@ -243,7 +243,7 @@ impl Connection {
         config: &TcpConfig,
         buffer: &mut [u8],
     ) -> Option<(usize, SentKind)> {
-        let opening = self.opening.as_mut().filter(|opening| opening.has_way)?;
+        let opening = self.opening.as_mut().filter(|opening| opening.is_resolved)?;
         if !std::mem::take(&mut opening.due) {
             return self
                 .acks

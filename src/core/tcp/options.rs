@@ -30,7 +30,7 @@ pub(super) struct Diffserv {
     pub theirs: Dscp,
 }
 
-/// Who takes what comes in.
+/// What becomes of data that arrive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reader {
     Application,

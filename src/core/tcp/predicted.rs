@@ -36,7 +36,7 @@ impl Connection {
         if !self.expects(segment) {
             return false;
         }
-        // As in the ladder: another way is believed of what brings something new.
+        // As on the ladder: answers follow another link only where the segment brings something new.
         let brings_news = !segment.payload.is_empty() || segment.header.ack != self.send.una();
         if !brings_news && *link != self.link {
             return false;

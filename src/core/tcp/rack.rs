@@ -218,7 +218,7 @@ impl Rack {
         self.reordering_seen = true;
     }
 
-    /// A recovery has ended, and was none in vain.
+    /// A recovery has ended that was not spurious.
     pub fn recovered(&mut self) {
         self.patience = self.patience.saturating_sub(1);
         if self.patience == 0 {

@@ -15,7 +15,7 @@ use crate::{
     },
 };
 
-/// The part of the buffer that is kept in reserve: one in so many. The right edge is rounded up by less than a unit with each
+/// The part of the buffer that is kept in reserve: one part in this many. The right edge is rounded up by less than a unit with each
 /// segment, so all of it is used up only by segments that are smaller than 16 units.
 const RESERVE: u32 = 16;
 

@@ -28,7 +28,7 @@ enum Frto {
     Off,
     /// Step 2: the oldest segment was sent again, nothing has come back.
     AwaitFirstAck,
-    /// Step 3: it has been acknowledged; so many octets may be sent of what is new, and nothing again.
+    /// Step 3: it has been acknowledged; this many octets of new data may be sent, and no retransmission.
     AwaitSecondAck(u32),
 }
 
@@ -90,7 +90,7 @@ impl Recovery {
     /// Whether the connection may be suspended: nothing is in recovery, and all that is to be kept is whether a tail probe awaits its
     /// answer. The state that could undo a recovery which is over is given up.
     pub(super) fn is_quiet(&self) -> bool {
-        let is_over = self.undo_state.is_none_or(|undo_state| undo_state.expires.is_some());
+        let is_over = self.undo_state.is_none_or(|undo| undo.expires.is_some());
         is_over
             && !self.is_active()
             && self.tail != TailProbe::Due
@@ -122,7 +122,7 @@ impl Recovery {
         }
     }
 
-    /// Whether nothing is to be sent again, for new data tell more.
+    /// Whether no retransmission is to be sent, for new data tell more (F-RTO).
     pub fn holds_back(&self) -> bool {
         matches!(self.phase, Phase::Loss { frto: Frto::AwaitSecondAck(_), .. })
     }
@@ -139,13 +139,11 @@ impl Recovery {
             Phase::Loss { frto: Frto::AwaitSecondAck(left), .. } => *left = left.saturating_sub(range.len()),
             _ => {}
         }
-        if let Some(undo_state) =
-            self.undo_state.as_mut().filter(|undo_state| is_retransmission && undo_state.expires.is_none())
-        {
-            if undo_state.undo_retrans.is_none() {
-                undo_state.first_retransmission = Some((range.seq, now));
+        if let Some(undo) = self.undo_state.as_mut().filter(|undo| is_retransmission && undo.expires.is_none()) {
+            if undo.undo_retrans.is_none() {
+                undo.first_retransmission = Some((range.seq, now));
             }
-            undo_state.undo_retrans = Some(undo_state.undo_retrans.unwrap_or(0).saturating_add(range.len()));
+            undo.undo_retrans = Some(undo.undo_retrans.unwrap_or(0).saturating_add(range.len()));
         }
     }
 
@@ -167,8 +165,8 @@ impl Recovery {
         }
         let is_probes = self.take_probe_answer(event, send, congestion);
         let mut is_spurious = self.eifel_detects(event, send);
-        if is_spurious && self.undo_state.is_some_and(|undo_state| undo_state.is_fast) {
-            // The peer's D-SACK will say so too, a round trip later (RFC 8985 §6.2 step 4); but by then the state that could tell is gone.
+        if is_spurious && self.undo_state.is_some_and(|undo| undo.is_fast) {
+            // The peer's D-SACK will say so too, a round trip later (RFC 8985 §6.2 step 4), when the undo state is gone.
             let (una, nxt) = (send.una(), send.nxt());
             send.rack().saw_spurious_retransmission(una, nxt);
         }
@@ -201,21 +199,21 @@ impl Recovery {
 
     /// Eifel detection (RFC 3522): what was sent again first is acknowledged by a segment that left before.
     fn eifel_detects(&mut self, event: &AckEvent, send: &SendSide) -> bool {
-        let Some(undo_state) = &mut self.undo_state else { return false };
-        let Some((_, at)) = undo_state.first_retransmission.filter(|(start, _)| start.precedes(send.una())) else {
+        let Some(undo) = &mut self.undo_state else { return false };
+        let Some((_, at)) = undo.first_retransmission.filter(|(start, _)| start.precedes(send.una())) else {
             return false;
         };
-        undo_state.first_retransmission = None;
+        undo.first_retransmission = None;
         event.time.answers_before(at)
     }
 
     /// D-SACK (RFC 2883, RFC 3708): whether now everything that was sent again has arrived twice.
     fn dsack_covers(&mut self, (left, right): (SeqNumber, SeqNumber), send: &mut SendSide) -> bool {
-        let Some(undo_state) = &mut self.undo_state else { return false };
-        if !undo_state.from.at_or_before(left) || !right.at_or_before(undo_state.until) {
+        let Some(undo) = &mut self.undo_state else { return false };
+        if !undo.from.at_or_before(left) || !right.at_or_before(undo.until) {
             return false;
         }
-        let Some(undo_retrans) = &mut undo_state.undo_retrans else { return false };
+        let Some(undo_retrans) = &mut undo.undo_retrans else { return false };
         *undo_retrans = undo_retrans.saturating_sub(right.since(left));
         let all = *undo_retrans == 0;
         let (una, nxt) = (send.una(), send.nxt());
@@ -248,7 +246,7 @@ impl Recovery {
 
     /// Nothing had been lost.
     fn undo(&mut self, send: &mut SendSide, congestion: &mut impl Controller) {
-        if self.undo_state.take().is_some_and(|undo_state| undo_state.is_fast) {
+        if self.undo_state.take().is_some_and(|undo| undo.is_fast) {
             send.rack().saw_reordering();
         }
         congestion.undo();
@@ -266,7 +264,7 @@ impl Recovery {
         let was_fast = matches!(self.phase, Phase::Fast { .. });
         if self.has_ended(send) {
             send.rack().recovered();
-            if was_fast && self.undo_state.is_some_and(|undo_state| undo_state.undo_retrans.is_none()) {
+            if was_fast && self.undo_state.is_some_and(|undo| undo.undo_retrans.is_none()) {
                 self.undo(send, congestion); // everything has arrived before anything was sent again
             }
         }
@@ -307,8 +305,8 @@ impl Recovery {
 
     /// Ends recovery where SND.UNA has come far enough; whether it has.
     fn has_ended(&mut self, send: &SendSide) -> bool {
-        if let Some(undo_state) = &self.undo_state
-            && undo_state.expires.is_some_and(|expires| expires.precedes(send.una()))
+        if let Some(undo) = &self.undo_state
+            && undo.expires.is_some_and(|expires| expires.precedes(send.una()))
         {
             self.undo_state = None;
         }
@@ -317,8 +315,8 @@ impl Recovery {
             return false;
         }
         (self.phase, self.dupack_inflation) = (Phase::Open, 0);
-        if let Some(undo_state) = &mut self.undo_state {
-            undo_state.expires = Some(send.nxt());
+        if let Some(undo) = &mut self.undo_state {
+            undo.expires = Some(send.nxt());
         }
         true
     }
@@ -369,7 +367,7 @@ impl Recovery {
     }
 
     /// A partial acknowledgment: the next hole begins at SND.UNA (RFC 6582 §3.2 step 3). Behind the segment sent again it
-    /// covers what duplicates have told of already (RFC 9937 §6.2).
+    /// covers what duplicate acknowledgments have accounted for already (RFC 9937 §6.2).
     fn partial_ack(&mut self, octets: u32, send: &mut SendSide) {
         let known = self.dupack_inflation.min(octets.saturating_sub(send.mss()));
         self.dupack_inflation -= known;
@@ -430,7 +428,7 @@ impl Recovery {
         congestion.timed_out(send.flight_size(), first);
         let was_open = !self.is_active();
         if first {
-            // Where recovery was under way, the reduction before this one was not in vain.
+            // Where recovery was under way, the reduction before this one was not spurious.
             self.undo_state = was_open.then(|| UndoState::new(send, false));
         }
         let frto = if was_open { Frto::AwaitFirstAck } else { Frto::Off };

@@ -12,11 +12,11 @@ bitflags::bitflags! {
         const OPENED = 4;
         /// The peer has announced urgent data.
         const URGENT = 8;
-        /// Something was sent again and again without an answer: R1 of RFC 9293 §3.8.3.
+        /// Several retransmissions in a row drew no answer: R1 of RFC 9293 §3.8.3.
         const R1_REACHED = 16;
-        /// A segment came by another way than answers go, and proved nothing: its stack's business.
-        const OTHER_WAY = 32;
-        /// Something was sent again, because it drew no answer: its stack makes sure of the way.
+        /// A segment came with another link header than answers have, and proved nothing by its numbers. For the stack.
+        const OTHER_LINK = 32;
+        /// Something was sent again, because it drew no answer. For the stack, which probes the next hop.
         const UNANSWERED = 64;
     }
 }
@@ -40,7 +40,7 @@ pub enum CloseReason {
     /// The peer does not accept it: an RST answered our SYN, or an ICMP error that says nobody will.
     #[error("refused: nobody accepts connections there")]
     Refused,
-    /// There is no way to the peer: no neighbour answered for the next hop.
+    /// The peer cannot be reached: no neighbour answered for the next hop.
     #[error("unreachable: no neighbour answered for the next hop")]
     Unreachable,
 }

@@ -24,7 +24,7 @@ pub struct TimestampState {
 }
 
 impl TimestampState {
-    /// TimestampState of which ours shows `ours` at `now`, and the peer's has shown `theirs`.
+    /// Clocks of which ours shows `ours` at `now`, and the peer's has shown `theirs`.
     pub fn new(now: Instant, ours: u32, theirs: u32) -> Self {
         Self { offset: ours.wrapping_sub(ticks(now)), recent: theirs }
     }

@@ -93,7 +93,7 @@ impl Connection {
         if has_room { self.send.next_new(allowance, nagle) } else { None }
     }
 
-    /// What has arrived out of order, as far as a segment with so much data has room for it.
+    /// SACK blocks for what has arrived out of order, as many as a segment with `data` octets of data has room for.
     fn sack_blocks(&mut self, data: usize) -> SackBlocks {
         if !self.sack || !self.receive.has_sack_blocks() {
             return SackBlocks::default();

@@ -1,5 +1,5 @@
-//! How large the receive window should be. It begins small and follows the application: whoever reads so much in a round trip
-//! is offered a few times that, up to the limit (dynamic right-sizing, as Fisk and Feng described it in 2001). A peer whose
+//! How large the receive window should be. It begins small and follows the application: a peer is offered a few times
+//! what the application reads in a round trip, up to the limit (dynamic right-sizing, as Fisk and Feng described it in 2001). A peer whose
 //! data nobody reads is not offered more, and so cannot make us keep more.
 
 use super::micros::Micros;
@@ -40,7 +40,7 @@ impl Tuning {
         Self { limit, round_trip: round_trip.get(), announced: None, began: now, read: 0 }
     }
 
-    /// The application has read so much.
+    /// The application has read this many octets.
     pub fn read(&mut self, octets: usize) {
         self.read = self.read.saturating_add(u32::try_from(octets).unwrap_or(u32::MAX));
     }

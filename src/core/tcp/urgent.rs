@@ -12,7 +12,7 @@ use crate::{
 pub(super) struct Urgent {
     /// RCV.UP, until the application has read so far.
     received: Option<SeqNumber>,
-    /// SND.UP, until the peer has acknowledged so much.
+    /// SND.UP, until the peer has acknowledged everything before it.
     sent: Option<SeqNumber>,
 }
 

@@ -66,7 +66,7 @@ pub struct TcpOptions {
     pub window_scale: Option<u8>,
     /// Whether its sender understands SACK.
     pub sack_permitted: bool,
-    /// TimestampState, for round-trip measurement and PAWS.
+    /// Clocks, for round-trip measurement and PAWS.
     pub timestamps: Option<Timestamps>,
     /// What has arrived out of order.
     pub sack: SackBlocks,

@@ -35,7 +35,7 @@ pub struct Cubic {
     before: Option<Before>,
 }
 
-/// What a reduction takes away, in case it turns out to be in vain (RFC 9438 §4.9).
+/// What a reduction takes away, in case it turns out to be spurious (RFC 9438 §4.9).
 #[derive(Clone, Copy, Debug)]
 struct Before {
     window: f64,
@@ -134,7 +134,7 @@ impl Controller for Cubic {
     fn marked(&mut self, in_flight: u32) {
         self.decrease(in_flight, BETA_MARKED);
         self.window = self.segments(self.start.threshold());
-        self.before = None; // a mark is never in vain
+        self.before = None; // a mark is never spurious
     }
 
     fn timed_out(&mut self, in_flight: u32, first: bool) {

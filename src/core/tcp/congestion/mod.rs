@@ -53,7 +53,7 @@ pub trait Controller {
     /// Nothing was sent for a whole retransmission timeout (RFC 5681 §4.1).
     fn idled(&mut self);
 
-    /// The last reduction was in vain, because nothing had been lost: everything is as it was before, or better.
+    /// The last reduction was spurious, because nothing had been lost: everything is as it was before, or better.
     fn undo(&mut self);
 
     /// Segments are of `mss` octets from now on. The window stays what it is in octets.

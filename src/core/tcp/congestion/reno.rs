@@ -69,7 +69,7 @@ impl Controller for Reno {
 
     fn marked(&mut self, in_flight: u32) {
         self.lost(in_flight); // RFC 3168 §6.1.2
-        self.before = None; // a mark is never in vain
+        self.before = None; // a mark is never spurious
     }
 
     fn timed_out(&mut self, in_flight: u32, first: bool) {

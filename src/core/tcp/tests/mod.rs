@@ -22,6 +22,7 @@ mod sending;
 mod shrinking;
 mod speed;
 mod spurious;
+mod tail_probe;
 mod timestamps;
 mod urgent;
 mod windows;
