@@ -409,7 +409,8 @@ impl Server {
         self.check_service()?;
         // A service has no way to open connections but those that were asked for.
         let plan = self.plan(!self.remotes.is_empty())?;
-        Running::start(self, &plan, Notices::new(self.on_notice.clone(), aloud), move |_| Services::new(service()))
+        let application = Arc::new(move |_: &mut Context<'_>| Services::new(service()));
+        Running::start(self, &plan, Notices::new(self.on_notice.clone(), aloud), application)
     }
 
     /// Starts workers with applications of the caller's own, which may open connections when they like: nothing needs to be
@@ -422,7 +423,7 @@ impl Server {
         application: impl Fn(&mut Context<'_>) -> A + Send + Sync + 'static,
     ) -> Result<Running, ServerError> {
         let plan = self.plan(true)?;
-        Running::start(self, &plan, Notices::new(self.on_notice.clone(), false), application)
+        Running::start(self, &plan, Notices::new(self.on_notice.clone(), false), Arc::new(application))
     }
 
     /// Serves until SIGINT or SIGTERM.

@@ -163,7 +163,7 @@ impl Running {
         server: &Server,
         plan: &Plan,
         notices: Notices,
-        application: impl Fn(&mut Context<'_>) -> A + Send + Sync + 'static,
+        application: Arc<impl Fn(&mut Context<'_>) -> A + Send + Sync + 'static>,
     ) -> Result<Self, ServerError> {
         // Nothing has been touched so far: where somebody has an address of ours, nothing will be.
         let ears = listen(server, plan)?;
@@ -173,7 +173,6 @@ impl Running {
         }
         let way = Way::find(server, plan, mode, program.guard().clone(), notices.clone());
         let groups = join_groups(plan, &notices);
-        let cores = plan.cores.iter().copied();
         // Which worker is on which core is known when they have begun.
         let summary = queues.iter().map(|queue| (queue.id(), None, queue.copy_mode()));
         let (interface, got, placement) = (server.interface.clone(), summary.collect(), plan.placement);
@@ -206,14 +205,12 @@ impl Running {
             announcer: Some(neighbourhood.announcer()),
         };
         let link_watch = watch_link(plan, followers, way, router, notices.clone(), End(ended.0.clone()))?;
-        let application = Arc::new(application);
-        let (workers, shutdown) = (Vec::new(), Shutdown::default());
         let mut running = Self {
             setup,
             notices,
-            workers,
+            workers: Vec::new(),
             mailboxes,
-            shutdown,
+            shutdown: Shutdown::default(),
             ended,
             defence,
             link_watch,
@@ -221,7 +218,7 @@ impl Running {
             _groups: groups,
             program,
         };
-        for (number, ((queue, core), control)) in queues.into_iter().zip(cores).zip(controls).enumerate() {
+        for (number, ((queue, core), control)) in queues.into_iter().zip(plan.cores.clone()).zip(controls).enumerate() {
             let seat = WorkerIndex { number, workers: running.mailboxes.len() };
             let stack = Stack::new(config.clone(), plan.mac(), plan.addresses.clone(), secrets.clone());
             let mut stack = prepare(stack, server, plan, (seat, queue.id(), clock))?;
