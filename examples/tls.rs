@@ -18,11 +18,12 @@ const BUFFER: usize = 64 << 10;
 /// The server.
 pub struct Https(Arc<ServerConfig>);
 
-/// A TLS connection, the request so far, and what is left of the answer.
+/// A TLS connection, the request so far, what is left of the answer, and whether there is nothing to say behind it.
 pub struct Session {
     tls: ServerConnection,
     request: Vec<u8>,
     answer: Option<(Vec<u8>, usize)>,
+    is_over: bool,
 }
 
 /// What a server with this certificate and key is made from.
@@ -54,7 +55,7 @@ impl Session {
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     if !has_written {
-                        return Ok(self.answer.as_ref().is_some_and(|(answer, at)| *at == answer.len()));
+                        return Ok(self.is_over && !self.tls.wants_write());
                     }
                 }
                 Err(error) => return Err(error),
@@ -72,7 +73,7 @@ impl Session {
         if self.request.len() > 8_192 {
             return Err(ErrorKind::InvalidData.into());
         }
-        if self.answer.is_none() && self.request.ends_with(b"\r\n\r\n") {
+        if self.answer.is_none() && !self.is_over && self.request.ends_with(b"\r\n\r\n") {
             let path = String::from_utf8_lossy(&self.request).split(' ').nth(1).unwrap_or_default().to_owned();
             let length = path.trim_start_matches('/').parse().unwrap_or(12).min(200_000_000);
             let mut answer =
@@ -87,10 +88,12 @@ impl Session {
     fn write(&mut self, stream: &mut Stream<'_>) -> io::Result<bool> {
         let mut has_written = false;
         loop {
-            if let Some((answer, at)) = &mut self.answer
-                && *at < answer.len()
-            {
+            if let Some((answer, at)) = &mut self.answer {
                 *at += self.tls.writer().write(&answer[*at..])?;
+                if *at == answer.len() {
+                    (self.answer, self.is_over) = (None, true);
+                    self.tls.send_close_notify();
+                }
             }
             if !self.tls.wants_write() {
                 return Ok(has_written);
@@ -110,19 +113,14 @@ impl Service for Https {
     fn open(&mut self, _: ConnectionId, _: Origin, _: &mut Context<'_>) -> Session {
         let mut tls = ServerConnection::new(self.0.clone()).expect("a configuration that is good once is good again");
         tls.set_buffer_limit(Some(BUFFER));
-        Session { tls, request: Vec::new(), answer: None }
+        Session { tls, request: Vec::new(), answer: None, is_over: false }
     }
 
     fn ready(&mut self, session: &mut Session, id: ConnectionId, cx: &mut Context<'_>) {
         let Some(mut stream) = cx.stream(id) else { return };
         match session.advance(&mut stream) {
             Ok(false) => {}
-            Ok(true) => {
-                session.tls.send_close_notify();
-                let _ = session.write(&mut stream);
-                stream.close_discarding();
-            }
-            Err(_) => stream.close_discarding(),
+            Ok(true) | Err(_) => stream.close_discarding(),
         }
     }
 }

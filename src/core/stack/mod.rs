@@ -17,6 +17,7 @@ mod complain;
 mod connect;
 mod connections;
 mod defence;
+mod event;
 mod flow_table;
 mod glimpse;
 mod half_open;
@@ -52,6 +53,7 @@ pub use self::{
     app_timers::TimerId,
     connect::ConnectError,
     defence::{FlowName, FlowWatch, SynMode},
+    event::{ConnectionId, Event},
     flow_table::{Flow, FlowTable},
     glimpse::{Glimpse, Incoming},
     listeners::ListenerId,
@@ -88,7 +90,7 @@ use crate::{
     rng::SipKey,
     stats::StackStats,
     tcp::{
-        CloseReason, MaxSegment, SentKind, State,
+        MaxSegment, SentKind, State,
         cookie::{CookieJar, MasterKey},
         handshake::{mss_for, syn_ack_window},
         receive::window_scale_for,
@@ -96,50 +98,12 @@ use crate::{
     time::Instant,
     wire::{Endpoint, FourTuple, InterfaceId, MacAddress, ip::Codepoint},
 };
-use std::{collections::VecDeque, hash::Hash, net::IpAddr, time::Duration};
+use std::{collections::VecDeque, net::IpAddr, time::Duration};
 
 /// Segments one connection may send before the next has its turn.
 const BURST: u32 = 16;
 /// Refused cookies a second of which it is found out whether another clock made them: a dozen hashes each.
 const MISDATED_PER_SECOND: u32 = 100;
-
-/// Names one connection for as long as it lasts, and never another one after it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct ConnectionId {
-    index: u32,
-    generation: u32,
-}
-
-impl ConnectionId {
-    /// A small number, for whoever keeps things of connections in a table. No other connection has it before [`Event::Closed`] of this
-    /// one was taken from the stack.
-    pub const fn index(self) -> usize {
-        self.index as usize
-    }
-}
-
-/// Something the application should know.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Event {
-    /// This listener has a new connection.
-    Accepted(ConnectionId, ListenerId),
-    /// A connection that we began is open.
-    Connected(ConnectionId),
-    /// Data or their end can be read, or there is room to write again. The end is always told in this way, and the connection is still
-    /// there then, unless the application has closed it or it was reset.
-    Ready(ConnectionId),
-    /// The connection is no more: what was accepted or begun ends with this, once. Its id means nothing from now on, and its index
-    /// may be used again.
-    Closed(ConnectionId, CloseReason),
-    /// Something is wrong, though the connection goes on (RFC 9293 §3.9.1.8). Never where
-    /// [`StackConfig::soft_error_events`] is off.
-    SoftError(ConnectionId, SoftError),
-    /// A timer has expired; with it comes the token that it was set with.
-    Timer(TimerId, u64),
-    /// Datagrams wait at a UDP socket. Comes once for any number, and again for what comes after it was read.
-    Datagram(UdpId),
-}
 
 /// The secrets a stack needs.
 #[derive(Clone, Debug)]
@@ -475,25 +439,6 @@ impl Stack {
             self.app_timers.next_deadline(),
         ];
         deadlines.into_iter().flatten().min()
-    }
-
-    /// What the application should know next. To be called until it returns `None`.
-    pub fn poll_event(&mut self) -> Option<Event> {
-        if let Some(id) = self.last_words.take() {
-            self.close_if_read(id);
-        }
-        loop {
-            let event = self.events.pop_front()?;
-            match event {
-                Event::Accepted(..) | Event::Connected(_) => self.backlog = self.backlog.saturating_sub(1),
-                Event::Ready(id) | Event::SoftError(id, _) => self.note_told(id, event),
-                Event::Datagram(id) => self.udp.told(id),
-                Event::Closed(id, _) => self.connections.release(id.index),
-                Event::Timer(id, _) if self.app_timers.take(id).is_none() => continue, // cancelled meanwhile
-                Event::Timer(..) => {}
-            }
-            return Some(event);
-        }
     }
 
     /// Builds the next frame to send in `buffer` and returns its length; `None` where there is nothing to send.
