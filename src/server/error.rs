@@ -3,7 +3,7 @@
 use super::Station;
 use crate::{
     host::HostError,
-    stack::{BindError, Cidr, CidrError, ConnectError},
+    stack::{BindError, Cidr, CidrError, ConnectError, ListenError},
     wire::{AddressError, MacAddress},
     xdp::{MAX_LISTENERS, MAX_SAME_PORT, XdpError},
 };
@@ -24,6 +24,10 @@ pub enum ServerError {
     /// A connection of our own that cannot be opened.
     #[error("cannot connect: {0}")]
     Connect(#[from] ConnectError),
+
+    /// A TCP port that cannot be had.
+    #[error("cannot serve TCP: {0}")]
+    Tcp(#[from] ListenError),
 
     /// A UDP port that cannot be had.
     #[error("cannot serve UDP: {0}")]

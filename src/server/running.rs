@@ -386,7 +386,9 @@ fn prepare(
     plan: &Plan,
     (seat, queue, clock): (Seat, u32, Clock),
 ) -> Result<Stack, ServerError> {
-    server.ports.iter().for_each(|&port| stack.listen_with(None, port, server.max_segment));
+    for &port in &server.ports {
+        stack.listen_with(None, port, server.max_segment)?;
+    }
     match &plan.scaling {
         Some(scaling) => stack.set_receive_scaling(queue, scaling.clone()),
         None if plan.placement == Placement::ByHash => stack.set_share(seat.number, seat.workers),

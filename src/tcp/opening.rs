@@ -18,10 +18,11 @@ use crate::{
     drops::DropReason,
     time::Instant,
     wire::{
-        self, FourTuple, IpHeader, LinkHeader, MacAddress, Protocol, Segment, SeqNumber, TcpFlags, TcpHeader,
-        TcpOptions, ip::Codepoint,
+        self, FourTuple, InterfaceId, IpHeader, LinkHeader, MacAddress, Protocol, Segment, SeqNumber, TcpFlags,
+        TcpHeader, TcpOptions, ip::Codepoint,
     },
 };
+use std::net::IpAddr;
 
 /// What a connection knows besides while it is being opened.
 #[derive(Debug)]
@@ -30,6 +31,8 @@ pub(super) struct Opening {
     /// Ours alone counts so far.
     clocks: Clocks,
     max_segment: MaxSegment,
+    /// The largest packet that the interface takes, bytes: our SYN invites none larger.
+    mtu: usize,
     /// What the peer's SYN said: SYN-RECEIVED.
     handshake: Option<Handshake>,
     /// Whether the way to the next hop is known.
@@ -57,7 +60,8 @@ impl Connection {
         };
         let clocks = Clocks::new(now, timestamp, 0);
         let max_segment = MaxSegment::default();
-        let opening = Opening { iss, clocks, max_segment, handshake: None, has_way: false, due: true, begun: now };
+        let mtu = config.mtu;
+        let opening = Opening { iss, clocks, max_segment, mtu, handshake: None, has_way: false, due: true, begun: now };
         Self { state: State::SynSent, opening: Some(Box::new(opening)), ..Self::established(&unknown, now, config) }
     }
 
@@ -74,6 +78,14 @@ impl Connection {
     /// Whether the way to the next hop is known.
     pub fn has_way(&self) -> bool {
         self.opening.as_ref().is_none_or(|opening| opening.has_way)
+    }
+
+    /// Says by which interface our SYN will leave, once the way is known, and the largest packet that takes, bytes.
+    pub fn leaves_by(&mut self, interface: InterfaceId, mtu: usize) {
+        self.link.interface = interface;
+        if let Some(opening) = &mut self.opening {
+            opening.mtu = mtu;
+        }
     }
 
     /// Tells the way to the next hop.
@@ -199,7 +211,7 @@ impl Connection {
             sack: options.sack_permitted && config.sack,
             ecn,
             clocks: theirs.map(|theirs| opening.clocks.with_recent(theirs.value)),
-            max_segment: opening.max_segment,
+            max_segment: opening.fitted(self.tuple.local.address),
         };
         opening.handshake = Some(handshake);
         opening.due = true;
@@ -297,10 +309,15 @@ impl Opening {
         (ip, TcpHeader { source_port, destination_port, seq: self.iss, ack, flags, window, urgent: 0, options })
     }
 
+    /// The largest segments, as far as we have a say: what was asked for, and what the interface takes.
+    fn fitted(&self, local: IpAddr) -> MaxSegment {
+        MaxSegment::new(self.max_segment.of(mss_for(local, self.mtu)))
+    }
+
     /// What our SYN offers.
     fn offer(&self, tuple: &FourTuple, now: Instant, config: &TcpConfig) -> TcpOptions {
         TcpOptions {
-            mss: Some(self.max_segment.of(mss_for(tuple.local.address, config.mtu))),
+            mss: Some(self.max_segment.of(mss_for(tuple.local.address, self.mtu))),
             window_scale: Some(window_scale_for(config.receive_buffer)),
             sack_permitted: config.sack,
             timestamps: config.timestamps.then(|| self.clocks.option(now)),

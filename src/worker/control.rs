@@ -6,7 +6,7 @@ use crate::{
     stats::StackStats,
     tcp::cookie::{EPOCH, MasterKey, SHORT_GRACE},
     time::{Instant, nanos},
-    wire::MacAddress,
+    wire::{InterfaceId, MacAddress},
 };
 use std::{
     sync::{
@@ -142,13 +142,13 @@ impl Control {
         stack.set_syn_mode(if cookies_only { SynMode::Cookie } else { SynMode::Cache });
         let mtu = self.mtu.load(Ordering::Relaxed);
         if mtu != 0 {
-            stack.set_mtu(now, mtu as usize);
+            stack.set_mtu(now, InterfaceId::FIRST, mtu as usize);
         }
         if let Some(station) = self.answers_to.get() {
-            stack.set_answers_to(station);
+            stack.set_answers_to(InterfaceId::FIRST, station);
         }
         if let Some(mac) = self.mac.get() {
-            stack.set_mac(mac);
+            stack.set_mac(InterfaceId::FIRST, mac);
         }
         let generation = self.generation.load(Ordering::Acquire);
         if generation != *seen {
