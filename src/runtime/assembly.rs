@@ -2,14 +2,14 @@
 
 use super::{Runtime, RuntimeError, defence::Listed, interface::Opened, plan::Plan};
 use crate::{
-    config::StackConfig,
+    config::{StackConfig, TcpConfig},
     host::memory,
     stack::{Secrets, Stack, SynAckProfile},
     tcp::cookie::EPOCH,
     time::Instant,
     wire::{Endpoint, InterfaceId},
     worker::{Clock, HandOff, Placement, Port, Shutdown, Worker, WorkerIndex, WorkerOptions, Workers},
-    xdp::GuardedListener,
+    xdp::{GuardedListener, XdpMode},
 };
 use std::net::SocketAddr;
 
@@ -23,11 +23,14 @@ pub(super) struct Assembly<'a> {
     config: StackConfig,
     secrets: Secrets,
     clock: Clock,
+    /// Where each interface's program runs.
+    modes: Vec<XdpMode>,
 }
 
 impl<'a> Assembly<'a> {
     pub fn new(runtime: &'a Runtime, plan: &'a Plan, opened: &[Opened], secrets: Secrets, clock: Clock) -> Self {
-        Self { runtime, plan, config: stack_config(runtime, plan, opened), secrets, clock }
+        let modes: Vec<_> = opened.iter().map(|opened| opened.mode).collect();
+        Self { runtime, plan, config: stack_config(runtime, plan, modes[0]), secrets, clock, modes }
     }
 
     /// Every address and port that is listened on, by the number of its interface, with what its SYN-ACKs say.
@@ -37,13 +40,15 @@ impl<'a> Assembly<'a> {
             let addresses = plan.addresses.iter().map(|local| local.cidr.address);
             let ports = &self.runtime.ports;
             let places = addresses.flat_map(|address| ports.iter().map(move |&port| SocketAddr::new(address, port)));
-            listeners.extend((0..).zip(places).map(|(number, place)| (interface, place, self.listener(number, place))));
+            let tcp = TcpConfig { mtu: plan.link.mtu as usize, ..self.config.tcp.clone() };
+            let listener = |(number, place)| (interface, place, self.listener(number, place, &tcp));
+            listeners.extend((0..).zip(places).map(listener));
         }
         listeners
     }
 
-    fn listener(&self, number: u32, place: SocketAddr) -> GuardedListener {
-        let profile = SynAckProfile::of(place.ip(), self.runtime.max_segment, &self.config.tcp);
+    fn listener(&self, number: u32, place: SocketAddr, tcp: &TcpConfig) -> GuardedListener {
+        let profile = SynAckProfile::of(place.ip(), self.runtime.max_segment, tcp);
         let SynAckProfile { mss, window, window_scale, sack, hop_limit, traffic_class } = profile;
         GuardedListener { number, mss, window, window_scale, sack, hop_limit, traffic_class }
     }
@@ -82,8 +87,12 @@ impl<'a> Assembly<'a> {
         let Self { runtime, plan, .. } = self;
         let first = &plan.interfaces[0];
         let mut stack = Stack::new(self.config.clone(), first.mac(), first.addresses.clone(), self.secrets.clone());
+        for (of_one, mode) in plan.interfaces.iter().zip(&self.modes).skip(1) {
+            let id = stack.add_interface(of_one.config(*mode))?;
+            of_one.addresses.iter().try_for_each(|&local| stack.add_address(id, local))?;
+        }
         for &port in &runtime.ports {
-            stack.listen_with(None, port, runtime.max_segment);
+            stack.listen_with(None, port, runtime.max_segment)?;
         }
         match &first.scaling {
             Some(scaling) => stack.set_receive_scaling(first.queues[index.number], scaling.clone()),
@@ -120,9 +129,9 @@ pub(super) fn interfaces() -> impl Iterator<Item = InterfaceId> {
     (0..InterfaceId::LIMIT).filter_map(InterfaceId::at)
 }
 
-/// The configuration as the interface wants it.
-fn stack_config(runtime: &Runtime, plan: &Plan, opened: &[Opened]) -> StackConfig {
-    let (first, mode) = (&plan.interfaces[0], opened[0].mode);
+/// The configuration as the first interface wants it; others are added to the stack.
+fn stack_config(runtime: &Runtime, plan: &Plan, mode: XdpMode) -> StackConfig {
+    let first = &plan.interfaces[0];
     let mut config = runtime.config.clone();
     config.tcp.mtu = first.link.mtu as usize;
     config.checksums = first.checksums(mode);

@@ -3,7 +3,7 @@
 use super::Station;
 use crate::{
     host::HostError,
-    stack::{BindError, Cidr, CidrError, ConnectError},
+    stack::{AddAddressError, BindError, Cidr, CidrError, ConnectError, ListenError, TooManyInterfaces},
     wire::{AddressError, MacAddress},
     worker::MAX_PORTS,
     xdp::{MAX_LISTENERS, MAX_SAME_PORT, XdpError},
@@ -61,6 +61,18 @@ pub enum RuntimeError {
     /// A connection of our own that cannot be opened.
     #[error("cannot connect: {0}")]
     Connect(#[from] ConnectError),
+
+    /// A TCP port that cannot be had.
+    #[error("cannot serve TCP: {0}")]
+    Tcp(#[from] ListenError),
+
+    /// More interfaces than a stack tells from each other.
+    #[error(transparent)]
+    Interfaces(#[from] TooManyInterfaces),
+
+    /// An address that a stack does not take.
+    #[error(transparent)]
+    NotTaken(#[from] AddAddressError),
 
     /// A UDP port that cannot be had.
     #[error("cannot serve UDP: {0}")]

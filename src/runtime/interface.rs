@@ -100,6 +100,7 @@ impl Opened {
         let neighbourhood =
             Neighbourhood::start(ears, (id, setup.interface.clone()), workers.clone(), notices.clone())?;
         let followers = Followers {
+            interface: id,
             workers: workers.clone(),
             guard: Some(program.guard().clone()),
             announcer: Some(neighbourhood.announcer()),

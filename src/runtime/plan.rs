@@ -2,6 +2,7 @@
 
 use super::{Interface, Runtime, RuntimeError, Station};
 use crate::{
+    config::InterfaceConfig,
     host::{
         Link,
         cores::Cores,
@@ -101,6 +102,18 @@ impl InterfacePlan {
         match mode {
             XdpMode::Native if !self.link.is_veth() => ChecksumPolicy::Verify,
             _ => ChecksumPolicy::AcceptPartial,
+        }
+    }
+
+    /// The interface as a stack sees it.
+    pub fn config(&self, mode: XdpMode) -> InterfaceConfig {
+        InterfaceConfig {
+            mac: self.mac(),
+            mtu: self.link.mtu as usize,
+            checksums: self.checksums(mode),
+            vlan: self.vlan,
+            answers_to: self.answers_to,
+            gateways: self.gateways.clone(),
         }
     }
 

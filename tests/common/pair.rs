@@ -74,7 +74,7 @@ impl Pair {
         let mut stack = Stack::new(config, OURS, addresses.clone(), secrets);
         // Every other pair announces less than the link takes.
         let limit = if seed.is_multiple_of(2) { MaxSegment::default() } else { MaxSegment::new(1_000) };
-        stack.listen_with(None, PORT, limit);
+        stack.listen_with(None, PORT, limit).unwrap();
         stack.set_syn_mode(SynMode::Cookie);
         let program = Program::load(&steering, &ProgramOptions::default()).unwrap();
         let guard = program.guard();
