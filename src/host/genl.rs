@@ -1,19 +1,15 @@
 //! Generic netlink, as far as questions about an interface need it: a command and nested attributes to one of the kernel's
 //! families, and the attributes of its reply.
 
+use super::{HostError, netlink::Netlink};
+use netlink_packet_core::{
+    DecodeError, DefaultNla, Emitable, NLA_F_NESTED, NLM_F_ACK, NlaBuffer, NlasIterator, ParseableParametrized,
+};
 use netlink_packet_generic::{
     GenlFamily, GenlHeader, GenlMessage,
     ctrl::{GenlCtrl, GenlCtrlCmd, nlas::GenlCtrlAttrs},
 };
-use rtnetlink::{
-    packet_core::{
-        DecodeError, DefaultNla, Emitable, NLA_F_NESTED, NLM_F_ACK, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage,
-        NetlinkPayload, NlaBuffer, NlasIterator, ParseableParametrized,
-    },
-    sys::{Socket, SocketAddr, protocols::NETLINK_GENERIC},
-};
-
-use super::HostError;
+use netlink_sys::protocols::NETLINK_GENERIC;
 
 /// A message of the family: its attributes, still as bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,20 +96,15 @@ impl ParseableParametrized<[u8], GenlHeader> for Message {
 
 /// A generic netlink socket on which the family's number is known.
 pub(super) struct Connection {
-    socket: Socket,
+    netlink: Netlink,
     family: u16,
-    sequence: u32,
 }
 
 impl Connection {
     /// A connection to the family of that name, in the network namespace of the calling thread.
     pub(super) fn open(family: &str) -> Result<Self, HostError> {
         let what = &format!("open a generic netlink socket for {family}");
-        let failed = |error| HostError::refused(what, error);
-        let mut socket = Socket::new(NETLINK_GENERIC).map_err(failed)?;
-        socket.bind_auto().map_err(failed)?;
-        socket.connect(&SocketAddr::new(0, 0)).map_err(failed)?;
-        let mut connection = Self { socket, family: 0, sequence: 0 };
+        let mut connection = Self { netlink: Netlink::open(NETLINK_GENERIC, what)?, family: 0 };
         let question =
             GenlCtrl { cmd: GenlCtrlCmd::GetFamily, nlas: vec![GenlCtrlAttrs::FamilyName(family.to_owned())] };
         let answer = connection.ask(what, GenlMessage::from_payload(question))?;
@@ -139,39 +130,10 @@ impl Connection {
     where
         F: GenlFamily + Emitable + ParseableParametrized<[u8], GenlHeader> + std::fmt::Debug,
     {
-        self.sequence += 1;
-        let mut header = NetlinkHeader::default();
-        header.flags = NLM_F_REQUEST | NLM_F_ACK;
-        header.sequence_number = self.sequence;
-        let mut message = NetlinkMessage::new(header, NetlinkPayload::from(message));
-        message.finalize();
-        let mut bytes = vec![0; message.buffer_len()];
-        message.serialize(&mut bytes);
-        self.socket.send(&bytes, 0).map_err(|error| HostError::refused(what, error))?;
-        self.replies(what)
-    }
-
-    /// Reads up to the acknowledgement, which the kernel sends last.
-    fn replies<F>(&mut self, what: &str) -> Result<Vec<F>, HostError>
-    where
-        F: GenlFamily + Emitable + ParseableParametrized<[u8], GenlHeader> + std::fmt::Debug,
-    {
-        let bad = |why: String| HostError::Reply { what: what.to_owned(), why };
-        let mut replies = Vec::new();
-        loop {
-            let (datagram, _) = self.socket.recv_from_full().map_err(|error| HostError::refused(what, error))?;
-            let mut rest = datagram.as_slice();
-            while !rest.is_empty() {
-                let message = NetlinkMessage::<GenlMessage<F>>::deserialize(rest).map_err(|e| bad(e.to_string()))?;
-                let length = usize::try_from(message.header.length).unwrap_or(usize::MAX).next_multiple_of(4);
-                rest = rest.get(length..).unwrap_or_default();
-                match message.payload {
-                    NetlinkPayload::Error(error) if error.code.is_none() => return Ok(replies),
-                    NetlinkPayload::Error(error) => return Err(HostError::refused(what, error.to_io())),
-                    NetlinkPayload::InnerMessage(reply) => replies.push(reply.payload),
-                    other => return Err(bad(format!("unexpected {other:?}"))),
-                }
-            }
+        let answer = self.netlink.ask(what, message, NLM_F_ACK)?;
+        match answer.unreadable {
+            Some(error) => Err(HostError::Reply { what: what.to_owned(), why: error.to_string() }),
+            None => Ok(answer.messages.into_iter().map(|reply| reply.payload).collect()),
         }
     }
 }

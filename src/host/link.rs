@@ -3,22 +3,26 @@
 use std::{
     fs,
     net::IpAddr,
-    os::fd::{AsRawFd, BorrowedFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd},
     path::{Path, PathBuf},
 };
 
-use rtnetlink::{
-    LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder,
-    packet_route::{
-        AddressFamily,
-        address::{AddressAttribute, AddressHeaderFlags, AddressMessage},
-        link::{InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, LinkXdp, XdpAttached},
-        route::{RouteAttribute, RouteHeader, RouteMessage},
-    },
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
+use netlink_packet_route::{
+    AddressFamily, RouteNetlinkMessage as Request,
+    address::{AddressAttribute, AddressHeaderFlags, AddressMessage},
+    link::{InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, LinkXdp, XdpAttached},
+    nsid::{NsidAttribute, NsidMessage},
+    route::{RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType},
 };
 use serde::Serialize;
 
-use super::{HostError, ethtool::Ethtool, netns, rtnl::Rtnl};
+use super::{
+    HostError,
+    ethtool::Ethtool,
+    netns::{self, Namespace},
+    rtnl::Rtnl,
+};
 
 /// An interface, as the kernel described it when asked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -109,8 +113,8 @@ impl Link {
     /// # Errors
     /// [`HostError::NoSuchInterface`], with the names there are; or that of a failed netlink request.
     pub fn find(name: &str) -> Result<Self, HostError> {
-        let rtnl = Rtnl::open()?;
-        let links = links(&rtnl)?;
+        let mut rtnl = Rtnl::open()?;
+        let links = links(&mut rtnl)?;
         let mut found = match links.iter().find(|link| link.name == name) {
             Some(link) => link.clone(),
             None => {
@@ -118,8 +122,8 @@ impl Link {
                 return Err(HostError::NoSuchInterface { name: name.to_owned(), known: known.join(", ") });
             }
         };
-        found.addresses = addresses(&rtnl, found.index)?;
-        found.has_default_route = has_default_route(&rtnl, found.index)?;
+        found.addresses = addresses(&mut rtnl, found.index)?;
+        found.has_default_route = has_default_route(&mut rtnl, found.index)?;
         if let Some(channels) = Ethtool::open()?.channels(&found)? {
             (found.rx_queues, found.tx_queues) = (channels.rx, channels.tx);
         }
@@ -132,7 +136,7 @@ impl Link {
     /// # Errors
     /// That of a failed netlink request.
     pub fn list() -> Result<Vec<Self>, HostError> {
-        links(&Rtnl::open()?)
+        links(&mut Rtnl::open()?)
     }
 
     /// Whether this is one end of a veth pair.
@@ -148,12 +152,9 @@ impl Link {
         let Some(id) = self.peer.and_then(|peer| peer.namespace_id) else {
             return Ok(None);
         };
-        let rtnl = Rtnl::open()?;
-        let has_id = |name: &String| {
-            let request = rtnl.handle().link().get_netns_id(name).execute();
-            // A name without a namespace has no number either.
-            rtnl.run(|| format!("identify the namespace {name}"), request).is_ok_and(|found| found == Some(id))
-        };
+        let mut rtnl = Rtnl::open()?;
+        // A name without a namespace has no number either.
+        let has_id = |name: &String| namespace_id(&mut rtnl, name).is_ok_and(|found| found == Some(id));
         Ok(netns::list()?.into_iter().find(has_id))
     }
 
@@ -162,9 +163,10 @@ impl Link {
     /// # Errors
     /// That of a failed netlink request.
     pub fn set_up(&self) -> Result<(), HostError> {
-        let rtnl = Rtnl::open()?;
-        let message = LinkUnspec::new_with_index(self.index).up().build();
-        rtnl.run(|| format!("set {} up", self.name), rtnl.handle().link().set(message).execute())
+        let mut message = self.message();
+        message.header.flags = LinkFlags::Up;
+        message.header.change_mask = LinkFlags::Up;
+        Rtnl::open()?.change(&format!("set {} up", self.name), Request::SetLink(message), 0)
     }
 
     /// Notes something about the interface, for whoever lists it: at most 255 bytes.
@@ -172,12 +174,9 @@ impl Link {
     /// # Errors
     /// That of a failed netlink request.
     pub fn set_alias(&self, alias: &str) -> Result<(), HostError> {
-        let rtnl = Rtnl::open()?;
-        let message = LinkMessageBuilder::<LinkUnspec>::new()
-            .index(self.index)
-            .append_extra_attribute(LinkAttribute::IfAlias(alias.to_owned()))
-            .build();
-        rtnl.run(|| format!("note an alias of {}", self.name), rtnl.handle().link().set(message).execute())
+        let mut message = self.message();
+        message.attributes.push(LinkAttribute::IfAlias(alias.to_owned()));
+        Rtnl::open()?.change(&format!("note an alias of {}", self.name), Request::SetLink(message), 0)
     }
 
     /// Gives the interface an address, or keeps the one it has. An IPv6 address is usable at once: without duplicate
@@ -186,12 +185,21 @@ impl Link {
     /// # Errors
     /// That of a failed netlink request.
     pub fn add_address(&self, address: IpAddr, prefix: u8) -> Result<(), HostError> {
-        let rtnl = Rtnl::open()?;
-        let mut request = rtnl.handle().address().add(self.index, address, prefix).replace();
-        if address.is_ipv6() {
-            request.message_mut().header.flags |= AddressHeaderFlags::Nodad;
+        let mut message = AddressMessage::default();
+        message.header.family = family(address);
+        message.header.prefix_len = prefix;
+        message.header.index = self.index;
+        message.attributes = vec![AddressAttribute::Address(address), AddressAttribute::Local(address)];
+        match address {
+            IpAddr::V4(address) if prefix < 31 => {
+                let broadcast = u32::from(address) | u32::MAX >> prefix;
+                message.attributes.push(AddressAttribute::Broadcast(broadcast.into()));
+            }
+            IpAddr::V4(_) => {}
+            IpAddr::V6(_) => message.header.flags |= AddressHeaderFlags::Nodad,
         }
-        rtnl.run(|| format!("add the address {address}/{prefix} to {}", self.name), request.execute())
+        let what = format!("add the address {address}/{prefix} to {}", self.name);
+        Rtnl::open()?.change(&what, Request::NewAddress(message), NLM_F_CREATE | NLM_F_REPLACE)
     }
 
     /// Sends what is for `prefix` to a neighbour on this link, `gateway`, or keeps that route.
@@ -199,13 +207,24 @@ impl Link {
     /// # Errors
     /// That of a failed netlink request.
     pub fn add_route(&self, prefix: (IpAddr, u8), gateway: IpAddr) -> Result<(), HostError> {
-        let rtnl = Rtnl::open()?;
-        let what = || format!("route {}/{} to {gateway} by {}", prefix.0, prefix.1, self.name);
-        let bad = || HostError::refused(what(), std::io::ErrorKind::InvalidInput);
-        let route = RouteMessageBuilder::<IpAddr>::new().output_interface(self.index);
-        let route = route.destination_prefix(prefix.0, prefix.1).and_then(|route| route.gateway(gateway));
-        let route = route.map_err(|_| bad())?.build();
-        rtnl.run(what, rtnl.handle().route().add(route).replace().execute())
+        let (network, length) = prefix;
+        let what = format!("route {network}/{length} to {gateway} by {}", self.name);
+        if family(network) != family(gateway) {
+            return Err(HostError::refused(what, std::io::ErrorKind::InvalidInput));
+        }
+        let mut message = RouteMessage::default();
+        message.header.address_family = family(network);
+        message.header.destination_prefix_length = length;
+        message.header.table = RouteHeader::RT_TABLE_MAIN;
+        message.header.protocol = RouteProtocol::Static;
+        message.header.scope = RouteScope::Universe;
+        message.header.kind = RouteType::Unicast;
+        message.attributes = vec![
+            RouteAttribute::Oif(self.index),
+            RouteAttribute::Destination(RouteAddress::from(network)),
+            RouteAttribute::Gateway(RouteAddress::from(gateway)),
+        ];
+        Rtnl::open()?.change(&what, Request::NewRoute(message), NLM_F_CREATE | NLM_F_REPLACE)
     }
 
     /// Removes the interface, and with it the peer of a veth.
@@ -213,8 +232,14 @@ impl Link {
     /// # Errors
     /// That of a failed netlink request.
     pub fn delete(&self) -> Result<(), HostError> {
-        let rtnl = Rtnl::open()?;
-        rtnl.run(|| format!("delete {}", self.name), rtnl.handle().link().del(self.index).execute())
+        Rtnl::open()?.change(&format!("delete {}", self.name), Request::DelLink(self.message()), 0)
+    }
+
+    /// A message about this link, for a change to be added.
+    fn message(&self) -> LinkMessage {
+        let mut message = LinkMessage::default();
+        message.header.index = self.index;
+        message
     }
 }
 
@@ -242,30 +267,53 @@ pub fn create_veth(
     queues: u32,
     mtu: u32,
 ) -> Result<(), HostError> {
-    let far_message = with_settings(LinkMessageBuilder::<LinkUnspec>::new(), far, queues, mtu)
-        .setns_by_fd(namespace.as_raw_fd())
-        .build();
-    let builder = LinkMessageBuilder::<LinkVeth>::new_with_info_kind(InfoKind::Veth);
-    let message =
-        with_settings(builder, near, queues, mtu).set_info_data(InfoData::Veth(InfoVeth::Peer(far_message))).build();
-    let rtnl = Rtnl::open()?;
-    let what = || format!("make the veth pair {} and {} with {queues} queues and MTU {mtu}", near.name, far.name);
-    rtnl.run(what, rtnl.handle().link().add(message).execute())
+    let mut far_message = end_message(far, queues, mtu);
+    far_message.attributes.push(LinkAttribute::NetNsFd(namespace.as_raw_fd()));
+    let mut message = end_message(near, queues, mtu);
+    let peer = LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(far_message)));
+    message.attributes.push(LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Veth), peer]));
+    let what = format!("make the veth pair {} and {} with {queues} queues and MTU {mtu}", near.name, far.name);
+    Rtnl::open()?.change(&what, Request::NewLink(message), NLM_F_CREATE | NLM_F_EXCL)
 }
 
-fn with_settings<T>(builder: LinkMessageBuilder<T>, end: VethEnd<'_>, queues: u32, mtu: u32) -> LinkMessageBuilder<T> {
-    builder
-        .name(end.name)
-        .index(end.index)
-        .address(end.mac.to_vec())
-        .mtu(mtu)
-        .append_extra_attribute(LinkAttribute::NumTxQueues(queues))
-        .append_extra_attribute(LinkAttribute::NumRxQueues(queues))
+fn end_message(end: VethEnd<'_>, queues: u32, mtu: u32) -> LinkMessage {
+    let mut message = LinkMessage::default();
+    message.header.index = end.index;
+    message.attributes = vec![
+        LinkAttribute::IfName(end.name.to_owned()),
+        LinkAttribute::Address(end.mac.to_vec()),
+        LinkAttribute::Mtu(mtu),
+        LinkAttribute::NumTxQueues(queues),
+        LinkAttribute::NumRxQueues(queues),
+    ];
+    message
 }
 
-fn links(rtnl: &Rtnl) -> Result<Vec<Link>, HostError> {
-    let messages = rtnl.collect(|| "list the interfaces".to_owned(), rtnl.handle().link().get().execute())?;
-    Ok(messages.iter().map(describe).collect())
+fn family(address: IpAddr) -> AddressFamily {
+    if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 }
+}
+
+/// The number by which the calling thread's network namespace knows the one of this name, if it does.
+fn namespace_id(rtnl: &mut Rtnl, name: &str) -> Result<Option<i32>, HostError> {
+    let namespace = Namespace::open(name)?;
+    let mut message = NsidMessage::default();
+    message.attributes.push(NsidAttribute::Fd(namespace.as_fd().as_raw_fd() as u32));
+    let answer = rtnl.ask(&format!("identify the namespace {name}"), Request::GetNsId(message))?;
+    let ids = answer.into_iter().filter_map(|reply| match reply {
+        Request::NewNsId(message) => Some(message.attributes),
+        _ => None,
+    });
+    Ok(ids.flatten().find_map(|attribute| match attribute {
+        NsidAttribute::Id(id) if id >= 0 => Some(id), // -1: it has none
+        _ => None,
+    }))
+}
+
+fn links(rtnl: &mut Rtnl) -> Result<Vec<Link>, HostError> {
+    rtnl.list("list the interfaces", Request::GetLink(LinkMessage::default()), |message| match message {
+        Request::NewLink(link) => Some(describe(&link)),
+        _ => None,
+    })
 }
 
 fn describe(message: &LinkMessage) -> Link {
@@ -340,9 +388,7 @@ impl Link {
         if wanted.iter().all(|&address| has(self, address)) {
             return Ok(());
         }
-        let rtnl = Rtnl::open()?;
-        let messages = rtnl.collect(|| "list all addresses".to_owned(), rtnl.handle().address().get().execute())?;
-        for (address, prefix) in messages.iter().filter_map(address) {
+        for (address, prefix) in address_messages(&mut Rtnl::open()?)?.iter().filter_map(address) {
             if wanted.contains(&address) && !has(self, address) {
                 self.addresses.push((address, prefix));
             }
@@ -351,10 +397,17 @@ impl Link {
     }
 }
 
-fn addresses(rtnl: &Rtnl, index: u32) -> Result<Vec<(IpAddr, u8)>, HostError> {
-    let dump = rtnl.handle().address().get().set_link_index_filter(index).execute();
-    let messages = rtnl.collect(|| format!("list the addresses of interface {index}"), dump)?;
-    Ok(messages.iter().filter_map(address).collect())
+fn addresses(rtnl: &mut Rtnl, index: u32) -> Result<Vec<(IpAddr, u8)>, HostError> {
+    let messages = address_messages(rtnl)?;
+    Ok(messages.iter().filter(|message| message.header.index == index).filter_map(address).collect())
+}
+
+/// The addresses of all interfaces: without `NETLINK_GET_STRICT_CHK` the kernel lists no fewer.
+fn address_messages(rtnl: &mut Rtnl) -> Result<Vec<AddressMessage>, HostError> {
+    rtnl.list("list the addresses", Request::GetAddress(AddressMessage::default()), |message| match message {
+        Request::NewAddress(address) => Some(address),
+        _ => None,
+    })
 }
 
 /// The interface's own address: of a point-to-point link, `Address` is the other end's and `Local` ours.
@@ -370,13 +423,15 @@ fn address(message: &AddressMessage) -> Option<(IpAddr, u8)> {
     Some((local.or(address)?, message.header.prefix_len))
 }
 
-fn has_default_route(rtnl: &Rtnl, index: u32) -> Result<bool, HostError> {
+fn has_default_route(rtnl: &mut Rtnl, index: u32) -> Result<bool, HostError> {
     for family in [AddressFamily::Inet, AddressFamily::Inet6] {
-        let mut filter = RouteMessage::default();
-        filter.header.address_family = family;
-        let dump = rtnl.handle().route().get(filter).execute();
-        let routes = rtnl.collect(|| "list the routes".to_owned(), dump)?;
-        if routes.iter().any(|route| is_default_by(route, index)) {
+        let mut request = RouteMessage::default();
+        request.header.address_family = family;
+        let defaults = rtnl.list("list the routes", Request::GetRoute(request), |message| match message {
+            Request::NewRoute(route) => is_default_by(&route, index).then_some(()),
+            _ => None,
+        })?;
+        if !defaults.is_empty() {
             return Ok(true);
         }
     }

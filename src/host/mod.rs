@@ -13,6 +13,7 @@ pub mod link;
 pub mod memory;
 pub mod neighbour;
 pub mod netdev;
+mod netlink;
 pub mod netns;
 pub mod rights;
 mod rtnl;

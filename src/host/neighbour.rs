@@ -7,8 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rtnetlink::packet_route::{
-    AddressFamily,
+use netlink_packet_route::{
+    AddressFamily, RouteNetlinkMessage,
     neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourMessage},
 };
 
@@ -55,9 +55,9 @@ impl Inquiry {
 /// # Errors
 /// That of a failed netlink request.
 pub fn resolve(link: &Link, address: IpAddr) -> Result<Option<[u8; 6]>, HostError> {
-    let (rtnl, deadline) = (Rtnl::open()?, Instant::now() + PATIENCE);
+    let (mut rtnl, deadline) = (Rtnl::open()?, Instant::now() + PATIENCE);
     loop {
-        let found = find(&rtnl, link, address)?;
+        let found = find(&mut rtnl, link, address)?;
         if found.is_some() || Instant::now() > deadline {
             return Ok(found);
         }
@@ -73,13 +73,18 @@ pub fn resolve(link: &Link, address: IpAddr) -> Result<Option<[u8; 6]>, HostErro
 /// # Errors
 /// That of a failed netlink request.
 pub fn known(link: &Link, address: IpAddr) -> Result<Option<[u8; 6]>, HostError> {
-    find(&Rtnl::open()?, link, address)
+    find(&mut Rtnl::open()?, link, address)
 }
 
-fn find(rtnl: &Rtnl, link: &Link, address: IpAddr) -> Result<Option<[u8; 6]>, HostError> {
+fn find(rtnl: &mut Rtnl, link: &Link, address: IpAddr) -> Result<Option<[u8; 6]>, HostError> {
     let family = if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
-    let dump = rtnl.handle().neighbours().get().set_address_family(family).execute();
-    let neighbours = rtnl.collect(|| "list the neighbours".to_owned(), dump)?;
+    let mut request = NeighbourMessage::default();
+    request.header.family = family;
+    let request = RouteNetlinkMessage::GetNeighbour(request);
+    let neighbours = rtnl.list("list the neighbours", request, |message| match message {
+        RouteNetlinkMessage::NewNeighbour(neighbour) => Some(neighbour),
+        _ => None,
+    })?;
     let here = neighbours.iter().filter(|neighbour| neighbour.header.ifindex == link.index);
     Ok(here.filter(|neighbour| is_of(neighbour, address)).find_map(link_address))
 }

@@ -5,7 +5,7 @@ use super::{
     HostError, Link,
     genl::{Connection, Message, attribute, attributes},
 };
-use rtnetlink::packet_core::DecodeError;
+use netlink_packet_core::DecodeError;
 
 /// `NETDEV_CMD_DEV_GET`, and `NETDEV_A_DEV_IFINDEX` and `_XDP_FEATURES` of `NETDEV_A_DEV_*`.
 const DEV_GET: u8 = 1;

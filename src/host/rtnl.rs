@@ -1,60 +1,57 @@
-//! A synchronous face for `rtnetlink`, which is asynchronous: a current-thread runtime, and nobody above sees it.
+//! Route netlink (rtnetlink(7)): links, addresses, routes and neighbours are listed and changed.
 
-use std::{future::Future, io};
+use super::{
+    HostError,
+    netlink::{Answer, Netlink},
+};
+use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP};
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_sys::protocols::NETLINK_ROUTE;
 
-use futures_util::{Stream, StreamExt};
-use rtnetlink::Handle;
-use tokio::runtime::{Builder, Runtime};
+/// How often a list is asked for that changes while the kernel writes it.
+const ATTEMPTS: u32 = 8;
 
-use super::HostError;
-
-/// A route netlink socket in the network namespace of the thread that opened it.
-pub(super) struct Rtnl {
-    runtime: Runtime,
-    handle: Handle,
-}
+/// A route netlink socket in the network namespace of the thread that opened it. In the methods, `what` completes the sentence
+/// "could not ...".
+pub(super) struct Rtnl(Netlink);
 
 impl Rtnl {
     pub(super) fn open() -> Result<Self, HostError> {
-        let failed = |error| HostError::refused("open a route netlink socket", error);
-        let runtime = Builder::new_current_thread().enable_io().build().map_err(failed)?;
-        let handle = {
-            let _entered = runtime.enter();
-            let (connection, handle, _) = rtnetlink::new_connection().map_err(failed)?;
-            runtime.spawn(connection);
-            handle
-        };
-        Ok(Self { runtime, handle })
+        Netlink::open(NETLINK_ROUTE, "open a route netlink socket").map(Self)
     }
 
-    pub(super) fn handle(&self) -> &Handle {
-        &self.handle
-    }
-
-    /// Runs a request to its end; `what` completes the sentence "could not ...".
-    pub(super) fn run<T>(
-        &self,
-        what: impl FnOnce() -> String,
-        request: impl Future<Output = Result<T, rtnetlink::Error>>,
-    ) -> Result<T, HostError> {
-        self.runtime.block_on(request).map_err(|error| explain(what(), error))
-    }
-
-    /// Runs a dump to its end and gathers what it yields.
-    pub(super) fn collect<T>(
-        &self,
-        what: impl FnOnce() -> String,
-        dump: impl Stream<Item = Result<T, rtnetlink::Error>>,
+    /// All that the kernel lists for a request, as far as `pick` takes it.
+    pub(super) fn list<T>(
+        &mut self,
+        what: &str,
+        request: RouteNetlinkMessage,
+        pick: impl FnMut(RouteNetlinkMessage) -> Option<T>,
     ) -> Result<Vec<T>, HostError> {
-        let items: Vec<_> = self.runtime.block_on(dump.collect());
-        items.into_iter().collect::<Result<_, _>>().map_err(|error| explain(what(), error))
+        let mut answer = Answer::default();
+        for _ in 0..ATTEMPTS {
+            answer = self.0.ask(what, request.clone(), NLM_F_DUMP)?;
+            if !answer.is_interrupted {
+                break;
+            }
+        }
+        // Of an interface of a kind that is not known here, perhaps. Those that are can be worked with.
+        if let Some(error) = &answer.unreadable {
+            tracing::debug!("while asked to {what}, the kernel said something that is not understood: {error}");
+        }
+        Ok(answer.messages.into_iter().filter_map(pick).collect())
     }
-}
 
-fn explain(what: String, error: rtnetlink::Error) -> HostError {
-    match error {
-        rtnetlink::Error::NetlinkError(message) => HostError::refused(what, message.to_io()),
-        rtnetlink::Error::RequestFailed => HostError::refused(what, io::Error::from(io::ErrorKind::BrokenPipe)),
-        other => HostError::Reply { what, why: other.to_string() },
+    /// Asks for something that is not a list.
+    pub(super) fn ask(
+        &mut self,
+        what: &str,
+        request: RouteNetlinkMessage,
+    ) -> Result<Vec<RouteNetlinkMessage>, HostError> {
+        Ok(self.0.ask(what, request, NLM_F_ACK)?.messages)
+    }
+
+    /// Has something changed. `flags` say whether what is there already is kept, replaced, or an error.
+    pub(super) fn change(&mut self, what: &str, request: RouteNetlinkMessage, flags: u16) -> Result<(), HostError> {
+        self.0.ask(what, request, NLM_F_ACK | flags).map(drop)
     }
 }

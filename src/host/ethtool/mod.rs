@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use rtnetlink::packet_core::DecodeError;
+use netlink_packet_core::DecodeError;
 
 use super::{
     HostError, Link,

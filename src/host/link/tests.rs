@@ -1,6 +1,6 @@
 use std::net::Ipv4Addr;
 
-use rtnetlink::packet_route::route::RouteNextHop;
+use netlink_packet_route::route::RouteNextHop;
 
 use super::*;
 
