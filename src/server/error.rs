@@ -5,7 +5,7 @@ use crate::{
     host::HostError,
     stack::{BindError, Cidr, CidrError, ConnectError},
     wire::{AddressError, MacAddress},
-    xdp::{MAX_LISTENERS, MAX_SAME_PORT, XdpError},
+    xdp::{MAX_LISTENERS, XdpError},
 };
 use std::net::IpAddr;
 use thiserror::Error;
@@ -114,15 +114,6 @@ pub enum ServerError {
     AddressTwice {
         /// The address.
         address: IpAddr,
-    },
-
-    /// More addresses to listen at than the XDP program looks through.
-    #[error(
-        "{count} addresses were given, but a port is served at {MAX_SAME_PORT} of them at most: give fewer, or start a server for the rest on another interface"
-    )]
-    TooManyAddresses {
-        /// How many there are.
-        count: usize,
     },
 
     /// More pairs of an address and a port to listen at than the XDP program has room for.

@@ -12,8 +12,8 @@ use crate::{
     wire::{ChecksumPolicy, MacAddress, ReceiveScaling, check_host, check_remote, ethernet::VLAN_IDS},
     worker::Placement,
     xdp::{
-        FRAME_SIZES, MAX_LISTENERS, MAX_SAME_PORT, MTU_MAX, ProgramOptions, QueueOptions, Steering, WHOLE_MTU_MAX,
-        XdpMode, frame_len, packet_room,
+        FRAME_SIZES, MAX_LISTENERS, MTU_MAX, ProgramOptions, QueueOptions, Steering, WHOLE_MTU_MAX, XdpMode, frame_len,
+        packet_room,
     },
 };
 use std::{
@@ -49,8 +49,7 @@ impl Plan {
         }
         let flows = server.config.max_connections.saturating_add(server.config.max_time_wait);
         let flows = flows.saturating_mul(self.queues.len() as u32);
-        let listeners = (self.addresses.len() * server.ports.len()) as u32;
-        ProgramOptions { queues, fragments: self.fragments, flows, listeners }
+        ProgramOptions { queues, fragments: self.fragments, flows }
     }
 
     pub fn mac(&self) -> MacAddress {
@@ -175,8 +174,6 @@ impl Server {
         let listeners = seen.len() * self.ports.len();
         match seen.len() {
             0 => Err(ServerError::NoAddress),
-            // Where nobody listens nobody is looked for.
-            count if count > MAX_SAME_PORT && listeners > 0 => Err(ServerError::TooManyAddresses { count }),
             _ if listeners > MAX_LISTENERS => Err(ServerError::TooManyListeners { count: listeners }),
             _ => Ok(()),
         }

@@ -2,7 +2,7 @@
 
 use super::{
     CookieSecret, ListenerDefence, Notice, Seat, Server, ServerError, StopSignals,
-    defence::{self, Defence, Listed, MasterFile, Rotation},
+    defence::{self, Defence, FilterWriter, MasterFile, Rotation},
     link_watch::{Change, Followers, LinkWatch, Watched},
     neighbourhood::{Ears, Neighbourhood},
     notice::Notices,
@@ -23,8 +23,8 @@ use crate::{
     wire::{ChecksumPolicy, Endpoint, icmp},
     worker::{Application, Clock, Control, HandOff, Mailbox, Placement, Report, Shutdown, Worker, WorkerOptions},
     xdp::{
-        CopyMode, Guard, GuardedListener, Program, Queue, QueueOptions, Require, Unfinished, Verdicts, XdpError,
-        XdpMode,
+        Action, CopyMode, Guard, Program, Queue, QueueOptions, Require, Service, SynAckFields, Unfinished, Verdicts,
+        XdpError, XdpMode,
     },
 };
 use crossbeam::channel::{Receiver, Sender, bounded, unbounded};
@@ -184,6 +184,7 @@ impl Running {
         let controls: Vec<Arc<Control>> = queues.iter().map(|_| Arc::default()).collect();
         let mailboxes = mailboxes(queues.len())?;
         let clock = Clock::start();
+        serve_listeners(&program, server, plan, &config)?;
         let defence = Defence::start(defence::Setup {
             cookies: server.cookies,
             guard: program.guard().clone(),
@@ -192,7 +193,7 @@ impl Running {
             syn_budget: server.syn_budget,
             clock,
             controls: controls.clone(),
-            listeners: listeners(server, plan, &config),
+            services: program.services().clone(),
             notices: notices.clone(),
         })?;
         let ended = unbounded();
@@ -222,7 +223,7 @@ impl Running {
             let stack = Stack::new(config.clone(), plan.mac(), plan.addresses.clone(), secrets.clone());
             let mut stack = prepare(stack, server, plan, (seat, queue.id(), clock))?;
             if !server.ports.is_empty() {
-                stack.watch_flows(Box::new(Listed(running.program.guard().filter().clone())));
+                stack.watch_flows(Box::new(FilterWriter(running.program.guard().filter().clone())));
             }
             connect(&mut stack, server, (seat, clock))?;
             let hand_off = HandOff::new(plan.placement, secrets.clone(), number, running.mailboxes.clone());
@@ -562,14 +563,15 @@ fn stack_config(server: &Server, plan: &Plan, mode: XdpMode) -> StackConfig {
     config
 }
 
-/// Every address and port that is listened on, with what its SYN-ACKs say.
-fn listeners(server: &Server, plan: &Plan, config: &StackConfig) -> Vec<(SocketAddr, GuardedListener)> {
+/// Tells the program of every address and port that is listened on, with what its SYN-ACKs say.
+fn serve_listeners(program: &Program, server: &Server, plan: &Plan, config: &StackConfig) -> Result<(), XdpError> {
     let addresses = plan.addresses.iter().map(|local| local.cidr.address);
-    let services = addresses.flat_map(|address| server.ports.iter().map(move |&port| SocketAddr::new(address, port)));
-    let listener = |(number, service): (u32, SocketAddr)| {
-        let profile = SynAckProfile::of(service.ip(), server.max_segment, &config.tcp);
+    let listeners = addresses.flat_map(|address| server.ports.iter().map(move |&port| SocketAddr::new(address, port)));
+    for listener in listeners {
+        let profile = SynAckProfile::of(listener.ip(), server.max_segment, &config.tcp);
         let SynAckProfile { mss, window, window_scale, sack, hop_limit, traffic_class } = profile;
-        (service, GuardedListener { number, mss, window, window_scale, sack, hop_limit, traffic_class })
-    };
-    (0..).zip(services).map(listener).collect()
+        let fields = SynAckFields { mss, window, window_scale, sack, hop_limit, traffic_class };
+        program.services().serve(Service::tcp(listener), Action::Listener(fields))?;
+    }
+    Ok(())
 }

@@ -10,6 +10,7 @@
 //! and at each moment a frame is in one of these places only: a [`Frame`] can be neither copied nor cloned, and
 //! [`Queue::audit`] counts them all.
 
+mod attach;
 mod busy_poll;
 mod error;
 mod filter;
@@ -18,7 +19,6 @@ mod frame;
 mod guard;
 mod large;
 mod link_socket;
-mod loaded;
 mod memory;
 mod pool;
 mod program;
@@ -26,21 +26,27 @@ mod queue;
 mod reflect;
 mod refusal;
 mod relay;
+mod services;
+mod settings;
 mod socket_options;
 mod statistics;
+mod steer;
+mod verdicts;
 
 pub use self::{
     error::XdpError,
     filter::FlowFilter,
     flood::{FloodPlan, FloodProgram, FloodReplies, FloodSource, FloodTemplate},
     frame::{FRAME_SIZES, Frame, FrameAudit, MTU_MAX, WHOLE_MTU_MAX, frame_len, packet_room},
-    guard::{Guard, GuardedListener, Unfinished, WayOut},
+    guard::{Guard, Unfinished, WayOut},
     link_socket::{Instruction, LinkSocket},
-    program::{MAX_LISTENERS, MAX_SAME_PORT, Program, ProgramOptions, Steering, Verdicts},
+    program::{Program, ProgramOptions, Steering},
     queue::{Queue, QueueOptions},
     reflect::Reflector,
     relay::RelayProgram,
+    services::{Action, Listener, MAX_LISTENERS, MAX_SERVICES, ServeError, Service, Services, SynAckFields, Transport},
     statistics::QueueStatistics,
+    verdicts::Verdicts,
 };
 
 use std::{fmt, str::FromStr};

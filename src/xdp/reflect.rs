@@ -2,7 +2,7 @@
 
 use super::{
     Require, XdpError, XdpMode,
-    loaded::Loaded,
+    attach::Loaded,
     refusal::{self, not_loaded},
 };
 use libbpf_rs::skel::{OpenSkel, SkelBuilder};

@@ -2,7 +2,7 @@
 
 use super::{
     Queue, Require, XdpError, XdpMode,
-    loaded::{Loaded, hand_over},
+    attach::{Loaded, register_socket},
     refusal::{self, not_loaded},
 };
 use libbpf_rs::{
@@ -54,6 +54,6 @@ impl RelayProgram {
     /// # Errors
     /// [`XdpError::Refused`], as where the program was loaded for fewer queues.
     pub fn connect(&self, queue: &Queue) -> Result<(), XdpError> {
-        hand_over(&self.queues, queue)
+        register_socket(&self.queues, queue)
     }
 }

@@ -19,10 +19,11 @@ use crate::{
     time::Instant,
     wire::{Endpoint, FourTuple},
     worker::{Clock, Control},
-    xdp::{FlowFilter, Guard, GuardedListener, XdpError},
+    xdp::{FlowFilter, Guard, Listener, Services, XdpError},
 };
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use std::{
+    collections::HashSet,
     net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
     thread::{self, JoinHandle},
@@ -32,7 +33,7 @@ use std::{
 /// How often the pressure is looked at.
 const TICK: Duration = Duration::from_millis(1_000 / TICKS_PER_SECOND as u64);
 const TICKS_PER_SECOND: u32 = 10;
-/// SYN-ACKs a second and on each CPU that a source prefix may draw in a deluge, unless told otherwise.
+/// SYN-ACKs a second and on each CPU that a source prefix may draw at the highest level, unless told otherwise.
 const SYN_BUDGET: u32 = 20_000;
 /// Acknowledgments a second that are no cookie's, above which somebody is guessing.
 const GUESSING: u64 = 10_000;
@@ -44,9 +45,9 @@ const JUMP: Duration = Duration::from_secs(1);
 const FILE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Enters a worker's flows into the XDP program's filter.
-pub(super) struct Listed(pub FlowFilter);
+pub(super) struct FilterWriter(pub FlowFilter);
 
-impl FlowWatch for Listed {
+impl FlowWatch for FilterWriter {
     fn opened(&mut self, tuple: &FourTuple) {
         self.0.insert(socket(tuple.remote), socket(tuple.local));
     }
@@ -82,14 +83,15 @@ pub(super) enum Rotation {
 /// What the defence needs to know.
 pub(super) struct Setup {
     pub cookies: Cookies,
-    /// SYN-ACKs a second that a source prefix may draw: where it is given, always, and not only in a deluge.
+    /// SYN-ACKs a second that a source prefix may draw: where it is given, always, and not only at the highest level.
     pub syn_budget: Option<u32>,
     pub guard: Arc<Guard>,
     pub master: MasterKey,
     pub rotation: Rotation,
     pub clock: Clock,
     pub controls: Vec<Arc<Control>>,
-    pub listeners: Vec<(SocketAddr, GuardedListener)>,
+    /// Has the listeners: those that come later are defended, too.
+    pub services: Arc<Services>,
     pub notices: Notices,
 }
 
@@ -155,12 +157,20 @@ fn standing(decided: Level, has_way_out: bool) -> Level {
 }
 
 /// A listener and how it is defended.
-struct Defended {
-    service: SocketAddr,
-    listener: GuardedListener,
+struct ListenerState {
+    listener: Listener,
     policy: Policy,
-    /// SYNs for it, up to the last sample.
+    /// SYNs counted under its number before it was there, and up to the last sample.
+    syns_before: u64,
     syns: u64,
+}
+
+impl ListenerState {
+    /// What others may read of it.
+    fn record(&self, has_way_out: bool) -> ListenerDefence {
+        let level = standing(self.policy.level(), has_way_out);
+        ListenerDefence { listener: self.listener.local, level, changes: 0, syns: self.syns - self.syns_before }
+    }
 }
 
 /// The thread's own.
@@ -172,8 +182,11 @@ struct Watch {
     rotated: Instant,
     clock: Clock,
     controls: Vec<Arc<Control>>,
-    defended: Vec<Defended>,
-    /// The same for others to read.
+    services: Arc<Services>,
+    cookies: Cookies,
+    /// In the order in which they came.
+    listeners: Vec<ListenerState>,
+    /// One for each of them, for others to read.
     records: Arc<Mutex<Vec<ListenerDefence>>>,
     syn_budget: Option<u32>,
     epoch: u64,
@@ -190,17 +203,15 @@ struct Watch {
 
 impl Watch {
     fn new(setup: Setup) -> Result<Self, XdpError> {
-        let Setup { cookies, syn_budget, guard, master, rotation, clock, controls, listeners, notices } = setup;
+        let Setup { cookies, syn_budget, guard, master, rotation, clock, controls, services, notices } = setup;
         let now = clock.now();
         let jar = CookieJar::new(master.clone(), clock.calendar(Instant::ZERO));
         let epoch = jar.epoch(now);
-        let defend = |(service, listener)| Defended { service, listener, policy: Policy::new(cookies, now), syns: 0 };
-        let defended: Vec<_> = listeners.into_iter().map(defend).collect();
-        let record = |defended: &Defended| {
-            let (listener, level) = (defended.service, standing(defended.policy.level(), guard.has_way_out()));
-            ListenerDefence { listener, level, changes: 0, syns: 0 }
-        };
-        let records = Arc::new(Mutex::new(defended.iter().map(record).collect()));
+        // Whatever was counted so far was counted for them.
+        let state = |listener| ListenerState { listener, policy: Policy::new(cookies, now), syns_before: 0, syns: 0 };
+        let listeners: Vec<_> = services.listeners().into_iter().map(state).collect();
+        let records = listeners.iter().map(|state| state.record(guard.has_way_out())).collect();
+        let records = Arc::new(Mutex::new(records));
         let (rotated, sampled) = (now, now);
         let (connections, evictions, strangers, guesses) = (0, 0, 0, 0);
         let watch = Self {
@@ -211,7 +222,9 @@ impl Watch {
             rotated,
             clock,
             controls,
-            defended,
+            services,
+            cookies,
+            listeners,
             records,
             syn_budget,
             epoch,
@@ -225,7 +238,7 @@ impl Watch {
         };
         watch.set_keys();
         watch.guard.begin_epoch(epoch);
-        watch.defended.iter().try_for_each(|defended| watch.list(defended))?;
+        watch.listeners.iter().for_each(|state| watch.tell(state));
         watch.take_levels();
         Ok(watch)
     }
@@ -237,8 +250,9 @@ impl Watch {
             }
         }
         let mut records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
-        for (record, defended) in records.iter_mut().zip(&self.defended) {
-            record.syns = self.guard.syns(defended.listener.number).unwrap_or(record.syns);
+        for (record, state) in records.iter_mut().zip(&self.listeners) {
+            let syns = self.guard.syns(state.listener.number).map(|syns| syns - state.syns_before);
+            record.syns = syns.unwrap_or(record.syns);
         }
     }
 
@@ -256,6 +270,7 @@ impl Watch {
         self.guard.accept_next_epoch(self.jar.accepts_next(now));
         self.guard.settle();
         self.watch_guesses(now)?;
+        self.follow_services(now)?;
         self.watch_listeners(now)
     }
 
@@ -278,7 +293,7 @@ impl Watch {
 
     /// Shortens the life of cookies while somebody guesses, until the epoch ends in which that was.
     fn watch_guesses(&mut self, now: Instant) -> Result<(), XdpError> {
-        let count = self.guard.guesses()? + self.controls.iter().map(|control| control.guesses()).sum::<u64>();
+        let count = self.guard.invalid_cookies()? + self.controls.iter().map(|control| control.guesses()).sum::<u64>();
         let new = count - std::mem::replace(&mut self.guesses, count);
         let begun = new * u64::from(TICKS_PER_SECOND) > GUESSING;
         let age = self.jar.age(now);
@@ -346,23 +361,23 @@ impl Watch {
         let evicted = evictions - std::mem::replace(&mut self.evictions, evictions);
         let strangers = self.guard.strangers()? + total(Control::strangers);
         let strange = strangers - std::mem::replace(&mut self.strangers, strangers);
-        let mut syns = Vec::with_capacity(self.defended.len());
-        for defended in &mut self.defended {
-            let count = self.guard.syns(defended.listener.number)?;
-            syns.push(count - std::mem::replace(&mut defended.syns, count));
+        let mut syns = Vec::with_capacity(self.listeners.len());
+        for state in &mut self.listeners {
+            let count = self.guard.syns(state.listener.number)?;
+            syns.push(count - std::mem::replace(&mut state.syns, count));
         }
         // What became a connection was no flood, however much of it there is.
         let lost = syns.iter().sum::<u64>().saturating_sub(opened);
         let mut changed = Vec::new();
         let mut records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
-        for (index, (defended, syns)) in self.defended.iter_mut().zip(syns).enumerate() {
+        for (index, (state, syns)) in self.listeners.iter_mut().zip(syns).enumerate() {
             let (lost_syns_per_second, strangers_per_second) = (per_second(lost.min(syns)), per_second(strange));
             let sample = Sample { lost_syns_per_second, strangers_per_second, evictions: evicted };
-            if defended.policy.decide(now, sample).is_some() {
+            if state.policy.decide(now, sample).is_some() {
                 changed.push(index);
             }
             // Who answers may change without a decision.
-            let (listener, level) = (defended.service, standing(defended.policy.level(), self.guard.has_way_out()));
+            let ListenerDefence { listener, level, syns, .. } = state.record(self.guard.has_way_out());
             if level != records[index].level {
                 let Sample { lost_syns_per_second, strangers_per_second, evictions } = sample;
                 self.notices.tell(Notice::Defence {
@@ -375,24 +390,51 @@ impl Watch {
                 records[index].level = level;
                 records[index].changes += 1;
             }
-            records[index].syns = defended.syns;
+            records[index].syns = syns;
         }
         drop(records);
         if changed.is_empty() {
             return Ok(());
         }
         self.take_levels();
-        changed.into_iter().try_for_each(|index| self.list(&self.defended[index]))
+        changed.into_iter().for_each(|index| self.tell(&self.listeners[index]));
+        Ok(())
     }
 
-    /// Tells the program how a listener is defended.
-    fn list(&self, defended: &Defended) -> Result<(), XdpError> {
-        self.guard.list(&defended.service, &defended.listener, defended.policy.level() >= Level::Xdp)
+    /// Takes in listeners that have come, and lets go of those that are gone.
+    fn follow_services(&mut self, now: Instant) -> Result<(), XdpError> {
+        let listeners = self.services.listeners();
+        // They come in the order of their ids.
+        if listeners.iter().map(|listener| listener.id).eq(self.listeners.iter().map(|state| state.listener.id)) {
+            return Ok(());
+        }
+        let newest = self.listeners.last().map(|state| state.listener.id);
+        let there: HashSet<u64> = listeners.iter().map(|listener| listener.id).collect();
+        let mut came = Vec::new();
+        for listener in listeners.into_iter().filter(|listener| Some(listener.id) > newest) {
+            let syns = self.guard.syns(listener.number)?;
+            came.push(ListenerState { listener, policy: Policy::new(self.cookies, now), syns_before: syns, syns });
+        }
+        came.iter().for_each(|state| self.tell(state));
+        let mut records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut stays = self.listeners.iter().map(|state| there.contains(&state.listener.id));
+        records.retain(|_| stays.next().unwrap_or(false));
+        records.extend(came.iter().map(|state| state.record(self.guard.has_way_out())));
+        drop(records);
+        self.listeners.retain(|state| there.contains(&state.listener.id));
+        self.listeners.extend(came);
+        self.take_levels();
+        Ok(())
+    }
+
+    /// Tells the program how a listener is defended. One that was forgotten just now is nobody's to defend.
+    fn tell(&self, state: &ListenerState) {
+        self.services.set_guarded(state.listener.local, state.policy.level() >= Level::Xdp);
     }
 
     /// Makes so what all listeners share: it is as the highest of them wants it.
     fn take_levels(&self) {
-        let highest = self.defended.iter().map(|defended| defended.policy.level()).max().unwrap_or(Level::Cache);
+        let highest = self.listeners.iter().map(|state| state.policy.level()).max().unwrap_or(Level::Cache);
         let mode = if highest >= Level::Worker { SynMode::Cookie } else { SynMode::Cache };
         for control in &self.controls {
             control.set_syn_mode(mode);
