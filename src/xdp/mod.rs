@@ -18,8 +18,10 @@ mod flood;
 mod frame;
 mod guard;
 mod large;
+mod ledger;
 mod link_socket;
 mod memory;
+mod open;
 mod pool;
 mod program;
 mod queue;
@@ -32,6 +34,7 @@ mod socket_options;
 mod statistics;
 mod steer;
 mod verdicts;
+mod wake;
 
 pub use self::{
     error::XdpError,
@@ -40,8 +43,9 @@ pub use self::{
     frame::{FRAME_SIZES, Frame, FrameAudit, MTU_MAX, WHOLE_MTU_MAX, frame_len, packet_room},
     guard::{Guard, Unfinished, WayOut},
     link_socket::{Instruction, LinkSocket},
+    open::QueueOptions,
     program::{Program, ProgramOptions, Steering},
-    queue::{Queue, QueueOptions},
+    queue::Queue,
     reflect::Reflector,
     relay::RelayProgram,
     services::{Action, Listener, MAX_LISTENERS, MAX_SERVICES, ServeError, Service, Services, SynAckFields, Transport},
