@@ -6,7 +6,7 @@ use crate::{
     stack::{AddAddressError, BindError, Cidr, CidrError, ConnectError, ListenError, TooManyInterfaces},
     wire::{AddressError, MacAddress},
     worker::MAX_PORTS,
-    xdp::{MAX_LISTENERS, MAX_SAME_PORT, XdpError},
+    xdp::{MAX_LISTENERS, XdpError},
 };
 use std::net::IpAddr;
 use thiserror::Error;
@@ -163,15 +163,6 @@ pub enum RuntimeError {
     AddressTwice {
         /// The address.
         address: IpAddr,
-    },
-
-    /// More addresses to listen at than the XDP program looks through.
-    #[error(
-        "{count} addresses were given, but a port is served at {MAX_SAME_PORT} of them at most: give fewer, or start a server for the rest on another interface"
-    )]
-    TooManyAddresses {
-        /// How many there are.
-        count: usize,
     },
 
     /// More pairs of an address and a port to listen at than the XDP program has room for.
