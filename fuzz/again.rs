@@ -7,7 +7,7 @@ use xskip_core::{
     config::{StackConfig, TcpConfig},
     stack::{ConnectError, ConnectionId, Event, LocalAddress, Ownership, Secrets, Stack, SynMode},
     time::Instant,
-    wire::{self, ChecksumPolicy, Endpoint, MacAddress, Packet},
+    wire::{self, ChecksumPolicy, Endpoint, InterfaceId, MacAddress, Packet},
 };
 
 const CLIENT: usize = 0;
@@ -138,7 +138,7 @@ impl Table {
             && let Some(mut stream) = stack.stream(self.now, id)
         {
             match how {
-                0 => stream.finish(),
+                0 => stream.shutdown_write(),
                 1 => stream.close(),
                 _ => stream.abort(),
             }
@@ -151,7 +151,7 @@ impl Table {
         let said = &self.hosts[end].said;
         if !said.is_empty() {
             let frame = said[usize::from(which) % said.len()].clone();
-            self.hosts[1 - end].stack.handle_frame(self.now, &frame);
+            self.hosts[1 - end].stack.handle_frame(self.now, InterfaceId::FIRST, &frame);
         }
     }
 
@@ -167,7 +167,7 @@ impl Table {
             (0..2).for_each(|end| self.hear(end));
             let mut buffer = vec![0; 2_000];
             let sent = (0..2).find_map(|end| {
-                let length = self.hosts[end].stack.poll_transmit(self.now, &mut buffer)?;
+                let length = self.hosts[end].stack.poll_transmit(self.now, InterfaceId::FIRST, &mut buffer)?;
                 Some((end, length))
             });
             let Some((end, length)) = sent else { return };
@@ -176,7 +176,7 @@ impl Table {
             if matches!(parsed.packet, Packet::Tcp(..)) {
                 self.hosts[end].said.push(frame.to_vec());
             }
-            self.hosts[1 - end].stack.handle_frame(self.now, frame);
+            self.hosts[1 - end].stack.handle_frame(self.now, InterfaceId::FIRST, frame);
             match self.pending.take() {
                 Some((0, end, which)) => self.repeat(end, which),
                 pending => self.pending = pending.map(|(left, end, which)| (left - 1, end, which)),
@@ -191,7 +191,7 @@ impl Table {
         let Host { stack, open, opened, .. } = &mut self.hosts[end];
         while let Some(event) = stack.poll_event() {
             match event {
-                Event::Opened(id) => {
+                Event::Accepted(id, _) | Event::Connected(id) => {
                     assert!(!std::mem::replace(&mut opened[round], true), "one connection in a round, at {end}");
                     if end == SERVER {
                         open.push((id, round));

@@ -13,11 +13,14 @@ use xskip_core::{
     drops::DropReason,
     rng::SipKey,
     stack::{ConnectionId, Event, LocalAddress, Ownership, Secrets, Stack, SynMode},
-    tcp::cookie::{CookieJar, MasterKey, Offer},
+    tcp::{
+        Offer,
+        cookie::{CookieJar, MasterKey},
+    },
     time::Instant,
     wire::{
-        self, ChecksumPolicy, Endpoint, FourTuple, IpHeader, LinkHeader, MacAddress, Packet, Protocol, SeqNumber,
-        TcpFlags, TcpHeader, TcpOptions,
+        self, ChecksumPolicy, Endpoint, FourTuple, InterfaceId, IpHeader, LinkHeader, MacAddress, Packet, Protocol,
+        SeqNumber, TcpFlags, TcpHeader, TcpOptions,
         tcp_options::{MAX_LEN, Timestamps},
     },
 };
@@ -33,7 +36,7 @@ pub fn frame(data: &[u8]) {
         }
     }
     let mut stack = stack(StackConfig::default());
-    stack.handle_frame(Instant::from_millis(1), data);
+    stack.handle_frame(Instant::from_millis(1), InterfaceId::FIRST, data);
     drain(&mut stack, Instant::from_millis(1));
 }
 
@@ -142,7 +145,7 @@ fn stack(config: StackConfig) -> Stack {
 fn drain(stack: &mut Stack, now: Instant) -> Vec<Vec<u8>> {
     let mut buffer = vec![0; 2_000];
     let mut frames = Vec::new();
-    while let Some(length) = stack.poll_transmit(now, &mut buffer) {
+    while let Some(length) = stack.poll_transmit(now, InterfaceId::FIRST, &mut buffer) {
         let parsed = wire::parse(&buffer[..length], ChecksumPolicy::Verify);
         // The answer to an echo, and an error about what is no TCP, are nothing that the parser takes in.
         let is_fine = parsed.is_ok() || matches!(parsed, Err(DropReason::IgnoredIcmp | DropReason::UnmatchedIcmp));
@@ -245,7 +248,7 @@ impl Conversation {
         let ip = IpHeader::new(PEER.into(), OURS.into(), Protocol::Tcp);
         let mut frame = vec![0; wire::tcp_frame_len(&link, &ip, header) + data.len()];
         wire::write_tcp(&link, &ip, header, (data, &[]), &mut frame);
-        self.stack.handle_frame(self.now, &frame);
+        self.stack.handle_frame(self.now, InterfaceId::FIRST, &frame);
     }
 
     fn answer_arp(&mut self) {
@@ -259,7 +262,7 @@ impl Conversation {
         let link = LinkHeader { source: PEER_MAC, destination: OUR_MAC, ..LinkHeader::default() };
         let mut frame = vec![0; link.len() + wire::arp::PACKET_LEN];
         reply.write(link.write(0x0806, &mut frame));
-        self.stack.handle_frame(self.now, &frame);
+        self.stack.handle_frame(self.now, InterfaceId::FIRST, &frame);
     }
 
     /// The application does something to one of its connections.
@@ -279,11 +282,11 @@ impl Conversation {
                 stream.consume(length);
             }
             3 => {
-                stream.forward();
+                stream.echo();
             }
-            4 => stream.finish(),
+            4 => stream.shutdown_write(),
             5 => stream.close(),
-            6 => stream.linger(),
+            6 => stream.close_discarding(),
             7 => stream.abort(),
             _ => {
                 stream.write_urgent(&[0xbb; 5]);
@@ -296,7 +299,7 @@ impl Conversation {
     fn settle(&mut self) {
         while let Some(event) = self.stack.poll_event() {
             match event {
-                Event::Opened(id) if !self.ids.contains(&id) => self.ids.push(id),
+                Event::Accepted(id, _) | Event::Connected(id) if !self.ids.contains(&id) => self.ids.push(id),
                 Event::Closed(id, _) => self.ids.retain(|known| *known != id),
                 _ => {}
             }

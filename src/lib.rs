@@ -9,17 +9,18 @@
 //! Write a [`Service`] and put it on a [`Server`]. This one sends everything back:
 //!
 //! ```no_run
-//! use xskip::{Server, Service, Stream};
+//! use xskip::{ConnectionId, Context, Server, Service, app::Origin};
 //!
 //! struct Echo;
 //!
 //! impl Service for Echo {
 //!     type Session = ();
 //!
-//!     fn open(&mut self, _: &mut Stream<'_>) {}
+//!     fn open(&mut self, _: ConnectionId, _: Origin, _: &mut Context<'_>) {}
 //!
-//!     fn ready(&mut self, _: &mut (), stream: &mut Stream<'_>) {
-//!         stream.forward();
+//!     fn ready(&mut self, _: &mut (), id: ConnectionId, cx: &mut Context<'_>) {
+//!         let Some(mut stream) = cx.stream(id) else { return };
+//!         stream.echo();
 //!         if stream.at_end() {
 //!             stream.close();
 //!         }
@@ -48,7 +49,8 @@
 //! | [`worker`] | the pinned thread that runs it all to completion |
 //! | [`app`] | the [`Service`] trait and the bundled services |
 //! | [`telemetry`] | sequence diagrams |
-//! | [`server`] | the whole from end to end |
+//! | [`runtime`] | workers on interfaces, from end to end: what every role stands on |
+//! | [`server`] | the role of a server: a service on every worker |
 //!
 //! The first five lines are the crate `xskip-core`, which needs neither the kernel nor clang: give a [`stack::Stack`] frames and the
 //! time, and it answers with frames and its next deadline. The same code runs on AF_XDP, in memory, and on a simulated wire. The
@@ -60,6 +62,7 @@ extern crate xskip_core;
 
 pub mod app;
 pub mod host;
+pub mod runtime;
 pub mod server;
 pub mod telemetry;
 pub mod worker;
@@ -73,9 +76,11 @@ pub use xskip_core::{debug_as_display, prefetch};
 
 pub use self::{
     app::Service,
-    server::{Server, ServerError},
+    runtime::{Runtime, RuntimeError},
+    server::Server,
+    worker::{Application, Context},
 };
 pub use xskip_core::{
-    stack::{Cidr, ConnectError, Stream},
+    stack::{Cidr, ConnectError, ConnectionId, Event, Stream},
     tcp::CloseReason,
 };

@@ -12,7 +12,7 @@ use xskip_core::{
     config::{StackConfig, TcpConfig},
     stack::{ConnectionId, Event, LocalAddress, Ownership, Secrets, Stack},
     time::Instant,
-    wire::{Endpoint, MacAddress},
+    wire::{Endpoint, InterfaceId, MacAddress},
 };
 
 #[global_allocator]
@@ -40,7 +40,7 @@ impl Batch {
     fn fill(&mut self, now: Instant, stack: &mut Stack) {
         self.lengths.clear();
         for buffer in &mut self.buffers {
-            let Some(length) = stack.poll_transmit(now, buffer) else { return };
+            let Some(length) = stack.poll_transmit(now, InterfaceId::FIRST, buffer) else { return };
             self.lengths.push(length);
         }
     }
@@ -83,7 +83,7 @@ impl Pair {
         loop {
             self.now += Duration::from_micros(10);
             for end in 0..2 {
-                self.stacks[end].handle_frames(self.now, self.batches[1 - end].frames());
+                self.stacks[end].handle_frames(self.now, InterfaceId::FIRST, self.batches[1 - end].frames());
                 self.stacks[end].handle_timeout(self.now);
                 while let Some(event) = self.stacks[end].poll_event() {
                     self.handle(end, event);
@@ -98,11 +98,11 @@ impl Pair {
 
     fn handle(&mut self, end: usize, event: Event) {
         match event {
-            Event::Opened(id) if end == 0 => self.opened.push(id),
+            Event::Accepted(id, _) | Event::Connected(id) if end == 0 => self.opened.push(id),
             Event::Ready(id) => {
                 let Some(mut stream) = self.stacks[end].stream(self.now, id) else { return };
                 if end == 1 {
-                    stream.forward();
+                    stream.echo();
                     if stream.at_end() {
                         stream.close();
                     }

@@ -14,8 +14,8 @@ use xskip::{
     stack::{LocalAddress, Ownership, Secrets, SynMode},
     tcp::{State, cookie::CookieJar},
     wire::{
-        self, ChecksumPolicy, FourTuple, IpHeader, LinkHeader, MacAddress, Packet, Protocol, TcpFlags, TcpHeader,
-        TcpOptions, checksum::Checksum, ip::Dscp, tcp_options::Timestamps,
+        self, ChecksumPolicy, FourTuple, InterfaceId, IpHeader, LinkHeader, MacAddress, Packet, Protocol, TcpFlags,
+        TcpHeader, TcpOptions, checksum::Checksum, ip::Dscp, tcp_options::Timestamps,
     },
 };
 
@@ -396,7 +396,7 @@ fn compare(pair: &mut Pair, jar: &mut CookieJar, tally: &Tally, frame: &[u8]) ->
     let before = pair.stack.drops().clone();
     let (action, sent) = pair.run(frame);
     let answer = pair.answer(frame).filter(|answer| is_syn_ack(answer));
-    while pair.stack.poll_transmit(pair.now, &mut [0; 2_000]).is_some() {}
+    while pair.stack.poll_transmit(pair.now, InterfaceId::FIRST, &mut [0; 2_000]).is_some() {}
     let refused = DropReason::ALL.iter().find(|&&reason| pair.stack.drops().get(reason) > before.get(reason));
     match (action == XDP_TX, answer) {
         (true, None) => prop_assert!(false, "answered by the program alone; the stack: {refused:?}\n{frame:02x?}"),

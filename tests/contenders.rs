@@ -13,7 +13,7 @@ use xskip_cli::{
     bench::contender::{Contender, ContenderError, Standing},
     host::{Link, cores::Cores, netns, sysctl},
     lab::{INTERFACE, Lab, LabOptions, Side},
-    server::ServerReport,
+    runtime::RunReport,
 };
 
 /// The last core there is.
@@ -95,7 +95,7 @@ fn start(contender: Contender, lab: &Lab) -> Option<Standing> {
 
 /// Fetches over both protocols, in two lives of the contender: one is stopped, one dropped. Gives back the report of the
 /// first.
-fn serves(contender: Contender) -> Option<ServerReport> {
+fn serves(contender: Contender) -> Option<RunReport> {
     let name = Name::new();
     let lab = temporary(&name);
     let before = traces(&lab);

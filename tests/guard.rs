@@ -13,7 +13,7 @@ use xskip::{
     rng::SipKey,
     stack::{Cidr, LocalAddress, Ownership},
     wire::{
-        self, ChecksumPolicy, IpHeader, LinkHeader, Protocol, SeqNumber, TcpFlags, TcpHeader, TcpOptions,
+        self, ChecksumPolicy, InterfaceId, IpHeader, LinkHeader, Protocol, SeqNumber, TcpFlags, TcpHeader, TcpOptions,
         checksum::Checksum,
         ethernet::{VlanTag, VlanTags},
         tcp_options::Timestamps,
@@ -127,7 +127,7 @@ fn a_handshake_begins_in_the_program_and_ends_in_the_stack() {
         let next = TcpHeader { seq: SeqNumber::new(1_006), ..ack };
         pair.run(&frame(&link(), ipv6, &next, b"more"));
         assert_eq!(pair.program.verdicts().unwrap().dropped_no_socket, before + 2);
-        pair.stack.handle_frame(pair.now, &last);
+        pair.stack.handle_frame(pair.now, InterfaceId::FIRST, &last);
     }
     assert_eq!(pair.stack.stats().cookies_accepted, 4);
 }
@@ -602,7 +602,7 @@ fn a_reset_reaches_the_stack_and_ends_a_handshake_that_nobody_remembers() {
         // No socket serves the queue here: what would have been the stack's is counted as such.
         assert_eq!(after.dropped_no_socket - before.dropped_no_socket, 2, "so many in a tick");
         assert_eq!(after.dropped_reset - before.dropped_reset, 3);
-        pair.stack.handle_frame(pair.now, &reset);
+        pair.stack.handle_frame(pair.now, InterfaceId::FIRST, &reset);
         let ack = frame(&link(), ipv6, &header(ACK, 1_001, answer.seq.get().wrapping_add(1)), b"GET /");
         pair.run(&ack);
         assert_eq!(

@@ -15,7 +15,7 @@ use xskip_cli::{
     drops::DropReason,
     host::ethtool::Ethtool,
     lab::{INTERFACE, Lab, LabOptions},
-    server::Cookies,
+    runtime::Cookies,
     xdp::XdpMode,
 };
 
@@ -62,7 +62,7 @@ fn an_upload_that_the_kernel_merges_is_taken_in_generic_mode() {
             .iter()
             .fold(server, |server, address| server.address(address.parse().unwrap()));
         let running = lab.server().run(|| server.start(|| Discard)).unwrap().unwrap();
-        assert_eq!(running.setup().mode, XdpMode::Generic);
+        assert_eq!(running.setups()[0].mode, XdpMode::Generic);
         let mut uploads = 0;
         // Whether the sender finishes its segments, as one beyond a wire does, or leaves checksums and cutting up, as one of this
         // machine.

@@ -12,7 +12,7 @@ use xskip_cli::{
     app::Echo,
     host::Link,
     lab::{INTERFACE, Lab, LabOptions, Side},
-    server::Notice,
+    runtime::Notice,
 };
 
 /// The other side's station once it has moved.

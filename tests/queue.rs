@@ -495,7 +495,7 @@ fn a_program_takes_the_sockets_of_as_many_queues_as_it_was_loaded_for() {
 /// A frame's link header from the client's made-up station to the server's.
 fn tagged(server: MacAddress, tags: &[VlanTag]) -> LinkHeader {
     let vlan = tags.iter().fold(VlanTags::default(), |vlan, &tag| vlan.with(tag).unwrap());
-    LinkHeader { destination: server, source: PEER, vlan }
+    LinkHeader { destination: server, source: PEER, vlan, ..LinkHeader::default() }
 }
 
 fn arp_request(link: &LinkHeader) -> Vec<u8> {

@@ -11,7 +11,7 @@ use xskip_cli::{
     bpf::Reflector,
     wire::{
         self, ChecksumPolicy, IpHeader, LinkHeader, Packet, Protocol, SeqNumber, TcpFlags, TcpHeader, TcpOptions,
-        ethernet::VlanTags, tcp_options::Timestamps,
+        tcp_options::Timestamps,
     },
 };
 
@@ -23,7 +23,7 @@ const ENDS: [(IpAddr, IpAddr); 2] =
     [(IpAddr::V4(PEER_V4), IpAddr::V4(SHARED_V4)), (IpAddr::V6(PEER_V6), IpAddr::V6(SHARED_V6))];
 
 fn frame((source, destination): (IpAddr, IpAddr), header: &TcpHeader, payload: &[u8]) -> Vec<u8> {
-    let link = LinkHeader { destination: OURS, source: PEER, vlan: VlanTags::default() };
+    let link = LinkHeader { destination: OURS, source: PEER, ..LinkHeader::default() };
     let mut buffer = vec![0; 400];
     let ip = IpHeader::new(source, destination, Protocol::Tcp);
     let length = wire::write_tcp(&link, &ip, header, (payload, &[]), &mut buffer);

@@ -8,7 +8,7 @@ use xskip_cli::{
     Server,
     app::Echo,
     lab::{INTERFACE, Lab, LabOptions},
-    server::{Notice, SharingConflict},
+    runtime::{Notice, SharingConflict},
 };
 
 /// In the range from which the kernel picks, unless somebody has changed it.

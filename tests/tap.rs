@@ -25,7 +25,7 @@ use xskip_cli::{
     host::netns::Namespace,
     stack::{Event, LocalAddress, Ownership, Secrets, Stack},
     time::Instant,
-    wire::{ChecksumPolicy, MacAddress, Packet, parse},
+    wire::{ChecksumPolicy, InterfaceId, MacAddress, Packet, parse},
 };
 
 const QUEUES: usize = 2;
@@ -95,7 +95,7 @@ fn serve(mut queues: [File; QUEUES], stop: &AtomicBool, ports: &Mutex<BTreeSet<u
         for queue in &mut queues {
             match queue.read(&mut buffer) {
                 Ok(length) => {
-                    stack.handle_frame(now, &buffer[..length]);
+                    stack.handle_frame(now, InterfaceId::FIRST, &buffer[..length]);
                     idle = false;
                 }
                 Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock, "{error}"),
@@ -103,11 +103,11 @@ fn serve(mut queues: [File; QUEUES], stop: &AtomicBool, ports: &Mutex<BTreeSet<u
         }
         stack.handle_timeout(now);
         while let Some(event) = stack.poll_event() {
-            if let Event::Opened(id) = event {
-                ports.lock().unwrap().insert(stack.stream(now, id).unwrap().peer().port);
+            if let Event::Accepted(id, _) = event {
+                ports.lock().unwrap().insert(stack.stream(now, id).unwrap().peer_addr().port());
             }
         }
-        while let Some(length) = stack.poll_transmit(now, &mut buffer) {
+        while let Some(length) = stack.poll_transmit(now, InterfaceId::FIRST, &mut buffer) {
             let frame = &buffer[..length];
             queues[queue_of(frame)].write_all(frame).unwrap();
         }

@@ -17,7 +17,7 @@ use xskip_cli::{
     app::Http,
     host::{ethtool::Ethtool, netdev::Netdev},
     lab::{INTERFACE, Lab, LabOptions},
-    server::{Cookies, DefenceLevel, Notice, Running},
+    runtime::{Cookies, DefenceLevel, Notice, Running},
 };
 
 /// Turns on and off what lets the client's end of the pair take frames from XDP: it is off where nobody sees to it.

@@ -16,7 +16,10 @@ use std::{hint::black_box, net::Ipv4Addr, time::Duration};
 use xskip::{
     rng::{SipKey, splitmix64},
     stack::{ConnectionId, Event, Flow, FlowTable, Secrets, Stack, SynMode, TimerWheel},
-    tcp::cookie::{CookieJar, MasterKey, Offer},
+    tcp::{
+        Offer,
+        cookie::{CookieJar, MasterKey},
+    },
     time::Instant,
     wire::{self, ChecksumPolicy, Endpoint, FourTuple, SeqNumber, checksum::Checksum},
 };

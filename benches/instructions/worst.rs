@@ -134,7 +134,7 @@ impl Victim {
     fn says_all(&mut self) -> usize {
         let mut segments = 0;
         loop {
-            let room = self.connection.writable(&self.config);
+            let room = self.connection.room_or_wait(&self.config);
             self.connection.write(&vec![7; room], &self.config);
             let before = segments;
             while self.says().is_some() {

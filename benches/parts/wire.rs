@@ -5,7 +5,10 @@ use std::{net::Ipv4Addr, time::Duration};
 use xskip::{
     rng::{SipKey, splitmix64},
     stack::{Flow, FlowTable, Secrets},
-    tcp::cookie::{CookieJar, MasterKey, Offer},
+    tcp::{
+        Offer,
+        cookie::{CookieJar, MasterKey},
+    },
     time::Instant,
     wire::{
         self, ChecksumPolicy, Endpoint, FourTuple, IpHeader, LinkHeader, Packet, Protocol, SeqNumber, TcpFlags,

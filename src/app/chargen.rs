@@ -1,7 +1,7 @@
 //! The character generator (RFC 864).
 
-use super::Service;
-use crate::stack::Stream;
+use super::{Datagram, Origin, Service};
+use crate::{stack::ConnectionId, worker::Context};
 
 /// The printing ASCII characters, in order.
 const FIRST: u8 = b' ';
@@ -37,11 +37,12 @@ impl Position {
 impl Service for Chargen {
     type Session = Position;
 
-    fn open(&mut self, _: &mut Stream<'_>) -> Position {
+    fn open(&mut self, _: ConnectionId, _: Origin, _: &mut Context<'_>) -> Position {
         Position::default()
     }
 
-    fn ready(&mut self, position: &mut Position, stream: &mut Stream<'_>) {
+    fn ready(&mut self, position: &mut Position, id: ConnectionId, cx: &mut Context<'_>) {
+        let Some(mut stream) = cx.stream(id) else { return };
         while !stream.readable().is_empty() {
             stream.consume(stream.readable().len());
         }
@@ -56,14 +57,15 @@ impl Service for Chargen {
         while stream.write_with(PIECE, &mut fill) > 0 {}
     }
 
-    fn drain(&mut self, _: &mut Position, stream: &mut Stream<'_>) {
-        stream.linger();
+    fn drain(&mut self, _: &mut Position, id: ConnectionId, cx: &mut Context<'_>) {
+        let Some(mut stream) = cx.stream(id) else { return };
+        stream.close_discarding();
     }
 
     /// RFC 864 answers with any number of characters. With more than were sent, anyone could be flooded from a forged address.
-    fn datagram(&mut self, data: &[u8], answer: &mut Vec<u8>) -> bool {
+    fn datagram(&mut self, datagram: &Datagram<'_>, answer: &mut Vec<u8>, _: &mut Context<'_>) -> bool {
         let mut position = Position::default();
-        answer.extend(data.iter().map(|_| position.next()));
+        answer.extend(datagram.data.iter().map(|_| position.next()));
         true
     }
 }

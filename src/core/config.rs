@@ -1,7 +1,7 @@
 //! Every limit and knob, with its default. A value, not a set of cargo features.
 
 use crate::wire::{
-    ChecksumPolicy, MacAddress,
+    ChecksumPolicy, FourTuple, IpHeader, MacAddress, Protocol,
     ip::{DEFAULT_HOP_LIMIT, Dscp},
 };
 use std::{net::IpAddr, ops::RangeInclusive, time::Duration};
@@ -55,7 +55,7 @@ pub struct TcpConfig {
     pub max_timeouts: u32,
     /// Time-outs in a row after which the application hears of it, and another way to the peer is looked for: R1 of RFC 9293
     /// §3.8.3. Default 3, the least that SHLD-10 allows.
-    pub r1: u32,
+    pub warn_after_timeouts: u32,
     /// How long what was sent may stay unacknowledged; in place of `max_timeouts`, where given (MUST-21). Default none. An
     /// application may set it per connection.
     pub user_timeout: Option<Duration>,
@@ -88,6 +88,16 @@ pub struct TcpConfig {
     pub path_mtu_lifetime: Duration,
 }
 
+impl TcpConfig {
+    /// The IP header of a segment from the local to the remote end; `traffic_class` is the code point with its ECN bits.
+    #[inline]
+    pub(crate) fn ip_header(&self, tuple: &FourTuple, traffic_class: u8) -> IpHeader {
+        let FourTuple { local, remote } = tuple;
+        let hop_limit = self.hop_limit;
+        IpHeader { hop_limit, traffic_class, ..IpHeader::new(local.address, remote.address, Protocol::Tcp) }
+    }
+}
+
 impl Default for TcpConfig {
     fn default() -> Self {
         Self {
@@ -108,7 +118,7 @@ impl Default for TcpConfig {
             rto_min: Duration::from_millis(200),
             rto_max: Duration::from_secs(60),
             max_timeouts: 12,
-            r1: 3,
+            warn_after_timeouts: 3,
             user_timeout: None,
             syn_timeout: Duration::from_secs(180),
             keep_alive: None,
@@ -241,6 +251,8 @@ pub struct StackConfig {
     pub icmp_errors_per_destination: u32,
     /// UDP sockets at once. Default 256.
     pub max_udp_sockets: u32,
+    /// Timers of the application at once ([`Stack::set_timer`](crate::stack::Stack::set_timer)). Default 65,536.
+    pub max_timers: u32,
     /// Datagrams that wait at one UDP socket. Default 1,024.
     pub max_datagrams: usize,
     /// Bytes of the datagrams that wait at one UDP socket. Default 1 MiB.
@@ -252,7 +264,7 @@ pub struct StackConfig {
     /// Destinations whose path MTU is remembered for connections to come; the oldest makes room for a newer one. Default 1,024.
     pub max_path_mtus: usize,
     /// Whether applications hear of trouble that does not end a connection (SHLD-20). Default true.
-    pub reports: bool,
+    pub soft_error_events: bool,
 }
 
 impl Default for StackConfig {
@@ -281,12 +293,13 @@ impl Default for StackConfig {
             icmp_errors_per_second: 1_000,
             icmp_errors_per_destination: 100,
             max_udp_sockets: 256,
+            max_timers: 65_536,
             max_datagrams: 1_024,
             max_datagram_bytes: 1_024 * 1_024,
             max_udp_peers: 4_096,
             max_waiting_datagrams: 64,
             max_path_mtus: 1_024,
-            reports: true,
+            soft_error_events: true,
         }
     }
 }

@@ -76,6 +76,8 @@ counters! {
         connections_refused,
         /// Connections that we began to open and no neighbour took.
         connections_unreachable,
+        /// Calls of an application that panicked and were contained: the connection they were for was reset.
+        application_panics,
         /// ARP requests and neighbour solicitations sent.
         neighbour_questions,
         /// ICMP errors sent.

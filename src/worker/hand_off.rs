@@ -1,8 +1,13 @@
 //! From core to core: a frame that reached the wrong worker goes to the right one, in order, over a bounded ring.
 
+use super::{
+    WorkerIndex,
+    command::{Command, MAX_COMMANDS},
+    snapshot::Published,
+};
 use crate::{
-    stack::Secrets,
-    wire::{self, ChecksumPolicy, FourTuple, IcmpMessage, Packet},
+    stack::{Glimpse, Incoming, Secrets},
+    wire::{self, ChecksumPolicy, FourTuple, IcmpMessage, InterfaceId, Packet},
 };
 use crossbeam::queue::ArrayQueue;
 use nix::{
@@ -10,7 +15,7 @@ use nix::{
     sys::eventfd::{EfdFlags, EventFd},
 };
 use std::{
-    iter, mem,
+    fmt, iter, mem,
     os::fd::{AsFd, BorrowedFd},
     sync::{
         Arc,
@@ -38,57 +43,79 @@ pub enum Placement {
     ByHash,
 }
 
-/// Frames for one worker, one behind the other, in memory that goes back and forth.
+/// Frames of one interface for one worker, one behind the other, in memory that goes back and forth.
 #[derive(Debug, Default)]
 pub struct Parcel {
+    interface: InterfaceId,
     bytes: Vec<u8>,
-    /// Where each frame ends.
-    ends: Vec<usize>,
+    /// Where each frame ends, and the flow that it was seen to belong to.
+    frames: Vec<(usize, Option<Glimpse>)>,
 }
 
 impl Parcel {
     /// Room for a batch of frames of the usual size, so that it does not grow bit by bit.
     fn roomy() -> Self {
-        Self { bytes: Vec::with_capacity(USUAL_FRAMES * USUAL_FRAME), ends: Vec::with_capacity(USUAL_FRAMES) }
+        Self {
+            interface: InterfaceId::default(),
+            bytes: Vec::with_capacity(USUAL_FRAMES * USUAL_FRAME),
+            frames: Vec::with_capacity(USUAL_FRAMES),
+        }
     }
 
-    fn push(&mut self, frame: &[u8]) {
+    fn push(&mut self, Incoming { frame, glimpse }: Incoming<'_>) {
         self.bytes.extend_from_slice(frame);
-        self.ends.push(self.bytes.len());
+        self.frames.push((self.bytes.len(), glimpse));
     }
 
     fn clear(&mut self) {
         self.bytes.clear();
-        self.ends.clear();
+        self.frames.clear();
     }
 
     /// How many frames there are.
     pub fn len(&self) -> usize {
-        self.ends.len()
+        self.frames.len()
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.ends.is_empty()
+        self.frames.is_empty()
     }
 
-    /// The frames, in the order in which they came.
-    pub fn frames(&self) -> impl Iterator<Item = &[u8]> {
-        let starts = iter::once(0).chain(self.ends.iter().copied());
-        starts.zip(&self.ends).map(|(start, &end)| &self.bytes[start..end])
+    /// The interface they came in by.
+    pub fn interface(&self) -> InterfaceId {
+        self.interface
+    }
+
+    /// The frames, in the order in which they came, each with what its first worker saw of it.
+    pub fn frames(&self) -> impl Iterator<Item = Incoming<'_>> {
+        let starts = iter::once(0).chain(self.frames.iter().map(|&(end, _)| end));
+        starts.zip(&self.frames).map(|(start, &(end, glimpse))| Incoming { frame: &self.bytes[start..end], glimpse })
     }
 }
 
-/// A worker's letter box: frames from other workers, and a bell to wake it.
-#[derive(Debug)]
+/// Everything of a worker that others may touch: frames from other workers, commands, what it shows of itself, and a bell to wake it.
 pub struct Mailbox {
     parcels: ArrayQueue<Parcel>,
     /// Frames in them.
     waiting: AtomicUsize,
     /// Empty parcels on their way back to whoever fills them.
     empties: ArrayQueue<Parcel>,
+    commands: ArrayQueue<Command>,
+    /// Whether the worker has ended: nobody carries out commands any more.
+    closed: AtomicBool,
+    /// Whether somebody wants the worker's application to have a turn.
+    wanted: AtomicBool,
+    published: Published,
     asleep: AtomicBool,
     bell: EventFd,
+}
+
+impl fmt::Debug for Mailbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (parcels, commands) = (self.parcels.len(), self.commands.len());
+        f.debug_struct("Mailbox").field("parcels", &parcels).field("commands", &commands).finish_non_exhaustive()
+    }
 }
 
 impl Mailbox {
@@ -102,6 +129,10 @@ impl Mailbox {
             parcels: ArrayQueue::new(MAX_PARCELS),
             waiting: AtomicUsize::new(0),
             empties: ArrayQueue::new(MAX_EMPTIES),
+            commands: ArrayQueue::new(MAX_COMMANDS),
+            closed: AtomicBool::new(false),
+            wanted: AtomicBool::new(false),
+            published: Published::default(),
             asleep: AtomicBool::new(false),
             bell,
         })
@@ -128,17 +159,65 @@ impl Mailbox {
         self.parcels.push(parcel).inspect_err(|_| {
             self.waiting.fetch_sub(frames, Ordering::Relaxed);
         })?;
-        // SeqCst on both sides: either we see that the worker is going to sleep, or it sees the parcel before it does.
+        self.ring_if_asleep();
+        Ok(())
+    }
+
+    /// SeqCst on both sides: either we see that the worker is going to sleep, or it sees before it does what we have left here.
+    fn ring_if_asleep(&self) {
         if self.asleep.load(Ordering::SeqCst) && self.asleep.swap(false, Ordering::SeqCst) {
             self.ring();
+        }
+    }
+
+    /// Gives the worker a command, or gives it back where as many wait as may.
+    pub(super) fn command(&self, command: Command) -> Result<(), Command> {
+        self.commands.push(command)?;
+        self.ring_if_asleep();
+        if self.is_closed() {
+            // It has ended meanwhile, and may have looked for commands before this one came.
+            self.close();
         }
         Ok(())
     }
 
-    /// Posts one frame; one that finds no room is lost.
-    pub fn drop_in(&self, frame: &[u8]) {
+    /// The oldest command that waits.
+    pub(super) fn next_command(&self) -> Option<Command> {
+        self.commands.pop()
+    }
+
+    /// Carries out no more commands: whoever waits for an answer learns that none will come.
+    pub(super) fn close(&self) {
+        self.closed.store(true, Ordering::SeqCst);
+        while self.commands.pop().is_some() {}
+    }
+
+    /// Whether the worker has ended.
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::SeqCst)
+    }
+
+    /// Wants the worker's application to have a turn.
+    pub(super) fn want(&self) {
+        self.wanted.store(true, Ordering::SeqCst);
+        self.ring_if_asleep();
+    }
+
+    /// Whether that was wanted; what is wanted from now on counts anew.
+    pub(super) fn was_wanted(&self) -> bool {
+        self.wanted.load(Ordering::Relaxed) && self.wanted.swap(false, Ordering::SeqCst)
+    }
+
+    /// What the worker shows of itself.
+    pub fn published(&self) -> &Published {
+        &self.published
+    }
+
+    /// Posts one frame that came in by `interface`; one that finds no room is lost.
+    pub fn drop_in(&self, interface: InterfaceId, frame: &[u8]) {
         let mut parcel = self.empty();
-        parcel.push(frame);
+        parcel.interface = interface;
+        parcel.push(frame.into());
         if let Err(parcel) = self.post(parcel) {
             self.give_back(parcel);
         }
@@ -157,10 +236,10 @@ impl Mailbox {
         drop(self.empties.push(parcel));
     }
 
-    /// Announces sleep; false where there is mail, and so no time to sleep.
+    /// Announces sleep; false where there is something to do, and so no time to sleep.
     pub fn may_sleep(&self) -> bool {
         self.asleep.store(true, Ordering::SeqCst);
-        self.parcels.is_empty()
+        self.parcels.is_empty() && self.commands.is_empty() && !self.wanted.load(Ordering::SeqCst)
     }
 
     /// After sleep: nobody needs to ring, and what rang is forgotten.
@@ -169,6 +248,12 @@ impl Mailbox {
         if rung {
             let _ = self.bell.read();
         }
+    }
+
+    /// Whether the bell was rung; then it is silent again.
+    #[cfg(test)]
+    pub(super) fn is_rung(&self) -> bool {
+        self.bell.read().is_ok()
     }
 
     /// The bell, to be waited for.
@@ -180,6 +265,8 @@ impl Mailbox {
 /// Who is to see a frame.
 enum Owner {
     One(usize),
+    /// The worker of this flow.
+    Flow(Glimpse),
     Everyone,
 }
 
@@ -192,13 +279,15 @@ pub struct HandOff {
     mailboxes: Arc<[Mailbox]>,
     /// By worker, what it is sent with the end of the batch.
     outgoing: Vec<Parcel>,
+    /// Frames refused since [`HandOff::send`].
+    refused: usize,
 }
 
 impl HandOff {
     /// The hand-off of worker number `ours` among those with these mailboxes.
     pub fn new(placement: Placement, secrets: Secrets, ours: usize, mailboxes: Arc<[Mailbox]>) -> Self {
         let outgoing = mailboxes.iter().map(|_| Parcel::default()).collect();
-        Self { placement, secrets, ours, mailboxes, outgoing }
+        Self { placement, secrets, ours, mailboxes, outgoing, refused: 0 }
     }
 
     /// This worker's own mailbox.
@@ -206,49 +295,67 @@ impl HandOff {
         &self.mailboxes[self.ours]
     }
 
-    /// Sets the frame aside for the worker that owns its flow; `false` where that is this one. [`HandOff::send`] sends it.
-    pub fn pass_on(&mut self, frame: &[u8]) -> bool {
-        if self.mailboxes.len() == 1 {
-            return false;
+    /// Which of the workers this one is.
+    pub fn index(&self) -> WorkerIndex {
+        WorkerIndex { number: self.ours, workers: self.mailboxes.len() }
+    }
+
+    /// All mailboxes.
+    pub(super) fn mailboxes(&self) -> &Arc<[Mailbox]> {
+        &self.mailboxes
+    }
+
+    /// A frame that came in by `interface`, with the flow that it was seen to belong to, where it is this worker's; `None` where it
+    /// is another one's, and was set aside for that. [`HandOff::send`] sends it.
+    pub fn keep<'a>(&mut self, interface: InterfaceId, frame: &'a [u8]) -> Option<Incoming<'a>> {
+        let unseen = Incoming { frame, glimpse: None };
+        let workers = self.mailboxes.len();
+        if workers == 1 {
+            return Some(unseen);
         }
-        match self.owner(frame) {
-            Owner::One(owner) if owner == self.ours => false,
-            Owner::One(owner) => {
-                set_aside(&mut self.outgoing[owner], &self.mailboxes[owner], frame);
-                true
-            }
+        let (owner, incoming) = match self.owner(frame) {
+            Owner::Flow(glimpse) => (glimpse.worker(workers), Incoming { frame, glimpse: Some(glimpse) }),
+            Owner::One(owner) => (owner, unseen),
             // Receive-side scaling knows nothing of flows that an ICMP error quotes, nor of who has asked for a neighbour: every
             // worker gets a copy of what may be any one's. There are few of these, and the mailboxes are bounded.
             Owner::Everyone => {
-                (0..self.mailboxes.len()).filter(|&other| other != self.ours).for_each(|other| {
-                    set_aside(&mut self.outgoing[other], &self.mailboxes[other], frame);
-                });
-                false
+                let ours = self.ours;
+                (0..workers).filter(|&other| other != ours).for_each(|other| self.set_aside(other, interface, unseen));
+                return Some(unseen);
             }
+        };
+        if owner == self.ours {
+            return Some(incoming);
         }
+        self.set_aside(owner, interface, incoming);
+        None
+    }
+
+    fn set_aside(&mut self, owner: usize, interface: InterfaceId, incoming: Incoming<'_>) {
+        let (parcel, mailbox) = (&mut self.outgoing[owner], &self.mailboxes[owner]);
+        if parcel.interface != interface && !parcel.is_empty() {
+            self.refused += post(parcel, mailbox);
+        }
+        if parcel.bytes.capacity() == 0 {
+            *parcel = mailbox.empty();
+        }
+        parcel.interface = interface;
+        parcel.push(incoming);
     }
 
     /// Sends what was set aside, in one parcel to each worker, and tells how many frames were refused because a worker does not
     /// keep up ([`DropReason::HandOffFull`](crate::drops::DropReason::HandOffFull)). TCP will send them again.
     #[must_use]
     pub fn send(&mut self) -> usize {
-        let mut refused = 0;
-        for (parcel, mailbox) in self.outgoing.iter_mut().zip(self.mailboxes.iter()) {
-            if !parcel.is_empty()
-                && let Err(mut full) = mailbox.post(mem::take(parcel))
-            {
-                refused += full.len();
-                full.clear();
-                *parcel = full;
-            }
-        }
-        refused
+        let waiting = self.outgoing.iter_mut().zip(self.mailboxes.iter()).filter(|(parcel, _)| !parcel.is_empty());
+        let refused: usize = waiting.map(|(parcel, mailbox)| post(parcel, mailbox)).sum();
+        refused + mem::take(&mut self.refused)
     }
 
     fn owner(&self, frame: &[u8]) -> Owner {
         match self.placement {
-            Placement::ByHash => match wire::peek_flow(frame) {
-                Some(tuple) => self.owner_of(&tuple),
+            Placement::ByHash => match self.secrets.glimpse(frame) {
+                Some(glimpse) => Owner::Flow(glimpse),
                 None => self.owner_by_parsing(frame),
             },
             Placement::ByQueue if wire::is_control(frame) => self.owner_by_parsing(frame),
@@ -257,11 +364,14 @@ impl HandOff {
     }
 
     fn owner_by_parsing(&self, frame: &[u8]) -> Owner {
+        let worker_of = |tuple| Owner::One(self.secrets.glimpse_of(tuple).worker(self.mailboxes.len()));
         // Whatever is not a segment is answered by whoever got it; whether its checksum is whole is the owner's business.
         match wire::parse(frame, ChecksumPolicy::AcceptPartial).map(|parsed| parsed.packet) {
-            Ok(Packet::Tcp(ip, segment)) => self.owner_of(&FourTuple::of_received(&ip, &segment.header)),
+            Ok(Packet::Tcp(ip, segment)) => {
+                Owner::Flow(self.secrets.glimpse_of(FourTuple::of_received(&ip, &segment.header)))
+            }
             Ok(Packet::Icmp(_, IcmpMessage::Error(_))) if self.placement == Placement::ByQueue => Owner::Everyone,
-            Ok(Packet::Icmp(_, IcmpMessage::Error(error))) => self.owner_of(&error.quote.tuple),
+            Ok(Packet::Icmp(_, IcmpMessage::Error(error))) => worker_of(error.quote.tuple),
             // Any of them may have asked, or wants to know who is there. It is answered here, where that is due.
             Ok(Packet::Arp(_))
             | Ok(Packet::Icmp(
@@ -271,15 +381,13 @@ impl HandOff {
             _ => Owner::One(self.ours),
         }
     }
-
-    fn owner_of(&self, tuple: &FourTuple) -> Owner {
-        Owner::One(Secrets::worker_of(self.secrets.hash_flow(tuple), self.mailboxes.len()))
-    }
 }
 
-fn set_aside(parcel: &mut Parcel, mailbox: &Mailbox, frame: &[u8]) {
-    if parcel.bytes.capacity() == 0 {
-        *parcel = mailbox.empty();
-    }
-    parcel.push(frame);
+/// Posts a parcel, and returns how many frames were refused.
+fn post(parcel: &mut Parcel, mailbox: &Mailbox) -> usize {
+    let Err(mut full) = mailbox.post(mem::take(parcel)) else { return 0 };
+    let refused = full.len();
+    full.clear();
+    *parcel = full;
+    refused
 }

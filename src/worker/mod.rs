@@ -1,24 +1,30 @@
 //! Pinned threads that run everything to completion: one thread, one core, one queue.
 //!
-//! A [`Worker`] carries frames from its queue through its stack to its application and back, a batch at a time, and
+//! A [`Worker`] carries frames from its queues through its stack to its application and back, a batch at a time, and
 //! sleeps when there is nothing to do. It is the only one to read a clock, and shares nothing with other workers but
-//! their mailboxes.
+//! their mailboxes: by these frames of other workers' flows come in, and commands of whoever has a [`WorkerHandle`]. What it shows of
+//! itself is a [`Snapshot`], ten times a second.
 
 mod application;
 mod clock;
-mod control;
+mod command;
 mod hand_off;
+mod port;
 mod run;
+mod snapshot;
 pub mod tap;
 
 #[cfg(test)]
 mod tests;
 
+pub(crate) use self::application::Begun;
 pub use self::{
-    application::Application,
+    application::{Application, Context, WorkerIndex},
     clock::Clock,
-    control::Control,
+    command::{CommandError, MAX_COMMANDS, Waker, WorkerHandle, Workers},
     hand_off::{HandOff, Mailbox, Parcel, Placement},
-    run::{Idle, Report, Shutdown, Worker, WorkerOptions},
+    port::{MAX_PORTS, Port},
+    run::{Idle, PortReport, Report, Shutdown, Worker, WorkerOptions},
+    snapshot::{PortSnapshot, Published, Rates, SNAPSHOT_INTERVAL, Snapshot},
     tap::{Direction, Tap, TapEvent},
 };

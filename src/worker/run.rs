@@ -1,23 +1,28 @@
 //! The loop.
 
 use super::{
-    Application, Clock, Control, HandOff,
+    Application, Clock, Context, HandOff, Mailbox, WorkerIndex,
+    command::{COMMANDS_AT_ONCE, become_worker},
+    port::{BATCH, MAX_PORTS, Port},
+    snapshot::{SNAPSHOT_INTERVAL, Snapshot},
     tap::{Direction, Tap, TapEvent},
 };
 use crate::{
     drops::{DropReason, Drops},
-    stack::Stack,
+    stack::{Incoming, Stack},
     stats::StackStats,
     tcp::State,
     time::Instant,
-    wire::{self, ChecksumPolicy, FourTuple, Packet},
-    xdp::{Frame, FrameAudit, Queue, QueueStatistics, XdpError},
+    wire::{self, ChecksumPolicy, FourTuple, InterfaceId, Packet},
+    xdp::{FrameAudit, QueueStatistics, XdpError},
 };
 use nix::{
     poll::{PollFd, PollFlags, ppoll},
     sys::time::TimeSpec,
 };
 use std::{
+    array,
+    panic::{self, AssertUnwindSafe},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -25,12 +30,6 @@ use std::{
     time::Duration,
 };
 
-/// Frames received, or passed on by other workers, before answers are sent.
-const BATCH: usize = 64;
-/// How soon a frame that the kernel did not take is offered again.
-const TRANSMIT_RETRY: Duration = Duration::from_micros(200);
-/// How soon an interface that went down is looked at again.
-const LINK_RETRY: Duration = Duration::from_millis(100);
 /// How long peers that have acknowledged all that a worker had to say to them may take to close their side, when it ends.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
@@ -82,81 +81,78 @@ impl Shutdown {
     }
 }
 
-/// What a worker did.
+/// What one queue of a worker's did.
 #[derive(Clone, Debug)]
-pub struct Report {
-    /// The queue it served.
+pub struct PortReport {
+    /// Its interface.
+    pub interface: InterfaceId,
+    /// The queue.
     pub queue: u32,
-    /// What its stack did.
-    pub stats: StackStats,
-    /// What its stack refused.
-    pub drops: Drops,
-    /// What its queue did.
-    pub queue_statistics: QueueStatistics,
+    /// What it did.
+    pub statistics: QueueStatistics,
     /// Where its frames were in the end.
     pub frames: FrameAudit,
 }
 
-/// A queue, a stack and an application, and the thread to run them.
-pub struct Worker<A> {
-    queue: Queue,
+/// What a worker did.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// What its stack did.
+    pub stats: StackStats,
+    /// What its stack refused.
+    pub drops: Drops,
+    /// What its queues did.
+    pub ports: Vec<PortReport>,
+}
+
+/// Queues and a stack, and the thread to run them with an application.
+pub struct Worker {
+    ports: Vec<Port>,
     stack: Stack,
-    application: A,
     clock: Clock,
     hand_off: HandOff,
     options: WorkerOptions,
     tap: Option<Arc<dyn Tap>>,
-    control: Arc<Control>,
-    /// The generation of master keys that the stack has.
-    generation: u32,
     shutdown: Shutdown,
-    /// The batch under way; empty between batches, kept for its memory.
-    batch: Vec<Frame>,
-    /// Whether the link was down when last tried, so that it is reported once.
-    link_down: bool,
+    /// Whether the application has been told that the worker is to end.
+    is_draining: bool,
     /// When there was last something to do.
     last_work: Instant,
     /// When the application wants to be called again, if nothing else happens.
     due: Option<Instant>,
+    /// Since when it has waited for something to do, where it has.
+    resting_since: Option<Instant>,
+    /// What is to be shown next, and when.
+    snapshot: Snapshot,
+    snapshot_due: Instant,
 }
 
-impl<A: Application> Worker<A> {
-    /// A worker that has not begun.
+impl Worker {
+    /// A worker that has not begun, with 1 to [`MAX_PORTS`] ports.
     pub fn new(
-        queue: Queue,
+        ports: Vec<Port>,
         stack: Stack,
-        application: A,
         clock: Clock,
         hand_off: HandOff,
         options: WorkerOptions,
         shutdown: Shutdown,
     ) -> Self {
-        let batch = Vec::with_capacity(BATCH);
-        let control = Arc::default();
-        let (generation, link_down, tap, due) = (0, false, None, None);
+        debug_assert!((1..=MAX_PORTS).contains(&ports.len()), "{} ports", ports.len());
         Self {
-            queue,
+            ports,
             stack,
-            application,
             clock,
             hand_off,
             options,
-            tap,
-            control,
-            generation,
+            tap: None,
             shutdown,
-            batch,
-            link_down,
+            is_draining: false,
             last_work: Instant::ZERO,
-            due,
+            due: None,
+            resting_since: None,
+            snapshot: Snapshot::default(),
+            snapshot_due: Instant::ZERO,
         }
-    }
-
-    /// Lets somebody steer it.
-    #[must_use]
-    pub fn with_control(mut self, control: Arc<Control>) -> Self {
-        self.control = control;
-        self
     }
 
     /// Lets `tap` look on.
@@ -166,55 +162,91 @@ impl<A: Application> Worker<A> {
         self
     }
 
-    /// Runs until [`Shutdown::request`], on the calling thread, which stays on the core that it has been pinned to, if any.
+    /// Runs until [`Shutdown::request`], on the calling thread, which stays on the core that it has been pinned to, if any. `make` makes
+    /// the application, here, so that nothing of it ever leaves this thread.
     ///
     /// # Errors
-    /// Where the queue cannot be closed in order. An interface that goes down is waited for instead.
-    pub fn run(mut self) -> Result<Report, XdpError> {
+    /// Where a queue cannot be closed in order. An interface that goes down is waited for instead.
+    pub fn run<A: Application>(mut self, make: impl FnOnce(&mut Context<'_>) -> A) -> Result<Report, XdpError> {
+        become_worker();
+        // Dropped by whichever way out, a panic's included: nobody waits for answers in vain.
+        let _closing = Closing(self.hand_off.mailboxes().clone(), self.hand_off.index());
+        let mut application = make(&mut self.context());
         while !self.shutdown.is_requested() {
-            if !self.turn() {
+            if !self.turn(&mut application) {
                 self.rest(None);
             }
         }
-        self.wind_up();
-        let queue_statistics = self.queue.statistics()?;
-        Ok(Report {
-            queue: self.queue.id(),
-            stats: *self.stack.stats(),
-            drops: self.stack.drops().clone(),
-            queue_statistics,
-            frames: self.queue.close(),
-        })
+        self.drain(&mut application);
+        self.show(self.clock.now());
+        let ports = self.ports.into_iter().map(Port::close).collect::<Result<_, _>>()?;
+        Ok(Report { stats: *self.stack.stats(), drops: self.stack.drops().clone(), ports })
+    }
+
+    fn context(&mut self) -> Context<'_> {
+        Context::new(self.clock.now(), &mut self.stack, self.hand_off.index())
     }
 
     /// One batch from end to end. Whether anything was done.
-    fn turn(&mut self) -> bool {
+    fn turn(&mut self, application: &mut impl Application) -> bool {
         let now = self.clock.now();
-        self.control.exchange(now, &mut self.stack, &mut self.generation);
+        if let Some(since) = self.resting_since.take() {
+            self.snapshot.asleep += now - since;
+        }
+        let commands = self.obey(now);
         let received = self.receive(now) + self.receive_mail(now);
         self.stack.handle_timeout(now);
-        while let Some(event) = self.stack.poll_event() {
-            self.application.handle(now, event, &mut self.stack);
-        }
-        self.due = if self.shutdown.is_requested() {
-            self.application.drain(now, &mut self.stack)
-        } else {
-            self.application.tend(now, &mut self.stack)
-        };
+        self.hand_off.mailbox().was_wanted();
+        self.run_application(now, application);
         let transmitted = self.transmit(now);
-        let worked = received + transmitted > 0;
+        self.count(now, received, transmitted);
+        let worked = received + transmitted + commands > 0;
         if worked {
             self.last_work = now;
         }
         worked
     }
 
+    /// Tells the application what has happened, and what time it is.
+    fn run_application(&mut self, now: Instant, application: &mut impl Application) {
+        let cx = &mut Context::new(now, &mut self.stack, self.hand_off.index());
+        while let Some(event) = cx.stack().poll_event() {
+            application.event(event, cx);
+        }
+        if !self.is_draining && self.shutdown.is_requested() {
+            self.is_draining = true;
+            application.draining(cx);
+        }
+        self.due = application.on_turn(cx);
+    }
+
+    /// Carries out commands. How many.
+    fn obey(&mut self, now: Instant) -> usize {
+        let mut obeyed = 0;
+        while obeyed < COMMANDS_AT_ONCE
+            && let Some(command) = self.hand_off.mailbox().next_command()
+        {
+            let mut cx = Context::new(now, &mut self.stack, self.hand_off.index());
+            // Who gave it hears of a panic by its own means; what is panicked here is a command without an answer.
+            if panic::catch_unwind(AssertUnwindSafe(|| command(&mut cx))).is_err() {
+                tracing::error!(worker = self.hand_off.index().number, "a command panicked; the worker goes on");
+            }
+            obeyed += 1;
+        }
+        self.snapshot.commands += obeyed as u64;
+        obeyed
+    }
+
     fn receive(&mut self, now: Instant) -> usize {
-        let Self { queue, stack, hand_off, batch, tap, clock, .. } = self;
-        let received = queue.receive(batch, BATCH);
-        let frames = batch.iter().map(|frame| queue.data(frame));
-        take_in(stack, tap.as_deref(), clock, now, frames.filter(|frame| !hand_off.pass_on(frame)));
-        batch.drain(..).for_each(|frame| queue.release(frame));
+        let Self { ports, stack, hand_off, tap, clock, .. } = self;
+        let mut received = 0;
+        for port in ports {
+            received += port.receive();
+            let (at, frames) = ((now, port.interface), port.batch.iter().map(|frame| port.queue.data(frame)));
+            let kept = frames.filter_map(|frame| hand_off.keep(port.interface, frame));
+            take_in(stack, tap.as_deref(), clock, at, kept);
+            port.release_batch();
+        }
         (0..hand_off.send()).for_each(|_| stack.count_drop(DropReason::HandOffFull));
         received
     }
@@ -225,14 +257,15 @@ impl<A: Application> Worker<A> {
         while received < BATCH
             && let Some(parcel) = mailbox.take()
         {
+            let interface = parcel.interface();
             // What neighbours say is answered, if at all, where it arrived: the others only hear of it.
-            if parcel.frames().any(wire::is_of_a_neighbour) {
-                let said = parcel.frames().filter(|frame| wire::is_of_a_neighbour(frame));
-                said.for_each(|frame| self.stack.overhear(now, frame));
-                let frames = parcel.frames().filter(|frame| !wire::is_of_a_neighbour(frame));
-                take_in(&mut self.stack, self.tap.as_deref(), &self.clock, now, frames);
+            let is_said = |incoming: &Incoming<'_>| wire::is_of_a_neighbour(incoming.frame);
+            if parcel.frames().any(|incoming| is_said(&incoming)) {
+                parcel.frames().filter(is_said).for_each(|said| self.stack.overhear(now, interface, said.frame));
+                let frames = parcel.frames().filter(|incoming| !is_said(incoming));
+                take_in(&mut self.stack, self.tap.as_deref(), &self.clock, (now, interface), frames);
             } else {
-                take_in(&mut self.stack, self.tap.as_deref(), &self.clock, now, parcel.frames());
+                take_in(&mut self.stack, self.tap.as_deref(), &self.clock, (now, interface), parcel.frames());
             }
             received += parcel.len();
             mailbox.give_back(parcel);
@@ -240,74 +273,84 @@ impl<A: Application> Worker<A> {
         received
     }
 
-    /// Sends all there is to send, or as much as the ring takes: the rest stays queued in the stack.
+    /// Sends all there is to send, or as much as the rings take: the rest stays queued in the stack.
     fn transmit(&mut self, now: Instant) -> usize {
-        let mut transmitted = 0;
-        while let Some(mut frame) = self.queue.allocate() {
-            let buffer = self.queue.buffer(&mut frame);
-            let Some(length) = self.stack.poll_transmit(now, buffer) else {
-                self.queue.release(frame);
-                break;
-            };
-            if let Some(tap) = self.tap.as_deref() {
-                show(tap, &self.clock, &self.stack, Direction::Transmitted, &buffer[..length]);
-            }
-            self.queue.transmit(frame, length);
-            transmitted += 1;
-        }
-        if self.queue.wants_flush() {
-            self.flush();
-        }
-        transmitted
+        let Self { ports, stack, tap, clock, .. } = self;
+        let mut send = |port: &mut Port| {
+            let interface = port.interface;
+            port.transmit(|buffer| {
+                let length = stack.poll_transmit(now, interface, buffer)?;
+                if let Some(tap) = tap.as_deref() {
+                    show(tap, clock, stack, Direction::Transmitted, &buffer[..length]);
+                }
+                Some(length)
+            })
+        };
+        ports.iter_mut().map(&mut send).sum()
     }
 
-    fn flush(&mut self) {
-        let down = match self.queue.flush() {
-            Ok(()) => false,
-            Err(error) => {
-                if !self.link_down {
-                    tracing::warn!(queue = self.queue.id(), %error, "transmission waits");
-                }
-                true
-            }
-        };
-        if self.link_down && !down {
-            tracing::info!(queue = self.queue.id(), "transmission goes on");
+    /// Counts a turn, and shows what there is to show when it is time.
+    fn count(&mut self, now: Instant, received: usize, transmitted: usize) {
+        self.snapshot.turns += 1;
+        self.snapshot.frames_in += received as u64;
+        self.snapshot.frames_out += transmitted as u64;
+        self.hand_off.mailbox().published().count(&self.stack);
+        if now >= self.snapshot_due {
+            self.show(now);
         }
-        self.link_down = down;
+    }
+
+    /// Shows a snapshot, unless somebody is reading the last one: then it is for the next turn.
+    #[cold]
+    fn show(&mut self, now: Instant) {
+        self.snapshot.read(now, &self.stack);
+        let ports = self.ports.iter_mut().map(Port::snapshot);
+        self.snapshot.ports.clear();
+        self.snapshot.ports.extend(ports);
+        if self.hand_off.mailbox().published().show(&self.snapshot) {
+            self.snapshot_due = now + SNAPSHOT_INTERVAL;
+        }
     }
 
     /// Waits until something can be done, or until `limit` has passed.
     fn rest(&mut self, limit: Option<Duration>) {
         let now = self.clock.now();
-        let busy = self.queue.busy_poll().is_some_and(|span| now < self.last_work + span);
+        let busy = self.ports.iter().filter_map(|port| port.queue.busy_poll()).any(|span| now < self.last_work + span);
         if limit.is_none() && (busy || self.options.idle == Idle::Spin) {
             std::hint::spin_loop();
             return;
         }
-        let timer = [self.stack.poll_timeout(), self.due].into_iter().flatten().min().map(|deadline| deadline - now);
-        let retry = self.queue.wants_flush().then_some(if self.link_down { LINK_RETRY } else { TRANSMIT_RETRY });
+        let shown = self.snapshot.is_behind(&self.stack).then_some(self.snapshot_due);
+        let timers = [self.stack.poll_timeout(), self.due, shown];
+        let timer = timers.into_iter().flatten().min().map(|deadline| deadline - now);
+        let retry = self.ports.iter().filter_map(Port::retry).min();
         let wait = [timer, retry, limit].into_iter().flatten().min();
         let mailbox = self.hand_off.mailbox();
         let mut rung = false;
         if mailbox.may_sleep() && !self.shutdown.is_requested() || limit.is_some() {
-            // An interface that is down makes its socket readable for ever: only the clock and the bell count then.
-            let interest = if self.link_down { PollFlags::empty() } else { PollFlags::POLLIN };
-            let mut sources =
-                [PollFd::new(self.queue.as_fd(), interest), PollFd::new(mailbox.bell(), PollFlags::POLLIN)];
+            self.resting_since = Some(now);
+            // What is not waited for is the bell once more, with no interest.
+            let mut sources: [PollFd<'_>; MAX_PORTS + 1] = array::from_fn(|index| {
+                match index.checked_sub(1).map(|port| self.ports.get(port).and_then(Port::source)) {
+                    None => PollFd::new(mailbox.bell(), PollFlags::POLLIN),
+                    Some(Some(queue)) => PollFd::new(queue, PollFlags::POLLIN),
+                    Some(None) => PollFd::new(mailbox.bell(), PollFlags::empty()),
+                }
+            });
+            let sources = &mut sources[..=self.ports.len()];
             // Interrupted or not, the next turn looks at everything again.
-            let _ = ppoll(&mut sources, wait.map(TimeSpec::from), None);
-            rung = sources[1].any().unwrap_or(true);
+            let _ = ppoll(sources, wait.map(TimeSpec::from), None);
+            rung = sources[0].any().unwrap_or(true);
         }
         mailbox.woke(rung);
     }
 
     /// Ends the connections: lets them finish for a while, then resets what is left.
-    fn wind_up(&mut self) {
+    fn drain(&mut self, application: &mut impl Application) {
         self.stack.stop_listening();
         let mut deadline = self.clock.now() + self.options.drain;
         while self.stack.flow_counts().0 > 0 && self.clock.now() < deadline && !self.shutdown.is_hurried() {
-            if self.turn() {
+            if self.turn(application) {
                 continue;
             }
             if self.stack.has_said_all() {
@@ -316,12 +359,22 @@ impl<A: Application> Worker<A> {
             self.rest(Some(Duration::from_millis(10)));
         }
         self.stack.abort_all(self.clock.now());
-        // Each turn sends what the ring takes; a link that is down takes nothing, and is not waited for.
+        // Each turn sends what the rings take; a link that is down takes nothing, and is not waited for.
         for _ in 0..BATCH {
-            if !self.turn() && !self.queue.wants_flush() || self.link_down {
+            let waits = self.ports.iter().any(|port| port.queue.wants_flush() && !port.link_down);
+            if !self.turn(application) && !waits {
                 break;
             }
         }
+    }
+}
+
+/// Says that a worker has ended, so that whoever waits for an answer of its learns that none will come.
+struct Closing(Arc<[Mailbox]>, WorkerIndex);
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        self.0[self.1.number].close();
     }
 }
 
@@ -330,13 +383,13 @@ fn take_in<'a>(
     stack: &mut Stack,
     tap: Option<&dyn Tap>,
     clock: &Clock,
-    now: Instant,
-    frames: impl Iterator<Item = &'a [u8]>,
+    (now, interface): (Instant, InterfaceId),
+    frames: impl Iterator<Item = Incoming<'a>>,
 ) {
-    let Some(tap) = tap else { return stack.handle_frames(now, frames) };
-    for frame in frames {
-        stack.handle_frame(now, frame);
-        show(tap, clock, stack, Direction::Received, frame);
+    let Some(tap) = tap else { return stack.handle_frames(now, interface, frames) };
+    for incoming in frames {
+        stack.handle_frame(now, interface, incoming);
+        show(tap, clock, stack, Direction::Received, incoming.frame);
     }
 }
 

@@ -63,6 +63,11 @@ macro_rules! verdicts {
                 Self { $($field),* }
             }
 
+            /// Adds what another program decided.
+            pub fn merge(&mut self, other: &Self) {
+                $(self.$field += other.$field;)*
+            }
+
             /// Each verdict with its name.
             pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
                 [$((stringify!($field), self.$field),)*].into_iter()

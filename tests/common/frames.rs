@@ -88,7 +88,7 @@ pub fn syn(destination: IpAddr, port: u16, tags: &[u16]) -> Vec<u8> {
     let vlan = tags.iter().fold(VlanTags::default(), |tags, &protocol| {
         tags.with(VlanTag { protocol, control: 10 }).expect("a frame has at most two tags")
     });
-    let link = LinkHeader { destination: OURS, source: PEER, vlan };
+    let link = LinkHeader { destination: OURS, source: PEER, vlan, ..LinkHeader::default() };
     let source: IpAddr = if destination.is_ipv4() { PEER_V4.into() } else { PEER_V6.into() };
     let tcp = TcpHeader {
         source_port: 40_000,

@@ -9,8 +9,8 @@ use xskip::{
     tcp::MaxSegment,
     time::Instant,
     wire::{
-        self, ChecksumPolicy, Endpoint, IpHeader, LinkHeader, MacAddress, Packet, Protocol, SeqNumber, TcpFlags,
-        TcpHeader,
+        self, ChecksumPolicy, Endpoint, InterfaceId, IpHeader, LinkHeader, MacAddress, Packet, Protocol, SeqNumber,
+        TcpFlags, TcpHeader,
     },
     xdp::{GuardedListener, Program, ProgramOptions, Steering, Unfinished},
 };
@@ -107,9 +107,9 @@ impl Pair {
 
     /// What the stack answers.
     pub fn answer(&mut self, frame: &[u8]) -> Option<Vec<u8>> {
-        self.stack.handle_frame(self.now, frame);
+        self.stack.handle_frame(self.now, InterfaceId::FIRST, frame);
         let mut buffer = vec![0; 2_000];
-        let length = self.stack.poll_transmit(self.now, &mut buffer)?;
+        let length = self.stack.poll_transmit(self.now, InterfaceId::FIRST, &mut buffer)?;
         buffer.truncate(length);
         Some(buffer)
     }

@@ -120,7 +120,7 @@ impl App {
             return None;
         }
         assert!(stream.readable_len() <= self.limit, "no more is kept than was agreed: {}", stream.readable_len());
-        stream.set_no_delay(self.work.no_delay);
+        stream.set_nodelay(self.work.no_delay);
         let waits = (opened + self.work.reads_after) - now;
         if waits > Duration::ZERO {
             more = Some(waits);
@@ -182,11 +182,11 @@ impl App {
             }
             Ending::Finish if done && !self.ended => {
                 self.ended = true;
-                stream.finish();
+                stream.shutdown_write();
             }
             Ending::FinishLast if done && self.saw_end && !self.ended => {
                 self.ended = true;
-                stream.finish();
+                stream.shutdown_write();
             }
             Ending::Close if done => {
                 self.ended = true;
@@ -194,7 +194,7 @@ impl App {
             }
             Ending::Linger if done => {
                 self.ended = true;
-                stream.linger();
+                stream.close_discarding();
             }
             _ => {}
         }

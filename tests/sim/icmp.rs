@@ -25,7 +25,7 @@ pub fn too_big(frame: &[u8], mtu: usize) -> Option<Vec<u8>> {
     };
     let quote = &packet[..packet.len().min(quoted)];
     let header = IpHeader::new(router, sender, protocol);
-    let link = LinkHeader { destination: link.source, source: link.destination, vlan: link.vlan };
+    let link = LinkHeader { destination: link.source, source: link.destination, ..link };
     let length = HEADER_LEN + quote.len();
     let mut error = vec![0; link.len() + header.len() + length];
     let message = header.write(length, link.write(header.ether_type(), &mut error));

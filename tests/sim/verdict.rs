@@ -172,6 +172,7 @@ fn judge(world: &World, scenario: &Scenario, plan: usize, impatient: bool) {
                     || was_given_up(app, apps[1 - end]),
                 "nobody is reset without need: {app:?}"
             ),
+            other => panic!("no other way to end is known here: {other}"),
         }
     }
     let gave_up = |app: &App| matches!(app.closed, Some((CloseReason::TimedOut | CloseReason::Unreachable, _)));

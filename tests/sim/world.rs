@@ -22,7 +22,7 @@ use xskip_core::{
     stack::{ConnectionId, Event, LocalAddress, Ownership, Secrets, Stack},
     tcp::State,
     time::Instant,
-    wire::{self, ChecksumPolicy, Endpoint, FourTuple, LinkHeader, MacAddress, Packet, ParsedFrame},
+    wire::{self, ChecksumPolicy, Endpoint, FourTuple, InterfaceId, LinkHeader, MacAddress, Packet, ParsedFrame},
 };
 
 /// Where the server listens.
@@ -295,7 +295,7 @@ impl World {
             self.watch.delivered(self.now, to_server, &ip, &segment);
         }
         let clock = self.hosts[host].clock(self.now);
-        self.hosts[host].stack.handle_frame(clock, frame);
+        self.hosts[host].stack.handle_frame(clock, InterfaceId::FIRST, frame);
         self.settle(host);
     }
 
@@ -309,7 +309,7 @@ impl World {
                 self.hear(number, event);
             }
             let host = &mut self.hosts[number];
-            let Some(length) = host.stack.poll_transmit(clock, &mut self.buffer) else {
+            let Some(length) = host.stack.poll_transmit(clock, InterfaceId::FIRST, &mut self.buffer) else {
                 // Sending has made room, perhaps, and somebody hears of that.
                 match host.stack.poll_event() {
                     Some(event) => self.hear(number, event),
@@ -340,7 +340,7 @@ impl World {
     fn hear(&mut self, host: usize, event: Event) {
         let at_server = host == SERVER;
         match event {
-            Event::Opened(id) => {
+            Event::Accepted(id, _) | Event::Connected(id) => {
                 let Some(app) = self.opened(host, id) else { return };
                 self.story.note(self.now, at_server, "opened".to_owned());
                 self.progress();
@@ -352,8 +352,6 @@ impl World {
                 let app = apps.iter().rposition(|app| app.id == id).expect("only what was opened is ready");
                 self.act(host, app);
             }
-            // That an end of the wire has gone silent is known here anyway.
-            Event::Trouble(..) | Event::Datagram(_) => {}
             Event::Closed(id, reason) => {
                 self.story.note(self.now, at_server, format!("closed: {reason:?}"));
                 self.progress();
@@ -364,9 +362,11 @@ impl World {
                 app.silence = silence;
                 assert_eq!(app.closed, None, "a connection ends once");
                 app.closed = Some((reason, self.now));
-                // Where everything was read before the FIN came, this is how the application hears of it.
-                app.saw_end |= reason == CloseReason::Finished && app.work.ending.is_orderly();
+                let hears_out = reason == CloseReason::Finished && app.work.ending.is_orderly();
+                assert!(app.saw_end || !hears_out, "the end is read before the connection is gone: {app:?}");
             }
+            // That an end of the wire has gone silent is known here anyway.
+            _ => {}
         }
     }
 
@@ -390,7 +390,7 @@ impl World {
             self.unheard.insert((host, id));
             return None;
         };
-        let (local, remote) = (stream.local(), stream.peer());
+        let (local, remote) = (stream.local_addr().into(), stream.peer_addr().into());
         drop(stream);
         let (client, app) = if host == SERVER {
             let plan = *self.by_client.get(&remote).expect("the client is always first to know");

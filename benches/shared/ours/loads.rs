@@ -163,7 +163,7 @@ impl Application for Closing {
 
     fn ask(&mut self, stack: &mut Stack, now: Instant, event: Event) {
         match event {
-            Event::Opened(id) => stack.stream(now, id).expect("it is open").close(),
+            Event::Connected(id) => stack.stream(now, id).expect("it is open").close(),
             Event::Closed(..) => self.closed += 1,
             _ => {}
         }

@@ -7,7 +7,7 @@ use xskip::{
     config::{StackConfig, TcpConfig},
     stack::{ConnectionId, Event, LocalAddress, Ownership, Secrets, Stack},
     time::Instant,
-    wire::{Endpoint, MacAddress},
+    wire::{Endpoint, InterfaceId, MacAddress},
 };
 
 /// Frames that are handed over at once: what a worker takes from its queue.
@@ -142,14 +142,14 @@ pub fn ends(number: usize) -> [Endpoint; 2] {
 
 /// Takes in a batch, and lets time pass.
 pub fn take_in(stack: &mut Stack, now: Instant, frames: &Batch) {
-    stack.handle_frames(now, frames.frames());
+    stack.handle_frames(now, InterfaceId::FIRST, frames.frames());
     stack.handle_timeout(now);
 }
 
 /// Sends a batch.
 pub fn let_out(stack: &mut Stack, now: Instant, frames: &mut Batch) {
     frames.clear();
-    frames.fill(|buffer| stack.poll_transmit(now, buffer));
+    frames.fill(|buffer| stack.poll_transmit(now, InterfaceId::FIRST, buffer));
 }
 
 /// The client's open connections.
@@ -159,6 +159,6 @@ impl Application for Opened {
     fn serve(&mut self, _: &mut Stack, _: Instant, _: Event) {}
 
     fn ask(&mut self, _: &mut Stack, _: Instant, event: Event) {
-        self.0.extend(if let Event::Opened(id) = event { Some(id) } else { None });
+        self.0.extend(if let Event::Connected(id) = event { Some(id) } else { None });
     }
 }

@@ -22,8 +22,12 @@ use self::{
     request::{Parsed, Refusal, Request},
     response::{Answer, Head},
 };
-use super::Service;
-use crate::{stack::Stream, time::Instant};
+use super::{Origin, Service};
+use crate::{
+    stack::{ConnectionId, Stream},
+    time::Instant,
+    worker::Context,
+};
 use std::time::Duration;
 
 /// The longest request head. It must lie in one piece to be parsed.
@@ -136,30 +140,29 @@ enum Waits {
 impl Service for Http {
     type Session = Session;
 
-    fn open(&mut self, _: &mut Stream<'_>) -> Session {
+    fn open(&mut self, _: ConnectionId, _: Origin, _: &mut Context<'_>) -> Session {
         let (phase, waits, until) = (Phase::default(), Waits::Nothing, Instant::NEVER);
         Session { phase, waits, until, has_begun: false, is_draining: false, split: Vec::new() }
     }
 
-    fn ready(&mut self, session: &mut Session, stream: &mut Stream<'_>) {
-        loop {
-            if let Progress::Wait(waits) = session.advance(stream) {
-                return session.wait(waits, stream.now(), &self.timeouts);
-            }
-        }
+    fn ready(&mut self, session: &mut Session, id: ConnectionId, cx: &mut Context<'_>) {
+        let Some(mut stream) = cx.stream(id) else { return };
+        session.run(&mut stream, &self.timeouts);
     }
 
     fn deadline(&self, session: &Session) -> Instant {
         session.until
     }
 
-    fn overdue(&mut self, session: &mut Session, stream: &mut Stream<'_>) {
-        session.end(stream);
+    fn overdue(&mut self, session: &mut Session, id: ConnectionId, cx: &mut Context<'_>) {
+        let Some(mut stream) = cx.stream(id) else { return };
+        session.end(&mut stream);
     }
 
-    fn drain(&mut self, session: &mut Session, stream: &mut Stream<'_>) {
+    fn drain(&mut self, session: &mut Session, id: ConnectionId, cx: &mut Context<'_>) {
+        let Some(mut stream) = cx.stream(id) else { return };
         session.is_draining = true;
-        self.ready(session, stream);
+        session.run(&mut stream, &self.timeouts);
         if session.waits == Waits::Request {
             session.until = session.until.min(stream.now() + LAST_REQUEST);
         }
@@ -167,6 +170,15 @@ impl Service for Http {
 }
 
 impl Session {
+    /// Does as much as can be done at once.
+    fn run(&mut self, stream: &mut Stream<'_>, timeouts: &Timeouts) {
+        loop {
+            if let Progress::Wait(waits) = self.advance(stream) {
+                return self.wait(waits, stream.now(), timeouts);
+            }
+        }
+    }
+
     fn advance(&mut self, stream: &mut Stream<'_>) -> Progress {
         match self.phase {
             Phase::Request => self.request(stream),
@@ -196,12 +208,12 @@ impl Session {
         stream.set_user_timeout(Some(LAST_WORDS));
         match self.waits {
             Waits::Nothing => return,
-            Waits::Head if stream.writable() >= MAX_RESPONSE => {
+            Waits::Head if stream.room_or_wait() >= MAX_RESPONSE => {
                 self.respond(&Answer::refusal(Refusal { status: 408, head_only: false }), stream);
             }
             // One that has never said anything will not answer a FIN either.
             Waits::Request if !self.has_begun && !self.is_draining => stream.abort(),
-            _ => stream.linger(),
+            _ => stream.close_discarding(),
         }
         self.forget_split(stream);
         (self.phase, self.waits, self.until) = (Phase::Over, Waits::Nothing, Instant::NEVER);
@@ -215,7 +227,7 @@ impl Session {
             stream.close();
             return Progress::Wait(Waits::Nothing);
         }
-        if stream.writable() < MAX_RESPONSE {
+        if stream.room_or_wait() < MAX_RESPONSE {
             return Progress::Wait(Waits::Nothing);
         }
         let (parsed, length) = self.parse(stream);
@@ -319,7 +331,7 @@ impl Phase {
             Then::Next { skip: 0 } => Self::Request,
             Then::Next { skip } => Self::Skip(skip),
             Then::Close => {
-                stream.linger();
+                stream.close_discarding();
                 Self::Over
             }
         }

@@ -5,21 +5,21 @@ use super::{
     FlowHash, Stack, SynMode,
     flow_table::Flow,
     half_open::{HalfOpen, Overdue},
-    time_wait::Arrival,
+    time_wait::TimeWaitAction,
 };
 use crate::{
     drops::DropReason,
     tcp::{
-        Handshake, MaxSegment,
-        connection::{default_mss, syn_ack_window},
-        cookie::{EPOCH, Offer},
+        Handshake, MaxSegment, Offer,
+        cookie::EPOCH,
         ecn,
+        handshake::{default_mss, syn_ack_window},
         receive::window_scale_for,
-        timestamps::Clocks,
+        timestamps::TimestampState,
     },
     time::Instant,
     wire::{
-        self, FourTuple, IpHeader, LinkHeader, Protocol, Segment, SeqNumber, TcpFlags, TcpHeader, TcpOptions,
+        self, FourTuple, IpHeader, LinkHeader, Segment, SeqNumber, TcpFlags, TcpHeader, TcpOptions,
         ip::{Codepoint, Dscp},
         tcp_options::Timestamps,
     },
@@ -152,19 +152,9 @@ impl Stack {
         // lives by its entry alone.
         let iss = used.map_or(fresh, |used| fresh.latest(used.advance(u16::MAX.into())));
         let clocks =
-            options.timestamps.zip(cookie.timestamp).map(|(theirs, ours)| Clocks::new(now, ours, theirs.value));
-        let handshake = Handshake {
-            tuple,
-            link: *link,
-            iss,
-            irs,
-            peer_mss: offer.mss,
-            peer_window_scale: offer.window_scale,
-            sack: offer.sack && self.config.tcp.sack,
-            ecn,
-            clocks,
-            max_segment,
-        };
+            options.timestamps.zip(cookie.timestamp).map(|(theirs, ours)| TimestampState::new(now, ours, theirs.value));
+        let agreed = Handshake::new(tuple, *link, (iss, irs), &offer, &self.config.tcp);
+        let handshake = Handshake { clocks, max_segment, ..agreed };
         let entry = HalfOpen::new(handshake, hash, now, &self.config.tcp);
         self.stats.handshakes_begun += 1;
         // Where the cookie is all there is, it must be one.
@@ -226,18 +216,9 @@ impl Stack {
             // RFC 9293 §3.10.7.2: what acknowledges something here acknowledges nothing of ours.
             Err(reason) => return self.refuse(now, link, &tuple, segment, reason),
         };
-        let handshake = Handshake {
-            tuple,
-            link: *link,
-            iss,
-            irs,
-            peer_mss: offer.mss,
-            peer_window_scale: offer.window_scale,
-            sack: offer.sack && self.config.tcp.sack,
-            ecn: offer.ecn,
-            clocks: timestamps.map(|theirs| Clocks::new(now, theirs.echo, theirs.value)),
-            max_segment,
-        };
+        let clocks = timestamps.map(|theirs| TimestampState::new(now, theirs.echo, theirs.value));
+        let agreed = Handshake::new(tuple, *link, (iss, irs), &offer, &self.config.tcp);
+        let handshake = Handshake { clocks, max_segment, ..agreed };
         if let Err(reason) = self.check_backlog() {
             // A client that has nothing to say yet would not come again by itself: the SYN-ACK, sent again, asks it to.
             self.remember(now, HalfOpen::resumed(handshake, hash, now, &self.config.tcp))?;
@@ -407,36 +388,36 @@ impl Stack {
         segment: &Segment<'_>,
     ) -> Result<(), DropReason> {
         let entry = *self.time_wait.get(index);
-        let arrival = entry.arrival(segment);
-        let is_refused = matches!(arrival, Arrival::NewConnection | Arrival::Stray);
+        let action = entry.action_for(segment);
+        let is_refused = matches!(action, TimeWaitAction::NewConnection | TimeWaitAction::Stray);
         let admitted = if is_refused { self.count_stray(now, &tuple, segment) } else { Ok(()) };
-        match arrival {
-            Arrival::NewConnection if segment.has(TcpFlags::FIN) => return Err(DropReason::ContradictoryFlags),
-            Arrival::NewConnection
+        match action {
+            TimeWaitAction::NewConnection if segment.has(TcpFlags::FIN) => return Err(DropReason::ContradictoryFlags),
+            TimeWaitAction::NewConnection
                 if self.listeners.find(tuple.local.port, tuple.local.address).is_some() && self.has_room() =>
             {
                 self.time_wait.remove(index);
                 self.forget_time_wait(index, &entry);
                 return self.arrive_at_listener(now, link, (tuple, entry.hash().slot), segment, Some(entry.snd_nxt));
             }
-            Arrival::Ignore => return Ok(()),
-            Arrival::PeerIsOver => {
+            TimeWaitAction::Ignore => return Ok(()),
+            TimeWaitAction::PeerIsOver => {
                 self.time_wait.note_peer_is_over(index);
                 return Ok(());
             }
-            Arrival::FinAgain => {
+            TimeWaitAction::FinAgain => {
                 let again = self.time_wait.restart(index, now);
                 self.flows.replace(entry.hash().slot, Flow::TimeWait(index), Flow::TimeWait(again));
             }
             // A SYN that opens nothing is as stray as any: it would end TIME-WAIT, which only time may (RFC 1337 §3).
-            Arrival::NewConnection | Arrival::Stray => {
+            TimeWaitAction::NewConnection | TimeWaitAction::Stray => {
                 admitted?;
                 if !self.time_wait.may_answer(index, now) {
                     return Err(DropReason::RateLimited);
                 }
             }
         }
-        let (ip, tcp) = entry.acknowledgment(now, &tuple, self.config.tcp.hop_limit);
+        let (ip, tcp) = entry.acknowledgment(now, &tuple, &self.config.tcp);
         self.send_reply(link, &ip, &tcp)
     }
 
@@ -461,7 +442,7 @@ impl Stack {
         &mut self,
         now: Instant,
         link: &LinkHeader,
-        (tuple, clocks): (&FourTuple, Option<Clocks>),
+        (tuple, clocks): (&FourTuple, Option<TimestampState>),
         segment: &Segment<'_>,
     ) -> Result<(), DropReason> {
         self.admit_stray(now, tuple)?;
@@ -498,9 +479,7 @@ impl Stack {
 
     /// The headers of a segment without data or options.
     fn bare(&self, tuple: &FourTuple, flags: TcpFlags, seq: SeqNumber, ack: SeqNumber) -> (IpHeader, TcpHeader) {
-        let mut ip = IpHeader::new(tuple.local.address, tuple.remote.address, Protocol::Tcp);
-        ip.hop_limit = self.config.tcp.hop_limit;
-        ip.traffic_class = self.config.tcp.dscp.with(Codepoint::NotCapable);
+        let ip = self.config.tcp.ip_header(tuple, self.config.tcp.dscp.with(Codepoint::NotCapable));
         let (source_port, destination_port) = (tuple.local.port, tuple.remote.port);
         let options = TcpOptions::default();
         (ip, TcpHeader { source_port, destination_port, seq, ack, flags, window: 0, urgent: 0, options })

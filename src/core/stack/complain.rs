@@ -4,7 +4,7 @@ use super::{Ownership, Stack};
 use crate::{
     drops::DropReason,
     time::Instant,
-    wire::{Complaint, IpHeader, Protocol, Refused},
+    wire::{IcmpErrorOut, IpHeader, OffendingPacket, Protocol},
 };
 use std::net::IpAddr;
 
@@ -18,11 +18,11 @@ impl Stack {
         if !matches!(reason, BadExtensionHeaders | Fragment | UnknownIpOption | UnknownProtocol | UnservedPort) {
             return;
         }
-        let Some(refused) = Refused::examine(frame, reason) else { return };
-        let Some(source) = self.complainant(&refused) else { return };
+        let Some(refused) = OffendingPacket::examine(frame, reason) else { return };
+        let Some(source) = self.error_source(&refused) else { return };
         let destination = self.secrets.hash_destination(refused.source);
         let sent = if !self.icmp_errors.is_used_up(now) && self.icmp_errors.allow(now, destination) {
-            self.send_complaint(&refused, source)
+            self.send_icmp_error(&refused, source)
         } else {
             Err(DropReason::RateLimited)
         };
@@ -32,11 +32,11 @@ impl Stack {
         }
     }
 
-    /// Which of our addresses complains; `None` where none may. What went to a group is complained of only where its sender has
+    /// The source address of the error; `None` where none may be sent. What went to a group is answered only where its sender has
     /// asked for that, and what came from no single host never.
-    fn complainant(&self, refused: &Refused<'_>) -> Option<IpAddr> {
-        let Refused { link, source, destination, complaint, .. } = refused;
-        let even_to_group = matches!(complaint, Complaint::UnknownOption { even_to_group: true, .. });
+    fn error_source(&self, refused: &OffendingPacket<'_>) -> Option<IpAddr> {
+        let OffendingPacket { link, source, destination, error, .. } = refused;
+        let even_to_group = matches!(error, IcmpErrorOut::UnknownOption { even_to_group: true, .. });
         let is_to_station = link.destination == self.mac || (even_to_group && link.destination.is_group());
         let is_ours = is_to_station && link.vlan.are_of(self.config.vlan);
         if !is_ours || source.is_unspecified() || source.is_multicast() || self.check_source(*source).is_err() {
@@ -50,7 +50,7 @@ impl Stack {
         (even_to_group && destination.is_multicast()).then_some(same_family.cidr.address)
     }
 
-    fn send_complaint(&mut self, refused: &Refused<'_>, source: IpAddr) -> Result<(), DropReason> {
+    fn send_icmp_error(&mut self, refused: &OffendingPacket<'_>, source: IpAddr) -> Result<(), DropReason> {
         let link = self.turned(&refused.link).unwrap_or(refused.link).answered_by(self.mac);
         let protocol = if source.is_ipv4() { Protocol::Icmpv4 } else { Protocol::Icmpv6 };
         let mut ip = IpHeader::new(source, refused.source, protocol);

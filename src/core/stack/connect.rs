@@ -11,6 +11,7 @@ use std::{hash::Hasher, net::IpAddr};
 
 /// Why a connection cannot be opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ConnectError {
     /// Multicast, broadcast, loopback or unspecified (MUST-46), or an IPv4 address in disguise.
     #[error("{0} is no host's address; connect to a unicast address")]
@@ -84,7 +85,7 @@ impl Stack {
 
     /// Opens a connection to `remote`, from `local` or, where that is left open, from the address that faces it (MUST-43, MUST-44).
     ///
-    /// [`Event::Opened`](super::Event::Opened) tells when it is open, [`Event::Closed`](super::Event::Closed) when it could not be.
+    /// [`Event::Connected`](super::Event::Connected) tells when it is open, [`Event::Closed`](super::Event::Closed) when it could not be.
     /// What is written before goes out as soon as it can.
     ///
     /// # Errors
@@ -185,7 +186,7 @@ impl Stack {
         if let Some(way) = way.or_else(|| self.way_to(now, next_hop, id))
             && let Some(entry) = self.entry_mut(id)
         {
-            entry.connection.set_way(now, way);
+            entry.connection.set_link(now, way);
         }
         self.settle(now, id.index);
         Ok(id)

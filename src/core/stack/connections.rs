@@ -40,6 +40,8 @@ pub(super) struct Entry {
     pub account: Account,
     /// What the application has not been told of yet.
     pub untold: Untold,
+    /// Segments sent again, since it was created or last woke.
+    pub retransmitted: u32,
 }
 
 impl Entry {
@@ -57,6 +59,7 @@ impl Entry {
             silent: None,
             account: Account::new(),
             untold: Untold::default(),
+            retransmitted: 0,
         }
     }
 
@@ -65,7 +68,7 @@ impl Entry {
         (self.generation, self.hash) = (generation, hash);
         (self.attached, self.ready_queued, self.transmit_queued) = (true, false, false);
         (self.called_at, self.drowsy, self.stalled, self.silent) = (Instant::NEVER, None, None, None);
-        self.untold = Untold::default();
+        (self.untold, self.retransmitted) = (Untold::default(), 0);
         self.account.begin();
     }
 
@@ -78,7 +81,7 @@ impl Entry {
     fn rest(&self, now: Instant, config: &TcpConfig) -> Option<Dormant> {
         let is_wanted = self.ready_queued || self.transmit_queued || self.stalled.is_some() || !self.untold.is_empty();
         let is_wanted = is_wanted || self.account.keeps();
-        if is_wanted || !self.attached { None } else { self.connection.rest(now, config) }
+        if is_wanted || !self.attached { None } else { self.connection.suspend(now, config) }
     }
 }
 
@@ -92,6 +95,10 @@ pub(super) struct Slot {
     silent: u32,
     pub body: Body,
 }
+
+/// Ends of connections that no application has heard of, beyond the limit of connections. Each keeps its index, so that nobody who
+/// holds a table by index meets a new connection where the old one still is.
+const MAX_UNTOLD: u32 = 1_024;
 
 /// In no line.
 const NOWHERE: u32 = u32::MAX;
@@ -133,7 +140,7 @@ impl Connections {
     pub fn new(config: &StackConfig, mac: MacAddress) -> Self {
         let StackConfig { max_connections: limit, max_awake, .. } = *config;
         let (memory, config) = (Memory::new(config.memory), config.tcp.clone());
-        let (slots, drowsy, silent) = (Slab::new(limit), AgedSlab::new(limit), AgedSlab::new(limit));
+        let (slots, drowsy, silent) = (Slab::with_slack(limit, MAX_UNTOLD), AgedSlab::new(limit), AgedSlab::new(limit));
         let spare = Vec::new();
         Self { slots, config, mac, awake: 0, max_awake, drowsy, silent, spare, memory, hand: 0, generation: 0 }
     }
@@ -146,6 +153,11 @@ impl Connections {
     /// Those that are asleep.
     pub fn asleep(&self) -> u32 {
         self.slots.len() - self.awake
+    }
+
+    /// Whether no index is left, because too many ends have not been told.
+    pub fn is_out_of_places(&self) -> bool {
+        self.slots.is_out_of_places()
     }
 
     /// Whether not one more finds room.
@@ -258,7 +270,7 @@ impl Connections {
         if let Body::Asleep(dormant) = std::mem::replace(&mut slot.body, Body::Awake(entry))
             && let Body::Awake(entry) = &mut slot.body
         {
-            entry.connection.wake(slot.tuple, self.mac, dormant, &self.config);
+            entry.connection.resume(slot.tuple, self.mac, dormant, &self.config);
             // The link may have become narrower meanwhile.
             entry.connection.fit_link(self.config.mtu, &self.config);
             // Who sleeps hears nothing, so these are still the first numbers.
@@ -273,10 +285,31 @@ impl Connections {
         self.get_mut(id.index)
     }
 
-    /// Takes a connection out.
+    /// Two different connections, both woken; `None` where either is no more.
+    pub fn find_two_mut(
+        &mut self,
+        first: ConnectionId,
+        second: ConnectionId,
+    ) -> Option<(&mut Connection, &mut Connection)> {
+        self.find_mut(first)?;
+        self.find_mut(second)?;
+        match self.slots.get_two_mut(first.index, second.index)? {
+            (Slot { body: Body::Awake(first), .. }, Slot { body: Body::Awake(second), .. }) => {
+                Some((&mut first.connection, &mut second.connection))
+            }
+            _ => None,
+        }
+    }
+
+    /// The application has been told that the connection at `index` is no more: the index may be used again.
+    pub fn release(&mut self, index: u32) {
+        self.slots.release(index);
+    }
+
+    /// Takes a connection out. Its index stays taken until [`Connections::release`].
     pub fn remove(&mut self, index: u32) {
         self.leave_silent(index);
-        if let Some(Slot { body: Body::Awake(entry), .. }) = self.slots.remove(index) {
+        if let Some(Slot { body: Body::Awake(entry), .. }) = self.slots.vacate(index) {
             if let Some(place) = entry.drowsy {
                 self.drowsy.discard(place);
             }

@@ -3,9 +3,9 @@
 use super::{aged_slab::AgedSlab, timer_wheel::TimerWheel};
 use crate::{
     config::TcpConfig,
-    tcp::{Challenges, Handshake, Passage, connection::syn_ack_window, ecn},
+    tcp::{Challenges, Handshake, Passage},
     time::Instant,
-    wire::{IpHeader, LinkHeader, MacAddress, Protocol, TcpFlags, TcpHeader, TcpOptions, ip::Codepoint},
+    wire::{IpHeader, LinkHeader, MacAddress, TcpHeader, TcpOptions, ip::Codepoint},
 };
 
 /// A handshake whose SYN-ACK has been sent.
@@ -67,21 +67,8 @@ impl HalfOpen {
 
     /// The SYN-ACK: its IP and TCP header.
     pub fn syn_ack(&self, config: &TcpConfig) -> (IpHeader, TcpHeader) {
-        let tuple = &self.handshake.tuple;
-        let mut ip = IpHeader::new(tuple.local.address, tuple.remote.address, Protocol::Tcp);
-        ip.hop_limit = config.hop_limit;
-        ip.traffic_class = config.dscp.with(Codepoint::NotCapable);
-        let tcp = TcpHeader {
-            source_port: tuple.local.port,
-            destination_port: tuple.remote.port,
-            seq: self.handshake.iss,
-            ack: self.handshake.irs.advance(1),
-            flags: TcpFlags::SYN | TcpFlags::ACK | ecn::syn_ack_flags(self.handshake.ecn),
-            window: syn_ack_window(config),
-            urgent: 0,
-            options: self.options,
-        };
-        (ip, tcp)
+        let ip = config.ip_header(&self.handshake.tuple, config.dscp.with(Codepoint::NotCapable));
+        (ip, self.handshake.syn_ack(self.options, config))
     }
 }
 

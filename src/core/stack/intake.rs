@@ -1,11 +1,11 @@
 //! Frames come in: parsed, looked up, and handed to whom they are for.
 
-use super::{FlowHash, Stack, flow_table::Flow};
+use super::{Glimpse, Incoming, Stack, flow_table::Flow};
 use crate::{
     drops::DropReason,
     prefetch::prefetch,
     time::Instant,
-    wire::{self, FourTuple, IpHeader, LinkHeader, Packet, ParsedFrame},
+    wire::{self, FourTuple, InterfaceId, IpHeader, LinkHeader, Packet, ParsedFrame},
 };
 use std::net::IpAddr;
 
@@ -14,32 +14,34 @@ const LOOK_AHEAD: usize = 16;
 /// So many flows are at hand anyway: what belongs to them fits into a CPU's own cache.
 const PREFETCH_ABOVE: u64 = 256;
 
-/// The flow that a frame seems to belong to, at a glance.
-type Glimpsed = (FourTuple, FlowHash);
-
 impl Stack {
-    /// Takes in one frame. Bounded work: at most one segment is handled and one reply queued.
-    pub fn handle_frame(&mut self, now: Instant, frame: &[u8]) {
-        self.take_in(now, frame, None);
+    /// Takes in one frame that came by `interface`. Bounded work: at most one segment is handled and one reply queued.
+    pub fn handle_frame<'a>(&mut self, now: Instant, interface: InterfaceId, frame: impl Into<Incoming<'a>>) {
+        self.take_in(now, interface, frame.into());
     }
 
-    /// Takes in a batch of frames that arrived in this order. Where there have been many flows this waits for memory once for a
-    /// good part of the batch, and not once for each frame.
-    pub fn handle_frames<'a>(&mut self, now: Instant, frames: impl IntoIterator<Item = &'a [u8]>) {
-        let mut frames = frames.into_iter();
+    /// Takes in a batch of frames that arrived by `interface` in this order. Where there have been many flows this waits for memory
+    /// once for a good part of the batch, and not once for each frame.
+    pub fn handle_frames<'a, F: Into<Incoming<'a>>>(
+        &mut self,
+        now: Instant,
+        interface: InterfaceId,
+        frames: impl IntoIterator<Item = F>,
+    ) {
+        let mut frames = frames.into_iter().map(Into::into);
         if self.flows.added() < PREFETCH_ABOVE {
-            return frames.for_each(|frame| self.handle_frame(now, frame));
+            return frames.for_each(|frame| self.take_in(now, interface, frame));
         }
         loop {
-            let mut batch: [(&[u8], Option<Glimpsed>); LOOK_AHEAD] = [(&[], None); LOOK_AHEAD];
+            let mut batch = [Incoming { frame: &[], glimpse: None }; LOOK_AHEAD];
             let mut len = 0;
-            for (place, frame) in batch.iter_mut().zip(&mut frames) {
-                *place = (frame, wire::peek_flow(frame).map(|tuple| (tuple, self.secrets.identify(&tuple))));
+            for (place, Incoming { frame, glimpse }) in batch.iter_mut().zip(&mut frames) {
+                *place = Incoming { frame, glimpse: glimpse.or_else(|| self.secrets.glimpse(frame)) };
                 len += 1;
             }
             self.prefetch(&batch[..len]);
-            for (frame, flow) in &batch[..len] {
-                self.take_in(now, frame, flow.as_ref());
+            for incoming in &batch[..len] {
+                self.take_in(now, interface, *incoming);
             }
             if len < LOOK_AHEAD {
                 return;
@@ -48,19 +50,23 @@ impl Stack {
     }
 
     /// Names the memory that a batch will need: the flow table first, then what it leads to, and so on.
-    fn prefetch(&self, batch: &[(&[u8], Option<Glimpsed>)]) {
-        let hashes = || batch.iter().filter_map(|(_, flow)| flow.map(|(_, hash)| hash.slot));
+    fn prefetch(&self, batch: &[Incoming<'_>]) {
+        let hashes = || batch.iter().filter_map(|incoming| incoming.glimpse.map(|glimpse| glimpse.hash.slot));
         hashes().for_each(|hash| prefetch(self.flows.home(hash)));
         let indices = || hashes().filter_map(|hash| self.flows.guess(hash)).filter_map(Flow::connection);
         indices().for_each(|index| self.connections.prefetch_slot(index));
         indices().for_each(|index| self.connections.prefetch(index));
     }
 
-    fn take_in(&mut self, now: Instant, frame: &[u8], flow: Option<&Glimpsed>) {
+    fn take_in(&mut self, now: Instant, interface: InterfaceId, Incoming { frame, glimpse }: Incoming<'_>) {
         self.stats.frames_received += 1;
-        // Looked at where it was written: to move it would wait for it to have been.
-        let handled = match &wire::parse(frame, self.config.checksums) {
-            Ok(parsed) => self.handle_parsed(now, parsed, flow),
+        // By reference: moving the value right after it was written would wait for the stores.
+        let mut parsed = wire::parse(frame, self.config.checksums);
+        let handled = match &mut parsed {
+            Ok(parsed) => {
+                parsed.link.interface = interface;
+                self.handle_parsed(now, parsed, glimpse.as_ref())
+            }
             Err(reason) => Err(*reason),
         };
         if let Err(reason) = handled {
@@ -73,7 +79,7 @@ impl Stack {
         &mut self,
         now: Instant,
         frame: &ParsedFrame<'_>,
-        flow: Option<&Glimpsed>,
+        glimpse: Option<&Glimpse>,
     ) -> Result<(), DropReason> {
         if !frame.link.vlan.are_of(self.config.vlan) {
             return Err(DropReason::OtherVlan);
@@ -96,8 +102,8 @@ impl Stack {
             }
             Packet::Tcp(ip, segment) => {
                 let tuple = FourTuple::of_received(ip, &segment.header);
-                let hash = match flow {
-                    Some((seen, hash)) if *seen == tuple => *hash,
+                let hash = match glimpse {
+                    Some(glimpse) if glimpse.tuple == tuple => glimpse.hash,
                     _ => self.secrets.identify(&tuple),
                 };
                 self.handle_segment(now, link, ip, segment, (tuple, hash))

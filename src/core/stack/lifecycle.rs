@@ -1,6 +1,8 @@
 //! How connections come, what follows from each thing that happens to them, and how they go.
 
-use super::{ConnectionId, Event, Stack, Trouble, connections::Entry, flow_table::Flow, time_wait::TimeWait};
+use super::{
+    ConnectionId, Event, ListenerId, SoftError, Stack, connections::Entry, flow_table::Flow, time_wait::TimeWait,
+};
 use crate::{
     drops::DropReason,
     prefetch::prefetch,
@@ -16,7 +18,7 @@ impl Entry {
     /// The application has heard of this.
     pub fn told(&mut self, event: Event) {
         match event {
-            Event::Trouble(_, trouble) => self.untold.remove(trouble),
+            Event::SoftError(_, trouble) => self.untold.remove(trouble),
             _ => self.ready_queued = false,
         }
     }
@@ -44,19 +46,43 @@ impl Stack {
 
     /// Takes in a connection that has just reached ESTABLISHED; `None` at the limit. Its flow is the caller's business.
     fn add_connection(&mut self, now: Instant, connection: Connection, hash: u32) -> Option<u32> {
+        let local = connection.tuple().local;
         let id = self.insert(now, connection, hash)?;
-        self.announce(id);
+        let listener = self.listeners.id_of(local.port, local.address).unwrap_or(ListenerId::GONE);
+        self.announce(Event::Accepted(id, listener));
         Some(id.index)
     }
 
-    fn announce(&mut self, id: ConnectionId) {
+    fn announce(&mut self, event: Event) {
         self.stats.connections_opened += 1;
         self.backlog += 1;
-        self.events.push_back(Event::Opened(id));
+        self.events.push_back(event);
+    }
+
+    /// The application has been told of something. Where that was the end of the data of a connection that the protocol needs no
+    /// more, it is told next that the connection is no more, whether it looks or not.
+    pub(super) fn note_told(&mut self, id: ConnectionId, event: Event) {
+        let Some(entry) = self.entry_mut(id) else { return };
+        entry.told(event);
+        if !entry.attached {
+            self.last_words = Some(id);
+        }
+    }
+
+    /// Lets go of a connection that the protocol needs no more and whose application had the time to see that.
+    pub(super) fn close_if_read(&mut self, id: ConnectionId) {
+        if let Some(entry) = self.entry_mut(id)
+            && !entry.attached
+        {
+            self.release(id);
+        }
     }
 
     pub(super) fn insert(&mut self, now: Instant, connection: Connection, hash: u32) -> Option<ConnectionId> {
         // Who has said nothing yet loses least, and is no loss.
+        if self.connections.is_out_of_places() {
+            return None; // and nobody has to go in vain
+        }
         if self.connections.is_full() && !self.evict_silent(now) {
             self.evict_stalled(now);
         }
@@ -116,16 +142,16 @@ impl Stack {
             self.connections.leave_silent(index);
         }
         if signals.contains(Signals::OPENED) {
-            self.announce(id);
+            self.announce(Event::Connected(id));
             self.heed_path_mtu(now, index);
         }
         if is_first_news {
             self.events.push_back(Event::Ready(id));
         }
-        if signals.intersects(Signals::OTHER_WAY | Signals::UNANSWERED) {
+        if signals.intersects(Signals::OTHER_LINK | Signals::UNANSWERED) {
             self.confirm_way_of(now, id);
         }
-        if signals.contains(Signals::TROUBLED) {
+        if signals.contains(Signals::R1_REACHED) {
             self.look_for_another_way_of(now, id);
         }
         if changes_stall {
@@ -148,7 +174,7 @@ impl Stack {
         let Some(entry) = self.entry_mut(id) else { return };
         let remote = entry.connection.tuple().remote.address;
         self.look_for_another_way(now, id, remote);
-        self.tell(id.index, Trouble::ExcessiveRetransmission);
+        self.tell(id.index, SoftError::ExcessiveRetransmission);
     }
 
     /// The protocol needs the connection no more.
@@ -163,10 +189,16 @@ impl Stack {
                 self.leave(now, id.index, reason);
             }
         }
-        // A connection that ended in order stays for its application until that has read everything, or does not care.
-        let connection = &self.connections[id.index].connection;
-        let unread = connection.readable_len() > 0 && !connection.is_discarding();
-        if reason == CloseReason::Finished && unread {
+        self.release(id);
+    }
+
+    /// Lets go of a connection that the protocol needs no more. One that ended in order stays for its application until that has
+    /// read everything and has been told so, or does not care.
+    fn release(&mut self, id: ConnectionId) {
+        let entry = &self.connections[id.index];
+        let (connection, reason) = (&entry.connection, entry.connection.end().unwrap_or(CloseReason::Finished));
+        let is_waited_for = !connection.is_discarding() && (connection.readable_len() > 0 || entry.ready_queued);
+        if reason == CloseReason::Finished && is_waited_for {
             return;
         }
         self.forget_stall(id);
@@ -190,7 +222,7 @@ impl Stack {
         let (hash, name) = (self.secrets.identify(&tuple), self.watch.name(&tuple));
         let owes_acknowledgment = connection.owes_acknowledgment();
         let entry = TimeWait::new((hash, name), connection.sequence(), connection.clocks(), connection.dscp());
-        let (ip, tcp) = entry.acknowledgment(now, &tuple, self.config.tcp.hop_limit);
+        let (ip, tcp) = entry.acknowledgment(now, &tuple, &self.config.tcp);
         self.flows.remove(hash.slot, Flow::Connection(index));
         match self.time_wait.insert(entry, now) {
             Some(waiting) => self.flows.insert(hash.slot, Flow::TimeWait(waiting)),
@@ -234,6 +266,12 @@ impl Stack {
             CloseReason::Unreachable => &mut self.stats.connections_unreachable,
         };
         *counter += 1;
+    }
+
+    /// A call of the application has panicked, and that was contained. How many have by now.
+    pub fn count_application_panic(&mut self) -> u64 {
+        self.stats.application_panics += 1;
+        self.stats.application_panics
     }
 
     /// The connection that has this [index](ConnectionId::index) now, if any.

@@ -240,7 +240,7 @@ impl Connections {
             entry.connection.give_back();
             self.memory.charge(entry);
             slowest = slowest.max(Some((entry.slowness(now), self.hand)));
-            if entry.connection.has_early() {
+            if entry.connection.has_out_of_order() {
                 largest = largest.max(Some((entry.account.held, self.hand)));
             }
             seen += 1;
@@ -249,7 +249,7 @@ impl Connections {
             }
         }
         if let Some(Slot { body: Body::Awake(entry), .. }) = largest.and_then(|(_, index)| self.slots.get_mut(index)) {
-            entry.connection.forget_early();
+            entry.connection.discard_out_of_order();
             entry.connection.give_back();
             self.memory.charge(entry);
         }

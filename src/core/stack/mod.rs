@@ -11,12 +11,15 @@
 
 mod address;
 mod aged_slab;
+mod app_timers;
 mod arrive;
 mod complain;
 mod connect;
 mod connections;
 mod defence;
+mod event;
 mod flow_table;
+mod glimpse;
 mod half_open;
 mod intake;
 mod lifecycle;
@@ -30,6 +33,7 @@ mod replies;
 mod route;
 mod silent;
 mod slab;
+mod splice;
 mod stalled;
 mod stations;
 mod strangers;
@@ -38,6 +42,7 @@ mod time_wait;
 mod timer_wheel;
 mod trouble;
 mod udp;
+mod udp_socket;
 mod used;
 
 #[cfg(test)]
@@ -45,18 +50,25 @@ mod tests;
 
 pub use self::{
     address::{Addresses, Cidr, CidrError, LocalAddress, Ownership},
+    app_timers::TimerId,
     connect::ConnectError,
     defence::{FlowName, FlowWatch, SynMode},
+    event::{ConnectionId, Event},
     flow_table::{Flow, FlowTable},
+    glimpse::{Glimpse, Incoming},
+    listeners::ListenerId,
     slab::Slab,
+    splice::Spliced,
     stream::Stream,
     timer_wheel::TimerWheel,
-    trouble::Trouble,
+    trouble::SoftError,
     udp::{BindError, SendError, UdpId},
+    udp_socket::Udp,
 };
 
 use self::{
     aged_slab::AgedSlab,
+    app_timers::AppTimers,
     connect::{EphemeralPorts, Share},
     connections::Connections,
     defence::Watch,
@@ -78,50 +90,20 @@ use crate::{
     rng::SipKey,
     stats::StackStats,
     tcp::{
-        CloseReason, MaxSegment, SentKind, State,
-        connection::{mss_for, syn_ack_window},
+        MaxSegment, SentKind, State,
         cookie::{CookieJar, MasterKey},
+        handshake::{mss_for, syn_ack_window},
         receive::window_scale_for,
     },
     time::Instant,
-    wire::{Endpoint, FourTuple, MacAddress, ip::Codepoint},
+    wire::{Endpoint, FourTuple, InterfaceId, MacAddress, ip::Codepoint},
 };
-use std::{collections::VecDeque, hash::Hash, net::IpAddr, time::Duration};
+use std::{collections::VecDeque, net::IpAddr, time::Duration};
 
 /// Segments one connection may send before the next has its turn.
 const BURST: u32 = 16;
 /// Refused cookies a second of which it is found out whether another clock made them: a dozen hashes each.
 const MISDATED_PER_SECOND: u32 = 100;
-
-/// Names one connection for as long as it lasts, and never another one after it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct ConnectionId {
-    index: u32,
-    generation: u32,
-}
-
-impl ConnectionId {
-    /// A small number that no other connection has at the same time: an index for whoever keeps things beside connections.
-    pub const fn index(self) -> usize {
-        self.index as usize
-    }
-}
-
-/// Something the application should know.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Event {
-    /// A listener has a new connection, or one that we opened is open.
-    Opened(ConnectionId),
-    /// Data or their end can be read, or there is room to write again.
-    Ready(ConnectionId),
-    /// The connection is no more. Its id means nothing from now on.
-    Closed(ConnectionId, CloseReason),
-    /// Something is wrong, though the connection goes on (RFC 9293 §3.9.1.8). Never where
-    /// [`StackConfig::reports`] is off.
-    Trouble(ConnectionId, Trouble),
-    /// Datagrams wait at a UDP socket. Comes once for any number, and again for what comes after it was read.
-    Datagram(UdpId),
-}
 
 /// The secrets a stack needs.
 #[derive(Clone, Debug)]
@@ -242,7 +224,26 @@ impl SynAckProfile {
     }
 }
 
-/// A TCP/IP stack for one queue. See the [module](self).
+/// A TCP/IP stack for one queue, without a clock and without I/O.
+///
+/// Its methods form four families.
+/// - *What comes in*: [`handle_frame`](Stack::handle_frame) and [`handle_frames`](Stack::handle_frames) take frames,
+///   [`handle_timeout`](Stack::handle_timeout) takes the time.
+/// - *What the application does*: [`listen`](Stack::listen), [`connect`](Stack::connect), [`stream`](Stack::stream),
+///   [`splice`](Stack::splice), [`udp`](Stack::udp), [`set_timer`](Stack::set_timer). A [`Stream`] takes effect when it is dropped.
+/// - *What goes out*: [`poll_event`](Stack::poll_event), [`poll_transmit`](Stack::poll_transmit) and
+///   [`poll_timeout`](Stack::poll_timeout).
+/// - *Getters*: [`stats`](Stack::stats), [`drops`](Stack::drops), [`state_of`](Stack::state_of) and more. They change nothing.
+///
+/// One turn of whoever drives it: the frames that have come, `handle_timeout`, then `poll_event` until it returns `None`, while the
+/// application acts on each event, then `poll_transmit` until it returns `None` or there is no room for more. Sending makes room, of
+/// which an application wants to hear, so there may be events again; `poll_timeout` then says "at once". Otherwise it says until
+/// when nothing needs to be done unless a frame comes. It may say so in vain: the next turn finds nothing to do then.
+///
+/// `now` is the same for all calls of a turn, or grows; it never goes back. What it counts from is the caller's choice, once. It may
+/// leap: every timer that is due by then fires in one `handle_timeout`, each once.
+///
+/// Nothing that arrives in a frame makes it panic. What it refuses is counted in [`drops`](Stack::drops), by reason.
 #[derive(Debug)]
 pub struct Stack {
     config: StackConfig,
@@ -257,6 +258,9 @@ pub struct Stack {
     half_open: HalfOpens,
     time_wait: TimeWaits,
     listeners: Listeners,
+    app_timers: AppTimers,
+    /// A connection that has ended in order, whose application is being told that there is nothing more to read.
+    last_words: Option<ConnectionId>,
     syn_mode: SynMode,
     /// Until when cookies count, whatever the mode: for their life after the last handshake was answered and is not remembered.
     cookies_until: Instant,
@@ -304,6 +308,8 @@ impl Stack {
             half_open: HalfOpens::new(config.max_half_open),
             time_wait: TimeWaits::new(config.max_time_wait, 2 * config.tcp.msl),
             listeners: Listeners::default(),
+            app_timers: AppTimers::new(config.max_timers),
+            last_words: None,
             syn_mode: SynMode::default(),
             cookies_until: Instant::ZERO,
             used: UsedHandshakes::new(config.max_used_handshakes),
@@ -380,14 +386,19 @@ impl Stack {
 
     /// Accepts connections to `port`, at one address or at all of the stack's. Connections there are stay untouched
     /// (MUST-41); listeners at several addresses share a port in peace (MUST-42).
-    pub fn listen(&mut self, address: Option<IpAddr>, port: u16) {
-        self.listen_with(address, port, MaxSegment::default());
+    pub fn listen(&mut self, address: Option<IpAddr>, port: u16) -> ListenerId {
+        self.listen_with(address, port, MaxSegment::default())
     }
 
     /// As [`Stack::listen`], for connections whose segments are no larger than that: their clients are asked for no larger ones,
     /// either. Said again of the same place, the last word counts.
-    pub fn listen_with(&mut self, address: Option<IpAddr>, port: u16, max_segment: MaxSegment) {
-        self.listeners.insert(port, address, max_segment);
+    pub fn listen_with(&mut self, address: Option<IpAddr>, port: u16, max_segment: MaxSegment) -> ListenerId {
+        self.listeners.insert(port, address, max_segment)
+    }
+
+    /// Accepts no more connections by way of this listener; whether it was there. Connections there are go on.
+    pub fn unlisten(&mut self, listener: ListenerId) -> bool {
+        self.listeners.remove(listener)
     }
 
     /// Stops accepting new connections anywhere. Connections there are go on.
@@ -406,6 +417,7 @@ impl Stack {
         self.relieve(now);
         self.expire_handshakes(now);
         self.expire_neighbours(now);
+        self.expire_app_timers(now);
         while let Some((index, entry)) = self.time_wait.expire(now) {
             self.forget_time_wait(index, &entry);
         }
@@ -414,7 +426,7 @@ impl Stack {
     /// When [`Stack::handle_timeout`] should be called next; it may find nothing to do then. At once, where there are events:
     /// sending makes room, which an application hears of.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        if !self.events.is_empty() {
+        if !self.events.is_empty() || self.last_words.is_some() {
             return Some(Instant::ZERO);
         }
         let deadlines = [
@@ -424,31 +436,19 @@ impl Stack {
             self.half_open.next_deadline(),
             self.time_wait.next_deadline(),
             self.neighbours.next_deadline(),
+            self.app_timers.next_deadline(),
         ];
         deadlines.into_iter().flatten().min()
-    }
-
-    /// What the application should know next.
-    pub fn poll_event(&mut self) -> Option<Event> {
-        let event = self.events.pop_front()?;
-        match event {
-            Event::Opened(_) => self.backlog = self.backlog.saturating_sub(1),
-            Event::Ready(id) | Event::Trouble(id, _) => {
-                if let Some(entry) = self.entry_mut(id) {
-                    entry.told(event);
-                }
-            }
-            Event::Datagram(id) => self.udp.told(id),
-            Event::Closed(..) => {}
-        }
-        Some(event)
     }
 
     /// Builds the next frame to send in `buffer` and returns its length; `None` where there is nothing to send.
     ///
     /// # Panics
     /// Where `buffer` cannot hold a frame of the configured MTU with two VLAN tags.
-    pub fn poll_transmit(&mut self, now: Instant, buffer: &mut [u8]) -> Option<usize> {
+    pub fn poll_transmit(&mut self, now: Instant, interface: InterfaceId, buffer: &mut [u8]) -> Option<usize> {
+        if interface != InterfaceId::FIRST {
+            return None;
+        }
         let length = self.replies.pop_into(buffer).or_else(|| self.transmit_from_connections(now, buffer))?;
         self.stats.frames_transmitted += 1;
         Some(length)
@@ -488,7 +488,7 @@ impl Stack {
                 }
             }
             if let Some((length, kind)) = sent {
-                self.count_sent(kind);
+                self.count_sent(id, kind);
                 return Some(length);
             }
         }
@@ -504,10 +504,15 @@ impl Stack {
         self.burst = 0;
     }
 
-    fn count_sent(&mut self, kind: SentKind) {
+    fn count_sent(&mut self, id: ConnectionId, kind: SentKind) {
         match kind {
             SentKind::New => self.stats.segments_transmitted += 1,
-            SentKind::Retransmission => self.stats.segments_retransmitted += 1,
+            SentKind::Retransmission => {
+                self.stats.segments_retransmitted += 1;
+                if let Some(entry) = self.entry_mut(id) {
+                    entry.retransmitted = entry.retransmitted.saturating_add(1);
+                }
+            }
             SentKind::Acknowledgment => self.stats.acknowledgments_transmitted += 1,
         }
     }

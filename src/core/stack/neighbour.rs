@@ -8,7 +8,7 @@ use crate::{
     drops::DropReason,
     time::Instant,
     wire::{
-        self, ArpPacket, IcmpMessage, IpHeader, LinkHeader, MacAddress, Packet, Protocol,
+        self, ArpPacket, IcmpMessage, InterfaceId, IpHeader, LinkHeader, MacAddress, Packet, Protocol,
         arp::{self, Operation},
         ethernet, icmp,
     },
@@ -22,8 +22,9 @@ const ALL_NODES_MAC: MacAddress = MacAddress([0x33, 0x33, 0, 0, 0, 1]);
 impl Stack {
     /// Takes in what a neighbour has said to everybody, to the kernel or to another worker. It is not answered: somebody else
     /// does, or nobody needs to. Only ARP and neighbour discovery are listened to.
-    pub fn overhear(&mut self, now: Instant, frame: &[u8]) {
-        let Ok(frame) = wire::parse(frame, self.config.checksums) else { return };
+    pub fn overhear(&mut self, now: Instant, interface: InterfaceId, frame: &[u8]) {
+        let Ok(mut frame) = wire::parse(frame, self.config.checksums) else { return };
+        frame.link.interface = interface;
         if !frame.link.vlan.are_of(self.config.vlan) || frame.link.source.is_group() {
             return;
         }

@@ -145,7 +145,7 @@ impl Stack {
         match self.confirm(now, next_hop) {
             Some(way) => {
                 if let Some(entry) = self.entry_mut(id) {
-                    entry.connection.set_way(now, way);
+                    entry.connection.set_link(now, way);
                 }
             }
             // Where it had been asked before, the connection's next segment, or its next timeout, is met by the answer.
@@ -166,7 +166,7 @@ impl Stack {
         let Some(destination) = self.config.answers_to else { return false };
         if let Some(entry) = self.entry_mut(id) {
             let way = LinkHeader { destination, ..*entry.connection.link() };
-            entry.connection.set_way(now, way);
+            entry.connection.set_link(now, way);
         }
         true
     }
@@ -237,7 +237,7 @@ impl Stack {
 
     /// The header of a frame that answers none.
     fn header_to(&self, destination: MacAddress) -> LinkHeader {
-        LinkHeader { source: self.mac, destination, vlan: VlanTags::of(self.config.vlan) }
+        LinkHeader { source: self.mac, destination, vlan: VlanTags::of(self.config.vlan), ..LinkHeader::default() }
     }
 
     fn send_arp(&mut self, packet: &ArpPacket, destination: MacAddress) -> Result<(), DropReason> {
@@ -283,7 +283,7 @@ impl Stack {
         self.stations.settle(address, station);
         for id in std::mem::take(&mut neighbour.waiting) {
             if let Some(entry) = self.entry_mut(id) {
-                entry.connection.set_way(now, way);
+                entry.connection.set_link(now, way);
                 self.settle(now, id.index);
             }
         }
@@ -312,7 +312,7 @@ impl Stack {
         let Some(neighbour) = self.neighbours.known.remove(&address) else { return };
         for id in neighbour.waiting {
             // One that had a way lives on by that.
-            if let Some(entry) = self.entry_mut(id).filter(|entry| !entry.connection.has_way()) {
+            if let Some(entry) = self.entry_mut(id).filter(|entry| !entry.connection.is_resolved()) {
                 entry.connection.fail(CloseReason::Unreachable);
                 self.settle(now, id.index);
             }

@@ -76,7 +76,8 @@ impl Stack {
 
     /// Whether one more connection would find a place, if need be that of another one.
     pub(super) fn has_room(&self) -> bool {
-        !self.connections.is_full() || self.connections.longest_silent().is_some() || self.stalled.oldest().is_some()
+        let is_replaceable = || self.connections.longest_silent().is_some() || self.stalled.oldest().is_some();
+        !self.connections.is_out_of_places() && (!self.connections.is_full() || is_replaceable())
     }
 }
 

@@ -3,14 +3,17 @@
 use super::{ConnectionId, Stack};
 use crate::{
     config::KeepAlive,
-    tcp::{Connection, MaxSegment, State},
+    tcp::{Connection, MaxSegment, State, TcpInfo, Writer},
     time::Instant,
-    wire::{Endpoint, ip::Dscp},
+    wire::ip::Dscp,
 };
-use std::time::Duration;
+use std::{io, net::SocketAddr, time::Duration};
 
-/// A connection in its application's hands. Nothing here blocks: what cannot be done now is reported as zero bytes, and
-/// the application is called again when it can.
+/// A connection in its application's hands. Nothing here blocks: what cannot be done now is reported as zero octets, and
+/// the application is called again when it can. What was done takes effect when the stream is dropped.
+///
+/// [`io::Read`] and [`io::Write`] are there for codecs that want them, with [`io::ErrorKind::WouldBlock`] for what cannot be done
+/// now; reading yields zero at the end of the peer's data.
 #[derive(Debug)]
 pub struct Stream<'a> {
     stack: &'a mut Stack,
@@ -41,14 +44,14 @@ impl<'a> Stream<'a> {
         self.now
     }
 
-    /// The other end.
-    pub fn peer(&self) -> Endpoint {
-        self.connection().tuple().remote
+    /// The address and port of the other end.
+    pub fn peer_addr(&self) -> SocketAddr {
+        self.connection().tuple().remote.into()
     }
 
-    /// Our end.
-    pub fn local(&self) -> Endpoint {
-        self.connection().tuple().local
+    /// Our own address and port.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.connection().tuple().local.into()
     }
 
     /// The state of RFC 9293 it is in.
@@ -56,10 +59,28 @@ impl<'a> Stream<'a> {
         self.connection().state()
     }
 
+    /// What TCP knows of the connection: round-trip time, congestion window, what is in flight.
+    pub fn info(&self) -> TcpInfo {
+        let entry = &self.stack.connections[self.id.index];
+        entry.connection.info(entry.retransmitted)
+    }
+
     /// Received data where they lie. Where the ring wraps this is a part of them, and after [`Stream::consume`] the rest
     /// appears.
     pub fn readable(&self) -> &[u8] {
         self.connection().readable()
+    }
+
+    /// All received data where they lie, in at most two pieces: the second one is empty unless the ring wraps.
+    pub fn readable_pieces(&self) -> [&[u8]; 2] {
+        self.connection().readable_pieces()
+    }
+
+    /// All received data as [`Stream::readable_pieces`] has them, and a [`Writer`] beside them: to parse a request where it lies and to
+    /// answer it at once. What was parsed is [consumed](Stream::consume) afterwards.
+    pub fn split(&mut self) -> ([&[u8]; 2], Writer<'_>) {
+        let Stack { connections, config, .. } = &mut *self.stack;
+        connections[self.id.index].connection.split(&config.tcp)
     }
 
     /// Bytes received and not yet read, in however many pieces they lie.
@@ -101,10 +122,18 @@ impl<'a> Stream<'a> {
         self.connection().peer_has_closed()
     }
 
-    /// Bytes that can be written now. Where that is zero, the application is called again when there is room.
-    pub fn writable(&mut self) -> usize {
+    /// Octets that can be written now; zero once our side is closed. Where it is too little, [`Stream::room_or_wait`] has the
+    /// application called again.
+    pub fn room(&self) -> usize {
+        self.connection().room(&self.stack.config.tcp)
+    }
+
+    /// Octets that can be written now, as [`Stream::room`] has it. Where that is less than half of the buffer
+    /// ([`TcpConfig::write_ahead`](crate::config::TcpConfig::write_ahead)), the application is called again when it is as much: so
+    /// whoever waits for room asks for no more than half of it.
+    pub fn room_or_wait(&mut self) -> usize {
         let Stack { connections, config, .. } = &mut *self.stack;
-        connections[self.id.index].connection.writable(&config.tcp)
+        connections[self.id.index].connection.room_or_wait(&config.tcp)
     }
 
     /// Queues as much of `data` as there is room for; returns how many bytes. Where no room is left, the application is called
@@ -121,15 +150,16 @@ impl<'a> Stream<'a> {
         connections[self.id.index].connection.write_with(limit, &config.tcp, fill)
     }
 
-    /// Sends back what was received, as much as there is room for; returns how many bytes.
-    pub fn forward(&mut self) -> usize {
+    /// Sends back what was received, as much as there is room for; returns how many octets. For another connection there is
+    /// [`Stack::splice`].
+    pub fn echo(&mut self) -> usize {
         let Stack { connections, config, .. } = &mut *self.stack;
-        connections[self.id.index].connection.forward(&config.tcp)
+        connections[self.id.index].connection.echo(&config.tcp)
     }
 
-    /// Closes our side: the peer sees the end of the data once it has read what was written. It may go on sending
+    /// Closes our side of it, as [`std::net::Shutdown::Write`] does: the peer sees the end of the data once it has read what was written. It may go on sending
     /// (half-close), and what it sends should be read until [`Stream::at_end`].
-    pub fn finish(&mut self) {
+    pub fn shutdown_write(&mut self) {
         self.connection_mut().finish();
     }
 
@@ -143,7 +173,7 @@ impl<'a> Stream<'a> {
 
     /// Closes both sides as [`Stream::close`] does, but throws away unread data and what still comes, so that a peer that is
     /// not done with sending gets to read our last words (RFC 9112 §9.6 on why servers want this).
-    pub fn linger(&mut self) {
+    pub fn close_discarding(&mut self) {
         let now = self.now;
         let Stack { connections, config, .. } = &mut *self.stack;
         connections[self.id.index].connection.linger(now, &config.tcp);
@@ -186,8 +216,8 @@ impl<'a> Stream<'a> {
     }
 
     /// Switches Nagle's algorithm off, or on again (MUST-17).
-    pub fn set_no_delay(&mut self, no_delay: bool) {
-        self.connection_mut().set_no_delay(no_delay);
+    pub fn set_nodelay(&mut self, nodelay: bool) {
+        self.connection_mut().set_no_delay(nodelay);
     }
 
     /// Limits the size of segments (TCP_MAXSEG of other stacks). Of a connection that we open, said before its SYN has been sent, it
@@ -211,5 +241,32 @@ impl<'a> Stream<'a> {
 impl Drop for Stream<'_> {
     fn drop(&mut self) {
         self.stack.settle(self.now, self.id.index);
+    }
+}
+
+impl io::Read for Stream<'_> {
+    /// Octets received; zero at the end of the peer's data, and [`io::ErrorKind::WouldBlock`] where more may come.
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match Stream::read(self, buffer) {
+            0 if !buffer.is_empty() && !self.at_end() => Err(io::ErrorKind::WouldBlock.into()),
+            length => Ok(length),
+        }
+    }
+}
+
+impl io::Write for Stream<'_> {
+    /// Octets queued; [`io::ErrorKind::WouldBlock`] where there is no room, and [`io::ErrorKind::BrokenPipe`] once our side is closed.
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        match Stream::write(self, data) {
+            0 if data.is_empty() => Ok(0),
+            0 if !self.connection().accepts_data() => Err(io::ErrorKind::BrokenPipe.into()),
+            0 => Err(io::ErrorKind::WouldBlock.into()),
+            length => Ok(length),
+        }
+    }
+
+    /// Nothing: what was written is sent when the stream is dropped.
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }

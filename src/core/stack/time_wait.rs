@@ -5,10 +5,11 @@
 
 use super::{FlowHash, defence::FlowName};
 use crate::{
-    tcp::timestamps::Clocks,
+    config::TcpConfig,
+    tcp::timestamps::TimestampState,
     time::{Coarse, Instant},
     wire::{
-        FourTuple, IpHeader, Protocol, Segment, SeqNumber, TcpFlags, TcpHeader, TcpOptions,
+        FourTuple, IpHeader, Segment, SeqNumber, TcpFlags, TcpHeader, TcpOptions,
         ip::{Codepoint, Dscp},
     },
 };
@@ -25,7 +26,7 @@ pub struct TimeWait {
     pub snd_nxt: SeqNumber,
     /// RCV.NXT: behind the peer's FIN.
     pub rcv_nxt: SeqNumber,
-    clocks: Clocks,
+    clocks: TimestampState,
     /// Our code point in the upper six bits, [`HAS_CLOCKS`] and [`GONE`].
     marks: u8,
     /// When it is over, to the lower bits of a [`Coarse`]; then [`PEER_IS_OVER`]; and in the upper six bits, in which second of some
@@ -56,7 +57,7 @@ const LONGEST: Duration = Duration::from_secs(15 * 60);
 
 /// What a segment does to TIME-WAIT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Arrival {
+pub enum TimeWaitAction {
     /// A SYN beyond everything the old connection received, or later by its sender's clock: the 4-tuple may be used again
     /// (RFC 9293 MAY-2, RFC 6191 §2).
     NewConnection,
@@ -78,7 +79,7 @@ impl TimeWait {
     pub fn new(
         (hash, name): (FlowHash, FlowName),
         (snd_nxt, rcv_nxt): (SeqNumber, SeqNumber),
-        clocks: Option<Clocks>,
+        clocks: Option<TimestampState>,
         dscp: Dscp,
     ) -> Self {
         let marks = dscp.with(Codepoint::NotCapable) | if clocks.is_some() { HAS_CLOCKS } else { 0 };
@@ -91,7 +92,7 @@ impl TimeWait {
         FlowHash { slot: self.slot, check: self.check }
     }
 
-    fn clocks(&self) -> Option<Clocks> {
+    fn clocks(&self) -> Option<TimestampState> {
         (self.marks & HAS_CLOCKS != 0).then_some(self.clocks)
     }
 
@@ -100,11 +101,11 @@ impl TimeWait {
     }
 
     /// What to do about a segment.
-    pub fn arrival(&self, segment: &Segment<'_>) -> Arrival {
+    pub fn action_for(&self, segment: &Segment<'_>) -> TimeWaitAction {
         let header = &segment.header;
         let (seq, ack) = (header.seq, header.ack);
         if segment.has(TcpFlags::RST) {
-            return if seq == self.rcv_nxt { Arrival::PeerIsOver } else { Arrival::Ignore };
+            return if seq == self.rcv_nxt { TimeWaitAction::PeerIsOver } else { TimeWaitAction::Ignore };
         }
         let clocks = self.clocks().zip(header.options.timestamps);
         if segment.has(TcpFlags::SYN) {
@@ -115,16 +116,16 @@ impl TimeWait {
                 None => is_beyond,
             };
             let is_new = (later || self.times() & PEER_IS_OVER != 0) && !segment.has(TcpFlags::ACK);
-            return if is_new { Arrival::NewConnection } else { Arrival::Stray };
+            return if is_new { TimeWaitAction::NewConnection } else { TimeWaitAction::Stray };
         }
         let is_old = clocks.is_some_and(|(clocks, received)| clocks.is_old(received));
         let ends_stream = segment.has(TcpFlags::FIN) && seq.advance(segment.len()) == self.rcv_nxt;
         if ends_stream && segment.has(TcpFlags::ACK) && !is_old {
-            return Arrival::FinAgain;
+            return TimeWaitAction::FinAgain;
         }
         let is_expected =
             segment.is_empty() && seq == self.rcv_nxt && ack == self.snd_nxt && segment.has(TcpFlags::ACK);
-        if is_expected { Arrival::Ignore } else { Arrival::Stray }
+        if is_expected { TimeWaitAction::Ignore } else { TimeWaitAction::Stray }
     }
 
     fn set_expiry(&mut self, at: Coarse) {
@@ -156,10 +157,8 @@ impl TimeWait {
     }
 
     /// The acknowledgment of the peer's FIN.
-    pub fn acknowledgment(&self, now: Instant, tuple: &FourTuple, hop_limit: u8) -> (IpHeader, TcpHeader) {
-        let mut ip = IpHeader::new(tuple.local.address, tuple.remote.address, Protocol::Tcp);
-        ip.hop_limit = hop_limit;
-        ip.traffic_class = Dscp::of(self.marks).with(Codepoint::NotCapable);
+    pub fn acknowledgment(&self, now: Instant, tuple: &FourTuple, config: &TcpConfig) -> (IpHeader, TcpHeader) {
+        let ip = config.ip_header(tuple, Dscp::of(self.marks).with(Codepoint::NotCapable));
         let tcp = TcpHeader {
             source_port: tuple.local.port,
             destination_port: tuple.remote.port,

@@ -8,23 +8,29 @@ use crate::{
     wire::{ErrorKind, IcmpError, IpHeader, LinkHeader, Unreachable},
 };
 
-/// What an application may want to know of a connection that goes on nevertheless (RFC 9293 §3.9.1.8).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Trouble {
+/// What an application may want to know of a connection that goes on nevertheless: a soft error (RFC 1122 §4.2.4.1, RFC 9293
+/// §3.9.1.8).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SoftError {
     /// Somebody on the way says that the peer cannot be reached. Routes change, so TCP goes on trying (MUST-56).
+    #[error("unreachable, says a router or the host: {kind:?}")]
     Unreachable {
         /// Why.
         kind: Unreachable,
     },
     /// A segment did not arrive in time, or crossed too many routers.
+    #[error("a segment took too long, or crossed too many routers")]
     TimeExceeded,
     /// Somebody did not understand a segment's IP header.
+    #[error("a router or the host did not understand an IP header")]
     ParameterProblem,
     /// A segment has been sent again so often that the connection is likely to be given up: R1 of RFC 9293 §3.8.3.
+    #[error("a segment was sent again and again without an answer")]
     ExcessiveRetransmission,
 }
 
-impl Trouble {
+impl SoftError {
     /// A bit of its own for each, whatever its details.
     const fn bit(self) -> u8 {
         match self {
@@ -42,7 +48,7 @@ pub(super) struct Untold(u8);
 
 impl Untold {
     /// Adds one; whether it was not among them.
-    fn add(&mut self, trouble: Trouble) -> bool {
+    fn add(&mut self, trouble: SoftError) -> bool {
         let before = self.0;
         self.0 |= trouble.bit();
         self.0 != before
@@ -54,18 +60,18 @@ impl Untold {
     }
 
     /// Takes one out that has been told.
-    pub fn remove(&mut self, trouble: Trouble) {
+    pub fn remove(&mut self, trouble: SoftError) {
         self.0 &= !trouble.bit();
     }
 }
 
 impl Stack {
     /// Tells the application, unless it does not want to know (SHLD-20) or is about to hear the same anyway.
-    pub(super) fn tell(&mut self, index: u32, trouble: Trouble) {
-        let Some(entry) = self.connections.get_mut(index).filter(|_| self.config.reports) else { return };
+    pub(super) fn tell(&mut self, index: u32, trouble: SoftError) {
+        let Some(entry) = self.connections.get_mut(index).filter(|_| self.config.soft_error_events) else { return };
         if entry.untold.add(trouble) {
             let id = ConnectionId { index, generation: entry.generation };
-            self.events.push_back(Event::Trouble(id, trouble));
+            self.events.push_back(Event::SoftError(id, trouble));
         }
     }
 
@@ -112,9 +118,9 @@ impl Stack {
                 connection.fail(CloseReason::Refused);
                 self.settle(now, index);
             }
-            ErrorKind::Unreachable(kind) => self.tell(index, Trouble::Unreachable { kind }),
-            ErrorKind::TimeExceeded => self.tell(index, Trouble::TimeExceeded),
-            ErrorKind::ParameterProblem => self.tell(index, Trouble::ParameterProblem),
+            ErrorKind::Unreachable(kind) => self.tell(index, SoftError::Unreachable { kind }),
+            ErrorKind::TimeExceeded => self.tell(index, SoftError::TimeExceeded),
+            ErrorKind::ParameterProblem => self.tell(index, SoftError::ParameterProblem),
         }
         self.stats.icmp_errors_accepted += 1;
         Ok(())

@@ -21,8 +21,16 @@ pub struct UdpId {
     generation: u32,
 }
 
+impl UdpId {
+    /// A small number that no other socket has while this one is bound.
+    pub const fn index(self) -> usize {
+        self.index as usize
+    }
+}
+
 /// Why a UDP socket cannot be bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum BindError {
     /// Port zero.
     #[error("port 0 means no port; bind to a port from 1 to 65535")]
@@ -40,6 +48,7 @@ pub enum BindError {
 
 /// Why a datagram cannot be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum SendError {
     /// The socket is no more.
     #[error("the UDP socket is not bound any more")]
@@ -132,6 +141,11 @@ impl Sockets {
 
     fn get_mut(&mut self, id: UdpId) -> Option<&mut Socket> {
         self.sockets.get_mut(id.index).filter(|socket| socket.generation == id.generation)
+    }
+
+    /// The port that a socket is bound to.
+    pub fn port_of(&self, id: UdpId) -> Option<u16> {
+        self.get(id).map(|socket| socket.port)
     }
 
     /// The socket a datagram for `local` is for: one bound to this very address before one bound to all of them.

@@ -4,10 +4,11 @@
 
 use super::{
     congestion::{Ack, Controller},
-    connection::{CloseReason, Connection, Reader, Signals},
-    receive::Stored,
-    recovery::Heard,
-    send::{Acknowledged, Arrival, Resent},
+    connection::Connection,
+    options::Reader,
+    outcome::AckEvent,
+    send::{AckTime, Acknowledged, Resent},
+    signals::{CloseReason, Signals},
     state::{State, Step},
     timer::Timer,
     timestamps::OUTDATED_AFTER,
@@ -20,11 +21,8 @@ use crate::{
 };
 use std::time::Duration;
 
-/// Most early segments answered one by one within a batch; more acknowledgments than this tell the peer nothing new.
-const MAX_DUPLICATES_OWED: u32 = 8;
-
 impl Connection {
-    /// Takes in a segment that came with `link`, the way back to whoever sent it.
+    /// Takes in a segment; `link` answers the frame that it came in.
     ///
     /// # Errors
     /// Why it was refused, for the counters; there is nothing left to do about it.
@@ -36,28 +34,28 @@ impl Connection {
         config: &TcpConfig,
     ) -> Result<(), DropReason> {
         // Where nothing may grow, each step asks for room.
-        if config.thrift != Thrift::Strict && self.arrive_as_predicted(now, link, segment, config) {
+        if config.thrift != Thrift::Strict && self.process_predicted(now, link, segment, config) {
             return Ok(());
         }
-        self.climb(now, link, segment, config)
+        self.process_segment(now, link, segment, config)
     }
 
-    /// The ladder, and what is to be thought of a segment that came by another way than answers go.
-    pub(super) fn climb(
+    /// The ladder. Where a segment came with another link header than answers have, the stack is told.
+    pub(super) fn process_segment(
         &mut self,
         now: Instant,
         link: &LinkHeader,
         segment: &Segment<'_>,
         config: &TcpConfig,
     ) -> Result<(), DropReason> {
-        let outcome = self.climb_steps(now, link, segment, config);
+        let outcome = self.process_steps(now, link, segment, config);
         if *link != self.link && !self.is_opening() {
-            self.signals |= Signals::OTHER_WAY;
+            self.signals |= Signals::OTHER_LINK;
         }
         outcome
     }
 
-    fn climb_steps(
+    fn process_steps(
         &mut self,
         now: Instant,
         link: &LinkHeader,
@@ -65,11 +63,11 @@ impl Connection {
         config: &TcpConfig,
     ) -> Result<(), DropReason> {
         if self.is_opening()
-            && let Some(outcome) = self.arrive_early(now, link, segment, config)
+            && let Some(outcome) = self.process_opening(now, link, segment, config)
         {
             return outcome;
         }
-        self.check_clock(now, segment)?;
+        self.check_paws(now, segment)?;
         self.check_sequence(now, segment)?;
         if segment.has(TcpFlags::RST) {
             return self.take_reset(now, segment);
@@ -79,10 +77,10 @@ impl Connection {
         self.check_ack(now, segment, config)?;
         let known = (self.send.una(), self.receive.nxt());
         self.diffserv.theirs = Dscp::of(segment.traffic_class);
-        if self.is_clock_outdated(now) {
-            self.renew_clock(segment);
+        if self.is_ts_recent_outdated(now) {
+            self.replace_ts_recent(segment);
         }
-        self.take_clock(segment);
+        self.update_ts_recent(segment);
         self.ecn.arrived(segment);
         self.liveness.heard(now);
         let was_active = self.recovery.is_active();
@@ -95,7 +93,7 @@ impl Connection {
         if taken.is_ok() {
             self.take_fin(now, segment, config);
         }
-        // A way is believed of who acknowledges what nobody has before, or brings what comes next. To guess that, numbers
+        // Answers follow a segment's link only where it acknowledges something new or brings what comes next. To forge that, numbers
         // must be met exactly; an empty segment need only fall into two windows, which are large.
         if ends_handshake || known != (self.send.una(), self.receive.nxt()) {
             self.link = *link;
@@ -107,10 +105,10 @@ impl Connection {
     /// which draws a challenge wherever it comes from (RFC 5961 §4.2). Nor is a segment without timestamps: RFC 7323 §3.2 would have
     /// it dropped, and a connection through a middlebox that takes options out would never get on. It is as well protected as one
     /// of a peer that has no clock.
-    fn check_clock(&mut self, now: Instant, segment: &Segment<'_>) -> Result<(), DropReason> {
+    fn check_paws(&mut self, now: Instant, segment: &Segment<'_>) -> Result<(), DropReason> {
         let Some((clocks, received)) = self.clocks.zip(segment.header.options.timestamps) else { return Ok(()) };
         let is_asked = !segment.header.flags.intersects(TcpFlags::RST | TcpFlags::SYN);
-        if !is_asked || !clocks.is_old(received) || self.is_clock_outdated(now) {
+        if !is_asked || !clocks.is_old(received) || self.is_ts_recent_outdated(now) {
             return Ok(());
         }
         self.answer_unacceptable(now, segment);
@@ -118,7 +116,7 @@ impl Connection {
     }
 
     /// Whether TS.Recent says nothing any more (RFC 7323 §5.5).
-    fn is_clock_outdated(&self, now: Instant) -> bool {
+    fn is_ts_recent_outdated(&self, now: Instant) -> bool {
         now >= self.liveness.heard_at() + OUTDATED_AFTER
     }
 
@@ -145,11 +143,11 @@ impl Connection {
             self.answer_unacceptable(now, segment);
         }
         if !segment.header.flags.intersects(TcpFlags::RST | TcpFlags::SYN) {
-            self.receive.note_again(seq, segment.payload.len() as u32);
+            self.receive.note_duplicate(seq, segment.payload.len() as u32);
             if seq.advance(length) == nxt {
                 // The last segment came again, for want of its acknowledgment: the echo is to tell which of the two this one answers.
                 // RFC 7323 §5.3 would have it rejected first (R2), but Linux has it so, and it is as exact as an RST must be.
-                self.take_clock(segment);
+                self.update_ts_recent(segment);
             }
         }
         Err(DropReason::OutsideWindow)
@@ -163,7 +161,7 @@ impl Connection {
         if segment.is_empty() || segment.has(TcpFlags::SYN) {
             self.challenge(now);
         } else {
-            self.acks.owed = self.acks.owed.max(1);
+            self.acks.owe();
         }
     }
 
@@ -207,16 +205,16 @@ impl Connection {
 
     /// Takes in the peer's clock anew, wherever the segment stands: those behind it would be refused for as long again.
     #[cold]
-    fn renew_clock(&mut self, segment: &Segment<'_>) {
+    fn replace_ts_recent(&mut self, segment: &Segment<'_>) {
         if let (Some(clocks), Some(received)) = (&mut self.clocks, segment.header.options.timestamps) {
             *clocks = clocks.with_recent(received.value);
         }
     }
 
     /// R3 of RFC 7323 §4.3.
-    pub(super) fn take_clock(&mut self, segment: &Segment<'_>) {
+    pub(super) fn update_ts_recent(&mut self, segment: &Segment<'_>) {
         if let (Some(clocks), Some(received)) = (&mut self.clocks, segment.header.options.timestamps)
-            && segment.header.seq.at_or_before(self.acks.sent)
+            && segment.header.seq.at_or_before(self.acks.last_sent())
         {
             clocks.update(received);
         }
@@ -225,7 +223,7 @@ impl Connection {
     pub(super) fn take_acknowledgment(&mut self, now: Instant, segment: &Segment<'_>, config: &TcpConfig) {
         let ack = segment.header.ack;
         if !self.send.una().at_or_before(ack) {
-            return self.take_overtaken_report(now, segment);
+            return self.process_old_sack(now, segment);
         }
         if self.acknowledges_in_order(segment) {
             if self.send.una() == ack {
@@ -237,14 +235,14 @@ impl Connection {
         }
         // The window counts as tested where it was at least half used (RFC 7661 §4.1).
         let limited = self.send.peak() >= self.congestion.window() / 2;
-        let arrival = Arrival { now, echo: self.clocks.zip(segment.header.options.timestamps) };
+        let time = AckTime { now, echo: self.clocks.zip(segment.header.options.timestamps) };
         let advances = self.send.una().precedes(ack);
-        let mut acknowledged = if advances { self.send.acknowledge(ack, &arrival) } else { Acknowledged::default() };
+        let mut acknowledged = if advances { self.send.acknowledge(ack, &time) } else { Acknowledged::default() };
         if self.sack {
-            self.send.take_report(ack, segment.header.options.sack.as_slice(), &arrival, &mut acknowledged);
+            self.send.process_sack(ack, segment.header.options.sack.as_slice(), &time, &mut acknowledged);
         }
         if acknowledged.resent.is_some() {
-            acknowledged.rtt = acknowledged.rtt.or_else(|| self.time_of_resent(&acknowledged, &arrival, config));
+            acknowledged.rtt = acknowledged.rtt.or_else(|| self.time_of_resent(&acknowledged, &time, config));
         }
         if advances {
             self.data_acknowledged(&acknowledged, config);
@@ -253,12 +251,12 @@ impl Connection {
         let is_duplicate = !advances && !window_changed && segment.is_empty() && self.send.flight_size() > 0;
         let is_duplicate = is_duplicate && self.send.window() > 0;
         let smoothed = self.rtt.smoothed();
-        // What was reported before has had its effect.
+        // What was sacked before has had its effect.
         let octets = acknowledged.octets.min(acknowledged.delivered);
         let ack = Ack { octets, limited, now, rtt: smoothed.unwrap_or_default() };
-        let heard = Heard { ack, acknowledged, arrival, is_duplicate, sack: self.sack, smoothed };
-        let wait = self.recovery.acknowledged(&heard, &mut self.send, &mut self.congestion);
-        self.look_again_after(wait, now);
+        let event = AckEvent { ack, acknowledged, time, is_duplicate, sack: self.sack, smoothed };
+        let wait = self.recovery.acknowledged(&event, &mut self.send, &mut self.congestion);
+        self.set_reordering_timer(wait, now);
         // While a loss is repaired the window has been reduced already; the peer is told all the same.
         if self.ecn.acknowledged(segment, self.send.nxt()) && !self.recovery.is_active() {
             self.congestion.marked(self.send.peak());
@@ -272,23 +270,23 @@ impl Connection {
         }
     }
 
-    /// An acknowledgment that was overtaken by a later one says nothing of SND.UNA, nor of the window. But what it reports has
-    /// arrived (RFC 2018 §4), and the later one may have been too short for it, or report other things.
+    /// An acknowledgment that was overtaken by a later one says nothing of SND.UNA, nor of the window. But what its SACK
+    /// blocks cover has arrived (RFC 2018 §4), and the later one may have had no room for these blocks, or other ones.
     #[cold]
-    fn take_overtaken_report(&mut self, now: Instant, segment: &Segment<'_>) {
+    fn process_old_sack(&mut self, now: Instant, segment: &Segment<'_>) {
         if !self.sack || segment.header.options.sack.as_slice().is_empty() {
             return;
         }
         // Its echo is as old as itself.
-        let arrival = Arrival { now, echo: None };
+        let time = AckTime { now, echo: None };
         let mut acknowledged = Acknowledged::default();
         let blocks = segment.header.options.sack.as_slice();
-        self.send.take_report(segment.header.ack, blocks, &arrival, &mut acknowledged);
+        self.send.process_sack(segment.header.ack, blocks, &time, &mut acknowledged);
         let smoothed = self.rtt.smoothed();
         let ack = Ack { octets: 0, limited: false, now, rtt: smoothed.unwrap_or_default() };
-        let heard = Heard { ack, acknowledged, arrival, is_duplicate: false, sack: true, smoothed };
-        let wait = self.recovery.acknowledged(&heard, &mut self.send, &mut self.congestion);
-        self.look_again_after(wait, now);
+        let event = AckEvent { ack, acknowledged, time, is_duplicate: false, sack: true, smoothed };
+        let wait = self.recovery.acknowledged(&event, &mut self.send, &mut self.congestion);
+        self.set_reordering_timer(wait, now);
         if acknowledged.delivered > 0 {
             self.timers.cancel(Timer::TailProbe);
         }
@@ -298,44 +296,20 @@ impl Connection {
     /// Karn's algorithm (RFC 6298 §3) would have none of them count, and where each segment is sent again, by a probe of the tail
     /// or because acknowledgments are lost, a timeout that has backed off once would stay so for ever.
     #[cold]
-    fn time_of_resent(
-        &mut self,
-        acknowledged: &Acknowledged,
-        arrival: &Arrival,
-        config: &TcpConfig,
-    ) -> Option<Duration> {
+    fn time_of_resent(&mut self, acknowledged: &Acknowledged, time: &AckTime, config: &TcpConfig) -> Option<Duration> {
         let Resent { start, end, sent_at } = acknowledged.resent?;
-        let rtt = arrival.now - sent_at;
+        let rtt = time.now - sent_at;
         // RFC 7323 §4.1: an echo from no earlier than the last transmission is of that.
-        if arrival.echo.is_some() && !arrival.answers_before(sent_at) {
+        if time.echo.is_some() && !time.answers_before(sent_at) {
             return Some(rtt);
         }
         // It has arrived twice (RFC 2883), so this is no answer to what came first. It is taken for one to the last transmission
         // where it comes when that was to be expected: by no less than a round trip, and by no more than the timeout without any
         // back-off. Where that is a mistake, the timeout is as short as it was before, and backs off again.
-        let (left, right) = acknowledged.again?;
+        let (left, right) = acknowledged.dsack?;
         let is_twice = left.at_or_before(start) && end.at_or_before(right);
         let is_expected = self.send.rack().is_possible(rtt) && rtt <= self.rtt.without_back_off(config);
         (is_twice && is_expected).then_some(rtt)
-    }
-
-    /// Takes in the window, and whether probes of it are over; whether it changed.
-    fn take_window(&mut self, segment: &Segment<'_>) -> bool {
-        if self.probes > 0 {
-            self.timers.cancel(Timer::User);
-            self.timeouts = 0; // whoever answers probes is there, however long its window stays shut (RFC 9293 §3.8.6.1)
-        }
-        let was_shut = self.send.window() == 0;
-        let window_changed = self.send.update_window(segment);
-        if self.send.window() > 0 {
-            if was_shut && self.probes > 0 {
-                // What was probed with has most likely been thrown away.
-                self.send.mark_all_lost();
-            }
-            self.probes = 0;
-            self.probe_due = false;
-        }
-        window_changed
     }
 
     pub(super) fn data_acknowledged(&mut self, acknowledged: &Acknowledged, config: &TcpConfig) {
@@ -373,7 +347,7 @@ impl Connection {
         let stored = match fits.and_then(|()| self.receive.store(seq, segment.payload, config.max_holes)) {
             Ok(stored) => stored,
             Err(reason) => {
-                self.acks.owed += 1;
+                self.acks.owe_duplicate();
                 return Err(reason);
             }
         };
@@ -402,25 +376,6 @@ impl Connection {
         }
     }
 
-    /// RFC 5681 §4.2: at least every second full-sized segment, at once around holes and at the start, otherwise after a short
-    /// wait. What is owed at once is sent when all that has arrived was taken in and the application had its turn (MUST-59). A window
-    /// too small for two segments must not make its peer wait for that.
-    pub(super) fn schedule_ack(&mut self, now: Instant, stored: Stored, config: &TcpConfig) {
-        self.acks.unacknowledged += stored.advanced;
-        let enough = (2 * self.send.mss()).min(self.receive.limit() / 2);
-        let idle_at = self.rtt.timeout_after(self.quick_acks.last());
-        let quick = self.quick_acks.arrived(now, idle_at, config.quick_acks);
-        if stored.urgent {
-            // What was owed for a hole that is filled now would look like duplicates for the next one.
-            let owed = if stored.advanced > 0 { 0 } else { self.acks.owed };
-            self.acks.owed = (owed + 1).min(MAX_DUPLICATES_OWED);
-        } else if quick || self.acks.unacknowledged >= enough {
-            self.acks.owed = self.acks.owed.max(1);
-        } else {
-            self.timers.arm_if_idle(Timer::DelayedAck, now + config.delayed_ack);
-        }
-    }
-
     /// Eighth: the FIN, which counts only when everything before it has arrived.
     pub(super) fn take_fin(&mut self, now: Instant, segment: &Segment<'_>, config: &TcpConfig) {
         if segment.has(TcpFlags::FIN) {
@@ -428,11 +383,14 @@ impl Connection {
             if seq.since(self.receive.nxt()) <= self.receive.window() {
                 self.receive.note_fin(seq);
             }
-            self.acks.owed = self.acks.owed.max(1);
+            self.acks.owe();
         }
         if self.receive.take_fin() {
-            self.acks.owed = self.acks.owed.max(1);
-            self.acks.alone = config.separate_fin_ack;
+            if config.separate_fin_ack {
+                self.acks.owe_alone()
+            } else {
+                self.acks.owe()
+            }
             self.signals |= Signals::READABLE;
             self.step(Step::FinReceived, now, config);
         }

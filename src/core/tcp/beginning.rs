@@ -27,7 +27,7 @@ impl Connection {
             self.rtt.measured(took, config);
         }
         if passage.timeouts > 0 {
-            self.rtt.begin_again(config);
+            self.rtt.restart_after_lost_syn(config);
         }
         // RFC 5681 §3.1 says so after the first, when its timer took three seconds. It takes one now, and so RFC 6928 §2 has us wait for
         // another: the first may have been too early.

@@ -1,212 +1,67 @@
 //! The control block of one connection, from SYN-SENT or ESTABLISHED to its end.
-//!
-//! Its methods form four families, and the files follow them: commands of the application (here, and `writing`), segments that
-//! arrive (`arrive`), segments to be sent (`transmit`), and timers (here).
 
 use super::{
+    acks::{AckSchedule, QuickAcks},
     challenges::Challenges,
     congestion::{Congestion, Controller},
     ecn::Ecn,
+    handshake::{Handshake, syn_ack_window},
     liveness::Liveness,
     opening::Opening,
+    options::{Diffserv, Options, Reader},
     path_mtu::PathLimit,
+    persist::Persist,
     receive::{ReceiveSide, window_scale_for},
-    recovery::{Recovery, TailProbe},
-    rtt::{RttEstimator, granularity},
+    recovery::Recovery,
+    rtt::RttEstimator,
     send::SendSide,
+    signals::{CloseReason, Signals},
     state::{State, Step},
     timer::{Timer, Timers},
-    timestamps::{self, Clocks},
-    tuning::{QuickAcks, Tuning},
+    timestamps::TimestampState,
+    tuning::Tuning,
     urgent::Urgent,
 };
 use crate::{
-    config::{KeepAlive, TcpConfig},
-    time::{Instant, nanos},
-    wire::{
-        FourTuple, LinkHeader, SeqNumber, TcpOptions,
-        ip::{self, Dscp},
-        tcp,
-    },
+    config::TcpConfig,
+    time::Instant,
+    wire::{FourTuple, LinkHeader, SeqNumber, ip::Dscp},
 };
-use std::{net::IpAddr, time::Duration};
+use std::time::Duration;
 
-/// How a connection ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CloseReason {
-    /// Both sides closed and everything was acknowledged.
-    Finished,
-    /// The peer reset it.
-    ResetByPeer,
-    /// Nothing came back for so long that it was given up (R2 of RFC 9293 §3.8.3).
-    TimedOut,
-    /// We reset it: the application asked for that, or closed while the peer was still sending.
-    Aborted,
-    /// The peer does not accept it: an RST answered our SYN, or an ICMP error that says nobody will.
-    Refused,
-    /// There is no way to the peer: no neighbour answered for the next hop.
-    Unreachable,
-}
-
-/// What the handshake agreed on.
-#[derive(Clone, Copy, Debug)]
-pub struct Handshake {
-    /// The two ends.
-    pub tuple: FourTuple,
-    /// The way back on the link: how the peer's frames are answered.
-    pub link: LinkHeader,
-    /// Our initial sequence number.
-    pub iss: SeqNumber,
-    /// The peer's initial sequence number.
-    pub irs: SeqNumber,
-    /// The most data the peer takes in one segment: its MSS option, or the default (MUST-15).
-    pub peer_mss: u16,
-    /// The peer's window scale; `None` where scaling is not used either way (RFC 7323 §2.2).
-    pub peer_window_scale: Option<u8>,
-    /// Whether the peer understands SACK, and we want to use it.
-    pub sack: bool,
-    /// Whether both sides use ECN.
-    pub ecn: bool,
-    /// Both clocks, where the peer's SYN had timestamps.
-    pub clocks: Option<Clocks>,
-    /// What our side chose for the size of segments, where it is less than the link takes.
-    pub max_segment: MaxSegment,
-}
-
-/// The most data in a segment that one listener, or connection, sends and asks its peer for: TCP_MAXSEG of other stacks. By
-/// default as much as the link takes. As in the MSS option, octets of TCP options count as data (RFC 6691 §2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MaxSegment(u16);
-
-impl Default for MaxSegment {
-    fn default() -> Self {
-        Self(u16::MAX)
-    }
-}
-
-impl MaxSegment {
-    /// The least that may be chosen: the options of a segment leave some room for data.
-    pub const LEAST: u16 = 88;
-
-    /// So many octets, or [`MaxSegment::LEAST`] where they are less.
-    pub fn new(octets: u16) -> Self {
-        Self(octets.max(Self::LEAST))
-    }
-
-    /// What is left of an MSS.
-    pub fn of(self, mss: u16) -> u16 {
-        mss.min(self.0)
-    }
-}
-
-/// The least a peer may want: with less it would have us spend a header on every few octets. Small devices do want as little as
-/// 100, so it is not more; what many small segments cost us has a limit of its own ([`TcpConfig::max_segments`]).
-const SMALLEST_MSS: u16 = 64;
-
-/// The MSS assumed where the peer names none (MUST-15).
-pub const fn default_mss(address: IpAddr) -> u16 {
-    match address {
-        IpAddr::V4(_) => 536,
-        IpAddr::V6(_) => 1_220,
-    }
-}
-
-/// The most data in one of our segments to or from `address` at this MTU, and the MSS we announce (MUST-67).
-pub fn mss_for(address: IpAddr, mtu: usize) -> u16 {
-    let data = mtu.saturating_sub(ip::header_len(address) + tcp::HEADER_LEN);
-    u16::try_from(data).unwrap_or(u16::MAX)
-}
-
-impl Handshake {
-    /// The options of our SYN-ACK, if it is sent at `now`.
-    pub fn syn_ack_options(&self, now: Instant, config: &TcpConfig) -> TcpOptions {
-        TcpOptions {
-            mss: Some(self.max_segment.of(mss_for(self.tuple.local.address, config.mtu))),
-            window_scale: self.peer_window_scale.map(|_| window_scale_for(config.receive_buffer)),
-            sack_permitted: self.sack,
-            timestamps: self.clocks.map(|clocks| clocks.option(now)),
-            ..TcpOptions::default()
-        }
-    }
-}
-
-/// The window field of our SYN-ACK, which is never scaled (RFC 7323 §2.2).
-pub fn syn_ack_window(config: &TcpConfig) -> u16 {
-    u16::try_from(config.receive_buffer.min(config.initial_window)).unwrap_or(u16::MAX)
-}
-
-bitflags::bitflags! {
-    /// What the application should hear of.
-    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-    pub struct Signals: u8 {
-        /// Data, or the end of them, can be read.
-        const READABLE = 1;
-        /// There is room to write again, after there was too little.
-        const WRITABLE = 2;
-        /// The handshake that we began is over.
-        const OPENED = 4;
-        /// The peer has announced urgent data.
-        const URGENT = 8;
-        /// Something was sent again and again without an answer: R1 of RFC 9293 §3.8.3.
-        const TROUBLED = 16;
-        /// A segment came by another way than answers go, and proved nothing: its stack's business.
-        const OTHER_WAY = 32;
-        /// Something was sent again, because it drew no answer: its stack makes sure of the way.
-        const UNANSWERED = 64;
-    }
-}
-
-/// Who takes what comes in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Reader {
-    Application,
-    /// The application has closed both sides: data reset the connection.
-    Nobody,
-    /// The application has closed, and wants its last words to arrive: data are thrown away.
-    Sink,
-}
-
-/// How long a peer may keep the acknowledgment of a single segment (MUST-40 says less than 500 ms; Linux has 200).
-const LONGEST_DELAYED_ACK: Duration = Duration::from_millis(200);
-
-/// When the next acknowledgment goes out.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct AckSchedule {
-    /// Last.ACK.sent of RFC 7323 §4.3.
-    pub sent: SeqNumber,
-    /// Octets received since the last acknowledgment.
-    pub unacknowledged: u32,
-    /// Acknowledgments owed at once: one for each early segment, so that the peer can count them (RFC 5681 §3.2).
-    pub owed: u32,
-    /// Whether the next one is to be a segment of its own ([`TcpConfig::separate_fin_ack`]).
-    pub alone: bool,
-}
-
-/// The code points of both directions, which are independent (SHLD-23).
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Diffserv {
-    pub ours: Dscp,
-    /// That of the last acceptable segment.
-    pub theirs: Dscp,
-}
-
-/// What an application may choose for one connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Options {
-    pub no_delay: bool,
-    pub keep_alive: Option<KeepAlive>,
-    pub user_timeout: Option<Duration>,
-}
-
-impl Options {
-    /// Those of a connection whose application has chosen nothing.
-    pub fn of(config: &TcpConfig) -> Self {
-        let TcpConfig { keep_alive, user_timeout, .. } = *config;
-        Self { no_delay: !config.nagle, keep_alive, user_timeout }
-    }
-}
-
-/// One connection, from the end of the handshake on, or from its beginning where that is ours.
+/// One connection, sans I/O: from the end of the handshake on, or from our SYN where we open it.
+///
+/// It reads no clock and sends nothing by itself. Its methods form four families:
+///
+/// - **Input**: [`arrive`](Self::arrive) takes in a segment, or says why it was refused; [`handle_timeout`](Self::handle_timeout)
+///   deals with every timer that is due.
+/// - **Output**: [`take_signals`](Self::take_signals) says what the application should hear of,
+///   [`poll_transmit`](Self::poll_transmit) writes the next segment, [`poll_timeout`](Self::poll_timeout) says when
+///   `handle_timeout` is to be called next, and [`state`](Self::state) whether the connection is over.
+/// - **Commands of the application**: [`readable`](Self::readable) and [`consume`](Self::consume) to read;
+///   [`write`](Self::write), [`write_with`](Self::write_with) and [`writable`](Self::writable) to write;
+///   [`finish`](Self::finish), [`close`](Self::close), [`linger`](Self::linger) and [`abort`](Self::abort) to end; and options
+///   (`set_...`).
+/// - **Its owner's business**: [`established`](Self::established) and [`opening`](Self::opening) begin a connection,
+///   [`suspend`](Self::suspend) and [`resume`](Self::resume) let an idle one take less memory, and `memory`, `give_back` and
+///   `adopt_memory` say what it takes and hand it on.
+///
+/// # Order of calls
+/// After any input and any command the outputs are to be asked, in this order:
+///
+/// 1. [`take_signals`](Self::take_signals), once; asking clears them.
+/// 2. [`state`](Self::state). In [`State::TimeWait`] and [`State::Closed`] the control block is of no more use: what is left to be
+///    said is an acknowledgment or an RST, which its owner sends with the numbers of [`sequence`](Self::sequence).
+/// 3. [`poll_transmit`](Self::poll_transmit), until it returns `None`. Only then does every timer stand as it should. An owner that
+///    sends a limited number of segments each turn asks [`has_sent_all`](Self::has_sent_all) after the last one.
+/// 4. [`poll_timeout`](Self::poll_timeout).
+///
+/// Several segments may arrive before the outputs are asked; acknowledgments are merged then, and so is what the application hears.
+///
+/// # Time
+/// `now` is an argument of whatever depends on it, and must not go back from one call to the next; it may stand still. A call of
+/// `handle_timeout` before the deadline does nothing, and one that is late deals with all that is overdue. The configuration is
+/// an argument, too: that of the stack, which changes only how much memory may be taken ([`TcpConfig::thrift`]) and the MTU.
 #[derive(Debug)]
 pub struct Connection {
     pub(super) tuple: FourTuple,
@@ -218,7 +73,7 @@ pub struct Connection {
     pub(super) receive: ReceiveSide,
     /// Whether both sides use SACK.
     pub(super) sack: bool,
-    pub(super) clocks: Option<Clocks>,
+    pub(super) clocks: Option<TimestampState>,
     pub(super) ecn: Ecn,
     pub(super) diffserv: Diffserv,
     pub(super) rtt: RttEstimator,
@@ -233,9 +88,7 @@ pub struct Connection {
     pub(super) end: Option<CloseReason>,
     /// Retransmissions and window probes in a row that drew no answer.
     pub(super) timeouts: u32,
-    /// Window probes in a row.
-    pub(super) probes: u32,
-    pub(super) probe_due: bool,
+    pub(super) persist: Persist,
     pub(super) reader: Reader,
     /// The application found too little room to write.
     pub(super) write_blocked: bool,
@@ -249,11 +102,7 @@ pub struct Connection {
 impl Connection {
     /// The connection that a handshake has opened: ESTABLISHED, our SYN acknowledged.
     pub fn established(handshake: &Handshake, now: Instant, config: &TcpConfig) -> Self {
-        let local = handshake.tuple.local.address;
-        let ours = handshake.max_segment.of(mss_for(local, config.mtu));
-        let announced = u32::from(handshake.peer_mss.max(SMALLEST_MSS).min(ours));
-        // The MSS counts options as if there were none (RFC 6691 §2), so what they take is the data's loss.
-        let mss = announced.saturating_sub(handshake.clocks.map_or(0, |_| timestamps::OPTION_LEN)).max(1);
+        let mss = handshake.effective_mss(config);
         let (peer_scale, our_scale) = match handshake.peer_window_scale {
             Some(scale) => (scale, window_scale_for(config.receive_buffer)),
             None => (0, 0),
@@ -281,14 +130,13 @@ impl Connection {
             recovery: Recovery::default(),
             path: PathLimit { full_mss: mss, until: None },
             timers: Timers::default(),
-            acks: AckSchedule { sent: handshake.irs.advance(1), ..AckSchedule::default() },
+            acks: AckSchedule::new(handshake.irs.advance(1)),
             quick_acks: QuickAcks::new(config.quick_acks, now),
             tuning: Tuning::new(receive_limit, now),
             signals: Signals::default(),
             end: None,
             timeouts: 0,
-            probes: 0,
-            probe_due: false,
+            persist: Persist::default(),
             reader: Reader::Application,
             write_blocked: false,
             options: Options::of(config),
@@ -303,7 +151,7 @@ impl Connection {
         &self.tuple
     }
 
-    /// The way back on the link.
+    /// The link header of what is sent.
     pub fn link(&self) -> &LinkHeader {
         &self.link
     }
@@ -323,11 +171,6 @@ impl Connection {
         (self.send.nxt(), self.receive.nxt())
     }
 
-    /// Whether something has come since that the last acknowledgment does not cover.
-    pub fn owes_acknowledgment(&self) -> bool {
-        self.acks.owed > 0 || self.acks.sent != self.receive.nxt()
-    }
-
     /// RCV.NXT and SND.UNA: neither moves unless the peer says something.
     pub fn heard_up_to(&self) -> (SeqNumber, SeqNumber) {
         (self.receive.nxt(), self.send.una())
@@ -339,7 +182,7 @@ impl Connection {
     }
 
     /// Both clocks, where timestamps are in use.
-    pub fn clocks(&self) -> Option<Clocks> {
+    pub fn clocks(&self) -> Option<TimestampState> {
         self.clocks
     }
 
@@ -381,7 +224,7 @@ impl Connection {
         self.receive.consume(length);
         self.tuning.read(length);
         if self.receive.should_announce_window(self.send.mss()) {
-            self.acks.owed = self.acks.owed.max(1);
+            self.acks.owe();
         }
     }
 
@@ -476,17 +319,9 @@ impl Connection {
                 Timer::Retransmit if self.is_opening() => self.opening_timed_out(now, config),
                 Timer::Retransmit => self.retransmission_timed_out(now, config),
                 Timer::Reordering => self.reordering_timed_out(now),
-                Timer::TailProbe => {
-                    self.recovery.tail = TailProbe::Due;
-                    // The probe deserves an answer before everything is taken for lost (RFC 8985 §7.3).
-                    self.timers.cancel(Timer::Retransmit);
-                }
-                Timer::Persist if self.count_timeout(config) => {
-                    self.probes += 1;
-                    self.probe_due = true;
-                }
-                Timer::Persist => {}
-                Timer::DelayedAck => self.acks.owed = self.acks.owed.max(1),
+                Timer::TailProbe => self.tail_probe_timed_out(),
+                Timer::Persist => self.persist_timed_out(config),
+                Timer::DelayedAck => self.acks.owe(),
                 Timer::FinWait2 => self.finish_with(CloseReason::Finished),
                 Timer::User => self.finish_with(CloseReason::TimedOut),
                 Timer::KeepAlive => self.keep_alive_expired(now),
@@ -500,8 +335,8 @@ impl Connection {
             return;
         }
         // RFC 5681 §3.1: the threshold is held when the same segment times out again.
-        let heard = (now, self.rtt.smoothed(), self.sack);
-        self.recovery.timed_out(self.timeouts == 1, heard, &mut self.send, &mut self.congestion);
+        let path = (self.rtt.smoothed(), self.sack);
+        self.recovery.timed_out(self.timeouts == 1, now, path, &mut self.send, &mut self.congestion);
         self.timers.cancel(Timer::Reordering);
         self.ecn.reduced(self.send.nxt());
         self.rtt.back_off(config);
@@ -514,11 +349,11 @@ impl Connection {
         if self.recovery.is_active() && !was_active {
             self.ecn.reduced(self.send.nxt());
         }
-        self.look_again_after(wait, now);
+        self.set_reordering_timer(wait, now);
     }
 
     /// Sets the reordering timer, or stops it.
-    pub(super) fn look_again_after(&mut self, wait: Option<Duration>, now: Instant) {
+    pub(super) fn set_reordering_timer(&mut self, wait: Option<Duration>, now: Instant) {
         match wait {
             Some(wait) => self.timers.arm(Timer::Reordering, now + wait),
             None => self.timers.cancel(Timer::Reordering),
@@ -526,47 +361,17 @@ impl Connection {
     }
 
     /// Sees to it that a timer runs exactly when something is outstanding. Called when everything that could be sent was.
-    pub(super) fn settle_timers(&mut self, now: Instant, config: &TcpConfig) {
-        self.settle_liveness(now);
-        let in_flight = self.send.flight_size() > 0;
-        // With nothing in flight only the window can hold data back: it is shut, or too small to be worth filling.
-        let held_back = self.send.has_unsent() && !in_flight;
-        if held_back || (in_flight && self.send.window() == 0) {
-            self.timers.cancel(Timer::Retransmit);
-            self.timers.cancel(Timer::TailProbe);
-            let interval = self.rtt.rto() * 2u32.saturating_pow(self.probes.min(16));
-            self.timers.arm_if_idle(Timer::Persist, now + interval.min(config.rto_max));
+    pub(super) fn update_timers(&mut self, now: Instant, config: &TcpConfig) {
+        self.update_liveness_timers(now);
+        if self.arm_persist(now, config) {
             return;
         }
-        self.timers.cancel(Timer::Persist);
-        if in_flight {
+        if self.send.flight_size() > 0 {
             self.timers.arm_if_idle(Timer::Retransmit, self.rtt.timeout_after(now));
         } else {
             self.timers.cancel(Timer::Retransmit);
         }
-        if !self.may_probe_tail() {
-            self.timers.cancel(Timer::TailProbe);
-        } else if !self.timers.is_armed(Timer::TailProbe) {
-            // Where the timeout would come first, the probe goes out instead of it (RFC 8985 §7.2).
-            let deadline = now + self.tail_probe_after(config);
-            let timeout = self.timers.deadline(Timer::Retransmit).unwrap_or(deadline);
-            self.timers.arm(Timer::TailProbe, deadline.min(timeout));
-        }
-    }
-
-    /// Whether something is to be learned by sending the end of what is in flight again (RFC 8985 §7.2).
-    fn may_probe_tail(&self) -> bool {
-        let is_quiet = self.recovery.tail == TailProbe::None && self.timeouts == 0 && !self.recovery.is_active();
-        self.sack && is_quiet && self.send.in_flight() > 0 && self.send.reported() == 0
-    }
-
-    /// How long to wait before that is done (RFC 8985 §7.2).
-    fn tail_probe_after(&self, config: &TcpConfig) -> Duration {
-        let Some(smoothed) = self.rtt.smoothed() else { return config.rto_initial };
-        // Less than two full segments may wait for company (RFC 5681 §4.2).
-        let alone = self.send.flight_size() < 2 * self.send.mss();
-        let patience = if alone { LONGEST_DELAYED_ACK } else { Duration::ZERO };
-        Duration::from_nanos((2 * nanos(smoothed)).max(2 * nanos(granularity(config))) + nanos(patience))
+        self.arm_tail_probe(now, config);
     }
 
     // Shared by the families.
@@ -591,14 +396,7 @@ impl Connection {
         }
     }
 
-    /// Owes the peer a challenge ACK, unless it has drawn enough of them this second.
-    pub(super) fn challenge(&mut self, now: Instant) {
-        if self.challenges.allow(now) {
-            self.acks.owed = self.acks.owed.max(1);
-        }
-    }
-
-    /// The congestion controller, for whoever looks on.
+    /// The congestion window, octets.
     pub fn congestion_window(&self) -> u32 {
         self.congestion.window()
     }

@@ -23,9 +23,9 @@
 //! [profiles](Offer::remembered), because each bit that tells of options is one that a guess need not meet. Where the cookie is
 //! all there is, the SYN-ACK promises what its profile says and no more, so both ends agree.
 //!
-//! Whoever guesses chooses whether he uses timestamps. Without, 8 of 2^32 numbers are good at any time: four profiles under the
+//! An attacker who guesses chooses whether to use timestamps. Without, 8 of 2^32 numbers are good at any time: four profiles under the
 //! keys of two epochs, which is 2^-29 a guess. For the last [`SKEW`] of an epoch three keys count, and it is 2^-28.4; while
-//! somebody guesses, one key but for moments ([`SHORT_GRACE`]), and it is 2^-30. With timestamps there are 31 bits of MAC in the
+//! somebody guesses, one key except for moments ([`SHORT_GRACE`]), and it is 2^-30. With timestamps there are 31 bits of MAC in the
 //! sequence number and 10 in the timestamp, so it is 2^-41, and 2^-42 while somebody guesses. A stack asks for the cookie at all only
 //! where handshakes were lately answered and forgotten, and each opens one connection: see [`crate::stack`].
 //!
@@ -34,10 +34,11 @@
 //! another 8 seconds. Calendars may differ by [`SKEW`]: who is behind makes cookies of an epoch that has just gone, and those of
 //! who is ahead count shortly before theirs begins.
 
+use super::handshake::Offer;
 use crate::{
     rng::SipKey,
     time::Instant,
-    wire::{FourTuple, SeqNumber, TcpOptions, tcp_options::Timestamps},
+    wire::{FourTuple, SeqNumber, tcp_options::Timestamps},
 };
 use std::{hash::Hasher, net::IpAddr, time::Duration};
 
@@ -85,33 +86,7 @@ const PROFILE_SHIFT: u32 = 29;
 const PROFILE: u32 = 3;
 const PROFILE_MAC: u32 = (1 << PROFILE_SHIFT) - 1;
 
-/// What a client's SYN offers, as far as a cookie remembers it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Offer {
-    /// The most data the client takes in a segment.
-    pub mss: u16,
-    /// The client's window scale.
-    pub window_scale: Option<u8>,
-    /// Whether it understands SACK.
-    pub sack: bool,
-    /// Whether it understands ECN (RFC 3168).
-    pub ecn: bool,
-    /// Whether it has sent timestamps, so that every segment carries them.
-    pub timestamps: bool,
-}
-
 impl Offer {
-    /// The offer of a SYN with these options; `default_mss` where it names none.
-    pub fn of_syn(options: &TcpOptions, ecn: bool, default_mss: u16) -> Self {
-        Self {
-            mss: options.mss.unwrap_or(default_mss),
-            window_scale: options.window_scale,
-            sack: options.sack_permitted,
-            ecn,
-            timestamps: options.timestamps.is_some(),
-        }
-    }
-
     /// What a cookie remembers of it: everything with timestamps, and without, the best of four profiles that promise nothing
     /// the client has not offered. An MSS or a scale below the true one only has us send less than we may; but whether windows
     /// are scaled at all both ends must agree on, so where this says no, the SYN-ACK must not say yes. `None` for an MSS below

@@ -4,27 +4,32 @@
 //! rest of a control block is about what is in flight, out of order, lost or due, and nothing is.
 
 use super::{
+    acks::{AckSchedule, QuickAcks},
     challenges::Challenges,
     congestion::{Congestion, QuietCongestion},
-    connection::{AckSchedule, Connection, Diffserv, Handshake, MaxSegment, Options, Reader, Signals},
+    connection::Connection,
     ecn::{Ecn, Said},
+    handshake::Handshake,
     liveness::Liveness,
     micros::Micros,
+    options::{Diffserv, Options, Reader},
     path_mtu::PathLimit,
+    persist::Persist,
     receive::QuietReceive,
     recovery::Recovery,
     rtt::{QuietRtt, RttEstimator},
     send::QuietSend,
+    signals::Signals,
     state::State,
     timer::{Timer, Timers},
-    timestamps::Clocks,
-    tuning::{QuickAcks, Tuning},
+    timestamps::TimestampState,
+    tuning::Tuning,
     urgent::Urgent,
 };
 use crate::{
     config::TcpConfig,
     time::{Coarse, Instant},
-    wire::{Endpoint, FourTuple, LinkHeader, MacAddress, SeqNumber, ethernet::VlanTags},
+    wire::{Endpoint, FourTuple, InterfaceId, LinkHeader, MacAddress, SeqNumber, ethernet::VlanTags},
 };
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -33,9 +38,10 @@ use std::net::{IpAddr, Ipv4Addr};
 pub struct Dormant {
     next_hop: MacAddress,
     vlan: VlanTags,
+    interface: InterfaceId,
     send: QuietSend,
     receive: QuietReceive,
-    clocks: Option<Clocks>,
+    clocks: Option<TimestampState>,
     congestion: QuietCongestion,
     rtt: QuietRtt,
     tuning: (u32, Micros),
@@ -52,7 +58,12 @@ pub struct Dormant {
 }
 
 impl Dormant {
-    /// When the connection is to be woken, if not by anybody: its keep-alive.
+    /// The interface that its segments leave by: whose link address [`Connection::resume`] wants to know.
+    pub fn interface(&self) -> InterfaceId {
+        self.interface
+    }
+
+    /// When the connection is to be resumed if nothing comes before: its keep-alive.
     pub fn deadline(&self, config: &TcpConfig) -> Option<Instant> {
         let keep_alive = self.options.as_ref().map_or(config.keep_alive, |options| options.keep_alive);
         Some(Instant::from(self.heard) + keep_alive?.idle)
@@ -60,21 +71,11 @@ impl Dormant {
 }
 
 impl Connection {
-    /// A control block for [`Connection::wake`] to fill.
+    /// A control block for [`Connection::resume`] to fill.
     pub fn blank(config: &TcpConfig) -> Self {
         let nobody = Endpoint { address: IpAddr::V4(Ipv4Addr::UNSPECIFIED), port: 0 };
-        let handshake = Handshake {
-            tuple: FourTuple { local: nobody, remote: nobody },
-            link: LinkHeader::default(),
-            iss: SeqNumber::default(),
-            irs: SeqNumber::default(),
-            peer_mss: 0,
-            peer_window_scale: None,
-            sack: false,
-            ecn: false,
-            clocks: None,
-            max_segment: MaxSegment::default(),
-        };
+        let tuple = FourTuple { local: nobody, remote: nobody };
+        let handshake = Handshake::unanswered(tuple, SeqNumber::default(), config);
         Self::established(&handshake, Instant::ZERO, config)
     }
 
@@ -91,20 +92,21 @@ impl Connection {
     }
 
     /// What has to be kept of it while it sleeps; `None` where it has something to do, or something that is due.
-    pub fn rest(&self, now: Instant, config: &TcpConfig) -> Option<Dormant> {
+    pub fn suspend(&self, now: Instant, config: &TcpConfig) -> Option<Dormant> {
         let heard = self.liveness.last_heard().filter(|_| self.is_quiet(now))?;
         Some(Dormant {
             next_hop: self.link.destination,
             vlan: self.link.vlan,
-            send: self.send.rest(),
-            receive: self.receive.rest(),
+            interface: self.link.interface,
+            send: self.send.suspend(),
+            receive: self.receive.suspend(),
             clocks: self.clocks,
-            congestion: self.congestion.rest(),
-            rtt: self.rtt.rest(),
-            tuning: self.tuning.rest(),
+            congestion: self.congestion.suspend(),
+            rtt: self.rtt.suspend(),
+            tuning: self.tuning.suspend(),
             heard: heard.into(),
             full_mss: u16::try_from(self.path.full_mss).unwrap_or(u16::MAX),
-            ecn: self.ecn.rest(),
+            ecn: self.ecn.suspend(),
             diffserv: self.diffserv,
             quick_acks: self.quick_acks.left(),
             sack: self.sack,
@@ -115,50 +117,55 @@ impl Connection {
     }
 
     fn is_quiet(&self, now: Instant) -> bool {
-        let owes_nothing = self.acks.owed == 0 && self.acks.unacknowledged == 0 && !self.acks.alone;
         self.state == State::Established
             && self.end.is_none()
             && self.reader == Reader::Application
             && self.send.is_quiet()
             && self.receive.is_quiet()
-            && owes_nothing
+            && self.acks.is_quiet()
             && self.timers.none_but(Timer::KeepAlive)
             && self.recovery.is_quiet()
             && self.path.until.is_none()
             && self.signals.is_empty()
             && self.urgent.is_quiet()
-            && (self.timeouts, self.probes) == (0, 0)
+            && self.timeouts == 0
+            && !self.persist.is_probing()
             && self.challenges.is_over(now)
     }
 
     /// Becomes the connection that slept, in the memory that this one has; `ours` is our link address.
-    pub fn wake(&mut self, tuple: FourTuple, ours: MacAddress, dormant: Dormant, config: &TcpConfig) {
+    pub fn resume(&mut self, tuple: FourTuple, ours: MacAddress, dormant: Dormant, config: &TcpConfig) {
         let heard = dormant.heard.into();
         let options = dormant.options.map_or_else(|| Options::of(config), |options| *options);
         self.tuple = tuple;
-        self.link = LinkHeader { destination: dormant.next_hop, source: ours, vlan: dormant.vlan };
+        self.link = LinkHeader {
+            destination: dormant.next_hop,
+            source: ours,
+            vlan: dormant.vlan,
+            interface: dormant.interface,
+        };
         self.state = State::Established;
         self.opening = None;
-        self.send.wake(&dormant.send, config.clock_tick);
-        self.receive.wake(&dormant.receive);
+        self.send.resume(&dormant.send, config.clock_tick);
+        self.receive.resume(&dormant.receive);
         self.sack = dormant.sack;
         self.clocks = dormant.clocks;
-        self.ecn = Ecn::wake(dormant.ecn);
+        self.ecn = Ecn::resume(dormant.ecn);
         self.diffserv = dormant.diffserv;
-        self.rtt = RttEstimator::wake(&dormant.rtt);
-        self.congestion = Congestion::wake(config.congestion_control, self.send.mss(), &dormant.congestion);
-        self.recovery = Recovery::wake(dormant.awaits_probe, self.send.una());
+        self.rtt = RttEstimator::resume(&dormant.rtt);
+        self.congestion = Congestion::resume(config.congestion_control, self.send.mss(), &dormant.congestion);
+        self.recovery = Recovery::resume(dormant.awaits_probe, self.send.una());
         self.path = PathLimit { full_mss: dormant.full_mss.into(), until: None };
         self.timers = Timers::default();
         if let Some(keep_alive) = options.keep_alive {
             self.timers.arm(Timer::KeepAlive, heard + keep_alive.idle);
         }
-        self.acks = AckSchedule { sent: self.receive.nxt(), ..AckSchedule::default() };
+        self.acks = AckSchedule::new(self.receive.nxt());
         self.quick_acks = QuickAcks::new(dormant.quick_acks.into(), heard);
-        self.tuning = Tuning::wake(dormant.tuning, heard);
+        self.tuning = Tuning::resume(dormant.tuning, heard);
         self.signals = Signals::default();
         self.end = None;
-        (self.timeouts, self.probes, self.probe_due) = (0, 0, false);
+        (self.timeouts, self.persist) = (0, Persist::default());
         self.reader = Reader::Application;
         self.write_blocked = dormant.write_blocked;
         self.options = options;

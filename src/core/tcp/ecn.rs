@@ -9,10 +9,10 @@ use crate::{
 /// Asks for ECN in a SYN, and says that our window was reduced in any other segment.
 const SETUP: TcpFlags = TcpFlags::ECE.union(TcpFlags::CWR);
 
-/// What our own SYN says besides SYN. A SYN that is sent `again` does not ask: there are paths that lose those that do
+/// What our own SYN says besides SYN. A SYN that is sent again does not ask: there are paths that lose those that do
 /// (RFC 3168 §6.1.1.1).
-pub fn syn_flags(config: config::Ecn, again: bool) -> TcpFlags {
-    if config == config::Ecn::Active && !again { SETUP } else { TcpFlags::empty() }
+pub fn syn_flags(config: config::Ecn, is_retransmission: bool) -> TcpFlags {
+    if config == config::Ecn::Active && !is_retransmission { SETUP } else { TcpFlags::empty() }
 }
 
 /// What our SYN-ACK says besides SYN and ACK.
@@ -60,12 +60,12 @@ impl Ecn {
     }
 
     /// What is kept while nothing is in flight.
-    pub fn rest(&self) -> Said {
+    pub fn suspend(&self) -> Said {
         self.said
     }
 
     /// Goes on from there: an echo from now on tells of new congestion.
-    pub fn wake(said: Said) -> Self {
+    pub fn resume(said: Said) -> Self {
         Self { said, reduced: None }
     }
 

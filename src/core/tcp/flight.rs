@@ -1,96 +1,48 @@
-//! What is on its way: the retransmission queue of RFC 9293, with what the peer has reported of it (RFC 2018) and when it was
+//! What is on its way: the retransmission queue of RFC 9293, with what the peer has sacked of it (RFC 2018) and when it was
 //! sent, which together tell what is lost (RFC 8985).
 
-pub use super::outcome::{Acknowledged, Arrival, Chunk, Judgement, Resent};
+pub use super::outcome::{AckTime, Acknowledged, LossScan, Resent, SendRange};
 
 use super::{
     assembler::Assembler,
+    in_flight::{InFlight, Tally},
     rack::{Delivered, QuietRack, Rack},
 };
 use crate::{time::Instant, wire::SeqNumber};
 use std::{collections::VecDeque, time::Duration};
 
-/// A segment on its way.
-#[derive(Clone, Copy, Debug)]
-struct InFlight {
-    start: SeqNumber,
-    /// Octets of sequence space, the FIN included.
-    length: u32,
-    sent_at: Instant,
-    /// Its number among all transmissions.
-    order: u32,
-    fin: bool,
-    retransmitted: bool,
-    lost: bool,
-    /// Whether the peer has reported it (RFC 2018). It may yet throw it away.
-    reported: bool,
-}
-
-impl InFlight {
-    /// Whether it may still be under way, for all we know.
-    fn is_under_way(&self) -> bool {
-        !self.lost && !self.reported
-    }
-
-    /// The sequence number behind it.
-    fn end(&self) -> SeqNumber {
-        self.start.advance(self.length)
-    }
-
-    /// Its number, and when that was.
-    fn transmission(&self) -> (u32, Instant) {
-        (self.order, self.sent_at)
-    }
-
-    /// Octets of data.
-    fn data(&self) -> u32 {
-        self.length - u32::from(self.fin)
-    }
-
-    fn chunk(&self) -> Chunk {
-        Chunk { seq: self.start, length: self.data() as usize, fin: self.fin }
-    }
-}
-
 /// The segments sent and not acknowledged.
 #[derive(Debug)]
 pub(super) struct Flight {
     segments: VecDeque<InFlight>,
-    /// What of them the peer has reported, so that to report it again costs nothing, however often a peer does.
-    known: Assembler,
-    /// Octets that may be under way, that are taken for lost, and that were reported.
-    under_way: u32,
-    lost: u32,
-    reported: u32,
-    reported_segments: u32,
+    /// What of them the peer has sacked, so that a block which is sent again costs nothing, however often it comes.
+    scoreboard: Assembler,
+    tally: Tally,
     /// What was sent again and may be under way, in the order of transmission: where it begins, and the transmission's number.
-    again: VecDeque<(SeqNumber, u32)>,
+    retransmissions: VecDeque<(SeqNumber, u32)>,
     /// Transmissions so far, on a circle.
     transmissions: u32,
-    /// Before here, nothing is under way that was sent once only.
-    judged: SeqNumber,
-    /// Before here, nothing is taken for lost.
+    /// RACK has examined originals, segments sent only once, up to here: before it none is still under way.
+    scanned_to: SeqNumber,
+    /// Before here, no segment is marked as lost.
     lost_from: SeqNumber,
     rack: Rack,
-    /// Whether the memory it takes has changed since somebody asked.
+    /// Whether the memory it takes has changed since [`Flight::weighed`] was called.
     resized: bool,
 }
 
-/// Segments for which there is room in what goes from one connection to the next, or is kept where memory is scarce.
-const RESTING_SEGMENTS: usize = 256;
+/// Segments for which room is kept when a queue goes from one connection to the next, or memory is scarce.
+const KEPT_SEGMENTS: usize = 256;
 
 impl Flight {
     pub fn new(una: SeqNumber, tick: Duration) -> Self {
         Self {
             segments: VecDeque::new(),
-            known: Assembler::default(),
-            under_way: 0,
-            lost: 0,
-            reported: 0,
-            reported_segments: 0,
-            again: VecDeque::new(),
+            scoreboard: Assembler::default(),
+            tally: Tally::default(),
+            retransmissions: VecDeque::new(),
             transmissions: 0,
-            judged: una,
+            scanned_to: una,
             lost_from: una,
             rack: Rack::new(una, tick),
             resized: false,
@@ -100,7 +52,7 @@ impl Flight {
     /// Octets of memory it takes.
     pub fn memory(&self) -> usize {
         let segments = self.segments.capacity() * size_of::<InFlight>();
-        segments + self.known.memory() + self.again.capacity() * size_of::<(SeqNumber, u32)>()
+        segments + self.scoreboard.memory() + self.retransmissions.capacity() * size_of::<(SeqNumber, u32)>()
     }
 
     /// Whether that has changed since [`Flight::weighed`] was called.
@@ -114,13 +66,13 @@ impl Flight {
 
     /// Gives back most of the room for segments, where most of it is not used.
     pub fn give_back(&mut self) {
-        let little = self.segments.len().max(RESTING_SEGMENTS);
+        let little = self.segments.len().max(KEPT_SEGMENTS);
         if self.segments.capacity() / 4 > little {
             self.segments.shrink_to(little);
             self.resized = true;
         }
-        if self.again.is_empty() && self.again.capacity() > RESTING_SEGMENTS {
-            self.again = VecDeque::new();
+        if self.retransmissions.is_empty() && self.retransmissions.capacity() > KEPT_SEGMENTS {
+            self.retransmissions = VecDeque::new();
             self.resized = true;
         }
     }
@@ -138,16 +90,16 @@ impl Flight {
     /// Forgets everything but its memory.
     pub fn retire(&mut self) {
         self.segments.clear();
-        self.known.clear();
-        self.again.clear();
+        self.scoreboard.clear();
+        self.retransmissions.clear();
         self.give_back();
     }
 
     /// Takes the memory of a retired one.
     pub fn adopt_memory(&mut self, retired: &mut Self) {
         self.segments = std::mem::take(&mut retired.segments);
-        self.known = std::mem::take(&mut retired.known);
-        self.again = std::mem::take(&mut retired.again);
+        self.scoreboard = std::mem::take(&mut retired.scoreboard);
+        self.retransmissions = std::mem::take(&mut retired.retransmissions);
     }
 
     /// Segments that are kept.
@@ -160,23 +112,23 @@ impl Flight {
         2 * size_of::<InFlight>() * self.len()
     }
 
-    /// Octets sent, not acknowledged, not reported and not taken for lost: the pipe of RFC 6675.
+    /// Octets sent, not acknowledged, not sacked and not taken for lost: the pipe of RFC 6675.
     pub fn under_way(&self) -> u32 {
-        self.under_way
+        self.tally.under_way
     }
 
     /// Whether anything is taken for lost.
     pub fn has_lost(&self) -> bool {
-        self.lost > 0
+        self.tally.lost > 0
     }
 
-    /// Octets reported.
-    pub fn reported(&self) -> u32 {
-        self.reported
+    /// Octets sacked.
+    pub fn sacked(&self) -> u32 {
+        self.tally.sacked
     }
 
     pub fn quiet_rack(&self) -> QuietRack {
-        self.rack.rest()
+        self.rack.suspend()
     }
 
     pub fn rack(&mut self) -> &mut Rack {
@@ -184,44 +136,22 @@ impl Flight {
     }
 
     /// The oldest segment.
-    pub fn first(&self) -> Option<Chunk> {
-        self.segments.front().map(InFlight::chunk)
+    pub fn first(&self) -> Option<SendRange> {
+        self.segments.front().map(InFlight::range)
     }
 
     /// The last segment that may still be under way.
-    pub fn last_under_way(&self) -> Option<Chunk> {
-        self.segments.iter().rfind(|segment| segment.is_under_way()).map(InFlight::chunk)
-    }
-
-    fn count(&mut self, segment: &InFlight) {
-        match (segment.lost, segment.reported) {
-            (true, _) => self.lost += segment.length,
-            (_, true) => {
-                self.reported += segment.length;
-                self.reported_segments += 1;
-            }
-            _ => self.under_way += segment.length,
-        }
-    }
-
-    fn discount(&mut self, segment: &InFlight) {
-        match (segment.lost, segment.reported) {
-            (true, _) => self.lost -= segment.length,
-            (_, true) => {
-                self.reported -= segment.length;
-                self.reported_segments -= 1;
-            }
-            _ => self.under_way -= segment.length,
-        }
+    pub fn last_under_way(&self) -> Option<SendRange> {
+        self.segments.iter().rfind(|segment| segment.is_under_way()).map(InFlight::range)
     }
 
     /// Changes one segment, and the sums with it.
     fn change(&mut self, index: usize, change: impl FnOnce(&mut InFlight)) {
         let before = self.segments[index];
-        self.discount(&before);
+        self.tally.remove(&before);
         change(&mut self.segments[index]);
         let after = self.segments[index];
-        self.count(&after);
+        self.tally.add(&after);
         if after.lost {
             self.lost_from = self.lost_from.earliest(after.start);
         }
@@ -229,50 +159,50 @@ impl Flight {
 
     /// Changes all segments, and the sums with them. What takes so long is done at the pace of timers and of routers' errors only.
     fn change_all(&mut self, mut change: impl FnMut(usize, &mut InFlight)) {
-        (self.under_way, self.lost, self.reported, self.reported_segments) = (0, 0, 0, 0);
+        self.tally = Tally::default();
         for index in 0..self.segments.len() {
             change(index, &mut self.segments[index]);
             let segment = self.segments[index];
-            self.count(&segment);
+            self.tally.add(&segment);
         }
         if let Some(first) = self.segments.front() {
-            (self.judged, self.lost_from) = (first.start, first.start);
+            (self.scanned_to, self.lost_from) = (first.start, first.start);
         }
-        self.settle_again();
+        self.pop_settled_retransmissions();
     }
 
-    /// Passes over what was sent again and is not under way any more, in front of the queue of these. Behind it nobody looks.
-    fn settle_again(&mut self) {
-        while let Some(&entry) = self.again.front() {
-            if find_again(&self.segments, entry).is_some() {
+    /// Takes retransmissions that are not under way any more off the front of their queue. Behind the front nothing looks.
+    fn pop_settled_retransmissions(&mut self) {
+        while let Some(&entry) = self.retransmissions.front() {
+            if find_retransmission(&self.segments, entry).is_some() {
                 break;
             }
-            self.again.pop_front();
+            self.retransmissions.pop_front();
         }
     }
 
     /// Takes in an acknowledgment of everything before `ack`.
-    pub fn acknowledge(&mut self, ack: SeqNumber, arrival: &Arrival, result: &mut Acknowledged) {
-        let (mut sampled, mut sent_again) = (None, false);
+    pub fn acknowledge(&mut self, ack: SeqNumber, time: &AckTime, result: &mut Acknowledged) {
+        let (mut sampled, mut any_retransmitted) = (None, false);
         while let Some(&oldest) = self.segments.front() {
             if !oldest.end().at_or_before(ack) {
                 break;
             }
-            if !oldest.reported {
-                sent_again |= oldest.retransmitted;
+            if !oldest.sacked {
+                any_retransmitted |= oldest.retransmitted;
                 sampled = Some(oldest);
-                self.note_delivery(&oldest, arrival, result);
+                self.note_delivery(&oldest, time, result);
             }
             result.fin |= oldest.fin;
-            self.discount(&oldest);
+            self.tally.remove(&oldest);
             self.segments.pop_front();
         }
         self.trim_front(ack, result);
-        self.known.forget_before(ack);
-        self.settle_again();
-        (self.judged, self.lost_from) = (self.judged.latest(ack), self.lost_from.latest(ack));
+        self.scoreboard.forget_before(ack);
+        self.pop_settled_retransmissions();
+        (self.scanned_to, self.lost_from) = (self.scanned_to.latest(ack), self.lost_from.latest(ack));
         match sampled {
-            Some(last) if !sent_again => result.rtt = Some(arrival.now - last.sent_at),
+            Some(last) if !any_retransmitted => result.rtt = Some(time.now - last.sent_at),
             Some(last) if last.retransmitted => {
                 result.resent = Some(Resent { start: last.start, end: last.end(), sent_at: last.sent_at });
             }
@@ -280,23 +210,24 @@ impl Flight {
         }
     }
 
-    /// The same where nothing was lost, reported, sent again or overtaken; returns a round-trip time, where a segment is covered.
+    /// [`Flight::acknowledge`] where nothing was lost, sacked, sent again or overtaken; returns a round-trip time, where a segment is
+    /// covered.
     pub fn acknowledge_in_order(&mut self, ack: SeqNumber, now: Instant) -> Option<Duration> {
         debug_assert!(self.is_in_order());
         let mut latest = None;
         while let Some(oldest) = self.segments.front() {
             if !oldest.end().at_or_before(ack) {
                 let covered = if oldest.start.precedes(ack) { ack.since(oldest.start) } else { 0 };
-                self.under_way -= covered;
+                self.tally.under_way -= covered;
                 if let Some(oldest) = self.segments.front_mut() {
                     (oldest.start, oldest.length) = (oldest.start.advance(covered), oldest.length - covered);
                 }
                 break;
             }
-            self.under_way -= oldest.length;
+            self.tally.under_way -= oldest.length;
             latest = self.segments.pop_front();
         }
-        (self.judged, self.lost_from) = (self.judged.latest(ack), self.lost_from.latest(ack));
+        (self.scanned_to, self.lost_from) = (self.scanned_to.latest(ack), self.lost_from.latest(ack));
         let latest = latest?;
         let InFlight { sent_at, order, .. } = latest;
         // The last one took the least time, so there is nothing to be learned from the others.
@@ -310,7 +241,7 @@ impl Flight {
         let Some(&oldest) = self.segments.front() else { return };
         if oldest.start.precedes(ack) {
             let covered = ack.since(oldest.start);
-            result.delivered += if oldest.reported { 0 } else { covered };
+            result.delivered += if oldest.sacked { 0 } else { covered };
             self.change(0, |oldest| {
                 oldest.start = ack;
                 oldest.length -= covered;
@@ -318,7 +249,7 @@ impl Flight {
         }
     }
 
-    fn note_delivery(&mut self, segment: &InFlight, arrival: &Arrival, result: &mut Acknowledged) {
+    fn note_delivery(&mut self, segment: &InFlight, time: &AckTime, result: &mut Acknowledged) {
         result.delivered += segment.length;
         if !segment.retransmitted {
             result.original = Some(result.original.map_or(segment.start, |start| start.earliest(segment.start)));
@@ -328,15 +259,15 @@ impl Flight {
             sent_at: segment.sent_at,
             order: segment.order,
             retransmitted: segment.retransmitted,
-            answers_earlier: segment.retransmitted && arrival.answers_before(segment.sent_at),
+            answers_earlier: segment.retransmitted && time.answers_before(segment.sent_at),
         };
-        self.rack.delivered(&delivered, arrival.now);
+        self.rack.delivered(&delivered, time.now);
     }
 
     /// Takes in that the peer has what lies from `left` up to `right`.
-    pub fn take_block(&mut self, left: SeqNumber, right: SeqNumber, arrival: &Arrival, result: &mut Acknowledged) {
-        // What is early is not echoed (RFC 7323 §4.3): the clock of this acknowledgment says nothing of when it was sent.
-        let arrival = &Arrival { echo: None, ..*arrival };
+    pub fn mark_sacked(&mut self, left: SeqNumber, right: SeqNumber, time: &AckTime, result: &mut Acknowledged) {
+        // What is out of order is not echoed (RFC 7323 §4.3): the clock of this acknowledgment says nothing of when it was sent.
+        let time = &AckTime { echo: None, ..*time };
         // Segments count as a whole, or not.
         let (first, behind) =
             (self.index_of(left), self.segments.partition_point(|segment| segment.end().at_or_before(right)));
@@ -345,21 +276,21 @@ impl Flight {
         }
         let (start, end) = (self.segments[first].start, self.segments[behind - 1].end());
         let mut at = start;
-        while let Some((from, to)) = self.known.first_missing(at, end) {
+        while let Some((from, to)) = self.scoreboard.first_missing(at, end) {
             for index in self.index_of(from)..behind {
                 let segment = self.segments[index];
                 if !segment.start.precedes(to) {
                     break;
                 }
-                self.note_delivery(&segment, arrival, result);
-                self.change(index, |segment| (segment.reported, segment.lost) = (true, false));
+                self.note_delivery(&segment, time, result);
+                self.change(index, |segment| (segment.sacked, segment.lost) = (true, false));
             }
             at = to;
         }
-        let before = self.known.memory();
+        let before = self.scoreboard.memory();
         // There are no more pieces than segments.
-        let _ = self.known.insert(start, end, usize::MAX);
-        self.resized |= self.known.memory() != before;
+        let _ = self.scoreboard.insert(start, end, usize::MAX);
+        self.resized |= self.scoreboard.memory() != before;
     }
 
     /// The first segment that begins at or behind `seq`.
@@ -372,47 +303,48 @@ impl Flight {
     ///
     /// What was sent once lies in the order it was sent in, and what was sent again stands in a queue of its own: either look
     /// ends at the first segment that has time left.
-    pub fn judge(&mut self, recovering: bool, smoothed: Option<Duration>, now: Instant) -> Judgement {
-        let mut judgement = Judgement::default();
+    pub fn detect_losses(&mut self, recovering: bool, smoothed: Option<Duration>, now: Instant) -> LossScan {
+        let mut scan = LossScan::default();
         if self.is_in_order() {
-            return judgement;
+            return scan;
         }
-        let allowed = self.rack.rtt() + self.rack.window(recovering, self.reported_segments, smoothed);
-        self.judge_sent_once(allowed, now, &mut judgement);
-        while let Some(&entry) = self.again.front() {
-            if let Some(index) = find_again(&self.segments, entry) {
-                if !self.rack.is_overdue(self.segments[index].transmission(), allowed, now, &mut judgement) {
+        let allowed = self.rack.rtt() + self.rack.window(recovering, self.tally.sacked_segments, smoothed);
+        self.scan_originals(allowed, now, &mut scan);
+        while let Some(&entry) = self.retransmissions.front() {
+            if let Some(index) = find_retransmission(&self.segments, entry) {
+                if !self.rack.note_if_lost(self.segments[index].transmission(), allowed, now, &mut scan) {
                     break;
                 }
                 self.change(index, |segment| segment.lost = true);
             }
-            self.again.pop_front();
+            self.retransmissions.pop_front();
         }
-        judgement
+        scan
     }
 
-    /// The same for what was sent once. One that is late has most likely thousands behind it that are, too.
-    fn judge_sent_once(&mut self, allowed: Duration, now: Instant, judgement: &mut Judgement) {
-        let from = self.index_of(self.judged);
+    /// [`Flight::detect_losses`] among originals, segments sent only once. One that is late has most likely thousands behind it that
+    /// are, too.
+    fn scan_originals(&mut self, allowed: Duration, now: Instant, scan: &mut LossScan) {
+        let from = self.index_of(self.scanned_to);
         let mut lost = 0;
         for segment in self.segments.range_mut(from..) {
             if !segment.retransmitted && segment.is_under_way() {
-                if !self.rack.is_overdue(segment.transmission(), allowed, now, judgement) {
+                if !self.rack.note_if_lost(segment.transmission(), allowed, now, scan) {
                     break;
                 }
                 segment.lost = true;
                 lost += segment.length;
                 self.lost_from = self.lost_from.earliest(segment.start);
             }
-            self.judged = segment.end();
+            self.scanned_to = segment.end();
         }
-        (self.under_way, self.lost) = (self.under_way - lost, self.lost + lost);
+        (self.tally.under_way, self.tally.lost) = (self.tally.under_way - lost, self.tally.lost + lost);
     }
 
-    /// Whether nothing that is on its way has been overtaken, reported, or taken for lost.
+    /// Whether nothing that is on its way has been overtaken, sacked, or taken for lost.
     pub fn is_in_order(&self) -> bool {
         let in_order = |oldest: &InFlight| !oldest.retransmitted && !self.rack.has_overtaken(oldest.order);
-        let nothing_missing = self.lost == 0 && self.reported == 0 && self.again.is_empty();
+        let nothing_missing = self.tally.lost == 0 && self.tally.sacked == 0 && self.retransmissions.is_empty();
         nothing_missing && self.segments.front().is_none_or(in_order)
     }
 
@@ -424,9 +356,9 @@ impl Flight {
     }
 
     /// Takes for lost the oldest segment, and of the others what had time to arrive (RFC 8985 §6.3), but for what the peer has
-    /// reported: unless it must have thrown that away, because it would have acknowledged it otherwise (RFC 2018 §8).
+    /// sacked: unless it must have thrown that away, because it would have acknowledged it otherwise (RFC 2018 §8).
     pub fn lose_overdue(&mut self, smoothed: Option<Duration>, now: Instant) {
-        let allowed = self.rack.rtt() + self.rack.window(true, self.reported_segments, smoothed);
+        let allowed = self.rack.rtt() + self.rack.window(true, self.tally.sacked_segments, smoothed);
         self.lose(|segment| segment.sent_at + allowed <= now);
     }
 
@@ -435,18 +367,18 @@ impl Flight {
         self.lose(|_| true);
     }
 
-    fn lose(&mut self, is_lost: impl Fn(&InFlight) -> bool) {
-        let reneged = self.segments.front().is_some_and(|oldest| oldest.reported);
+    fn lose(&mut self, had_time: impl Fn(&InFlight) -> bool) {
+        let reneged = self.segments.front().is_some_and(|oldest| oldest.sacked);
         if reneged {
-            self.known.clear();
+            self.scoreboard.clear();
         }
         self.change_all(|index, segment| {
-            segment.reported &= !reneged;
-            segment.lost = !segment.reported && (segment.lost || reneged || index == 0 || is_lost(segment));
+            segment.sacked &= !reneged;
+            segment.lost = !segment.sacked && (segment.lost || reneged || index == 0 || had_time(segment));
         });
     }
 
-    /// Cuts what has more than `mss` octets of data into pieces, and takes them for lost, unless the peer has reported them;
+    /// Cuts what has more than `mss` octets of data into pieces, and takes them for lost, unless the peer has sacked them;
     /// whether there was any such.
     pub fn resegment(&mut self, mss: u32) -> bool {
         if self.segments.iter().all(|segment| segment.data() <= mss) {
@@ -456,7 +388,7 @@ impl Flight {
         self.segments.reserve(before.len());
         let mut run: Option<InFlight> = None;
         for mut segment in before {
-            segment.lost |= segment.data() > mss && !segment.reported;
+            segment.lost |= segment.data() > mss && !segment.sacked;
             // What has to be sent again in any case is cut as if it had never been sent: into pieces as large as they may be.
             match &mut run {
                 Some(run) if run.lost && segment.lost => {
@@ -492,66 +424,66 @@ impl Flight {
     pub fn forgive(&mut self) {
         let from = self.index_of(self.lost_from);
         self.segments.range_mut(from..).for_each(|segment| segment.lost = false);
-        (self.under_way, self.lost) = (self.under_way + self.lost, 0);
+        (self.tally.under_way, self.tally.lost) = (self.tally.under_way + self.tally.lost, 0);
         if let (Some(first), Some(last)) = (self.segments.front(), self.segments.back()) {
-            (self.judged, self.lost_from) = (first.start, last.end());
+            (self.scanned_to, self.lost_from) = (first.start, last.end());
         }
-        self.settle_again();
+        self.pop_settled_retransmissions();
         self.rack.forget_latest();
     }
 
     /// The oldest segment taken for lost, where it may be sent within `allowance` octets in flight or nothing is in flight.
-    pub fn next_lost(&mut self, allowance: u32) -> Option<Chunk> {
-        if self.lost == 0 {
+    pub fn next_lost(&mut self, allowance: u32) -> Option<SendRange> {
+        if self.tally.lost == 0 {
             return None;
         }
         let from = self.index_of(self.lost_from);
         let segment = self.segments.range(from..).find(|segment| segment.lost)?;
         self.lost_from = segment.start;
-        let fits = self.under_way == 0 || self.under_way.saturating_add(segment.length) <= allowance;
-        fits.then(|| segment.chunk())
+        let fits = self.tally.under_way == 0 || self.tally.under_way.saturating_add(segment.length) <= allowance;
+        fits.then(|| segment.range())
     }
 
-    /// Notes that a chunk was sent for the first time.
-    pub fn sent(&mut self, chunk: &Chunk, now: Instant) {
+    /// Notes that a range was sent for the first time.
+    pub fn sent(&mut self, range: &SendRange, now: Instant) {
         let segment = InFlight {
-            start: chunk.seq,
-            length: chunk.len(),
+            start: range.seq,
+            length: range.len(),
             sent_at: now,
             order: self.number(),
-            fin: chunk.fin,
+            fin: range.fin,
             retransmitted: false,
             lost: false,
-            reported: false,
+            sacked: false,
         };
-        self.count(&segment);
+        self.tally.add(&segment);
         self.resized |= self.segments.len() == self.segments.capacity();
         self.segments.push_back(segment);
     }
 
-    /// Notes that a chunk was sent again.
-    pub fn sent_again(&mut self, chunk: &Chunk, now: Instant) {
-        let index = self.index_of(chunk.seq);
-        if self.segments.get(index).is_none_or(|segment| segment.start != chunk.seq) {
+    /// Notes that a range was sent again.
+    pub fn retransmitted(&mut self, range: &SendRange, now: Instant) {
+        let index = self.index_of(range.seq);
+        if self.segments.get(index).is_none_or(|segment| segment.start != range.seq) {
             return;
         }
         let order = self.number();
         self.change(index, |segment| {
             (segment.sent_at, segment.order, segment.retransmitted) = (now, order, true);
             // A window probe sends only the first octet again: the rest stays as lost as it was.
-            segment.lost &= segment.length != chunk.len();
+            segment.lost &= segment.length != range.len();
         });
-        let entry = (chunk.seq, order);
-        if find_again(&self.segments, entry).is_none() {
+        let entry = (range.seq, order);
+        if find_retransmission(&self.segments, entry).is_none() {
             return;
         }
-        if self.again.len() > 2 * self.segments.len() {
+        if self.retransmissions.len() > 2 * self.segments.len() {
             // Most of them are of no use any more, and as many were noted since this was done last.
             let segments = &self.segments;
-            self.again.retain(|&entry| find_again(segments, entry).is_some());
+            self.retransmissions.retain(|&entry| find_retransmission(segments, entry).is_some());
         }
-        self.resized |= self.again.len() == self.again.capacity();
-        self.again.push_back(entry);
+        self.resized |= self.retransmissions.len() == self.retransmissions.capacity();
+        self.retransmissions.push_back(entry);
     }
 
     fn number(&mut self) -> u32 {
@@ -561,7 +493,7 @@ impl Flight {
 }
 
 /// The segment whose transmission under way is the one that `entry` tells of.
-fn find_again(segments: &VecDeque<InFlight>, (start, order): (SeqNumber, u32)) -> Option<usize> {
+fn find_retransmission(segments: &VecDeque<InFlight>, (start, order): (SeqNumber, u32)) -> Option<usize> {
     let index = segments.partition_point(|segment| segment.start.precedes(start));
     let segment = segments.get(index)?;
     (segment.order == order && segment.is_under_way()).then_some(index)

@@ -1,9 +1,9 @@
 //! Whether the peer is still there: R1 and R2, the user timeout, keep-alive (RFC 9293 §3.8.3 and §3.8.4).
 
 use super::{
-    connection::{CloseReason, Connection, Signals},
+    connection::Connection,
+    signals::{CloseReason, SentKind, Signals},
     timer::Timer,
-    transmit::SentKind,
 };
 use crate::{
     config::{KeepAlive, TcpConfig},
@@ -62,17 +62,12 @@ impl Connection {
         self.timers.cancel(Timer::User);
     }
 
-    /// Whether the peer has kept its window shut for longer than two probes.
-    pub fn is_stalled(&self) -> bool {
-        self.probes > 2 && self.end.is_none()
-    }
-
     /// Counts a timeout; at R1 the application hears of it (SHLD-9), and another way to the peer is looked for (MUST-20).
     pub(super) fn note_timeout(&mut self, config: &TcpConfig) {
         self.timeouts += 1;
         self.signals |= Signals::UNANSWERED;
-        if self.timeouts == config.r1 {
-            self.signals |= Signals::TROUBLED;
+        if self.timeouts == config.warn_after_timeouts {
+            self.signals |= Signals::R1_REACHED;
         }
     }
 
@@ -86,7 +81,7 @@ impl Connection {
     }
 
     /// Lets the user timeout run while something is outstanding, and keep-alive while nothing is (MUST-26).
-    pub(super) fn settle_liveness(&mut self, now: Instant) {
+    pub(super) fn update_liveness_timers(&mut self, now: Instant) {
         let is_outstanding = self.has_outstanding();
         match self.options.user_timeout.filter(|_| is_outstanding) {
             Some(timeout) => self.timers.arm_if_idle(Timer::User, now + timeout),

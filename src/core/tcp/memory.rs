@@ -31,17 +31,17 @@ impl Connection {
     }
 
     /// Whether it keeps octets that came out of order.
-    pub fn has_early(&self) -> bool {
+    pub fn has_out_of_order(&self) -> bool {
         self.receive.has_holes()
     }
 
-    /// Throws away what came out of order, though it may have been reported (RFC 2018 §8 allows that, and asks for a good reason).
-    pub fn forget_early(&mut self) {
-        self.receive.forget_early();
+    /// Throws away what came out of order, though it may have been sacked (RFC 2018 §8 allows that, and asks for a good reason).
+    pub fn discard_out_of_order(&mut self) {
+        self.receive.discard_out_of_order();
     }
 
     /// Whether data may be stored, as far as memory goes. What is next in order for an application that has read everything
-    /// always may; what comes early is the first to be refused, for its sender keeps it.
+    /// always may; what comes out of order is the first to be refused, for its sender keeps it.
     pub(super) fn check_memory(&self, seq: SeqNumber, length: u32, thrift: Thrift) -> Result<(), DropReason> {
         if thrift == Thrift::None {
             return Ok(());

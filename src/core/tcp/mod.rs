@@ -1,12 +1,17 @@
 //! One TCP connection, sans I/O: segments and time go in, segments and a deadline come out.
 //!
-//! The files follow RFC 9293. [`connection`] holds the control block, `arrive` the ladder of §3.10.7.4 that a received
-//! segment climbs unless it was `predicted`, `transmit` what is sent and when. [`send`] and [`receive`] are the two sides with
-//! their sequence variables; [`recovery`], [`congestion`] and [`rtt`] decide what is lost, how much may be in flight, and how
-//! long to wait, with `flight`, `rack` and `prr` behind them; `liveness` when to give up; `challenges` how often what is out of
-//! place is answered. A connection begins when the handshake is over, or with the SYN where it is ours (`opening`), may sleep while
-//! it is idle (`dormant`), and ends at TIME-WAIT or CLOSED: what comes before and after is smaller, and lives in [`crate::stack`].
+//! The files follow RFC 9293. [`connection`] holds the control block, `arrive` the ladder of §3.10.7.4: the steps that process a
+//! received segment, unless it was `predicted`. `transmit` is what is sent and when, `acks` when that is an acknowledgment, `persist`
+//! and `tail_probe` when it is a probe. [`send`] and [`receive`] are the two sides with their sequence variables; [`recovery`],
+//! [`congestion`] and [`rtt`] decide what is lost, how much may be in flight, and how long to wait, with `flight`, `rack` and `prr`
+//! behind them; `liveness` when to give up; `challenges` how often unacceptable segments are answered. A connection begins with what
+//! the [`handshake`] agreed on, or with the SYN where that is ours (`opening`), may be suspended while it is idle (`dormant`), and
+//! ends at TIME-WAIT or CLOSED: what comes before and after is smaller, and lives in [`crate::stack`].
+//!
+//! Imports among these files run one way, with one exception: the control block has fields of types that stand beside the methods
+//! which use them (`acks`, `liveness`, `opening`, `path_mtu`, `persist`, `tail_probe`, `urgent`), and those files add methods to it.
 
+mod acks;
 mod arrive;
 pub mod assembler;
 mod beginning;
@@ -18,13 +23,18 @@ pub mod cookie;
 mod dormant;
 pub mod ecn;
 mod flight;
+pub mod handshake;
+mod in_flight;
+mod info;
 pub mod isn;
 mod liveness;
 mod memory;
 mod micros;
 mod opening;
+mod options;
 mod outcome;
 pub mod path_mtu;
+mod persist;
 mod predicted;
 mod prr;
 mod rack;
@@ -32,13 +42,15 @@ pub mod receive;
 pub mod recovery;
 pub mod rtt;
 pub mod send;
+pub mod signals;
 pub mod state;
+mod tail_probe;
 pub mod timer;
 pub mod timestamps;
 mod transmit;
 mod tuning;
 mod urgent;
-mod writing;
+mod write;
 
 #[cfg(test)]
 mod tests;
@@ -46,8 +58,11 @@ mod tests;
 pub use self::{
     beginning::Passage,
     challenges::Challenges,
-    connection::{CloseReason, Connection, Handshake, MaxSegment, Signals},
+    connection::Connection,
     dormant::Dormant,
+    handshake::{Handshake, MaxSegment, Offer},
+    info::TcpInfo,
+    signals::{CloseReason, SentKind, Signals},
     state::State,
-    transmit::SentKind,
+    write::Writer,
 };

@@ -5,21 +5,21 @@
 
 use super::{
     beginning::Passage,
-    connection::{CloseReason, Connection, Handshake, MaxSegment, Signals, default_mss, mss_for, syn_ack_window},
+    connection::Connection,
     ecn,
+    handshake::{Handshake, MaxSegment, Offer, default_mss, mss_for, syn_ack_window},
     receive::window_scale_for,
+    signals::{CloseReason, SentKind, Signals},
     state::State,
     timer::Timer,
-    timestamps::Clocks,
-    transmit::SentKind,
+    timestamps::TimestampState,
 };
 use crate::{
     config::TcpConfig,
     drops::DropReason,
     time::Instant,
     wire::{
-        self, FourTuple, IpHeader, LinkHeader, MacAddress, Protocol, Segment, SeqNumber, TcpFlags, TcpHeader,
-        TcpOptions, ip::Codepoint,
+        self, FourTuple, LinkHeader, MacAddress, Segment, SeqNumber, TcpFlags, TcpHeader, TcpOptions, ip::Codepoint,
     },
 };
 
@@ -28,36 +28,25 @@ use crate::{
 pub(super) struct Opening {
     iss: SeqNumber,
     /// Ours alone counts so far.
-    clocks: Clocks,
+    clocks: TimestampState,
     max_segment: MaxSegment,
     /// What the peer's SYN said: SYN-RECEIVED.
     handshake: Option<Handshake>,
-    /// Whether the way to the next hop is known.
-    has_way: bool,
+    /// Whether the next hop's link address is known.
+    is_resolved: bool,
     /// Whether our SYN, or SYN-ACK, is to be sent.
     due: bool,
     begun: Instant,
 }
 
 impl Connection {
-    /// A connection that we open: SYN-SENT, though the SYN waits until [`Connection::set_way`] has told where to send it. `timestamp`
+    /// A connection that we open: SYN-SENT, though the SYN waits until [`Connection::set_link`] has told where to send it. `timestamp`
     /// is what ours begin with.
     pub fn opening(tuple: FourTuple, iss: SeqNumber, timestamp: u32, now: Instant, config: &TcpConfig) -> Self {
-        let unknown = Handshake {
-            tuple,
-            link: LinkHeader::default(),
-            iss,
-            irs: SeqNumber::default(),
-            peer_mss: default_mss(tuple.remote.address),
-            peer_window_scale: None,
-            sack: false,
-            ecn: false,
-            clocks: None,
-            max_segment: MaxSegment::default(),
-        };
-        let clocks = Clocks::new(now, timestamp, 0);
+        let unknown = Handshake::unanswered(tuple, iss, config);
+        let clocks = TimestampState::new(now, timestamp, 0);
         let max_segment = MaxSegment::default();
-        let opening = Opening { iss, clocks, max_segment, handshake: None, has_way: false, due: true, begun: now };
+        let opening = Opening { iss, clocks, max_segment, handshake: None, is_resolved: false, due: true, begun: now };
         Self { state: State::SynSent, opening: Some(Box::new(opening)), ..Self::established(&unknown, now, config) }
     }
 
@@ -71,20 +60,20 @@ impl Connection {
         self.opening.as_ref().is_none_or(|opening| opening.handshake.is_some())
     }
 
-    /// Whether the way to the next hop is known.
-    pub fn has_way(&self) -> bool {
-        self.opening.as_ref().is_none_or(|opening| opening.has_way)
+    /// Whether the next hop's link address is known.
+    pub fn is_resolved(&self) -> bool {
+        self.opening.as_ref().is_none_or(|opening| opening.is_resolved)
     }
 
-    /// Tells the way to the next hop.
-    pub fn set_way(&mut self, now: Instant, link: LinkHeader) {
+    /// The link header of what is sent from now on, now that the next hop's address is known or has changed.
+    pub fn set_link(&mut self, now: Instant, link: LinkHeader) {
         let is_another = std::mem::replace(&mut self.link, link) != link;
         if let Some(opening) = &mut self.opening {
-            opening.has_way = true;
+            opening.is_resolved = true;
         } else if is_another {
-            // What was sent the old way may be lost, acknowledgments among it.
-            self.acks.owed = self.acks.owed.max(1);
-            // So is what was sent again the old way, and is waited for: it need not be for another, longer time.
+            // What was sent to the old address may be lost, acknowledgments among it.
+            self.acks.owe();
+            // So may be the last retransmission: the next one need not wait for a timeout that has backed off.
             if self.timeouts > 0 && self.timers.deadline(Timer::Retransmit).is_some() {
                 self.timers.arm(Timer::Retransmit, now);
             }
@@ -109,7 +98,7 @@ impl Connection {
     }
 
     /// What a segment means before the ladder: `None` where that is to be climbed.
-    pub(super) fn arrive_early(
+    pub(super) fn process_opening(
         &mut self,
         now: Instant,
         link: &LinkHeader,
@@ -117,14 +106,14 @@ impl Connection {
         config: &TcpConfig,
     ) -> Option<Result<(), DropReason>> {
         match self.state {
-            State::SynSent => Some(self.arrive_in_syn_sent(now, link, segment, config)),
-            State::SynReceived if segment.has(TcpFlags::SYN) => self.arrive_again(now, segment, config),
+            State::SynSent => Some(self.process_syn_sent(now, link, segment, config)),
+            State::SynReceived if segment.has(TcpFlags::SYN) => self.process_syn_received(now, segment, config),
             _ => None,
         }
     }
 
     /// RFC 9293 §3.10.7.3.
-    fn arrive_in_syn_sent(
+    fn process_syn_sent(
         &mut self,
         now: Instant,
         link: &LinkHeader,
@@ -157,7 +146,7 @@ impl Connection {
     }
 
     /// SYN-RECEIVED: the peer's SYN again, or its SYN-ACK, which ends a simultaneous open. Any other SYN climbs the ladder.
-    fn arrive_again(
+    fn process_syn_received(
         &mut self,
         now: Instant,
         segment: &Segment<'_>,
@@ -187,19 +176,13 @@ impl Connection {
             ecn::agrees_to_syn(config.ecn, flags)
         };
         let theirs = options.timestamps.filter(|_| config.timestamps);
+        // Who acknowledges our SYN has seen it. A bare SYN, which anyone can send, does not decide where answers go.
+        let link = if segment.has(TcpFlags::ACK) { *link } else { self.link };
+        let offer = Offer::of_syn(options, ecn, default_mss(self.tuple.remote.address));
         let handshake = Handshake {
-            tuple: self.tuple,
-            // Who acknowledges our SYN has seen it. Of a bare SYN, which anybody can send, no way is believed but the one that
-            // was asked for.
-            link: if segment.has(TcpFlags::ACK) { *link } else { self.link },
-            iss: opening.iss,
-            irs: segment.header.seq,
-            peer_mss: options.mss.unwrap_or(default_mss(self.tuple.remote.address)),
-            peer_window_scale: options.window_scale,
-            sack: options.sack_permitted && config.sack,
-            ecn,
             clocks: theirs.map(|theirs| opening.clocks.with_recent(theirs.value)),
             max_segment: opening.max_segment,
+            ..Handshake::new(self.tuple, link, (opening.iss, segment.header.seq), &offer, config)
         };
         opening.handshake = Some(handshake);
         opening.due = true;
@@ -218,7 +201,7 @@ impl Connection {
     /// ESTABLISHED, by a segment with the peer's SYN and an acknowledgment of ours; what else is in it counts too.
     fn open_with(&mut self, now: Instant, segment: &Segment<'_>, config: &TcpConfig) -> Result<(), DropReason> {
         self.opened(now, config);
-        self.acks.owed = 1;
+        self.acks.owe();
         self.take_acknowledgment(now, segment, config);
         let mut header = segment.header;
         header.seq = self.receive.nxt();
@@ -260,41 +243,43 @@ impl Connection {
         config: &TcpConfig,
         buffer: &mut [u8],
     ) -> Option<(usize, SentKind)> {
-        let opening = self.opening.as_mut().filter(|opening| opening.has_way)?;
+        let opening = self.opening.as_mut().filter(|opening| opening.is_resolved)?;
         if !std::mem::take(&mut opening.due) {
-            return (self.acks.owed > 0)
+            return self
+                .acks
+                .is_due()
                 .then(|| (self.write_acknowledgment(now, config, buffer), SentKind::Acknowledgment));
         }
-        let again = self.timeouts > 0;
-        if !again && opening.handshake.is_none() {
+        let is_retransmission = self.timeouts > 0;
+        if !is_retransmission && opening.handshake.is_none() {
             opening.begun = now; // what came before was waiting for a neighbour
         }
         let limit = self.options.user_timeout.unwrap_or(config.syn_timeout);
-        let (mut ip, tcp) = opening.syn(&self.tuple, again, now, config);
-        ip.traffic_class = self.diffserv.ours.with(Codepoint::NotCapable);
+        let ip = config.ip_header(&self.tuple, self.diffserv.ours.with(Codepoint::NotCapable));
+        let tcp = opening.syn(&self.tuple, is_retransmission, now, config);
         let deadline = (now + self.rtt.rto()).min((opening.begun + limit).max(now));
         self.timers.arm(Timer::Retransmit, deadline);
         let length = wire::write_tcp(&self.link, &ip, &tcp, (&[], &[]), buffer);
-        Some((length, if again { SentKind::Retransmission } else { SentKind::New }))
+        Some((length, if is_retransmission { SentKind::Retransmission } else { SentKind::New }))
     }
 }
 
 impl Opening {
-    /// Our SYN, or SYN-ACK: its IP and TCP header.
-    fn syn(&self, tuple: &FourTuple, again: bool, now: Instant, config: &TcpConfig) -> (IpHeader, TcpHeader) {
-        let mut ip = IpHeader::new(tuple.local.address, tuple.remote.address, Protocol::Tcp);
-        ip.hop_limit = config.hop_limit;
-        let (flags, ack, options) = match &self.handshake {
-            Some(handshake) => {
-                let flags = TcpFlags::ACK | ecn::syn_ack_flags(handshake.ecn);
-                (flags, handshake.irs.advance(1), handshake.syn_ack_options(now, config))
-            }
-            None => (ecn::syn_flags(config.ecn, again), SeqNumber::default(), self.offer(tuple, now, config)),
-        };
-        let (source_port, destination_port) = (tuple.local.port, tuple.remote.port);
-        let flags = TcpFlags::SYN | flags;
-        let window = syn_ack_window(config);
-        (ip, TcpHeader { source_port, destination_port, seq: self.iss, ack, flags, window, urgent: 0, options })
+    /// Our SYN, or SYN-ACK.
+    fn syn(&self, tuple: &FourTuple, is_retransmission: bool, now: Instant, config: &TcpConfig) -> TcpHeader {
+        if let Some(handshake) = &self.handshake {
+            return handshake.syn_ack(handshake.syn_ack_options(now, config), config);
+        }
+        TcpHeader {
+            source_port: tuple.local.port,
+            destination_port: tuple.remote.port,
+            seq: self.iss,
+            ack: SeqNumber::default(),
+            flags: TcpFlags::SYN | ecn::syn_flags(config.ecn, is_retransmission),
+            window: syn_ack_window(config),
+            urgent: 0,
+            options: self.offer(tuple, now, config),
+        }
     }
 
     /// What our SYN offers.

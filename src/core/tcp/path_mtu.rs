@@ -3,7 +3,8 @@
 
 use super::{
     congestion::{Congestion, Controller},
-    connection::{Connection, MaxSegment, mss_for},
+    connection::Connection,
+    handshake::{MaxSegment, mss_for},
     timestamps,
 };
 use crate::{config::TcpConfig, drops::DropReason, time::Instant};
@@ -16,7 +17,7 @@ const PLATEAUS: [usize; 9] = [32_000, 17_914, 8_166, 4_352, 2_002, 1_492, 1_006,
 const LEAST_V4: usize = 552;
 /// The least that every link takes (RFC 791 §3.2): who claims less is wrong.
 const LEAST_LINK_V4: usize = 68;
-/// The least that every IPv6 link takes (RFC 8200 §5). Who claims less is not believed (RFC 8201 §4).
+/// The least that every IPv6 link takes (RFC 8200 §5). A smaller claim is ignored (RFC 8201 §4).
 const LEAST_V6: usize = 1_280;
 
 /// The path MTU to `remote` after a router has said that a packet of `packet_len` bytes was too big for a link that takes

@@ -4,8 +4,10 @@
 
 use super::{
     congestion::{Ack, Controller},
-    connection::{Connection, Reader, Signals},
+    connection::Connection,
+    options::Reader,
     receive::Stored,
+    signals::Signals,
     state::State,
     timer::Timer,
 };
@@ -24,7 +26,7 @@ thread_local! {
 
 impl Connection {
     /// Takes in a segment that is what it was expected to be; returns whether it was. Where not, nothing has been done.
-    pub(super) fn arrive_as_predicted(
+    pub(super) fn process_predicted(
         &mut self,
         now: Instant,
         link: &LinkHeader,
@@ -34,14 +36,14 @@ impl Connection {
         if !self.expects(segment) {
             return false;
         }
-        // As in the ladder: another way is believed of what brings something new.
+        // As on the ladder: answers follow another link only where the segment brings something new.
         let brings_news = !segment.payload.is_empty() || segment.header.ack != self.send.una();
         if !brings_news && *link != self.link {
             return false;
         }
         self.link = *link;
         self.diffserv.theirs = Dscp::of(segment.traffic_class);
-        self.take_clock(segment);
+        self.update_ts_recent(segment);
         self.liveness.heard(now);
         if segment.header.ack != self.send.una() {
             self.acknowledged_in_order(now, segment, config);
@@ -53,7 +55,7 @@ impl Connection {
             self.signals |= Signals::READABLE;
             self.tune_window(now, segment, config);
             let advanced = segment.payload.len() as u32;
-            self.schedule_ack(now, Stored { advanced, urgent: false }, config);
+            self.schedule_ack(now, Stored { advanced, ack_now: false }, config);
         }
         true
     }
@@ -85,17 +87,17 @@ impl Connection {
             && self.receive.is_in_order()
     }
 
-    /// Whether nothing that was sent has been lost, reported or overtaken, and nobody waits for anything but its acknowledgment.
+    /// Whether nothing that was sent has been lost, sacked or overtaken, and nothing is awaited but its acknowledgment.
     fn sends_in_order(&self) -> bool {
-        self.probes == 0
+        !self.persist.is_probing()
             && self.send.window() > 0
             && !self.ecn.is_agreed()
             && self.recovery.is_undisturbed()
             && self.send.is_in_order()
     }
 
-    /// The same shortcut on the ladder, whatever else the segment brings: whether an acknowledgment does no more than let go what was
-    /// sent, in order, or has nothing to let go.
+    /// Whether an acknowledgment does no more than release what was sent, in order, or has nothing to release: then the ladder, too,
+    /// takes the shortcut, whatever else the segment brings.
     #[inline]
     pub(super) fn acknowledges_in_order(&self, segment: &Segment<'_>) -> bool {
         #[cfg(test)]
@@ -104,10 +106,10 @@ impl Connection {
         }
         let header = &segment.header;
         let is_news = header.ack != self.send.una() || self.send.flight_size() == 0;
-        is_news && header.options.sack.as_slice().is_empty() && !self.probe_due && self.sends_in_order()
+        is_news && header.options.sack.as_slice().is_empty() && !self.persist.is_due() && self.sends_in_order()
     }
 
-    /// As [`Connection::take_acknowledgment`], where nothing has been lost, reported or overtaken. Returns whether our FIN is
+    /// As [`Connection::take_acknowledgment`], where nothing has been lost, sacked or overtaken. Returns whether our FIN is
     /// acknowledged now.
     pub(super) fn acknowledged_in_order(&mut self, now: Instant, segment: &Segment<'_>, config: &TcpConfig) -> bool {
         let limited = self.send.peak() >= self.congestion.window() / 2;

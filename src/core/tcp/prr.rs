@@ -54,7 +54,7 @@ impl Prr {
         self.window = in_flight.saturating_add(quota);
     }
 
-    /// So much was sent, for the first time or again.
+    /// Octets were sent, for the first time or again.
     pub fn sent(&mut self, octets: u32) {
         self.out = self.out.saturating_add(octets);
     }

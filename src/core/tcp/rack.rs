@@ -1,14 +1,14 @@
 //! What the time of a delivery says of what was sent before it (RFC 8985): recent acknowledgment, and how long reordering may
 //! take on this path.
 
-use super::{micros::Micros, outcome::Judgement, rtt::CLOCK_GRANULARITY};
+use super::{micros::Micros, outcome::LossScan, rtt::CLOCK_GRANULARITY};
 use crate::{
     time::{Coarse, Instant, nanos},
     wire::SeqNumber,
 };
 use std::time::Duration;
 
-/// Segments reported beyond a hole that make a loss where reordering was never seen (DupThresh).
+/// Segments sacked beyond a hole that make a loss where reordering was never seen (DupThresh).
 const DUPLICATE_THRESHOLD: u32 = 3;
 /// Recoveries without D-SACK after which a wide window for reordering is given up (RFC 8985 §6.2 step 4).
 const PATIENT_RECOVERIES: u32 = 16;
@@ -99,7 +99,7 @@ impl Rack {
     }
 
     /// What of it outlives the flight.
-    pub fn rest(&self) -> QuietRack {
+    pub fn suspend(&self) -> QuietRack {
         let span = |it: Minimum| Micros::from(Duration::from_nanos(it.get()));
         let (least, since) = self.minimum.map_or((Micros::NONE, Instant::ZERO), |it| (span(it), it.since));
         QuietRack {
@@ -166,12 +166,12 @@ impl Rack {
 
     /// Whether what was sent as number `order` is to be taken for lost: it has been overtaken, and has had more time than is
     /// `allowed`. Where it has some left, that is noted.
-    pub fn is_overdue(
+    pub fn note_if_lost(
         &self,
         (order, sent_at): (u32, Instant),
         allowed: Duration,
         now: Instant,
-        judgement: &mut Judgement,
+        scan: &mut LossScan,
     ) -> bool {
         if !self.has_overtaken(order) {
             return false;
@@ -179,10 +179,10 @@ impl Rack {
         let deadline = sent_at + allowed;
         if deadline > now {
             let wait = deadline - now;
-            judgement.wait = Some(judgement.wait.map_or(wait, |earlier| earlier.min(wait)));
+            scan.wait = Some(scan.wait.map_or(wait, |earlier| earlier.min(wait)));
             return false;
         }
-        judgement.found = true;
+        scan.found = true;
         true
     }
 
@@ -192,8 +192,8 @@ impl Rack {
     }
 
     /// RACK.reo_wnd: how much later than what was sent after it a segment may arrive (§6.2 step 4).
-    pub fn window(&self, recovering: bool, reported: u32, smoothed: Option<Duration>) -> Duration {
-        if !self.reordering_seen && (recovering || reported >= DUPLICATE_THRESHOLD) {
+    pub fn window(&self, recovering: bool, sacked: u32, smoothed: Option<Duration>) -> Duration {
+        if !self.reordering_seen && (recovering || sacked >= DUPLICATE_THRESHOLD) {
             return Duration::ZERO;
         }
         let quarter = Duration::from_nanos(self.minimum.map_or(self.rtt, |minimum| minimum.get()) / 4);
@@ -204,7 +204,7 @@ impl Rack {
     }
 
     /// What was sent again had not been lost, as the peer says: the window was too small.
-    pub fn sent_in_vain(&mut self, una: SeqNumber, nxt: SeqNumber) {
+    pub fn saw_spurious_retransmission(&mut self, una: SeqNumber, nxt: SeqNumber) {
         if self.grown_until.is_some_and(|end| una.precedes(end)) {
             return; // once a round trip
         }
@@ -218,7 +218,7 @@ impl Rack {
         self.reordering_seen = true;
     }
 
-    /// A recovery has ended, and was none in vain.
+    /// A recovery has ended that was not spurious.
     pub fn recovered(&mut self) {
         self.patience = self.patience.saturating_sub(1);
         if self.patience == 0 {

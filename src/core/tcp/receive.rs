@@ -1,7 +1,7 @@
-//! The receiving side: what has arrived in order for the application, and what has arrived too early.
+//! The receiving side: what has arrived in order for the application, and what has arrived out of order.
 //!
 //! ```text
-//!          with the application │   readable    │ holes and early pieces │ not invited
+//!          with the application │   readable    │  holes, out of order   │ beyond the window
 //!     ──────────────────────────┼───────────────┼────────────────────────┼─────────────▶ sequence numbers
 //!                                            RCV.NXT          RCV.NXT + RCV.WND
 //! ```
@@ -15,7 +15,7 @@ use crate::{
     },
 };
 
-/// The part of the buffer that is kept in reserve: one in so many. The right edge is rounded up by less than a unit with each
+/// The part of the buffer that is kept in reserve: one part in this many. The right edge is rounded up by less than a unit with each
 /// segment, so all of it is used up only by segments that are smaller than 16 units.
 const RESERVE: u32 = 16;
 
@@ -24,8 +24,8 @@ const RESERVE: u32 = 16;
 pub struct Stored {
     /// Octets by which RCV.NXT moved.
     pub advanced: u32,
-    /// Whether the peer should hear at once: a hole remains or was filled (RFC 5681 §4.2), or not everything found room.
-    pub urgent: bool,
+    /// Whether an acknowledgment is due now: a hole remains or was filled (RFC 5681 §4.2), or not everything found room.
+    pub ack_now: bool,
 }
 
 /// The receiving side of a connection.
@@ -39,21 +39,21 @@ pub struct ReceiveSide {
     scale: u8,
     /// Octets kept for the application at most, for now.
     limit: u32,
-    /// Readable data in front, early pieces behind.
+    /// Readable data in front, out-of-order data behind.
     buffer: ByteRing,
-    early: Assembler,
-    /// The first octets of the early segments that came last, the latest in front: what is reported first (RFC 2018 §4).
-    latest: Vec<SeqNumber>,
-    /// Octets that came again, to be reported once (RFC 2883).
-    again: Option<(SeqNumber, SeqNumber)>,
+    out_of_order: Assembler,
+    /// The first octets of the out-of-order segments that came last, the latest in front: these blocks go first (RFC 2018 §4).
+    recent_sack: Vec<SeqNumber>,
+    /// Octets that came a second time: the D-SACK block that is to be sent once (RFC 2883).
+    dsack: Option<(SeqNumber, SeqNumber)>,
     /// The sequence number of the peer's FIN, once one has arrived, even if data before it are missing.
     fin: Option<SeqNumber>,
     fin_taken: bool,
-    /// Whether the list of early pieces takes another room than when somebody last asked.
+    /// Whether the list of out-of-order pieces takes other memory than when [`ReceiveSide::weighed`] was called.
     resized: bool,
 }
 
-/// What is kept of a side that keeps nothing for anybody.
+/// What is kept of a side that holds no data.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct QuietReceive {
     nxt: SeqNumber,
@@ -72,52 +72,52 @@ impl ReceiveSide {
             scale,
             limit: u32::try_from(limit).unwrap_or(u32::MAX),
             buffer: ByteRing::default(),
-            early: Assembler::default(),
-            latest: Vec::new(),
-            again: None,
+            out_of_order: Assembler::default(),
+            recent_sack: Vec::new(),
+            dsack: None,
             fin: None,
             fin_taken: false,
             resized: false,
         }
     }
 
-    /// Whether nothing is kept for anybody.
+    /// Whether it holds no data, in order or not, and the peer has not closed.
     pub(super) fn is_quiet(&self) -> bool {
-        self.buffer.is_empty() && !self.has_report() && self.fin.is_none()
+        self.buffer.is_empty() && !self.has_sack_blocks() && self.fin.is_none()
     }
 
     /// What of it must be kept while it is quiet.
-    pub(super) fn rest(&self) -> QuietReceive {
+    pub(super) fn suspend(&self) -> QuietReceive {
         let Self { nxt, edge, limit, scale, .. } = *self;
         QuietReceive { nxt, edge, limit, scale }
     }
 
     /// Becomes the side that was quiet, in the memory that this one, retired or new, has.
-    pub(super) fn wake(&mut self, quiet: &QuietReceive) {
+    pub(super) fn resume(&mut self, quiet: &QuietReceive) {
         let QuietReceive { nxt, edge, limit, scale } = *quiet;
         (self.nxt, self.edge, self.limit, self.scale) = (nxt, edge, limit, scale);
-        (self.again, self.fin, self.fin_taken) = (None, None, false);
+        (self.dsack, self.fin, self.fin_taken) = (None, None, false);
     }
 
     /// Forgets what it holds, but keeps the memory.
     pub(super) fn retire(&mut self) {
         self.buffer.clear();
-        self.early.clear();
-        self.latest.clear();
+        self.out_of_order.clear();
+        self.recent_sack.clear();
     }
 
     /// Takes the memory of a retired side, while there is nothing in its own.
     pub(super) fn adopt_memory(&mut self, retired: &mut Self) {
-        if self.buffer.is_empty() && self.early.is_empty() {
+        if self.buffer.is_empty() && self.out_of_order.is_empty() {
             self.buffer = std::mem::take(&mut retired.buffer);
-            self.early = std::mem::take(&mut retired.early);
-            self.latest = std::mem::take(&mut retired.latest);
+            self.out_of_order = std::mem::take(&mut retired.out_of_order);
+            self.recent_sack = std::mem::take(&mut retired.recent_sack);
         }
     }
 
     /// Octets of memory it takes.
     pub(super) fn memory(&self) -> usize {
-        self.buffer.capacity() + self.early.memory()
+        self.buffer.capacity() + self.out_of_order.memory()
     }
 
     /// Whether that has changed since [`ReceiveSide::weighed`] was called.
@@ -133,17 +133,17 @@ impl ReceiveSide {
     /// Gives back what it does not use.
     pub(super) fn give_back(&mut self) {
         if !self.has_holes() {
-            self.early = Assembler::default();
+            self.out_of_order = Assembler::default();
             self.resized = true;
             self.buffer.give_back();
         }
     }
 
-    /// Throws away what came early; what was reported of it is reported no more.
-    pub(super) fn forget_early(&mut self) {
-        self.early = Assembler::default();
+    /// Throws away what came out of order; it is in no SACK block any more.
+    pub(super) fn discard_out_of_order(&mut self) {
+        self.out_of_order = Assembler::default();
         self.resized = true;
-        self.latest.clear();
+        self.recent_sack.clear();
     }
 
     /// How large the buffer must be for data of this place and length, and whether they are next in order.
@@ -200,48 +200,48 @@ impl ReceiveSide {
 
     /// Whether octets beyond a hole are waiting.
     pub fn has_holes(&self) -> bool {
-        !self.early.is_empty()
+        !self.out_of_order.is_empty()
     }
 
     /// Stores a segment's data, trimmed to the window, and takes in whatever has become contiguous.
     ///
     /// # Errors
-    /// [`DropReason::TooManyHoles`] where the data would make one more than `max_holes` early pieces.
+    /// [`DropReason::TooManyHoles`] where the data would make one more than `max_holes` out-of-order pieces.
     pub fn store(&mut self, seq: SeqNumber, payload: &[u8], max_holes: usize) -> Result<Stored, DropReason> {
         let start = seq.latest(self.nxt);
         let all = seq.advance(payload.len() as u32);
         let end = all.earliest(self.edge);
-        self.note_again(seq, payload.len() as u32);
+        self.note_duplicate(seq, payload.len() as u32);
         if !start.precedes(end) {
-            return Ok(Stored { advanced: 0, urgent: true });
+            return Ok(Stored { advanced: 0, ack_now: true });
         }
         let fresh = &payload[start.since(seq) as usize..end.since(seq) as usize];
         let has_holes = self.has_holes();
         if has_holes && start == seq {
-            // RFC 2883 §4.2: of several stretches that have come again the first is reported; before RCV.NXT there is one already.
-            self.again = self.early.first_known(start, end).or(self.again);
+            // RFC 2883 §4.2: of several ranges that have come twice the first is reported; one before RCV.NXT is known already.
+            self.dsack = self.out_of_order.first_known(start, end).or(self.dsack);
         }
         if start != self.nxt {
-            let before = self.early.memory();
-            self.early.insert(start, end, max_holes).map_err(|_| DropReason::TooManyHoles)?;
-            self.resized |= self.early.memory() != before;
-            self.latest.insert(0, start);
-            self.latest.truncate(MAX_SACK_BLOCKS);
+            let before = self.out_of_order.memory();
+            self.out_of_order.insert(start, end, max_holes).map_err(|_| DropReason::TooManyHoles)?;
+            self.resized |= self.out_of_order.memory() != before;
+            self.recent_sack.insert(0, start);
+            self.recent_sack.truncate(MAX_SACK_BLOCKS);
             self.buffer.write_at(self.buffer.len() + start.since(self.nxt) as usize, fresh);
-            return Ok(Stored { advanced: 0, urgent: true });
+            return Ok(Stored { advanced: 0, ack_now: true });
         }
-        let urgent = has_holes || end != all;
+        let ack_now = has_holes || end != all;
         self.buffer.push(fresh);
-        let reached = self.early.take_through(end);
+        let reached = self.out_of_order.take_through(end);
         self.buffer.extend(reached.since(end) as usize);
         let advanced = reached.since(self.nxt);
         self.nxt = reached;
-        Ok(Stored { advanced, urgent })
+        Ok(Stored { advanced, ack_now })
     }
 
-    /// Whether nothing has come early, again, or last.
+    /// Whether nothing has come out of order or twice, and no FIN.
     pub(super) fn is_in_order(&self) -> bool {
-        self.early.is_empty() && self.again.is_none() && self.fin.is_none()
+        self.out_of_order.is_empty() && self.dsack.is_none() && self.fin.is_none()
     }
 
     /// Stores data that begin at RCV.NXT, lie within the window and behind which nothing is waiting.
@@ -252,29 +252,29 @@ impl ReceiveSide {
     }
 
     /// Notes data of which some, or all, have arrived in order before, to tell their sender that once was enough.
-    pub fn note_again(&mut self, seq: SeqNumber, length: u32) {
+    pub fn note_duplicate(&mut self, seq: SeqNumber, length: u32) {
         let end = seq.advance(length).earliest(self.nxt);
         if seq.precedes(end) && self.nxt.since(seq) <= self.limit {
-            self.again = Some((seq, end));
+            self.dsack = Some((seq, end));
         }
     }
 
-    /// Whether there is something to report in SACK blocks.
-    pub fn has_report(&self) -> bool {
-        self.again.is_some() || self.has_holes()
+    /// Whether there is something to be said in SACK blocks.
+    pub fn has_sack_blocks(&self) -> bool {
+        self.dsack.is_some() || self.has_holes()
     }
 
     /// What has arrived beyond RCV.NXT, in at most `limit` blocks: what came again, once; then the pieces that grew last, the
     /// latest first; then the others.
-    pub fn report(&mut self, limit: usize) -> SackBlocks {
+    pub fn sack_blocks(&mut self, limit: usize) -> SackBlocks {
         let mut blocks = SackBlocks::default();
         if limit == 0 {
             return blocks;
         }
-        let (early, fin) = (&self.early, self.fin);
-        self.latest.retain(|&octet| early.piece_with(octet).is_some());
-        let latest = self.latest.iter().filter_map(|&octet| early.piece_with(octet));
-        for piece in self.again.take().into_iter().chain(latest).chain(early.pieces()) {
+        let (out_of_order, fin) = (&self.out_of_order, self.fin);
+        self.recent_sack.retain(|&octet| out_of_order.piece_with(octet).is_some());
+        let recent = self.recent_sack.iter().filter_map(|&octet| out_of_order.piece_with(octet));
+        for piece in self.dsack.take().into_iter().chain(recent).chain(out_of_order.pieces()) {
             if blocks.as_slice().len() >= limit {
                 break;
             }

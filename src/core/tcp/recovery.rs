@@ -1,13 +1,16 @@
-//! Loss recovery: what is done about segments that are, or seem, lost, and about having been wrong.
+//! Loss recovery: what is done about segments that are, or seem, lost, and how that is undone where they were not.
 //!
-//! A peer that reports (RFC 2018) is judged by the time of its deliveries (RFC 8985); one that does not, by counting
-//! duplicate acknowledgments (RFC 5681 §3.2, RFC 6582). Either way the flight shrinks by RFC 9937, and a timeout is looked at
-//! twice before everything is sent again (RFC 5682).
+//! With SACK (RFC 2018), losses are found by the times of deliveries: RACK (RFC 8985). Without, by counting duplicate
+//! acknowledgments: fast retransmit (RFC 5681 §3.2) and NewReno (RFC 6582). Either way the flight shrinks by proportional rate
+//! reduction (RFC 9937), F-RTO (RFC 5682) tests whether a timeout was spurious before everything is sent again, and Eifel (RFC 3522)
+//! and D-SACK (RFC 3708) tell whether a reduction of the window was.
 
 use super::{
     congestion::{Ack, Controller},
+    outcome::AckEvent,
     prr::Prr,
-    send::{Acknowledged, Arrival, Chunk, SendSide},
+    send::{SendRange, SendSide},
+    tail_probe::{ProbeAnswer, TailProbe},
 };
 use crate::{time::Instant, wire::SeqNumber};
 use std::time::Duration;
@@ -20,13 +23,13 @@ const TEST_SEGMENTS: u32 = 2;
 /// Forward RTO-recovery (RFC 5682): after a timeout, new segments are sent before old ones are sent again, to see whether the
 /// flight is still coming in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Forward {
+enum Frto {
     /// The timeout counts as a loss.
     Off,
     /// Step 2: the oldest segment was sent again, nothing has come back.
-    First,
-    /// Step 3: it has been acknowledged; so many octets may be sent of what is new, and nothing again.
-    Second(u32),
+    AwaitFirstAck,
+    /// Step 3: it has been acknowledged; this many octets of new data may be sent, and no retransmission.
+    AwaitSecondAck(u32),
 }
 
 /// Where recovery stands. While something is repaired: SND.NXT when it was found. An acknowledgment that reaches it is the end.
@@ -38,67 +41,38 @@ enum Phase {
     Fast { recover: SeqNumber, prr: Prr },
     /// After a timeout. Duplicate acknowledgments below `recover` answer our own retransmissions and mean no loss (RFC 6582
     /// §3.2 step 4, §4.1).
-    Loss { recover: SeqNumber, forward: Forward },
+    Loss { recover: SeqNumber, frto: Frto },
 }
 
-/// What may show that the last reduction was in vain.
+/// What is needed to find out that the last reduction was spurious, because nothing had been lost.
 #[derive(Clone, Copy, Debug)]
-struct Doubt {
+struct UndoState {
     /// SND.UNA and SND.NXT when it began.
     from: SeqNumber,
     until: SeqNumber,
     /// Whether recovery began without a timeout.
     is_fast: bool,
     /// The first retransmission, until an acknowledgment covers it: where, and when.
-    first: Option<(SeqNumber, Instant)>,
-    /// Octets sent again of which the peer has not said that it had them already; none before the first.
-    unproved: Option<u32>,
-    /// Once it is over: the SND.NXT behind which nothing more can be learned.
+    first_retransmission: Option<(SeqNumber, Instant)>,
+    /// Octets retransmitted that no D-SACK has covered (undo_retrans of Linux); `None` before the first retransmission. At zero, all
+    /// retransmissions were spurious.
+    undo_retrans: Option<u32>,
+    /// Once recovery is over: SND.NXT then. When SND.UNA has passed it, nothing more can be learned.
     expires: Option<SeqNumber>,
-}
-
-/// The probe of a tail that may be lost (RFC 8985 §7). There is one at a time.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum TailProbe {
-    #[default]
-    None,
-    Due,
-    /// It was sent, and SND.NXT was `end` then; again, or with new data.
-    Sent {
-        end: SeqNumber,
-        again: bool,
-    },
-}
-
-/// An acknowledgment, with all that recovery goes by.
-#[derive(Clone, Copy, Debug)]
-pub struct Heard {
-    /// What the controller hears of it.
-    pub ack: Ack,
-    /// What it changed.
-    pub acknowledged: Acknowledged,
-    /// When it came.
-    pub arrival: Arrival,
-    /// Whether it repeats the one before, and has nothing else to say (RFC 5681 §2).
-    pub is_duplicate: bool,
-    /// Whether the peer reports what it has.
-    pub sack: bool,
-    /// The smoothed round-trip time, once known.
-    pub smoothed: Option<Duration>,
 }
 
 /// The state of recovery.
 #[derive(Debug, Default)]
 pub struct Recovery {
     phase: Phase,
-    doubt: Option<Doubt>,
+    undo_state: Option<UndoState>,
     pub(super) tail: TailProbe,
-    /// Duplicate acknowledgments in a row, of a peer that does not report.
+    /// Duplicate acknowledgments in a row, without SACK.
     duplicates: u32,
-    /// Octets that they say have left the network.
-    departed: u32,
+    /// By how much they inflate the window: each says that a segment has left the network (RFC 5681 §3.2).
+    dupack_inflation: u32,
     /// A segment was just found lost and goes out at once, whatever the window says.
-    urgent: bool,
+    force_retransmit: bool,
 }
 
 impl Recovery {
@@ -109,15 +83,19 @@ impl Recovery {
 
     /// Whether there is nothing to be repaired, proved or undone.
     pub(super) fn is_undisturbed(&self) -> bool {
-        let is_counting = self.duplicates > 0 || self.departed > 0 || self.urgent;
-        !is_counting && !self.is_active() && self.doubt.is_none() && self.tail == TailProbe::None
+        let is_counting = self.duplicates > 0 || self.dupack_inflation > 0 || self.force_retransmit;
+        !is_counting && !self.is_active() && self.undo_state.is_none() && self.tail == TailProbe::None
     }
 
-    /// Whether nothing is to be remembered but whether a probe of the tail waits for its answer. That what was repaired had not
-    /// been lost may still come out, and is given up.
+    /// Whether the connection may be suspended: nothing is in recovery, and all that is to be kept is whether a tail probe awaits its
+    /// answer. The state that could undo a recovery which is over is given up.
     pub(super) fn is_quiet(&self) -> bool {
-        let is_settled = self.doubt.is_none_or(|doubt| doubt.expires.is_some());
-        is_settled && !self.is_active() && self.tail != TailProbe::Due && self.duplicates == 0 && self.departed == 0
+        let is_over = self.undo_state.is_none_or(|undo| undo.expires.is_some());
+        is_over
+            && !self.is_active()
+            && self.tail != TailProbe::Due
+            && self.duplicates == 0
+            && self.dupack_inflation == 0
     }
 
     /// Whether a probe of the tail was sent, everything has been acknowledged, and it is not known yet to which of the two
@@ -127,140 +105,139 @@ impl Recovery {
     }
 
     /// The state of which that was kept; everything up to `una` has been acknowledged.
-    pub(super) fn wake(awaits_probe: bool, una: SeqNumber) -> Self {
-        let tail = if awaits_probe { TailProbe::Sent { end: una, again: true } } else { TailProbe::None };
+    pub(super) fn resume(awaits_probe: bool, una: SeqNumber) -> Self {
+        let tail = if awaits_probe { TailProbe::Sent { end: una, is_retransmission: true } } else { TailProbe::None };
         Self { tail, ..Self::default() }
     }
 
     /// How much may be in flight, given the controller's window.
     ///
     /// What duplicate acknowledgments say has left the network may be replaced: by two new segments even before a loss is
-    /// certain (limited transmit, RFC 3042). A peer that reports has its reports taken out of the flight instead.
+    /// certain (limited transmit, RFC 3042). With SACK, what was sacked has left the flight instead.
     pub fn allowance(&self, window: u32, in_flight: u32) -> u32 {
         match &self.phase {
-            Phase::Fast { prr, .. } => prr.window().saturating_add(self.departed),
-            Phase::Loss { forward: Forward::Second(left), .. } => in_flight.saturating_add(*left),
-            _ => window.saturating_add(self.departed),
+            Phase::Fast { prr, .. } => prr.window().saturating_add(self.dupack_inflation),
+            Phase::Loss { frto: Frto::AwaitSecondAck(left), .. } => in_flight.saturating_add(*left),
+            _ => window.saturating_add(self.dupack_inflation),
         }
     }
 
-    /// Whether nothing is to be sent again, for new data tell more.
+    /// Whether no retransmission is to be sent, for new data tell more (F-RTO).
     pub fn holds_back(&self) -> bool {
-        matches!(self.phase, Phase::Loss { forward: Forward::Second(_), .. })
+        matches!(self.phase, Phase::Loss { frto: Frto::AwaitSecondAck(_), .. })
     }
 
     /// Whether the next lost segment goes out at once. Asked when it does, so the answer counts once.
-    pub fn take_urgency(&mut self) -> bool {
-        std::mem::take(&mut self.urgent)
+    pub fn take_force_retransmit(&mut self) -> bool {
+        std::mem::take(&mut self.force_retransmit)
     }
 
-    /// A segment was sent, for the first time or `again`.
-    pub fn sent(&mut self, chunk: &Chunk, again: bool, now: Instant) {
+    /// A segment was sent, for the first time or not.
+    pub fn sent(&mut self, range: &SendRange, is_retransmission: bool, now: Instant) {
         match &mut self.phase {
-            Phase::Fast { prr, .. } => prr.sent(chunk.len()),
-            Phase::Loss { forward: Forward::Second(left), .. } => *left = left.saturating_sub(chunk.len()),
+            Phase::Fast { prr, .. } => prr.sent(range.len()),
+            Phase::Loss { frto: Frto::AwaitSecondAck(left), .. } => *left = left.saturating_sub(range.len()),
             _ => {}
         }
-        if let Some(doubt) = self.doubt.as_mut().filter(|doubt| again && doubt.expires.is_none()) {
-            if doubt.unproved.is_none() {
-                doubt.first = Some((chunk.seq, now));
+        if let Some(undo) = self.undo_state.as_mut().filter(|undo| is_retransmission && undo.expires.is_none()) {
+            if undo.undo_retrans.is_none() {
+                undo.first_retransmission = Some((range.seq, now));
             }
-            doubt.unproved = Some(doubt.unproved.unwrap_or(0).saturating_add(chunk.len()));
+            undo.undo_retrans = Some(undo.undo_retrans.unwrap_or(0).saturating_add(range.len()));
         }
     }
 
     /// An acknowledgment has come. Returns after how long the flight is to be looked at again, if at all.
     pub fn acknowledged(
         &mut self,
-        heard: &Heard,
+        event: &AckEvent,
         send: &mut SendSide,
         congestion: &mut impl Controller,
     ) -> Option<Duration> {
         // Nearly all of them.
         if self.is_undisturbed()
-            && heard.acknowledged.octets > 0
-            && heard.acknowledged.again.is_none()
+            && event.acknowledged.octets > 0
+            && event.acknowledged.dsack.is_none()
             && send.is_in_order()
         {
-            congestion.acknowledged(&heard.ack);
+            congestion.acknowledged(&event.ack);
             return None;
         }
-        let is_probes = self.take_probe_answer(heard, send, congestion);
-        let mut in_vain = self.arrived_before(heard, send);
-        if in_vain && self.doubt.is_some_and(|doubt| doubt.is_fast) {
-            // The peer's D-SACK will say so too, a round trip later (RFC 8985 §6.2 step 4); but then there is no doubt any more.
+        let is_probes = self.take_probe_answer(event, send, congestion);
+        let mut is_spurious = self.eifel_detects(event, send);
+        if is_spurious && self.undo_state.is_some_and(|undo| undo.is_fast) {
+            // The peer's D-SACK will say so too, a round trip later (RFC 8985 §6.2 step 4), when the undo state is gone.
             let (una, nxt) = (send.una(), send.nxt());
-            send.rack().sent_in_vain(una, nxt);
+            send.rack().saw_spurious_retransmission(una, nxt);
         }
-        if let Some(block) = heard.acknowledged.again.filter(|_| !is_probes) {
-            in_vain |= self.arrived_again(block, send);
+        if let Some(block) = event.acknowledged.dsack.filter(|_| !is_probes) {
+            is_spurious |= self.dsack_covers(block, send);
         }
-        if in_vain || self.proceeds_after_timeout(heard, send) {
+        if is_spurious || self.frto_detects(event, send) {
             self.undo(send, congestion);
         }
-        if heard.sack { self.by_report(heard, send, congestion) } else { self.by_count(heard, send, congestion) }
+        if event.sack {
+            self.on_ack_sack(event, send, congestion)
+        } else {
+            self.on_ack_newreno(event, send, congestion)
+        }
     }
 
-    /// TLP_process_ack of RFC 8985 §7.4.2: what became of the probe. Returns whether a D-SACK is about it.
-    fn take_probe_answer(&mut self, heard: &Heard, send: &SendSide, congestion: &mut impl Controller) -> bool {
-        let TailProbe::Sent { end, again } = self.tail else { return false };
-        if send.una().precedes(end) {
-            return false;
+    /// What an acknowledgment says of a tail probe. Returns whether a D-SACK is about it.
+    fn take_probe_answer(&mut self, event: &AckEvent, send: &SendSide, congestion: &mut impl Controller) -> bool {
+        match self.tail.process_ack(event, send) {
+            ProbeAnswer::Nothing => false,
+            ProbeAnswer::Duplicate => true,
+            ProbeAnswer::Repair => {
+                // The controller hears of the loss all the same, and no undoing reaches back beyond this.
+                self.undo_state = None;
+                congestion.lost(send.peak());
+                false
+            }
         }
-        let arrived_twice = heard.acknowledged.again.is_some_and(|(_, right)| right == end);
-        // It repaired a loss that nothing else has shown: the controller hears of it all the same.
-        let repaired = again && !arrived_twice && end.precedes(send.una());
-        if repaired {
-            // No undoing reaches back beyond this.
-            self.doubt = None;
-            congestion.lost(send.peak());
-        }
-        let empty_duplicate = heard.is_duplicate && heard.acknowledged.again.is_none() && send.reported() == 0;
-        if !again || arrived_twice || repaired || empty_duplicate {
-            self.tail = TailProbe::None;
-        }
-        again && arrived_twice
     }
 
     /// Eifel detection (RFC 3522): what was sent again first is acknowledged by a segment that left before.
-    fn arrived_before(&mut self, heard: &Heard, send: &SendSide) -> bool {
-        let Some(doubt) = &mut self.doubt else { return false };
-        let Some((_, at)) = doubt.first.filter(|(start, _)| start.precedes(send.una())) else { return false };
-        doubt.first = None;
-        heard.arrival.answers_before(at)
+    fn eifel_detects(&mut self, event: &AckEvent, send: &SendSide) -> bool {
+        let Some(undo) = &mut self.undo_state else { return false };
+        let Some((_, at)) = undo.first_retransmission.filter(|(start, _)| start.precedes(send.una())) else {
+            return false;
+        };
+        undo.first_retransmission = None;
+        event.time.answers_before(at)
     }
 
     /// D-SACK (RFC 2883, RFC 3708): whether now everything that was sent again has arrived twice.
-    fn arrived_again(&mut self, (left, right): (SeqNumber, SeqNumber), send: &mut SendSide) -> bool {
-        let Some(doubt) = &mut self.doubt else { return false };
-        if !doubt.from.at_or_before(left) || !right.at_or_before(doubt.until) {
+    fn dsack_covers(&mut self, (left, right): (SeqNumber, SeqNumber), send: &mut SendSide) -> bool {
+        let Some(undo) = &mut self.undo_state else { return false };
+        if !undo.from.at_or_before(left) || !right.at_or_before(undo.until) {
             return false;
         }
-        let Some(unproved) = &mut doubt.unproved else { return false };
-        *unproved = unproved.saturating_sub(right.since(left));
-        let all = *unproved == 0;
+        let Some(undo_retrans) = &mut undo.undo_retrans else { return false };
+        *undo_retrans = undo_retrans.saturating_sub(right.since(left));
+        let all = *undo_retrans == 0;
         let (una, nxt) = (send.una(), send.nxt());
-        send.rack().sent_in_vain(una, nxt);
+        send.rack().saw_spurious_retransmission(una, nxt);
         all
     }
 
     /// F-RTO (RFC 5682 §2.1 and §3.1): whether the flight comes in after a timeout as if there had been none.
-    fn proceeds_after_timeout(&mut self, heard: &Heard, send: &mut SendSide) -> bool {
-        let Phase::Loss { recover, forward } = &mut self.phase else { return false };
-        let advanced = heard.acknowledged.octets > 0;
-        match *forward {
-            Forward::First if advanced && send.una().precedes(*recover) => {
+    fn frto_detects(&mut self, event: &AckEvent, send: &mut SendSide) -> bool {
+        let Phase::Loss { recover, frto } = &mut self.phase else { return false };
+        let advanced = event.acknowledged.octets > 0;
+        match *frto {
+            Frto::AwaitFirstAck if advanced && send.una().precedes(*recover) => {
                 let can_test = send.has_unsent() && send.flight_size() < send.window();
-                *forward = if can_test { Forward::Second(TEST_SEGMENTS * send.mss()) } else { Forward::Off };
+                *frto = if can_test { Frto::AwaitSecondAck(TEST_SEGMENTS * send.mss()) } else { Frto::Off };
             }
-            Forward::First if !heard.sack && heard.is_duplicate => *forward = Forward::Off,
-            Forward::Second(_) if !heard.sack && !heard.is_duplicate => return advanced,
-            Forward::Second(_) if !heard.sack || recover.precedes(send.rack().highest()) => {
+            Frto::AwaitFirstAck if !event.sack && event.is_duplicate => *frto = Frto::Off,
+            Frto::AwaitSecondAck(_) if !event.sack && !event.is_duplicate => return advanced,
+            Frto::AwaitSecondAck(_) if !event.sack || recover.precedes(send.rack().highest()) => {
                 // It was a loss: the next segment goes out beside the two new ones (step 3a).
-                (*forward, self.urgent) = (Forward::Off, true);
+                (*frto, self.force_retransmit) = (Frto::Off, true);
             }
-            Forward::Second(_) => {
-                return heard.acknowledged.original.is_some_and(|start| start.precedes(*recover));
+            Frto::AwaitSecondAck(_) => {
+                return event.acknowledged.original.is_some_and(|start| start.precedes(*recover));
             }
             _ => {}
         }
@@ -269,7 +246,7 @@ impl Recovery {
 
     /// Nothing had been lost.
     fn undo(&mut self, send: &mut SendSide, congestion: &mut impl Controller) {
-        if self.doubt.take().is_some_and(|doubt| doubt.is_fast) {
+        if self.undo_state.take().is_some_and(|undo| undo.is_fast) {
             send.rack().saw_reordering();
         }
         congestion.undo();
@@ -277,27 +254,32 @@ impl Recovery {
         *self = Self { tail: self.tail, ..Self::default() };
     }
 
-    /// An acknowledgment of a peer that reports.
-    fn by_report(&mut self, heard: &Heard, send: &mut SendSide, congestion: &mut impl Controller) -> Option<Duration> {
+    /// An acknowledgment, with SACK.
+    fn on_ack_sack(
+        &mut self,
+        event: &AckEvent,
+        send: &mut SendSide,
+        congestion: &mut impl Controller,
+    ) -> Option<Duration> {
         let was_fast = matches!(self.phase, Phase::Fast { .. });
         if self.has_ended(send) {
             send.rack().recovered();
-            if was_fast && self.doubt.is_some_and(|doubt| doubt.unproved.is_none()) {
+            if was_fast && self.undo_state.is_some_and(|undo| undo.undo_retrans.is_none()) {
                 self.undo(send, congestion); // everything has arrived before anything was sent again
             }
         }
-        let judgement = send.judge(self.is_active(), heard.smoothed, heard.arrival.now);
-        let (delivered, advanced) = (heard.acknowledged.delivered, heard.acknowledged.octets > 0);
+        let scan = send.detect_losses(self.is_active(), event.smoothed, event.time.now);
+        let (delivered, advanced) = (event.acknowledged.delivered, event.acknowledged.octets > 0);
         match &mut self.phase {
             Phase::Fast { prr, .. } if delivered > 0 => {
-                prr.acknowledged(delivered, send.in_flight(), advanced && !judgement.found, send.mss());
+                prr.acknowledged(delivered, send.in_flight(), advanced && !scan.found, send.mss());
             }
             Phase::Fast { .. } => {}
-            Phase::Open if judgement.found => self.begin(delivered, send, congestion),
-            Phase::Open | Phase::Loss { .. } if advanced && !was_fast => congestion.acknowledged(&heard.ack),
+            Phase::Open if scan.found => self.begin(delivered, send, congestion),
+            Phase::Open | Phase::Loss { .. } if advanced && !was_fast => congestion.acknowledged(&event.ack),
             Phase::Open | Phase::Loss { .. } => {}
         }
-        judgement.wait
+        scan.wait
     }
 
     /// The time of what was overtaken is up. Returns as [`Recovery::acknowledged`] does.
@@ -308,33 +290,33 @@ impl Recovery {
         send: &mut SendSide,
         congestion: &mut impl Controller,
     ) -> Option<Duration> {
-        let judgement = send.judge(self.is_active(), smoothed, now);
+        let scan = send.detect_losses(self.is_active(), smoothed, now);
         match &mut self.phase {
-            Phase::Open if judgement.found => self.begin(0, send, congestion),
+            Phase::Open if scan.found => self.begin(0, send, congestion),
             // What is lost has left the flight, but nothing has arrived that it could be replaced for: one segment goes out.
-            Phase::Fast { prr, .. } if judgement.found => {
+            Phase::Fast { prr, .. } if scan.found => {
                 prr.acknowledged(0, send.in_flight(), false, send.mss());
-                self.urgent = true;
+                self.force_retransmit = true;
             }
             _ => {}
         }
-        judgement.wait
+        scan.wait
     }
 
     /// Ends recovery where SND.UNA has come far enough; whether it has.
     fn has_ended(&mut self, send: &SendSide) -> bool {
-        if let Some(doubt) = &self.doubt
-            && doubt.expires.is_some_and(|expires| expires.precedes(send.una()))
+        if let Some(undo) = &self.undo_state
+            && undo.expires.is_some_and(|expires| expires.precedes(send.una()))
         {
-            self.doubt = None;
+            self.undo_state = None;
         }
         let (Phase::Fast { recover, .. } | Phase::Loss { recover, .. }) = self.phase else { return false };
         if send.una().precedes(recover) {
             return false;
         }
-        (self.phase, self.departed) = (Phase::Open, 0);
-        if let Some(doubt) = &mut self.doubt {
-            doubt.expires = Some(send.nxt());
+        (self.phase, self.dupack_inflation) = (Phase::Open, 0);
+        if let Some(undo) = &mut self.undo_state {
+            undo.expires = Some(send.nxt());
         }
         true
     }
@@ -343,70 +325,75 @@ impl Recovery {
     fn begin(&mut self, delivered: u32, send: &SendSide, congestion: &mut impl Controller) {
         congestion.lost(send.peak());
         // What this acknowledgment covers was in flight too (RFC 9937 §6.1).
-        let at_start = (send.flight_size() + delivered).saturating_sub(send.reported() + self.departed);
+        let at_start = (send.flight_size() + delivered).saturating_sub(send.sacked() + self.dupack_inflation);
         let mut prr = Prr::new(congestion.window(), at_start);
-        prr.acknowledged(delivered, send.in_flight().saturating_sub(self.departed), false, send.mss());
+        prr.acknowledged(delivered, send.in_flight().saturating_sub(self.dupack_inflation), false, send.mss());
         self.phase = Phase::Fast { recover: send.nxt(), prr };
-        self.doubt = Some(Doubt::new(send, true));
+        self.undo_state = Some(UndoState::new(send, true));
         self.tail = TailProbe::None;
     }
 
-    /// An acknowledgment of a peer that does not report.
-    fn by_count(&mut self, heard: &Heard, send: &mut SendSide, congestion: &mut impl Controller) -> Option<Duration> {
-        let octets = heard.acknowledged.octets;
+    /// An acknowledgment, without SACK: NewReno.
+    fn on_ack_newreno(
+        &mut self,
+        event: &AckEvent,
+        send: &mut SendSide,
+        congestion: &mut impl Controller,
+    ) -> Option<Duration> {
+        let octets = event.acknowledged.octets;
         if octets > 0 {
             self.duplicates = 0;
             let (was_fast, was_loss) =
                 (matches!(self.phase, Phase::Fast { .. }), matches!(self.phase, Phase::Loss { .. }));
             self.has_ended(send);
             match self.phase {
-                Phase::Fast { .. } => self.partially(octets, send),
-                Phase::Open | Phase::Loss { .. } if was_fast => self.departed = 0,
+                Phase::Fast { .. } => self.partial_ack(octets, send),
+                Phase::Open | Phase::Loss { .. } if was_fast => self.dupack_inflation = 0,
                 Phase::Open if !was_loss => {
-                    self.departed = 0;
-                    congestion.acknowledged(&heard.ack);
+                    self.dupack_inflation = 0;
+                    congestion.acknowledged(&event.ack);
                 }
                 Phase::Open | Phase::Loss { .. } => {
                     // One retransmission may let the peer acknowledge what had arrived long before (RFC 3465 §2.3).
-                    self.departed = 0;
-                    let octets = heard.ack.octets.min(send.mss());
-                    congestion.acknowledged(&Ack { octets, ..heard.ack });
+                    self.dupack_inflation = 0;
+                    let octets = event.ack.octets.min(send.mss());
+                    congestion.acknowledged(&Ack { octets, ..event.ack });
                 }
             }
-        } else if heard.is_duplicate {
-            self.duplicated(send, congestion);
+        } else if event.is_duplicate {
+            self.duplicate_ack(send, congestion);
         }
         None
     }
 
     /// A partial acknowledgment: the next hole begins at SND.UNA (RFC 6582 §3.2 step 3). Behind the segment sent again it
-    /// covers what duplicates have told of already (RFC 9937 §6.2).
-    fn partially(&mut self, octets: u32, send: &mut SendSide) {
-        let known = self.departed.min(octets.saturating_sub(send.mss()));
-        self.departed -= known;
+    /// covers what duplicate acknowledgments have accounted for already (RFC 9937 §6.2).
+    fn partial_ack(&mut self, octets: u32, send: &mut SendSide) {
+        let known = self.dupack_inflation.min(octets.saturating_sub(send.mss()));
+        self.dupack_inflation -= known;
         send.mark_first_lost();
-        self.urgent = true;
-        let in_flight = send.in_flight().saturating_sub(self.departed);
+        self.force_retransmit = true;
+        let in_flight = send.in_flight().saturating_sub(self.dupack_inflation);
         if let Phase::Fast { prr, .. } = &mut self.phase {
             prr.acknowledged(octets - known, in_flight, false, send.mss());
         }
     }
 
-    fn duplicated(&mut self, send: &mut SendSide, congestion: &mut impl Controller) {
+    fn duplicate_ack(&mut self, send: &mut SendSide, congestion: &mut impl Controller) {
         self.duplicates += 1;
         let mss = send.mss();
         match &mut self.phase {
-            Phase::Open if self.duplicates < DUPLICATE_THRESHOLD => self.departed += mss,
+            Phase::Open if self.duplicates < DUPLICATE_THRESHOLD => self.dupack_inflation += mss,
             Phase::Open if self.duplicates == DUPLICATE_THRESHOLD => {
-                self.departed += mss;
+                self.dupack_inflation += mss;
                 send.mark_first_lost();
-                self.urgent = true;
+                self.force_retransmit = true;
                 self.begin(mss, send, congestion);
             }
             // No more than was there can arrive, however many duplicates a peer makes up.
             Phase::Fast { prr, .. } if prr.outstanding() > 0 => {
-                self.departed = self.departed.saturating_add(mss);
-                prr.acknowledged(mss, send.in_flight().saturating_sub(self.departed), false, mss);
+                self.dupack_inflation = self.dupack_inflation.saturating_add(mss);
+                prr.acknowledged(mss, send.in_flight().saturating_sub(self.dupack_inflation), false, mss);
             }
             _ => {}
         }
@@ -421,8 +408,11 @@ impl Recovery {
             return;
         }
         congestion.restarted();
-        *self =
-            Self { phase: Phase::Loss { recover: send.nxt(), forward: Forward::Off }, urgent: true, ..Self::default() };
+        *self = Self {
+            phase: Phase::Loss { recover: send.nxt(), frto: Frto::Off },
+            force_retransmit: true,
+            ..Self::default()
+        };
     }
 
     /// The retransmission timer has expired, `first` unless it was for what it expired for before. What had time to arrive is
@@ -430,20 +420,20 @@ impl Recovery {
     pub fn timed_out(
         &mut self,
         first: bool,
-        heard: (Instant, Option<Duration>, bool),
+        now: Instant,
+        (smoothed, sack): (Option<Duration>, bool),
         send: &mut SendSide,
         congestion: &mut impl Controller,
     ) {
-        let (now, smoothed, sack) = heard;
         congestion.timed_out(send.flight_size(), first);
         let was_open = !self.is_active();
         if first {
-            // Where recovery was under way, the reduction before this one was not in vain.
-            self.doubt = was_open.then(|| Doubt::new(send, false));
+            // Where recovery was under way, the reduction before this one was not spurious.
+            self.undo_state = was_open.then(|| UndoState::new(send, false));
         }
-        let forward = if was_open { Forward::First } else { Forward::Off };
-        self.phase = Phase::Loss { recover: send.nxt(), forward };
-        (self.tail, self.duplicates, self.departed, self.urgent) = (TailProbe::None, 0, 0, true);
+        let frto = if was_open { Frto::AwaitFirstAck } else { Frto::Off };
+        self.phase = Phase::Loss { recover: send.nxt(), frto };
+        (self.tail, self.duplicates, self.dupack_inflation, self.force_retransmit) = (TailProbe::None, 0, 0, true);
         if sack {
             send.mark_overdue_lost(smoothed, now);
         } else {
@@ -452,8 +442,15 @@ impl Recovery {
     }
 }
 
-impl Doubt {
+impl UndoState {
     fn new(send: &SendSide, is_fast: bool) -> Self {
-        Self { from: send.una(), until: send.nxt(), is_fast, first: None, unproved: None, expires: None }
+        Self {
+            from: send.una(),
+            until: send.nxt(),
+            is_fast,
+            first_retransmission: None,
+            undo_retrans: None,
+            expires: None,
+        }
     }
 }

@@ -27,7 +27,7 @@ pub struct RttEstimator {
     rto: u64,
 }
 
-/// The same in fewer bytes.
+/// What a suspended connection keeps of an [`RttEstimator`], to the microsecond.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct QuietRtt {
     srtt: Micros,
@@ -48,7 +48,7 @@ impl RttEstimator {
     }
 
     /// What is kept while nothing is measured.
-    pub(super) fn rest(&self) -> QuietRtt {
+    pub(super) fn suspend(&self) -> QuietRtt {
         let rto = self.rto().into();
         match self.smoothed {
             Some((srtt, rttvar)) => {
@@ -60,7 +60,7 @@ impl RttEstimator {
     }
 
     /// The estimator of which that was kept.
-    pub(super) fn wake(quiet: &QuietRtt) -> Self {
+    pub(super) fn resume(quiet: &QuietRtt) -> Self {
         let smoothed = quiet.srtt.get().map(nanos).zip(quiet.rttvar.get().map(nanos));
         Self { smoothed, rto: quiet.rto.get().map(nanos).unwrap_or_default() }
     }
@@ -101,7 +101,7 @@ impl RttEstimator {
 
     /// Data begin after a SYN, or SYN-ACK, whose timer had expired: until something is measured, the timeout is three seconds at
     /// least, because that of a second may have been too short for this path (RFC 6298 §5.7).
-    pub fn begin_again(&mut self, config: &TcpConfig) {
+    pub fn restart_after_lost_syn(&mut self, config: &TcpConfig) {
         let rto = config.rto_initial.max(RTO_AFTER_LOST_SYN).min(config.rto_max);
         *self = Self { smoothed: None, rto: nanos(rto) };
     }

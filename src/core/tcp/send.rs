@@ -6,15 +6,19 @@
 //!                   SND.UNA                SND.NXT    SND.UNA + SND.WND
 //! ```
 
-pub use super::flight::{Acknowledged, Arrival, Chunk, Judgement, Resent};
+pub use super::flight::{AckTime, Acknowledged, LossScan, Resent, SendRange};
+
+mod suspend;
+
+pub(super) use self::suspend::QuietSend;
 
 use super::{
     byte_ring::{ByteRing, MIN_CAPACITY},
     flight::Flight,
-    rack::{QuietRack, Rack},
+    rack::Rack,
 };
 use crate::{
-    time::{Coarse, Instant},
+    time::Instant,
     wire::{Segment, SeqNumber, TcpFlags},
 };
 use std::time::Duration;
@@ -67,21 +71,6 @@ struct Peak {
     until: SeqNumber,
 }
 
-/// What is kept of a side that has nothing to send.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct QuietSend {
-    una: SeqNumber,
-    window: u32,
-    max_window: u32,
-    window_seq: SeqNumber,
-    last_sent: Coarse,
-    /// The most that was in flight in the last round trip.
-    peak: u32,
-    rack: QuietRack,
-    mss: u16,
-    scale: u8,
-}
-
 impl SendSide {
     /// The side of a connection whose SYN took sequence number `iss` and is acknowledged; the peer's took `irs`. The window
     /// is shut until the acknowledgment that ended the handshake has been taken in. The clock shows a new time every `tick`.
@@ -105,51 +94,6 @@ impl SendSide {
         }
     }
 
-    /// Whether there is nothing to send, nor will there be without the application.
-    pub(super) fn is_quiet(&self) -> bool {
-        self.flight.is_empty() && self.buffer.is_empty() && self.fin == Fin::Open
-    }
-
-    /// What of it must be kept while it is quiet.
-    pub(super) fn rest(&self) -> QuietSend {
-        let Self { una, window, max_window, window_seq, scale, .. } = *self;
-        let mss = u16::try_from(self.mss).unwrap_or(u16::MAX);
-        let (last_sent, rack) = (self.last_sent.into(), self.flight.quiet_rack());
-        QuietSend { una, window, max_window, window_seq, last_sent, peak: self.peak(), rack, mss, scale }
-    }
-
-    /// Becomes the side that was quiet, in the memory that this one, retired or new, has.
-    pub(super) fn wake(&mut self, quiet: &QuietSend, tick: Duration) {
-        let QuietSend { una, window, max_window, window_seq, mss, scale, .. } = *quiet;
-        let mut woken = Self::new(una.back(1), window_seq, mss.into(), scale, quiet.last_sent.into(), tick);
-        (woken.window, woken.max_window) = (window, max_window);
-        woken.peak.last = quiet.peak;
-        woken.flight.recall(&quiet.rack, una);
-        woken.adopt_memory(self);
-        *self = woken;
-    }
-
-    /// Forgets what it holds, but keeps the memory.
-    pub(super) fn retire(&mut self) {
-        self.buffer.clear();
-        self.flight.retire();
-    }
-
-    /// Takes the memory of a retired side, while there is nothing in its own.
-    pub(super) fn adopt_memory(&mut self, retired: &mut Self) {
-        if self.buffer.is_empty() && self.flight.is_empty() {
-            self.buffer = std::mem::take(&mut retired.buffer);
-            self.flight.adopt_memory(&mut retired.flight);
-        }
-    }
-
-    /// Takes over what was written before the handshake was over, and all memory.
-    pub fn inherit(&mut self, early: &mut Self) {
-        self.buffer = std::mem::take(&mut early.buffer);
-        self.flight.adopt_memory(&mut early.flight);
-        self.fin = early.fin;
-    }
-
     /// Octets of memory it takes.
     pub(super) fn memory(&self) -> usize {
         self.buffer.capacity() + self.flight.memory()
@@ -171,7 +115,7 @@ impl SendSide {
         self.flight.give_back();
     }
 
-    /// The same as [`SendSide::room`], where the buffer may not grow, unless it is a first small one.
+    /// [`SendSide::room`], where the buffer may not grow beyond the smallest one.
     pub(super) fn room_without_growth(&self, limit: usize, ahead: usize) -> usize {
         let least = self.buffer.capacity().max(MIN_CAPACITY);
         self.room(limit, ahead).min(least.saturating_sub(self.buffer.len()))
@@ -197,14 +141,14 @@ impl SendSide {
         self.mss
     }
 
-    /// Octets sent, not acknowledged, not reported and not taken for lost.
+    /// Octets sent, not acknowledged, not sacked and not taken for lost.
     pub fn in_flight(&self) -> u32 {
         self.flight.under_way()
     }
 
-    /// Octets the peer has reported and not acknowledged.
-    pub fn reported(&self) -> u32 {
-        self.flight.reported()
+    /// Octets the peer has sacked and not acknowledged.
+    pub fn sacked(&self) -> u32 {
+        self.flight.sacked()
     }
 
     /// What the times of deliveries have told (RFC 8985).
@@ -265,12 +209,12 @@ impl SendSide {
         self.buffer.extend(length);
     }
 
-    /// The data of a chunk, in two parts where the buffer wraps.
-    pub fn data(&self, chunk: &Chunk) -> (&[u8], &[u8]) {
-        if chunk.length == 0 {
+    /// The data of a range, in two parts where the buffer wraps.
+    pub fn data(&self, range: &SendRange) -> (&[u8], &[u8]) {
+        if range.length == 0 {
             return (&[], &[]); // a bare acknowledgment behind our FIN lies beyond all data
         }
-        self.buffer.range(chunk.seq.since(self.una) as usize, chunk.length)
+        self.buffer.range(range.seq.since(self.una) as usize, range.length)
     }
 
     /// No more data will come: a FIN follows what was written.
@@ -307,8 +251,8 @@ impl SendSide {
     /// changed.
     pub fn update_window(&mut self, segment: &Segment<'_>) -> bool {
         let header = &segment.header;
-        // Whoever acknowledges more said so later, even if with a segment sent again. Its window must count: the old one, from the
-        // new SND.UNA on, would reach further than anybody ever offered.
+        // A segment that acknowledges more was sent later, even if it is a retransmission. Its window must count: the old one,
+        // from the new SND.UNA on, would reach further than was ever offered.
         let newer = self.window_ack.precedes(header.ack)
             || (self.window_ack == header.ack && self.window_seq.at_or_before(header.seq));
         if !newer {
@@ -325,9 +269,9 @@ impl SendSide {
     }
 
     /// Takes in an acknowledgment of everything before `ack`, which lies within the flight.
-    pub fn acknowledge(&mut self, ack: SeqNumber, arrival: &Arrival) -> Acknowledged {
+    pub fn acknowledge(&mut self, ack: SeqNumber, time: &AckTime) -> Acknowledged {
         let mut result = Acknowledged { octets: ack.since(self.una), ..Acknowledged::default() };
-        self.flight.acknowledge(ack, arrival, &mut result);
+        self.flight.acknowledge(ack, time, &mut result);
         if result.fin {
             self.fin = Fin::Acknowledged;
         }
@@ -335,7 +279,7 @@ impl SendSide {
         result
     }
 
-    /// The same where nothing of the flight was lost, reported, sent again or overtaken ([`SendSide::is_in_order`]).
+    /// [`SendSide::acknowledge`] where nothing of the flight was lost, sacked, sent again or overtaken ([`SendSide::is_in_order`]).
     #[inline]
     pub(super) fn acknowledge_in_order(&mut self, ack: SeqNumber, now: Instant) -> Acknowledged {
         let octets = ack.since(self.una);
@@ -359,18 +303,18 @@ impl SendSide {
         }
     }
 
-    /// Takes in what the peer reports to have, beside an acknowledgment of everything before `ack`. Blocks that cannot be are
-    /// passed over.
-    pub fn take_report(
+    /// Takes in SACK blocks (RFC 2018, D-SACK: RFC 2883) that came with an acknowledgment of everything before `ack`. Blocks outside
+    /// the flight are passed over.
+    pub fn process_sack(
         &mut self,
         ack: SeqNumber,
         blocks: &[(SeqNumber, SeqNumber)],
-        arrival: &Arrival,
+        time: &AckTime,
         result: &mut Acknowledged,
     ) {
         let Some(&first) = blocks.first() else { return };
-        if is_again(first, blocks.get(1).copied(), ack) {
-            result.again = Some(first);
+        if is_dsack(first, blocks.get(1).copied(), ack) {
+            result.dsack = Some(first);
         }
         // In order, or it would look as if the later ones had been overtaken. There are four at most.
         let mut from = self.una;
@@ -379,13 +323,13 @@ impl SendSide {
             blocks.iter().filter(|(left, _)| from.precedes(*left)).min_by_key(|block| key(block))
         {
             if left.precedes(right) && right.at_or_before(self.nxt) {
-                self.flight.take_block(left, right, arrival, result);
+                self.flight.mark_sacked(left, right, time, result);
             }
             from = left;
         }
     }
 
-    /// Whether all that was sent arrives in the order in which it was, as far as anybody knows.
+    /// Whether all that was sent arrives in the order in which it was sent, as far as acknowledgments have told.
     pub(super) fn is_in_order(&self) -> bool {
         self.flight.is_in_order()
     }
@@ -395,9 +339,9 @@ impl SendSide {
         self.has_unsent() || self.flight.has_lost()
     }
 
-    /// Takes for lost what has been overtaken for too long (`Flight::judge`).
-    pub fn judge(&mut self, recovering: bool, smoothed: Option<Duration>, now: Instant) -> Judgement {
-        self.flight.judge(recovering, smoothed, now)
+    /// Takes for lost what has been overtaken for too long (`Flight::detect_losses`).
+    pub fn detect_losses(&mut self, recovering: bool, smoothed: Option<Duration>, now: Instant) -> LossScan {
+        self.flight.detect_losses(recovering, smoothed, now)
     }
 
     /// Takes the oldest segment for lost.
@@ -421,7 +365,7 @@ impl SendSide {
     }
 
     /// Changes Eff.snd.MSS. What is in flight in larger pieces did not fit the path: it is cut to size and taken for lost, unless
-    /// the peer has reported it. Whether there was any such.
+    /// the peer has sacked it. Whether there was any such.
     pub fn resegment(&mut self, mss: u32) -> bool {
         self.mss = mss;
         self.flight.resegment(mss)
@@ -433,19 +377,19 @@ impl SendSide {
     }
 
     /// The oldest segment taken for lost, where it may be sent within `allowance` octets in flight or nothing is in flight.
-    pub fn next_lost(&mut self, allowance: u32) -> Option<Chunk> {
+    pub fn next_lost(&mut self, allowance: u32) -> Option<SendRange> {
         self.flight.next_lost(allowance)
     }
 
-    /// The next chunk of new data that may be sent, `allowance` being the octets that may be in flight.
+    /// The next range of new data that may be sent, `allowance` being the octets that may be in flight.
     ///
     /// This is where silly windows are avoided on our side (RFC 9293 §3.8.6.2.1) and where Nagle's algorithm waits.
-    pub fn next_new(&self, allowance: u32, nagle: bool) -> Option<Chunk> {
+    pub fn next_new(&self, allowance: u32, nagle: bool) -> Option<SendRange> {
         let unsent = self.unsent() as u32;
         let window = self.window.saturating_sub(self.flight_size());
         if unsent == 0 {
             let may_send_fin = self.fin == Fin::Queued && window > 0;
-            return may_send_fin.then_some(Chunk { seq: self.nxt, length: 0, fin: true });
+            return may_send_fin.then_some(SendRange { seq: self.nxt, length: 0, fin: true });
         }
         let usable = window.min(allowance.saturating_sub(self.in_flight()));
         let length = unsent.min(self.mss).min(usable);
@@ -458,55 +402,55 @@ impl SendSide {
         let send = length == self.mss
             || (is_last && (!nagle || !small_in_flight || self.fin == Fin::Queued))
             || (self.max_window > 0 && length >= self.max_window / 2);
-        send.then_some(Chunk { seq: self.nxt, length: length as usize, fin })
+        send.then_some(SendRange { seq: self.nxt, length: length as usize, fin })
     }
 
     /// The octets of a window probe: what fits the window, and one octet where nothing does (MUST-36).
     ///
     /// Also sent where a window too small for silly-window avoidance has not grown for a while (RFC 9293 §3.8.6.2.1).
-    pub fn probe(&self) -> Option<Chunk> {
+    pub fn probe(&self) -> Option<SendRange> {
         if let Some(oldest) = self.flight.first() {
             let only_fin = oldest.length == 0;
-            return Some(Chunk { length: usize::from(!only_fin), fin: only_fin, ..oldest });
+            return Some(SendRange { length: usize::from(!only_fin), fin: only_fin, ..oldest });
         }
         let unsent = self.unsent();
         let length = unsent.min(self.window.clamp(1, self.mss) as usize);
-        self.has_unsent().then_some(Chunk { seq: self.nxt, length, fin: unsent == 0 })
+        self.has_unsent().then_some(SendRange { seq: self.nxt, length, fin: unsent == 0 })
     }
 
     /// The last segment that may still be under way: what a probe of the tail sends again.
-    pub fn tail(&self) -> Option<Chunk> {
+    pub fn tail(&self) -> Option<SendRange> {
         self.flight.last_under_way()
     }
 
-    /// Notes that a chunk was sent: again, if it was before. Returns whether it carried our FIN for the first time.
-    pub fn sent(&mut self, chunk: &Chunk, now: Instant) -> bool {
+    /// Notes that a range was sent: again, if it was before. Returns whether it carried our FIN for the first time.
+    pub fn sent(&mut self, range: &SendRange, now: Instant) -> bool {
         self.last_sent = now;
-        if chunk.seq != self.nxt {
-            self.flight.sent_again(chunk, now);
+        if range.seq != self.nxt {
+            self.flight.retransmitted(range, now);
             return false;
         }
-        self.flight.sent(chunk, now);
-        self.nxt = chunk.end();
+        self.flight.sent(range, now);
+        self.nxt = range.end();
         self.peak.current = self.peak.current.max(self.in_flight());
-        if (chunk.length as u32) < self.mss {
+        if (range.length as u32) < self.mss {
             self.small_end = self.nxt;
         }
-        if chunk.fin {
+        if range.fin {
             self.fin = Fin::Sent;
         }
-        chunk.fin
+        range.fin
     }
 
-    /// Whether `chunk` ends with the last octet written so far, so that the peer should hand it on: PSH (MUST-61).
-    pub fn is_pushed(&self, chunk: &Chunk) -> bool {
-        chunk.length > 0 && chunk.seq.advance(chunk.length as u32).since(self.una) as usize == self.buffer.len()
+    /// Whether `range` ends with the last octet written so far, so that the peer should hand it on: PSH (MUST-61).
+    pub fn is_pushed(&self, range: &SendRange) -> bool {
+        range.length > 0 && range.seq.advance(range.length as u32).since(self.una) as usize == self.buffer.len()
     }
 }
 
-/// Whether a first block tells of something that has arrived again: it was acknowledged already, or is part of the second
+/// Whether a first block tells of something that has arrived dsack: it was acknowledged already, or is part of the second
 /// (RFC 2883 §4).
-fn is_again((left, right): (SeqNumber, SeqNumber), second: Option<(SeqNumber, SeqNumber)>, ack: SeqNumber) -> bool {
+fn is_dsack((left, right): (SeqNumber, SeqNumber), second: Option<(SeqNumber, SeqNumber)>, ack: SeqNumber) -> bool {
     let is_part = |(start, end): (SeqNumber, SeqNumber)| start.at_or_before(left) && right.at_or_before(end);
     left.precedes(right) && (right.at_or_before(ack) || second.is_some_and(is_part))
 }

@@ -14,22 +14,22 @@ pub const OPTION_LEN: u32 = 12;
 /// somewhat more than that, one that ticks every millisecond goes half round its circle.
 pub const OUTDATED_AFTER: Duration = Duration::from_secs(24 * 24 * 3_600);
 
-/// A connection's clocks. Ours ticks every millisecond, from a number of its own on: what the handshake's cookie was.
+/// Both timestamp clocks of a connection. Ours ticks every millisecond, from a number of its own on: what the handshake's cookie was.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Clocks {
+pub struct TimestampState {
     /// Our TSval at [`Instant::ZERO`].
     offset: u32,
     /// TS.Recent: the peer's clock, as of its last segment in order.
     recent: u32,
 }
 
-impl Clocks {
+impl TimestampState {
     /// Clocks of which ours shows `ours` at `now`, and the peer's has shown `theirs`.
     pub fn new(now: Instant, ours: u32, theirs: u32) -> Self {
         Self { offset: ours.wrapping_sub(ticks(now)), recent: theirs }
     }
 
-    /// The same clock of ours, beside a peer's that shows `theirs`.
+    /// Our clock as it is, with TS.Recent set to `theirs`.
     #[must_use]
     pub fn with_recent(self, theirs: u32) -> Self {
         Self { recent: theirs, ..self }

@@ -1,33 +1,17 @@
 //! Segments to be sent, most pressing first: what was lost, a window probe, new data, a bare acknowledgment.
 
 use super::{
-    congestion::Controller,
-    connection::{AckSchedule, Connection},
-    recovery::TailProbe,
-    send::Chunk,
-    state::Step,
-    timer::Timer,
-    timestamps,
+    congestion::Controller, connection::Connection, send::SendRange, signals::SentKind, state::Step,
+    tail_probe::TailProbe, timer::Timer, timestamps,
 };
 use crate::{
     config::TcpConfig,
     time::Instant,
-    wire::{self, IpHeader, Protocol, SeqNumber, TcpFlags, TcpHeader, TcpOptions, tcp_options::SackBlocks},
+    wire::{self, SeqNumber, TcpFlags, TcpHeader, TcpOptions, tcp_options::SackBlocks},
 };
 
 /// Bytes of options that a header has room for.
 const MAX_OPTIONS_LEN: usize = 40;
-
-/// What a transmitted segment was, for the counters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SentKind {
-    /// New data, or the first FIN.
-    New,
-    /// Something sent before.
-    Retransmission,
-    /// A bare acknowledgment.
-    Acknowledgment,
-}
 
 impl Connection {
     /// Builds the next segment as a frame in `buffer`; its length and kind, or `None` where nothing is to be sent now.
@@ -41,24 +25,24 @@ impl Connection {
             return self.transmit_opening(now, config, buffer);
         }
         self.lift_path_limit(now);
-        if self.acks.alone {
+        if self.acks.is_alone() {
             return Some((self.write_acknowledgment(now, config, buffer), SentKind::Acknowledgment));
         }
-        if let Some(chunk) = self.next_chunk(now, config) {
-            let again = chunk.seq != self.send.nxt();
-            let length = self.write_chunk(&chunk, now, config, buffer);
-            self.recovery.sent(&chunk, again, now);
+        if let Some(range) = self.next_range(now, config) {
+            let is_retransmission = range.seq != self.send.nxt();
+            let length = self.write_range(&range, now, config, buffer);
+            self.recovery.sent(&range, is_retransmission, now);
             self.timers.cancel(Timer::TailProbe); // it counts from the last segment on (RFC 8985 §7.2)
-            if again && chunk.seq == self.send.una() {
+            if is_retransmission && range.seq == self.send.una() {
                 self.timers.cancel(Timer::Retransmit); // what is repaired gets a full timeout of its own
             }
-            if self.send.sent(&chunk, now) {
+            if self.send.sent(&range, now) {
                 self.step(Step::FinSent, now, config);
             }
-            return Some((length, if again { SentKind::Retransmission } else { SentKind::New }));
+            return Some((length, if is_retransmission { SentKind::Retransmission } else { SentKind::New }));
         }
-        self.settle_timers(now, config);
-        if self.acks.owed == 0 {
+        self.update_timers(now, config);
+        if !self.acks.is_due() {
             return self.transmit_keep_alive(now, config, buffer);
         }
         Some((self.write_acknowledgment(now, config, buffer), SentKind::Acknowledgment))
@@ -66,88 +50,69 @@ impl Connection {
 
     /// To be asked when a segment was sent: whether that was all for now. If so, every timer stands as it should.
     pub fn has_sent_all(&mut self, now: Instant, config: &TcpConfig) -> bool {
-        let owes = self.acks.owed > 0 || self.acks.alone || self.probe_due || self.liveness.owes_probe();
+        let owes = self.acks.is_due() || self.acks.is_alone() || self.persist.is_due() || self.liveness.owes_probe();
         if owes || self.is_opening() || self.send.wants_to_send() || self.recovery.tail == TailProbe::Due {
             return false;
         }
-        self.settle_timers(now, config);
+        self.update_timers(now, config);
         true
-    }
-
-    pub(super) fn write_acknowledgment(&mut self, now: Instant, config: &TcpConfig, buffer: &mut [u8]) -> usize {
-        let remaining = self.acks.owed.saturating_sub(1);
-        let length = self.write_bare(self.send.nxt(), now, config, buffer);
-        self.acks.owed = remaining;
-        length
     }
 
     /// A segment at `seq` without data.
     pub(super) fn write_bare(&mut self, seq: SeqNumber, now: Instant, config: &TcpConfig, buffer: &mut [u8]) -> usize {
-        self.write_chunk(&Chunk { seq, length: 0, fin: false }, now, config, buffer)
+        self.write_range(&SendRange { seq, length: 0, fin: false }, now, config, buffer)
     }
 
-    fn next_chunk(&mut self, now: Instant, config: &TcpConfig) -> Option<Chunk> {
-        if std::mem::take(&mut self.probe_due) {
+    fn next_range(&mut self, now: Instant, config: &TcpConfig) -> Option<SendRange> {
+        if self.persist.take_due() {
             return self.send.probe();
         }
         if self.send.window() == 0 {
             return None;
         }
         if !self.send.wants_to_send() && self.recovery.tail != TailProbe::Due {
-            self.recovery.take_urgency();
+            self.recovery.take_force_retransmit();
             return None;
         }
         // RFC 5681 §4.1
         if self.send.flight_size() == 0 && now > self.rtt.timeout_after(self.send.last_sent()) {
             self.congestion.idled();
         }
-        if self.recovery.tail == TailProbe::Due
-            && let Some(chunk) = self.tail_probe(config)
-        {
-            return Some(chunk);
+        if let Some(range) = self.take_tail_probe(config) {
+            return Some(range);
         }
         let allowance = self.recovery.allowance(self.congestion.window(), self.send.in_flight());
-        let within = if self.recovery.take_urgency() { u32::MAX } else { allowance };
+        let within = if self.recovery.take_force_retransmit() { u32::MAX } else { allowance };
         let lost = if self.recovery.holds_back() { None } else { self.send.next_lost(within) };
         lost.or_else(|| self.next_new(allowance, config.nagle && !self.options.no_delay, config))
     }
 
     /// What is sent for the first time, where there is room for one segment more among those in flight.
-    fn next_new(&self, allowance: u32, nagle: bool, config: &TcpConfig) -> Option<Chunk> {
+    pub(super) fn next_new(&self, allowance: u32, nagle: bool, config: &TcpConfig) -> Option<SendRange> {
         let has_room = self.send.segments() < config.max_segments.max(1);
         if has_room { self.send.next_new(allowance, nagle) } else { None }
     }
 
-    /// New data where there are any, for they tell as much; else the end of what is in flight (RFC 8985 §7.3).
-    fn tail_probe(&mut self, config: &TcpConfig) -> Option<Chunk> {
-        self.recovery.tail = TailProbe::None;
-        let new = self.next_new(u32::MAX, false, config);
-        let chunk = new.or_else(|| self.send.tail())?;
-        let end = self.send.nxt().latest(chunk.end());
-        self.recovery.tail = TailProbe::Sent { end, again: new.is_none() };
-        Some(chunk)
-    }
-
-    /// What has arrived out of order, as far as a segment with so much data has room for it.
-    fn report(&mut self, data: usize) -> SackBlocks {
-        if !self.sack || !self.receive.has_report() {
+    /// SACK blocks for what has arrived out of order, as many as a segment with `data` octets of data has room for.
+    fn sack_blocks(&mut self, data: usize) -> SackBlocks {
+        if !self.sack || !self.receive.has_sack_blocks() {
             return SackBlocks::default();
         }
         let options = MAX_OPTIONS_LEN - if self.clocks.is_some() { timestamps::OPTION_LEN as usize } else { 0 };
         let room = options.min((self.send.mss() as usize).saturating_sub(data));
-        self.receive.report(room.saturating_sub(4) / 8)
+        self.receive.sack_blocks(room.saturating_sub(4) / 8)
     }
 
     /// Every segment acknowledges and tells the window, so what was owed is paid with it.
-    fn write_chunk(&mut self, chunk: &Chunk, now: Instant, config: &TcpConfig, buffer: &mut [u8]) -> usize {
-        self.acks = AckSchedule { sent: self.receive.nxt(), ..AckSchedule::default() };
+    fn write_range(&mut self, range: &SendRange, now: Instant, config: &TcpConfig, buffer: &mut [u8]) -> usize {
+        self.acks.paid(self.receive.nxt());
         self.timers.cancel(Timer::DelayedAck);
         let mut flags = TcpFlags::ACK;
-        flags.set(TcpFlags::PSH, self.send.is_pushed(chunk));
-        flags.set(TcpFlags::FIN, chunk.fin);
-        let urgent = self.urgent_pointer(chunk.seq);
+        flags.set(TcpFlags::PSH, self.send.is_pushed(range));
+        flags.set(TcpFlags::FIN, range.fin);
+        let urgent = self.urgent_pointer(range.seq);
         flags.set(TcpFlags::URG, urgent.is_some());
-        let is_new_data = chunk.length > 0 && chunk.seq == self.send.nxt() && self.probes == 0;
+        let is_new_data = range.length > 0 && range.seq == self.send.nxt() && !self.persist.is_probing();
         let (marks, codepoint) = self.ecn.marking(is_new_data);
         let edge = self.receive.edge();
         let window = self.receive.advertise(self.send.mss());
@@ -157,20 +122,18 @@ impl Connection {
         let header = TcpHeader {
             source_port: self.tuple.local.port,
             destination_port: self.tuple.remote.port,
-            seq: chunk.seq,
+            seq: range.seq,
             ack: self.receive.nxt(),
             flags: flags | marks,
             window,
             urgent: urgent.unwrap_or(0),
             options: TcpOptions {
                 timestamps: self.clocks.map(|clocks| clocks.option(now)),
-                sack: self.report(chunk.length),
+                sack: self.sack_blocks(range.length),
                 ..TcpOptions::default()
             },
         };
-        let mut ip = IpHeader::new(self.tuple.local.address, self.tuple.remote.address, Protocol::Tcp);
-        ip.hop_limit = config.hop_limit;
-        ip.traffic_class = self.diffserv.ours.with(codepoint);
-        wire::write_tcp(&self.link, &ip, &header, self.send.data(chunk), buffer)
+        let ip = config.ip_header(&self.tuple, self.diffserv.ours.with(codepoint));
+        wire::write_tcp(&self.link, &ip, &header, self.send.data(range), buffer)
     }
 }

@@ -1,5 +1,5 @@
-//! How large the receive window should be. It begins small and follows the application: whoever reads so much in a round trip
-//! is offered a few times that, up to the limit (dynamic right-sizing, as Fisk and Feng described it in 2001). A peer whose
+//! How large the receive window should be. It begins small and follows the application: a peer is offered a few times
+//! what the application reads in a round trip, up to the limit (dynamic right-sizing, as Fisk and Feng described it in 2001). A peer whose
 //! data nobody reads is not offered more, and so cannot make us keep more.
 
 use super::micros::Micros;
@@ -31,16 +31,16 @@ impl Tuning {
     }
 
     /// The most that is ever offered, and the shortest round trip: what is kept while nothing comes.
-    pub fn rest(&self) -> (u32, Micros) {
+    pub fn suspend(&self) -> (u32, Micros) {
         (self.limit, self.round_trip.into())
     }
 
     /// Measures on from there; a round begins at `now`.
-    pub fn wake((limit, round_trip): (u32, Micros), now: Instant) -> Self {
+    pub fn resume((limit, round_trip): (u32, Micros), now: Instant) -> Self {
         Self { limit, round_trip: round_trip.get(), announced: None, began: now, read: 0 }
     }
 
-    /// The application has read so much.
+    /// The application has read this many octets.
     pub fn read(&mut self, octets: usize) {
         self.read = self.read.saturating_add(u32::try_from(octets).unwrap_or(u32::MAX));
     }
@@ -69,40 +69,5 @@ impl Tuning {
         self.began = now;
         let read = std::mem::take(&mut self.read);
         Some(read.saturating_mul(HEADROOM).min(self.limit))
-    }
-}
-
-/// How many segments are acknowledged at once because their sender knows little of the path yet: while it is in slow start each
-/// acknowledgment lets it send more. Whatever is owed rides on an answer, if the application has one.
-#[derive(Debug)]
-pub(super) struct QuickAcks {
-    left: u32,
-    last: Instant,
-}
-
-impl QuickAcks {
-    pub fn new(count: u32, now: Instant) -> Self {
-        Self { left: count, last: now }
-    }
-
-    /// Those that are left.
-    pub fn left(&self) -> u8 {
-        u8::try_from(self.left).unwrap_or(u8::MAX)
-    }
-
-    /// When data came last.
-    pub fn last(&self) -> Instant {
-        self.last
-    }
-
-    /// Data have arrived; whether they are acknowledged at once. Where that is after `idle_at`, it begins anew with `count`.
-    pub fn arrived(&mut self, now: Instant, idle_at: Instant, count: u32) -> bool {
-        if now > idle_at {
-            self.left = count;
-        }
-        self.last = now;
-        let quick = self.left > 0;
-        self.left = self.left.saturating_sub(1);
-        quick
     }
 }

@@ -1,10 +1,7 @@
 //! Urgent data (RFC 9293 §3.8.5). The pointer marks a place in the stream, the first octet behind what is urgent (MUST-62, RFC
 //! 6093); the octets themselves travel and are read like any others. Old programs use it, new ones should not (SHLD-13).
 
-use super::{
-    connection::{Connection, Signals},
-    state::State,
-};
+use super::{connection::Connection, signals::Signals, state::State};
 use crate::{
     config::TcpConfig,
     wire::{Segment, SeqNumber, TcpFlags},
@@ -15,7 +12,7 @@ use crate::{
 pub(super) struct Urgent {
     /// RCV.UP, until the application has read so far.
     received: Option<SeqNumber>,
-    /// SND.UP, until the peer has acknowledged so much.
+    /// SND.UP, until the peer has acknowledged everything before it.
     sent: Option<SeqNumber>,
 }
 
@@ -46,7 +43,7 @@ impl Connection {
         if length > 0 {
             self.urgent.sent = Some(self.send.una().advance(self.send.buffered() as u32));
             // It is announced at once, even where the window has no room for it.
-            self.acks.owed = self.acks.owed.max(1);
+            self.acks.owe();
         }
         length
     }

@@ -1,5 +1,6 @@
 //! Ethernet II with up to two VLAN tags (IEEE 802.1Q, 802.1ad).
 
+use super::InterfaceId;
 use crate::drops::DropReason;
 use std::{fmt, ops::RangeInclusive, str::FromStr};
 
@@ -144,6 +145,8 @@ pub struct LinkHeader {
     pub source: MacAddress,
     /// Its VLAN tags.
     pub vlan: VlanTags,
+    /// The interface it came in by or leaves by, which is not on the wire: the default where it was only parsed.
+    pub interface: InterfaceId,
 }
 
 #[expect(clippy::len_without_is_empty, reason = "a header is never empty")]
@@ -153,10 +156,10 @@ impl LinkHeader {
         HEADER_LEN + TAG_LEN * usize::from(self.vlan.count)
     }
 
-    /// The header of an answer that `ours` sends back the way the frame came.
+    /// The header of an answer that `ours` sends back the way the frame came, by the same interface.
     #[must_use]
     pub fn answered_by(&self, ours: MacAddress) -> Self {
-        Self { destination: self.source, source: ours, vlan: self.vlan }
+        Self { destination: self.source, source: ours, vlan: self.vlan, interface: self.interface }
     }
 
     /// Reads the header: itself, the EtherType behind the tags, and what follows.
@@ -178,13 +181,13 @@ impl LinkHeader {
         }
         let (ether_type, behind) = split_u16(rest)?;
         if !is_tag(ether_type) {
-            return Ok((Self { destination, source, vlan: VlanTags::default() }, ether_type, behind));
+            return Ok((Self { destination, source, ..Self::default() }, ether_type, behind));
         }
         if USUAL {
             return Err(DropReason::TooManyVlanTags);
         }
         let (vlan, ether_type, behind) = VlanTags::parse(rest)?;
-        Ok((Self { destination, source, vlan }, ether_type, behind))
+        Ok((Self { destination, source, vlan, ..Self::default() }, ether_type, behind))
     }
 
     /// Writes the header in front of a packet of `ether_type` and returns the bytes behind it.

@@ -61,7 +61,7 @@ pub fn check_host(address: IpAddr) -> Result<(), AddressError> {
     }
 }
 
-/// The same of an address with a port, which must not name an interface on top.
+/// Whether a host can be spoken to at an address with a port: [`check_host`], and no zone that names an interface.
 ///
 /// # Errors
 /// [`AddressError`] says why not.

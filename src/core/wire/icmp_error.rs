@@ -67,7 +67,7 @@ impl Unreachable {
 pub enum ErrorKind {
     /// The packet could not be delivered.
     Unreachable(Unreachable),
-    /// The packet did not fit a link that takes so many bytes; zero from routers older than RFC 1191.
+    /// The packet did not fit a link that takes this many bytes; zero from routers older than RFC 1191.
     TooBig {
         /// The largest packet that fits, as the router says.
         mtu: u32,

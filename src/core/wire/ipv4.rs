@@ -2,7 +2,7 @@
 
 use super::{
     checksum::Checksum,
-    ip::{IpHeader, Protocol},
+    ip_header::{IpHeader, Protocol},
     put_words,
 };
 use crate::drops::DropReason;

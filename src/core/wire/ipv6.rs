@@ -1,8 +1,8 @@
 //! IPv6 (RFC 8200), as much of it as an end host needs: extension headers are skipped with a bound, fragments refused.
 
 use super::{
-    complaint::Complaint,
-    ip::{IpHeader, Protocol},
+    icmp_error_out::IcmpErrorOut,
+    ip_header::{IpHeader, Protocol},
     ipv4::Quoted,
     put_words,
 };
@@ -111,10 +111,10 @@ fn check_options(mut options: &[u8]) -> Result<(), DropReason> {
     Ok(())
 }
 
-/// What there is to say to the sender of a packet that was refused for this reason (RFC 8200 §4, RFC 4443 §3.4).
-pub(super) fn complaint(packet: &[u8], reason: DropReason) -> Option<Complaint> {
+/// The ICMP error that is owed to the sender of a packet which was refused for this reason (RFC 8200 §4, RFC 4443 §3.4).
+pub(super) fn error_for(packet: &[u8], reason: DropReason) -> Option<IcmpErrorOut> {
     if reason == DropReason::UnservedPort {
-        return Some(Complaint::PortUnreachable);
+        return Some(IcmpErrorOut::PortUnreachable);
     }
     // Where the next header is named, and where that begins.
     let (mut named, mut at) = (NEXT_HEADER_AT, HEADER_LEN);
@@ -122,11 +122,11 @@ pub(super) fn complaint(packet: &[u8], reason: DropReason) -> Option<Complaint> 
         let next_header = *packet.get(named)?;
         let field = |at: usize| at as u32;
         match next_header {
-            HOP_BY_HOP if number > 0 => return Some(Complaint::UnknownHeader { at: field(named) }),
+            HOP_BY_HOP if number > 0 => return Some(IcmpErrorOut::UnknownHeader { at: field(named) }),
             HOP_BY_HOP | DESTINATION_OPTIONS | ROUTING => {
                 let end = at + 8 + 8 * usize::from(*packet.get(at + 1)?);
                 if next_header == ROUTING && *packet.get(at + 3)? != 0 {
-                    return Some(Complaint::ErroneousHeader { at: field(at + 2) });
+                    return Some(IcmpErrorOut::ErroneousHeader { at: field(at + 2) });
                 }
                 if next_header != ROUTING && check_options(packet.get(at + 2..end)?).is_err() {
                     return unknown_option(packet, at + 2);
@@ -135,13 +135,13 @@ pub(super) fn complaint(packet: &[u8], reason: DropReason) -> Option<Complaint> 
             }
             FRAGMENT => {
                 let offset = u16::from_be_bytes([*packet.get(at + 2)?, *packet.get(at + 3)?]);
-                return (offset & FRAGMENT_OFFSET == 0).then_some(Complaint::ReassemblyRefused);
+                return (offset & FRAGMENT_OFFSET == 0).then_some(IcmpErrorOut::ReassemblyRefused);
             }
             // There is nothing, and nothing wrong with that (RFC 8200 §4.7).
             NO_NEXT_HEADER => return None,
             _ => {
                 return (reason == DropReason::UnknownProtocol)
-                    .then_some(Complaint::UnknownHeader { at: field(named) });
+                    .then_some(IcmpErrorOut::UnknownHeader { at: field(named) });
             }
         }
     }
@@ -149,14 +149,14 @@ pub(super) fn complaint(packet: &[u8], reason: DropReason) -> Option<Complaint> 
 }
 
 /// The first option from `at` on that must not be skipped, if its sender wants to hear of it.
-fn unknown_option(packet: &[u8], mut at: usize) -> Option<Complaint> {
+fn unknown_option(packet: &[u8], mut at: usize) -> Option<IcmpErrorOut> {
     loop {
         let kind = *packet.get(at)?;
         match kind & UNKNOWN_ACTION {
             0 if kind == PAD_1 => at += 1,
             0 => at += 2 + usize::from(*packet.get(at + 1)?),
             0x40 => return None,
-            action => return Some(Complaint::UnknownOption { at: at as u32, even_to_group: action == 0x80 }),
+            action => return Some(IcmpErrorOut::UnknownOption { at: at as u32, even_to_group: action == 0x80 }),
         }
     }
 }

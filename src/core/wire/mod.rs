@@ -12,14 +12,17 @@
 
 pub mod arp;
 pub mod checksum;
-pub mod complaint;
 pub mod ethernet;
 pub mod host_address;
 pub mod icmp;
 pub mod icmp_error;
+pub mod icmp_error_out;
+mod interface;
 pub mod ip;
+mod ip_header;
 pub mod ipv4;
 pub mod ipv6;
+pub mod offending_packet;
 mod peek;
 pub mod seq;
 pub mod tcp;
@@ -32,12 +35,14 @@ mod tests;
 
 pub use self::{
     arp::ArpPacket,
-    complaint::{Complaint, Refused},
     ethernet::{LinkHeader, MacAddress},
     host_address::{AddressError, check_host, check_remote},
     icmp::IcmpMessage,
     icmp_error::{ErrorKind, IcmpError, Quote, Unreachable},
+    icmp_error_out::IcmpErrorOut,
+    interface::InterfaceId,
     ip::{IpHeader, Protocol},
+    offending_packet::OffendingPacket,
     peek::peek_flow,
     seq::SeqNumber,
     tcp::{ChecksumPolicy, Segment, TcpFlags, TcpHeader},
@@ -62,6 +67,19 @@ pub struct Endpoint {
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         std::net::SocketAddr::new(self.address, self.port).fmt(f)
+    }
+}
+
+impl From<std::net::SocketAddr> for Endpoint {
+    /// An IPv6 address loses its scope and flow label, for which a stack on one link has no use.
+    fn from(address: std::net::SocketAddr) -> Self {
+        Self { address: address.ip(), port: address.port() }
+    }
+}
+
+impl From<Endpoint> for std::net::SocketAddr {
+    fn from(end: Endpoint) -> Self {
+        Self::new(end.address, end.port)
     }
 }
 
@@ -166,8 +184,8 @@ fn parse_any(frame: &[u8], policy: ChecksumPolicy) -> Result<ParsedFrame<'_>, Dr
 /// Understands any frame, or only what is `USUAL`: TCP, with no options but timestamps, in IP without options or extension
 /// headers, without VLAN tags.
 ///
-/// Nearly every frame is that. Compiled for itself, its way knows where things stand and stores each field of the result once;
-/// what it refuses, for whatever reason, goes the other way, which tells the true one.
+/// Nearly every frame is usual. That case, compiled separately, knows all offsets and stores each field of the result once. Whatever it
+/// refuses, malformed frames among it, is parsed a second time by the general case, which names the reason.
 #[inline(always)]
 fn parse_some<const USUAL: bool>(frame: &[u8], policy: ChecksumPolicy) -> Result<ParsedFrame<'_>, DropReason> {
     let (link, ether_type, payload) = LinkHeader::parse_some::<USUAL>(frame)?;

@@ -84,7 +84,7 @@ pub fn write(link: &LinkHeader, ip: &IpHeader, ports: (u16, u16), payload: &[u8]
     header.copy_from_slice(layout.as_bytes());
 }
 
-/// Bytes of a frame with so much data.
+/// Bytes of a frame with this many bytes of data.
 pub fn frame_len(link: &LinkHeader, ip: &IpHeader, payload_len: usize) -> usize {
     link.len() + ip.len() + HEADER_LEN + payload_len
 }

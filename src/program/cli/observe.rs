@@ -6,9 +6,9 @@ use serde_json::{Map, Value, json};
 use std::{io, path::PathBuf, sync::Arc};
 use xskip_cli::{
     capture::{Capture, CaptureError, CaptureSummary},
-    server::ServerReport,
+    runtime::RunReport,
     telemetry::{Ladder, LadderOptions, LadderSummary, Taps},
-    worker::Tap,
+    worker::{PortReport, Tap},
 };
 
 #[derive(Clone, Debug, Default, Args)]
@@ -110,7 +110,7 @@ impl Seen {
 }
 
 /// Sums up what a server did.
-pub fn sum_up(report: &ServerReport) {
+pub fn sum_up(report: &RunReport) {
     let stats = report.stats();
     print::note(format_args!(
         "{} connections opened: {} finished, {} reset by peers, {} reset by us, {} timed out",
@@ -126,16 +126,22 @@ pub fn sum_up(report: &ServerReport) {
 }
 
 /// All counters.
-pub fn as_json(report: &ServerReport, seen: &Seen) -> Value {
-    let workers = report.workers.iter().map(|worker| {
-        let frames = &worker.frames;
+pub fn as_json(report: &RunReport, seen: &Seen) -> Value {
+    let port = |port: &PortReport| {
+        let frames = &port.frames;
         json!({
-            "queue": worker.queue,
-            "stack": object(worker.stats.iter()),
-            "drops": object(worker.drops.iter().map(|(reason, count)| (reason.name(), count))),
-            "rings": object(worker.queue_statistics.iter()),
+            "queue": port.queue,
+            "rings": object(port.statistics.iter()),
             "frames": { "total": frames.total, "accounted": frames.accounted(), "balanced": frames.is_balanced() },
         })
+    };
+    let workers = report.workers.iter().map(|worker| {
+        // The first queue's figures are the worker's, as they were when each had one.
+        let mut about = worker.ports.first().map_or_else(|| json!({}), port);
+        about["ports"] = worker.ports.iter().map(port).collect();
+        about["stack"] = object(worker.stats.iter());
+        about["drops"] = object(worker.drops.iter().map(|(reason, count)| (reason.name(), count)));
+        about
     });
     let defence = report.defence.iter().map(|defence| {
         json!({

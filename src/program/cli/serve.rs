@@ -18,7 +18,7 @@ use xskip_cli::{
     Cidr, Server,
     app::{Chargen, Discard, Echo, Http, http::Timeouts},
     config::{KeepAlive, StackConfig},
-    server::{Cookies, Running, ServerError, Station, StopSignals},
+    runtime::{Cookies, Running, RuntimeError, Station, StopSignals},
     tcp::MaxSegment,
     worker::Idle,
     xdp::Require,
@@ -226,7 +226,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Err(error) if is_bad_use(&error) => return Ok(bad_use(error)),
         Err(error) => return Err(error.into()),
     };
-    print::note(running.setup());
+    running.setups().iter().for_each(print::note);
     print::note("serving; Ctrl-C ends it");
     let ended = running.until(signals);
     let seen = observation.close();
@@ -328,31 +328,31 @@ fn idle_timeout(arguments: &Arguments) -> Option<Duration> {
     (arguments.idle_timeout > 0).then(|| Duration::from_secs(arguments.idle_timeout.into()))
 }
 
-fn start(server: &Server, arguments: &Arguments) -> Result<Running, ServerError> {
+fn start(server: &Server, arguments: &Arguments) -> Result<Running, RuntimeError> {
     let pause = idle_timeout(arguments).unwrap_or(Duration::MAX);
     let timeouts = Timeouts { pause, ..Timeouts::default() };
     match arguments.app {
         App::Echo => server.start(|| Echo),
-        App::Http => server.start(|| Http::new(timeouts)),
+        App::Http => server.start(move || Http::new(timeouts)),
         App::Discard => server.start(|| Discard),
         App::Chargen => server.start(|| Chargen),
     }
 }
 
 /// Whether the mistake is in what was typed, not in what was found.
-fn is_bad_use(error: &ServerError) -> bool {
+fn is_bad_use(error: &RuntimeError) -> bool {
     matches!(
         error,
-        ServerError::NoAddress
-            | ServerError::NoPort
-            | ServerError::PortZero
-            | ServerError::Vlan { .. }
-            | ServerError::Cidr(_)
-            | ServerError::Address(_)
-            | ServerError::AddressTwice { .. }
-            | ServerError::OwnGateway(_)
-            | ServerError::QueueTwice { .. }
-            | ServerError::Connect(_)
-            | ServerError::Udp(_)
+        RuntimeError::NoAddress
+            | RuntimeError::NoPort
+            | RuntimeError::PortZero
+            | RuntimeError::Vlan { .. }
+            | RuntimeError::Cidr(_)
+            | RuntimeError::Address(_)
+            | RuntimeError::AddressTwice { .. }
+            | RuntimeError::OwnGateway(_)
+            | RuntimeError::QueueTwice { .. }
+            | RuntimeError::Connect(_)
+            | RuntimeError::Udp(_)
     )
 }

@@ -13,7 +13,8 @@ use crate::{
     config::{StackConfig, TcpConfig},
     host::{HostError, cores::Cores},
     lab::{Lab, LabError, LabName, LabOptions, Side},
-    server::{Running, Server, ServerError, ServerReport},
+    runtime::{RunReport, Running, RuntimeError},
+    server::Server,
     stack::{Cidr, CidrError},
     telemetry::{Ladder, LadderMode, LadderOptions, Taps},
     worker::Tap,
@@ -50,7 +51,7 @@ pub enum DemoError {
 
     /// The server.
     #[error(transparent)]
-    Server(#[from] ServerError),
+    Server(#[from] RuntimeError),
 
     /// The machine.
     #[error(transparent)]
@@ -118,7 +119,7 @@ pub fn run(options: &DemoOptions, interrupted: &AtomicBool) -> Result<(), DemoEr
     let ladder =
         Arc::new(Ladder::new(io::stdout(), LadderOptions { mode: LadderMode::Live, ..LadderOptions::default() })?);
     let running = start_server(&lab, options, &ladder, &watch)?;
-    say(&running.setup().to_string())?;
+    say(&running.setups()[0].to_string())?;
 
     let stage = Stage { client: lab.client(), ladder: &ladder, watch: &watch, interrupted };
     stage.client_closes_first()?;
@@ -301,7 +302,7 @@ fn flood(interrupted: &AtomicBool) -> Result<(), DemoError> {
     }
 }
 
-fn accounts(report: &ServerReport) -> Result<(), DemoError> {
+fn accounts(report: &RunReport) -> Result<(), DemoError> {
     say("The XDP program decided:")?;
     for (name, count) in report.verdicts.iter().filter(|&(_, count)| count > 0) {
         say(&format!("  {name:24}{count:>10}"))?;
@@ -310,9 +311,9 @@ fn accounts(report: &ServerReport) -> Result<(), DemoError> {
     for (name, count) in report.stats().iter().filter(|&(_, count)| count > 0) {
         say(&format!("  {name:28}{count:>6}"))?;
     }
-    for worker in &report.workers {
-        let frames = &worker.frames;
-        say(&format!("Queue {}: of {} frames {} are accounted for.", worker.queue, frames.total, frames.accounted()))?;
+    for port in report.workers.iter().flat_map(|worker| &worker.ports) {
+        let frames = &port.frames;
+        say(&format!("Queue {}: of {} frames {} are accounted for.", port.queue, frames.total, frames.accounted()))?;
         if !frames.is_balanced() {
             return Err(DemoError::Wrong(format!("frames are missing: {frames:?}")));
         }

@@ -5,7 +5,7 @@ use crate::{
     bpf::FloodTemplate,
     wire::{
         checksum::Checksum,
-        ethernet::{LinkHeader, MacAddress, VlanTags},
+        ethernet::{LinkHeader, MacAddress},
         ip::{IpHeader, Protocol},
         tcp::TcpFlags,
     },
@@ -174,7 +174,7 @@ impl Way {
         let link = LinkHeader {
             destination: MacAddress(self.target_mac),
             source: MacAddress(self.source_mac),
-            vlan: VlanTags::default(),
+            ..LinkHeader::default()
         };
         let mut frame = vec![0; ETHERNET_LEN + ip.len() + header_len + data];
         let rest = link.write(ip.ether_type(), &mut frame);

@@ -1,8 +1,7 @@
 //! One worker's share of the load: an application that opens connections by the clock, and talks on them.
 //!
 //! A connection has an index ([`ConnectionId::index`]), and what is known of it lies in tables at that index: a byte for each, and
-//! an exchange where something is said. Connections are begun in [`Client::tend`] only, when every event of those before has
-//! been heard, so no index means two connections at a time.
+//! an exchange where something is said. The stack gives no index to another connection before the end of the last one was heard.
 
 use super::{
     Mode,
@@ -14,11 +13,10 @@ use super::{
 };
 use crate::{
     config::{StackConfig, TcpConfig},
-    server::Seat,
     stack::{ConnectError, ConnectionId, Event, Stack},
     tcp::CloseReason,
     time::Instant,
-    worker::Application,
+    worker::{Application, Context, WorkerIndex},
 };
 use crossbeam::{channel::Sender, utils::CachePadded};
 use rustc_hash::FxHashMap;
@@ -64,7 +62,7 @@ enum Stage {
 /// The application.
 pub(super) struct Client {
     task: Arc<Task>,
-    seat: Seat,
+    seat: WorkerIndex,
     board: Arc<Board>,
     gauge: Arc<CachePadded<Gauge>>,
     /// Where the figures go. Dropped when every connection has been left.
@@ -107,7 +105,7 @@ pub(super) struct Client {
 }
 
 impl Client {
-    pub fn new(task: Arc<Task>, seat: Seat, board: Arc<Board>, figures: Sender<(usize, Tally)>) -> Self {
+    pub fn new(task: Arc<Task>, seat: WorkerIndex, board: Arc<Board>, figures: Sender<(usize, Tally)>) -> Self {
         let ramp = Ramp { begin: Instant::ZERO, length: task.ramp, count: share(task.connections, seat) };
         Self {
             ramp,
@@ -153,7 +151,7 @@ impl Client {
             },
             max_connections: task.connections.div_ceil(workers).saturating_add(SPARE),
             ephemeral_ports: PORTS,
-            reports: false,
+            soft_error_events: false,
             ..StackConfig::default()
         }
     }
@@ -556,21 +554,23 @@ impl Client {
 }
 
 impl Application for Client {
-    fn handle(&mut self, now: Instant, event: Event, stack: &mut Stack) {
+    fn event(&mut self, event: Event, cx: &mut Context<'_>) {
         if !matches!(self.stage, Stage::WarmUp | Stage::Measure(_)) {
             return;
         }
+        let (now, stack) = (cx.now(), cx.stack());
         match event {
-            Event::Opened(id) => self.opened(now, id, stack),
+            Event::Connected(id) => self.opened(now, id, stack),
             Event::Ready(id) if self.standings.get(id.index()) == Some(&Standing::Open) => {
                 self.converse(now, id, stack)
             }
             Event::Closed(id, reason) => self.closed(now, id, reason),
-            Event::Ready(_) | Event::Trouble(..) | Event::Datagram(_) => {}
+            _ => {}
         }
     }
 
-    fn tend(&mut self, now: Instant, stack: &mut Stack) -> Option<Instant> {
+    fn on_turn(&mut self, cx: &mut Context<'_>) -> Option<Instant> {
+        let (now, stack) = (cx.now(), cx.stack());
         let begun = match self.begun {
             Some(begun) => begun,
             None => {
@@ -602,7 +602,7 @@ impl Application for Client {
 }
 
 /// A worker's share of the connections.
-fn share(connections: u32, Seat { number, workers }: Seat) -> u32 {
+fn share(connections: u32, WorkerIndex { number, workers }: WorkerIndex) -> u32 {
     let (number, workers) = (number as u32, workers as u32);
     connections / workers + u32::from(number < connections % workers)
 }

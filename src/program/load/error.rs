@@ -1,7 +1,7 @@
 //! What can be wrong with a load, or stand in its way.
 
 use super::Mode;
-use crate::{server::ServerError, stack::ConnectError};
+use crate::{runtime::RuntimeError, stack::ConnectError};
 use std::net::IpAddr;
 use thiserror::Error;
 
@@ -107,7 +107,7 @@ pub enum LoadError {
 
     /// Whatever stands in a server's way stands in a client's, too.
     #[error(transparent)]
-    Server(#[from] ServerError),
+    Server(#[from] RuntimeError),
 }
 
 debug_as_display!(LoadError);
@@ -118,7 +118,7 @@ pub(super) const MAX_PATH: usize = 4_096;
 impl LoadError {
     /// Whether the mistake is in what was asked for, not in what was found.
     pub fn is_bad_use(&self) -> bool {
-        use ServerError::{Address, AddressTwice, Cidr, NoAddress, OwnGateway, QueueTwice};
+        use RuntimeError::{Address, AddressTwice, Cidr, NoAddress, OwnGateway, QueueTwice};
         match self {
             Self::Server(error) => {
                 matches!(

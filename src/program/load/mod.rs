@@ -47,10 +47,11 @@ use self::{
 };
 use crate::{
     host::{Link, confinement::Confinement, memory},
-    server::{Running, Server, ServerError},
+    runtime::{Running, RuntimeError},
+    server::Server,
     stack::Cidr,
     tcp::MaxSegment,
-    worker::{Idle, Tap},
+    worker::{Context, Idle, Tap},
 };
 use crossbeam::channel::{Receiver, RecvTimeoutError, unbounded};
 use std::{
@@ -295,12 +296,13 @@ impl Load {
         let resident_before = memory::resident("self");
         let board = Arc::new(Board::default());
         let (sender, tallies) = unbounded();
-        let client = |seat| Client::new(task.clone(), seat, board.clone(), sender.clone());
+        let client = {
+            let (task, board) = (task.clone(), board.clone());
+            move |cx: &mut Context<'_>| Client::new(task.clone(), cx.worker(), board.clone(), sender.clone())
+        };
         let running = self.server(&task)?.start_with(client)?;
-        // From here on only workers have senders: when they have dropped them, all is told.
-        drop(sender);
         let (tallies, resident) = collect(&tallies, &board, &running, interrupted, watch);
-        let setup = running.setup().clone();
+        let setup = running.setups()[0].clone();
         let server_report = running.stop()?;
         if let Some(diagnosis) = server_report.diagnosis() {
             tracing::warn!("{diagnosis}");
@@ -312,7 +314,7 @@ impl Load {
     /// What carries it: a server that listens nowhere.
     fn server(&self, task: &Task) -> Result<Server, LoadError> {
         let workers = match self.queues.len() {
-            0 => Link::find(&self.interface).map_err(ServerError::from)?.rx_queues,
+            0 => Link::find(&self.interface).map_err(RuntimeError::from)?.rx_queues,
             count => count as u32,
         };
         let mut server = Server::on(&self.interface)
@@ -355,7 +357,7 @@ fn collect(
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return (told, resident),
         }
-        if resident.is_none() && (!told.is_empty() || board.are_ready(running.setup().queues.len())) {
+        if resident.is_none() && (!told.is_empty() || board.are_ready(running.workers().len())) {
             resident = memory::resident("self");
         }
         if !running.is_running() {

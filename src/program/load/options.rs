@@ -6,7 +6,7 @@ use super::{
     task::{Talk, Task},
 };
 use crate::{
-    server::ServerError,
+    runtime::RuntimeError,
     stack::{Cidr, ConnectError},
     wire::{Endpoint, check_remote},
 };
@@ -168,7 +168,7 @@ impl Load {
     pub(super) fn local_addresses(&self) -> Result<Vec<Cidr>, LoadError> {
         let given = &self.addresses;
         let Some((&first, others)) = given.split_first() else {
-            return Err(ServerError::NoAddress.into());
+            return Err(RuntimeError::NoAddress.into());
         };
         let count = self.consecutive.unwrap_or(1);
         if self.consecutive.is_some() && !others.is_empty() {
@@ -191,8 +191,8 @@ impl Load {
     /// What a stack would refuse each time, refused once.
     fn check_ends(&self, addresses: &[Cidr]) -> Result<(), LoadError> {
         let target = self.target.ip();
-        check_remote(self.target).map_err(ServerError::from)?;
-        addresses.iter().try_for_each(Cidr::check).map_err(ServerError::from)?;
+        check_remote(self.target).map_err(RuntimeError::from)?;
+        addresses.iter().try_for_each(Cidr::check).map_err(RuntimeError::from)?;
         if self.target.port() == 0 {
             return Err(ConnectError::PortZero.into());
         }
@@ -204,7 +204,7 @@ impl Load {
                 return Err(LoadError::OtherVersion { address, target });
             }
         }
-        addresses.iter().try_for_each(|cidr| cidr.check_neighbour(target)).map_err(ServerError::from)?;
+        addresses.iter().try_for_each(|cidr| cidr.check_neighbour(target)).map_err(RuntimeError::from)?;
         let is_near = |neighbour: &IpAddr| addresses.iter().any(|cidr| cidr.contains(*neighbour));
         let leads_there = |gateway: &IpAddr| gateway.is_ipv4() == target.is_ipv4();
         match is_near(&target) || self.gateways.iter().any(leads_there) {

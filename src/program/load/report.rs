@@ -5,7 +5,7 @@ use super::{
     tally::{Failures, Tally},
     task::Task,
 };
-use crate::{server::Setup, stack::ConnectError};
+use crate::{runtime::Setup, stack::ConnectError};
 use hdrhistogram::Histogram;
 use serde::{Serialize, Serializer};
 use std::fmt;

@@ -28,7 +28,7 @@ impl From<CloseReason> for Failure {
             CloseReason::TimedOut => Self::TimedOut,
             CloseReason::ResetByPeer => Self::Reset,
             CloseReason::Unreachable => Self::Unreachable,
-            CloseReason::Finished | CloseReason::Aborted => Self::Other,
+            _ => Self::Other,
         }
     }
 }

@@ -8,7 +8,7 @@ const SECOND: Duration = Duration::from_secs(1);
 impl Client {
     /// The worker is told to end.
     fn drain(&mut self) {
-        self.services.drain(self.now, &mut self.stack);
+        self.services.draining(&mut context(self.now, &mut self.stack));
         self.exchange();
     }
 
@@ -93,13 +93,17 @@ fn all_are_told_however_many_there_are_and_those_who_come_meanwhile() {
         client.another();
         client.send(HEAD);
     }
-    client.drain();
+    client.services.draining(&mut context(client.now, &mut client.stack));
+    client.services.on_turn(&mut context(client.now, &mut client.stack));
+    let mut buffer = [0; 2_048];
+    while let Some(length) = client.stack.poll_transmit(client.now, crate::wire::InterfaceId::FIRST, &mut buffer) {
+        client.receive(&buffer[..length]);
+    }
     assert_eq!(client.fins, 255, "not all in one turn, and the first one has not asked yet");
     client.another();
     client.send(HEAD);
-    assert_eq!(client.fins, 255, "in its turn");
-    (0..3).for_each(|_| client.drain());
-    assert_eq!(client.fins, 601);
+    client.exchange();
+    assert_eq!(client.fins, 601, "in its turn");
     client.finish();
     client.another(); // in the place of one that is through
     client.send(HEAD);

@@ -12,16 +12,20 @@ use crate::{
     stack::{LocalAddress, Ownership, Secrets, Stack},
     time::Instant,
     wire::{
-        self, ChecksumPolicy, IpHeader, LinkHeader, MacAddress, Packet, ParsedFrame, Protocol, SeqNumber, TcpFlags,
-        TcpHeader, TcpOptions,
+        self, ChecksumPolicy, InterfaceId, IpHeader, LinkHeader, MacAddress, Packet, ParsedFrame, Protocol, SeqNumber,
+        TcpFlags, TcpHeader, TcpOptions,
     },
-    worker::Application,
+    worker::{Application, WorkerIndex},
 };
 use std::{net::IpAddr, time::Duration};
 
 const OURS: MacAddress = MacAddress([2, 0, 0, 0, 0, 1]);
 const THEIRS: MacAddress = MacAddress([2, 0, 0, 0, 0, 2]);
 const MSS: usize = 1_460;
+
+fn context(now: Instant, stack: &mut Stack) -> Context<'_> {
+    Context::new(now, stack, WorkerIndex::ONLY)
+}
 
 /// A client of few words: it keeps what arrives in order and acknowledges it at once. No frame is ever lost here.
 struct Client {
@@ -118,7 +122,7 @@ impl Client {
         let mut frame = vec![0; wire::tcp_frame_len(&link, &ip, &tcp) + payload.len()];
         wire::write_tcp(&link, &ip, &tcp, (payload, &[]), &mut frame);
         self.seq = self.seq.advance(payload.len() as u32 + u32::from(is_syn || flags.contains(TcpFlags::FIN)));
-        self.stack.handle_frame(self.now, &frame);
+        self.stack.handle_frame(self.now, InterfaceId::FIRST, &frame);
     }
 
     /// Lets server and client talk until neither has anything more to say.
@@ -127,11 +131,11 @@ impl Client {
         loop {
             self.now += Duration::from_micros(10);
             while let Some(event) = self.stack.poll_event() {
-                self.services.handle(self.now, event, &mut self.stack);
+                self.services.event(event, &mut context(self.now, &mut self.stack));
             }
-            self.services.tend(self.now, &mut self.stack);
+            self.services.on_turn(&mut context(self.now, &mut self.stack));
             let mut news = false;
-            while let Some(length) = self.stack.poll_transmit(self.now, &mut buffer) {
+            while let Some(length) = self.stack.poll_transmit(self.now, InterfaceId::FIRST, &mut buffer) {
                 news |= self.receive(&buffer[..length]);
             }
             if !news || self.received.len() >= self.appetite {
@@ -147,7 +151,7 @@ impl Client {
         let began = self.now;
         let told = (self.received.len(), self.ended, self.reset);
         while self.now < began + span {
-            let due = self.services.tend(self.now, &mut self.stack);
+            let due = self.services.on_turn(&mut context(self.now, &mut self.stack));
             let due = [due, self.stack.poll_timeout()].into_iter().flatten().min().unwrap_or(Instant::NEVER);
             self.now = due.max(self.now + Duration::from_micros(1)).min(began + span);
             self.stack.handle_timeout(self.now);

@@ -185,18 +185,18 @@ impl Crowd {
         wire::write_tcp(&link, &ip, &tcp, (payload, &[]), &mut frame);
         let length = payload.len() as u32 + u32::from(flags.contains(TcpFlags::SYN));
         self.numbers[number].0 = seq.advance(length);
-        self.stack.handle_frame(self.now, &frame);
+        self.stack.handle_frame(self.now, InterfaceId::FIRST, &frame);
     }
 
     /// A turn of the worker; what was sent, by port.
     fn turn(&mut self) -> Vec<(u16, Vec<u8>)> {
         self.stack.handle_timeout(self.now);
         while let Some(event) = self.stack.poll_event() {
-            self.services.handle(self.now, event, &mut self.stack);
+            self.services.event(event, &mut context(self.now, &mut self.stack));
         }
-        self.services.tend(self.now, &mut self.stack);
+        self.services.on_turn(&mut context(self.now, &mut self.stack));
         let (mut buffer, mut sent) = ([0; 2_048], Vec::new());
-        while let Some(length) = self.stack.poll_transmit(self.now, &mut buffer) {
+        while let Some(length) = self.stack.poll_transmit(self.now, InterfaceId::FIRST, &mut buffer) {
             let Ok(ParsedFrame { packet: Packet::Tcp(_, segment), .. }) =
                 wire::parse(&buffer[..length], ChecksumPolicy::Verify)
             else {
@@ -219,7 +219,7 @@ impl Crowd {
     fn pass(&mut self, span: Duration) {
         let end = self.now + span;
         while self.now < end {
-            let due = self.services.tend(self.now, &mut self.stack);
+            let due = self.services.on_turn(&mut context(self.now, &mut self.stack));
             let due = [due, self.stack.poll_timeout()].into_iter().flatten().min().unwrap_or(Instant::NEVER);
             self.now = due.max(self.now + Duration::from_millis(1)).min(end);
             self.turn();

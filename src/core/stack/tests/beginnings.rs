@@ -55,7 +55,7 @@ impl Bench {
         self.pass(ROUND_TRIP);
         self.send(self.header(IRS.advance(1), iss.advance(1), ACK), b"");
         let events = self.events();
-        let [Event::Opened(id)] = events[..] else { panic!("a connection was expected: {events:?}") };
+        let [Event::Accepted(id, _)] = events[..] else { panic!("a connection was expected: {events:?}") };
         assert_eq!(self.sent(), []);
         (id, iss)
     }
@@ -74,7 +74,7 @@ impl Bench {
             assert!(self.sent_one().has(SYN | ACK));
         }
         self.reply_with(&syn, IRS, syn.header.seq.advance(1), SYN | ACK, plain(), b"");
-        assert!(self.events().contains(&Event::Opened(id)));
+        assert!(self.events().contains(&Event::Connected(id)));
         self.sent_one();
         // The window of a SYN is never scaled: this one is.
         self.reply(&syn, IRS.advance(1), syn.header.seq.advance(1), ACK, b"");

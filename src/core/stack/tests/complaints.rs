@@ -32,7 +32,7 @@ impl Bench {
 
     /// Hands in a frame; type, code, field and quote of the ICMP error that answers it, if one does.
     fn complaint(&mut self, frame: &[u8]) -> Option<(u8, u8, u32, Vec<u8>)> {
-        self.stack.handle_frame(self.now, frame);
+        self.stack.handle_frame(self.now, InterfaceId::FIRST, frame);
         let mut frames = self.frames();
         assert!(frames.len() <= 1, "one error at most");
         let answer = frames.pop()?;

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     config::{Ecn, TcpConfig},
-    stack::{ConnectError, Trouble},
+    stack::{ConnectError, SoftError},
     wire::{ArpPacket, IcmpMessage, arp::Operation, ethernet, icmp, ip::Codepoint, tcp_options::Timestamps},
 };
 
@@ -65,7 +65,7 @@ impl Bench {
             }
             _ => panic!("both addresses are of one family"),
         };
-        self.stack.handle_frame(self.now, &frame[..length]);
+        self.stack.handle_frame(self.now, InterfaceId::FIRST, &frame[..length]);
     }
 
     /// Begins to open a connection, as far as the SYN.
@@ -106,7 +106,7 @@ impl Bench {
     pub(super) fn open(&mut self) -> (ConnectionId, Sent) {
         let (id, syn) = self.begin_with_syn();
         self.reply(&syn, IRS, syn.header.seq.advance(1), SYN | ACK, b"");
-        assert_eq!(self.events(), [Event::Opened(id)]);
+        assert_eq!(self.events(), [Event::Connected(id)]);
         let ack = self.sent_one();
         assert!(ack.has(ACK) && ack.header.seq == syn.header.seq.advance(1), "{ack:?}");
         (id, syn)
@@ -130,7 +130,7 @@ fn a_connection_is_opened_over_either_ip_version() {
         assert_eq!(bench.state_of(&syn), State::SynSent);
         bench.reply(&syn, IRS, syn.header.seq.advance(1), SYN | ACK, b"");
         assert_eq!(bench.state_of(&syn), State::Established);
-        assert_eq!(bench.events(), [Event::Opened(id)]);
+        assert_eq!(bench.events(), [Event::Connected(id)]);
         let ack = bench.sent_one();
         assert!(ack.has(ACK) && ack.header.ack == IRS.advance(1), "{ack:?}");
         bench.with_stream(id, |stream| assert_eq!(stream.write(b"hello"), 5));
@@ -162,7 +162,7 @@ fn x_ss_2_data_written_early_follow_the_handshake() {
     let (id, syn) = bench.begin_with_syn();
     bench.with_stream(id, |stream| {
         assert_eq!(stream.write(b"early"), 5);
-        stream.finish();
+        stream.shutdown_write();
     });
     assert_eq!(bench.sent(), []);
     bench.reply(&syn, IRS, syn.header.seq.advance(1), SYN | ACK, b"");
@@ -176,7 +176,7 @@ fn data_and_fin_on_the_syn_ack_count() {
     let mut bench = Bench::new();
     let (id, syn) = bench.begin_with_syn();
     bench.reply(&syn, IRS, syn.header.seq.advance(1), SYN | ACK, b"welcome");
-    assert_eq!(bench.events(), [Event::Opened(id), Event::Ready(id)]);
+    assert_eq!(bench.events(), [Event::Connected(id), Event::Ready(id)]);
     assert_eq!(bench.sent_one().header.ack, IRS.advance(8));
     bench.with_stream(id, |stream| assert_eq!(stream.readable(), b"welcome"));
 }
@@ -193,7 +193,7 @@ fn must_10_both_ends_may_open_at_once() {
     // Figure 8: the peer's SYN-ACK ends it. So would its bare acknowledgment.
     bench.reply(&syn, IRS, syn.header.seq.advance(1), SYN | ACK, b"");
     assert_eq!(bench.state_of(&syn), State::Established);
-    assert_eq!(bench.events(), [Event::Opened(id)]);
+    assert_eq!(bench.events(), [Event::Connected(id)]);
     assert!(bench.sent_one().has(ACK));
 }
 
@@ -204,7 +204,7 @@ fn must_10_a_simultaneous_open_also_ends_with_a_bare_acknowledgment() {
     bench.reply(&syn, IRS, SeqNumber::default(), SYN, b"");
     bench.sent_one();
     bench.reply(&syn, IRS.advance(1), syn.header.seq.advance(1), ACK, b"data");
-    assert_eq!(bench.events(), [Event::Opened(id), Event::Ready(id)]);
+    assert_eq!(bench.events(), [Event::Connected(id), Event::Ready(id)]);
     bench.with_stream(id, |stream| assert_eq!(stream.readable(), b"data"));
 }
 
@@ -219,13 +219,13 @@ fn must_10_two_stacks_open_at_once() {
     let second = two.stack.connect_from(two.now, ends[0], ends[1]).unwrap();
     for _ in 0..10 {
         let (from_one, from_two) = (one.frames(), two.frames());
-        from_one.iter().for_each(|frame| two.stack.handle_frame(two.now, frame));
-        from_two.iter().for_each(|frame| one.stack.handle_frame(one.now, frame));
+        from_one.iter().for_each(|frame| two.stack.handle_frame(two.now, InterfaceId::FIRST, frame));
+        from_two.iter().for_each(|frame| one.stack.handle_frame(one.now, InterfaceId::FIRST, frame));
     }
-    assert_eq!(one.events(), [Event::Opened(first)]);
-    assert_eq!(two.events(), [Event::Opened(second)]);
+    assert_eq!(one.events(), [Event::Connected(first)]);
+    assert_eq!(two.events(), [Event::Connected(second)]);
     one.with_stream(first, |stream| stream.write(b"both"));
-    one.frames().iter().for_each(|frame| two.stack.handle_frame(two.now, frame));
+    one.frames().iter().for_each(|frame| two.stack.handle_frame(two.now, InterfaceId::FIRST, frame));
     two.with_stream(second, |stream| assert_eq!(stream.readable(), b"both"));
 }
 
@@ -404,7 +404,7 @@ fn must_20_and_x_rep_1_another_way_is_looked_for_and_the_application_told_when_s
         events.extend(bench.events());
         asked_everybody = bench.frames().iter().any(|frame| frame[..6] == [0xff; 6]);
     }
-    let trouble = Event::Trouble(id, Trouble::ExcessiveRetransmission);
+    let trouble = Event::SoftError(id, SoftError::ExcessiveRetransmission);
     assert_eq!(events, [trouble]);
     let elsewhere = MacAddress([2, 0, 0, 0, 0, 3]);
     let reply = ArpPacket {
@@ -416,7 +416,7 @@ fn must_20_and_x_rep_1_another_way_is_looked_for_and_the_application_told_when_s
     };
     let mut frame = vec![0; 60];
     reply.write(bench.link.write(ethernet::ETHER_TYPE_ARP, &mut frame));
-    bench.stack.handle_frame(bench.now, &frame);
+    bench.stack.handle_frame(bench.now, InterfaceId::FIRST, &frame);
     let mut sent = Vec::new();
     while sent.is_empty() {
         bench.now = bench.now.max(bench.stack.poll_timeout().expect("a timer runs"));

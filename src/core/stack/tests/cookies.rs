@@ -48,10 +48,10 @@ fn a_forgotten_handshake_ends_well() {
             let answer = bench.forgotten(options);
             bench.send(bench.last_of_handshake(&answer), b"GET /");
             let events = bench.events();
-            let [Event::Opened(id), Event::Ready(_)] = events[..] else { panic!("{events:?}") };
+            let [Event::Accepted(id, _), Event::Ready(_)] = events[..] else { panic!("{events:?}") };
             assert_eq!(bench.stack.stats().cookies_accepted, 1);
             // What the client has offered holds: scaled windows, timestamps in each segment.
-            bench.with_stream(id, |stream| stream.forward());
+            bench.with_stream(id, |stream| stream.echo());
             let echo = bench.sent_one();
             assert_eq!(echo.data, b"GET /");
             assert_eq!(echo.header.options.timestamps.is_some(), options.timestamps.is_some());
@@ -67,8 +67,8 @@ fn our_clock_goes_on_from_where_the_cookie_left_it() {
     bench.pass(Duration::from_millis(700));
     bench.send(bench.last_of_handshake(&answer), b"x");
     bench.pass(Duration::from_millis(5));
-    let Some(Event::Opened(id)) = bench.events().first().copied() else { panic!() };
-    bench.with_stream(id, |stream| stream.forward());
+    let Some(Event::Accepted(id, _)) = bench.events().first().copied() else { panic!() };
+    bench.with_stream(id, |stream| stream.echo());
     let (syn_ack, data) =
         (answer.header.options.timestamps.unwrap(), bench.sent_one().header.options.timestamps.unwrap());
     assert_eq!(data.value.wrapping_sub(syn_ack.value), 5);
@@ -143,7 +143,7 @@ fn what_is_forgotten_promises_what_its_cookie_holds_and_what_is_remembered_promi
         let promised = answer.header.options;
         assert_eq!((promised.window_scale.is_some(), promised.sack_permitted), (holds, holds), "{options:?}");
         bench.send(TcpHeader { window: 57, ..bench.last_of_handshake(&answer) }, b"");
-        let Some(&Event::Opened(id)) = bench.events().first() else { panic!("{options:?}") };
+        let Some(&Event::Accepted(id, _)) = bench.events().first() else { panic!("{options:?}") };
         // So many of whatever unit both ends have agreed on, and no octet more.
         bench.with_stream(id, |stream| stream.write(&[7; 50_000]));
         let sent: usize = bench.sent().iter().map(|segment| segment.data.len()).sum();
@@ -186,7 +186,7 @@ fn shld_4_by_its_clock_a_new_syn_ends_time_wait() {
     bench.send_syn(linux());
     let answer = bench.sent_one();
     bench.send(bench.last_of_handshake(&answer), b"");
-    let Some(Event::Opened(id)) = bench.events().first().copied() else { panic!() };
+    let Some(Event::Accepted(id, _)) = bench.events().first().copied() else { panic!() };
     bench.with_stream(id, |stream| stream.close());
     bench.sent();
     let last = bench.last_of_handshake(&answer);

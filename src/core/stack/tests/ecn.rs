@@ -32,8 +32,8 @@ impl Bench {
         let last = TcpHeader { options, ..self.header(IRS.advance(1), answer.header.seq.advance(1), ACK) };
         self.send(last, b"hello");
         let events = self.events();
-        let [Event::Opened(id), Event::Ready(_)] = events[..] else { panic!("{events:?}") };
-        self.with_stream(id, |stream| stream.forward());
+        let [Event::Accepted(id, _), Event::Ready(_)] = events[..] else { panic!("{events:?}") };
+        self.with_stream(id, |stream| stream.echo());
         let classes = self.classes();
         let [class] = classes[..] else { panic!("{classes:?}") };
         Codepoint::of(class) == Codepoint::Capable0
@@ -121,7 +121,7 @@ fn shld_8_a_routers_mark_reaches_the_connection() {
     let data = [0; 2_000];
     let mut frame = vec![0; wire::tcp_frame_len(&bench.link, &ip, &header) + data.len()];
     wire::write_tcp(&bench.link, &ip, &header, (&data, &[]), &mut frame);
-    bench.stack.handle_frame(bench.now, &frame);
+    bench.stack.handle_frame(bench.now, InterfaceId::FIRST, &frame);
     bench.pass(Duration::from_millis(100));
     assert!(bench.sent_one().has(ACK | ECE));
 }
@@ -134,13 +134,13 @@ fn must_48_a_code_point_is_kept_to_the_end() {
         let mut bench = Bench::with(StackConfig { tcp: tcp.clone(), ..StackConfig::default() });
         bench.send_syn(TcpOptions::default());
         let mut buffer = vec![0; 1_600];
-        let length = bench.stack.poll_transmit(bench.now, &mut buffer).unwrap();
+        let length = bench.stack.poll_transmit(bench.now, InterfaceId::FIRST, &mut buffer).unwrap();
         let parsed = wire::parse(&buffer[..length], ChecksumPolicy::Verify).unwrap();
         let Packet::Tcp(ip, segment) = parsed.packet else { panic!() };
         assert_eq!(ip.traffic_class, 10 << 2, "the SYN-ACK has the default");
         let iss = segment.header.seq;
         bench.send(bench.header(IRS.advance(1), iss.advance(1), ACK), b"");
-        let Some(Event::Opened(id)) = bench.events().first().copied() else { panic!() };
+        let Some(Event::Accepted(id, _)) = bench.events().first().copied() else { panic!() };
         bench.with_stream(id, |stream| {
             stream.set_dscp(dscp(46));
             if aborts {

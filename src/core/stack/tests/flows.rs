@@ -1,7 +1,7 @@
 //! Connections from open to end as the application and the peer see them; TIME-WAIT; fairness.
 
 use super::*;
-use crate::{config::TcpConfig, stack::Trouble};
+use crate::{config::TcpConfig, stack::SoftError};
 
 #[test]
 fn an_echo_and_a_passive_close() {
@@ -9,7 +9,7 @@ fn an_echo_and_a_passive_close() {
     let (id, iss) = bench.connect();
     bench.send(bench.header(IRS.advance(1), iss.advance(1), ACK), b"hello");
     assert_eq!(bench.events(), [Event::Ready(id)]);
-    assert_eq!(bench.with_stream(id, |stream| stream.forward()), 5);
+    assert_eq!(bench.with_stream(id, |stream| stream.echo()), 5);
     let echo = bench.sent_one();
     assert_eq!((&echo.data[..], echo.header.ack), (&b"hello"[..], IRS.advance(6)));
     bench.send(bench.header(IRS.advance(6), iss.advance(6), FIN | ACK), b"");
@@ -120,7 +120,7 @@ fn time_wait_has_a_limit() {
 fn what_was_received_before_the_end_can_still_be_read() {
     let mut bench = Bench::new();
     let (id, iss) = bench.connect();
-    bench.with_stream(id, |stream| stream.finish());
+    bench.with_stream(id, |stream| stream.shutdown_write());
     bench.sent();
     bench.send(bench.header(IRS.advance(1), iss.advance(2), ACK), b"last ");
     bench.send(bench.header(IRS.advance(6), iss.advance(2), FIN | ACK), b"words");
@@ -138,7 +138,7 @@ fn what_was_received_before_the_end_can_still_be_read() {
 fn an_abort_leaves_nothing_behind_though_there_was_something_to_read() {
     let mut bench = Bench::new();
     let (id, iss) = bench.connect();
-    bench.with_stream(id, |stream| stream.finish());
+    bench.with_stream(id, |stream| stream.shutdown_write());
     bench.sent();
     bench.send(bench.header(IRS.advance(1), iss.advance(2), FIN | ACK), b"last words");
     bench.events();
@@ -205,7 +205,7 @@ fn connections_send_in_turn() {
     // The initial window is ten segments each: none waits until another has sent everything.
     let mut buffer = vec![0; 1_600];
     let mut ports = Vec::new();
-    while let Some(length) = bench.stack.poll_transmit(bench.now, &mut buffer) {
+    while let Some(length) = bench.stack.poll_transmit(bench.now, InterfaceId::FIRST, &mut buffer) {
         let parsed = wire::parse(&buffer[..length], ChecksumPolicy::Verify).unwrap();
         let Packet::Tcp(_, segment) = parsed.packet else { panic!() };
         ports.push(segment.header.destination_port);
@@ -250,7 +250,7 @@ fn must_47_a_silent_peer_is_given_up_and_the_application_hears_of_it() {
         bench.frames();
         events.extend(bench.events());
     }
-    let trouble = Event::Trouble(id, Trouble::ExcessiveRetransmission);
+    let trouble = Event::SoftError(id, SoftError::ExcessiveRetransmission);
     assert_eq!(events, [trouble, Event::Closed(id, CloseReason::TimedOut)]);
     assert_eq!(bench.stack.stats().connections_timed_out, 1);
 }
@@ -309,7 +309,7 @@ fn a_connection_that_goes_before_its_last_words_were_read_has_not_ended_in_order
     for is_read in [false, true] {
         let mut bench = Bench::new();
         let (id, iss) = bench.connect();
-        bench.with_stream(id, |stream| stream.finish());
+        bench.with_stream(id, |stream| stream.shutdown_write());
         bench.send(bench.header(IRS.advance(1), iss.advance(1), FIN | ACK), b"last words");
         bench.sent();
         bench.send(bench.header(IRS.advance(12), iss.advance(2), ACK), b"");

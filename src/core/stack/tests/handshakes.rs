@@ -19,7 +19,7 @@ fn must_14_and_must_67_three_ways_to_established() {
         assert_eq!(bench.events(), [], "nobody hears of a handshake before it is over");
         bench.send(bench.header(IRS.advance(1), answer.header.seq.advance(1), ACK), b"");
         assert_eq!(bench.state(), State::Established);
-        assert!(matches!(bench.events()[..], [Event::Opened(_)]));
+        assert!(matches!(bench.events()[..], [Event::Accepted(_, _)]));
     }
 }
 
@@ -38,7 +38,7 @@ fn the_last_segment_of_the_handshake_may_carry_data() {
     let iss = bench.sent_one().header.seq;
     bench.send(bench.header(IRS.advance(1), iss.advance(1), ACK | TcpFlags::PSH), b"GET");
     let events = bench.events();
-    let [Event::Opened(id), Event::Ready(same)] = events[..] else { panic!("{events:?}") };
+    let [Event::Accepted(id, _), Event::Ready(same)] = events[..] else { panic!("{events:?}") };
     assert_eq!(id, same);
     assert_eq!(bench.with_stream(id, |stream| stream.readable().to_vec()), b"GET");
 }
@@ -386,5 +386,5 @@ fn a_client_whose_first_data_filled_the_window_and_were_lost_ends_the_handshake_
     bench.send(beyond, b"");
     assert_eq!((bench.sent_one().header.flags, bench.state()), (ACK, State::SynReceived), "one octet behind it");
     bench.send(edge, b"");
-    assert!(matches!(bench.events()[..], [Event::Opened(_)]), "{:?}", bench.state());
+    assert!(matches!(bench.events()[..], [Event::Accepted(_, _)]), "{:?}", bench.state());
 }

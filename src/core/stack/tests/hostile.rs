@@ -118,7 +118,7 @@ fn reports_that_lie_lose_nothing() {
     bench.send_syn(TcpOptions { mss: Some(1_000), sack_permitted: true, ..TcpOptions::default() });
     let iss = bench.sent_one().header.seq;
     bench.send(bench.header(IRS.advance(1), iss.advance(1), ACK), b"");
-    let Some(Event::Opened(id)) = bench.stack.poll_event() else { panic!("a connection was expected") };
+    let Some(Event::Accepted(id, _)) = bench.stack.poll_event() else { panic!("a connection was expected") };
     bench.with_stream(id, |stream| stream.write(&[7; 8_000]));
     assert_eq!(bench.sent().len(), 8);
     let lies: [(u32, u32); 6] = [(1, 8_001), (1_001, 8_001), (8_001, 9_001), (5_001, 4_001), (0, 1), (3_000, u32::MAX)];
@@ -168,7 +168,7 @@ fn a_clock_that_goes_back_is_refused_and_one_that_wraps_is_not() {
     {
         let expected = segment(&mut bench, value, is_taken);
         let event = bench.events();
-        let Some(Event::Opened(id) | Event::Ready(id)) =
+        let Some(Event::Accepted(id, _) | Event::Ready(id)) =
             event.first().copied().or(Some(Event::Ready(id_of(&mut bench))))
         else {
             panic!("{event:?}")
@@ -217,7 +217,7 @@ fn data_on_a_syn_come_again() {
     let answer = bench.sent_one();
     assert_eq!(answer.header.ack, IRS.advance(1));
     bench.send(bench.header(IRS.advance(1), answer.header.seq.advance(1), ACK), b"early");
-    let Some(Event::Opened(id)) = bench.stack.poll_event() else { panic!("a connection was expected") };
+    let Some(Event::Accepted(id, _)) = bench.stack.poll_event() else { panic!("a connection was expected") };
     bench.with_stream(id, |stream| assert_eq!(stream.readable(), b"early"));
 }
 

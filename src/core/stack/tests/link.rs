@@ -39,7 +39,7 @@ impl Bench {
             ArpPacket { operation: arp::Operation::Request, sender_mac: THEIRS, sender_ip, target_mac, target_ip };
         let mut frame = vec![0; self.link.len() + arp::PACKET_LEN];
         request.write(self.link.write(ethernet::ETHER_TYPE_ARP, &mut frame));
-        self.stack.handle_frame(self.now, &frame);
+        self.stack.handle_frame(self.now, InterfaceId::FIRST, &frame);
     }
 
     /// A packet of a protocol that nobody speaks, which IPv6 complains of.
@@ -55,7 +55,7 @@ impl Bench {
             let sum = wire::checksum::Checksum::of(&frame[header]).field();
             frame[at + 1..at + 3].copy_from_slice(&sum);
         }
-        self.stack.handle_frame(self.now, &frame);
+        self.stack.handle_frame(self.now, InterfaceId::FIRST, &frame);
     }
 
     /// Where segments go that are sent now; questions to neighbours are counted beside them.
@@ -249,7 +249,7 @@ fn a_handshake_goes_the_way_of_who_repeats_its_number_or_acknowledges_ours() {
         bench.link.source = THEIRS;
         bench.send(bench.header(IRS.advance(1), iss.advance(1), ACK), b"");
         let events = bench.events();
-        let [Event::Opened(id)] = events[..] else { panic!("{events:?}") };
+        let [Event::Accepted(id, _)] = events[..] else { panic!("{events:?}") };
         assert_eq!(bench.way_of_data(id), THEIRS);
     }
 }
@@ -264,7 +264,7 @@ fn a_bare_syn_does_not_lead_a_connection_that_we_open_away_from_its_neighbour() 
         assert_eq!((answer.link.destination, answer.header.flags), (THEIRS, SYN | ACK), "{answer:?}");
         // Who acknowledges it has seen it.
         bench.reply(&syn, IRS.advance(1), syn.header.seq.advance(1), ACK, b"");
-        assert_eq!(bench.events(), [Event::Opened(id)]);
+        assert_eq!(bench.events(), [Event::Connected(id)]);
         assert_eq!(bench.way_of_data(id), ELSEWHERE);
     }
 }
@@ -295,7 +295,7 @@ fn behind_a_director_answers_go_to_the_router_and_neighbours_hear_what_they_ask(
         assert_eq!(syn_ack.link.destination, ELSEWHERE);
         bench.send(bench.header(IRS.advance(1), syn_ack.header.seq.advance(1), ACK), b"hello");
         let events = bench.events();
-        let [Event::Opened(id), ..] = events[..] else { panic!("{events:?}") };
+        let [Event::Accepted(id, _), ..] = events[..] else { panic!("{events:?}") };
         assert_eq!(bench.way_of_data(id), ELSEWHERE);
         // A segment that repeats what is there makes nobody ask for another way.
         bench.send(bench.header(IRS.advance(1), syn_ack.header.seq.advance(1), ACK), b"hello");

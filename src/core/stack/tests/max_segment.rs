@@ -30,7 +30,7 @@ impl Bench {
         let options = TcpOptions { timestamps, ..TcpOptions::default() };
         self.send(TcpHeader { options, ..self.header(IRS.advance(1), answer.seq.advance(1), ACK) }, b"");
         let events = self.events();
-        let [Event::Opened(id)] = events[..] else { panic!("a connection was expected: {events:?}") };
+        let [Event::Accepted(id, _)] = events[..] else { panic!("a connection was expected: {events:?}") };
         self.sent();
         (answer.options.mss, id)
     }

@@ -54,7 +54,7 @@ impl Crowd {
     fn turn(&mut self) -> Vec<Sent> {
         self.bench.stack.handle_timeout(self.bench.now);
         while let Some(event) = self.bench.stack.poll_event() {
-            let (Event::Ready(id) | Event::Opened(id)) = event else { continue };
+            let (Event::Ready(id) | Event::Accepted(id, _)) = event else { continue };
             let Some(mut stream) = self.bench.stack.stream(self.bench.now, id) else { continue };
             let heard = stream.readable_len();
             if self.answers {

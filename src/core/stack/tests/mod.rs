@@ -6,6 +6,7 @@ mod complaints;
 mod connecting;
 mod cookies;
 mod ecn;
+mod ends;
 mod flows;
 mod handshakes;
 mod hostile;
@@ -22,6 +23,7 @@ mod sharing;
 mod silence;
 mod sleeping;
 mod strangers;
+mod streams;
 mod time_wait;
 mod timestamps;
 mod trouble;
@@ -29,7 +31,7 @@ mod udp;
 mod used;
 
 use super::{
-    Cidr, ConnectionId, Event, FlowName, FlowWatch, LocalAddress, Ownership, Secrets, Stack, SynMode, Trouble,
+    Cidr, ConnectionId, Event, FlowName, FlowWatch, LocalAddress, Ownership, Secrets, SoftError, Stack, SynMode,
 };
 use crate::{
     config::StackConfig,
@@ -37,8 +39,8 @@ use crate::{
     tcp::{CloseReason, State},
     time::Instant,
     wire::{
-        self, ChecksumPolicy, Endpoint, FourTuple, IcmpMessage, IpHeader, LinkHeader, MacAddress, Packet, Protocol,
-        SeqNumber, TcpFlags, TcpHeader, TcpOptions, arp::Operation,
+        self, ChecksumPolicy, Endpoint, FourTuple, IcmpMessage, InterfaceId, IpHeader, LinkHeader, MacAddress, Packet,
+        Protocol, SeqNumber, TcpFlags, TcpHeader, TcpOptions, arp::Operation,
     },
 };
 use std::{net::IpAddr, time::Duration};
@@ -124,7 +126,7 @@ impl Bench {
         let ip = IpHeader::new(self.theirs, self.ours, Protocol::Tcp);
         let mut frame = vec![0; wire::tcp_frame_len(&self.link, &ip, &header) + data.len()];
         wire::write_tcp(&self.link, &ip, &header, (data, &[]), &mut frame);
-        self.stack.handle_frame(self.now, &frame);
+        self.stack.handle_frame(self.now, InterfaceId::FIRST, &frame);
     }
 
     fn send_syn(&mut self, options: TcpOptions) {
@@ -136,7 +138,7 @@ impl Bench {
     fn frames(&mut self) -> Vec<Vec<u8>> {
         let mut buffer = vec![0; 1_600];
         let mut frames = Vec::new();
-        while let Some(length) = self.stack.poll_transmit(self.now, &mut buffer) {
+        while let Some(length) = self.stack.poll_transmit(self.now, InterfaceId::FIRST, &mut buffer) {
             frames.push(buffer[..length].to_vec());
             assert!(frames.len() < 10_000, "a stack does not send without end");
         }
@@ -172,7 +174,7 @@ impl Bench {
         let iss = self.sent_one().header.seq;
         self.send(self.header(IRS.advance(1), iss.advance(1), ACK), b"");
         let events = self.events();
-        let [Event::Opened(id)] = events[..] else { panic!("a connection was expected: {events:?}") };
+        let [Event::Accepted(id, _)] = events[..] else { panic!("a connection was expected: {events:?}") };
         assert_eq!(self.sent(), [], "the last segment of the handshake is not answered");
         (id, iss)
     }

@@ -64,7 +64,7 @@ impl Bench {
 
     fn hear(&mut self, station: MacAddress, who: IpAddr, kind: Kind) {
         let frame = self.said(station, who, kind);
-        self.stack.overhear(self.now, &frame);
+        self.stack.overhear(self.now, InterfaceId::FIRST, &frame);
     }
 
     /// The stations of questions, and of segments, that are sent now.
@@ -181,9 +181,9 @@ fn a_stranger_has_nobody_asked_in_a_routers_place() {
         bench.hear(THEIRS, router, Kind::Question);
         // As if he were at the router's station: by the packet, and by the frame as well.
         let mut frame = bench.said(THEIRS, stranger, Kind::Question);
-        bench.stack.overhear(bench.now, &frame);
+        bench.stack.overhear(bench.now, InterfaceId::FIRST, &frame);
         frame[6..12].copy_from_slice(&STRANGER.0);
-        bench.stack.overhear(bench.now, &frame);
+        bench.stack.overhear(bench.now, InterfaceId::FIRST, &frame);
         let (id, _) = bench.connect();
         bench.with_stream(id, |stream| stream.write(b"hello"));
         bench.frames();

@@ -16,7 +16,7 @@ impl Bench {
         let link = LinkHeader { destination: MacAddress::BROADCAST, ..self.link };
         let mut frame = vec![0; link.len() + arp::PACKET_LEN];
         packet.write(link.write(ethernet::ETHER_TYPE_ARP, &mut frame));
-        self.stack.handle_frame(self.now, &frame);
+        self.stack.handle_frame(self.now, InterfaceId::FIRST, &frame);
     }
 
     /// The client sends an ICMP message, its checksum filled in here.
@@ -33,7 +33,7 @@ impl Bench {
         message[2..4].copy_from_slice(&field);
         let mut frame = vec![0; self.link.len() + ip.len() + message.len()];
         ip.write(message.len(), self.link.write(ip.ether_type(), &mut frame)).copy_from_slice(&message);
-        self.stack.handle_frame(self.now, &frame);
+        self.stack.handle_frame(self.now, InterfaceId::FIRST, &frame);
     }
 }
 

@@ -7,7 +7,7 @@ fn first_segment(mut bench: Bench, options: TcpOptions) -> (Bench, usize) {
     bench.send_syn(options);
     let iss = bench.sent_one().header.seq;
     bench.send(bench.header(IRS.advance(1), iss.advance(1), ACK), b"");
-    let Some(Event::Opened(id)) = bench.stack.poll_event() else { panic!("a connection was expected") };
+    let Some(Event::Accepted(id, _)) = bench.stack.poll_event() else { panic!("a connection was expected") };
     bench.with_stream(id, |stream| stream.write(&[7; 20_000]));
     let length = bench.sent()[0].data.len();
     (bench, length)
@@ -38,12 +38,12 @@ fn shld_5_and_must_65_only_a_syn_says_the_mss() {
         assert!(answer.header.options.mss.is_some());
         let iss = answer.header.seq;
         bench.send(bench.header(IRS.advance(1), iss.advance(1), ACK), b"");
-        let Some(Event::Opened(id)) = bench.stack.poll_event() else { panic!("a connection was expected") };
+        let Some(Event::Accepted(id, _)) = bench.stack.poll_event() else { panic!("a connection was expected") };
         (id, iss)
     };
     bench.with_stream(id, |stream| {
         stream.write(&[7; 5_000]);
-        stream.finish();
+        stream.shutdown_write();
     });
     bench.send(bench.header(IRS.advance(3_000), iss.advance(1), ACK), b"early");
     let sent = bench.sent();
@@ -93,7 +93,7 @@ fn must_42_two_addresses_share_a_port() {
     for address in [first, second] {
         bench.ours = address;
         let (id, _) = bench.connect();
-        locals.push(bench.with_stream(id, |stream| stream.local().address));
+        locals.push(bench.with_stream(id, |stream| stream.local_addr().ip()));
     }
     assert_eq!(locals, [first, second]);
 }
@@ -113,7 +113,7 @@ fn must_45_the_local_address_stays_and_must_49_the_hop_limit_is_configured() {
         let Packet::Tcp(_, answer) = wire::parse(&all[0], ChecksumPolicy::Verify).unwrap().packet else { panic!() };
         let iss = answer.header.seq;
         bench.send(bench.header(IRS.advance(1), iss.advance(1), ACK), b"data");
-        let Some(Event::Opened(id)) = bench.stack.poll_event() else { panic!("a connection was expected") };
+        let Some(Event::Accepted(id, _)) = bench.stack.poll_event() else { panic!("a connection was expected") };
         bench.with_stream(id, |stream| stream.write(b"answer"));
         all.extend(bench.frames());
         bench.with_stream(id, |stream| stream.abort());

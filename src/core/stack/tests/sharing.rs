@@ -11,7 +11,7 @@ fn opened(bench: &mut Bench) -> Vec<FourTuple> {
     let ids: Vec<_> = (0..50).map(|_| bench.stack.connect(bench.now, remote, None).expect("there is a way")).collect();
     let tuple = |id| {
         let stream = bench.stack.stream(bench.now, id).expect("it is being opened");
-        FourTuple { local: stream.local(), remote: stream.peer() }
+        FourTuple { local: stream.local_addr().into(), remote: stream.peer_addr().into() }
     };
     ids.into_iter().map(tuple).collect()
 }

@@ -42,12 +42,12 @@ fn is_served(bench: &mut Bench) -> bool {
         .events()
         .into_iter()
         .filter_map(|event| match event {
-            Event::Opened(id) | Event::Ready(id) => Some(id),
+            Event::Accepted(id, _) | Event::Ready(id) => Some(id),
             _ => None,
         })
         .collect();
     let Some(&id) = ids.last() else { return false };
-    bench.with_stream(id, |stream| stream.forward());
+    bench.with_stream(id, |stream| stream.echo());
     bench.sent().iter().any(|sent| sent.tuple == bench.tuple() && sent.data == b"GET")
 }
 

@@ -25,7 +25,7 @@ impl Lingering {
         bench.send_syn(options);
         let iss = bench.sent_one().header.seq;
         bench.send(TcpHeader { options, ..bench.header(IRS.advance(1), iss.advance(1), ACK) }, b"");
-        let Some(Event::Opened(id)) = bench.events().first().copied() else { panic!("a connection was expected") };
+        let Some(Event::Accepted(id, _)) = bench.events().first().copied() else { panic!("a connection was expected") };
         bench.with_stream(id, |stream| stream.close());
         assert!(bench.sent_one().has(FIN | ACK));
         let fin = TcpHeader { options, ..bench.header(IRS.advance(1), iss.advance(2), FIN | ACK) };

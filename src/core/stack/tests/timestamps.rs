@@ -25,7 +25,7 @@ impl Bench {
         let (iss, ours) = self.begin_with_clock();
         self.send_with_clock(IRS.advance(1), iss.advance(1), ACK, (CLOCK + 1, ours), b"");
         let events = self.events();
-        let [Event::Opened(id)] = events[..] else { panic!("a connection was expected: {events:?}") };
+        let [Event::Accepted(id, _)] = events[..] else { panic!("a connection was expected: {events:?}") };
         assert_eq!(self.sent(), []);
         (id, iss, ours)
     }
@@ -97,8 +97,8 @@ fn a_handshake_ends_without_the_timestamps_that_were_agreed_on() {
         let (iss, ours) = bench.begin_with_clock();
         bench.send(bench.header(IRS.advance(1), iss.advance(1), ACK), b"GET");
         let events = bench.events();
-        let [Event::Opened(id), Event::Ready(_)] = events[..] else { panic!("{events:?}") };
-        bench.with_stream(id, |stream| stream.forward());
+        let [Event::Accepted(id, _), Event::Ready(_)] = events[..] else { panic!("{events:?}") };
+        bench.with_stream(id, |stream| stream.echo());
         let echo = bench.sent_one();
         assert_eq!((&echo.data[..], echo.header.options), (&b"GET"[..], with_clock(ours, CLOCK)));
     }

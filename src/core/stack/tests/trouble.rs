@@ -33,7 +33,7 @@ fn host_unreachable(bench: &Bench) -> (u8, u8) {
     if bench.ours.is_ipv4() { (3, 1) } else { (1, 3) }
 }
 
-const HOST: Trouble = Trouble::Unreachable { kind: Unreachable::Host };
+const HOST: SoftError = SoftError::Unreachable { kind: Unreachable::Host };
 
 #[test]
 fn must_54_an_error_finds_its_connection_by_what_it_quotes() {
@@ -43,11 +43,11 @@ fn must_54_an_error_finds_its_connection_by_what_it_quotes() {
         bench.port = 40_001;
         let (second, other) = bench.connect_and_write(100);
         bench.send_error(kind, code, 0, &quoted[0][..48]);
-        assert_eq!(bench.events(), [Event::Trouble(first, HOST)]);
+        assert_eq!(bench.events(), [Event::SoftError(first, HOST)]);
         // A router may say it as well as the peer.
         bench.theirs = if bench.ours.is_ipv4() { "203.0.113.9" } else { "2001:db8::9" }.parse().unwrap();
         bench.send_error(kind, code, 0, &other[0]);
-        assert_eq!(bench.events(), [Event::Trouble(second, HOST)]);
+        assert_eq!(bench.events(), [Event::SoftError(second, HOST)]);
         assert_eq!(bench.accepted(), 2);
     }
 }
@@ -71,7 +71,7 @@ fn must_54_an_error_must_quote_what_is_in_flight() {
         }
         assert_eq!((bench.events(), bench.drops(DropReason::UnmatchedIcmp)), (vec![], 4));
         bench.send_error(kind, code, 0, &quoting(99));
-        assert_eq!(bench.events(), [Event::Trouble(id, HOST)]);
+        assert_eq!(bench.events(), [Event::SoftError(id, HOST)]);
         bench.send(bench.header(IRS.advance(1), SeqNumber::new(seq).advance(100), ACK), b"");
         bench.send_error(kind, code, 0, &quoting(0));
         assert_eq!((bench.events(), bench.drops(DropReason::UnmatchedIcmp)), (vec![], 5));
@@ -104,7 +104,7 @@ fn shld_25_soft_errors_are_told_to_the_application() {
         let mut bench = Bench::new();
         let (id, quoted) = bench.connect_and_write(100);
         bench.send_error(3, code, 0, &quoted[0]);
-        assert_eq!(bench.events(), [Event::Trouble(id, Trouble::Unreachable { kind })]);
+        assert_eq!(bench.events(), [Event::SoftError(id, SoftError::Unreachable { kind })]);
     }
 }
 
@@ -121,7 +121,7 @@ fn must_56_no_error_ends_a_connection() {
             assert_eq!(bench.state(), State::Established, "type {kind}, code {code}");
         }
         assert_eq!(bench.accepted(), 6);
-        assert!(bench.events().iter().all(|event| matches!(event, Event::Trouble(troubled, _) if *troubled == id)));
+        assert!(bench.events().iter().all(|event| matches!(event, Event::SoftError(troubled, _) if *troubled == id)));
         assert_eq!(bench.frames().len(), 0, "nor is it a reason to send anything");
         bench.pass(Duration::from_secs(1));
         assert_eq!(bench.sent_one().data, [7; 100], "and TCP goes on trying");
@@ -151,7 +151,9 @@ fn shld_26_a_hard_error_ends_a_handshake_and_troubles_a_connection() {
         for &code in codes {
             bench.send_error(kind, code, 0, &quoted[0]);
             let events = bench.events();
-            let [Event::Trouble(troubled, Trouble::Unreachable { kind })] = events[..] else { panic!("{events:?}") };
+            let [Event::SoftError(troubled, SoftError::Unreachable { kind })] = events[..] else {
+                panic!("{events:?}")
+            };
             assert!(troubled == id && kind.is_hard());
         }
         assert_eq!(bench.state(), State::Established);
@@ -172,7 +174,7 @@ fn shld_26_a_hard_error_ends_a_connection_that_is_not_open_yet() {
         bench.send_error(kind, hard, 0, &quote(1));
         assert_eq!((bench.events(), bench.drops(DropReason::UnmatchedIcmp)), (vec![], 1));
         bench.send_error(kind, soft, 0, &quote(0));
-        assert_eq!(bench.events(), [Event::Trouble(id, HOST)], "a soft one may pass");
+        assert_eq!(bench.events(), [Event::SoftError(id, HOST)], "a soft one may pass");
         bench.send_error(kind, hard, 0, &quote(0));
         assert_eq!(bench.events(), [Event::Closed(id, CloseReason::Refused)]);
         assert_eq!(bench.frames().len(), 0);
@@ -200,16 +202,16 @@ fn x_rep_1_icmp_errors_are_reported_once_until_they_have_been_read() {
             bench.send_error(kind, 0, 0, &quoted[0]);
         }
     }
-    let network = Trouble::Unreachable { kind: Unreachable::Network };
-    let expected = [network, Trouble::TimeExceeded, Trouble::ParameterProblem];
-    assert_eq!(bench.events(), expected.map(|trouble| Event::Trouble(id, trouble)));
+    let network = SoftError::Unreachable { kind: Unreachable::Network };
+    let expected = [network, SoftError::TimeExceeded, SoftError::ParameterProblem];
+    assert_eq!(bench.events(), expected.map(|trouble| Event::SoftError(id, trouble)));
     bench.send_error(11, 0, 0, &quoted[0]);
-    assert_eq!(bench.events(), [Event::Trouble(id, Trouble::TimeExceeded)]);
+    assert_eq!(bench.events(), [Event::SoftError(id, SoftError::TimeExceeded)]);
 }
 
 #[test]
 fn shld_20_reports_can_be_switched_off() {
-    let mut bench = Bench::with(StackConfig { reports: false, ..StackConfig::default() });
+    let mut bench = Bench::with(StackConfig { soft_error_events: false, ..StackConfig::default() });
     let (_, quoted) = bench.connect_and_write(100);
     bench.send_error(3, 1, 0, &quoted[0]);
     assert_eq!((bench.events(), bench.accepted()), (vec![], 1));
@@ -230,6 +232,6 @@ fn must_50_ip_options_that_tcp_does_not_know_are_ignored() {
     frame[24..26].fill(0);
     let field = wire::checksum::Checksum::of(&frame[14..46]).field();
     frame[24..26].copy_from_slice(&field);
-    bench.stack.handle_frame(bench.now, &frame);
+    bench.stack.handle_frame(bench.now, InterfaceId::FIRST, &frame);
     assert!(bench.sent_one().has(SYN | ACK), "{:?}", bench.stack.drops().iter().collect::<Vec<_>>());
 }

@@ -14,7 +14,7 @@ impl Bench {
         let ip = IpHeader::new(self.theirs, self.ours, Protocol::Udp);
         let mut frame = vec![0; udp::frame_len(&self.link, &ip, data.len())];
         udp::write(&self.link, &ip, (self.port, port), data, &mut frame);
-        self.stack.handle_frame(self.now, &frame);
+        self.stack.handle_frame(self.now, InterfaceId::FIRST, &frame);
     }
 
     #[track_caller]
@@ -245,22 +245,22 @@ fn frames_of_nine_thousand_octets_come_and_go() {
     assert_eq!(bench.read(id).unwrap().2.len(), 8_972);
     let mut buffer = vec![0; 9_100];
     bench.stack.send_udp(bench.now, id, None, bench.client(), &[8; 8_972]).unwrap();
-    assert_eq!(bench.stack.poll_transmit(bench.now, &mut buffer), Some(9_014));
+    assert_eq!(bench.stack.poll_transmit(bench.now, InterfaceId::FIRST, &mut buffer), Some(9_014));
     bench.send_syn(TcpOptions { mss: Some(8_960), ..TcpOptions::default() });
-    let length = bench.stack.poll_transmit(bench.now, &mut buffer).unwrap();
+    let length = bench.stack.poll_transmit(bench.now, InterfaceId::FIRST, &mut buffer).unwrap();
     let parsed = wire::parse(&buffer[..length], ChecksumPolicy::Verify).unwrap();
     let Packet::Tcp(_, syn_ack) = parsed.packet else { panic!("{parsed:?}") };
     assert_eq!(syn_ack.header.options.mss, Some(8_960));
     bench.send(bench.header(IRS.advance(1), syn_ack.header.seq.advance(1), ACK), &[9; 8_960]);
     let events = bench.events();
-    let Some(&Event::Opened(id)) = events.iter().find(|event| matches!(event, Event::Opened(_))) else {
+    let Some(&Event::Accepted(id, _)) = events.iter().find(|event| matches!(event, Event::Accepted(_, _))) else {
         panic!("{events:?}")
     };
     bench.with_stream(id, |stream| {
         assert_eq!(stream.readable_len(), 8_960);
-        assert_eq!(stream.forward(), 8_960);
+        assert_eq!(stream.echo(), 8_960);
     });
-    let length = bench.stack.poll_transmit(bench.now, &mut buffer);
+    let length = bench.stack.poll_transmit(bench.now, InterfaceId::FIRST, &mut buffer);
     assert_eq!(length, Some(9_014), "sent back in one segment");
 }
 

@@ -75,7 +75,7 @@ impl Bench {
         self.send(first, GET);
         let events = self.events();
         self.sent();
-        let [Event::Opened(id), Event::Ready(_)] = events[..] else { panic!("{events:?}") };
+        let [Event::Accepted(id, _), Event::Ready(_)] = events[..] else { panic!("{events:?}") };
         id
     }
 

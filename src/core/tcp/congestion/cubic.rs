@@ -35,7 +35,7 @@ pub struct Cubic {
     before: Option<Before>,
 }
 
-/// What a reduction takes away, in case it turns out to be in vain (RFC 9438 §4.9).
+/// What a reduction takes away, in case it turns out to be spurious (RFC 9438 §4.9).
 #[derive(Clone, Copy, Debug)]
 struct Before {
     window: f64,
@@ -51,11 +51,11 @@ impl Cubic {
         Self { window: f64::from(start.initial_window()) / f64::from(mss), start, max: 0.0, epoch: None, before: None }
     }
 
-    pub(super) fn rest(&self) -> QuietCongestion {
+    pub(super) fn suspend(&self) -> QuietCongestion {
         QuietCongestion { window: self.window(), threshold: self.start.threshold(), extra: (self.max as f32).to_bits() }
     }
 
-    pub(super) fn wake(mss: u32, quiet: &QuietCongestion) -> Self {
+    pub(super) fn resume(mss: u32, quiet: &QuietCongestion) -> Self {
         let mut cubic = Self { max: f32::from_bits(quiet.extra).into(), ..Self::new(mss) };
         cubic.window = cubic.segments(quiet.window);
         cubic.start.set_threshold(quiet.threshold);
@@ -134,7 +134,7 @@ impl Controller for Cubic {
     fn marked(&mut self, in_flight: u32) {
         self.decrease(in_flight, BETA_MARKED);
         self.window = self.segments(self.start.threshold());
-        self.before = None; // a mark is never in vain
+        self.before = None; // a mark is never spurious
     }
 
     fn timed_out(&mut self, in_flight: u32, first: bool) {

@@ -53,7 +53,7 @@ pub trait Controller {
     /// Nothing was sent for a whole retransmission timeout (RFC 5681 §4.1).
     fn idled(&mut self);
 
-    /// The last reduction was in vain, because nothing had been lost: everything is as it was before, or better.
+    /// The last reduction was spurious, because nothing had been lost: everything is as it was before, or better.
     fn undo(&mut self);
 
     /// Segments are of `mss` octets from now on. The window stays what it is in octets.
@@ -89,18 +89,18 @@ impl Congestion {
 
     /// What of it is kept while nothing is sent. A curve that had begun is begun anew afterwards: time in which the window was
     /// not used is no time to grow by (RFC 9438 §5.8).
-    pub(super) fn rest(&self) -> QuietCongestion {
+    pub(super) fn suspend(&self) -> QuietCongestion {
         match self {
-            Self::Cubic(cubic) => cubic.rest(),
-            Self::Reno(reno) => reno.rest(),
+            Self::Cubic(cubic) => cubic.suspend(),
+            Self::Reno(reno) => reno.suspend(),
         }
     }
 
     /// The controller of which that was kept.
-    pub(super) fn wake(kind: CongestionControl, mss: u32, quiet: &QuietCongestion) -> Self {
+    pub(super) fn resume(kind: CongestionControl, mss: u32, quiet: &QuietCongestion) -> Self {
         match kind {
-            CongestionControl::Cubic => Self::Cubic(Cubic::wake(mss, quiet)),
-            CongestionControl::Reno => Self::Reno(Reno::wake(mss, quiet)),
+            CongestionControl::Cubic => Self::Cubic(Cubic::resume(mss, quiet)),
+            CongestionControl::Reno => Self::Reno(Reno::resume(mss, quiet)),
         }
     }
 

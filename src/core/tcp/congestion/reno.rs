@@ -20,11 +20,11 @@ impl Reno {
         Self { window: start.initial_window(), start, counted: 0, before: None }
     }
 
-    pub(super) fn rest(&self) -> QuietCongestion {
+    pub(super) fn suspend(&self) -> QuietCongestion {
         QuietCongestion { window: self.window, threshold: self.start.threshold(), extra: self.counted }
     }
 
-    pub(super) fn wake(mss: u32, quiet: &QuietCongestion) -> Self {
+    pub(super) fn resume(mss: u32, quiet: &QuietCongestion) -> Self {
         let mut reno = Self { window: quiet.window, counted: quiet.extra, ..Self::new(mss) };
         reno.start.set_threshold(quiet.threshold);
         reno
@@ -69,7 +69,7 @@ impl Controller for Reno {
 
     fn marked(&mut self, in_flight: u32) {
         self.lost(in_flight); // RFC 3168 §6.1.2
-        self.before = None; // a mark is never in vain
+        self.before = None; // a mark is never spurious
     }
 
     fn timed_out(&mut self, in_flight: u32, first: bool) {

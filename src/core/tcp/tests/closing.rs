@@ -5,7 +5,7 @@ use super::{
     *,
 };
 use crate::{
-    tcp::{CloseReason, timestamps::Clocks},
+    tcp::{CloseReason, timestamps::TimestampState},
     wire::{TcpOptions, tcp_options::Timestamps},
 };
 
@@ -222,7 +222,7 @@ fn x_syn_1_and_may_12_a_syn_draws_a_challenge_and_no_more_than_ten_a_second() {
 fn x_syn_1_a_syn_anywhere_draws_no_more_than_ten_challenges_a_second() {
     // RFC 5961 §4.2 asks nothing of its sequence number, and nobody asks for its timestamps: outside the window, and with an old
     // clock or none where there should be one.
-    let clocked = Handshake { clocks: Some(Clocks::new(Instant::ZERO, 5, 70)), ..handshake() };
+    let clocked = Handshake { clocks: Some(TimestampState::new(Instant::ZERO, 5, 70)), ..handshake() };
     for (handshake, timestamps) in [(handshake(), None), (clocked, None), (clocked, Some(9)), (clocked, Some(71))] {
         for (seq, flags) in [(70_000, SYN), (0, SYN), (1 << 31, SYN | ACK), (70_000, SYN | FIN), (5, SYN)] {
             let connection = Connection::established(&handshake, Instant::ZERO, &quiet());

@@ -3,7 +3,10 @@
 use super::*;
 use crate::{
     rng::{SipKey, splitmix64},
-    tcp::cookie::{Cookie, CookieJar, EPOCH, MasterKey, Offer, SHORT_GRACE, SKEW},
+    tcp::{
+        Offer,
+        cookie::{Cookie, CookieJar, EPOCH, MasterKey, SHORT_GRACE, SKEW},
+    },
     wire::tcp_options::Timestamps,
 };
 

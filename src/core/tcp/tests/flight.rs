@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::tcp::{
-    flight::{Acknowledged, Arrival, Chunk, Flight},
+    flight::{AckTime, Acknowledged, Flight, SendRange},
     timer::Timer,
 };
 use proptest::prelude::*;
@@ -43,8 +43,8 @@ struct Segment {
 }
 
 impl Segment {
-    fn chunk(&self) -> Chunk {
-        Chunk { seq: ISS.advance(self.start), length: (self.end - self.start) as usize, fin: false }
+    fn range(&self) -> SendRange {
+        SendRange { seq: ISS.advance(self.start), length: (self.end - self.start) as usize, fin: false }
     }
 }
 
@@ -61,7 +61,7 @@ impl Model {
     }
 
     /// Octets delivered by this.
-    fn report(&mut self, left: u32, right: u32) -> u32 {
+    fn sack_blocks(&mut self, left: u32, right: u32) -> u32 {
         let before = self.sum(|segment| segment.reported);
         for segment in self.segments.iter_mut().filter(|segment| left <= segment.start && segment.end <= right) {
             (segment.reported, segment.lost) = (true, false);
@@ -114,22 +114,22 @@ proptest! {
     fn a_flight_is_a_list_of_segments(steps in prop::collection::vec(step(), 0..80)) {
         let (mut flight, mut model) = (Flight::new(ISS, Duration::ZERO), Model::default());
         let now = Instant::from_millis(1);
-        let arrival = Arrival { now, echo: None };
+        let arrival = AckTime { now, echo: None };
         for step in steps {
             let outstanding = model.nxt - model.una;
             let mut result = Acknowledged::default();
             match step {
                 Step::Send(length) => {
                     let segment = Segment { start: model.nxt, end: model.nxt + length, lost: false, reported: false };
-                    flight.sent(&segment.chunk(), now);
+                    flight.sent(&segment.range(), now);
                     model.segments.push(segment);
                     model.nxt += length;
                 }
                 Step::Report(from, to) => {
                     let left = model.una + from % (outstanding + 1);
                     let right = left + to % (model.nxt - left + 1);
-                    flight.take_block(ISS.advance(left), ISS.advance(right), &arrival, &mut result);
-                    prop_assert_eq!(result.delivered, model.report(left, right));
+                    flight.mark_sacked(ISS.advance(left), ISS.advance(right), &arrival, &mut result);
+                    prop_assert_eq!(result.delivered, model.sack_blocks(left, right));
                 }
                 Step::Acknowledge(to) => {
                     let ack = model.una + to % (outstanding / 2 + 1);
@@ -150,10 +150,10 @@ proptest! {
                 }
                 Step::Resend => {
                     let lost = model.segments.iter_mut().find(|segment| segment.lost);
-                    let chunk = flight.next_lost(u32::MAX);
-                    prop_assert_eq!(chunk, lost.as_ref().map(|segment| segment.chunk()));
-                    if let Some((chunk, segment)) = chunk.zip(lost) {
-                        flight.sent_again(&chunk, now);
+                    let range = flight.next_lost(u32::MAX);
+                    prop_assert_eq!(range, lost.as_ref().map(|segment| segment.range()));
+                    if let Some((range, segment)) = range.zip(lost) {
+                        flight.retransmitted(&range, now);
                         segment.lost = false;
                     }
                 }
@@ -163,11 +163,11 @@ proptest! {
                 }
             }
             prop_assert_eq!(flight.len(), model.segments.len());
-            prop_assert_eq!(flight.reported(), model.sum(|segment| segment.reported));
+            prop_assert_eq!(flight.sacked(), model.sum(|segment| segment.reported));
             prop_assert_eq!(flight.has_lost(), model.segments.iter().any(|segment| segment.lost));
             prop_assert_eq!(flight.under_way(), model.sum(|segment| !segment.lost && !segment.reported));
             let last = model.segments.iter().rfind(|segment| !segment.lost && !segment.reported);
-            prop_assert_eq!(flight.last_under_way(), last.map(Segment::chunk));
+            prop_assert_eq!(flight.last_under_way(), last.map(Segment::range));
         }
     }
 }
@@ -176,19 +176,19 @@ proptest! {
 fn what_is_lost_and_reported_piece_by_piece_is_counted_once() {
     // Each second segment is reported alone, then all that was, in one block, and again.
     let now = Instant::from_millis(1);
-    let arrival = Arrival { now, echo: None };
+    let arrival = AckTime { now, echo: None };
     let mut flight = Flight::new(ISS, Duration::ZERO);
     for number in 0..100 {
-        flight.sent(&Chunk { seq: ISS.advance(10 * number), length: 10, fin: false }, now);
+        flight.sent(&SendRange { seq: ISS.advance(10 * number), length: 10, fin: false }, now);
     }
     let mut reported = 0;
     for number in (1..100).step_by(2).chain([100, 100]) {
         let mut result = Acknowledged::default();
         let (left, right) = if number < 100 { (10 * number, 10 * number + 10) } else { (10, 1_000) };
-        flight.take_block(ISS.advance(left), ISS.advance(right), &arrival, &mut result);
+        flight.mark_sacked(ISS.advance(left), ISS.advance(right), &arrival, &mut result);
         reported += result.delivered;
     }
-    assert_eq!((reported, flight.reported(), flight.under_way()), (990, 990, 10));
+    assert_eq!((reported, flight.sacked(), flight.under_way()), (990, 990, 10));
 }
 
 #[test]
@@ -225,5 +225,5 @@ fn what_it_takes_to_remember_a_segment_counts_against_the_send_buffer() {
     }
     assert!((10..=25).contains(&sent), "{sent} segments of an octet, in room for 1,000");
     bench.receive(1, 1 + sent, ACK, b"");
-    assert_eq!(bench.connection.writable(&bench.config), 1_000);
+    assert_eq!(bench.connection.room_or_wait(&bench.config), 1_000);
 }

@@ -3,7 +3,7 @@
 
 use super::{sack::at, *};
 use crate::{
-    tcp::timestamps::Clocks,
+    tcp::timestamps::TimestampState,
     wire::{TcpOptions, tcp_options::Timestamps},
 };
 
@@ -75,7 +75,7 @@ fn a_clock_that_comes_back_tells_which_transmission_was_answered() {
     // RFC 7323 §4.1: as soon as the echo is no older than the last transmission, there is nothing to be confused.
     for (echo_of_last, measured) in [(true, true), (false, false)] {
         let now = Instant::from_millis(1_000);
-        let clocks = Some(Clocks::new(now, 7, 1));
+        let clocks = Some(TimestampState::new(now, 7, 1));
         let config = TcpConfig::default();
         let connection = Connection::established(&Handshake { clocks, ..handshake() }, now, &config);
         let mut bench = Bench { connection, config, now };
@@ -107,7 +107,7 @@ fn a_clock_that_comes_back_tells_which_transmission_was_answered() {
 fn a_segment_that_comes_again_is_echoed_again() {
     // Its sender has heard nothing of the first one, and must not measure from there.
     let now = Instant::from_millis(1_000);
-    let handshake = Handshake { clocks: Some(Clocks::new(now, 7, 1)), ..handshake() };
+    let handshake = Handshake { clocks: Some(TimestampState::new(now, 7, 1)), ..handshake() };
     for (seq, length, echoed) in [(1, 100, 50), (51, 50, 50), (1, 99, 1), (52, 50, 50), (1_000_000, 100, 1)] {
         let config = TcpConfig::default();
         let connection = Connection::established(&handshake, now, &config);

@@ -96,13 +96,13 @@ fn shld_9_and_shld_10_the_application_hears_of_the_third_retransmission() {
     bench.sent();
     bench.connection.take_signals();
     for retransmission in 1..=3 {
-        assert!(!bench.connection.take_signals().contains(Signals::TROUBLED));
+        assert!(!bench.connection.take_signals().contains(Signals::R1_REACHED));
         bench.wait_for_timer();
         assert_eq!(bench.sent_one().kind, SentKind::Retransmission, "number {retransmission}");
     }
-    assert!(bench.connection.take_signals().contains(Signals::TROUBLED));
+    assert!(bench.connection.take_signals().contains(Signals::R1_REACHED));
     bench.wait_for_timer();
-    assert!(!bench.connection.take_signals().contains(Signals::TROUBLED), "once is enough");
+    assert!(!bench.connection.take_signals().contains(Signals::R1_REACHED), "once is enough");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use super::{super::state::State, *};
 use crate::{
     rng::splitmix64,
-    tcp::{CloseReason, timestamps::Clocks},
+    tcp::{CloseReason, timestamps::TimestampState},
 };
 use std::{cmp::Reverse, collections::BinaryHeap};
 
@@ -100,11 +100,11 @@ impl World {
         let (with_clocks, sack) = (dice.percent(50), dice.percent(50));
         let sides =
             [(ours, totals[0], one, two), (theirs, totals[1], two, one)].map(|(handshake, total, ours, theirs)| {
-                let clocks = with_clocks.then(|| Clocks::new(now, ours, theirs));
+                let clocks = with_clocks.then(|| TimestampState::new(now, ours, theirs));
                 let handshake = Handshake { peer_window_scale: Some(scale), sack, clocks, ..handshake };
                 let mut connection = Connection::established(&handshake, now, &config);
                 // Each hears of the other's window by a segment that may be lost like any other.
-                connection.acks.owed = 1;
+                connection.acks.owe();
                 Side { connection, written: 0, read: 0, total }
             });
         let (wire, mtu) = (BinaryHeap::new(), |_| 1_500);

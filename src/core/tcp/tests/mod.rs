@@ -1,9 +1,11 @@
 //! Connections in virtual time: scripted conversations, two of them over a bad wire, and the parts against models.
 
+mod acks;
 mod closing;
 mod cookies;
 mod ecn;
 mod flight;
+mod handshake;
 mod karn;
 mod liveness;
 mod lossy;
@@ -20,6 +22,7 @@ mod sending;
 mod shrinking;
 mod speed;
 mod spurious;
+mod tail_probe;
 mod timestamps;
 mod urgent;
 mod windows;

@@ -73,7 +73,7 @@ fn what_an_acknowledgment_reports_counts_though_a_later_one_was_faster() {
     let mut bench = three_of_seven();
     bench.reported(at(2), &[(at(4), at(7))]);
     assert_eq!(bench.sent_ranges(), [(at(3), MSS as usize)]);
-    assert_eq!(bench.connection.send.reported(), 3 * MSS);
+    assert_eq!(bench.connection.send.sacked(), 3 * MSS);
 }
 
 #[test]
@@ -105,7 +105,7 @@ fn an_overtaken_report_is_looked_at_as_closely_as_any() {
     ] {
         let mut bench = three_of_seven();
         bench.reported(at(2), &[lie, lie, lie]);
-        assert_eq!((bench.sent_ranges(), bench.connection.send.reported()), (vec![], 0), "{lie:?}");
+        assert_eq!((bench.sent_ranges(), bench.connection.send.sacked()), (vec![], 0), "{lie:?}");
     }
     // An acknowledgment from before everybody's memory is from nobody (RFC 5961 §5.2).
     let mut bench = three_of_seven();

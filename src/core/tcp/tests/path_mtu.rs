@@ -162,7 +162,7 @@ fn shld_6_what_the_peer_reports_is_not_sent_again() {
 #[test]
 fn must_16_options_count_and_a_fresh_connection_begins_with_a_window_to_match() {
     for (clocks, expected) in [(false, 1_000), (true, 988)] {
-        let clocks = clocks.then(|| super::super::timestamps::Clocks::new(Instant::ZERO, 1, 2));
+        let clocks = clocks.then(|| super::super::timestamps::TimestampState::new(Instant::ZERO, 1, 2));
         let handshake = Handshake { clocks, ..handshake() };
         let config = TcpConfig { congestion_control: CongestionControl::Reno, ..TcpConfig::default() };
         let mut connection = Connection::established(&handshake, Instant::ZERO, &config);

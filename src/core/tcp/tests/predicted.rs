@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     tcp::{
         predicted::STEP_BY_STEP,
-        timestamps::{Clocks, OUTDATED_AFTER},
+        timestamps::{OUTDATED_AFTER, TimestampState},
     },
     wire::{TcpOptions, tcp_options::SackBlocks},
 };
@@ -23,7 +23,7 @@ struct Twins {
     ends: [Connection; 2],
     config: TcpConfig,
     now: Instant,
-    clock: Option<Clocks>,
+    clock: Option<TimestampState>,
     /// What the peer sends next.
     nxt: SeqNumber,
     predicted: u32,
@@ -33,8 +33,8 @@ impl Twins {
     fn new(congestion_control: CongestionControl, sack: bool, has_clocks: bool) -> Self {
         let now = Instant::from_millis(1_000);
         let config = TcpConfig { congestion_control, write_ahead: 8_192, ..TcpConfig::default() };
-        let clock = has_clocks.then(|| Clocks::new(now, 70_000, 5));
-        let ours = has_clocks.then(|| Clocks::new(now, 5, 70_000));
+        let clock = has_clocks.then(|| TimestampState::new(now, 70_000, 5));
+        let ours = has_clocks.then(|| TimestampState::new(now, 5, 70_000));
         let handshake = Handshake { sack, clocks: ours, peer_window_scale: Some(2), ..handshake() };
         let end = || Connection::established(&handshake, now, &config);
         Self { ends: [end(), end()], config, now, clock, nxt: IRS.advance(1), predicted: 0 }
@@ -47,7 +47,7 @@ impl Twins {
         self.predicted += u32::from(quick.expects(&segment));
         let outcome = quick.arrive(self.now, &link, &segment, &self.config);
         STEP_BY_STEP.set(true);
-        let step_by_step = slow.climb(self.now, &link, &segment, &self.config);
+        let step_by_step = slow.process_segment(self.now, &link, &segment, &self.config);
         STEP_BY_STEP.set(false);
         assert_eq!(outcome, step_by_step);
     }
@@ -145,7 +145,7 @@ fn a_conversation_in_order_is_predicted_segment_by_segment() {
     for _ in 0..100 {
         twins.segment((8, 0, 64), 16_000, Clock::Now);
         twins.each(|end, config, _| {
-            end.forward(config);
+            end.echo(config);
         });
         twins.send(2);
         twins.now += Duration::from_millis(1);

@@ -1,11 +1,11 @@
 //! Losses found by time (RFC 8985): the window for reordering, its timer, and what a probe of the tail has done.
 
-use super::{super::recovery::TailProbe, sack::at, *};
+use super::{super::tail_probe::TailProbe, sack::at, *};
 use crate::{
     tcp::{
         congestion::Controller,
         rack::{Delivered, Rack},
-        timestamps::Clocks,
+        timestamps::TimestampState,
     },
     wire::{
         TcpOptions,
@@ -82,7 +82,7 @@ fn delivered(number: u32, retransmitted: bool) -> Delivered {
     Delivered { end, sent_at: Instant::ZERO, order: number, retransmitted, answers_earlier: false }
 }
 
-/// A judge of a path of 100 ms, on which the second segment came before the first where `reordered`.
+/// A detect_losses of a path of 100 ms, on which the second segment came before the first where `reordered`.
 fn rack(reordered: bool) -> Rack {
     rack_by_clock(reordered, Duration::ZERO)
 }
@@ -115,7 +115,7 @@ fn a_coarse_clock_makes_the_window_wider_by_two_ticks() {
     let tick = ROUND / 10;
     let mut rack = rack_by_clock(true, tick);
     assert_eq!(rack.window(false, 3, Some(ROUND)), ROUND / 4 + 2 * tick);
-    rack.sent_in_vain(ISS, ISS.advance(100));
+    rack.saw_spurious_retransmission(ISS, ISS.advance(100));
     assert_eq!(rack.window(false, 3, Some(ROUND)), ROUND / 2 + 2 * tick, "a clock is no coarser for that");
     assert_eq!(rack_by_clock(false, tick).window(false, 3, Some(ROUND)), Duration::ZERO, "three are three");
 }
@@ -125,14 +125,14 @@ fn the_window_grows_with_each_round_of_duplicates_and_shrinks_after_sixteen_reco
     // §6.2 step 4.
     let mut rack = rack(true);
     let window = |rack: &Rack| rack.window(false, 0, Some(2 * ROUND));
-    rack.sent_in_vain(ISS, ISS.advance(100));
+    rack.saw_spurious_retransmission(ISS, ISS.advance(100));
     assert_eq!(window(&rack), ROUND / 2);
-    rack.sent_in_vain(ISS.advance(99), ISS.advance(300));
+    rack.saw_spurious_retransmission(ISS.advance(99), ISS.advance(300));
     assert_eq!(window(&rack), ROUND / 2, "once a round trip");
-    rack.sent_in_vain(ISS.advance(100), ISS.advance(300));
+    rack.saw_spurious_retransmission(ISS.advance(100), ISS.advance(300));
     assert_eq!(window(&rack), 3 * ROUND / 4);
     for round in 2..20 {
-        rack.sent_in_vain(ISS.advance(round * 300), ISS.advance(round * 300 + 300));
+        rack.saw_spurious_retransmission(ISS.advance(round * 300), ISS.advance(round * 300 + 300));
     }
     assert_eq!(window(&rack), 2 * ROUND, "never more than a round trip");
     for _ in 0..15 {
@@ -207,7 +207,7 @@ fn a_probe_is_of_new_data_where_there_are_any() {
 #[test]
 fn an_echo_says_nothing_of_a_probe_that_is_reported_early() {
     // RFC 7323 §4.3: what lies beyond a hole is not echoed. The last two of four are lost, and the last is sent again.
-    let clocks = Some(Clocks::new(Instant::ZERO, 7, 1));
+    let clocks = Some(TimestampState::new(Instant::ZERO, 7, 1));
     let config = TcpConfig::default();
     let connection = Connection::established(&Handshake { sack: true, clocks, ..handshake() }, Instant::ZERO, &config);
     let mut bench = Bench { connection, config, now: Instant::ZERO };

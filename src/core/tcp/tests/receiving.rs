@@ -1,7 +1,7 @@
 //! What arrives: in order, too early, twice, beyond the window; and when it is acknowledged.
 
 use super::*;
-use crate::tcp::connection::Signals;
+use crate::tcp::Signals;
 
 #[test]
 fn shld_31_early_segments_wait_and_each_is_answered_at_once() {

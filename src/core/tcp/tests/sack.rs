@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    tcp::timestamps::Clocks,
+    tcp::timestamps::TimestampState,
     wire::{
         TcpOptions,
         tcp_options::{SackBlocks, Timestamps},
@@ -149,7 +149,7 @@ fn what_fills_a_hole_and_more_reports_the_more() {
 #[test]
 fn with_timestamps_there_is_room_for_three_blocks() {
     let now = Instant::from_millis(1_000);
-    let clocks = Some(Clocks::new(now, 1, 1));
+    let clocks = Some(TimestampState::new(now, 1, 1));
     let config = TcpConfig::default();
     let connection = Connection::established(&Handshake { sack: true, clocks, ..handshake() }, now, &config);
     let mut bench = Bench { connection, config, now };

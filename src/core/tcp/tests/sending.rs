@@ -282,13 +282,13 @@ fn the_application_hears_of_room_after_it_found_too_little() {
     assert_eq!(bench.connection.write(&data, &bench.config), bench.config.send_buffer);
     bench.sent();
     let mut rounds = 0;
-    while !bench.connection.take_signals().contains(crate::tcp::connection::Signals::WRITABLE) {
+    while !bench.connection.take_signals().contains(crate::tcp::Signals::WRITABLE) {
         acknowledge_all(&mut bench);
         bench.sent();
         rounds += 1;
         assert!(rounds < 1_000);
     }
-    assert!(bench.connection.writable(&bench.config) >= bench.config.send_buffer / 2);
+    assert!(bench.connection.room_or_wait(&bench.config) >= bench.config.send_buffer / 2);
 }
 
 #[test]
@@ -303,7 +303,7 @@ fn who_has_filled_the_room_to_the_last_octet_hears_of_more() {
         assert_eq!(fill(&mut bench), 4_000, "all that was asked for, and no more would fit");
         bench.sent();
         acknowledge_all(&mut bench);
-        assert_eq!(bench.connection.take_signals(), crate::tcp::connection::Signals::WRITABLE);
+        assert_eq!(bench.connection.take_signals(), crate::tcp::Signals::WRITABLE);
     }
 }
 

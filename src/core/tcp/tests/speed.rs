@@ -67,7 +67,7 @@ impl<F: FnMut(u32, bool) -> Fate> Path<F> {
             last_new: Duration::ZERO,
             timed_out: false,
         };
-        path.sides[1].acks.owed = 1;
+        path.sides[1].acks.owe();
         path
     }
 
@@ -132,7 +132,7 @@ impl<F: FnMut(u32, bool) -> Fate> Path<F> {
                 self.timed_out |= self.sides[number].timeouts > 0;
                 if number == 0 {
                     // Whole segments, so that none is small but the last.
-                    let room = self.sides[0].writable(&self.config).min(octets - written) / SEGMENT * SEGMENT;
+                    let room = self.sides[0].room_or_wait(&self.config).min(octets - written) / SEGMENT * SEGMENT;
                     written += self.sides[0].write(&pattern(written, room), &self.config);
                 } else {
                     let length = self.sides[1].readable_len();

@@ -4,7 +4,7 @@ use super::{sack::at, *};
 use crate::{
     tcp::{
         congestion::{Ack, Congestion, Controller},
-        timestamps::Clocks,
+        timestamps::TimestampState,
     },
     wire::{TcpOptions, tcp_options::Timestamps},
 };
@@ -67,7 +67,7 @@ fn a_second_timeout_is_not_doubted() {
 }
 
 /// A connection that has sent segment 0 again, because the three behind it were reported.
-fn sent_again() -> Bench {
+fn retransmitted() -> Bench {
     let mut bench = sack::timed();
     assert_eq!(sack::sends_more(&mut bench, 10).len(), 10);
     bench.now += ROUND;
@@ -78,7 +78,7 @@ fn sent_again() -> Bench {
 
 #[test]
 fn a_recovery_in_vain_is_undone_by_the_report_that_says_so() {
-    let mut bench = sent_again();
+    let mut bench = retransmitted();
     let reduced = bench.connection.congestion.window();
     bench.now += ROUND / 10;
     bench.reported(at(11), &[]);
@@ -93,7 +93,7 @@ fn a_recovery_in_vain_is_undone_by_the_report_that_says_so() {
 #[test]
 fn a_report_about_something_else_undoes_nothing() {
     for lie in [(0, at(0)), (at(1), at(1)), (at(20), at(21)), (at(2), at(1)), (at(0), at(1))] {
-        let mut bench = sent_again();
+        let mut bench = retransmitted();
         let reduced = bench.connection.congestion.window();
         bench.reported(at(11), &[]);
         bench.reported(at(11), &[lie]);
@@ -106,7 +106,7 @@ fn a_timestamp_from_before_the_retransmission_undoes_it_at_once() {
     // RFC 3522 §3.2.
     for (echoed, undone) in [(0, true), (200, false)] {
         let now = Instant::from_millis(1_000);
-        let clocks = Some(Clocks::new(now, 7, 1));
+        let clocks = Some(TimestampState::new(now, 7, 1));
         let config = TcpConfig::default();
         let connection = Connection::established(&Handshake { clocks, ..handshake() }, now, &config);
         let mut bench = Bench { connection, config, now };

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    tcp::timestamps::Clocks,
+    tcp::timestamps::TimestampState,
     wire::{TcpOptions, tcp_options::Timestamps},
 };
 
@@ -12,10 +12,10 @@ const THEIRS: u32 = u32::MAX - 10;
 
 fn bench() -> Bench {
     let now = Instant::from_millis(1_000);
-    let clocks = Some(Clocks::new(now, OURS, THEIRS));
+    let clocks = Some(TimestampState::new(now, OURS, THEIRS));
     let config = TcpConfig::default();
     let mut connection = Connection::established(&Handshake { clocks, ..handshake() }, now, &config);
-    connection.acks.sent = IRS.advance(1);
+    connection.acks.paid(IRS.advance(1));
     let mut bench = Bench { connection, config, now };
     assert_eq!(bench.at(0, 1, 1, b""), Ok(()));
     bench

@@ -1,7 +1,9 @@
 //! Windows that grow with the path, and acknowledgments at its beginning.
 
 use super::*;
-use crate::tcp::{byte_ring::ByteRing, connection::syn_ack_window, receive::window_scale_for, timestamps::Clocks};
+use crate::tcp::{
+    byte_ring::ByteRing, handshake::syn_ack_window, receive::window_scale_for, timestamps::TimestampState,
+};
 use std::{cmp::Reverse, collections::BinaryHeap};
 
 /// Frames on their way: when each arrives, a number to break ties, at whom, and itself.
@@ -24,13 +26,13 @@ impl Path {
     fn new(megabits: u64, round_trip: Duration, with_clocks: bool, config: TcpConfig) -> Self {
         let now = Instant::from_millis(1);
         let scale = Some(window_scale_for(config.receive_buffer));
-        let clocks = with_clocks.then(|| Clocks::new(now, 7, 7));
+        let clocks = with_clocks.then(|| TimestampState::new(now, 7, 7));
         let ours = Handshake { peer_window_scale: scale, sack: true, clocks, ..handshake() };
         let theirs = Handshake { tuple: ours.tuple.reversed(), iss: ours.irs, irs: ours.iss, ..ours };
         let ends = [ours, theirs].map(|handshake| Connection::established(&handshake, now, &config));
         let mut path =
             Self { ends, config, now, wire: Wire::new(), frames: 0, free: [now; 2], megabits, one_way: round_trip / 2 };
-        path.ends[1].acks.owed = 1; // the first one hears of the window
+        path.ends[1].acks.owe(); // the first one hears of the window
         path
     }
 

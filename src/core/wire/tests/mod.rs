@@ -61,7 +61,7 @@ pub(super) fn with_pseudo_header(ip: &IpHeader, message: &[u8]) -> Vec<u8> {
 }
 
 pub(super) fn link() -> LinkHeader {
-    LinkHeader { destination: OURS, source: THEIRS, vlan: VlanTags::default() }
+    LinkHeader { destination: OURS, source: THEIRS, ..LinkHeader::default() }
 }
 
 /// A link header with that many tags.

@@ -23,7 +23,13 @@ fn segment(vlan: VlanTags, tuple: &FourTuple) -> Vec<u8> {
         options: TcpOptions::default(),
     };
     let mut frame = vec![0; 128];
-    let length = write_tcp(&LinkHeader { source, destination, vlan }, &ip, &tcp, (&[], &[]), &mut frame);
+    let length = write_tcp(
+        &LinkHeader { source, destination, vlan, ..LinkHeader::default() },
+        &ip,
+        &tcp,
+        (&[], &[]),
+        &mut frame,
+    );
     frame.truncate(length);
     frame
 }

@@ -1,6 +1,7 @@
 //! Every illegal value of every header field, with the reason it is refused for.
 
 use super::*;
+use crate::wire::InterfaceId;
 use DropReason::{
     BadDataOffset, BadExtensionHeaders, BadIpChecksum, BadIpHeaderLength, BadIpLength, BadTcpChecksum, Fragment,
     GroupSourceMac, InvalidSource, PartialTcpChecksum, PortZero, TooManyVlanTags, TruncatedEthernet, TruncatedIp,
@@ -322,7 +323,7 @@ fn a_syn_with_a_fin_gets_no_answer_from_a_listener() {
     stack.listen(None, 80);
     let flags = TcpFlags::SYN | TcpFlags::FIN;
     let frame = spoilt_segment(&ip_v4(Protocol::Tcp), |segment| segment[13] = flags.bits());
-    stack.handle_frame(Instant::ZERO, &frame);
+    stack.handle_frame(Instant::ZERO, InterfaceId::FIRST, &frame);
     assert_eq!(stack.drops().iter().collect::<Vec<_>>(), [(DropReason::ContradictoryFlags, 1)]);
-    assert_eq!(stack.poll_transmit(Instant::ZERO, &mut [0; 2_048]), None);
+    assert_eq!(stack.poll_transmit(Instant::ZERO, InterfaceId::FIRST, &mut [0; 2_048]), None);
 }

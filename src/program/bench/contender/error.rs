@@ -1,7 +1,8 @@
 //! Why a contender does not stand.
 
 use crate::{
-    bench::process::ProcessError, host::HostError, lab::LabError, server::ServerError, stack::CidrError, xdp::XdpError,
+    bench::process::ProcessError, host::HostError, lab::LabError, runtime::RuntimeError, stack::CidrError,
+    xdp::XdpError,
 };
 use std::io;
 use thiserror::Error;
@@ -28,7 +29,7 @@ pub enum ContenderError {
 
     /// The server of this crate.
     #[error(transparent)]
-    Server(#[from] ServerError),
+    Server(#[from] RuntimeError),
 
     /// A program.
     #[error(transparent)]

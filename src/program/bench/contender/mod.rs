@@ -17,7 +17,8 @@ use crate::{
     bpf::Reflector,
     host::{cores::Cores, memory},
     lab::{INTERFACE, Lab, PREFIX_V4, PREFIX_V6, Role, STACK},
-    server::{Cookies, Running, Server, ServerReport},
+    runtime::{Cookies, RunReport, Running},
+    server::Server,
     xdp::Require,
 };
 use std::{
@@ -166,7 +167,7 @@ impl Standing {
     ///
     /// # Errors
     /// Where it had to give up before, or panicked.
-    pub fn stop(self) -> Result<Option<ServerReport>, ContenderError> {
+    pub fn stop(self) -> Result<Option<RunReport>, ContenderError> {
         match self.works {
             Works::Stack(running) => Ok(Some(running.stop()?)),
             Works::Kernel(Tuned { proxy, server, settings }) => {

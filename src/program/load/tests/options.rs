@@ -98,7 +98,7 @@ fn there_are_no_more_connections_than_ports() {
 
 #[test]
 fn what_the_interface_lacks_is_no_bad_use() {
-    let found = LoadError::Server(crate::server::ServerError::InterfaceDown { interface: "veth0".to_owned() });
+    let found = LoadError::Server(crate::runtime::RuntimeError::InterfaceDown { interface: "veth0".to_owned() });
     assert!(!found.is_bad_use());
 }
 

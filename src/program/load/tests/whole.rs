@@ -2,11 +2,12 @@
 
 use super::wire::{Wire, load};
 use crate::{
-    app::{Chargen, Discard, Echo, Http, Service},
+    app::{Chargen, Discard, Echo, Http, Origin, Service},
     config::{StackConfig, TcpConfig},
     load::{Direction, Failures, Mode, Progress},
-    stack::Stream,
+    stack::ConnectionId,
     tcp::MaxSegment,
+    worker::Context,
 };
 use std::time::Duration;
 
@@ -21,9 +22,10 @@ struct Says {
 impl Service for Says {
     type Session = ();
 
-    fn open(&mut self, _: &mut Stream<'_>) {}
+    fn open(&mut self, _: ConnectionId, _: Origin, _: &mut Context<'_>) {}
 
-    fn ready(&mut self, (): &mut (), stream: &mut Stream<'_>) {
+    fn ready(&mut self, (): &mut (), id: ConnectionId, cx: &mut Context<'_>) {
+        let Some(mut stream) = cx.stream(id) else { return };
         if stream.readable_len() > 0 {
             stream.consume(stream.readable_len());
             stream.write(self.what.as_bytes());

@@ -9,11 +9,11 @@ use crate::{
         tally::Tally,
         task::{Board, Task},
     },
-    server::{Seat, Setup},
+    runtime::Setup,
     stack::{Cidr, LocalAddress, Ownership, Secrets, Stack},
     time::Instant,
-    wire::{MacAddress, ethernet::ETHER_TYPE_ARP},
-    worker::{Application, Placement},
+    wire::{InterfaceId, MacAddress, ethernet::ETHER_TYPE_ARP},
+    worker::{Application, Context, Placement, WorkerIndex},
     xdp::{CopyMode, Require, XdpMode},
 };
 use crossbeam::channel::{Receiver, unbounded};
@@ -64,7 +64,7 @@ impl Wire {
         let task = Arc::new(load.task().unwrap());
         let board = Arc::new(Board::default());
         let (sender, figures) = unbounded();
-        let seat = Seat { number: 0, workers: 1 };
+        let seat = WorkerIndex::ONLY;
         let mut server = stack(config, 1, vec!["198.18.0.1/24".parse().unwrap()]);
         server.listen(None, 80);
         Self {
@@ -97,22 +97,22 @@ impl Wire {
         for frame in std::mem::take(&mut self.to_server) {
             let is_question = frame[12..14] == ETHER_TYPE_ARP.to_be_bytes();
             if !self.cut && (is_question || !self.deaf) {
-                self.server.handle_frame(self.now, &frame);
+                self.server.handle_frame(self.now, InterfaceId::FIRST, &frame);
             }
         }
         for frame in std::mem::take(&mut self.to_client) {
             self.longest = self.longest.max(frame.len());
-            self.client.handle_frame(self.now, &frame);
+            self.client.handle_frame(self.now, InterfaceId::FIRST, &frame);
         }
         self.server.handle_timeout(self.now);
         while let Some(event) = self.server.poll_event() {
-            self.service.handle(self.now, event, &mut self.server);
+            self.service.event(event, &mut Context::new(self.now, &mut self.server, WorkerIndex::ONLY));
         }
         self.client.handle_timeout(self.now);
         while let Some(event) = self.client.poll_event() {
-            self.load.handle(self.now, event, &mut self.client);
+            self.load.event(event, &mut Context::new(self.now, &mut self.client, WorkerIndex::ONLY));
         }
-        self.due = self.load.tend(self.now, &mut self.client);
+        self.due = self.load.on_turn(&mut Context::new(self.now, &mut self.client, WorkerIndex::ONLY));
         transmit(self.now, &mut self.client, &mut self.to_server);
         transmit(self.now, &mut self.server, &mut self.to_client);
     }
@@ -170,7 +170,7 @@ fn stack(config: StackConfig, last: u8, addresses: Vec<Cidr>) -> Stack {
 
 fn transmit(now: Instant, stack: &mut Stack, frames: &mut Vec<Vec<u8>>) {
     let mut buffer = [0; 1_600];
-    while let Some(length) = stack.poll_transmit(now, &mut buffer) {
+    while let Some(length) = stack.poll_transmit(now, InterfaceId::FIRST, &mut buffer) {
         frames.push(buffer[..length].to_vec());
     }
 }

@@ -1,0 +1,50 @@
+//! What TCP knows of a connection, for whoever wants to look.
+
+use super::{Connection, State};
+use std::time::Duration;
+
+/// A snapshot of a connection's control block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TcpInfo {
+    /// The state of RFC 9293 §3.3.2.
+    pub state: State,
+    /// The smoothed round-trip time (RFC 6298), once one was measured.
+    pub round_trip_time: Option<Duration>,
+    /// The retransmission timeout, back-off included (RFC 6298).
+    pub retransmission_timeout: Duration,
+    /// The congestion window, octets (RFC 5681).
+    pub congestion_window: u32,
+    /// Octets sent and not acknowledged: SND.NXT - SND.UNA (RFC 9293 §3.3.1).
+    pub bytes_in_flight: u32,
+    /// The window that the peer grants, octets: SND.WND (RFC 9293 §3.3.1).
+    pub send_window: u32,
+    /// The most data in one of our segments, octets: SMSS of RFC 5681 §2, options taken off.
+    pub mss: u32,
+    /// Segments sent again. Counted anew when the connection has slept ([`StackConfig::max_awake`]).
+    ///
+    /// [`StackConfig::max_awake`]: crate::config::StackConfig::max_awake
+    pub retransmitted: u32,
+    /// Octets received that the application has not read.
+    pub unread: usize,
+    /// Octets written that the peer has not acknowledged.
+    pub unacknowledged: usize,
+}
+
+impl Connection {
+    /// What TCP knows of it. Who sends its segments counts those that are sent again.
+    pub fn info(&self, retransmitted: u32) -> TcpInfo {
+        TcpInfo {
+            state: self.state(),
+            round_trip_time: self.rtt.smoothed(),
+            retransmission_timeout: self.rtt.rto(),
+            congestion_window: self.congestion_window(),
+            bytes_in_flight: self.send.flight_size(),
+            send_window: self.send.window(),
+            mss: self.send.mss(),
+            retransmitted,
+            unread: self.readable_len(),
+            unacknowledged: self.send.buffered(),
+        }
+    }
+}

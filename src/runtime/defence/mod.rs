@@ -1,0 +1,428 @@
+//! The defence against SYN floods: a thread that keeps the cookies' keys up to date, watches the pressure, and decides who
+//! answers SYNs.
+
+mod master;
+mod policy;
+#[cfg(test)]
+mod tests;
+
+pub use self::policy::{Cookies, Level};
+
+pub(super) use self::master::MasterFile;
+
+use self::policy::{Policy, Sample};
+use super::{Notice, notice::Notices};
+use crate::{
+    rng::SipKey,
+    stack::{FlowName, FlowWatch, SynMode},
+    tcp::cookie::{CookieJar, EPOCH, MasterKey, SHORT_GRACE},
+    time::Instant,
+    wire::{Endpoint, FourTuple},
+    worker::{Clock, Published, Workers},
+    xdp::{FlowFilter, Guard, GuardedListener, XdpError},
+};
+use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+/// How often the pressure is looked at.
+const TICK: Duration = Duration::from_millis(1_000 / TICKS_PER_SECOND as u64);
+const TICKS_PER_SECOND: u32 = 10;
+/// SYN-ACKs a second and on each CPU that a source prefix may draw in a deluge, unless told otherwise.
+const SYN_BUDGET: u32 = 20_000;
+/// Acknowledgments a second that are no cookie's, above which somebody is guessing.
+const GUESSING: u64 = 10_000;
+/// The calendar was set where it is so far from what it was; a clock that is steered moves on by less in a second.
+const SET: Duration = Duration::from_millis(100);
+/// That is worth a word.
+const JUMP: Duration = Duration::from_secs(1);
+/// How often a file is looked at for another secret.
+const FILE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Enters a worker's flows into the filters of the XDP programs: a flow may come by any interface. There is at least one, and all hash
+/// by the same key, so that a flow has one name.
+pub(super) struct Listed(pub Vec<FlowFilter>);
+
+impl FlowWatch for Listed {
+    fn opened(&mut self, tuple: &FourTuple) {
+        let (remote, local) = (socket(tuple.remote), socket(tuple.local));
+        self.0.iter_mut().for_each(|filter| filter.insert(remote, local));
+    }
+
+    fn name(&self, tuple: &FourTuple) -> FlowName {
+        FlowName::new(self.0[0].name(socket(tuple.remote), socket(tuple.local)))
+    }
+
+    fn closed(&mut self, name: FlowName) {
+        self.0.iter_mut().for_each(|filter| filter.remove_named(name.get()));
+    }
+
+    fn closes_soon(&self, name: FlowName) {
+        self.0.iter().for_each(|filter| filter.prefetch(name.get()));
+    }
+}
+
+fn socket(end: Endpoint) -> SocketAddr {
+    SocketAddr::new(end.address, end.port)
+}
+
+/// Where the secret of the cookies comes from when time goes by.
+#[derive(Debug)]
+pub(super) enum Rotation {
+    /// It stays.
+    Never,
+    /// Another random one, this often.
+    Every(Duration),
+    /// Whatever the file holds.
+    File(MasterFile),
+}
+
+/// What the defence needs to know.
+pub(super) struct Setup {
+    pub cookies: Cookies,
+    /// SYN-ACKs a second that a source prefix may draw: where it is given, always, and not only in a deluge.
+    pub syn_budget: Option<u32>,
+    /// Those of the interfaces' programs.
+    pub guards: Vec<Arc<Guard>>,
+    pub master: MasterKey,
+    pub rotation: Rotation,
+    pub clock: Clock,
+    pub workers: Workers,
+    /// Each by the number of the program that guards it.
+    pub listeners: Vec<(usize, SocketAddr, GuardedListener)>,
+    pub notices: Notices,
+}
+
+/// How a listener is defended, and what for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ListenerDefence {
+    /// The listener.
+    pub listener: SocketAddr,
+    /// How high its defence stands.
+    pub level: Level,
+    /// How often that has changed.
+    pub changes: u64,
+    /// SYNs for it, answered or not.
+    pub syns: u64,
+}
+
+/// The defence at work. Dropping it ends its thread, and leaves things as they are.
+#[derive(Debug)]
+pub(super) struct Defence {
+    records: Arc<Mutex<Vec<ListenerDefence>>>,
+    stop: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Defence {
+    /// Starts it: when this returns, everything is as the policy wants it in the beginning.
+    pub fn start(setup: Setup) -> Result<Self, XdpError> {
+        let mut watch = Watch::new(setup)?;
+        let records = watch.records.clone();
+        let (stop, stopped) = bounded(0);
+        let thread = thread::Builder::new().name("xskip-defence".to_owned()).spawn(move || watch.run(&stopped));
+        let thread =
+            thread.map_err(|source| XdpError::Refused { what: "start the defence's thread".to_owned(), source })?;
+        Ok(Self { records, stop: Some(stop), thread: Some(thread) })
+    }
+
+    /// How each listener is defended now.
+    pub fn records(&self) -> Vec<ListenerDefence> {
+        self.records.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Defence {
+    /// Ends its thread, once all SYNs are counted.
+    pub fn end(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            thread.join().ok();
+        }
+    }
+}
+
+impl Drop for Defence {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// How high a defence stands for whoever sends SYNs, where this was decided: workers answer them if the XDP program has no way to.
+/// What it drops otherwise, strangers' segments and what is beyond a budget, it drops all the same.
+fn standing(decided: Level, has_way_out: bool) -> Level {
+    if has_way_out { decided } else { decided.min(Level::Worker) }
+}
+
+/// A listener and how it is defended.
+struct Defended {
+    /// The number of its guard.
+    guard: usize,
+    service: SocketAddr,
+    listener: GuardedListener,
+    policy: Policy,
+    /// SYNs for it, up to the last sample.
+    syns: u64,
+}
+
+/// The thread's own.
+struct Watch {
+    guards: Vec<Arc<Guard>>,
+    jar: CookieJar,
+    master: MasterKey,
+    rotation: Rotation,
+    rotated: Instant,
+    clock: Clock,
+    workers: Workers,
+    defended: Vec<Defended>,
+    /// The same for others to read.
+    records: Arc<Mutex<Vec<ListenerDefence>>>,
+    syn_budget: Option<u32>,
+    epoch: u64,
+    sampled: Instant,
+    /// Connections and evictions, up to the last sample.
+    connections: u64,
+    evictions: u64,
+    strangers: u64,
+    /// Acknowledgments that were no cookie's, likewise, and whether there were many.
+    guesses: u64,
+    guessing: bool,
+    notices: Notices,
+}
+
+impl Watch {
+    fn new(setup: Setup) -> Result<Self, XdpError> {
+        let Setup { cookies, syn_budget, guards, master, rotation, clock, workers, listeners, notices } = setup;
+        let now = clock.now();
+        let jar = CookieJar::new(master.clone(), clock.calendar(Instant::ZERO));
+        let epoch = jar.epoch(now);
+        let defend = |(guard, service, listener)| Defended {
+            guard,
+            service,
+            listener,
+            policy: Policy::new(cookies, now),
+            syns: 0,
+        };
+        let defended: Vec<_> = listeners.into_iter().map(defend).collect();
+        let record = |defended: &Defended| {
+            let (listener, level) =
+                (defended.service, standing(defended.policy.level(), guards[defended.guard].has_way_out()));
+            ListenerDefence { listener, level, changes: 0, syns: 0 }
+        };
+        let records = Arc::new(Mutex::new(defended.iter().map(record).collect()));
+        let (rotated, sampled) = (now, now);
+        let (connections, evictions, strangers, guesses) = (0, 0, 0, 0);
+        let watch = Self {
+            guards,
+            jar,
+            master,
+            rotation,
+            rotated,
+            clock,
+            workers,
+            defended,
+            records,
+            syn_budget,
+            epoch,
+            sampled,
+            connections,
+            evictions,
+            strangers,
+            guesses,
+            guessing: false,
+            notices,
+        };
+        watch.set_keys();
+        watch.guards.iter().for_each(|guard| guard.begin_epoch(epoch));
+        watch.defended.iter().try_for_each(|defended| watch.list(defended))?;
+        watch.take_levels();
+        Ok(watch)
+    }
+
+    fn run(&mut self, stopped: &Receiver<()>) {
+        while stopped.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
+            if let Err(error) = self.tick() {
+                self.notices.tell(Notice::DefenceStuck { reason: error.to_string() });
+            }
+        }
+        let mut records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
+        for (record, defended) in records.iter_mut().zip(&self.defended) {
+            record.syns = self.guards[defended.guard].syns(defended.listener.number).unwrap_or(record.syns);
+        }
+    }
+
+    fn tick(&mut self) -> Result<(), XdpError> {
+        let now = self.clock.now();
+        self.guards.iter().for_each(|guard| guard.tick());
+        self.follow_calendar();
+        self.rotate_if_due(now);
+        let epoch = self.jar.epoch(now);
+        if epoch != self.epoch {
+            self.epoch = epoch;
+            self.set_keys();
+            self.guards.iter().for_each(|guard| guard.begin_epoch(epoch));
+        }
+        let accepts = self.jar.accepts_next(now);
+        self.guards.iter().for_each(|guard| guard.accept_next_epoch(accepts));
+        self.guards.iter().for_each(|guard| guard.settle());
+        self.watch_guesses(now)?;
+        self.watch_listeners(now)
+    }
+
+    /// Looks whether the calendar was set. Epochs follow it; handshakes under way whose cookies are all there is of them are lost
+    /// where it jumps by more than [`SKEW`](crate::tcp::cookie::SKEW).
+    fn follow_calendar(&mut self) {
+        let (was, set) = (self.jar.calendar(), self.clock.calendar_as_set());
+        let by = set.abs_diff(was);
+        if by < SET {
+            return;
+        }
+        if by >= JUMP {
+            tracing::info!(seconds = by.as_secs(), ahead = set > was, "the calendar was set: cookies follow it");
+        }
+        self.jar.set_calendar(set);
+        self.workers.tell_all(move |cx| cx.stack().set_cookie_calendar(set));
+    }
+
+    /// Shortens the life of cookies while somebody guesses, until the epoch ends in which that was.
+    fn watch_guesses(&mut self, now: Instant) -> Result<(), XdpError> {
+        let count = self.sum(Guard::guesses)? + self.workers.total(Published::invalid_cookies);
+        let new = count - std::mem::replace(&mut self.guesses, count);
+        let begun = new * u64::from(TICKS_PER_SECOND) > GUESSING;
+        let age = self.jar.age(now);
+        let over = !begun && age <= TICK;
+        if begun && !self.guessing {
+            self.notices.tell(Notice::CookiesGuessed { acknowledgments: new });
+        }
+        let guessing = begun || self.guessing && !over;
+        if guessing != self.guessing {
+            self.guessing = guessing;
+            let grace = if guessing { SHORT_GRACE } else { EPOCH };
+            self.workers.tell_all(move |cx| cx.stack().set_cookie_grace(grace));
+        }
+        let accepts = !self.guessing || age <= SHORT_GRACE;
+        self.guards.iter().for_each(|guard| guard.accept_last_epoch(accepts));
+        Ok(())
+    }
+
+    fn rotate_if_due(&mut self, now: Instant) {
+        let interval = match &self.rotation {
+            Rotation::Never => return,
+            &Rotation::Every(interval) => interval,
+            Rotation::File(_) => FILE_INTERVAL,
+        };
+        if now - self.rotated < interval {
+            return;
+        }
+        self.rotated = now;
+        let key = match &mut self.rotation {
+            Rotation::File(file) => file.look(),
+            _ => SipKey::random()
+                .map_err(|error| self.notices.tell(Notice::CookiesKeepKey { reason: error.to_string() }))
+                .ok(),
+        };
+        if let Some(key) = key {
+            self.rotate(now, key);
+        }
+    }
+
+    /// Another master, from the next epoch on, for everybody.
+    fn rotate(&mut self, now: Instant, key: SipKey) {
+        if let Rotation::File(_) = &self.rotation {
+            self.notices.tell(Notice::CookiesHaveNewKey);
+        }
+        self.master.rotate(key, self.jar.epoch(now));
+        self.jar.set_master(self.master.clone());
+        self.set_keys();
+        let master = self.master.clone();
+        self.workers.tell_all(move |cx| cx.stack().set_cookie_master(master));
+    }
+
+    /// The program holds the keys of the last epoch, this one and the next: so the next one begins with a single store.
+    fn set_keys(&self) {
+        for epoch in self.epoch.saturating_sub(1)..=self.epoch + 1 {
+            let key = self.jar.key_of(epoch);
+            self.guards.iter().for_each(|guard| guard.set_epoch_key(epoch, key));
+        }
+    }
+
+    /// A counter of all programs together.
+    fn sum(&self, count: impl Fn(&Guard) -> Result<u64, XdpError>) -> Result<u64, XdpError> {
+        self.guards.iter().map(|guard| count(guard)).sum()
+    }
+
+    /// Samples each listener, and lets its policy decide.
+    fn watch_listeners(&mut self, now: Instant) -> Result<(), XdpError> {
+        let millis = (now - self.sampled).as_millis().max(1) as u64;
+        self.sampled = now;
+        let per_second = |count: u64| count * 1_000 / millis;
+        let connections = self.workers.total(Published::connections);
+        let evictions = self.workers.total(Published::evictions);
+        let opened = connections - std::mem::replace(&mut self.connections, connections);
+        let evicted = evictions - std::mem::replace(&mut self.evictions, evictions);
+        let strangers = self.sum(Guard::strangers)? + self.workers.total(Published::strangers);
+        let strange = strangers - std::mem::replace(&mut self.strangers, strangers);
+        let mut syns = Vec::with_capacity(self.defended.len());
+        for defended in &mut self.defended {
+            let count = self.guards[defended.guard].syns(defended.listener.number)?;
+            syns.push(count - std::mem::replace(&mut defended.syns, count));
+        }
+        // What became a connection was no flood, however much of it there is.
+        let lost = syns.iter().sum::<u64>().saturating_sub(opened);
+        let mut changed = Vec::new();
+        let mut records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
+        for (index, (defended, syns)) in self.defended.iter_mut().zip(syns).enumerate() {
+            let (lost_syns_per_second, strangers_per_second) = (per_second(lost.min(syns)), per_second(strange));
+            let sample = Sample { lost_syns_per_second, strangers_per_second, evictions: evicted };
+            if defended.policy.decide(now, sample).is_some() {
+                changed.push(index);
+            }
+            // Who answers may change without a decision.
+            let (listener, level) =
+                (defended.service, standing(defended.policy.level(), self.guards[defended.guard].has_way_out()));
+            if level != records[index].level {
+                let Sample { lost_syns_per_second, strangers_per_second, evictions } = sample;
+                self.notices.tell(Notice::Defence {
+                    listener,
+                    level,
+                    lost_syns_per_second,
+                    strangers_per_second,
+                    evictions,
+                });
+                records[index].level = level;
+                records[index].changes += 1;
+            }
+            records[index].syns = defended.syns;
+        }
+        drop(records);
+        if changed.is_empty() {
+            return Ok(());
+        }
+        self.take_levels();
+        changed.into_iter().try_for_each(|index| self.list(&self.defended[index]))
+    }
+
+    /// Tells the program how a listener is defended.
+    fn list(&self, defended: &Defended) -> Result<(), XdpError> {
+        self.guards[defended.guard].list(&defended.service, &defended.listener, defended.policy.level() >= Level::Xdp)
+    }
+
+    /// Makes so what all listeners share: it is as the highest of them wants it.
+    fn take_levels(&self) {
+        let highest = self.defended.iter().map(|defended| defended.policy.level()).max().unwrap_or(Level::Cache);
+        let mode = if highest >= Level::Worker { SynMode::Cookie } else { SynMode::Cache };
+        self.workers.tell_all(move |cx| cx.stack().set_syn_mode(mode));
+        let budget = match self.syn_budget {
+            None if highest < Level::Budget => None,
+            budget => Some(budget.unwrap_or(SYN_BUDGET).div_ceil(TICKS_PER_SECOND)),
+        };
+        for guard in &self.guards {
+            guard.set_prefix_budget(budget);
+            guard.arm(highest >= Level::Xdp);
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! One interface: what is asked of it, what it takes to serve it, and the threads that watch it meanwhile.
+
+use super::{
+    InterfaceChange, Notice, Runtime, RuntimeError, Setup, Station,
+    link_watch::{Followers, LinkWatch, Watched},
+    neighbourhood::{Ears, Neighbourhood},
+    notice::Notices,
+    plan::InterfacePlan,
+    running::End,
+    sharing,
+    station::Followed,
+    way_out::Way,
+};
+use crate::{
+    host::{HostError, groups::SolicitedNodes},
+    stack::{Cidr, Ownership},
+    wire::{ChecksumPolicy, InterfaceId, icmp},
+    worker::{Placement, Workers},
+    xdp::{Guard, Program, Queue, QueueOptions, Unfinished, XdpError, XdpMode},
+};
+use std::{net::IpAddr, sync::Arc};
+
+/// What is asked of an interface.
+#[derive(Clone, Debug)]
+pub(crate) struct Interface {
+    pub name: String,
+    pub own: Vec<Cidr>,
+    pub shared: Vec<IpAddr>,
+    pub vlan: Option<u16>,
+    pub gateways: Vec<IpAddr>,
+    pub answers_to: Option<Station>,
+    pub queues: Vec<u32>,
+}
+
+impl Interface {
+    pub fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            own: Vec::new(),
+            shared: Vec::new(),
+            vlan: None,
+            gateways: Vec::new(),
+            answers_to: None,
+            queues: Vec::new(),
+        }
+    }
+}
+
+/// An interface with everything open that takes a right.
+pub(super) struct Opened {
+    pub program: Program,
+    pub setup: Setup,
+    pub queues: Vec<Queue>,
+    pub mode: XdpMode,
+    ears: Ears,
+    way: Way,
+    router: Option<Followed>,
+    groups: Option<SolicitedNodes>,
+}
+
+impl Opened {
+    /// Attaches the program and opens the queues. `ears` have heard of nobody who has an address of ours.
+    pub fn open(
+        runtime: &Runtime,
+        plan: &InterfacePlan,
+        placement: Placement,
+        ears: Ears,
+        notices: &Notices,
+    ) -> Result<Self, RuntimeError> {
+        let (program, mode) = attach_program(runtime, plan)?;
+        let mut queues = Vec::new();
+        for &id in &plan.queues {
+            let queue = open_queue(runtime, plan, id, mode, notices)?;
+            program.connect(&queue)?;
+            queues.push(queue);
+        }
+        for conflict in sharing::conflicts(&plan.shared(), &runtime.ports, &runtime.udp_ports) {
+            notices.tell(Notice::Sharing(conflict));
+        }
+        let way = Way::find(runtime, plan, mode, program.guard().clone(), notices.clone());
+        let groups = join_groups(plan, notices);
+        // Which worker is on which core is known when they have begun.
+        let summary = queues.iter().map(|queue| (queue.id(), None, queue.copy_mode())).collect();
+        let (interface, require) = (plan.link.name.clone(), runtime.require);
+        let setup = Setup { interface, require, mode, queues: summary, placement };
+        let router = follow(plan, program.guard())?;
+        Ok(Self { program, setup, queues, mode, ears, way, router, groups })
+    }
+
+    /// Begins to watch it, and says which of its queues nobody serves already. `end` is dropped when it is gone.
+    pub fn serve(
+        self,
+        id: InterfaceId,
+        plan: &InterfacePlan,
+        workers: &Workers,
+        notices: &Notices,
+        end: End,
+    ) -> Result<Served, RuntimeError> {
+        let Self { program, setup, ears, way, router, groups, .. } = self;
+        let neighbourhood =
+            Neighbourhood::start(ears, (id, setup.interface.clone()), workers.clone(), notices.clone())?;
+        let followers = Followers {
+            workers: workers.clone(),
+            guard: Some(program.guard().clone()),
+            announcer: Some(neighbourhood.announcer()),
+        };
+        let InterfacePlan { link, queues, addresses, .. } = plan;
+        let (link, queues, addresses, mtu_max) = (link.clone(), queues.clone(), addresses.clone(), plan.mtu_max());
+        let watched = Watched { link, queues, addresses, mtu_max, followers, notices: notices.clone(), router };
+        let count = watched.link.rx_queues;
+        let unserved = watched.unserved(count);
+        if !unserved.is_empty() {
+            let (interface, change) = (setup.interface.clone(), InterfaceChange::Queues { count, unserved });
+            notices.tell(Notice::Interface { interface, change });
+        }
+        let link_watch = LinkWatch::start(watched, way, end)?;
+        Ok(Served { setup, link_watch, _neighbourhood: neighbourhood, _groups: groups, program })
+    }
+}
+
+/// An interface that is served. Its threads end, and its program is detached, when it is dropped.
+pub(super) struct Served {
+    pub setup: Setup,
+    pub link_watch: LinkWatch,
+    _neighbourhood: Neighbourhood,
+    _groups: Option<SolicitedNodes>,
+    /// Last, so that it goes last.
+    pub program: Program,
+}
+
+/// Listens to the neighbours, and asks them whether somebody has an address of ours.
+pub(super) fn listen(runtime: &Runtime, plan: &InterfacePlan) -> Result<Ears, RuntimeError> {
+    let ears = Ears::open(plan)?;
+    if runtime.probe && !runtime.takes_over {
+        let interface = plan.link.name.clone();
+        ears.probe().map_err(|(address, station)| RuntimeError::AddressTaken { interface, address, station })?;
+    }
+    Ok(ears)
+}
+
+fn attach_program(runtime: &Runtime, plan: &InterfacePlan) -> Result<(Program, XdpMode), XdpError> {
+    let mut program = Program::load(&plan.steering, &plan.program_options(runtime))?;
+    let mode = program.attach(&plan.link.name, plan.link.index, runtime.require)?;
+    program.guard().set_unfinished(match (mode, plan.checksums(mode)) {
+        (_, ChecksumPolicy::Verify) => Unfinished::Refused,
+        (XdpMode::Native, ChecksumPolicy::AcceptPartial) => Unfinished::Taken,
+        (XdpMode::Generic, ChecksumPolicy::AcceptPartial) => Unfinished::Kept,
+    });
+    Ok((program, mode))
+}
+
+/// In generic mode the kernel may merge segments into packets of several frames: those are lost where it cannot hand them over
+/// (before Linux 6.6), and all others are not.
+fn open_queue(
+    runtime: &Runtime,
+    plan: &InterfacePlan,
+    id: u32,
+    mode: XdpMode,
+    notices: &Notices,
+) -> Result<Queue, XdpError> {
+    let (interface, options) = (&plan.link.name, plan.queue_options(runtime, mode));
+    match Queue::open(interface, id, mode, runtime.require, &options) {
+        Err(XdpError::NoMultiBuffer { .. }) if !plan.fragments => {
+            notices.tell(Notice::MergedPacketsLost { interface: interface.clone(), queue: id });
+            let options = QueueOptions { longest: None, ..options };
+            Queue::open(interface, id, mode, runtime.require, &options)
+        }
+        opened => opened,
+    }
+}
+
+/// Lets the NIC, and switches that look who listens, pass on questions for our IPv6 addresses.
+fn join_groups(plan: &InterfacePlan, notices: &Notices) -> Option<SolicitedNodes> {
+    let own = plan.addresses.iter().filter(|local| local.ownership == Ownership::Own);
+    let groups = own.filter_map(|local| match local.cidr.address {
+        IpAddr::V6(address) => Some(icmp::solicited_node(address).0),
+        IpAddr::V4(_) => None,
+    });
+    let joined = SolicitedNodes::join(plan.link.index, groups);
+    let refused = |error: HostError| {
+        notices.tell(Notice::Unsolicited { interface: plan.link.name.clone(), reason: error.to_string() });
+    };
+    joined.map_err(refused).ok()
+}
+
+/// Tells the program whom answers go to. Where that is a neighbour, it is to be followed.
+fn follow(plan: &InterfacePlan, guard: &Arc<Guard>) -> Result<Option<Followed>, RuntimeError> {
+    let Some(mac) = plan.answers_to else { return Ok(None) };
+    guard.set_answers_to(mac.0);
+    match plan.router {
+        Some(Station::Neighbour(address)) => Followed::new(&plan.link, address, mac, guard.clone()).map(Some),
+        _ => Ok(None),
+    }
+}

@@ -1,0 +1,172 @@
+//! Workers on interfaces: what every role stands on, a server, a load or a balancer.
+//!
+//! A [`Runtime`] says on which interfaces, at which addresses and with how many workers. [`Runtime::start`] checks it, opens an XDP
+//! program and the queues of each interface, and gives every worker a queue of each, a stack and an application that is made on
+//! its thread. What is [`Running`] can be spoken to: each worker takes commands and shows itself
+//! ([`WorkerHandle`](crate::worker::WorkerHandle)).
+
+mod assembly;
+mod claims;
+mod defence;
+mod error;
+mod interface;
+mod link_watch;
+mod neighbourhood;
+mod notice;
+mod plan;
+mod report;
+mod running;
+mod settings;
+mod sharing;
+mod signals;
+mod station;
+#[cfg(test)]
+mod tests;
+mod way_out;
+
+pub use self::{
+    defence::{Cookies, Level as DefenceLevel, ListenerDefence},
+    error::RuntimeError,
+    link_watch::Change as InterfaceChange,
+    notice::Notice,
+    report::{RunReport, Setup},
+    running::{Running, Stopper},
+    sharing::Conflict as SharingConflict,
+    signals::StopSignals,
+    station::{NoStation, Station},
+};
+
+pub(crate) use self::{interface::Interface, settings::settings};
+
+use self::{notice::Notices, running::End};
+use crate::{
+    config::StackConfig,
+    host::confinement::Confinement,
+    rng::SipKey,
+    stack::Cidr,
+    tcp::MaxSegment,
+    worker::{Application, Context, Idle, Tap},
+    xdp::Require,
+};
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+
+/// How often a random secret of cookies is replaced by another one.
+const COOKIE_ROTATION: Duration = Duration::from_secs(3_600);
+
+/// Where the secret of cookies comes from.
+#[derive(Clone)]
+pub(crate) enum CookieSecret {
+    /// From the operating system, and another one this often.
+    Random(Duration),
+    /// From the caller.
+    Fixed(SipKey),
+    /// From a file, now and whenever it changes.
+    File(PathBuf),
+}
+
+/// Workers to be. Nothing happens, and nothing is checked, before [`Runtime::start`].
+#[derive(Clone)]
+pub struct Runtime {
+    /// At least one.
+    pub(crate) interfaces: Vec<Interface>,
+    pub(crate) ports: Vec<u16>,
+    pub(crate) udp_ports: Vec<u16>,
+    pub(crate) remotes: Vec<SocketAddr>,
+    pub(crate) cores: Vec<usize>,
+    pub(crate) require: Require,
+    pub(crate) lasting_numbers: bool,
+    pub(crate) idle: Idle,
+    pub(crate) frames: Option<u32>,
+    pub(crate) huge_pages: bool,
+    pub(crate) busy_poll: Option<Duration>,
+    pub(crate) drain: Duration,
+    pub(crate) cookies: Cookies,
+    pub(crate) cookie_secret: CookieSecret,
+    pub(crate) takes_over: bool,
+    pub(crate) probe: bool,
+    pub(crate) syn_budget: Option<u32>,
+    pub(crate) memory: Option<u64>,
+    pub(crate) max_segment: MaxSegment,
+    pub(crate) config: StackConfig,
+    pub(crate) tap: Option<Arc<dyn Tap>>,
+    pub(crate) confinement: Option<Confinement>,
+    pub(crate) on_notice: Option<notice::Handler>,
+    /// Whether warnings are said on standard error where nobody else hears them.
+    aloud: bool,
+}
+
+impl Runtime {
+    /// Workers on the interface of this name.
+    pub fn on(interface: impl Into<String>) -> Self {
+        Self {
+            interfaces: vec![Interface::new(interface)],
+            ports: Vec::new(),
+            udp_ports: Vec::new(),
+            remotes: Vec::new(),
+            cores: Vec::new(),
+            require: Require::default(),
+            lasting_numbers: false,
+            idle: Idle::default(),
+            frames: None,
+            huge_pages: false,
+            busy_poll: None,
+            drain: Duration::ZERO,
+            cookies: Cookies::default(),
+            cookie_secret: CookieSecret::Random(COOKIE_ROTATION),
+            takes_over: false,
+            probe: true,
+            syn_budget: None,
+            memory: None,
+            max_segment: MaxSegment::default(),
+            config: StackConfig::default(),
+            tap: None,
+            confinement: None,
+            on_notice: None,
+            aloud: false,
+        }
+    }
+
+    settings!(self, self);
+
+    /// The interface that is spoken of.
+    pub(crate) fn interface(&mut self) -> &mut Interface {
+        self.interfaces.last_mut().expect("a runtime begins with an interface")
+    }
+
+    /// Whether connections are to be opened at start.
+    pub(crate) fn connects_at_start(&self) -> bool {
+        !self.remotes.is_empty()
+    }
+
+    /// Says warnings on standard error where nobody else hears them.
+    pub(crate) fn aloud(self) -> Self {
+        Self { aloud: true, ..self }
+    }
+
+    /// Starts workers with applications of the caller's own, which may open connections when they like: nothing needs to be
+    /// listened on. `application` makes one for each worker, on its thread, which nothing of it ever leaves.
+    ///
+    /// # Errors
+    /// [`RuntimeError`] says what stands in the way and what to do about it. Nothing is left behind then.
+    pub fn start<A: Application + 'static>(
+        &self,
+        application: impl Fn(&mut Context<'_>) -> A + Send + Sync + 'static,
+    ) -> Result<Running, RuntimeError> {
+        self.start_as(true, application)
+    }
+
+    /// `connects` is whether connections may be opened.
+    pub(crate) fn start_as<A: Application + 'static>(
+        &self,
+        connects: bool,
+        application: impl Fn(&mut Context<'_>) -> A + Send + Sync + 'static,
+    ) -> Result<Running, RuntimeError> {
+        let plan = self.plan(connects)?;
+        Running::start(self, &plan, Notices::new(self.on_notice.clone(), self.aloud), application)
+    }
+}

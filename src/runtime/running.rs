@@ -1,0 +1,314 @@
+//! Workers at work.
+
+use super::{
+    CookieSecret, ListenerDefence, Notice, RunReport, Runtime, RuntimeError, Setup, StopSignals,
+    assembly::{self, Assembly},
+    defence::{self, Defence, MasterFile, Rotation},
+    interface::{Opened, Served, listen},
+    notice::Notices,
+    plan::Plan,
+};
+use crate::{
+    host::{HostError, confinement, cores},
+    rng::SipKey,
+    stack::Secrets,
+    worker::{self, Application, Clock, Context, Mailbox, Shutdown, Workers},
+    xdp::{Program, Verdicts, XdpError},
+};
+use crossbeam::channel::{Receiver, Sender, bounded, unbounded};
+use std::{
+    fmt, fs, io,
+    sync::Arc,
+    thread::{self, JoinHandle},
+};
+
+/// Workers at work, until they are stopped. Dropping it ends them too, but tells nothing.
+pub struct Running {
+    setups: Vec<Setup>,
+    notices: Notices,
+    threads: Vec<(u32, JoinHandle<Result<worker::Report, XdpError>>)>,
+    workers: Workers,
+    shutdown: Shutdown,
+    /// Where workers that end, for whatever reason, say so: none should before it is told to.
+    ended: (Sender<()>, Receiver<()>),
+    /// Ended by its drop.
+    defence: Defence,
+    /// Last, so that they go last: programs are detached when the workers have sent their resets.
+    interfaces: Vec<Served>,
+}
+
+impl fmt::Debug for Running {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Running").field("setups", &self.setups).finish_non_exhaustive()
+    }
+}
+
+impl Running {
+    pub(super) fn start<A: Application + 'static>(
+        runtime: &Runtime,
+        plan: &Plan,
+        notices: Notices,
+        application: impl Fn(&mut Context<'_>) -> A + Send + Sync + 'static,
+    ) -> Result<Self, RuntimeError> {
+        // Nothing has been touched so far: where somebody has an address of ours, nothing will be.
+        let ears = plan.interfaces.iter().map(|plan| listen(runtime, plan)).collect::<Result<Vec<_>, _>>()?;
+        let mut opened = Vec::new();
+        for (plan_of_one, ears) in plan.interfaces.iter().zip(ears) {
+            opened.push(Opened::open(runtime, plan_of_one, plan.placement, ears, &notices)?);
+        }
+        // From here on threads begin, and files are read.
+        let keeps_bpf = confine(runtime, &opened)?;
+        let (secrets, rotation) = secrets(runtime, &notices)?;
+        let workers = Workers::new(mailboxes(plan.workers())?);
+        let clock = Clock::start();
+        let assembly = Assembly::new(runtime, plan, &opened, secrets.clone(), clock);
+        let defence = Defence::start(defence::Setup {
+            cookies: runtime.cookies,
+            guards: opened.iter().map(|opened| opened.program.guard().clone()).collect(),
+            master: secrets.cookie_master(),
+            rotation,
+            syn_budget: runtime.syn_budget,
+            clock,
+            workers: workers.clone(),
+            listeners: assembly.listeners(),
+            notices: notices.clone(),
+        })?;
+        let (ended, shutdown) = (unbounded(), Shutdown::default());
+        let assembled = assembly.assemble(&mut opened, &workers, &shutdown)?;
+        let mut interfaces = Vec::new();
+        for ((id, opened), plan) in assembly::interfaces().zip(opened).zip(&plan.interfaces) {
+            interfaces.push(opened.serve(id, plan, &workers, &notices, End(ended.0.clone()))?);
+        }
+        let setups = interfaces.iter().map(|served| served.setup.clone()).collect();
+        let threads = Vec::new();
+        let mut running = Self { setups, notices, threads, workers, shutdown, ended, defence, interfaces };
+        let application = Arc::new(application);
+        for ((number, worker), &core) in assembled.into_iter().enumerate().zip(&plan.cores) {
+            let application = application.clone();
+            running.set_to_work(number, core, keeps_bpf, move || worker.run(|cx| application(cx)))?;
+        }
+        for setup in &running.setups {
+            running.notices.tell(Notice::Serving(setup.clone()));
+        }
+        Ok(running)
+    }
+
+    /// Gives a worker a thread, and waits until that is on its core, or cannot get there.
+    fn set_to_work(
+        &mut self,
+        number: usize,
+        core: usize,
+        keeps_bpf: bool,
+        work: impl FnOnce() -> Result<worker::Report, XdpError> + Send + 'static,
+    ) -> Result<(), RuntimeError> {
+        let ((queue, ..), end) = (self.setups[0].queues[number], End(self.ended.0.clone()));
+        let (tell, told) = bounded(1);
+        let thread = thread::Builder::new().name(format!("xskip-{queue}")).spawn(move || {
+            let _end = end;
+            tell.send(cores::pin(core)).ok();
+            if keeps_bpf {
+                // A worker's maps are shared memory.
+                confinement::give_up_capabilities().unwrap_or_else(|error| tracing::warn!(%error));
+            }
+            work()
+        });
+        let thread = thread.map_err(|source| RuntimeError::System { what: "start a worker's thread", source })?;
+        self.threads.push((queue, thread));
+        match told.recv() {
+            Ok(Ok(())) => self.setups.iter_mut().for_each(|setup| setup.queues[number].1 = Some(core)),
+            Ok(Err(error)) => self.notices.tell(Notice::Unpinned { queue, core, reason: error.to_string() }),
+            Err(_) => {}
+        }
+        Ok(())
+    }
+
+    /// What was asked for and what the kernel gave, for each interface.
+    pub fn setups(&self) -> &[Setup] {
+        &self.setups
+    }
+
+    /// What there was to say so far, from the beginning on: the first 256 of it.
+    pub fn notices(&self) -> Vec<Notice> {
+        self.notices.kept()
+    }
+
+    /// What the XDP programs have decided so far, all interfaces together.
+    ///
+    /// # Errors
+    /// Where the kernel does not tell.
+    pub fn verdicts(&self) -> Result<Verdicts, XdpError> {
+        let mut sum = Verdicts::default();
+        for served in &self.interfaces {
+            sum.merge(&served.program.verdicts()?);
+        }
+        Ok(sum)
+    }
+
+    /// How each listener is defended now.
+    pub fn defence(&self) -> Vec<ListenerDefence> {
+        self.defence.records()
+    }
+
+    /// The workers, to be spoken to and looked at.
+    pub fn workers(&self) -> &Workers {
+        &self.workers
+    }
+
+    /// Whether all workers are at work and the interfaces are there. Where that is not so, [`Running::stop`] says why.
+    pub fn is_running(&self) -> bool {
+        self.ended.1.is_empty()
+    }
+
+    /// What stops it from any thread, while this one [waits](Running::wait).
+    pub fn stopper(&self) -> Stopper {
+        Stopper { ended: self.ended.0.clone(), shutdown: self.shutdown.clone() }
+    }
+
+    /// Ends every connection and every worker, detaches the programs, and reports.
+    ///
+    /// # Errors
+    /// Where a worker had to give up, or panicked, or an interface is gone.
+    pub fn stop(mut self) -> Result<RunReport, RuntimeError> {
+        self.request_stop();
+        self.collect()
+    }
+
+    /// Serves until a [`Stopper`] says so, until an interface is deleted or moved away, or until a worker ends by itself, which only
+    /// happens in trouble.
+    ///
+    /// # Errors
+    /// As [`Running::stop`].
+    pub fn wait(self) -> Result<RunReport, RuntimeError> {
+        self.ended.1.recv().ok();
+        self.stop()
+    }
+
+    /// Serves until a signal comes, or as [`Running::wait`]. A second signal resets connections that were still given time to finish.
+    ///
+    /// # Errors
+    /// As [`Running::stop`].
+    pub fn until(self, signals: StopSignals) -> Result<RunReport, RuntimeError> {
+        let stopper = self.stopper();
+        let listener = signals.listen(End(self.ended.0.clone()), move || stopper.hurry());
+        let report = self.wait();
+        listener.end();
+        report
+    }
+
+    fn request_stop(&self) {
+        self.shutdown.request();
+        for mailbox in self.workers.mailboxes().iter() {
+            mailbox.ring();
+        }
+    }
+
+    fn collect(&mut self) -> Result<RunReport, RuntimeError> {
+        let mut reports = Vec::new();
+        let mut failure = None;
+        for (queue, thread) in self.threads.drain(..) {
+            match thread.join() {
+                Ok(Ok(report)) => reports.push(report),
+                Ok(Err(error)) => failure = Some(error.into()),
+                Err(_) => failure = Some(RuntimeError::WorkerPanicked { queue }),
+            }
+        }
+        let gone = self.interfaces.iter().find(|served| served.link_watch.is_gone());
+        match (failure, gone) {
+            (Some(error), _) => Err(error),
+            (None, Some(gone)) => Err(RuntimeError::InterfaceGone { interface: gone.setup.interface.clone() }),
+            (None, None) => {
+                self.defence.end();
+                let (verdicts, defence) = (self.verdicts()?, self.defence.records());
+                Ok(RunReport { workers: reports, verdicts, defence, notices: self.notices.kept() })
+            }
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.request_stop();
+        for (_, thread) in self.threads.drain(..) {
+            thread.join().ok();
+        }
+    }
+}
+
+/// Stops what is [`Running`], from any thread.
+#[derive(Clone, Debug)]
+pub struct Stopper {
+    ended: Sender<()>,
+    shutdown: Shutdown,
+}
+
+impl Stopper {
+    /// Has [`Running::wait`] end: connections have the time to finish that was given to them.
+    pub fn stop(&self) {
+        self.ended.send(()).ok();
+    }
+
+    /// Gives connections that were to finish no more time.
+    pub fn hurry(&self) {
+        self.shutdown.hurry();
+    }
+}
+
+/// Says that something has ended when it is dropped, by whichever way out, a panic's included.
+#[derive(Debug)]
+pub(super) struct End(Sender<()>);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.0.send(()).ok();
+    }
+}
+
+/// Gives up what serving does not need, if that was asked for: whether CAP_BPF had to stay.
+fn confine(runtime: &Runtime, opened: &[Opened]) -> Result<bool, HostError> {
+    let Some(confinement) = &runtime.confinement else { return Ok(false) };
+    let keeps_bpf = needs_bpf(&opened[0].program)?;
+    if keeps_bpf {
+        tracing::info!("this kernel lets nobody read the guard's counters without CAP_BPF, so that is kept");
+    }
+    confinement.enter(keeps_bpf)?;
+    Ok(keeps_bpf)
+}
+
+/// Whether it takes CAP_BPF to ask an open map, as before Linux 5.19 where `kernel.unprivileged_bpf_disabled` is not 0. It is
+/// tried, on a thread that has given everything up.
+fn needs_bpf(program: &Program) -> Result<bool, HostError> {
+    let is_refused = || {
+        confinement::give_up_capabilities()?;
+        Ok(matches!(program.verdicts(), Err(XdpError::NotPermitted { .. })))
+    };
+    thread::scope(|scope| scope.spawn(is_refused).join()).unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+fn mailboxes(count: usize) -> Result<Arc<[Mailbox]>, RuntimeError> {
+    let mailboxes = (0..count).map(|_| Mailbox::new()).collect::<Result<Vec<_>, _>>();
+    mailboxes.map(Arc::from).map_err(|errno| RuntimeError::System { what: "make a mailbox", source: errno.into() })
+}
+
+/// The secrets to begin with, and where others come from later.
+fn secrets(runtime: &Runtime, notices: &Notices) -> Result<(Secrets, Rotation), RuntimeError> {
+    let mut secrets = Secrets::random()?;
+    if runtime.lasting_numbers {
+        secrets = secrets.with_numbers(key_of_this_boot()?);
+    }
+    Ok(match &runtime.cookie_secret {
+        &CookieSecret::Random(interval) => (secrets, Rotation::Every(interval)),
+        &CookieSecret::Fixed(master) => (secrets.with_cookie_master(master), Rotation::Never),
+        CookieSecret::File(path) => {
+            let (file, master) = MasterFile::open(path.clone(), notices.clone())?;
+            (secrets.with_cookie_master(master), Rotation::File(file))
+        }
+    })
+}
+
+/// A key that every process has until the machine boots, and that nobody elsewhere knows (random(4): 122 random bits).
+fn key_of_this_boot() -> Result<SipKey, RuntimeError> {
+    let failed = |source| RuntimeError::System { what: "read the kernel's boot id", source };
+    let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").map_err(failed)?;
+    let digits: String = text.chars().filter(char::is_ascii_hexdigit).collect();
+    SipKey::from_hex(&digits).ok_or_else(|| failed(io::ErrorKind::InvalidData.into()))
+}
