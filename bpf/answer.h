@@ -8,6 +8,7 @@
 #include "checksum.h"
 #include "cookie.h"
 #include "reply.h"
+#include "service.h"
 
 #define FLAGS_SYN_ACK 0x12
 #define IP_DONT_FRAGMENT 0x4000
@@ -36,7 +37,7 @@ static __always_inline void append(struct writer *writer, const void *data_end, 
 
 /* Offers what the SYN offered and we have, laid out as it never takes more room than the SYN's own options did. */
 static __always_inline void write_options(struct writer *writer, const void *data_end, const struct options *syn,
-					  const struct listener *listener, const struct cookie *cookie)
+					  const struct service *listener, const struct cookie *cookie)
 {
 	if (syn->has_mss)
 		append(writer, data_end, bpf_htonl(0x02040000 | listener->mss));
@@ -53,7 +54,7 @@ static __always_inline void write_options(struct writer *writer, const void *dat
 
 /* Writes the IP header of the way back, and returns the sum of the TCP pseudo-header. */
 static __always_inline __u64 write_ip(void *ip_header, const void *data_end, const struct packet *packet,
-				      const struct listener *listener, __u32 tcp_len)
+				      const struct service *listener, __u32 tcp_len)
 {
 	const __u32 *address = packet->addresses;
 	__u64 sum = bpf_htons(IPPROTO_TCP) + (__u64)bpf_htons(tcp_len);
@@ -124,11 +125,11 @@ __attribute__((noinline)) int sum_data(struct xdp_md *ctx, __u32 start, __u32 le
 	return (__u16)~fold(sum);
 }
 
-/* What is to be said of a SYN's checksums, and of its answer's. */
-enum sums {
-	SUMS_WRONG,
-	SUMS_WHOLE,
-	SUMS_UNFINISHED, /* that of TCP, in either */
+/* What a SYN's checksums are, and its answer's are to be. */
+enum checksums {
+	CHECKSUMS_WRONG,
+	CHECKSUMS_WHOLE,
+	CHECKSUMS_UNFINISHED, /* that of TCP, in either */
 };
 
 /*
@@ -136,7 +137,7 @@ enum sums {
  * of the pseudo-header, and so does this kernel in its own packets. Data, which a SYN hardly ever has, are not answered for, but
  * they must be what was sent.
  */
-static __always_inline enum sums sums_of(struct xdp_md *ctx, const struct packet *packet, const struct tcphdr *tcp,
+static __always_inline enum checksums checksums_of(struct xdp_md *ctx, const struct packet *packet, const struct tcphdr *tcp,
 				   const void *ip_header)
 {
 	const void *data = (void *)(long)ctx->data, *data_end = (void *)(long)ctx->data_end;
@@ -145,7 +146,7 @@ static __always_inline enum sums sums_of(struct xdp_md *ctx, const struct packet
 	__u32 header_len = tcp->doff * 4, length, is_unfinished;
 
 	if ((const void *)(ip + 5) > data_end)
-		return SUMS_WRONG;
+		return CHECKSUMS_WRONG;
 	if (packet->is_ipv6) {
 		length = bpf_ntohs(((const __u16 *)ip)[2]);
 #pragma unroll
@@ -155,18 +156,18 @@ static __always_inline enum sums sums_of(struct xdp_md *ctx, const struct packet
 		length = bpf_ntohs(((const __u16 *)ip)[1]) - sizeof(struct iphdr);
 		pseudo += (__u64)packet->addresses[0] + packet->addresses[1];
 		if (fold((__u64)ip[0] + ip[1] + ip[2] + ip[3] + ip[4]))
-			return SUMS_WRONG;
+			return CHECKSUMS_WRONG;
 	}
 	if (*(const __u8 *)ip >> 4 != (packet->is_ipv6 ? 6 : 4) || length < header_len ||
 	    length > (__u32)(data_end - data) - packet->tcp_offset)
-		return SUMS_WRONG;
+		return CHECKSUMS_WRONG;
 	pseudo += bpf_htons(length);
 	is_unfinished = guard.unfinished != REFUSED && (__u16)~fold(pseudo) == tcp->check;
 	if (is_unfinished && guard.unfinished == TAKEN)
-		return SUMS_WHOLE;
+		return CHECKSUMS_WHOLE;
 	if (length > header_len) {
 		if (length - header_len > MAX_SYN_DATA)
-			return SUMS_WRONG;
+			return CHECKSUMS_WRONG;
 		sum = sum_data(ctx, packet->tcp_offset + header_len, length - header_len);
 	}
 #pragma unroll
@@ -174,13 +175,13 @@ static __always_inline enum sums sums_of(struct xdp_md *ctx, const struct packet
 		if (i >= tcp->doff)
 			break;
 		if ((const void *)(words + i + 1) > data_end)
-			return SUMS_WRONG;
+			return CHECKSUMS_WRONG;
 		sum += words[i];
 	}
 	/* A whole one that looks unfinished, one in 65,536, counts as whole: nobody would finish its answer. */
 	if (!fold(sum + pseudo))
-		return SUMS_WHOLE;
-	return is_unfinished ? SUMS_UNFINISHED : SUMS_WRONG;
+		return CHECKSUMS_WHOLE;
+	return is_unfinished ? CHECKSUMS_UNFINISHED : CHECKSUMS_WRONG;
 }
 
 /* Behind a director answers go to the router, and not to where a frame came from. */
@@ -194,31 +195,38 @@ static __always_inline void answer_to_station(struct ethhdr *ethernet)
 	__builtin_memcpy(ethernet->h_dest + 4, &tail, 2);
 }
 
-/* The action, or -1 where the SYN cannot be answered. */
-static __always_inline int answer_syn(struct xdp_md *ctx, const struct packet *packet, const struct listener *listener)
+/*
+ * The action, or -1 where the SYN cannot be answered. A function of its own, like `walk_options`: it is most of the program, and
+ * the verifier would walk it for each way to get here.
+ */
+__attribute__((noinline)) int answer_syn(struct xdp_md *ctx, const struct packet *packet, const struct service *listener)
 {
 	void *data = (void *)(long)ctx->data, *data_end = (void *)(long)ctx->data_end;
-	struct tcphdr *tcp = data + (packet->tcp_offset & MAX_TCP_OFFSET);
+	struct tcphdr *tcp;
 	struct ethhdr *ethernet = data;
 	struct options options = {};
 	struct writer writer = {};
 	struct cookie cookie;
 	__u32 bits, tcp_len, length;
-	__be32 *words = (__be32 *)tcp;
+	__be32 *words;
 	__u64 pseudo;
-	enum sums sums;
+	enum checksums checksums;
 
+	if (!packet || !listener)
+		return -1;
+	tcp = data + (packet->tcp_offset & MAX_TCP_OFFSET);
+	words = (__be32 *)tcp;
 	if ((void *)(ethernet + 1) > data_end || (void *)(tcp + 1) > data_end || tcp->doff < 5)
 		return -1;
-	sums = sums_of(ctx, packet, tcp, data + (packet->ip_offset & MAX_IP_OFFSET));
-	if (sums == SUMS_WRONG)
+	checksums = checksums_of(ctx, packet, tcp, data + (packet->ip_offset & MAX_IP_OFFSET));
+	if (checksums == CHECKSUMS_WRONG)
 		return -1;
 	if (!read_options(ctx, packet, tcp, &options))
 		return -1;
 	bits = option_bits(&options, packet->is_ipv6);
 	if (bits == NO_PROFILE)
 		return -1;
-	cookie = bake(cookie_mac(packet, tcp->seq, bits, guard.epoch), bits, guard.epoch & 1);
+	cookie = make_cookie(cookie_mac(packet, tcp->seq, bits, guard.epoch), bits, guard.epoch & 1);
 	keep_promises(&options, bits);
 
 	writer.at = (__be32 *)(tcp + 1);
@@ -236,7 +244,7 @@ static __always_inline int answer_syn(struct xdp_md *ctx, const struct packet *p
 #pragma unroll
 	for (int i = 0; i < 4; i++)
 		writer.sum += words[i];
-	tcp->check = sums == SUMS_UNFINISHED ? ~fold(pseudo) : fold(writer.sum + pseudo);
+	tcp->check = checksums == CHECKSUMS_UNFINISHED ? ~fold(pseudo) : fold(writer.sum + pseudo);
 	swap_macs(ethernet);
 	answer_to_station(ethernet);
 	length = data_end - data;

@@ -10,7 +10,7 @@
 
 #define PREFIXES 65536
 #define CLOSED_PORTS PREFIXES /* the budgets behind those of the prefixes */
-#define STRANGE_RESETS (PREFIXES + 1)
+#define UNKNOWN_RESETS (PREFIXES + 1)
 #define REPEATED_SYNS (1U << 20)
 
 /* How long behind the first a SYN counts as repeated, in ticks: clients wait a second, then two, then four. */
@@ -39,7 +39,7 @@ struct {
 	__type(value, __u32);
 } repeated_syns SEC(".maps");
 
-static __always_inline int spend(__u32 index, __u32 limit)
+static __always_inline int consume_budget(__u32 index, __u32 limit)
 {
 	struct budget *budget = bpf_map_lookup_elem(&budgets, &index);
 

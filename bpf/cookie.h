@@ -222,7 +222,7 @@ static __always_inline __u64 cookie_mac(const struct packet *packet, __be32 sequ
 	return sip_end(&s, bits, packet->is_ipv6 ? 44 : 20, 2, 4);
 }
 
-static __always_inline struct cookie bake(__u64 mac, __u32 bits, __u32 parity)
+static __always_inline struct cookie make_cookie(__u64 mac, __u32 bits, __u32 parity)
 {
 	struct cookie cookie = { .sequence = parity << PARITY_SHIFT };
 
@@ -254,7 +254,7 @@ static __always_inline int is_cookie(const struct packet *packet, __u32 sequence
 
 		if ((__s32)(end - epoch) <= 0)
 			break;
-		expected = bake(cookie_mac(packet, bpf_htonl(sequence - 1), bits, epoch), bits, parity);
+		expected = make_cookie(cookie_mac(packet, bpf_htonl(sequence - 1), bits, epoch), bits, parity);
 		found |= !((expected.sequence ^ initial) | (options->has_timestamps ? expected.timestamp ^ echo : 0));
 	}
 	return found;

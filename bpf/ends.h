@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0-only */
-/* Who cannot be an end of what is answered here. */
+/* Ends that a SYN cannot have if it is to be answered. */
 #ifndef XSKIP_ENDS_H
 #define XSKIP_ENDS_H
 
@@ -12,25 +12,18 @@
 
 #include "guard.h"
 #include "parse.h"
+#include "service.h"
 
-/* Sources that are no peer's: addresses of our own, and the broadcast addresses of their subnets. */
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 1); /* set before loading */
-	__type(key, struct address);
-	__type(value, __u8);
-} impossible_sources SEC(".maps");
-
-/* A source address that nobody has whom an answer could reach (MUST-63): as src/wire/ipv4.rs has it. */
-static __always_inline int is_nobody_v4(__be32 source)
+/* Whether no answer can reach a source address (RFC 9293 MUST-63): as src/wire/ipv4.rs has it. */
+static __always_inline int is_unreachable_v4(__be32 source)
 {
 	__u32 first = bpf_ntohl(source) >> 24;
 
 	return first == 0 || first == 127 || first - 224 < 16 || source == ~0U;
 }
 
-/* Likewise, as src/wire/ipv6.rs has it, and the unspecified address. */
-static __always_inline int is_nobody_v6(const __u32 *source)
+/* Likewise, as src/wire/ipv6.rs has it, with the unspecified address. */
+static __always_inline int is_unreachable_v6(const __u32 *source)
 {
 	if (source[0] | source[1])
 		return (bpf_ntohl(source[0]) >> 24) == 0xff;
@@ -42,13 +35,13 @@ static __always_inline int is_impossible(const struct packet *packet)
 {
 	struct address source = {};
 
-	if (!(place.suspects >> (packet->addresses[packet->is_ipv6 ? 3 : 0] >> 24 & 63) & 1))
+	if (!(guard.suspects >> (packet->addresses[packet->is_ipv6 ? 3 : 0] >> 24 & 63) & 1))
 		return 0;
 	if (packet->is_ipv6)
 		__builtin_memcpy(&source, packet->addresses, sizeof(source));
 	else
 		map_ipv4(&source, packet->addresses[0]);
-	return !!bpf_map_lookup_elem(&impossible_sources, &source);
+	return find_slot(&source, 0, FROM_ADDRESS) >= 0;
 }
 
 /*
@@ -65,7 +58,7 @@ static __always_inline int has_possible_ends(const struct packet *packet, const 
 		return 0;
 	if (!ports[0])
 		return 0;
-	return !(packet->is_ipv6 ? is_nobody_v6(packet->addresses) : is_nobody_v4(packet->addresses[0])) &&
+	return !(packet->is_ipv6 ? is_unreachable_v6(packet->addresses) : is_unreachable_v4(packet->addresses[0])) &&
 	       !is_impossible(packet);
 }
 

@@ -23,8 +23,6 @@
 #define EPOCH_KEYS 4
 #define HASH_KEYS 10
 #define MAX_VERIFIED 65536
-/* Listeners of one port, each at an address of its own. */
-#define MAX_SAME_PORT 256
 
 /*
  * Between disarmed and armed the program learns: handshakes that it has not seen end may be on their way to a worker at the
@@ -40,26 +38,27 @@ enum armed {
 enum way_out {
 	BY_TX,
 	BY_REDIRECT, /* to the interface: what veth needs */
-	NO_WAY,      /* nobody at the other end takes them: the stack answers in our place, whose frames go another way */
+	NO_WAY,      /* the other end would not receive them: SYNs are left to the stack, whose frames leave by the socket */
 };
 
 /* What becomes of a SYN whose checksum is that of the pseudo-header alone. */
 enum unfinished {
-	REFUSED, /* it does not add up */
-	TAKEN,   /* its answer's adds up */
-	KEPT,    /* its answer's is one like it: the packet around it remembers that somebody is to finish it (generic mode) */
+	REFUSED, /* it counts as wrong */
+	TAKEN,   /* the answer's is computed in full */
+	KEPT,    /* the answer's is that of the pseudo-header, too: the kernel finishes it, as the packet says (generic mode) */
 };
 
-/* Settings that user space changes at any time, by writing to memory shared with it. src/xdp/guard.rs mirrors them. */
+/* Settings that user space changes at any time, by writing to memory shared with it. */
 struct guard {
-	__u32 armed;         /* an `enum armed`: everything else counts only while it is not DISARMED */
+	enum armed armed;    /* everything else counts only while it is not DISARMED */
 	__u32 epoch;         /* the current one: its key is keys[epoch % EPOCH_KEYS] */
-	__u32 way_out;       /* an `enum way_out` */
-	__u32 closed_budget; /* SYNs for ports that nobody listens on that may pass, in a tick and on a CPU; as many strange RSTs */
-	__u32 unlisted;      /* flows that found no room in the table: while there are any, a miss proves nothing */
+	enum way_out way_out;
+	__u32 closed_budget; /* SYNs for closed ports that may pass, in a tick and on a CPU; and as many RSTs of no known flow */
+	__u32 overflowed;    /* flows that found no room in the filter: while there are any, a miss proves nothing */
 	__u32 bucket_mask;
-	__u32 zero;          /* for ever: a nought that the verifier takes for any number */
-	__u32 unfinished;    /* an `enum unfinished` */
+	__u32 zero;          /* always 0; reading it hides the value from the verifier */
+	enum unfinished unfinished;
+	__u64 suspects;      /* bit n: the last octet of an address that nobody sends from is n, modulo 64 */
 	__u64 hash_keys[HASH_KEYS];
 	struct sip_key keys[EPOCH_KEYS];
 	__u32 tick;          /* grows ten times a second */
@@ -73,66 +72,6 @@ struct guard {
 };
 
 volatile struct guard guard;
-
-/* A listener, and what its SYN-ACKs say; src/xdp/guard.rs mirrors it. */
-struct listener {
-	struct address address;
-	__u32 number;  /* its index in `listeners` and `syns` */
-	__u32 guarded; /* whether SYNs are answered here */
-	__u32 next;    /* the next one of the same port, numbered from 1; 0 for none */
-	__u16 mss;
-	__u16 window;
-	__u8 window_scale;
-	__u8 hop_limit;
-	__u8 sack;
-	__u8 traffic_class;
-	__u8 padding[4];
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1); /* set before loading */
-	__type(key, __u32);
-	__type(value, struct listener);
-} listeners SEC(".maps");
-
-/* The first listener of each port, numbered from 1; 0 for none. The port is in network byte order. */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 65536);
-	__type(key, __u32);
-	__type(value, __u32);
-} ports SEC(".maps");
-
-/* SYNs seen, by listener. */
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1); /* likewise */
-	__type(key, __u32);
-	__type(value, __u64);
-} syns SEC(".maps");
-
-/* Arrays, not a hash table: a port has a listener or two, and a flood asks for them millions of times a second. */
-static __always_inline const struct listener *find_listener(const struct packet *packet)
-{
-	__u32 index = packet->port;
-	const __u32 *first = bpf_map_lookup_elem(&ports, &index);
-
-	index = first ? *first : 0;
-	for (int i = 0; i < MAX_SAME_PORT && index; i++) {
-		const struct listener *listener;
-
-		index--;
-		listener = bpf_map_lookup_elem(&listeners, &index);
-		if (!listener)
-			return NULL;
-		if (listener->address.halves[0] == packet->destination.halves[0] &&
-		    listener->address.halves[1] == packet->destination.halves[1])
-			return listener;
-		index = listener->next;
-	}
-	return NULL;
-}
 
 struct bucket {
 	__u64 words[WORDS_PER_BUCKET];
@@ -199,7 +138,7 @@ static __always_inline int is_known(__u64 hash)
 	__u32 first = hash & guard.bucket_mask;
 
 	tag += !tag; /* a lane of zero is an empty one */
-	return holds(first, tag) || holds((first ^ tag * 0x5bd1e995U) & guard.bucket_mask, tag) || guard.unlisted;
+	return holds(first, tag) || holds((first ^ tag * 0x5bd1e995U) & guard.bucket_mask, tag) || guard.overflowed;
 }
 
 #endif

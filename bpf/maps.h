@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0-only */
-/* What the program shares with user space. src/xdp/program.rs mirrors these layouts. */
+/* What is decided, and the tables behind it. */
 #ifndef XSKIP_MAPS_H
 #define XSKIP_MAPS_H
 
@@ -8,17 +8,7 @@
 
 #include <bpf/bpf_helpers.h>
 
-#include "address.h"
-
 #define MAX_FRAGMENTED 1024
-
-/* A TCP or UDP port at an address the kernel keeps. */
-struct service {
-	struct address address;
-	__be16 port;
-	__u8 protocol;
-	__u8 padding[5];
-};
 
 /* What was decided, and why: indices into `verdicts`. */
 enum verdict {
@@ -26,14 +16,14 @@ enum verdict {
 	PASSED_MALFORMED,   /* cannot be judged: the kernel's business */
 	PASSED_VLAN,        /* of another VLAN than is served: another link, where the kernel may have addresses */
 	REDIRECTED_OWN,     /* an address of the stack's own */
-	REDIRECTED_SHARED,  /* a listed port of an address the kernel keeps */
+	REDIRECTED_SHARED,  /* a port that is served at an address the kernel keeps */
 	REDIRECTED_ARP,     /* an ARP packet that asks for an address of the stack's own */
 	REDIRECTED_NEIGHBOUR, /* a neighbour solicitation likewise */
 	DROPPED_NO_SOCKET,  /* ours, but no socket serves the queue: a SYN is sent again, not reset */
 	ANSWERED_SYN,       /* by a SYN-ACK with a cookie */
-	DROPPED_SYN,        /* no cookie can hold it, or it breaks a rule, or its checksums do not add up, or nobody can have sent it */
+	DROPPED_SYN,        /* no cookie can hold it, it breaks a rule, a checksum is wrong, or nobody can have sent it */
 	DROPPED_BUDGET,     /* a SYN for whose source prefix enough were answered */
-	DROPPED_CLOSED,     /* a SYN for a port that nobody listens on */
+	DROPPED_CLOSED,     /* a SYN for a closed port */
 	DROPPED_ACK,        /* no flow's, and its numbers are no cookie */
 	DROPPED_RESET,      /* no flow's */
 	DROPPED_STRAY,      /* no flow's, and neither SYN, ACK nor RST; or a fragment, or neither TCP, UDP nor ICMP */
@@ -49,32 +39,18 @@ struct {
 	__type(value, __u32);
 } queues SEC(".maps");
 
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 1); /* set before loading */
-	__type(key, struct address);
-	__type(value, __u8);
-} own_addresses SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 1); /* set before loading */
-	__type(key, struct service);
-	__type(value, __u8);
-} shared_ports SEC(".maps");
-
 /* What the fragments of a packet have in common: its ends, and a number that its sender gave it. */
 struct fragmented {
 	__u32 addresses[8];
 	__u32 id;
 };
 
-/* Packets for listed ports whose first fragment was seen; the latest of them. */
+/* Packets for shared ports whose first fragment was seen, and what became of that; the latest of them. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, MAX_FRAGMENTED);
 	__type(key, struct fragmented);
-	__type(value, __u8);
+	__type(value, enum verdict);
 } fragmented SEC(".maps");
 
 struct {

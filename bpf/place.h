@@ -9,10 +9,9 @@
 
 #define VLAN_ID 0xfff
 
-/* What the program is told before it is loaded; src/xdp/program.rs mirrors it. */
+/* What the program is told before it is loaded. */
 struct place {
-	__u64 vlan;     /* the VLAN that is served; 0 for untagged frames */
-	__u64 suspects; /* bit n: the last octet of an impossible source is n, modulo 64 */
+	__u64 vlan; /* the VLAN that is served; 0 for untagged frames */
 };
 
 const volatile struct place place = {};

@@ -6,6 +6,7 @@
 #include "answer.h"
 #include "budget.h"
 #include "ends.h"
+#include "service.h"
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";
 
@@ -14,40 +15,31 @@ char LICENSE[] SEC("license") = "Dual MIT/GPL";
 #define FLAG_RST 0x04
 #define FLAG_ACK 0x10
 
-/* Whether it is for a listed port of an address that the kernel keeps. */
-static __always_inline int is_listed(const struct packet *packet)
-{
-	struct service service = {};
-
-	if (!packet->port)
-		return 0;
-	service.address = packet->destination;
-	service.port = packet->port;
-	service.protocol = packet->protocol;
-	return !!bpf_map_lookup_elem(&shared_ports, &service);
-}
-
 /*
- * A fragment to an address that the kernel keeps. Put together there, a segment for a listed port would be reset, and our connection
- * with it. The stack refuses all fragments, so it gets them: the first one by its port, and the others by what they have in common
- * with one of late. Whatever overtakes its first fragment passes, and is nothing without it.
+ * A later fragment to an address that the kernel keeps. Put together there, a segment for a port of ours would be reset, and our
+ * connection with it. The stack refuses all fragments, so it gets them: the first one by its port, and the others by what they have
+ * in common with one of late. One that overtakes its first fragment passes, and the kernel can do nothing with it alone.
  */
-static __always_inline enum verdict address_fragment(const struct packet *packet)
+static __always_inline enum verdict follow_first_fragment(const struct packet *packet)
 {
 	struct fragmented whole = { .id = packet->fragment_id };
-	const __u8 yes = 1;
+	const enum verdict *first;
 
 	__builtin_memcpy(whole.addresses, packet->addresses, sizeof(whole.addresses));
-	if (packet->fragment == FRAGMENT_LATER)
-		return bpf_map_lookup_elem(&fragmented, &whole) ? REDIRECTED_SHARED : PASSED_FOREIGN;
-	if (!is_listed(packet))
-		return PASSED_FOREIGN;
-	bpf_map_update_elem(&fragmented, &whole, &yes, BPF_ANY);
-	return REDIRECTED_SHARED;
+	first = bpf_map_lookup_elem(&fragmented, &whole);
+	return first ? *first : PASSED_FOREIGN;
 }
 
-/* Whom a frame is for: REDIRECTED_... where it is the stack's. */
-static __always_inline enum verdict address(enum reading reading, const struct packet *packet)
+static __always_inline void remember_first_fragment(const struct packet *packet, enum verdict verdict)
+{
+	struct fragmented whole = { .id = packet->fragment_id };
+
+	__builtin_memcpy(whole.addresses, packet->addresses, sizeof(whole.addresses));
+	bpf_map_update_elem(&fragmented, &whole, &verdict, BPF_ANY);
+}
+
+/* Whom a frame is for, where the table says `service` of it: REDIRECTED_... where it is the stack's. */
+static __always_inline enum verdict classify(enum reading reading, const struct packet *packet, const struct service *service)
 {
 	if (reading == READ_MALFORMED)
 		return PASSED_MALFORMED;
@@ -55,13 +47,17 @@ static __always_inline enum verdict address(enum reading reading, const struct p
 		return PASSED_VLAN;
 	if (reading == READ_FOREIGN)
 		return PASSED_FOREIGN;
-	if (reading == READ_NEIGHBOUR && bpf_map_lookup_elem(&own_addresses, &packet->target))
+	if (reading == READ_NEIGHBOUR && find_slot(&packet->target, 0, 0) >= 0)
 		return REDIRECTED_NEIGHBOUR;
-	if (bpf_map_lookup_elem(&own_addresses, &packet->destination))
-		return reading == READ_ARP ? REDIRECTED_ARP : REDIRECTED_OWN;
-	if (packet->fragment)
-		return address_fragment(packet);
-	return is_listed(packet) ? REDIRECTED_SHARED : PASSED_FOREIGN;
+	if (!service)
+		return packet->fragment == FRAGMENT_LATER ? follow_first_fragment(packet) : PASSED_FOREIGN;
+	if (service->action < TO_STACK)
+		return PASSED_FOREIGN;
+	if (reading == READ_ARP)
+		return REDIRECTED_ARP;
+	if (packet->fragment == FRAGMENT_FIRST)
+		remember_first_fragment(packet, service->verdict);
+	return service->verdict;
 }
 
 /* A segment that may end a handshake: whether its numbers are a cookie. */
@@ -78,13 +74,13 @@ static __always_inline int ends_handshake(struct xdp_md *ctx, const struct packe
 	return is_cookie(packet, bpf_ntohl(tcp->seq), bpf_ntohl(tcp->ack_seq), &options);
 }
 
-/* A segment of no known flow. */
-static __always_inline enum verdict judge_stranger(struct xdp_md *ctx, const struct packet *packet, __u64 hash,
-						   int within_budget, enum verdict ours)
+/* What becomes of a segment of no known flow. */
+static __always_inline enum verdict filter_unknown_flow(struct xdp_md *ctx, const struct packet *packet, __u64 hash,
+							int within_budget, enum verdict ours)
 {
 	const __u8 yes = 1;
 
-	/* It may end a handshake that was answered here, and must not come back: the stack remembers it, unless there are many. */
+	/* It may end a handshake that was answered here, whose cookie must count no more: the stack remembers that, within a budget. */
 	if (packet->flags & FLAG_RST)
 		return within_budget ? ours : DROPPED_RESET;
 	if (!(packet->flags & FLAG_ACK))
@@ -104,16 +100,16 @@ static __always_inline int is_syn(const struct packet *packet)
 }
 
 /*
- * What becomes of a SYN for a guarded listener: the answer's action is left in `action`. NO_VERDICT where it may be the stack's
- * after all: because it knows the flow, as a connection or in TIME-WAIT, or because an answer from here would be lost.
+ * What becomes of a SYN for a guarded listener; where it is answered, `action` is set to the answer's. NO_VERDICT where it may be
+ * the stack's after all: because the flow is known, as a connection or in TIME-WAIT, or because an answer from here would be lost.
  */
-static __always_inline enum verdict meet_syn(struct xdp_md *ctx, const struct packet *packet, const struct listener *listener,
-					     int *action)
+static __always_inline enum verdict handle_syn(struct xdp_md *ctx, const struct packet *packet, const struct service *listener,
+					       int *action)
 {
 	void *data = (void *)(long)ctx->data, *data_end = (void *)(long)ctx->data_end;
 	struct ethhdr *ethernet = data;
-	/* A known flow's takes from the budget like any other: what is left must not tell who is connected. */
-	int within_budget = !guard.prefix_budget || spend(prefix_of(packet), guard.prefix_budget);
+	/* SYNs of known flows use the budget up as well, or what is left of it would tell who is connected. */
+	int within_budget = !guard.prefix_budget || consume_budget(prefix_of(packet), guard.prefix_budget);
 	__u64 hash = fingerprint(packet);
 
 	if (is_known(hash))
@@ -129,8 +125,8 @@ static __always_inline enum verdict meet_syn(struct xdp_md *ctx, const struct pa
 }
 
 /* What becomes of anything else that is ours while a listener is guarded. */
-static __always_inline enum verdict judge(struct xdp_md *ctx, const struct packet *packet, const struct listener *listener,
-					  enum verdict ours)
+static __always_inline enum verdict filter_segment(struct xdp_md *ctx, const struct packet *packet,
+						   const struct service *service, enum verdict ours)
 {
 	enum verdict verdict;
 	int within_budget = 1;
@@ -144,52 +140,49 @@ static __always_inline enum verdict judge(struct xdp_md *ctx, const struct packe
 	}
 	if (packet->segment == SEGMENT_PARTIAL)
 		return DROPPED_PARTIAL;
-	if (listener && !listener->guarded)
+	if (is_listener(service) && service->action != TO_GUARDED)
 		return ours;
-	/* As with a listener's SYNs, known flows spend it, too. */
+	/* As with a listener's SYNs, those of known flows use it up as well. */
 	if (packet->flags & FLAG_RST)
-		within_budget = spend(STRANGE_RESETS, guard.closed_budget);
-	else if (is_syn(packet) && !listener)
-		within_budget = spend(CLOSED_PORTS, guard.closed_budget);
+		within_budget = consume_budget(UNKNOWN_RESETS, guard.closed_budget);
+	else if (is_syn(packet) && !is_listener(service))
+		within_budget = consume_budget(CLOSED_PORTS, guard.closed_budget);
 	hash = fingerprint(packet);
 	if (is_known(hash))
 		return ours;
 	if (is_syn(packet))
 		return within_budget ? ours : DROPPED_CLOSED;
-	verdict = judge_stranger(ctx, packet, hash, within_budget, ours);
+	verdict = filter_unknown_flow(ctx, packet, hash, within_budget, ours);
 	return guard.armed == LEARNING ? ours : verdict;
 }
 
 SEC("xdp")
 int steer(struct xdp_md *ctx)
 {
-	const struct listener *listener = NULL;
+	const struct service *service = NULL;
 	struct packet packet = {};
 	enum reading reading = read_packet(ctx, &packet);
 	enum verdict verdict;
 	int action = XDP_DROP;
-	__u64 *seen;
 
+	if (reading >= READ_ARP)
+		service = find_service(&packet);
 	/* A SYN for a listener comes first: of these there may be millions. */
-	if (packet.segment >= SEGMENT_PLAIN && (guard.armed != DISARMED || is_syn(&packet)))
-		listener = find_listener(&packet);
-	if (listener && is_syn(&packet)) {
-		seen = bpf_map_lookup_elem(&syns, &listener->number);
-		if (seen)
-			*seen += 1;
-		verdict = listener->guarded ? meet_syn(ctx, &packet, listener, &action) : NO_VERDICT;
+	if (is_syn(&packet) && is_listener(service)) {
+		count_syn(service);
+		verdict = service->action == TO_GUARDED ? handle_syn(ctx, &packet, service, &action) : NO_VERDICT;
 		if (verdict != NO_VERDICT) {
 			count(verdict);
 			return action < 0 ? XDP_DROP : action;
 		}
 	}
-	verdict = address(reading, &packet);
+	verdict = classify(reading, &packet, service);
 	if (verdict <= PASSED_VLAN) {
 		count(verdict);
 		return XDP_PASS;
 	}
 	if (guard.armed != DISARMED) {
-		verdict = judge(ctx, &packet, listener, verdict);
+		verdict = filter_segment(ctx, &packet, service, verdict);
 		if (verdict > ANSWERED_SYN) {
 			count(verdict);
 			return XDP_DROP;

@@ -8,7 +8,7 @@ use xskip::{
     time::Instant,
 };
 
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// How one request ended: with so many octets of answer, or why not.
 pub type Outcome = Result<usize, String>;

@@ -46,7 +46,7 @@ fn act(stack: &mut Stack, now: Instant, words: &[u8], heard: &mut Vec<u8>) -> Op
 /// A whole conversation: what either end heard, how it ended, and how many frames it took.
 pub fn converse() -> ([Vec<u8>; 2], [Option<CloseReason>; 2], usize) {
     let (mut now, mut stacks) = (Instant::from_millis(1), [stack(1), stack(2)]);
-    stacks[0].listen(None, 7);
+    stacks[0].listen(None, 7).expect("nobody listens there yet");
     stacks[1].connect(now, "198.18.0.1:7".parse::<std::net::SocketAddr>().expect("good").into(), None).expect("a way");
     let (mut heard, mut ended, mut frames) = ([Vec::new(), Vec::new()], [None; 2], 0);
     let mut buffer = [0; 1_600];

@@ -79,7 +79,7 @@ impl Table {
         };
         let mut table = Self { hosts: [host(0), host(1)], now: Instant::from_millis(1_000), begun: 0, pending: None };
         let server = &mut table.hosts[SERVER].stack;
-        server.listen(None, 80);
+        server.listen(None, 80).unwrap();
         match flags >> 6 {
             0 => server.set_syn_mode(SynMode::Cookie),
             1 => server.accept_cookies_until(Instant::NEVER),

@@ -138,7 +138,7 @@ const PEER_MAC: MacAddress = MacAddress([2, 0, 0, 0, 0, 2]);
 fn stack(config: StackConfig) -> Stack {
     let address = LocalAddress { cidr: "198.18.0.1/24".parse().expect("an address"), ownership: Ownership::Own };
     let mut stack = Stack::new(config, OUR_MAC, vec![address], Secrets::from_seed(7));
-    stack.listen(None, 80);
+    stack.listen(None, 80).unwrap();
     stack
 }
 

@@ -66,7 +66,7 @@ impl Pair {
             Stack::new(config, MacAddress([2, 0, 0, 0, 0, host]), addresses, Secrets::from_seed(host.into()))
         };
         let mut stacks = [stack(2), stack(1)];
-        stacks[1].listen(None, PORT);
+        stacks[1].listen(None, PORT).unwrap();
         let now = Instant::from_millis(1_000);
         let opened = Vec::with_capacity(connections);
         let mut pair = Self { stacks, batches: [Batch::new(), Batch::new()], now, opened, echoed: 0 };

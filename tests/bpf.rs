@@ -3,6 +3,8 @@
 mod common;
 #[path = "bpf/fragments.rs"]
 mod fragments;
+#[path = "bpf/services.rs"]
+mod services;
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 

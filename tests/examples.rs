@@ -144,14 +144,23 @@ fn a_client_hears_of_every_connection_how_it_ended() {
     let name = Name::new();
     let options = LabOptions { name: name.as_str().parse().unwrap(), ..LabOptions::default() };
     let lab = Lab::temporary(&options).unwrap();
-    let page = "python3 -u -m http.server 8080 --bind 198.18.0.2 --directory /var/empty 2>&1";
-    let setup = "mkdir -p /var/empty; ip addr add 198.18.0.2/24 dev veth0 2>/dev/null || true";
-    ok(lab.client().command("bash").args(["-c", setup]).output().unwrap());
-    let peer = lab.client().command("bash").args(["-c", &format!("exec {page}")]);
-    let mut peer = peer.with(|command| command.stdout(Stdio::piped())).spawn().unwrap();
-    // Held to the end: it says a line for every request, and would answer none where nobody reads them.
-    let mut said = BufReader::new(peer.stdout.take().unwrap());
-    said.read_line(&mut String::new()).unwrap();
+    ok(lab
+        .client()
+        .command("bash")
+        .args(["-c", "ip addr add 198.18.0.2/24 dev veth0 2>/dev/null || true"])
+        .output()
+        .unwrap());
+    // As many as are asked at once may wait to be accepted.
+    let page = r#"
+import http.server
+http.server.ThreadingHTTPServer.request_queue_size = 128
+server = http.server.ThreadingHTTPServer(("198.18.0.2", 8080), http.server.SimpleHTTPRequestHandler)
+print("up", flush=True)
+server.serve_forever()
+"#;
+    let peer = lab.client().command("python3").args(["-c", page]);
+    let mut peer = peer.with(|command| command.stdout(Stdio::piped()).stderr(Stdio::null())).spawn().unwrap();
+    BufReader::new(peer.stdout.take().unwrap()).read_line(&mut String::new()).unwrap();
     let ask = |target: &str, count| {
         let server = Server::on(INTERFACE).address(ADDRESS.parse().unwrap());
         lab.server().run(|| client::ask(&server, target.parse().unwrap(), count)).unwrap().unwrap()
@@ -161,7 +170,6 @@ fn a_client_hears_of_every_connection_how_it_ended() {
     let unreachable = ask("198.18.0.77:80", 2);
     peer.kill().unwrap();
     peer.wait().unwrap();
-    drop(said);
     assert!(answered.len() == 50 && answered.iter().all(|outcome| matches!(outcome, Ok(100..))), "{answered:?}");
     assert_eq!(refused, vec![Err(CloseReason::Refused.to_string()); 3]);
     assert_eq!(unreachable, vec![Err(CloseReason::Unreachable.to_string()); 2]);

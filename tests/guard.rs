@@ -18,7 +18,7 @@ use xskip::{
         ethernet::{VlanTag, VlanTags},
         tcp_options::Timestamps,
     },
-    xdp::{GuardedListener, Program, ProgramOptions, Steering, Unfinished, WayOut},
+    xdp::{Action, Program, ProgramOptions, Service, Steering, SynAckFields, Unfinished, WayOut},
 };
 
 fn any_options() -> impl Strategy<Value = TcpOptions> {
@@ -149,7 +149,7 @@ fn strangers_end_here_and_flows_pass() {
     let after = pair.program.verdicts().unwrap();
     assert_eq!(after.dropped_no_socket, before.dropped_no_socket, "nothing would have been redirected");
     assert_eq!((after.dropped_ack, after.dropped_reset, after.dropped_stray), (3_000, 2_000, 2_000));
-    assert_eq!(pair.program.guard().guesses().unwrap(), 3_000);
+    assert_eq!(pair.program.guard().invalid_cookies().unwrap(), 3_000);
     assert_eq!(pair.program.guard().strangers().unwrap(), 7_000);
 
     let filter = pair.program.guard().filter().clone();
@@ -413,23 +413,15 @@ fn listeners_are_told_apart_by_address_and_port() {
     )
     .unwrap();
     let guard = program.guard();
-    let listener = |number| GuardedListener {
-        number,
-        mss: 1_460,
-        window: 65_535,
-        window_scale: 4,
-        sack: true,
-        hop_limit: 64,
-        traffic_class: 0,
-    };
+    let fields =
+        SynAckFields { mss: 1_460, window: 65_535, window_scale: 4, sack: true, hop_limit: 64, traffic_class: 0 };
     let services: Vec<_> =
         addresses.iter().flat_map(|&address| [80, 443].map(|port| SocketAddr::new(address, port))).zip(0..).collect();
-    // Twice, as when levels change: the second time nothing is new.
-    for guarded in [true, false] {
-        for &(service, number) in &services {
-            let odd = number % 3 == 0;
-            guard.list(&service, &listener(number), odd || guarded).unwrap();
-        }
+    for &(service, _) in &services {
+        program.services().serve(Service::tcp(service), Action::Guarded(fields)).unwrap();
+    }
+    for &(service, number) in &services {
+        assert!(program.services().set_guarded(service, number % 3 == 0));
     }
     guard.arm(true);
     for &(service, number) in &services {
@@ -442,8 +434,6 @@ fn listeners_are_told_apart_by_address_and_port() {
         assert_eq!(action == XDP_TX, number % 3 == 0, "{service}");
         assert_eq!(guard.syns(number).unwrap(), 1, "{service}");
     }
-    let error = guard.list(&"198.18.0.1:1".parse().unwrap(), &listener(256), true).unwrap_err().to_string();
-    assert!(error.contains("could not guard 198.18.0.1:1"), "{error}");
 }
 
 #[test]

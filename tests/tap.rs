@@ -86,7 +86,7 @@ fn serve(mut queues: [File; QUEUES], stop: &AtomicBool, ports: &Mutex<BTreeSet<u
     let address = LocalAddress { cidr: "198.18.5.2/24".parse().unwrap(), ownership: Ownership::Own };
     let mac = MacAddress([2, 0, 0, 0, 5, 2]);
     let mut stack = Stack::new(StackConfig::default(), mac, vec![address], Secrets::from_seed(5));
-    stack.listen(None, 80);
+    stack.listen(None, 80).unwrap();
     let begun = time::Instant::now();
     let mut buffer = [0; 2_048];
     while !stop.load(Ordering::Relaxed) {

@@ -34,7 +34,7 @@ impl<A: Application> Pair<A> {
     fn new(ports: &[u16], make: impl FnOnce(&mut Context<'_>) -> A) -> Self {
         let (client, mut server, now) = (stack(2), stack(1), Instant::from_millis(1_000));
         for &port in ports {
-            server.listen(None, port);
+            server.listen(None, port).unwrap();
         }
         let application = make(&mut Context::new(now, &mut server, WorkerIndex::ONLY));
         Self { client, server, application, now, heard: Vec::new() }
@@ -212,7 +212,7 @@ fn a_service_hears_which_of_its_connections_could_not_be_opened() {
     });
     pair.pass(Duration::from_millis(2));
     assert_eq!(*story.borrow(), ["a begins 0", "a failed 0 Refused"]);
-    pair.client.listen(None, 443);
+    pair.client.listen(None, 443).unwrap();
     let cx = &mut Context::new(pair.now, &mut pair.server, WorkerIndex::ONLY);
     cx.timer(cx.now(), 443).unwrap();
     pair.pass(Duration::from_millis(2));
@@ -244,7 +244,7 @@ fn each_port_has_its_own_service_which_gets_what_it_has_begun() {
         }
         ByPort::new().service([7, 53], first).service([8], second)
     });
-    pair.client.listen(None, 443);
+    pair.client.listen(None, 443).unwrap();
     let [id, other, nobodys] = [pair.connect(7), pair.connect(8), pair.connect(9)];
     assert_eq!((pair.say(id, b"hello"), pair.say(other, b"there")), ("hello".to_owned(), "there".to_owned()));
     assert!(pair.heard.contains(&Event::Closed(nobodys, CloseReason::ResetByPeer)), "nobody has that port");
@@ -284,7 +284,7 @@ fn what_an_application_begins_is_told_to_it_and_to_no_other() {
     let mut pair = Pair::new(&[7, 8], |_| {
         ByPort::new().application([7], Beginner(first, 1)).application([8], Beginner(second, 2))
     });
-    pair.client.listen(None, 443);
+    pair.client.listen(None, 443).unwrap();
     pair.connect(8);
     pair.pass(Duration::from_millis(2));
     let socket = pair.client.bind_udp(None, 5_000).unwrap();

@@ -188,7 +188,40 @@ pub enum Ecn {
     Active,
 }
 
+/// One interface of a stack: its own address on the link, and what is beyond it.
+#[derive(Clone, Debug)]
+pub struct InterfaceConfig {
+    /// Our station's address. Default none that a frame could be for.
+    pub mac: MacAddress,
+    /// The largest IP packet to send there or to invite, bytes. Default 1,500.
+    pub mtu: usize,
+    /// Whether checksums received there must be whole.
+    pub checksums: ChecksumPolicy,
+    /// The VLAN that is served there: see [`StackConfig::vlan`].
+    pub vlan: Option<u16>,
+    /// Routers there to what lies beyond our subnets: the first of each IP version counts. Default none.
+    pub gateways: Vec<IpAddr>,
+    /// The station that answers go to, rather than to the one that a packet came from: see [`StackConfig::answers_to`].
+    pub answers_to: Option<MacAddress>,
+}
+
+impl Default for InterfaceConfig {
+    fn default() -> Self {
+        Self {
+            mac: MacAddress::default(),
+            mtu: 1_500,
+            checksums: ChecksumPolicy::default(),
+            vlan: None,
+            gateways: Vec::new(),
+            answers_to: None,
+        }
+    }
+}
+
 /// How one stack behaves: TCP, and the limits of what is kept. Everything has a limit.
+///
+/// What concerns a link, which is `tcp.mtu`, `checksums`, `vlan`, `gateways` and `answers_to`, is said of the stack's first
+/// interface. Others are added with an [`InterfaceConfig`] of their own.
 #[derive(Clone, Debug)]
 pub struct StackConfig {
     /// TCP's part.
@@ -198,6 +231,10 @@ pub struct StackConfig {
     /// The VLAN that is served, from 1 to 4,094: its frames have one tag (IEEE 802.1Q). By default it is none: frames without a
     /// tag, or with one that says a priority only. Others are refused, those with two tags among them.
     pub vlan: Option<u16>,
+    /// Addresses at once, on all interfaces. Default 256: each segment of no connection is compared with them.
+    pub max_addresses: usize,
+    /// Listeners at once. Default 65,536.
+    pub max_listeners: usize,
     /// Connections at once. Default 65,536.
     pub max_connections: u32,
     /// Of these, how many keep a control block of some 1,200 bytes, and their buffers, while they are idle. Beyond that, those
@@ -212,7 +249,7 @@ pub struct StackConfig {
     pub max_used_handshakes: u32,
     /// Handshakes that were reset before they ended, and stay so: likewise. Default 16,384.
     pub max_reset_handshakes: u32,
-    /// Replies that belong to no connection and wait to be sent. Default 1,024.
+    /// Replies that belong to no connection and wait to be sent by one interface. Default 1,024.
     pub max_replies: usize,
     /// Connections whose peers keep their windows shut for longer than two probes: the one that has been so for longest is reset
     /// for another one. Each may hold a send buffer. Default 4,096.
@@ -230,7 +267,7 @@ pub struct StackConfig {
     /// reset whose peers make the least use of what is kept for them. Not in it, because they have limits of their own: what sleeps
     /// (`max_connections`), tables, datagrams. Default none; a server of the crate `xskip` takes a share of the machine's.
     pub memory: Option<usize>,
-    /// Neighbours whose link-layer addresses are remembered. Default 1,024.
+    /// Neighbours on one interface whose link-layer addresses are remembered. Default 1,024.
     pub max_neighbours: usize,
     /// Routers to what lies beyond our subnets: the first of each IP version counts. Default none.
     pub gateways: Vec<IpAddr>,
@@ -261,7 +298,7 @@ pub struct StackConfig {
     pub max_udp_peers: usize,
     /// Datagrams of ours that wait for a neighbour's address. Default 64.
     pub max_waiting_datagrams: usize,
-    /// Destinations whose path MTU is remembered for connections to come; the oldest makes room for a newer one. Default 1,024.
+    /// Destinations by one interface whose path MTU is remembered for connections to come; the oldest makes room for a newer one. Default 1,024.
     pub max_path_mtus: usize,
     /// Whether applications hear of trouble that does not end a connection (SHLD-20). Default true.
     pub soft_error_events: bool,
@@ -273,6 +310,8 @@ impl Default for StackConfig {
             tcp: TcpConfig::default(),
             checksums: ChecksumPolicy::default(),
             vlan: None,
+            max_addresses: 256,
+            max_listeners: 65_536,
             max_connections: 65_536,
             max_awake: 4_096,
             max_half_open: 8_192,

@@ -32,6 +32,8 @@ drop_reasons! {
     TooManyVlanTags => "too_many_vlan_tags",
     /// Tagged for another VLAN than is served, or not tagged for the one that is.
     OtherVlan => "other_vlan",
+    /// Handed in under the name of an interface that the stack does not have.
+    NoInterface => "no_interface",
     /// Sent to another station's MAC address.
     OtherStation => "other_station",
     /// The source MAC address is a group address (IEEE 802.3 §3.2.6 allows it as a destination only).

@@ -1,17 +1,17 @@
 //! Workers put together: each with a queue of every interface, a stack that knows what it serves, and its part of the flows.
 
-use super::{Runtime, RuntimeError, defence::Listed, interface::Opened, plan::Plan};
+use super::{Runtime, RuntimeError, defence::FilterWriter, interface::Opened, plan::Plan};
 use crate::{
-    config::StackConfig,
+    config::{StackConfig, TcpConfig},
     host::memory,
     stack::{Secrets, Stack, SynAckProfile},
-    tcp::cookie::EPOCH,
+    tcp::{MaxSegment, cookie::EPOCH},
     time::Instant,
     wire::{Endpoint, InterfaceId},
     worker::{Clock, HandOff, Placement, Port, Shutdown, Worker, WorkerIndex, WorkerOptions, Workers},
-    xdp::GuardedListener,
+    xdp::{Action, Service, SynAckFields, XdpError, XdpMode},
 };
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// Connections may take one part in so many of the memory there is, unless somebody says how much.
 const MEMORY_SHARE: u64 = 4;
@@ -23,29 +23,29 @@ pub(super) struct Assembly<'a> {
     config: StackConfig,
     secrets: Secrets,
     clock: Clock,
+    /// Where each interface's program runs.
+    modes: Vec<XdpMode>,
 }
 
 impl<'a> Assembly<'a> {
     pub fn new(runtime: &'a Runtime, plan: &'a Plan, opened: &[Opened], secrets: Secrets, clock: Clock) -> Self {
-        Self { runtime, plan, config: stack_config(runtime, plan, opened), secrets, clock }
+        let modes: Vec<_> = opened.iter().map(|opened| opened.mode).collect();
+        Self { runtime, plan, config: stack_config(runtime, plan, modes[0]), secrets, clock, modes }
     }
 
-    /// Every address and port that is listened on, by the number of its interface, with what its SYN-ACKs say.
-    pub fn listeners(&self) -> Vec<(usize, SocketAddr, GuardedListener)> {
-        let mut listeners = Vec::new();
-        for (interface, plan) in self.plan.interfaces.iter().enumerate() {
-            let addresses = plan.addresses.iter().map(|local| local.cidr.address);
-            let ports = &self.runtime.ports;
-            let places = addresses.flat_map(|address| ports.iter().map(move |&port| SocketAddr::new(address, port)));
-            listeners.extend((0..).zip(places).map(|(number, place)| (interface, place, self.listener(number, place))));
+    /// Tells each interface's program of every address and port that is listened on there, with what its SYN-ACKs say.
+    pub fn serve_listeners(&self, opened: &[Opened]) -> Result<(), RuntimeError> {
+        for (plan, opened) in self.plan.interfaces.iter().zip(opened) {
+            let tcp = TcpConfig { mtu: plan.link.mtu as usize, ..self.config.tcp.clone() };
+            for address in plan.addresses.iter().map(|local| local.cidr.address) {
+                let action = Action::Listener(syn_ack_fields(address, self.runtime.max_segment, &tcp));
+                for &port in &self.runtime.ports {
+                    let service = Service::tcp(SocketAddr::new(address, port));
+                    opened.program.services().serve(service, action).map_err(XdpError::from)?;
+                }
+            }
         }
-        listeners
-    }
-
-    fn listener(&self, number: u32, place: SocketAddr) -> GuardedListener {
-        let profile = SynAckProfile::of(place.ip(), self.runtime.max_segment, &self.config.tcp);
-        let SynAckProfile { mss, window, window_scale, sack, hop_limit, traffic_class } = profile;
-        GuardedListener { number, mss, window, window_scale, sack, hop_limit, traffic_class }
+        Ok(())
     }
 
     /// The workers, none of which has begun. They take the queues.
@@ -65,7 +65,7 @@ impl<'a> Assembly<'a> {
             let mut stack = self.stack(index)?;
             if !self.runtime.ports.is_empty() {
                 let filters = opened.iter().map(|opened| opened.program.guard().filter().clone()).collect();
-                stack.watch_flows(Box::new(Listed(filters)));
+                stack.watch_flows(Box::new(FilterWriter(filters)));
             }
             self.connect(&mut stack, index)?;
             let mailboxes = workers.mailboxes().clone();
@@ -82,8 +82,12 @@ impl<'a> Assembly<'a> {
         let Self { runtime, plan, .. } = self;
         let first = &plan.interfaces[0];
         let mut stack = Stack::new(self.config.clone(), first.mac(), first.addresses.clone(), self.secrets.clone());
+        for (of_one, mode) in plan.interfaces.iter().zip(&self.modes).skip(1) {
+            let id = stack.add_interface(of_one.config(*mode))?;
+            of_one.addresses.iter().try_for_each(|&local| stack.add_address(id, local))?;
+        }
         for &port in &runtime.ports {
-            stack.listen_with(None, port, runtime.max_segment);
+            stack.listen_with(None, port, runtime.max_segment)?;
         }
         match &first.scaling {
             Some(scaling) => stack.set_receive_scaling(first.queues[index.number], scaling.clone()),
@@ -115,14 +119,21 @@ impl<'a> Assembly<'a> {
     }
 }
 
+/// What SYN-ACKs of a listener say.
+pub(super) fn syn_ack_fields(address: IpAddr, max_segment: MaxSegment, tcp: &TcpConfig) -> SynAckFields {
+    let SynAckProfile { mss, window, window_scale, sack, hop_limit, traffic_class } =
+        SynAckProfile::of(address, max_segment, tcp);
+    SynAckFields { mss, window, window_scale, sack, hop_limit, traffic_class }
+}
+
 /// The stack's names for the interfaces, in the order in which they were given.
 pub(super) fn interfaces() -> impl Iterator<Item = InterfaceId> {
     (0..InterfaceId::LIMIT).filter_map(InterfaceId::at)
 }
 
-/// The configuration as the interface wants it.
-fn stack_config(runtime: &Runtime, plan: &Plan, opened: &[Opened]) -> StackConfig {
-    let (first, mode) = (&plan.interfaces[0], opened[0].mode);
+/// The configuration as the first interface wants it; others are added to the stack.
+fn stack_config(runtime: &Runtime, plan: &Plan, mode: XdpMode) -> StackConfig {
+    let first = &plan.interfaces[0];
     let mut config = runtime.config.clone();
     config.tcp.mtu = first.link.mtu as usize;
     config.checksums = first.checksums(mode);

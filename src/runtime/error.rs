@@ -3,10 +3,10 @@
 use super::Station;
 use crate::{
     host::HostError,
-    stack::{BindError, Cidr, CidrError, ConnectError},
+    stack::{AddAddressError, BindError, Cidr, CidrError, ConnectError, ListenError, TooManyInterfaces},
     wire::{AddressError, MacAddress},
     worker::MAX_PORTS,
-    xdp::{MAX_LISTENERS, MAX_SAME_PORT, XdpError},
+    xdp::{MAX_LISTENERS, XdpError},
 };
 use std::net::IpAddr;
 use thiserror::Error;
@@ -61,6 +61,18 @@ pub enum RuntimeError {
     /// A connection of our own that cannot be opened.
     #[error("cannot connect: {0}")]
     Connect(#[from] ConnectError),
+
+    /// A TCP port that cannot be had.
+    #[error("cannot serve TCP: {0}")]
+    Tcp(#[from] ListenError),
+
+    /// More interfaces than a stack tells from each other.
+    #[error(transparent)]
+    Interfaces(#[from] TooManyInterfaces),
+
+    /// An address that a stack does not take.
+    #[error(transparent)]
+    NotTaken(#[from] AddAddressError),
 
     /// A UDP port that cannot be had.
     #[error("cannot serve UDP: {0}")]
@@ -151,15 +163,6 @@ pub enum RuntimeError {
     AddressTwice {
         /// The address.
         address: IpAddr,
-    },
-
-    /// More addresses to listen at than the XDP program looks through.
-    #[error(
-        "{count} addresses were given, but a port is served at {MAX_SAME_PORT} of them at most: give fewer, or start a server for the rest on another interface"
-    )]
-    TooManyAddresses {
-        /// How many there are.
-        count: usize,
     },
 
     /// More pairs of an address and a port to listen at than the XDP program has room for.

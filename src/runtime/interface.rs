@@ -2,6 +2,7 @@
 
 use super::{
     InterfaceChange, Notice, Runtime, RuntimeError, Setup, Station,
+    defence::Guarded,
     link_watch::{Followers, LinkWatch, Watched},
     neighbourhood::{Ears, Neighbourhood},
     notice::Notices,
@@ -13,6 +14,7 @@ use super::{
 };
 use crate::{
     host::{HostError, groups::SolicitedNodes},
+    rng::SipKey,
     stack::{Cidr, Ownership},
     wire::{ChecksumPolicy, InterfaceId, icmp},
     worker::{Placement, Workers},
@@ -63,11 +65,11 @@ impl Opened {
     pub fn open(
         runtime: &Runtime,
         plan: &InterfacePlan,
-        placement: Placement,
+        (placement, key): (Placement, SipKey),
         ears: Ears,
         notices: &Notices,
     ) -> Result<Self, RuntimeError> {
-        let (program, mode) = attach_program(runtime, plan)?;
+        let (program, mode) = attach_program(runtime, plan, key)?;
         let mut queues = Vec::new();
         for &id in &plan.queues {
             let queue = open_queue(runtime, plan, id, mode, notices)?;
@@ -87,6 +89,11 @@ impl Opened {
         Ok(Self { program, setup, queues, mode, ears, way, router, groups })
     }
 
+    /// The program, to be defended.
+    pub fn guarded(&self) -> Guarded {
+        Guarded { guard: self.program.guard().clone(), services: self.program.services().clone() }
+    }
+
     /// Begins to watch it, and says which of its queues nobody serves already. `end` is dropped when it is gone.
     pub fn serve(
         self,
@@ -100,6 +107,7 @@ impl Opened {
         let neighbourhood =
             Neighbourhood::start(ears, (id, setup.interface.clone()), workers.clone(), notices.clone())?;
         let followers = Followers {
+            interface: id,
             workers: workers.clone(),
             guard: Some(program.guard().clone()),
             announcer: Some(neighbourhood.announcer()),
@@ -138,8 +146,9 @@ pub(super) fn listen(runtime: &Runtime, plan: &InterfacePlan) -> Result<Ears, Ru
     Ok(ears)
 }
 
-fn attach_program(runtime: &Runtime, plan: &InterfacePlan) -> Result<(Program, XdpMode), XdpError> {
-    let mut program = Program::load(&plan.steering, &plan.program_options(runtime))?;
+/// All programs hash by the same key, so that a flow has one name in all of their filters.
+fn attach_program(runtime: &Runtime, plan: &InterfacePlan, key: SipKey) -> Result<(Program, XdpMode), XdpError> {
+    let mut program = Program::load_with_key(&plan.steering, &plan.program_options(runtime), key)?;
     let mode = program.attach(&plan.link.name, plan.link.index, runtime.require)?;
     program.guard().set_unfinished(match (mode, plan.checksums(mode)) {
         (_, ChecksumPolicy::Verify) => Unfinished::Refused,

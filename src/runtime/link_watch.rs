@@ -5,7 +5,7 @@ use super::{End, Notice, RuntimeError, neighbourhood::Announcer, notice::Notices
 use crate::{
     host::{HostError, Link},
     stack::{LocalAddress, Ownership},
-    wire::MacAddress,
+    wire::{InterfaceId, MacAddress},
     worker::Workers,
     xdp::Guard,
 };
@@ -42,6 +42,8 @@ pub(super) struct Watched {
 /// Who has to go by what the interface is like.
 #[derive(Debug, Default)]
 pub(super) struct Followers {
+    /// The interface, to the workers.
+    pub interface: InterfaceId,
     pub workers: Workers,
     pub guard: Option<Arc<Guard>>,
     pub announcer: Option<Announcer>,
@@ -180,18 +182,19 @@ impl Watched {
 
     /// Tells whoever has to go by it.
     fn follow(&self, change: &Change) {
-        let Followers { workers, guard, announcer } = &self.followers;
+        let Followers { interface, workers, guard, announcer } = &self.followers;
+        let interface = *interface;
         match *change {
             Change::Mtu { mtu, most } => {
                 let mtu = mtu.min(most) as usize;
                 workers.tell_all(move |cx| {
                     let now = cx.now();
-                    cx.stack().set_mtu(now, mtu);
+                    cx.stack().set_mtu(now, interface, mtu);
                 });
             }
             Change::Mac(mac) => {
                 guard.iter().for_each(|guard| guard.set_mac(mac.0));
-                workers.tell_all(move |cx| cx.stack().set_mac(mac));
+                workers.tell_all(move |cx| cx.stack().set_mac(interface, mac));
                 announcer.iter().for_each(|announcer| announcer.announce(mac));
             }
             _ => {}
@@ -213,7 +216,7 @@ impl Watched {
             Err(_) => return true, // whoever cannot be asked now can be later
         };
         if let Some(router) = &mut self.router {
-            router.look(&found, &self.followers.workers, &self.notices);
+            router.look(&found, &self.followers, &self.notices);
         }
         let interface = self.link.name.clone();
         for change in self.notice(found) {

@@ -2,6 +2,7 @@
 
 use super::{Interface, Runtime, RuntimeError, Station};
 use crate::{
+    config::InterfaceConfig,
     host::{
         Link,
         cores::Cores,
@@ -12,8 +13,8 @@ use crate::{
     wire::{ChecksumPolicy, MacAddress, ReceiveScaling, check_host, check_remote, ethernet::VLAN_IDS},
     worker::{MAX_PORTS, Placement},
     xdp::{
-        FRAME_SIZES, MAX_LISTENERS, MAX_SAME_PORT, MTU_MAX, ProgramOptions, QueueOptions, Steering, WHOLE_MTU_MAX,
-        XdpMode, frame_len, packet_room,
+        FRAME_SIZES, MAX_LISTENERS, MTU_MAX, ProgramOptions, QueueOptions, Steering, WHOLE_MTU_MAX, XdpMode, frame_len,
+        packet_room,
     },
 };
 use std::{
@@ -66,8 +67,7 @@ impl InterfacePlan {
         }
         let flows = runtime.config.max_connections.saturating_add(runtime.config.max_time_wait);
         let flows = flows.saturating_mul(self.queues.len() as u32);
-        let listeners = (self.addresses.len() * runtime.ports.len()) as u32;
-        ProgramOptions { queues, fragments: self.fragments, flows, listeners }
+        ProgramOptions { queues, fragments: self.fragments, flows }
     }
 
     pub fn mac(&self) -> MacAddress {
@@ -101,6 +101,18 @@ impl InterfacePlan {
         match mode {
             XdpMode::Native if !self.link.is_veth() => ChecksumPolicy::Verify,
             _ => ChecksumPolicy::AcceptPartial,
+        }
+    }
+
+    /// The interface as a stack sees it.
+    pub fn config(&self, mode: XdpMode) -> InterfaceConfig {
+        InterfaceConfig {
+            mac: self.mac(),
+            mtu: self.link.mtu as usize,
+            checksums: self.checksums(mode),
+            vlan: self.vlan,
+            answers_to: self.answers_to,
+            gateways: self.gateways.clone(),
         }
     }
 
@@ -237,8 +249,6 @@ impl Runtime {
         let listeners = seen.len() * self.ports.len();
         match seen.len() {
             0 => Err(RuntimeError::NoAddress),
-            // Where nobody listens nobody is looked for.
-            count if count > MAX_SAME_PORT && listeners > 0 => Err(RuntimeError::TooManyAddresses { count }),
             _ if listeners > MAX_LISTENERS => Err(RuntimeError::TooManyListeners { count: listeners }),
             _ => Ok(()),
         }

@@ -52,9 +52,9 @@ impl Running {
     ) -> Result<Self, RuntimeError> {
         // Nothing has been touched so far: where somebody has an address of ours, nothing will be.
         let ears = plan.interfaces.iter().map(|plan| listen(runtime, plan)).collect::<Result<Vec<_>, _>>()?;
-        let mut opened = Vec::new();
+        let (mut opened, key) = (Vec::new(), SipKey::random()?);
         for (plan_of_one, ears) in plan.interfaces.iter().zip(ears) {
-            opened.push(Opened::open(runtime, plan_of_one, plan.placement, ears, &notices)?);
+            opened.push(Opened::open(runtime, plan_of_one, (plan.placement, key), ears, &notices)?);
         }
         // From here on threads begin, and files are read.
         let keeps_bpf = confine(runtime, &opened)?;
@@ -62,15 +62,15 @@ impl Running {
         let workers = Workers::new(mailboxes(plan.workers())?);
         let clock = Clock::start();
         let assembly = Assembly::new(runtime, plan, &opened, secrets.clone(), clock);
+        assembly.serve_listeners(&opened)?;
         let defence = Defence::start(defence::Setup {
             cookies: runtime.cookies,
-            guards: opened.iter().map(|opened| opened.program.guard().clone()).collect(),
+            programs: opened.iter().map(Opened::guarded).collect(),
             master: secrets.cookie_master(),
             rotation,
             syn_budget: runtime.syn_budget,
             clock,
             workers: workers.clone(),
-            listeners: assembly.listeners(),
             notices: notices.clone(),
         })?;
         let (ended, shutdown) = (unbounded(), Shutdown::default());

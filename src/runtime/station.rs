@@ -2,6 +2,7 @@
 
 use super::{
     InterfaceChange, RuntimeError,
+    link_watch::Followers,
     notice::{Notice, Notices},
 };
 use crate::{
@@ -10,7 +11,6 @@ use crate::{
         neighbour::{self, Inquiry},
     },
     wire::{MacAddress, ethernet::NoMacAddress},
-    worker::Workers,
     xdp::Guard,
 };
 use std::{fmt, net::IpAddr, str::FromStr, sync::Arc};
@@ -88,7 +88,7 @@ impl Followed {
     }
 
     /// Looks where it is now, and tells the workers and the program where that is elsewhere.
-    pub fn look(&mut self, link: &Link, workers: &Workers, notices: &Notices) {
+    pub fn look(&mut self, link: &Link, followers: &Followers, notices: &Notices) {
         self.looks += 1;
         if self.looks.is_multiple_of(LOOKS_PER_QUESTION) {
             self.inquiry.repeat();
@@ -100,7 +100,8 @@ impl Followed {
             return;
         }
         self.mac = mac;
-        workers.tell_all(move |cx| cx.stack().set_answers_to(mac));
+        let interface = followers.interface;
+        followers.workers.tell_all(move |cx| cx.stack().set_answers_to(interface, mac));
         self.guard.set_answers_to(mac.0);
         let change = InterfaceChange::Router { address: self.address, mac };
         notices.tell(Notice::Interface { interface: link.name.clone(), change });

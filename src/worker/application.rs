@@ -1,7 +1,10 @@
 //! What runs on top of a stack, as far as the worker is concerned, and what it may do there.
 
 use crate::{
-    stack::{BindError, ConnectError, ConnectionId, Event, ListenerId, Spliced, Stack, Stream, TimerId, Udp, UdpId},
+    stack::{
+        BindError, ConnectError, ConnectionId, Event, ListenError, ListenerId, Spliced, Stack, Stream, TimerId, Udp,
+        UdpId,
+    },
     stats::StackStats,
     time::Instant,
 };
@@ -125,13 +128,16 @@ impl<'a> Context<'a> {
     }
 
     /// Accepts connections to `port`, at one address or at all of the stack's.
-    pub fn listen(&mut self, address: Option<IpAddr>, port: u16) -> ListenerId {
+    ///
+    /// # Errors
+    /// [`ListenError`] says what to do.
+    pub fn listen(&mut self, address: Option<IpAddr>, port: u16) -> Result<ListenerId, ListenError> {
         self.stack.listen(address, port)
     }
 
-    /// Accepts no more connections by way of this listener. Those there are go on.
-    pub fn unlisten(&mut self, listener: ListenerId) {
-        self.stack.unlisten(listener);
+    /// Accepts no more connections by way of this listener; whether it was there. Connections there are go on.
+    pub fn unlisten(&mut self, listener: ListenerId) -> bool {
+        self.stack.unlisten(listener)
     }
 
     /// Has [`Event::Timer`] come with this token at `at`, or a little later; `None` where as many timers run as are configured

@@ -1,5 +1,6 @@
 //! What XDP and AF_XDP can refuse.
 
+use super::ServeError;
 use std::io;
 use thiserror::Error;
 
@@ -151,6 +152,10 @@ pub enum XdpError {
         /// The interface.
         interface: String,
     },
+
+    /// The program cannot serve what it is to serve.
+    #[error(transparent)]
+    Serve(#[from] ServeError),
 
     /// Something else.
     #[error("could not {what}: {source}")]

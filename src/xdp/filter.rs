@@ -5,7 +5,11 @@
 //! At the rated load half of all places are taken, and a stranger is taken for a flow with a probability below
 //! 2 · 8 · ½ · 2^-16 ≈ 1.2 · 10^-4, which costs a look-up in user space and nothing else.
 
-use super::memory::SharedMemory;
+use super::{
+    memory::SharedMemory,
+    settings::{HASH_KEYS, Settings, at},
+    steer::types,
+};
 use crate::{prefetch::prefetch, rng::SipKey};
 use std::{
     hash::Hasher,
@@ -17,7 +21,7 @@ use std::{
 };
 
 const TAGS_PER_WORD: u32 = 4;
-pub(super) const WORDS_PER_BUCKET: usize = 2;
+pub(super) const WORDS_PER_BUCKET: usize = size_of::<types::bucket>() / 8;
 /// One in each lane.
 const ONES: u64 = 0x0001_0001_0001_0001;
 
@@ -42,20 +46,18 @@ struct Place {
 #[derive(Clone, Debug)]
 pub struct FlowFilter {
     words: Arc<SharedMemory<AtomicU64>>,
-    /// Flows that found no room, in the memory of the program: while there are any, it lets every stranger pass.
-    unlisted: Arc<SharedMemory<AtomicU32>>,
-    unlisted_at: usize,
+    /// Has the number of flows that found no room: while there are any, the program lets every stranger pass.
+    settings: Arc<Settings>,
     keys: HashKeys,
 }
 
 impl FlowFilter {
-    pub(super) fn new(
-        words: SharedMemory<AtomicU64>,
-        unlisted: SharedMemory<AtomicU32>,
-        unlisted_at: usize,
-        keys: HashKeys,
-    ) -> Self {
-        Self { words: Arc::new(words), unlisted: Arc::new(unlisted), unlisted_at, keys }
+    pub(super) fn new(words: SharedMemory<AtomicU64>, settings: Arc<Settings>, keys: HashKeys) -> Self {
+        Self { words: Arc::new(words), settings, keys }
+    }
+
+    fn overflowed(&self) -> &AtomicU32 {
+        self.settings.word(at::OVERFLOWED)
     }
 
     /// Enters the flow of segments from `remote` to `local`. The program lets them pass from now on.
@@ -65,7 +67,7 @@ impl FlowFilter {
         let mut buckets = place.buckets;
         buckets.sort_by_key(|&bucket| self.taken(bucket));
         if !buckets.iter().any(|&bucket| self.exchange(bucket, 0, place.tag)) {
-            self.unlisted.as_slice()[self.unlisted_at].fetch_add(1, Ordering::Release);
+            self.overflowed().fetch_add(1, Ordering::Release);
         }
     }
 
@@ -74,12 +76,12 @@ impl FlowFilter {
         self.remove_named(self.name(remote, local));
     }
 
-    /// The same by its name, for whoever has kept no more than that.
+    /// Takes a flow out by its [name](FlowFilter::name), for whoever has kept no more than that.
     pub fn remove_named(&self, name: u64) {
         let place = self.place(name);
         if !place.buckets.iter().any(|&bucket| self.exchange(bucket, place.tag, 0)) {
             // It never found room, or another flow of its tag that did not has taken its copy: either way the sum is right.
-            self.unlisted.as_slice()[self.unlisted_at].fetch_sub(1, Ordering::Release);
+            self.overflowed().fetch_sub(1, Ordering::Release);
         }
     }
 
@@ -96,7 +98,7 @@ impl FlowFilter {
         let listed = place.buckets.iter().any(|&bucket| {
             self.bucket(bucket).iter().any(|word| lane_of(word.load(Ordering::Acquire), place.tag).is_some())
         });
-        listed || self.unlisted.as_slice()[self.unlisted_at].load(Ordering::Acquire) > 0
+        listed || self.overflowed().load(Ordering::Acquire) > 0
     }
 
     /// What a bucket's number is cut to.
@@ -167,7 +169,7 @@ pub(super) struct HashKeys([u64; Self::COUNT]);
 
 impl HashKeys {
     /// One for the sum to begin with, one for the ports, and one for each word of two IPv6 addresses.
-    pub const COUNT: usize = 10;
+    pub const COUNT: usize = HASH_KEYS;
 
     pub fn derive(key: &SipKey) -> Self {
         Self(std::array::from_fn(|number| key.hash(|hasher| hasher.write_usize(number))))

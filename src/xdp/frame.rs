@@ -92,7 +92,7 @@ impl Owner {
         &frame.descriptor
     }
 
-    /// The same, to be changed.
+    /// What a frame of this queue's wraps, to be changed.
     #[track_caller]
     pub(super) fn descriptor_mut(self, frame: &mut Frame) -> &mut FrameDesc {
         self.check(frame);

@@ -85,7 +85,7 @@ impl Large {
         &self.to_send.buffers[buffer as usize]
     }
 
-    /// The same, to be written to.
+    /// The packet that is being built, to be written to.
     pub fn to_send_mut(&mut self, buffer: u32) -> &mut [u8] {
         &mut self.to_send.buffers[buffer as usize]
     }

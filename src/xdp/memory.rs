@@ -49,6 +49,16 @@ impl<T: sealed::Shareable> SharedMemory<T> {
         Ok(Self { start, length })
     }
 
+    /// Memory that no map has, all zeros: for tests without a kernel's map.
+    #[cfg(test)]
+    pub fn private(length: usize) -> Self {
+        let (protection, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+        // SAFETY: a new mapping at an address of the kernel's choice overlaps no other.
+        let start = unsafe { libc::mmap(std::ptr::null_mut(), length * size_of::<T>(), protection, flags, -1, 0) };
+        assert_ne!(start, libc::MAP_FAILED);
+        Self { start: NonNull::new(start.cast()).expect("a mapping is nowhere near null"), length }
+    }
+
     /// The numbers.
     pub fn as_slice(&self) -> &[T] {
         // SAFETY: the mapping is that long and lives as long as `self`; a page is aligned for any number, every pattern of

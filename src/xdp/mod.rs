@@ -10,41 +10,51 @@
 //! and at each moment a frame is in one of these places only: a [`Frame`] can be neither copied nor cloned, and
 //! [`Queue::audit`] counts them all.
 
+mod attach;
 mod busy_poll;
 mod error;
 mod filter;
 mod frame;
 mod guard;
 mod large;
+mod ledger;
 mod link_socket;
-mod loaded;
 mod memory;
+mod open;
 mod pool;
 mod program;
 mod queue;
 mod refusal;
+mod services;
+mod settings;
 mod socket_options;
 mod statistics;
+mod steer;
+mod verdicts;
+mod wake;
 
 pub use self::{
     error::XdpError,
     filter::FlowFilter,
     frame::{FRAME_SIZES, Frame, FrameAudit, MTU_MAX, WHOLE_MTU_MAX, frame_len, packet_room},
-    guard::{Guard, GuardedListener, Unfinished, WayOut},
+    guard::{Guard, Unfinished, WayOut},
     link_socket::{Instruction, LinkSocket},
-    program::{MAX_LISTENERS, MAX_SAME_PORT, Program, ProgramOptions, Steering, Verdicts},
-    queue::{Queue, QueueOptions},
+    open::QueueOptions,
+    program::{Program, ProgramOptions, Steering},
+    queue::Queue,
+    services::{Action, Listener, MAX_LISTENERS, MAX_SERVICES, ServeError, Service, Services, SynAckFields, Transport},
     statistics::QueueStatistics,
+    verdicts::Verdicts,
 };
 
 /// What a crate of this repository makes other XDP programs of. Not for anybody else: it changes without notice.
 #[doc(hidden)]
 pub mod programs {
     pub use super::{
-        loaded::{Loaded, hand_over},
+        attach::{Loaded, register_socket},
         memory::SharedMemory,
-        program::sum_of_cpus,
         refusal::{listen, not_loaded},
+        verdicts::sum_of_cpus,
     };
 }
 

@@ -1,58 +1,29 @@
 //! One AF_XDP socket with its memory and its four rings.
 
 use super::{
-    CopyMode, FRAME_SIZES, Frame, FrameAudit, QueueStatistics, Require, XdpError, XdpMode,
+    CopyMode, Frame, FrameAudit, QueueOptions, QueueStatistics, Require, XdpError, XdpMode,
     busy_poll::BusyPoll,
     frame::{Extent, Owner, chunk_room},
     large::{CONTINUED, Large},
+    ledger::Ledger,
+    open::Opened,
     pool::Pool,
-    socket_options,
+    socket_options, wake,
 };
 use crate::prefetch::prefetch;
 use std::{
-    ffi::CString,
     io,
-    num::NonZeroU32,
     os::fd::{AsRawFd, BorrowedFd},
     time::{Duration, Instant},
 };
-use xsk_rs::{
-    CompQueue, FillQueue, FrameDesc, RxQueue, Socket, TxQueue, Umem,
-    config::{BindFlags, FrameSize, Interface, LibxdpFlags, QueueSize, SocketConfig, UmemConfig, XdpFlags},
-};
+use xsk_rs::{CompQueue, FillQueue, FrameDesc, RxQueue, TxQueue, Umem};
 
 /// Wake-ups after which a flush leaves the rest to the next one.
 const MAX_WAKE_UPS: u32 = 64;
 /// How long [`Queue::close`] waits for the kernel to finish with frames under way.
 const CLOSE_PATIENCE: Duration = Duration::from_millis(500);
-/// How long [`Queue::open`] waits for a queue that is taken: the kernel frees that of a closed socket a while later.
-const BUSY_PATIENCE: Duration = Duration::from_millis(500);
 /// What of a packet is fetched in advance: Ethernet, IPv6 and TCP with options lie in two cache lines.
 const HEADERS: usize = 128;
-
-/// How large a queue's memory and rings are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct QueueOptions {
-    /// Frames in all. Default 4,096.
-    pub frames: u32,
-    /// Bytes of a frame, 2,048 or 4,096; the kernel keeps 256 of them. Default 2,048.
-    pub frame_size: u32,
-    /// Entries of each ring, a power of two. Default 2,048.
-    pub ring_size: u32,
-    /// Whether the memory is in huge pages, which must have been set aside (`vm.nr_hugepages`). Default false.
-    pub huge_pages: bool,
-    /// Bytes of the longest frame to be sent, where frames may take several chunks in either direction; the XDP program must have
-    /// been loaded for [`fragments`](super::ProgramOptions::fragments) where its driver hands them over in pieces. Default `None`.
-    pub longest: Option<u32>,
-    /// How long to poll the driver after the last frame, before waiting for an interrupt. Default not at all.
-    pub busy_poll: Option<Duration>,
-}
-
-impl Default for QueueOptions {
-    fn default() -> Self {
-        Self { frames: 4_096, frame_size: 2_048, ring_size: 2_048, huge_pages: false, longest: None, busy_poll: None }
-    }
-}
 
 /// An AF_XDP socket on one queue of an interface, with memory of its own. It shares nothing with other queues.
 #[derive(Debug)]
@@ -61,29 +32,17 @@ pub struct Queue {
     id: u32,
     owner: Owner,
     copy_mode: CopyMode,
-    /// Frames that may be on their way out at once, and as many that may be with the kernel to be received into: the others
-    /// stay, so that neither starves the other.
-    limit: u32,
+    ledger: Ledger,
     ring_size: u32,
-    total: u32,
     free: Pool,
     /// To go onto the TX ring with the next flush.
     staged: Vec<FrameDesc>,
     /// Whether the last flush left frames on the TX ring.
     ring_pending: bool,
-    /// Whether the last wish for a frame was refused, so that whoever had it waits for frames to come back.
-    refused: bool,
-    /// With the kernel, to be received into.
-    in_fill: u32,
-    /// With the kernel, to be sent.
-    in_transmit: u32,
-    held: u32,
     /// Room for a batch of descriptors coming in.
     scratch: Vec<FrameDesc>,
     /// Packets of several chunks, where there may be any.
     large: Option<Large>,
-    /// Free frames that are spoken for, by frames that may go out in several chunks.
-    reserved: u32,
     busy_poll: BusyPoll,
     /// Whether the interface was down when last tried.
     link_down: bool,
@@ -111,43 +70,7 @@ impl Queue {
         require: Require,
         options: &QueueOptions,
     ) -> Result<Self, XdpError> {
-        let deadline = Instant::now() + BUSY_PATIENCE;
-        loop {
-            match Self::open_now(interface, queue, mode, require, options) {
-                Err(XdpError::QueueBusy { .. }) if Instant::now() < deadline => {
-                    std::thread::sleep(Duration::from_millis(10));
-                }
-                opened => return opened,
-            }
-        }
-    }
-
-    fn open_now(
-        interface: &str,
-        queue: u32,
-        mode: XdpMode,
-        require: Require,
-        options: &QueueOptions,
-    ) -> Result<Self, XdpError> {
-        let ring = ring_size(options)?;
-        let (umem, frames) = create_umem(options, ring)?;
-        let config = SocketConfig::builder()
-            .rx_queue_size(ring)
-            .tx_queue_size(ring)
-            .libxdp_flags(LibxdpFlags::XSK_LIBXDP_FLAGS_INHIBIT_PROG_LOAD)
-            .xdp_flags(match mode {
-                XdpMode::Native => XdpFlags::XDP_FLAGS_DRV_MODE,
-                XdpMode::Generic => XdpFlags::XDP_FLAGS_SKB_MODE,
-            })
-            .bind_flags(bind_flags(require, options))
-            .build();
-        let name = CString::new(interface).map_err(|error| XdpError::refused("name the interface", error))?;
-        // SAFETY: the memory belongs to this socket alone and lives as long as its rings: both are in `Self`.
-        let opened = unsafe { Socket::new(config, &umem, &Interface::new(name), queue) };
-        let (tx, rx, own_rings) = opened.map_err(|error| open_error(interface, queue, require, options, error))?;
-        let (fill, completion) = own_rings.ok_or_else(|| {
-            XdpError::refused("open the socket's rings", io::Error::other("fill and completion rings are missing"))
-        })?;
+        let Opened { rx, tx, fill, completion, umem, frames } = Opened::open(interface, queue, mode, require, options)?;
         let socket = borrow(&rx);
         socket_options::raise_transmit_budget(socket, options.ring_size);
         socket_options::raise_send_buffer(socket, options.frames.saturating_mul(options.frame_size));
@@ -156,26 +79,21 @@ impl Queue {
         let busy_poll = BusyPoll::set_up(socket, options.busy_poll)
             .map_err(|source| XdpError::refused("set up busy polling, which takes Linux 5.11 or later", source))?;
         let large = options.longest.map(|longest| Large::new(longest, chunk_room(options.frame_size)));
+        let more_chunks = large.as_ref().map_or(0, |large| large.more_chunks);
         let mut queue = Self {
             interface: interface.to_owned(),
             id: queue,
             owner: Owner::new(),
             copy_mode,
-            limit: options.ring_size.min(options.frames - options.frames / 4),
+            ledger: Ledger::new(options.frames, options.ring_size, more_chunks),
             ring_size: options.ring_size,
-            total: options.frames,
             scratch: vec![FrameDesc::default(); options.ring_size as usize],
             large,
-            reserved: 0,
             busy_poll,
             link_down: false,
             staged: Vec::with_capacity(options.ring_size as usize),
             free: Pool::new(frames),
             ring_pending: false,
-            refused: false,
-            in_fill: 0,
-            in_transmit: 0,
-            held: 0,
             statistics: QueueStatistics::default(),
             rx,
             tx,
@@ -224,14 +142,13 @@ impl Queue {
         if chunks == 0 {
             return 0;
         }
-        self.in_fill -= chunks as u32;
         let before = into.len();
         match self.large.is_some() {
             false => into.extend(self.scratch[..chunks].iter().map(|&chunk| self.owner.frame(chunk, Extent::Chunk))),
             true => (0..chunks).for_each(|index| into.extend(self.gather(self.scratch[index]))),
         }
         let received = into.len() - before;
-        self.held += received as u32;
+        self.ledger.received(chunks as u32, received as u32);
         self.statistics.received += received as u64;
         self.busy_poll.try_out(borrow(&self.rx), &self.interface, self.id);
         received
@@ -263,7 +180,7 @@ impl Queue {
     }
 
     fn refill(&mut self) {
-        let wanted = (self.limit - self.in_fill).min(self.free.len() - self.reserved) as usize;
+        let wanted = self.ledger.wanted_in_fill() as usize;
         if wanted == 0 {
             return;
         }
@@ -275,7 +192,7 @@ impl Queue {
             debug_assert!(taken == 0 || taken == frames.len(), "the fill ring takes all or nothing");
             taken > 0
         });
-        self.in_fill += taken as u32;
+        self.ledger.filled(taken as u32);
         // In copy mode never; a driver that had no frame to receive into sleeps until it is told of new ones.
         if self.fill.needs_wakeup() {
             self.wake_receiver();
@@ -284,7 +201,7 @@ impl Queue {
 
     fn wake_receiver(&mut self) {
         self.statistics.receive_wake_ups += 1;
-        socket_options::wake_receiver(borrow(&self.rx));
+        wake::receiver(borrow(&self.rx));
     }
 
     /// What a received frame holds.
@@ -303,22 +220,19 @@ impl Queue {
 
     /// Gives a frame back to the pool.
     pub fn release(&mut self, frame: Frame) {
-        let descriptor = *self.owner.descriptor(&frame);
-        self.held -= 1;
+        let (descriptor, extent) = (*self.owner.descriptor(&frame), self.owner.extent(&frame));
         self.free.give_back(descriptor);
-        self.let_go(self.owner.extent(&frame));
+        self.ledger.released(matches!(extent, Extent::Scattered(_)));
+        self.give_buffer_back(extent);
     }
 
-    /// Gives back what a frame had besides its own chunk.
-    fn let_go(&mut self, extent: Extent) {
+    /// Gives back the buffer of a packet that takes several chunks.
+    fn give_buffer_back(&mut self, extent: Extent) {
         let Some(large) = &mut self.large else { return };
         match extent {
             Extent::Chunk => {}
             Extent::Gathered(buffer) => large.done_receiving(buffer),
-            Extent::Scattered(buffer) => {
-                large.done_sending(buffer);
-                self.reserved -= large.more_chunks;
-            }
+            Extent::Scattered(buffer) => large.done_sending(buffer),
         }
     }
 
@@ -327,18 +241,12 @@ impl Queue {
     /// A free frame to build a packet in; `None` where as many are on their way out as may be, or none is free. A later
     /// [`Queue::flush`] brings some back.
     pub fn allocate(&mut self) -> Option<Frame> {
-        let more = self.large.as_ref().map_or(0, |large| large.more_chunks);
-        let under_way = self.staged.len() as u32 + self.in_transmit + self.reserved;
-        let is_room = under_way + more < self.limit && self.free.len() > self.reserved + more;
-        let descriptor = if is_room { self.free.take() } else { None };
-        self.refused = descriptor.is_none();
+        let descriptor = if self.ledger.allocate() { self.free.take() } else { None };
         let Some(descriptor) = descriptor else {
             self.statistics.no_frames += 1;
             return None;
         };
-        self.held += 1;
-        self.reserved += more;
-        let several = self.large.as_mut().filter(|_| more > 0);
+        let several = self.large.as_mut().filter(|large| large.more_chunks > 0);
         let extent = several.map_or(Extent::Chunk, |large| Extent::Scattered(large.take()));
         Some(self.owner.frame(descriptor, extent))
     }
@@ -359,19 +267,22 @@ impl Queue {
 
     /// Sends the first `length` bytes of a frame from [`Queue::allocate`], with the next flush.
     pub fn transmit(&mut self, frame: Frame, length: usize) {
+        let before = self.staged.len();
         match self.owner.extent(&frame) {
             Extent::Scattered(buffer) => self.scatter(*self.owner.descriptor(&frame), buffer, length),
             Extent::Chunk | Extent::Gathered(_) => {
                 self.staged.push(*self.owner.descriptor(&frame));
-                // Changed where it lies: to copy what has just been written would wait until the packet before it is in the cache.
+                // Changed where it lies: copying what was just written would stall on store forwarding.
                 if let Some(descriptor) = self.staged.last_mut() {
                     descriptor.set_options(0);
                     set_length(&self.umem, descriptor, length);
                 }
             }
         }
-        self.held -= 1;
-        self.let_go(self.owner.extent(&frame));
+        let extent = self.owner.extent(&frame);
+        let chunks = (self.staged.len() - before) as u32;
+        self.ledger.staged(chunks, matches!(extent, Extent::Scattered(_)));
+        self.give_buffer_back(extent);
     }
 
     /// Stages the first `length` bytes of a buffer in as many chunks as they take: `chunk`, and others that were set aside.
@@ -398,7 +309,7 @@ impl Queue {
     /// Whether a flush, now or a little later, would bring things forward: something is staged or was left on the ring, or
     /// a frame was asked for in vain. Frames that the kernel has taken and not yet sent are no reason.
     pub fn wants_flush(&self) -> bool {
-        !self.staged.is_empty() || self.ring_pending || self.refused
+        self.ring_pending || self.ledger.wants_flush()
     }
 
     /// Hands everything staged to the kernel, with as few wake-ups as it takes, and brings back the frames that are sent.
@@ -427,7 +338,7 @@ impl Queue {
                 break;
             }
             self.statistics.wake_ups += 1;
-            match socket_options::wake(borrow(&self.rx)) {
+            match wake::sender(borrow(&self.rx)) {
                 Ok(()) if self.copy_mode == CopyMode::ZeroCopy => break,
                 Ok(()) => {}
                 Err(libc::EAGAIN) => self.statistics.again += 1,
@@ -458,19 +369,19 @@ impl Queue {
         // SAFETY: staged frames are of this socket's memory and are nobody else's; they leave the stage at once.
         let taken = unsafe { self.tx.produce(&self.staged) };
         self.staged.drain(..taken);
-        self.in_transmit += taken as u32;
+        self.ledger.submitted(taken as u32);
         self.statistics.transmitted += taken as u64;
     }
 
     /// Brings frames that have been sent back to the pool.
     fn reap(&mut self) {
-        if self.in_transmit == 0 {
+        if !self.ledger.is_sending() {
             return;
         }
         // SAFETY: the completion ring speaks of frames of this socket's memory that the kernel has done with.
         let completed = unsafe { self.completion.consume(&mut self.scratch) };
         self.scratch[..completed].iter().for_each(|&frame| self.free.give_back(frame));
-        self.in_transmit -= completed as u32;
+        self.ledger.completed(completed as u32);
     }
 
     // Accounts.
@@ -482,26 +393,12 @@ impl Queue {
     pub fn statistics(&self) -> Result<QueueStatistics, XdpError> {
         let kernel = socket_options::statistics(borrow(&self.rx))
             .map_err(|source| XdpError::refused("read the socket's statistics", source))?;
-        Ok(QueueStatistics {
-            rx_dropped: kernel.rx_dropped,
-            rx_ring_full: kernel.rx_ring_full,
-            rx_fill_ring_empty: kernel.rx_fill_ring_empty_descs,
-            rx_invalid_descriptors: kernel.rx_invalid_descs,
-            tx_invalid_descriptors: kernel.tx_invalid_descs,
-            tx_ring_empty: kernel.tx_ring_empty_descs,
-            ..self.statistics
-        })
+        Ok(self.statistics.with_kernels(&kernel))
     }
 
     /// Where the frames are.
     pub fn audit(&self) -> FrameAudit {
-        FrameAudit {
-            total: self.total,
-            free: self.free.len(),
-            fill: self.in_fill,
-            transmit: self.in_transmit + self.staged.len() as u32,
-            held: self.held,
-        }
+        self.ledger.audit(self.free.len())
     }
 
     /// Waits a moment for frames on their way out, then closes the socket. A debug build proves here that no frame was lost.
@@ -512,9 +409,9 @@ impl Queue {
     /// In a debug build, where a frame is unaccounted for.
     pub fn close(mut self) -> FrameAudit {
         // Whoever was refused a frame will not ask again.
-        self.refused = false;
+        self.ledger.forget_refusal();
         let deadline = Instant::now() + CLOSE_PATIENCE;
-        while (self.wants_flush() || self.in_transmit > 0) && Instant::now() < deadline {
+        while (self.wants_flush() || self.ledger.is_sending()) && Instant::now() < deadline {
             if self.flush().is_err() {
                 break;
             }
@@ -526,82 +423,10 @@ impl Queue {
     }
 }
 
-/// Without a flag for zero copy or copying the kernel tries the former, then the latter.
-fn bind_flags(require: Require, options: &QueueOptions) -> BindFlags {
-    let mut flags = BindFlags::XDP_USE_NEED_WAKEUP;
-    if require == Require::ZeroCopy {
-        flags |= BindFlags::XDP_ZEROCOPY;
-    }
-    if options.longest.is_some() {
-        flags |= BindFlags::XDP_USE_SG;
-    }
-    flags
-}
-
 fn borrow(rx: &RxQueue) -> BorrowedFd<'_> {
     let descriptor = rx.fd().as_raw_fd();
     // SAFETY: the socket is open as long as its RX queue exists, and that is borrowed for as long as the result.
     unsafe { BorrowedFd::borrow_raw(descriptor) }
-}
-
-fn ring_size(options: &QueueOptions) -> Result<QueueSize, XdpError> {
-    let value = options.ring_size;
-    let bad = |_| XdpError::BadOption { what: "the ring size", value, must: "a power of two" };
-    QueueSize::new(value).map_err(bad)
-}
-
-fn create_umem(options: &QueueOptions, ring: QueueSize) -> Result<(Umem, Vec<FrameDesc>), XdpError> {
-    let &QueueOptions { frames, frame_size, .. } = options;
-    let bad_size = XdpError::BadOption { what: "the frame size", value: frame_size, must: "2048 or 4096 bytes" };
-    if !FRAME_SIZES.contains(&frame_size) {
-        return Err(bad_size);
-    }
-    let count = NonZeroU32::new(frames).filter(|_| frames >= 4);
-    let count = count.ok_or(XdpError::BadOption { what: "the number of frames", value: frames, must: "at least 4" })?;
-    let config = FrameSize::new(frame_size).ok().and_then(|size| {
-        UmemConfig::builder().frame_size(size).fill_queue_size(ring).comp_queue_size(ring).build().ok()
-    });
-    let config = config.ok_or(bad_size)?;
-    Umem::new(config, count, options.huge_pages).map_err(|error| {
-        let source = os_error(&error);
-        match source.raw_os_error() {
-            Some(libc::EAFNOSUPPORT) => XdpError::NoAfXdp,
-            Some(libc::EPERM | libc::EACCES | libc::EMFILE | libc::ENFILE) => {
-                XdpError::refused("register memory for AF_XDP", source)
-            }
-            // ENOBUFS says that it may not be locked, ENOMEM that there is none.
-            _ => XdpError::NoMemory { frames, frame_size, source },
-        }
-    })
-}
-
-fn open_error(
-    interface: &str,
-    queue: u32,
-    require: Require,
-    options: &QueueOptions,
-    error: impl std::error::Error,
-) -> XdpError {
-    let source = os_error(&error);
-    let interface = interface.to_owned();
-    match source.raw_os_error() {
-        Some(libc::EBUSY) => XdpError::QueueBusy { interface, queue },
-        Some(libc::EINVAL) if options.longest.is_some() => XdpError::NoMultiBuffer { interface, queue, source },
-        Some(libc::EINVAL) => XdpError::NoSuchQueue { interface, queue, source },
-        Some(libc::EOPNOTSUPP) if require == Require::ZeroCopy => XdpError::NoZeroCopy { interface, source },
-        Some(libc::ENETDOWN) => XdpError::LinkDown { interface },
-        Some(libc::EAFNOSUPPORT) => XdpError::NoAfXdp,
-        _ => XdpError::refused(format!("open an AF_XDP socket on queue {queue} of {interface}"), source),
-    }
-}
-
-/// The kernel's error behind one of xsk-rs'.
-fn os_error(error: &dyn std::error::Error) -> io::Error {
-    let behind = error.source().and_then(|source| source.downcast_ref::<io::Error>());
-    match behind.and_then(io::Error::raw_os_error) {
-        Some(number) => io::Error::from_raw_os_error(number),
-        None => io::Error::other(error.to_string()),
-    }
 }
 
 /// How many bytes of a chunk count, at most all.

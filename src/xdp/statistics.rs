@@ -38,6 +38,19 @@ pub struct QueueStatistics {
 }
 
 impl QueueStatistics {
+    /// These counters, with the kernel's.
+    pub(super) fn with_kernels(self, kernel: &libc::xdp_statistics) -> Self {
+        Self {
+            rx_dropped: kernel.rx_dropped,
+            rx_ring_full: kernel.rx_ring_full,
+            rx_fill_ring_empty: kernel.rx_fill_ring_empty_descs,
+            rx_invalid_descriptors: kernel.rx_invalid_descs,
+            tx_invalid_descriptors: kernel.tx_invalid_descs,
+            tx_ring_empty: kernel.tx_ring_empty_descs,
+            ..self
+        }
+    }
+
     /// Each counter with its name.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
         [

@@ -12,7 +12,7 @@ use xskip::{
         self, ChecksumPolicy, Endpoint, InterfaceId, IpHeader, LinkHeader, MacAddress, Packet, Protocol, SeqNumber,
         TcpFlags, TcpHeader,
     },
-    xdp::{GuardedListener, Program, ProgramOptions, Steering, Unfinished},
+    xdp::{Action, Program, ProgramOptions, Service, Steering, SynAckFields, Unfinished},
 };
 
 pub const XDP_DROP: u32 = 1;
@@ -35,9 +35,10 @@ pub struct Pair {
     pub now: Instant,
 }
 
-fn listener(number: u32, answer: SynAckProfile) -> GuardedListener {
+/// What the program is told of a listener's SYN-ACKs.
+pub fn syn_ack_fields(answer: SynAckProfile) -> SynAckFields {
     let SynAckProfile { mss, window, window_scale, sack, hop_limit, traffic_class } = answer;
-    GuardedListener { number, mss, window, window_scale, sack, hop_limit, traffic_class }
+    SynAckFields { mss, window, window_scale, sack, hop_limit, traffic_class }
 }
 
 pub fn ours(ipv6: bool) -> IpAddr {
@@ -74,19 +75,15 @@ impl Pair {
         let mut stack = Stack::new(config, OURS, addresses.clone(), secrets);
         // Every other pair announces less than the link takes.
         let limit = if seed.is_multiple_of(2) { MaxSegment::default() } else { MaxSegment::new(1_000) };
-        stack.listen_with(None, PORT, limit);
+        stack.listen_with(None, PORT, limit).unwrap();
         stack.set_syn_mode(SynMode::Cookie);
         let program = Program::load(&steering, &ProgramOptions::default()).unwrap();
         let guard = program.guard();
-        for (number, local) in (0..).zip(&addresses) {
+        for local in &addresses {
             let address = local.cidr.address;
-            guard
-                .list(
-                    &SocketAddr::new(address, PORT),
-                    &listener(number, stack.syn_ack_profile(Endpoint { address, port: PORT })),
-                    true,
-                )
-                .unwrap();
+            let fields = syn_ack_fields(stack.syn_ack_profile(Endpoint { address, port: PORT }));
+            let service = Service::tcp(SocketAddr::new(address, PORT));
+            program.services().serve(service, Action::Guarded(fields)).unwrap();
         }
         station.iter().for_each(|station| guard.set_answers_to(station.0));
         guard.set_unfinished(unfinished);

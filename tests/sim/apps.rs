@@ -124,6 +124,7 @@ impl App {
         let waits = (opened + self.work.reads_after) - now;
         if waits > Duration::ZERO {
             more = Some(waits);
+            self.saw_end |= stream.at_end(); // there is nothing to read, and nothing to wait for
         } else if self.reads(&mut stream, now) {
             more = Some(self.work.pause);
         }

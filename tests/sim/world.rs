@@ -130,7 +130,7 @@ impl World {
             config.tcp.clock_tick = plan.tick;
             let mut stack = Stack::new(config, mac, vec![local], secrets);
             if number == SERVER {
-                stack.listen(None, PORT);
+                stack.listen(None, PORT).unwrap();
                 stack.set_syn_mode(scenario.syn_mode);
             }
             let tcp = &plan.config.tcp;

@@ -53,7 +53,7 @@ impl Pair {
         let config = config(connections, buffers);
         let mut server = stack(&config, 1);
         for port in 0..connections.div_ceil(PORTS).max(SPARE) as u16 {
-            server.listen(None, SERVER_PORT + port);
+            server.listen(None, SERVER_PORT + port).unwrap();
         }
         Self { client: stack(&config, 2), server, clock, there: Batch::new(BATCH), back: Batch::new(BATCH) }
     }

@@ -1,6 +1,6 @@
 //! The addresses a stack answers to.
 
-use crate::wire::{AddressError, check_host};
+use crate::wire::{AddressError, InterfaceId, check_host};
 use std::{
     fmt,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
@@ -155,29 +155,84 @@ pub struct LocalAddress {
     pub ownership: Ownership,
 }
 
+/// An address, and the interface that it belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Placed {
+    pub interface: InterfaceId,
+    pub local: LocalAddress,
+}
+
 /// All addresses of a stack. They are few, so a list is searched faster than a table.
+///
+/// Each belongs to one interface, where ARP and neighbour discovery answer for it. Packets to it are taken from any
+/// (RFC 1122 §3.3.4.2, the weak model).
 #[derive(Clone, Debug, Default)]
 pub struct Addresses {
-    local: Vec<LocalAddress>,
+    local: Vec<Placed>,
     /// The directed broadcasts of their subnets: both ends of whatever belongs to no connection are compared with them.
     broadcasts: Vec<IpAddr>,
 }
 
 impl Addresses {
-    /// These addresses.
+    /// These addresses, all of them on the first interface.
     pub fn new(local: Vec<LocalAddress>) -> Self {
-        let broadcasts = local.iter().filter_map(|local| local.cidr.broadcast()).collect();
-        Self { local, broadcasts }
+        let interface = InterfaceId::FIRST;
+        let mut addresses = Self::default();
+        addresses.local.extend(local.into_iter().map(|local| Placed { interface, local }));
+        addresses.note_broadcasts();
+        addresses
+    }
+
+    fn note_broadcasts(&mut self) {
+        self.broadcasts = self.iter().filter_map(|local| local.cidr.broadcast()).collect();
+    }
+
+    /// Adds one.
+    pub(super) fn insert(&mut self, interface: InterfaceId, local: LocalAddress) {
+        self.local.push(Placed { interface, local });
+        self.note_broadcasts();
+    }
+
+    /// Takes one out.
+    pub(super) fn remove(&mut self, address: IpAddr) {
+        self.local.retain(|placed| placed.local.cidr.address != address);
+        self.note_broadcasts();
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.local.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.local.is_empty()
     }
 
     /// Whether `address` is one of ours, shared or not.
     pub fn contains(&self, address: IpAddr) -> bool {
-        self.local.iter().any(|local| local.cidr.address == address)
+        self.iter().any(|local| local.cidr.address == address)
     }
 
     /// Whether `address` is ours alone.
     pub fn owns(&self, address: IpAddr) -> bool {
-        self.local.iter().any(|local| local.cidr.address == address && local.ownership == Ownership::Own)
+        self.iter().any(|local| local.cidr.address == address && local.ownership == Ownership::Own)
+    }
+
+    /// The interface that `address` belongs to.
+    pub fn interface_of(&self, address: IpAddr) -> Option<InterfaceId> {
+        let placed = self.local.iter().find(|placed| placed.local.cidr.address == address);
+        placed.map(|placed| placed.interface)
+    }
+
+    /// Whether `address` is one of ours and belongs to this interface, shared or not.
+    pub fn is_on(&self, interface: InterfaceId, address: IpAddr) -> bool {
+        self.on(interface).any(|local| local.cidr.address == address)
+    }
+
+    /// Whether `address` is ours alone and belongs to this interface.
+    pub fn owns_on(&self, interface: InterfaceId, address: IpAddr) -> bool {
+        self.on(interface).any(|local| local.cidr.address == address && local.ownership == Ownership::Own)
     }
 
     /// Whether `address` is the directed broadcast of a subnet of ours.
@@ -188,11 +243,21 @@ impl Addresses {
     /// Addresses that no segment comes from, apart from those that are nobody's anywhere: ours, and the broadcast addresses of
     /// their subnets.
     pub fn impossible_sources(&self) -> Vec<IpAddr> {
-        self.local.iter().flat_map(|local| [Some(local.cidr.address), local.cidr.broadcast()]).flatten().collect()
+        self.iter().flat_map(|local| [Some(local.cidr.address), local.cidr.broadcast()]).flatten().collect()
     }
 
-    /// The addresses.
+    /// The addresses, in the order in which they were given.
     pub fn iter(&self) -> impl Iterator<Item = &LocalAddress> {
+        self.local.iter().map(|placed| &placed.local)
+    }
+
+    /// Those of one interface.
+    pub fn on(&self, interface: InterfaceId) -> impl Iterator<Item = &LocalAddress> {
+        self.local.iter().filter(move |placed| placed.interface == interface).map(|placed| &placed.local)
+    }
+
+    /// With the interfaces that they belong to.
+    pub(super) fn placed(&self) -> impl DoubleEndedIterator<Item = &Placed> {
         self.local.iter()
     }
 }

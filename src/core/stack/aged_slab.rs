@@ -63,6 +63,13 @@ impl<T> AgedSlab<T> {
         self.links.remove(index).map(|link| link.value)
     }
 
+    /// All values with their indices, the oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
+        let link = |index| self.links.get(index).map(|link| (index, link));
+        let linked = std::iter::successors(link(self.oldest), move |(_, before)| link(before.newer));
+        linked.map(|(index, link)| (index, &link.value))
+    }
+
     /// Changes all values.
     pub fn for_each(&mut self, mut change: impl FnMut(&mut T)) {
         let mut next = self.oldest;

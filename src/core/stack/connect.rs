@@ -1,6 +1,6 @@
 //! Connections that we open: whereto, from which address and which port.
 
-use super::{ConnectionId, FlowHash, Stack, flow_table::Flow, route::Route};
+use super::{ConnectionId, FlowHash, Stack, flow_table::Flow, interface::Interface, route::Route};
 use crate::{
     rng::SipKey,
     tcp::{Connection, isn},
@@ -96,7 +96,8 @@ impl Stack {
         remote: Endpoint,
         local: Option<IpAddr>,
     ) -> Result<ConnectionId, ConnectError> {
-        let Route { next_hop, source } = self.way_out(&remote, local)?;
+        let route = self.way_out(&remote, local)?;
+        let source = route.source;
         let range = self.config.ephemeral_ports.clone();
         let count = u32::from(*range.end()).saturating_sub((*range.start()).into()) + 1;
         for _ in 0..count {
@@ -105,7 +106,7 @@ impl Stack {
             let tuple = FourTuple { local: Endpoint { address: source, port }, remote };
             let hash = self.secrets.identify(&tuple);
             if self.share.is_ours(&tuple, hash.slot) && self.is_free(&tuple, hash) {
-                return self.open(now, tuple, hash.slot, next_hop);
+                return self.open(now, tuple, hash.slot, route);
             }
         }
         Err(ConnectError::NoPortLeft(remote))
@@ -122,7 +123,7 @@ impl Stack {
         remote: Endpoint,
         local: Endpoint,
     ) -> Result<ConnectionId, ConnectError> {
-        let Route { next_hop, .. } = self.way_out(&remote, Some(local.address))?;
+        let route = self.way_out(&remote, Some(local.address))?;
         let tuple = FourTuple { local, remote };
         let hash = self.secrets.identify(&tuple);
         if local.port == 0 {
@@ -131,7 +132,7 @@ impl Stack {
         if !self.is_free(&tuple, hash) {
             return Err(ConnectError::InUse(tuple));
         }
-        self.open(now, tuple, hash.slot, next_hop)
+        self.open(now, tuple, hash.slot, route)
     }
 
     /// The next hop to `remote`, and the address to come from: `local`, where that is given.
@@ -146,7 +147,7 @@ impl Stack {
         if port == 0 {
             return Err(ConnectError::PortZero);
         }
-        let route = self.addresses.route(address, &self.config.gateways).ok_or(ConnectError::NoRoute(address))?;
+        let route = self.route(address, local).ok_or(ConnectError::NoRoute(address))?;
         let source = local.unwrap_or(route.source);
         if !self.addresses.owns(source) || source.is_ipv4() != address.is_ipv4() {
             return Err(ConnectError::NotOurs(source));
@@ -156,8 +157,13 @@ impl Stack {
 
     /// Whether the neighbour that takes packets for this destination has answered lately.
     pub fn is_within_reach(&self, now: Instant, remote: IpAddr) -> bool {
-        let route = self.addresses.route(remote, &self.config.gateways);
-        route.is_some_and(|route| self.neighbours.way(now, route.next_hop).is_some())
+        let route = self.route(remote, None);
+        route.is_some_and(|route| self.interfaces[route.interface].neighbours.way(now, route.next_hop).is_some())
+    }
+
+    /// The way to `remote`: where `local` is given, by the interface that has this address.
+    pub(super) fn route(&self, remote: IpAddr, local: Option<IpAddr>) -> Option<Route> {
+        self.addresses.route(remote, local, self.interfaces.gateways())
     }
 
     fn is_free(&self, tuple: &FourTuple, hash: FlowHash) -> bool {
@@ -169,21 +175,23 @@ impl Stack {
         now: Instant,
         tuple: FourTuple,
         hash: u32,
-        next_hop: IpAddr,
+        Route { interface, next_hop, .. }: Route,
     ) -> Result<ConnectionId, ConnectError> {
-        let way = self.neighbours.way(now, next_hop);
+        let Interface { mtu, neighbours, .. } = &mut self.interfaces[interface];
+        let (mtu, way) = (*mtu, neighbours.way(now, next_hop));
         // It would wait for an answer to a question that is never asked.
-        if way.is_none() && !self.neighbours.admit(next_hop) {
+        if way.is_none() && !neighbours.admit(next_hop) {
             return Err(ConnectError::Neighbours(self.config.max_neighbours));
         }
         let key = self.secrets.numbers();
         let since_epoch = now + self.calendar;
         let (iss, timestamp) = isn::initial_numbers(since_epoch, key, &tuple);
-        let connection = Connection::opening(tuple, iss, timestamp, now, &self.config.tcp);
+        let mut connection = Connection::opening(tuple, iss, timestamp, now, &self.config.tcp);
+        connection.leaves_by(interface, mtu);
         let id = self.insert(now, connection, hash).ok_or(ConnectError::Limit(self.config.max_connections))?;
         self.flows.insert(hash, Flow::Connection(id.index));
         self.stats.connections_begun += 1;
-        if let Some(way) = way.or_else(|| self.way_to(now, next_hop, id))
+        if let Some(way) = way.or_else(|| self.way_to(now, interface, next_hop, id))
             && let Some(entry) = self.entry_mut(id)
         {
             entry.connection.set_link(now, way);

@@ -1,7 +1,7 @@
 //! The connections of a stack. One that is awake has a control block; one that has been idle for long sleeps in an eighth of that.
 
 use super::{
-    ConnectionId,
+    ConnectionId, ListenerId,
     aged_slab::AgedSlab,
     memory::{Account, Memory},
     silent::Silent,
@@ -13,8 +13,9 @@ use crate::{
     prefetch::prefetch,
     tcp::{Connection, Dormant, State},
     time::Instant,
-    wire::{FourTuple, MacAddress, SeqNumber},
+    wire::{FourTuple, InterfaceId, MacAddress, SeqNumber},
 };
+use std::net::IpAddr;
 
 /// A connection that is awake, with what the stack knows of it besides.
 #[derive(Debug)]
@@ -28,6 +29,8 @@ pub(super) struct Entry {
     pub attached: bool,
     pub ready_queued: bool,
     pub transmit_queued: bool,
+    /// The interface that its segments were made to fit.
+    pub interface: InterfaceId,
     /// Where it stands in the list of those that may be put to sleep.
     drowsy: Option<u32>,
     /// When the timer wheel will call at the latest, as far as is known: most deadlines are later, and need not be told it.
@@ -53,6 +56,7 @@ impl Entry {
             attached: true,
             ready_queued: false,
             transmit_queued: false,
+            interface: InterfaceId::FIRST,
             drowsy: None,
             called_at: Instant::NEVER,
             stalled: None,
@@ -64,7 +68,8 @@ impl Entry {
     }
 
     /// Everything but the connection is as for one that has just come.
-    fn begin(&mut self, generation: u32, hash: u32) {
+    fn begin(&mut self, generation: u32, hash: u32, interface: InterfaceId) {
+        self.interface = interface;
         (self.generation, self.hash) = (generation, hash);
         (self.attached, self.ready_queued, self.transmit_queued) = (true, false, false);
         (self.called_at, self.drowsy, self.stalled, self.silent) = (Instant::NEVER, None, None, None);
@@ -93,6 +98,8 @@ pub(super) struct Slot {
     generation: u32,
     /// Where it stands in the line of those whose peers have said nothing yet.
     silent: u32,
+    /// Where it was accepted.
+    listener: Option<ListenerId>,
     pub body: Body,
 }
 
@@ -117,8 +124,8 @@ const _: () =
 pub(super) struct Connections {
     pub(super) slots: Slab<Slot>,
     config: TcpConfig,
-    /// Our link address, which no sleeper has to remember.
-    mac: MacAddress,
+    /// By interface, our link address and the MTU: no sleeper has to remember them.
+    links: Vec<(MacAddress, usize)>,
     awake: u32,
     /// More than so many are put to sleep where they can be.
     max_awake: u32,
@@ -140,9 +147,10 @@ impl Connections {
     pub fn new(config: &StackConfig, mac: MacAddress) -> Self {
         let StackConfig { max_connections: limit, max_awake, .. } = *config;
         let (memory, config) = (Memory::new(config.memory), config.tcp.clone());
+        let links = vec![(mac, config.mtu)];
         let (slots, drowsy, silent) = (Slab::with_slack(limit, MAX_UNTOLD), AgedSlab::new(limit), AgedSlab::new(limit));
         let spare = Vec::new();
-        Self { slots, config, mac, awake: 0, max_awake, drowsy, silent, spare, memory, hand: 0, generation: 0 }
+        Self { slots, config, links, awake: 0, max_awake, drowsy, silent, spare, memory, hand: 0, generation: 0 }
     }
 
     /// Connections, awake or asleep.
@@ -186,9 +194,9 @@ impl Connections {
             }
             None => self.block(connection),
         };
-        entry.begin(generation, hash);
-        let index =
-            self.slots.insert(Slot { tuple, hash, generation, silent: NOWHERE, body: Body::Awake(entry) }).ok()?;
+        entry.begin(generation, hash, entry.connection.link().interface);
+        let slot = Slot { tuple, hash, generation, silent: NOWHERE, listener: None, body: Body::Awake(entry) };
+        let index = self.slots.insert(slot).ok()?;
         self.awake += 1;
         Some(ConnectionId { index, generation })
     }
@@ -210,6 +218,30 @@ impl Connections {
     /// Whether the connection at `index` is that of `tuple`.
     pub fn is(&self, index: u32, tuple: &FourTuple) -> bool {
         self.slots[index].tuple == *tuple
+    }
+
+    /// The connection at `index` was accepted there.
+    pub fn set_listener(&mut self, index: u32, listener: ListenerId) {
+        if let Some(slot) = self.slots.get_mut(index) {
+            slot.listener = Some(listener);
+        }
+    }
+
+    /// Where a connection was accepted.
+    pub fn listener_of(&self, id: ConnectionId) -> Option<ListenerId> {
+        self.slots.get(id.index).filter(|slot| slot.generation == id.generation)?.listener
+    }
+
+    /// The indices of those with this local address that still need it.
+    pub fn at(&self, address: IpAddr) -> Vec<u32> {
+        let is_there = |slot: &Slot| {
+            let needs_it = match &slot.body {
+                Body::Awake(entry) => entry.attached,
+                Body::Asleep(_) => true,
+            };
+            needs_it && slot.tuple.local.address == address
+        };
+        self.slots.indices().filter(|&index| self.slots.get(index).is_some_and(is_there)).collect()
     }
 
     /// The connection at `index`, if there is one.
@@ -263,16 +295,18 @@ impl Connections {
     #[cold]
     fn wake(&mut self, index: u32) {
         let spare = self.spare.pop();
-        let mut entry = spare.unwrap_or_else(|| self.block(Connection::blank(&self.config)));
+        let entry = spare.unwrap_or_else(|| self.block(Connection::blank(&self.config)));
         let Some(slot) = self.slots.get_mut(index) else { return };
-        entry.begin(slot.generation, slot.hash);
         // The slot is whole at every moment: the blank block goes in before it is filled.
         if let Body::Asleep(dormant) = std::mem::replace(&mut slot.body, Body::Awake(entry))
             && let Body::Awake(entry) = &mut slot.body
         {
-            entry.connection.resume(slot.tuple, self.mac, dormant, &self.config);
+            let interface = dormant.interface();
+            let (mac, mtu) = self.links[interface.index()];
+            entry.begin(slot.generation, slot.hash, interface);
+            entry.connection.resume(slot.tuple, mac, dormant, &self.config);
             // The link may have become narrower meanwhile.
-            entry.connection.fit_link(self.config.mtu, &self.config);
+            entry.connection.fit_link(mtu, &self.config);
             // Who sleeps hears nothing, so these are still the first numbers.
             entry.silent = (slot.silent != NOWHERE).then(|| entry.connection.heard_up_to());
             self.awake += 1;
@@ -356,23 +390,34 @@ impl Connections {
         self.drowsy.len()
     }
 
-    /// Says what our link takes from now on, and which of those that are awake send smaller segments therefore. Bounded by the
-    /// number of connections.
-    pub fn set_mtu(&mut self, mtu: usize) -> Vec<u32> {
-        self.config.mtu = mtu;
+    /// There is one more interface.
+    pub fn add_link(&mut self, mac: MacAddress, mtu: usize) {
+        self.links.push((mac, mtu));
+        self.config.mtu = self.config.mtu.max(mtu);
+    }
+
+    /// Says what `interface` takes from now on, and the `largest` that any does; returns which of those that are awake send smaller
+    /// segments therefore. Bounded by the number of connections.
+    pub fn set_mtu(&mut self, interface: InterfaceId, mtu: usize, largest: usize) -> Vec<u32> {
+        self.links[interface.index()].1 = mtu;
+        self.config.mtu = largest;
         let mut smaller: Vec<u32> = self.slots.indices().collect();
         smaller.retain(|&index| match self.slots.get_mut(index) {
-            Some(Slot { body: Body::Awake(entry), .. }) => entry.connection.fit_link(mtu, &self.config),
+            Some(Slot { body: Body::Awake(entry), .. }) if entry.interface == interface => {
+                entry.connection.fit_link(mtu, &self.config)
+            }
             _ => false,
         });
         smaller
     }
 
-    /// Our station has another address from now on. Bounded by the number of connections, like a change of the MTU.
-    pub fn set_mac(&mut self, mac: MacAddress) {
-        self.mac = mac;
+    /// Our station has another address on `interface` from now on. Bounded by the number of connections, like a change of the MTU.
+    pub fn set_mac(&mut self, interface: InterfaceId, mac: MacAddress) {
+        self.links[interface.index()].0 = mac;
         for index in self.slots.indices().collect::<Vec<_>>() {
-            if let Some(Slot { body: Body::Awake(entry), .. }) = self.slots.get_mut(index) {
+            if let Some(Slot { body: Body::Awake(entry), .. }) = self.slots.get_mut(index)
+                && entry.connection.link().interface == interface
+            {
                 entry.connection.set_mac(mac);
             }
         }

@@ -1,18 +1,21 @@
 //! Handshakes under way: SYN-RECEIVED, in a fraction of a control block.
 
-use super::{aged_slab::AgedSlab, timer_wheel::TimerWheel};
+use super::{aged_slab::AgedSlab, listeners::Begun, timer_wheel::TimerWheel};
 use crate::{
     config::TcpConfig,
     tcp::{Challenges, Handshake, Passage},
     time::Instant,
-    wire::{IpHeader, LinkHeader, MacAddress, TcpHeader, TcpOptions, ip::Codepoint},
+    wire::{InterfaceId, IpHeader, LinkHeader, MacAddress, TcpHeader, TcpOptions, ip::Codepoint},
 };
+use std::net::IpAddr;
 
 /// A handshake whose SYN-ACK has been sent.
 #[derive(Debug)]
-pub struct HalfOpen {
+pub(super) struct HalfOpen {
     /// What was agreed on so far.
     pub handshake: Handshake,
+    /// The listener it began at.
+    pub begun: Begun,
     /// The 4-tuple's hash, for leaving the flow table.
     pub hash: u32,
     /// The SYN-ACK's options: its timestamp, too, stays the same, because a cookie may be in it.
@@ -20,7 +23,7 @@ pub struct HalfOpen {
     /// What it has answered besides its SYN.
     challenges: Challenges,
     /// When the SYN-ACK was sent first.
-    begun: Instant,
+    answered: Instant,
     /// SYN-ACKs sent again because the timer had expired.
     retries: u32,
     /// Whether another one was sent because the client's SYN came again.
@@ -30,7 +33,7 @@ pub struct HalfOpen {
 
 /// What became of a handshake whose timer expired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Overdue {
+pub(super) enum Overdue {
     /// It is not over yet: send the SYN-ACK at this index again.
     SendAgain(u32),
     /// It took too long.
@@ -39,15 +42,16 @@ pub enum Overdue {
 
 impl HalfOpen {
     /// A handshake that begins now.
-    pub fn new(handshake: Handshake, hash: u32, now: Instant, config: &TcpConfig) -> Self {
+    pub fn new(handshake: Handshake, begun: Begun, hash: u32, now: Instant, config: &TcpConfig) -> Self {
         let options = handshake.syn_ack_options(now, config);
         let due = now + config.rto_initial;
         Self {
             handshake,
+            begun,
             hash,
             options,
             challenges: Challenges::new(now),
-            begun: now,
+            answered: now,
             retries: 0,
             asked_again: false,
             due,
@@ -55,14 +59,14 @@ impl HalfOpen {
     }
 
     /// One whose SYN-ACK was sent at a time that nobody remembers: it tells no round-trip time.
-    pub fn resumed(handshake: Handshake, hash: u32, now: Instant, config: &TcpConfig) -> Self {
-        Self { asked_again: true, ..Self::new(handshake, hash, now, config) }
+    pub fn resumed(handshake: Handshake, begun: Begun, hash: u32, now: Instant, config: &TcpConfig) -> Self {
+        Self { asked_again: true, ..Self::new(handshake, begun, hash, now, config) }
     }
 
     /// How the SYN-ACK has fared, if it is acknowledged at `now`.
     pub fn passage(&self, now: Instant) -> Passage {
         let sent_once = self.retries == 0 && !self.asked_again;
-        Passage { took: sent_once.then(|| now - self.begun), timeouts: self.retries }
+        Passage { took: sent_once.then(|| now - self.answered), timeouts: self.retries }
     }
 
     /// The SYN-ACK: its IP and TCP header.
@@ -74,7 +78,7 @@ impl HalfOpen {
 
 /// All handshakes under way.
 #[derive(Debug)]
-pub struct HalfOpens {
+pub(super) struct HalfOpens {
     entries: AgedSlab<HalfOpen>,
     timers: TimerWheel,
 }
@@ -88,6 +92,12 @@ impl HalfOpens {
     /// Handshakes under way.
     pub fn len(&self) -> u32 {
         self.entries.len()
+    }
+
+    /// The indices of those with this local address.
+    pub fn at(&self, address: IpAddr) -> Vec<u32> {
+        let is_there = |entry: &HalfOpen| entry.handshake.tuple.local.address == address;
+        self.entries.iter().filter(|(_, entry)| is_there(entry)).map(|(index, _)| index).collect()
     }
 
     /// The handshake at `index`.
@@ -107,9 +117,14 @@ impl HalfOpens {
         }
     }
 
-    /// Our station has another address from now on.
-    pub fn set_mac(&mut self, mac: MacAddress) {
-        self.entries.for_each(|entry| entry.handshake.link.source = mac);
+    /// Our station has another address on `interface` from now on.
+    pub fn set_mac(&mut self, interface: InterfaceId, mac: MacAddress) {
+        self.entries.for_each(|entry| {
+            let link = &mut entry.handshake.link;
+            if link.interface == interface {
+                link.source = mac;
+            }
+        });
     }
 
     /// The client has asked again for the SYN-ACK at `index`.

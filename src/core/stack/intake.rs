@@ -1,11 +1,11 @@
 //! Frames come in: parsed, looked up, and handed to whom they are for.
 
-use super::{Glimpse, Incoming, Stack, flow_table::Flow};
+use super::{Glimpse, Incoming, Stack, flow_table::Flow, interface::Interface};
 use crate::{
     drops::DropReason,
     prefetch::prefetch,
     time::Instant,
-    wire::{self, FourTuple, InterfaceId, IpHeader, LinkHeader, Packet, ParsedFrame},
+    wire::{self, FourTuple, InterfaceId, IpHeader, LinkHeader, MacAddress, Packet, ParsedFrame},
 };
 use std::net::IpAddr;
 
@@ -60,8 +60,11 @@ impl Stack {
 
     fn take_in(&mut self, now: Instant, interface: InterfaceId, Incoming { frame, glimpse }: Incoming<'_>) {
         self.stats.frames_received += 1;
+        let Some(&Interface { checksums, .. }) = self.interfaces.get(interface) else {
+            return self.drops.count(DropReason::NoInterface);
+        };
         // By reference: moving the value right after it was written would wait for the stores.
-        let mut parsed = wire::parse(frame, self.config.checksums);
+        let mut parsed = wire::parse(frame, checksums);
         let handled = match &mut parsed {
             Ok(parsed) => {
                 parsed.link.interface = interface;
@@ -71,7 +74,7 @@ impl Stack {
         };
         if let Err(reason) = handled {
             self.drops.count(reason);
-            self.complain(now, frame, reason);
+            self.complain(now, interface, frame, reason);
         }
     }
 
@@ -81,13 +84,14 @@ impl Stack {
         frame: &ParsedFrame<'_>,
         glimpse: Option<&Glimpse>,
     ) -> Result<(), DropReason> {
-        if !frame.link.vlan.are_of(self.config.vlan) {
+        let Interface { mac, vlan, answers_to, .. } = &self.interfaces[frame.link.interface];
+        if !frame.link.vlan.are_of(*vlan) {
             return Err(DropReason::OtherVlan);
         }
-        if frame.link.destination != self.mac && !frame.link.destination.is_group() {
+        if frame.link.destination != *mac && !frame.link.destination.is_group() {
             return Err(DropReason::OtherStation);
         }
-        let turned = self.turned(&frame.link);
+        let turned = turned(&frame.link, *answers_to);
         let link = turned.as_ref().unwrap_or(&frame.link);
         match &frame.packet {
             Packet::Arp(packet) => self.handle_arp(now, &frame.link, packet),
@@ -109,12 +113,6 @@ impl Stack {
                 self.handle_segment(now, link, ip, segment, (tuple, hash))
             }
         }
-    }
-
-    /// Behind a director, where a packet counts as coming from: answers go to the router, and no segment says anything of the way.
-    #[inline]
-    pub(super) fn turned(&self, link: &LinkHeader) -> Option<LinkHeader> {
-        self.config.answers_to.map(|station| LinkHeader { source: station, ..*link })
     }
 
     /// TCP and UDP are for one of our addresses, and from one that can be answered.
@@ -142,4 +140,10 @@ impl Stack {
             Ok(())
         }
     }
+}
+
+/// Behind a director, where a packet counts as coming from: answers go to the router, and no segment says anything of the way.
+#[inline]
+pub(super) fn turned(link: &LinkHeader, answers_to: Option<MacAddress>) -> Option<LinkHeader> {
+    answers_to.map(|station| LinkHeader { source: station, ..*link })
 }

@@ -4,6 +4,7 @@ use super::{
     ConnectionId, Event, ListenerId, SoftError, Stack, connections::Entry, flow_table::Flow, time_wait::TimeWait,
 };
 use crate::{
+    config::TcpConfig,
     drops::DropReason,
     prefetch::prefetch,
     tcp::{CloseReason, Connection, Handshake, Signals, State},
@@ -36,19 +37,19 @@ impl Stack {
         now: Instant,
         handshake: &Handshake,
         hash: u32,
+        listener: ListenerId,
     ) -> Result<u32, DropReason> {
         let established = Connection::established(handshake, now, &self.config.tcp);
-        let index = self.add_connection(now, established, hash).ok_or(DropReason::ConnectionLimit)?;
+        let index = self.add_connection(now, established, hash, listener).ok_or(DropReason::ConnectionLimit)?;
         self.connections.listen_to(now, index);
         self.heed_path_mtu(now, index);
         Ok(index)
     }
 
     /// Takes in a connection that has just reached ESTABLISHED; `None` at the limit. Its flow is the caller's business.
-    fn add_connection(&mut self, now: Instant, connection: Connection, hash: u32) -> Option<u32> {
-        let local = connection.tuple().local;
+    fn add_connection(&mut self, now: Instant, connection: Connection, hash: u32, listener: ListenerId) -> Option<u32> {
         let id = self.insert(now, connection, hash)?;
-        let listener = self.listeners.id_of(local.port, local.address).unwrap_or(ListenerId::GONE);
+        self.connections.set_listener(id.index, listener);
         self.announce(Event::Accepted(id, listener));
         Some(id.index)
     }
@@ -104,12 +105,35 @@ impl Stack {
             return;
         }
         self.connections.will_be_called(index, Instant::NEVER);
-        let Some(entry) = self.connections.get_mut(index) else { return };
-        entry.connection.handle_timeout(now, &self.config.tcp);
-        self.settle(now, index);
+        self.touch(now, index, |connection, config| connection.handle_timeout(now, config));
     }
 
-    /// Draws the consequences of whatever has just been done to a connection: events for the application, a turn to send, and
+    /// Does something to the connection at `index`, woken if it sleeps, and draws the consequences; `None` where there is none.
+    #[inline]
+    pub(super) fn touch<T>(
+        &mut self,
+        now: Instant,
+        index: u32,
+        act: impl FnOnce(&mut Connection, &TcpConfig) -> T,
+    ) -> Option<T> {
+        let entry = self.connections.get_mut(index)?;
+        let done = act(&mut entry.connection, &self.config.tcp);
+        self.settle(now, index);
+        Some(done)
+    }
+
+    /// [`Stack::touch`] for the connection that `id` means.
+    pub(super) fn touch_id<T>(
+        &mut self,
+        now: Instant,
+        id: ConnectionId,
+        act: impl FnOnce(&mut Connection, &TcpConfig) -> T,
+    ) -> Option<T> {
+        self.entry_mut(id)?;
+        self.touch(now, id.index, act)
+    }
+
+    /// Draws the consequences of whatever has just been done to a connection, for [`Stack::touch`] and whoever cannot use that: events for the application, a turn to send, and
     /// its end.
     pub(super) fn settle(&mut self, now: Instant, index: u32) {
         let Some(entry) = self.connections.get_mut(index) else { return };
@@ -128,7 +152,7 @@ impl Stack {
         }
         if !entry.transmit_queued && !matches!(state, State::TimeWait | State::Closed) {
             entry.transmit_queued = true;
-            self.transmit_queue.push_back(id);
+            self.interfaces[entry.connection.link().interface].turns.push(id);
         }
         let changes_stall = is_stalled != entry.stalled.is_some();
         let has_spoken = entry.has_spoken();
@@ -274,6 +298,12 @@ impl Stack {
         self.stats.application_panics
     }
 
+    /// The listener at which a connection was accepted, whether it still listens or not; `None` for one that we opened, or that is no
+    /// more.
+    pub fn listener_of(&self, id: ConnectionId) -> Option<ListenerId> {
+        self.connections.listener_of(id)
+    }
+
     /// The connection that has this [index](ConnectionId::index) now, if any.
     pub fn connection_at(&self, index: usize) -> Option<ConnectionId> {
         self.connections.id_at(u32::try_from(index).ok()?)
@@ -282,8 +312,7 @@ impl Stack {
     /// Resets every connection: for a server that ends.
     pub fn abort_all(&mut self, now: Instant) {
         for index in self.connections.indices().collect::<Vec<_>>() {
-            self.connections[index].connection.abort();
-            self.settle(now, index);
+            self.touch(now, index, |connection, _| connection.abort());
         }
     }
 }

@@ -1,87 +1,169 @@
 //! Where connections are accepted.
 
+use super::Stack;
 use crate::tcp::MaxSegment;
-use std::net::IpAddr;
+use std::{mem, net::IpAddr, num::NonZeroU32};
 
-/// Names one listener.
+/// Names one listener. Another one has the same name only after four thousand million others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct ListenerId(u32);
+pub struct ListenerId(NonZeroU32);
 
-impl ListenerId {
-    /// That of a listener that was removed while a handshake with it was under way.
-    pub const GONE: Self = Self(u32::MAX);
+/// Why nobody listens there now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ListenError {
+    /// Port zero.
+    #[error("port 0 means no port; listen on a port from 1 to 65535")]
+    PortZero,
+    /// Somebody listens there already, and goes on.
+    #[error("port {port} has a listener at this address; stop that one first, to have another")]
+    Twice {
+        /// The port.
+        port: u16,
+        /// The listener that is there.
+        listener: ListenerId,
+    },
+    /// As many listeners as are configured.
+    #[error("there are {0} listeners, which is the limit; stop one, or raise `max_listeners`")]
+    Limit(usize),
 }
 
 /// A port, at an address or at all of them (`None`).
+type Place = (u16, Option<IpAddr>);
+
 #[derive(Clone, Copy, Debug)]
 struct Listener {
-    place: (u16, Option<IpAddr>),
-    max_segment: MaxSegment,
+    place: Place,
     id: ListenerId,
+    max_segment: MaxSegment,
 }
 
-/// All of them, in order: every SYN is looked up here, and a table would hash it once more.
-#[derive(Debug, Default)]
+/// What a handshake knows of the listener it began at.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Begun {
+    pub listener: ListenerId,
+    pub max_segment: MaxSegment,
+    /// Listeners that had been removed by then.
+    removals: u32,
+}
+
+/// All of them, in order of their places: every SYN is looked up here, and a table would hash it once more.
+#[derive(Debug)]
 pub(super) struct Listeners {
-    list: Vec<Listener>,
-    next: u32,
+    listening: Vec<Listener>,
+    /// Those at which no handshake begins any more, but those that had begun may end.
+    stopped: Vec<Listener>,
+    removals: u32,
+    last: ListenerId,
+    limit: usize,
 }
 
 impl Listeners {
-    /// Adds one. Where it is there already, it takes the new limit.
-    pub fn insert(&mut self, port: u16, address: Option<IpAddr>, max_segment: MaxSegment) -> ListenerId {
-        let listener = Listener { place: (port, address), max_segment, id: ListenerId(self.next) };
-        match self.list.binary_search_by_key(&listener.place, |other| other.place) {
-            Ok(place) => {
-                self.list[place].max_segment = max_segment;
-                self.list[place].id
+    /// None yet, and at most `limit` of them.
+    pub fn new(limit: usize) -> Self {
+        Self { listening: Vec::new(), stopped: Vec::new(), removals: 0, last: ListenerId(NonZeroU32::MAX), limit }
+    }
+
+    fn insert(&mut self, place: Place, max_segment: MaxSegment) -> Result<ListenerId, ListenError> {
+        let behind = match self.listening.binary_search_by_key(&place, |other| other.place) {
+            Ok(there) => {
+                return Err(ListenError::Twice { port: place.0, listener: self.listening[there].id });
             }
-            Err(place) => {
-                self.next += 1;
-                self.list.insert(place, listener);
-                listener.id
-            }
+            Err(behind) => behind,
+        };
+        if self.listening.len() >= self.limit {
+            return Err(ListenError::Limit(self.limit));
         }
+        let id = ListenerId(self.last.0.checked_add(1).unwrap_or(NonZeroU32::MIN));
+        self.last = id;
+        self.listening.insert(behind, Listener { place, id, max_segment });
+        Ok(id)
     }
 
-    /// Removes one; whether it was there.
-    pub fn remove(&mut self, id: ListenerId) -> bool {
-        let before = self.list.len();
-        self.list.retain(|listener| listener.id != id);
-        self.list.len() < before
+    fn remove(&mut self, place: Place) -> bool {
+        let found = self.listening.binary_search_by_key(&place, |other| other.place);
+        if let Ok(there) = found {
+            self.listening.remove(there);
+            self.removals = self.removals.wrapping_add(1);
+        }
+        found.is_ok()
     }
 
-    /// Who listens on `port` at `address`.
-    pub fn id_of(&self, port: u16, address: IpAddr) -> Option<ListenerId> {
-        self.look_up(port, address).map(|listener| listener.id)
+    fn place_of(&self, id: ListenerId) -> Option<Place> {
+        self.listening.iter().find(|listener| listener.id == id).map(|listener| listener.place)
     }
 
     /// Whether anybody listens on `port`, at whatever address.
     pub fn have(&self, port: u16) -> bool {
-        !self.at(port).is_empty()
+        let begin = self.listening.partition_point(|other| other.place.0 < port);
+        self.listening.get(begin).is_some_and(|listener| listener.place.0 == port)
     }
 
-    /// The limit of whoever listens on `port` at `address`: there alone rather than everywhere.
-    pub fn find(&self, port: u16, address: IpAddr) -> Option<MaxSegment> {
-        self.look_up(port, address).map(|listener| listener.max_segment)
+    /// Whoever listens on `port` at `address`: there alone rather than everywhere.
+    pub fn find(&self, port: u16, address: IpAddr) -> Option<Begun> {
+        let at = |place| self.listening.binary_search_by_key(&place, |other| other.place).ok();
+        let found = at((port, Some(address))).or_else(|| at((port, None)))?;
+        let Listener { id, max_segment, .. } = self.listening[found];
+        Some(Begun { listener: id, max_segment, removals: self.removals })
     }
 
-    fn look_up(&self, port: u16, address: IpAddr) -> Option<&Listener> {
-        let is_there = |listener: &&Listener| listener.place.1.is_none_or(|listened| listened == address);
-        // Whoever listens everywhere comes first in order.
-        let behind = self.list.partition_point(|other| other.place.0 <= port);
-        let mut backwards = self.list[..behind].iter().rev().take_while(|listener| listener.place.0 == port);
-        backwards.find(is_there)
+    /// Whether a handshake that began there may still end: its listener has not been removed.
+    #[inline]
+    pub fn may_end(&self, begun: &Begun) -> bool {
+        begun.removals == self.removals || self.is_there(begun.listener)
     }
 
-    /// Removes all of them.
-    pub fn clear(&mut self) {
-        self.list.clear();
+    #[cold]
+    fn is_there(&self, id: ListenerId) -> bool {
+        self.listening.iter().chain(&self.stopped).any(|listener| listener.id == id)
     }
 
-    fn at(&self, port: u16) -> &[Listener] {
-        let begin = self.list.partition_point(|other| other.place.0 < port);
-        let length = self.list[begin..].partition_point(|other| other.place.0 == port);
-        &self.list[begin..begin + length]
+    fn stop(&mut self) {
+        self.stopped = mem::take(&mut self.listening);
+    }
+}
+
+impl Stack {
+    /// Accepts connections to `port`, at one address or at all of the stack's. Connections there are stay untouched
+    /// (MUST-41); listeners at several addresses share a port in peace (MUST-42).
+    ///
+    /// # Errors
+    /// [`ListenError`] says what to do. Who listens there already goes on as before.
+    pub fn listen(&mut self, address: Option<IpAddr>, port: u16) -> Result<ListenerId, ListenError> {
+        self.listen_with(address, port, MaxSegment::default())
+    }
+
+    /// As [`Stack::listen`], for connections whose segments are no larger than that: their clients are asked for no larger ones,
+    /// either.
+    ///
+    /// # Errors
+    /// As those of [`Stack::listen`].
+    pub fn listen_with(
+        &mut self,
+        address: Option<IpAddr>,
+        port: u16,
+        max_segment: MaxSegment,
+    ) -> Result<ListenerId, ListenError> {
+        if port == 0 {
+            return Err(ListenError::PortZero);
+        }
+        self.listeners.insert((port, address), max_segment)
+    }
+
+    /// Accepts no more connections to `port` at this address, or, where that is `None`, by the listener at all of them. Whether there
+    /// was such a listener. Its connections go on. Handshakes under way end as they would where nobody listens: the client's next
+    /// segment draws an RST.
+    pub fn unlisten_at(&mut self, address: Option<IpAddr>, port: u16) -> bool {
+        self.listeners.remove((port, address))
+    }
+
+    /// Accepts no more connections by way of this listener, as [`Stack::unlisten_at`] does by its place. Whether it was there.
+    pub fn unlisten(&mut self, listener: ListenerId) -> bool {
+        self.listeners.place_of(listener).is_some_and(|place| self.listeners.remove(place))
+    }
+
+    /// Stops accepting new connections anywhere. Connections there are go on, and handshakes under way end in connections still: for
+    /// a server that is drained.
+    pub fn stop_listening(&mut self) {
+        self.listeners.stop();
     }
 }

@@ -13,6 +13,7 @@ mod address;
 mod aged_slab;
 mod app_timers;
 mod arrive;
+mod assign;
 mod complain;
 mod connect;
 mod connections;
@@ -22,7 +23,9 @@ mod flow_table;
 mod glimpse;
 mod half_open;
 mod intake;
+mod interface;
 mod lifecycle;
+mod listen;
 mod listeners;
 mod memory;
 mod neighbour;
@@ -30,6 +33,7 @@ mod next_hop;
 mod path_mtu;
 mod rate_limit;
 mod replies;
+mod reset;
 mod route;
 mod silent;
 mod slab;
@@ -38,8 +42,10 @@ mod stalled;
 mod stations;
 mod strangers;
 mod stream;
+mod syn_received;
 mod time_wait;
 mod timer_wheel;
+mod transmit;
 mod trouble;
 mod udp;
 mod udp_socket;
@@ -51,12 +57,14 @@ mod tests;
 pub use self::{
     address::{Addresses, Cidr, CidrError, LocalAddress, Ownership},
     app_timers::TimerId,
+    assign::{AddAddressError, InUse, RemoveAddressError},
     connect::ConnectError,
     defence::{FlowName, FlowWatch, SynMode},
     event::{ConnectionId, Event},
     flow_table::{Flow, FlowTable},
     glimpse::{Glimpse, Incoming},
-    listeners::ListenerId,
+    interface::TooManyInterfaces,
+    listeners::{ListenError, ListenerId},
     slab::Slab,
     splice::Spliced,
     stream::Stream,
@@ -73,12 +81,9 @@ use self::{
     connections::Connections,
     defence::Watch,
     half_open::HalfOpens,
+    interface::Interfaces,
     listeners::Listeners,
-    next_hop::Neighbours,
-    path_mtu::PathMtus,
     rate_limit::{RateLimit, SharedLimit},
-    replies::Replies,
-    stations::Stations,
     strangers::Strangers,
     time_wait::TimeWaits,
     udp::Sockets,
@@ -90,18 +95,16 @@ use crate::{
     rng::SipKey,
     stats::StackStats,
     tcp::{
-        MaxSegment, SentKind, State,
+        MaxSegment, State,
         cookie::{CookieJar, MasterKey},
         handshake::{mss_for, syn_ack_window},
         receive::window_scale_for,
     },
     time::Instant,
-    wire::{Endpoint, FourTuple, InterfaceId, MacAddress, ip::Codepoint},
+    wire::{Endpoint, FourTuple, MacAddress, ip::Codepoint},
 };
 use std::{collections::VecDeque, net::IpAddr, time::Duration};
 
-/// Segments one connection may send before the next has its turn.
-const BURST: u32 = 16;
 /// Refused cookies a second of which it is found out whether another clock made them: a dozen hashes each.
 const MISDATED_PER_SECOND: u32 = 100;
 
@@ -247,7 +250,7 @@ impl SynAckProfile {
 #[derive(Debug)]
 pub struct Stack {
     config: StackConfig,
-    mac: MacAddress,
+    interfaces: Interfaces,
     addresses: Addresses,
     secrets: Secrets,
     cookies: CookieJar,
@@ -270,23 +273,15 @@ pub struct Stack {
     broken_off: UsedHandshakes,
     watch: Watch,
     timers: TimerWheel,
-    replies: Replies,
     strangers: Strangers,
     /// How often refused cookies are looked at closely.
     misdated: RateLimit,
-    neighbours: Neighbours,
-    stations: Stations,
     ephemeral_ports: EphemeralPorts,
     share: Share,
     /// Connections that listeners have and no application has heard of.
     backlog: u32,
     icmp_errors: SharedLimit,
     udp: Sockets,
-    path_mtus: PathMtus,
-    /// Connections that may have something to send, in turn.
-    transmit_queue: VecDeque<ConnectionId>,
-    /// Segments the first of them has sent in this turn.
-    burst: u32,
     events: VecDeque<Event>,
     /// Connections whose peers keep their windows shut.
     stalled: AgedSlab<ConnectionId>,
@@ -299,7 +294,7 @@ impl Stack {
     pub fn new(config: StackConfig, mac: MacAddress, addresses: Vec<LocalAddress>, secrets: Secrets) -> Self {
         let flows = config.max_connections as usize + config.max_half_open as usize + config.max_time_wait as usize;
         Self {
-            mac,
+            interfaces: Interfaces::new(mac, &config),
             addresses: Addresses::new(addresses),
             cookies: CookieJar::new(secrets.cookie_master(), Duration::ZERO),
             calendar: Duration::ZERO,
@@ -307,7 +302,7 @@ impl Stack {
             connections: Connections::new(&config, mac),
             half_open: HalfOpens::new(config.max_half_open),
             time_wait: TimeWaits::new(config.max_time_wait, 2 * config.tcp.msl),
-            listeners: Listeners::default(),
+            listeners: Listeners::new(config.max_listeners),
             app_timers: AppTimers::new(config.max_timers),
             last_words: None,
             syn_mode: SynMode::default(),
@@ -316,20 +311,14 @@ impl Stack {
             broken_off: UsedHandshakes::new(config.max_reset_handshakes),
             watch: Watch::default(),
             timers: TimerWheel::new(config.max_connections),
-            replies: Replies::new(config.max_replies),
             strangers: Strangers::new(&config),
             misdated: RateLimit::new(MISDATED_PER_SECOND),
-            neighbours: Neighbours::new(config.max_neighbours),
-            stations: Stations::new(config.max_neighbours),
             ephemeral_ports: EphemeralPorts::new(secrets.ports),
             secrets,
             share: Share::Whole,
             backlog: 0,
             icmp_errors: SharedLimit::new(config.icmp_errors_per_second, config.icmp_errors_per_destination),
             udp: Sockets::new(config.max_udp_sockets, config.max_udp_peers),
-            path_mtus: PathMtus::new(config.max_path_mtus),
-            transmit_queue: VecDeque::new(),
-            burst: 0,
             events: VecDeque::new(),
             stalled: AgedSlab::new(config.max_stalled),
             stats: StackStats::default(),
@@ -350,11 +339,6 @@ impl Stack {
     /// only ever grow.
     pub fn set_cookie_calendar(&mut self, calendar: Duration) {
         self.cookies.set_calendar(calendar);
-    }
-
-    /// Sends answers to another station from now on ([`StackConfig::answers_to`]).
-    pub fn set_answers_to(&mut self, station: MacAddress) {
-        self.config.answers_to = Some(station);
     }
 
     /// Accepts cookies until then, whoever has sent them: for a stack that takes over from another one with the same secrets.
@@ -382,28 +366,6 @@ impl Stack {
     /// What is done about SYNs from now on. Handshakes under way go on whichever it was.
     pub fn set_syn_mode(&mut self, mode: SynMode) {
         self.syn_mode = mode;
-    }
-
-    /// Accepts connections to `port`, at one address or at all of the stack's. Connections there are stay untouched
-    /// (MUST-41); listeners at several addresses share a port in peace (MUST-42).
-    pub fn listen(&mut self, address: Option<IpAddr>, port: u16) -> ListenerId {
-        self.listen_with(address, port, MaxSegment::default())
-    }
-
-    /// As [`Stack::listen`], for connections whose segments are no larger than that: their clients are asked for no larger ones,
-    /// either. Said again of the same place, the last word counts.
-    pub fn listen_with(&mut self, address: Option<IpAddr>, port: u16, max_segment: MaxSegment) -> ListenerId {
-        self.listeners.insert(port, address, max_segment)
-    }
-
-    /// Accepts no more connections by way of this listener; whether it was there. Connections there are go on.
-    pub fn unlisten(&mut self, listener: ListenerId) -> bool {
-        self.listeners.remove(listener)
-    }
-
-    /// Stops accepting new connections anywhere. Connections there are go on.
-    pub fn stop_listening(&mut self) {
-        self.listeners.clear();
     }
 
     // The five verbs.
@@ -435,86 +397,10 @@ impl Stack {
             self.connections.memory.next_deadline(),
             self.half_open.next_deadline(),
             self.time_wait.next_deadline(),
-            self.neighbours.next_deadline(),
+            self.neighbours_deadline(),
             self.app_timers.next_deadline(),
         ];
         deadlines.into_iter().flatten().min()
-    }
-
-    /// Builds the next frame to send in `buffer` and returns its length; `None` where there is nothing to send.
-    ///
-    /// # Panics
-    /// Where `buffer` cannot hold a frame of the configured MTU with two VLAN tags.
-    pub fn poll_transmit(&mut self, now: Instant, interface: InterfaceId, buffer: &mut [u8]) -> Option<usize> {
-        if interface != InterfaceId::FIRST {
-            return None;
-        }
-        let length = self.replies.pop_into(buffer).or_else(|| self.transmit_from_connections(now, buffer))?;
-        self.stats.frames_transmitted += 1;
-        Some(length)
-    }
-
-    fn transmit_from_connections(&mut self, now: Instant, buffer: &mut [u8]) -> Option<usize> {
-        while let Some(&id) = self.transmit_queue.front() {
-            // One that has ended since it was queued says nothing more.
-            let Some(entry) = self.connections.find_mut(id).filter(|entry| entry.attached) else {
-                self.next_turn(None);
-                continue;
-            };
-            let sent = entry.connection.poll_transmit(now, &self.config.tcp, buffer);
-            if sent.is_none() || entry.connection.has_sent_all(now, &self.config.tcp) {
-                entry.transmit_queued = false;
-                if let Some(deadline) = entry.connection.poll_timeout()
-                    && deadline < entry.called_at
-                {
-                    entry.called_at = deadline;
-                    self.timers.arm(id.index, deadline);
-                }
-                // What was sent has made room for more: nobody waits for its acknowledgment with that.
-                if entry.connection.has_room_again(&self.config.tcp) && !entry.ready_queued {
-                    entry.ready_queued = true;
-                    self.events.push_back(Event::Ready(id));
-                }
-                // What is in flight takes memory, too.
-                if entry.connection.was_resized() {
-                    self.charge(now, id.index);
-                }
-                self.connections.doze(id.index);
-                self.next_turn(None);
-            } else {
-                self.burst += 1;
-                if self.burst >= BURST {
-                    self.next_turn(Some(id));
-                }
-            }
-            if let Some((length, kind)) = sent {
-                self.count_sent(id, kind);
-                return Some(length);
-            }
-        }
-        self.connections.settle_down(now);
-        None
-    }
-
-    fn next_turn(&mut self, back: Option<ConnectionId>) {
-        self.transmit_queue.pop_front();
-        if let Some(id) = back {
-            self.transmit_queue.push_back(id);
-        }
-        self.burst = 0;
-    }
-
-    fn count_sent(&mut self, id: ConnectionId, kind: SentKind) {
-        match kind {
-            SentKind::New => self.stats.segments_transmitted += 1,
-            SentKind::Retransmission => {
-                self.stats.segments_retransmitted += 1;
-                if let Some(entry) = self.entry_mut(id) {
-                    entry.retransmitted = entry.retransmitted.saturating_add(1);
-                }
-            }
-            SentKind::Acknowledgment => self.stats.acknowledgments_transmitted += 1,
-        }
     }
 
     // Getters.
@@ -559,7 +445,10 @@ impl Stack {
 
     /// What the SYN-ACKs from a local address and port say, whoever sends them.
     pub fn syn_ack_profile(&self, local: Endpoint) -> SynAckProfile {
-        let max_segment = self.listeners.find(local.port, local.address).unwrap_or_default();
+        let interface = self.addresses.interface_of(local.address).unwrap_or_default();
+        let listener = self.listeners.find(local.port, local.address);
+        let max_segment = listener.map_or(MaxSegment::default(), |begun| begun.max_segment);
+        let max_segment = self.fitted(interface, local.address, max_segment);
         SynAckProfile::of(local.address, max_segment, &self.config.tcp)
     }
 

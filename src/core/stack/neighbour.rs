@@ -3,7 +3,7 @@
 //!
 //! Every frame is answered along the way it came; what answers none finds its way by `next_hop`.
 
-use super::Stack;
+use super::{Stack, interface::Interface};
 use crate::{
     drops::DropReason,
     time::Instant,
@@ -23,9 +23,10 @@ impl Stack {
     /// Takes in what a neighbour has said to everybody, to the kernel or to another worker. It is not answered: somebody else
     /// does, or nobody needs to. Only ARP and neighbour discovery are listened to.
     pub fn overhear(&mut self, now: Instant, interface: InterfaceId, frame: &[u8]) {
-        let Ok(mut frame) = wire::parse(frame, self.config.checksums) else { return };
+        let Some(&Interface { checksums, vlan, .. }) = self.interfaces.get(interface) else { return };
+        let Ok(mut frame) = wire::parse(frame, checksums) else { return };
         frame.link.interface = interface;
-        if !frame.link.vlan.are_of(self.config.vlan) || frame.link.source.is_group() {
+        if !frame.link.vlan.are_of(vlan) || frame.link.source.is_group() {
             return;
         }
         // What nobody asked for is nothing unusual here.
@@ -36,24 +37,13 @@ impl Stack {
         };
     }
 
-    /// Takes note that our station has another address: everything is sent from there, and what is for the one before is another
-    /// station's. Neighbours learn it from whoever announces our addresses, or when they ask.
-    pub fn set_mac(&mut self, mac: MacAddress) {
-        if mac == self.mac {
-            return;
-        }
-        self.mac = mac;
-        self.connections.set_mac(mac);
-        self.half_open.set_mac(mac);
-        self.udp.set_mac(mac);
-        self.neighbours.set_mac(mac);
-    }
-
     /// What an ARP packet says of its sender.
     fn hear_arp(&mut self, now: Instant, link: &LinkHeader, packet: &ArpPacket) -> Result<(), DropReason> {
-        let (sender, is_for_us) = (packet.sender_ip.into(), self.addresses.contains(packet.target_ip.into()));
+        let sender = packet.sender_ip.into();
+        let is_for_us = self.addresses.is_on(link.interface, packet.target_ip.into());
         if packet.operation == Operation::Reply && is_for_us {
-            let way = LinkHeader { destination: packet.sender_mac, ..link.answered_by(self.mac) };
+            let way =
+                LinkHeader { destination: packet.sender_mac, ..link.answered_by(self.interfaces[link.interface].mac) };
             let answered = self.neighbour_answered(now, sender, way);
             return answered.inspect_err(|_| self.hear_claim(now, link, sender, false));
         }
@@ -74,7 +64,7 @@ impl Stack {
     ) -> Result<(), DropReason> {
         let (address, asks_for_us) = match *message {
             IcmpMessage::NeighbourAdvertisement { target, mac } => {
-                let back = link.answered_by(self.mac);
+                let back = link.answered_by(self.interfaces[link.interface].mac);
                 let way = LinkHeader { destination: mac.unwrap_or(back.destination), ..back };
                 if self.addresses.contains(ip.destination) {
                     let answered = self.neighbour_answered(now, target.into(), way);
@@ -82,7 +72,9 @@ impl Stack {
                 }
                 (target.into(), false)
             }
-            IcmpMessage::NeighbourSolicitation { target } => (ip.source, self.addresses.contains(target.into())),
+            IcmpMessage::NeighbourSolicitation { target } => {
+                (ip.source, self.addresses.is_on(link.interface, target.into()))
+            }
             _ => return Ok(()),
         };
         if !address.is_unspecified() && !self.addresses.contains(address) {
@@ -97,16 +89,17 @@ impl Stack {
             return Err(DropReason::GroupSourceMac);
         }
         self.hear_arp(now, link, packet)?;
-        let is_for_us = self.addresses.owns(packet.target_ip.into());
+        let is_for_us = self.addresses.owns_on(link.interface, packet.target_ip.into());
         match packet.operation {
             Operation::Reply if is_for_us => return Ok(()),
             Operation::Request if is_for_us => {}
             _ => return Err(DropReason::ArpNotForUs),
         }
-        let reply = packet.answered_by(self.mac);
-        let mut link = link.answered_by(self.mac);
+        let Interface { mac, replies, .. } = &mut self.interfaces[link.interface];
+        let reply = packet.answered_by(*mac);
+        let mut link = link.answered_by(*mac);
         link.destination = packet.sender_mac;
-        self.replies.push(link.len() + arp::PACKET_LEN, |buffer| {
+        replies.push(link.len() + arp::PACKET_LEN, |buffer| {
             reply.write(link.write(ethernet::ETHER_TYPE_ARP, buffer));
         })?;
         self.stats.neighbour_replies += 1;
@@ -149,14 +142,15 @@ impl Stack {
         if link.destination.is_group() {
             return Err(DropReason::GroupDestination);
         }
-        let link = link.answered_by(self.mac);
+        let Interface { mac, mtu, replies, .. } = &mut self.interfaces[link.interface];
+        let link = link.answered_by(*mac);
         let mut answer = IpHeader::new(ip.destination, ip.source, ip.protocol);
         answer.hop_limit = self.config.tcp.hop_limit;
         let message_len = icmp::ECHO_HEADER_LEN + data.len();
-        if answer.len() + message_len > self.config.tcp.mtu {
+        if answer.len() + message_len > *mtu {
             return Err(DropReason::BeyondMtu);
         }
-        self.replies.push(link.len() + answer.len() + message_len, |buffer| {
+        replies.push(link.len() + answer.len() + message_len, |buffer| {
             let message = answer.write(message_len, link.write(answer.ether_type(), buffer));
             message[icmp::ECHO_HEADER_LEN..].copy_from_slice(data);
             icmp::write_echo_reply(&answer, identifier, message);
@@ -166,10 +160,12 @@ impl Stack {
     }
 
     fn answer_solicitation(&mut self, link: &LinkHeader, ip: &IpHeader, target: Ipv6Addr) -> Result<(), DropReason> {
-        if !self.addresses.owns(target.into()) {
+        if !self.addresses.owns_on(link.interface, target.into()) {
             return Err(DropReason::OtherDestination);
         }
-        let mut link = link.answered_by(self.mac);
+        let Interface { mac, replies, .. } = &mut self.interfaces[link.interface];
+        let mac = *mac;
+        let mut link = link.answered_by(mac);
         // Duplicate address detection asks without a source address: everyone hears the answer (RFC 4861 §7.2.4).
         let solicited = !ip.source.is_unspecified();
         let destination = if solicited { ip.source } else { IpAddr::V6(ALL_NODES) };
@@ -178,8 +174,7 @@ impl Stack {
         }
         let mut answer = IpHeader::new(target.into(), destination, Protocol::Icmpv6);
         answer.hop_limit = icmp::NEIGHBOUR_HOP_LIMIT;
-        let mac = self.mac;
-        self.replies.push(link.len() + answer.len() + icmp::ADVERTISEMENT_LEN, |buffer| {
+        replies.push(link.len() + answer.len() + icmp::ADVERTISEMENT_LEN, |buffer| {
             let message = answer.write(icmp::ADVERTISEMENT_LEN, link.write(answer.ether_type(), buffer));
             icmp::write_advertisement(&answer, target, solicited, mac, message);
         })?;

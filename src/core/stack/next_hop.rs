@@ -4,13 +4,13 @@
 //! Only an answer to our question is believed. Who is known to be somewhere is asked there, alone, and everybody only when he keeps
 //! silent: so nobody takes over from a neighbour that is there and answers.
 
-use super::{ConnectionId, Stack};
+use super::{ConnectionId, Stack, interface::Interface};
 use crate::{
     drops::DropReason,
     tcp::CloseReason,
     time::Instant,
     wire::{
-        ArpPacket, IpHeader, LinkHeader, MacAddress, Protocol,
+        ArpPacket, InterfaceId, IpHeader, LinkHeader, MacAddress, Protocol,
         arp::{self, Operation},
         check_host,
         ethernet::{self, VlanTags},
@@ -68,7 +68,7 @@ impl Neighbours {
         self.known.values_mut().filter_map(|neighbour| neighbour.way.as_mut()).for_each(|way| way.source = mac);
     }
 
-    /// When [`Stack::expire_neighbours`] should be called next.
+    /// When they should be looked at next.
     pub fn next_deadline(&self) -> Option<Instant> {
         self.due.first().map(|(due, _)| *due)
     }
@@ -104,20 +104,22 @@ impl Neighbours {
 }
 
 impl Stack {
-    /// The way to a neighbour, where it is known. Where it is not, or has not been confirmed for a while, the neighbour is asked,
+    /// The way to a neighbour on `interface`, where it is known. Where it is not, or has not been confirmed for a while, the neighbour is asked,
     /// and `waiting` hears of the answer. None, and no question, for whom [`Neighbours::admit`] has no room.
     pub(super) fn way_to(
         &mut self,
         now: Instant,
+        interface: InterfaceId,
         next_hop: IpAddr,
         waiting: impl Into<Option<ConnectionId>>,
     ) -> Option<LinkHeader> {
-        let way = self.neighbours.way(now, next_hop);
-        if way.is_none() && self.neighbours.admit(next_hop) {
-            let neighbour = self.neighbours.known.entry(next_hop).or_default();
+        let neighbours = &mut self.interfaces[interface].neighbours;
+        let way = neighbours.way(now, next_hop);
+        if way.is_none() && neighbours.admit(next_hop) {
+            let neighbour = neighbours.known.entry(next_hop).or_default();
             neighbour.waiting.extend(waiting.into());
             if neighbour.asked == 0 {
-                self.ask(now, next_hop);
+                self.ask(now, interface, next_hop);
             }
         }
         way
@@ -128,11 +130,11 @@ impl Stack {
         if self.goes_to_the_router(now, id) {
             return;
         }
-        let Some(next_hop) = self.next_hop_of(id, remote) else { return };
-        if let Some(neighbour) = self.neighbours.known.get_mut(&next_hop) {
+        let Some((interface, next_hop)) = self.next_hop_of(id, remote) else { return };
+        if let Some(neighbour) = self.interfaces[interface].neighbours.known.get_mut(&next_hop) {
             neighbour.way = None;
         }
-        self.way_to(now, next_hop, id);
+        self.way_to(now, interface, next_hop, id);
     }
 
     /// Makes sure of the way to a peer that may have another one now, for a connection that goes on by its own meanwhile. The
@@ -141,8 +143,8 @@ impl Stack {
         if self.goes_to_the_router(now, id) {
             return;
         }
-        let Some(next_hop) = self.next_hop_of(id, remote) else { return };
-        match self.confirm(now, next_hop) {
+        let Some((interface, next_hop)) = self.next_hop_of(id, remote) else { return };
+        match self.confirm(now, interface, next_hop) {
             Some(way) => {
                 if let Some(entry) = self.entry_mut(id) {
                     entry.connection.set_link(now, way);
@@ -150,7 +152,7 @@ impl Stack {
             }
             // Where it had been asked before, the connection's next segment, or its next timeout, is met by the answer.
             None => {
-                let neighbour = self.neighbours.known.get_mut(&next_hop);
+                let neighbour = self.interfaces[interface].neighbours.known.get_mut(&next_hop);
                 if let Some(Neighbour { waiting, .. }) = neighbour
                     && waiting.len() < MAX_WAITING
                     && waiting.last() != Some(&id)
@@ -163,70 +165,74 @@ impl Stack {
 
     /// Whether the way of a connection is no question, because we are behind a director: it leads to the router, wherever that is now.
     fn goes_to_the_router(&mut self, now: Instant, id: ConnectionId) -> bool {
-        let Some(destination) = self.config.answers_to else { return false };
-        if let Some(entry) = self.entry_mut(id) {
-            let way = LinkHeader { destination, ..*entry.connection.link() };
-            entry.connection.set_link(now, way);
-        }
+        let Some(entry) = self.connections.find_mut(id) else { return false };
+        let link = *entry.connection.link();
+        let Some(destination) = self.interfaces[link.interface].answers_to else { return false };
+        entry.connection.set_link(now, LinkHeader { destination, ..link });
         true
     }
 
     /// The way that a neighbour has named within a second. Otherwise it is asked.
-    fn confirm(&mut self, now: Instant, next_hop: IpAddr) -> Option<LinkHeader> {
-        if !self.neighbours.admit(next_hop) {
+    fn confirm(&mut self, now: Instant, interface: InterfaceId, next_hop: IpAddr) -> Option<LinkHeader> {
+        let neighbours = &mut self.interfaces[interface].neighbours;
+        if !neighbours.admit(next_hop) {
             return None;
         }
-        let neighbour = self.neighbours.known.entry(next_hop).or_default();
+        let neighbour = neighbours.known.entry(next_hop).or_default();
         if neighbour.asked > 0 {
             return None;
         }
         let fresh = neighbour.way.filter(|_| now - neighbour.answered < ASK_AGAIN);
         if fresh.is_none() {
-            self.ask(now, next_hop);
+            self.ask(now, interface, next_hop);
         }
         fresh
     }
 
-    /// The neighbour that takes the segments of a connection: its peer, who its frames go to now, or the gateway.
-    fn next_hop_of(&mut self, id: ConnectionId, remote: IpAddr) -> Option<IpAddr> {
-        if self.addresses.is_on_link(remote) {
-            return Some(remote);
+    /// The neighbour that takes the segments of a connection: its peer, who its frames go to now, or the gateway; and the interface
+    /// that they leave by.
+    fn next_hop_of(&mut self, id: ConnectionId, remote: IpAddr) -> Option<(InterfaceId, IpAddr)> {
+        let LinkHeader { interface, destination, .. } = *self.entry_mut(id)?.connection.link();
+        if self.addresses.is_on_link(interface, remote) {
+            return Some((interface, remote));
         }
-        let station = self.entry_mut(id)?.connection.link().destination;
-        let router = self.stations.name(station, remote.is_ipv4());
-        router.or_else(|| self.addresses.next_hop(remote, &self.config.gateways))
+        let Interface { stations, gateways, .. } = &self.interfaces[interface];
+        let router = stations.name(destination, remote.is_ipv4());
+        let next_hop = router.or_else(|| self.addresses.next_hop(interface, remote, gateways))?;
+        Some((interface, next_hop))
     }
 
     /// Somebody who wants something of us, or announces himself, says where he is. Where that is news of a neighbour of ours, it is
     /// asked: the word alone moves nothing.
     pub(super) fn hear_claim(&mut self, now: Instant, link: &LinkHeader, address: IpAddr, asks_for_us: bool) {
-        let place = self.stations.place(address);
-        match place {
-            Some(station) if station != link.source && self.neighbours.heeds(address) => {
-                self.confirm(now, address);
+        let Interface { stations, neighbours, .. } = &mut self.interfaces[link.interface];
+        match stations.place(address) {
+            Some(station) if station != link.source && neighbours.heeds(address) => {
+                self.confirm(now, link.interface, address);
             }
             // Whoever asks for us is on the link, though no subnet of ours may say so, and is known by the station it asks from.
-            None if asks_for_us && check_host(address).is_ok() => self.stations.introduce(address, link.source),
+            None if asks_for_us && check_host(address).is_ok() => stations.introduce(address, link.source),
             _ => {}
         }
     }
 
-    fn ask(&mut self, now: Instant, next_hop: IpAddr) {
-        let Some(neighbour) = self.neighbours.known.get_mut(&next_hop) else { return };
-        let station = self.stations.place(next_hop).filter(|_| neighbour.asked == 0);
+    fn ask(&mut self, now: Instant, interface: InterfaceId, next_hop: IpAddr) {
+        let Interface { mac, neighbours, stations, .. } = &mut self.interfaces[interface];
+        let Some(neighbour) = neighbours.known.get_mut(&next_hop) else { return };
+        let station = stations.place(next_hop).filter(|_| neighbour.asked == 0);
         // The first question to everybody comes after the one to the station alone, if there was any.
         neighbour.asked = if neighbour.alone.is_some() { 1 } else { neighbour.asked + 1 };
         neighbour.alone = station;
         neighbour.due = now + if station.is_some() { ANSWERS_WITHIN } else { ASK_AGAIN };
-        self.neighbours.due.insert((neighbour.due, next_hop));
-        let Some(source) = self.addresses.asker(next_hop) else { return };
+        neighbours.due.insert((neighbour.due, next_hop));
+        let Some(source) = self.addresses.asker(interface, next_hop) else { return };
         let sent = match (source, next_hop) {
             (IpAddr::V4(sender_ip), IpAddr::V4(target_ip)) => {
-                let (operation, sender_mac, target_mac) = (Operation::Request, self.mac, MacAddress::default());
+                let (operation, sender_mac, target_mac) = (Operation::Request, *mac, MacAddress::default());
                 let packet = ArpPacket { operation, sender_mac, sender_ip, target_mac, target_ip };
-                self.send_arp(&packet, station.unwrap_or(MacAddress::BROADCAST))
+                self.send_arp(interface, &packet, station.unwrap_or(MacAddress::BROADCAST))
             }
-            (IpAddr::V6(source), IpAddr::V6(target)) => self.solicit(source, target, station),
+            (IpAddr::V6(source), IpAddr::V6(target)) => self.solicit(interface, (source, target), station),
             _ => return,
         };
         match sent {
@@ -236,28 +242,38 @@ impl Stack {
     }
 
     /// The header of a frame that answers none.
-    fn header_to(&self, destination: MacAddress) -> LinkHeader {
-        LinkHeader { source: self.mac, destination, vlan: VlanTags::of(self.config.vlan), ..LinkHeader::default() }
+    pub(super) fn header_to(&self, interface: InterfaceId, destination: MacAddress) -> LinkHeader {
+        let &Interface { mac, vlan, .. } = &self.interfaces[interface];
+        LinkHeader { source: mac, destination, vlan: VlanTags::of(vlan), interface }
     }
 
-    fn send_arp(&mut self, packet: &ArpPacket, destination: MacAddress) -> Result<(), DropReason> {
-        let link = self.header_to(destination);
-        self.replies.push(link.len() + arp::PACKET_LEN, |buffer| {
+    pub(super) fn send_arp(
+        &mut self,
+        interface: InterfaceId,
+        packet: &ArpPacket,
+        destination: MacAddress,
+    ) -> Result<(), DropReason> {
+        let link = self.header_to(interface, destination);
+        self.interfaces[interface].replies.push(link.len() + arp::PACKET_LEN, |buffer| {
             packet.write(link.write(ethernet::ETHER_TYPE_ARP, buffer));
         })
     }
 
     /// Asks a neighbour at its station, or everybody who may have its address (RFC 4861 §7.2.2, §7.3.3).
-    fn solicit(&mut self, source: Ipv6Addr, target: Ipv6Addr, at: Option<MacAddress>) -> Result<(), DropReason> {
+    fn solicit(
+        &mut self,
+        interface: InterfaceId,
+        (source, target): (Ipv6Addr, Ipv6Addr),
+        at: Option<MacAddress>,
+    ) -> Result<(), DropReason> {
         let (group, group_mac) = icmp::solicited_node(target);
-        let link = self.header_to(at.unwrap_or(group_mac));
+        let link = self.header_to(interface, at.unwrap_or(group_mac));
         let destination = if at.is_some() { target } else { group };
         let mut ip = IpHeader::new(source.into(), destination.into(), Protocol::Icmpv6);
         ip.hop_limit = icmp::NEIGHBOUR_HOP_LIMIT;
-        let mac = self.mac;
-        self.replies.push(link.len() + ip.len() + icmp::SOLICITATION_LEN, |buffer| {
+        self.interfaces[interface].replies.push(link.len() + ip.len() + icmp::SOLICITATION_LEN, |buffer| {
             let message = ip.write(icmp::SOLICITATION_LEN, link.write(ip.ether_type(), buffer));
-            icmp::write_solicitation(&ip, target, mac, message);
+            icmp::write_solicitation(&ip, target, link.source, message);
         })
     }
 
@@ -268,53 +284,64 @@ impl Stack {
         address: IpAddr,
         way: LinkHeader,
     ) -> Result<(), DropReason> {
-        let neighbour = self.neighbours.known.get_mut(&address).filter(|neighbour| neighbour.asked > 0);
+        let Interface { neighbours, stations, .. } = &mut self.interfaces[way.interface];
+        let neighbour = neighbours.known.get_mut(&address).filter(|neighbour| neighbour.asked > 0);
         let station = way.destination;
         let neighbour = neighbour.filter(|_| !station.is_group()).ok_or(DropReason::UnaskedNeighbour)?;
         if neighbour.alone.is_some_and(|asked| asked != station) {
             return Err(DropReason::UnaskedNeighbour);
         }
         (neighbour.way, neighbour.answered, neighbour.asked, neighbour.alone) = (Some(way), now, 0, None);
-        self.neighbours.due.remove(&(neighbour.due, address));
-        if let Some(left) = self.stations.place(address).filter(|&place| place != station) {
+        neighbours.due.remove(&(neighbour.due, address));
+        if let Some(left) = stations.place(address).filter(|&place| place != station) {
             let (addresses, udp) = (&self.addresses, &mut self.udp);
-            udp.follow(left, way, |peer| peer == address || !addresses.is_on_link(peer));
+            udp.follow(left, way, |peer| peer == address || !addresses.is_on_link(way.interface, peer));
         }
-        self.stations.settle(address, station);
+        stations.settle(address, station);
         for id in std::mem::take(&mut neighbour.waiting) {
-            if let Some(entry) = self.entry_mut(id) {
-                entry.connection.set_link(now, way);
-                self.settle(now, id.index);
-            }
+            self.touch_id(now, id, |connection, _| connection.set_link(now, way));
         }
         self.send_homeless(address, &way);
         Ok(())
     }
 
+    /// When [`Stack::expire_neighbours`] should be called next.
+    pub(super) fn neighbours_deadline(&self) -> Option<Instant> {
+        self.interfaces.iter().filter_map(|interface| interface.neighbours.next_deadline()).min()
+    }
+
     /// Asks again, or gives up whoever waits for a neighbour that is not there.
     pub(super) fn expire_neighbours(&mut self, now: Instant) {
-        while let Some(&(due, address)) = self.neighbours.due.first().filter(|(due, _)| *due <= now) {
-            self.neighbours.due.pop_first();
+        for interface in self.interfaces.ids() {
+            self.expire_neighbours_on(now, interface);
+        }
+    }
+
+    fn expire_neighbours_on(&mut self, now: Instant, interface: InterfaceId) {
+        loop {
+            let neighbours = &mut self.interfaces[interface].neighbours;
+            let Some(&(due, address)) = neighbours.due.first().filter(|(due, _)| *due <= now) else { return };
+            neighbours.due.pop_first();
             // What was answered, and asked anew since, is due another time.
-            match self.neighbours.known.get(&address).filter(|neighbour| neighbour.due == due) {
+            match neighbours.known.get(&address).filter(|neighbour| neighbour.due == due) {
                 Some(neighbour) if neighbour.alone.is_some() || (1..QUESTIONS).contains(&neighbour.asked) => {
-                    self.ask(now, address);
+                    self.ask(now, interface, address);
                 }
-                Some(neighbour) if neighbour.asked > 0 => self.give_up_neighbour(now, address),
+                Some(neighbour) if neighbour.asked > 0 => self.give_up_neighbour(now, interface, address),
                 _ => {}
             }
         }
     }
 
-    fn give_up_neighbour(&mut self, now: Instant, address: IpAddr) {
-        self.drop_homeless(address);
-        self.stations.forget(address);
-        let Some(neighbour) = self.neighbours.known.remove(&address) else { return };
+    fn give_up_neighbour(&mut self, now: Instant, interface: InterfaceId, address: IpAddr) {
+        self.drop_homeless(interface, address);
+        let Interface { neighbours, stations, .. } = &mut self.interfaces[interface];
+        stations.forget(address);
+        let Some(neighbour) = neighbours.known.remove(&address) else { return };
         for id in neighbour.waiting {
             // One that had a way lives on by that.
-            if let Some(entry) = self.entry_mut(id).filter(|entry| !entry.connection.is_resolved()) {
-                entry.connection.fail(CloseReason::Unreachable);
-                self.settle(now, id.index);
+            if self.entry_mut(id).is_some_and(|entry| !entry.connection.is_resolved()) {
+                self.touch_id(now, id, |connection, _| connection.fail(CloseReason::Unreachable));
             }
         }
     }

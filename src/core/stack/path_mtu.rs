@@ -42,25 +42,11 @@ impl PathMtus {
 }
 
 impl Stack {
-    /// Takes note that the link takes packets of `mtu` bytes from now on, which must fit the buffers of
-    /// [`Stack::poll_transmit`]. Connections to come make use of it. Those there are make their segments smaller where they must, and
-    /// leave it at that; those that sleep, when they wake.
-    pub fn set_mtu(&mut self, now: Instant, mtu: usize) {
-        if mtu == self.config.tcp.mtu {
-            return;
-        }
-        self.config.tcp.mtu = mtu;
-        self.stats.mtu_changes += 1;
-        for index in self.connections.set_mtu(mtu) {
-            self.stats.path_mtus_lowered += 1;
-            self.settle(now, index);
-        }
-    }
-
     /// Lets a connection that has just been opened begin with what is known of its path.
     pub(super) fn heed_path_mtu(&mut self, now: Instant, index: u32) {
         let connection = &mut self.connections[index].connection;
-        if let Some((mtu, until)) = self.path_mtus.get(now, connection.tuple().remote.address) {
+        let path_mtus = &self.interfaces[connection.link().interface].path_mtus;
+        if let Some((mtu, until)) = path_mtus.get(now, connection.tuple().remote.address) {
             // The peer may want even smaller segments than the path does.
             let _ = connection.limit_path(mtu, until, &self.config.tcp);
         }

@@ -1,48 +1,70 @@
-//! Whereto a packet is handed on, and which of our addresses it comes from (RFC 6724 §5).
+//! By which interface a packet leaves and to whom it is handed on, and which of our addresses it comes from (RFC 6724 §5).
 
 use super::{Ownership, address::Addresses};
+use crate::wire::InterfaceId;
 use std::{
     cmp::Reverse,
     net::{IpAddr, Ipv6Addr},
 };
 
-/// The way to a destination: the neighbour that takes packets for it, and the address of ours that they come from.
+/// The way to a destination: the interface that packets for it leave by, the neighbour there that takes them, and the address of
+/// ours that they come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Route {
+    pub interface: InterfaceId,
     pub next_hop: IpAddr,
     pub source: IpAddr,
 }
 
 impl Addresses {
-    /// The way to `remote` (MUST-44), from an address that is ours alone.
-    pub(super) fn route(&self, remote: IpAddr, gateways: &[IpAddr]) -> Option<Route> {
-        let next_hop = self.next_hop(remote, gateways)?;
-        Some(Route { next_hop, source: self.source(Ownership::Own, remote, next_hop)? })
+    /// The way to `remote` (MUST-44), from an address that is ours alone: by the narrowest subnet that contains it, or else by the
+    /// first gateway of its family. Where packets come from a given address of ours, they leave by its interface.
+    pub(super) fn route<'a>(
+        &self,
+        remote: IpAddr,
+        from: Option<IpAddr>,
+        gateways: impl Iterator<Item = (InterfaceId, &'a [IpAddr])>,
+    ) -> Option<Route> {
+        let only = from.and_then(|address| self.interface_of(address));
+        let may_leave_by = |interface| only.is_none_or(|only| only == interface);
+        let to = |interface, next_hop| {
+            Some(Route { interface, next_hop, source: self.source(interface, Ownership::Own, remote, next_hop)? })
+        };
+        let near = self.placed().filter(|placed| may_leave_by(placed.interface) && placed.local.cidr.contains(remote));
+        // Backwards, because the last of equals is the largest.
+        if let Some(narrowest) = near.rev().max_by_key(|placed| placed.local.cidr.prefix) {
+            return to(narrowest.interface, remote);
+        }
+        let mut gateways = gateways.filter(|&(interface, _)| may_leave_by(interface));
+        if is_link_local(remote) {
+            return gateways.find_map(|(interface, _)| to(interface, remote));
+        }
+        gateways.find_map(|(interface, gateways)| to(interface, gateway_to(remote, gateways)?))
     }
 
-    /// The neighbour that takes packets for `remote`: itself where it is on the link, or else the gateway of its family. A gateway
-    /// is on the link because it was named as one, whatever our subnets are: clouds give a host a /32 or /128.
-    pub(super) fn next_hop(&self, remote: IpAddr, gateways: &[IpAddr]) -> Option<IpAddr> {
-        let gateway = gateways.iter().find(|gateway| gateway.is_ipv4() == remote.is_ipv4());
-        if self.is_on_link(remote) { Some(remote) } else { gateway.copied() }
+    /// The neighbour on `interface` that takes packets for `remote`: itself where it is on the link, or else the gateway of its
+    /// family. A gateway is on the link because it was named as one, whatever our subnets are: clouds give a host a /32 or /128.
+    pub(super) fn next_hop(&self, interface: InterfaceId, remote: IpAddr, gateways: &[IpAddr]) -> Option<IpAddr> {
+        if self.is_on_link(interface, remote) { Some(remote) } else { gateway_to(remote, gateways) }
     }
 
-    /// Whether packets for `remote` go to itself: a subnet of ours contains it, or it can be nowhere else (RFC 4291 §2.5.6).
-    pub(super) fn is_on_link(&self, remote: IpAddr) -> bool {
-        is_link_local(remote) || self.iter().any(|local| local.cidr.contains(remote))
+    /// Whether packets for `remote` that leave by `interface` go to itself: a subnet of ours contains it, or it can be nowhere else
+    /// (RFC 4291 §2.5.6).
+    pub(super) fn is_on_link(&self, interface: InterfaceId, remote: IpAddr) -> bool {
+        is_link_local(remote) || self.on(interface).any(|local| local.cidr.contains(remote))
     }
 
-    /// The address that a neighbour is asked from: one that is ours alone, if there is any.
-    pub(super) fn asker(&self, neighbour: IpAddr) -> Option<IpAddr> {
-        let of = |ownership| self.source(ownership, neighbour, neighbour);
+    /// The address that a neighbour on `interface` is asked from: one that is ours alone, if there is any.
+    pub(super) fn asker(&self, interface: InterfaceId, neighbour: IpAddr) -> Option<IpAddr> {
+        let of = |ownership| self.source(interface, ownership, neighbour, neighbour);
         of(Ownership::Own).or_else(|| of(Ownership::Shared))
     }
 
     /// Source address selection as far as it applies to addresses that are neither deprecated, mobile nor temporary: by scope
     /// (rule 2), by the next hop's subnet, the narrowest first (rule 5.5), by label (rule 6) and by the longest common prefix
     /// (rule 8); and where all is equal, the one that was given first.
-    fn source(&self, ownership: Ownership, remote: IpAddr, next_hop: IpAddr) -> Option<IpAddr> {
-        let candidates = self.iter().filter(|local| local.ownership == ownership).map(|local| &local.cidr);
+    fn source(&self, interface: InterfaceId, ownership: Ownership, remote: IpAddr, next_hop: IpAddr) -> Option<IpAddr> {
+        let candidates = self.on(interface).filter(|local| local.ownership == ownership).map(|local| &local.cidr);
         let candidates = candidates.filter(|cidr| cidr.address.is_ipv4() == remote.is_ipv4());
         let best = candidates.min_by_key(|cidr| {
             let (ours, wanted) = (scope(cidr.address), scope(remote));
@@ -54,6 +76,11 @@ impl Addresses {
         })?;
         Some(best.address)
     }
+}
+
+/// The gateway that takes packets for `remote`: the first of its family.
+fn gateway_to(remote: IpAddr, gateways: &[IpAddr]) -> Option<IpAddr> {
+    gateways.iter().find(|gateway| gateway.is_ipv4() == remote.is_ipv4()).copied()
 }
 
 /// Scopes as RFC 6724 §3.1 and §3.2 count them: of IPv4, only link-local addresses are not global.

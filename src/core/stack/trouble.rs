@@ -106,11 +106,11 @@ impl Stack {
         }
         match error.kind {
             ErrorKind::TooBig { mtu } => {
-                let remote = connection.tuple().remote.address;
+                let (remote, interface) = (connection.tuple().remote.address, connection.link().interface);
                 let mtu = believed_mtu(remote, error.quote.packet_len, mtu)?;
                 let until = now + self.config.tcp.path_mtu_lifetime;
                 connection.limit_path(mtu, until, &self.config.tcp)?;
-                self.path_mtus.insert(remote, mtu, until);
+                self.interfaces[interface].path_mtus.insert(remote, mtu, until);
                 self.stats.path_mtus_lowered += 1;
                 self.settle(now, index);
             }

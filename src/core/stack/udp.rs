@@ -3,11 +3,11 @@
 //! A datagram is never fragmented. Nothing in UDP tells a path's MTU from a forger's claim, so ICMP does not change what may be
 //! sent either: applications stay below 1,200 octets or so (RFC 8085 §3.2).
 
-use super::{Event, Slab, Stack};
+use super::{Event, Slab, Stack, route::Route};
 use crate::{
     drops::DropReason,
     time::Instant,
-    wire::{Datagram, Endpoint, IpHeader, LinkHeader, MacAddress, Protocol, check_host, udp},
+    wire::{Datagram, Endpoint, InterfaceId, IpHeader, LinkHeader, MacAddress, Protocol, check_host, udp},
 };
 use std::{
     collections::{HashMap, VecDeque},
@@ -91,6 +91,21 @@ struct Waiting {
     data: Vec<u8>,
 }
 
+/// An IP packet that waits for the link-layer address of its next hop.
+#[derive(Debug)]
+struct Homeless {
+    interface: InterfaceId,
+    next_hop: IpAddr,
+    ether_type: u16,
+    packet: Vec<u8>,
+}
+
+impl Homeless {
+    fn waits_for(&self, interface: InterfaceId, neighbour: IpAddr) -> bool {
+        self.interface == interface && self.next_hop == neighbour
+    }
+}
+
 #[derive(Debug)]
 struct Socket {
     generation: u32,
@@ -118,7 +133,7 @@ pub(super) struct Sockets {
     order: VecDeque<IpAddr>,
     max_peers: usize,
     /// IP packets that wait for the link-layer address of their next hop.
-    homeless: VecDeque<(IpAddr, u16, Vec<u8>)>,
+    homeless: VecDeque<Homeless>,
 }
 
 impl Sockets {
@@ -148,6 +163,13 @@ impl Sockets {
         self.get(id).map(|socket| socket.port)
     }
 
+    /// Those that are bound to this address and no other.
+    pub fn at(&self, address: IpAddr) -> Vec<UdpId> {
+        let bound = |index| self.sockets.get(index).filter(|socket| socket.address == Some(address));
+        let id = |index| bound(index).map(|&Socket { generation, .. }| UdpId { index, generation });
+        self.sockets.indices().filter_map(id).collect()
+    }
+
     /// The socket a datagram for `local` is for: one bound to this very address before one bound to all of them.
     fn find(&self, local: &Endpoint) -> Option<u32> {
         let sockets = self.ports.get(&local.port)?;
@@ -159,13 +181,15 @@ impl Sockets {
     /// Who was answered at the station `left` and is meant by `moves` gets answers by this way from now on. Bounded by the number of
     /// peers.
     pub fn follow(&mut self, left: MacAddress, way: LinkHeader, moves: impl Fn(IpAddr) -> bool) {
-        let there = self.peers.iter_mut().filter(|(peer, link)| link.destination == left && moves(**peer));
+        let is_there = |link: &LinkHeader| link.destination == left && link.interface == way.interface;
+        let there = self.peers.iter_mut().filter(|(peer, link)| is_there(link) && moves(**peer));
         there.for_each(|(_, link)| *link = way);
     }
 
-    /// Our station has another address from now on.
-    pub fn set_mac(&mut self, mac: MacAddress) {
-        self.peers.values_mut().for_each(|link| link.source = mac);
+    /// Our station has another address on `interface` from now on.
+    pub fn set_mac(&mut self, interface: InterfaceId, mac: MacAddress) {
+        let there = self.peers.values_mut().filter(|link| link.interface == interface);
+        there.for_each(|link| link.source = mac);
     }
 
     /// The application has heard of what waits.
@@ -251,7 +275,7 @@ impl Stack {
         if !std::mem::replace(&mut socket.told, true) {
             self.events.push_back(Event::Datagram(UdpId { index, generation: socket.generation }));
         }
-        self.udp.remember(remote.address, link.answered_by(self.mac));
+        self.udp.remember(remote.address, link.answered_by(self.interfaces[link.interface].mac));
         self.stats.datagrams_received += 1;
         Ok(())
     }
@@ -291,7 +315,7 @@ impl Stack {
         if port == 0 {
             return Err(SendError::PortZero);
         }
-        let route = self.addresses.route(address, &self.config.gateways);
+        let route = self.route(address, local.or(bound));
         let source = local.or(bound).or(route.map(|route| route.source)).ok_or(SendError::NoRoute(address))?;
         let is_bound = bound.is_none_or(|bound| bound == source) && self.addresses.contains(source);
         if !is_bound || source.is_ipv4() != address.is_ipv4() {
@@ -299,41 +323,53 @@ impl Stack {
         }
         let mut ip = IpHeader::new(source, address, Protocol::Udp);
         ip.hop_limit = self.config.tcp.hop_limit;
-        let most = self.config.tcp.mtu.min(usize::from(u16::MAX)).saturating_sub(ip.len() + udp::HEADER_LEN);
+        let known = self.udp.peers.get(&address).copied();
+        let interface = known.map(|link| link.interface).or(route.map(|route| route.interface));
+        let mtu = self.interfaces[interface.ok_or(SendError::NoRoute(address))?].mtu;
+        let most = mtu.min(usize::from(u16::MAX)).saturating_sub(ip.len() + udp::HEADER_LEN);
         if data.len() > most {
             return Err(SendError::TooLong { length: data.len(), most });
         }
         let ports = (source_port, port);
-        let sent = match self.link_to(now, address)? {
-            Way::Known(link) => self.replies.push(udp::frame_len(&link, &ip, data.len()), |buffer| {
-                udp::write(&link, &ip, ports, data, buffer);
-            }),
-            Way::AskedFor(next_hop) => self.wait_for_way(next_hop, &ip, ports, data),
+        let sent = match self.link_to(now, address, (known, route))? {
+            Way::Known(link) => {
+                let replies = &mut self.interfaces[link.interface].replies;
+                replies.push(udp::frame_len(&link, &ip, data.len()), |buffer| {
+                    udp::write(&link, &ip, ports, data, buffer);
+                })
+            }
+            Way::AskedFor(route) => self.wait_for_way(route, &ip, ports, data),
         };
         sent.map_err(|_| SendError::QueueFull)?;
         self.stats.datagrams_transmitted += 1;
         Ok(())
     }
 
-    /// How a datagram gets to `remote`: the way its last one came, or else as routes and neighbours have it.
-    fn link_to(&mut self, now: Instant, remote: IpAddr) -> Result<Way, SendError> {
-        if let Some(link) = self.udp.peers.get(&remote) {
-            return Ok(Way::Known(*link));
+    /// How a datagram gets to `remote`: the way its last one came, where that is `known`, or else as routes and neighbours have it.
+    fn link_to(
+        &mut self,
+        now: Instant,
+        remote: IpAddr,
+        (known, route): (Option<LinkHeader>, Option<Route>),
+    ) -> Result<Way, SendError> {
+        if let Some(link) = known {
+            return Ok(Way::Known(link));
         }
-        let route = self.addresses.route(remote, &self.config.gateways).ok_or(SendError::NoRoute(remote))?;
-        if !self.neighbours.admit(route.next_hop) {
+        let route = route.ok_or(SendError::NoRoute(remote))?;
+        let Route { interface, next_hop, .. } = route;
+        if !self.interfaces[interface].neighbours.admit(next_hop) {
             return Err(SendError::Neighbours(self.config.max_neighbours));
         }
-        Ok(match self.way_to(now, route.next_hop, None) {
+        Ok(match self.way_to(now, interface, next_hop, None) {
             Some(link) => Way::Known(link),
-            None => Way::AskedFor(route.next_hop),
+            None => Way::AskedFor(route),
         })
     }
 
     /// Keeps a datagram until its next hop has told its address (RFC 1122 §2.3.2.2).
     fn wait_for_way(
         &mut self,
-        next_hop: IpAddr,
+        Route { interface, next_hop, .. }: Route,
         ip: &IpHeader,
         ports: (u16, u16),
         data: &[u8],
@@ -342,20 +378,22 @@ impl Stack {
             return Err(DropReason::ReplyQueueFull);
         }
         let nowhere = LinkHeader::default();
-        let mut frame = vec![0; udp::frame_len(&nowhere, ip, data.len())];
-        udp::write(&nowhere, ip, ports, data, &mut frame);
-        frame.drain(..nowhere.len());
-        self.udp.homeless.push_back((next_hop, ip.ether_type(), frame));
+        let mut packet = vec![0; udp::frame_len(&nowhere, ip, data.len())];
+        udp::write(&nowhere, ip, ports, data, &mut packet);
+        packet.drain(..nowhere.len());
+        self.udp.homeless.push_back(Homeless { interface, next_hop, ether_type: ip.ether_type(), packet });
         Ok(())
     }
 
     /// A neighbour's address is known: what waited for it goes out.
     pub(super) fn send_homeless(&mut self, neighbour: IpAddr, link: &LinkHeader) {
-        let Self { udp, replies, drops, .. } = self;
-        udp.homeless.retain(|(next_hop, ether_type, packet)| {
-            if *next_hop != neighbour {
+        let Self { udp, interfaces, drops, .. } = self;
+        let replies = &mut interfaces[link.interface].replies;
+        udp.homeless.retain(|homeless| {
+            if !homeless.waits_for(link.interface, neighbour) {
                 return true;
             }
+            let Homeless { ether_type, packet, .. } = homeless;
             let pushed = replies.push(link.len() + packet.len(), |buffer| {
                 link.write(*ether_type, buffer).copy_from_slice(packet);
             });
@@ -367,10 +405,10 @@ impl Stack {
     }
 
     /// A neighbour does not answer: what waited for it is lost.
-    pub(super) fn drop_homeless(&mut self, neighbour: IpAddr) {
+    pub(super) fn drop_homeless(&mut self, interface: InterfaceId, neighbour: IpAddr) {
         let Self { udp, drops, .. } = self;
-        udp.homeless.retain(|(next_hop, ..)| {
-            let waits = *next_hop == neighbour;
+        udp.homeless.retain(|homeless| {
+            let waits = homeless.waits_for(interface, neighbour);
             if waits {
                 drops.count(DropReason::SilentNeighbour);
             }
@@ -382,6 +420,6 @@ impl Stack {
 /// What is known of the way to a destination.
 enum Way {
     Known(LinkHeader),
-    /// This neighbour has been asked for its address.
-    AskedFor(IpAddr),
+    /// The next hop has been asked for its address.
+    AskedFor(Route),
 }

@@ -19,9 +19,11 @@ use crate::{
     drops::DropReason,
     time::Instant,
     wire::{
-        self, FourTuple, LinkHeader, MacAddress, Segment, SeqNumber, TcpFlags, TcpHeader, TcpOptions, ip::Codepoint,
+        self, FourTuple, InterfaceId, LinkHeader, MacAddress, Segment, SeqNumber, TcpFlags, TcpHeader, TcpOptions,
+        ip::Codepoint,
     },
 };
+use std::net::IpAddr;
 
 /// What a connection knows besides while it is being opened.
 #[derive(Debug)]
@@ -30,6 +32,8 @@ pub(super) struct Opening {
     /// Ours alone counts so far.
     clocks: TimestampState,
     max_segment: MaxSegment,
+    /// The largest packet that the interface takes, bytes: our SYN invites none larger.
+    mtu: usize,
     /// What the peer's SYN said: SYN-RECEIVED.
     handshake: Option<Handshake>,
     /// Whether the next hop's link address is known.
@@ -46,7 +50,9 @@ impl Connection {
         let unknown = Handshake::unanswered(tuple, iss, config);
         let clocks = TimestampState::new(now, timestamp, 0);
         let max_segment = MaxSegment::default();
-        let opening = Opening { iss, clocks, max_segment, handshake: None, is_resolved: false, due: true, begun: now };
+        let mtu = config.mtu;
+        let opening =
+            Opening { iss, clocks, max_segment, mtu, handshake: None, is_resolved: false, due: true, begun: now };
         Self { state: State::SynSent, opening: Some(Box::new(opening)), ..Self::established(&unknown, now, config) }
     }
 
@@ -63,6 +69,14 @@ impl Connection {
     /// Whether the next hop's link address is known.
     pub fn is_resolved(&self) -> bool {
         self.opening.as_ref().is_none_or(|opening| opening.is_resolved)
+    }
+
+    /// Says by which interface our SYN will leave, once the way is known, and the largest packet that takes, bytes.
+    pub fn leaves_by(&mut self, interface: InterfaceId, mtu: usize) {
+        self.link.interface = interface;
+        if let Some(opening) = &mut self.opening {
+            opening.mtu = mtu;
+        }
     }
 
     /// The link header of what is sent from now on, now that the next hop's address is known or has changed.
@@ -181,7 +195,7 @@ impl Connection {
         let offer = Offer::of_syn(options, ecn, default_mss(self.tuple.remote.address));
         let handshake = Handshake {
             clocks: theirs.map(|theirs| opening.clocks.with_recent(theirs.value)),
-            max_segment: opening.max_segment,
+            max_segment: opening.fitted(self.tuple.local.address),
             ..Handshake::new(self.tuple, link, (opening.iss, segment.header.seq), &offer, config)
         };
         opening.handshake = Some(handshake);
@@ -282,10 +296,15 @@ impl Opening {
         }
     }
 
+    /// The largest segments, as far as we have a say: what was asked for, and what the interface takes.
+    fn fitted(&self, local: IpAddr) -> MaxSegment {
+        MaxSegment::new(self.max_segment.of(mss_for(local, self.mtu)))
+    }
+
     /// What our SYN offers.
     fn offer(&self, tuple: &FourTuple, now: Instant, config: &TcpConfig) -> TcpOptions {
         TcpOptions {
-            mss: Some(self.max_segment.of(mss_for(tuple.local.address, config.mtu))),
+            mss: Some(self.max_segment.of(mss_for(tuple.local.address, self.mtu))),
             window_scale: Some(window_scale_for(config.receive_buffer)),
             sack_permitted: config.sack,
             timestamps: config.timestamps.then(|| self.clocks.option(now)),

@@ -10,7 +10,7 @@ use libbpf_rs::{
 };
 use std::{
     io,
-    mem::MaybeUninit,
+    mem::{MaybeUninit, offset_of},
     os::fd::AsFd,
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,
@@ -27,11 +27,16 @@ use skeleton::types;
 const FRAMES_PER_RUN: i32 = 1 << 20;
 /// Frames that the kernel hands on at once; a veth's ring has 256 places.
 const BATCH: u32 = 64;
-/// Numbers in `struct progress`.
-const RANDOM: usize = 0;
-const SENT: usize = 1;
-const OVER: usize = 3;
-const PROGRESS_LEN: usize = 4;
+/// Where numbers stand in `struct progress`, in words of eight bytes.
+const RANDOM: usize = offset_of!(types::progress, random) / 8;
+const SENT: usize = offset_of!(types::progress, sent) / 8;
+const OVER: usize = offset_of!(types::progress, over) / 8;
+const PROGRESS_LEN: usize = size_of::<types::progress>() / 8;
+
+const _: () = {
+    assert!(size_of::<types::progress>() == 4 * size_of::<u64>());
+    assert!(FloodTemplate::MAX_LEN <= size_of::<types::template>() - offset_of!(types::template, frame));
+};
 
 /// A frame to be sent again and again, with noughts where random numbers go.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -244,13 +249,22 @@ fn words(bytes: [u8; 16]) -> [u32; 4] {
     words
 }
 
-/// `struct template` of `flood.bpf.c`: six words, and the frame.
+/// `struct template` of `bpf/flood.bpf.c`.
 fn bytes_of(template: &FloodTemplate) -> Vec<u8> {
     let flags = u32::from(template.is_ipv6) | u32::from(template.random_ack) << 1;
     let FloodTemplate { tcp_offset, timestamp_offset, ip_sum, tcp_sum, .. } = *template;
-    let head = [template.frame.len() as u32, flags, tcp_offset, timestamp_offset, ip_sum, tcp_sum];
-    let mut bytes: Vec<u8> = head.iter().flat_map(|word| word.to_ne_bytes()).collect();
-    bytes.extend(&template.frame);
-    bytes.resize(size_of::<types::template>(), 0);
+    let mut bytes = vec![0; size_of::<types::template>()];
+    let mut put = |at: usize, part: &[u8]| bytes[at..at + part.len()].copy_from_slice(part);
+    for (at, word) in [
+        (offset_of!(types::template, length), template.frame.len() as u32),
+        (offset_of!(types::template, flags), flags),
+        (offset_of!(types::template, tcp_offset), tcp_offset),
+        (offset_of!(types::template, timestamp_offset), timestamp_offset),
+        (offset_of!(types::template, ip_sum), ip_sum),
+        (offset_of!(types::template, tcp_sum), tcp_sum),
+    ] {
+        put(at, &word.to_ne_bytes());
+    }
+    put(offset_of!(types::template, frame), &template.frame);
     bytes
 }

@@ -2,7 +2,7 @@
 
 use crate::xdp::{
     Queue, Require, XdpError, XdpMode,
-    programs::{Loaded, hand_over, listen, not_loaded},
+    programs::{Loaded, listen, not_loaded, register_socket},
 };
 use libbpf_rs::{
     MapHandle,
@@ -53,6 +53,6 @@ impl RelayProgram {
     /// # Errors
     /// [`XdpError::Refused`], as where the program was loaded for fewer queues.
     pub fn connect(&self, queue: &Queue) -> Result<(), XdpError> {
-        hand_over(&self.queues, queue)
+        register_socket(&self.queues, queue)
     }
 }

@@ -19,10 +19,11 @@ use crate::{
     time::Instant,
     wire::{Endpoint, FourTuple},
     worker::{Clock, Published, Workers},
-    xdp::{FlowFilter, Guard, GuardedListener, XdpError},
+    xdp::{FlowFilter, Guard, Listener, Services, XdpError},
 };
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use std::{
+    collections::HashSet,
     net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
     thread::{self, JoinHandle},
@@ -32,7 +33,7 @@ use std::{
 /// How often the pressure is looked at.
 const TICK: Duration = Duration::from_millis(1_000 / TICKS_PER_SECOND as u64);
 const TICKS_PER_SECOND: u32 = 10;
-/// SYN-ACKs a second and on each CPU that a source prefix may draw in a deluge, unless told otherwise.
+/// SYN-ACKs a second and on each CPU that a source prefix may draw at the highest level, unless told otherwise.
 const SYN_BUDGET: u32 = 20_000;
 /// Acknowledgments a second that are no cookie's, above which somebody is guessing.
 const GUESSING: u64 = 10_000;
@@ -45,9 +46,9 @@ const FILE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Enters a worker's flows into the filters of the XDP programs: a flow may come by any interface. There is at least one, and all hash
 /// by the same key, so that a flow has one name.
-pub(super) struct Listed(pub Vec<FlowFilter>);
+pub(super) struct FilterWriter(pub Vec<FlowFilter>);
 
-impl FlowWatch for Listed {
+impl FlowWatch for FilterWriter {
     fn opened(&mut self, tuple: &FourTuple) {
         let (remote, local) = (socket(tuple.remote), socket(tuple.local));
         self.0.iter_mut().for_each(|filter| filter.insert(remote, local));
@@ -84,16 +85,14 @@ pub(super) enum Rotation {
 /// What the defence needs to know.
 pub(super) struct Setup {
     pub cookies: Cookies,
-    /// SYN-ACKs a second that a source prefix may draw: where it is given, always, and not only in a deluge.
+    /// SYN-ACKs a second that a source prefix may draw: where it is given, always, and not only at the highest level.
     pub syn_budget: Option<u32>,
     /// Those of the interfaces' programs.
-    pub guards: Vec<Arc<Guard>>,
+    pub programs: Vec<Guarded>,
     pub master: MasterKey,
     pub rotation: Rotation,
     pub clock: Clock,
     pub workers: Workers,
-    /// Each by the number of the program that guards it.
-    pub listeners: Vec<(usize, SocketAddr, GuardedListener)>,
     pub notices: Notices,
 }
 
@@ -158,28 +157,57 @@ fn standing(decided: Level, has_way_out: bool) -> Level {
     if has_way_out { decided } else { decided.min(Level::Worker) }
 }
 
+/// One XDP program, which guards the listeners that its services have: those that come later, too.
+#[derive(Clone, Debug)]
+pub(super) struct Guarded {
+    pub guard: Arc<Guard>,
+    pub services: Arc<Services>,
+}
+
 /// A listener and how it is defended.
-struct Defended {
-    /// The number of its guard.
-    guard: usize,
-    service: SocketAddr,
-    listener: GuardedListener,
+struct ListenerState {
+    /// The number of its program.
+    program: usize,
+    listener: Listener,
     policy: Policy,
-    /// SYNs for it, up to the last sample.
+    /// SYNs counted under its number before it was there, and up to the last sample.
+    syns_before: u64,
     syns: u64,
+}
+
+impl ListenerState {
+    /// What no other listener of this server has had.
+    fn name(&self) -> (usize, u64) {
+        (self.program, self.listener.id)
+    }
+
+    /// What others may read of it.
+    fn record(&self, has_way_out: bool) -> ListenerDefence {
+        let level = standing(self.policy.level(), has_way_out);
+        ListenerDefence { listener: self.listener.local, level, changes: 0, syns: self.syns - self.syns_before }
+    }
+}
+
+/// Every listener with the number of its program, in the order in which they came there.
+fn listeners_of(programs: &[Guarded]) -> impl Iterator<Item = (usize, Listener)> {
+    let of_one =
+        |(number, program): (usize, &Guarded)| program.services.listeners().into_iter().map(move |one| (number, one));
+    programs.iter().enumerate().flat_map(of_one)
 }
 
 /// The thread's own.
 struct Watch {
-    guards: Vec<Arc<Guard>>,
+    programs: Vec<Guarded>,
     jar: CookieJar,
     master: MasterKey,
     rotation: Rotation,
     rotated: Instant,
     clock: Clock,
     workers: Workers,
-    defended: Vec<Defended>,
-    /// The same for others to read.
+    cookies: Cookies,
+    /// Program by program, in the order in which they came.
+    listeners: Vec<ListenerState>,
+    /// One for each of them, for others to read.
     records: Arc<Mutex<Vec<ListenerDefence>>>,
     syn_budget: Option<u32>,
     epoch: u64,
@@ -196,35 +224,29 @@ struct Watch {
 
 impl Watch {
     fn new(setup: Setup) -> Result<Self, XdpError> {
-        let Setup { cookies, syn_budget, guards, master, rotation, clock, workers, listeners, notices } = setup;
+        let Setup { cookies, syn_budget, programs, master, rotation, clock, workers, notices } = setup;
         let now = clock.now();
         let jar = CookieJar::new(master.clone(), clock.calendar(Instant::ZERO));
         let epoch = jar.epoch(now);
-        let defend = |(guard, service, listener)| Defended {
-            guard,
-            service,
-            listener,
-            policy: Policy::new(cookies, now),
-            syns: 0,
-        };
-        let defended: Vec<_> = listeners.into_iter().map(defend).collect();
-        let record = |defended: &Defended| {
-            let (listener, level) =
-                (defended.service, standing(defended.policy.level(), guards[defended.guard].has_way_out()));
-            ListenerDefence { listener, level, changes: 0, syns: 0 }
-        };
-        let records = Arc::new(Mutex::new(defended.iter().map(record).collect()));
+        // Whatever was counted so far was counted for them.
+        let policy = || Policy::new(cookies, now);
+        let state =
+            |(program, listener)| ListenerState { program, listener, policy: policy(), syns_before: 0, syns: 0 };
+        let listeners: Vec<_> = listeners_of(&programs).map(state).collect();
+        let records = listeners.iter().map(|state| state.record(programs[state.program].guard.has_way_out())).collect();
+        let records = Arc::new(Mutex::new(records));
         let (rotated, sampled) = (now, now);
         let (connections, evictions, strangers, guesses) = (0, 0, 0, 0);
         let watch = Self {
-            guards,
+            programs,
             jar,
             master,
             rotation,
             rotated,
             clock,
             workers,
-            defended,
+            cookies,
+            listeners,
             records,
             syn_budget,
             epoch,
@@ -237,8 +259,8 @@ impl Watch {
             notices,
         };
         watch.set_keys();
-        watch.guards.iter().for_each(|guard| guard.begin_epoch(epoch));
-        watch.defended.iter().try_for_each(|defended| watch.list(defended))?;
+        watch.guards().for_each(|guard| guard.begin_epoch(epoch));
+        watch.listeners.iter().for_each(|state| watch.tell(state));
         watch.take_levels();
         Ok(watch)
     }
@@ -250,26 +272,28 @@ impl Watch {
             }
         }
         let mut records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
-        for (record, defended) in records.iter_mut().zip(&self.defended) {
-            record.syns = self.guards[defended.guard].syns(defended.listener.number).unwrap_or(record.syns);
+        for (record, state) in records.iter_mut().zip(&self.listeners) {
+            let syns = self.guard_of(state).syns(state.listener.number).map(|syns| syns - state.syns_before);
+            record.syns = syns.unwrap_or(record.syns);
         }
     }
 
     fn tick(&mut self) -> Result<(), XdpError> {
         let now = self.clock.now();
-        self.guards.iter().for_each(|guard| guard.tick());
+        self.guards().for_each(Guard::tick);
         self.follow_calendar();
         self.rotate_if_due(now);
         let epoch = self.jar.epoch(now);
         if epoch != self.epoch {
             self.epoch = epoch;
             self.set_keys();
-            self.guards.iter().for_each(|guard| guard.begin_epoch(epoch));
+            self.guards().for_each(|guard| guard.begin_epoch(epoch));
         }
         let accepts = self.jar.accepts_next(now);
-        self.guards.iter().for_each(|guard| guard.accept_next_epoch(accepts));
-        self.guards.iter().for_each(|guard| guard.settle());
+        self.guards().for_each(|guard| guard.accept_next_epoch(accepts));
+        self.guards().for_each(Guard::settle);
         self.watch_guesses(now)?;
+        self.follow_services(now)?;
         self.watch_listeners(now)
     }
 
@@ -290,7 +314,7 @@ impl Watch {
 
     /// Shortens the life of cookies while somebody guesses, until the epoch ends in which that was.
     fn watch_guesses(&mut self, now: Instant) -> Result<(), XdpError> {
-        let count = self.sum(Guard::guesses)? + self.workers.total(Published::invalid_cookies);
+        let count = self.sum(Guard::invalid_cookies)? + self.workers.total(Published::invalid_cookies);
         let new = count - std::mem::replace(&mut self.guesses, count);
         let begun = new * u64::from(TICKS_PER_SECOND) > GUESSING;
         let age = self.jar.age(now);
@@ -304,8 +328,8 @@ impl Watch {
             let grace = if guessing { SHORT_GRACE } else { EPOCH };
             self.workers.tell_all(move |cx| cx.stack().set_cookie_grace(grace));
         }
-        let accepts = !self.guessing || age <= SHORT_GRACE;
-        self.guards.iter().for_each(|guard| guard.accept_last_epoch(accepts));
+        let accepts = !guessing || age <= SHORT_GRACE;
+        self.guards().for_each(|guard| guard.accept_last_epoch(accepts));
         Ok(())
     }
 
@@ -345,14 +369,8 @@ impl Watch {
     /// The program holds the keys of the last epoch, this one and the next: so the next one begins with a single store.
     fn set_keys(&self) {
         for epoch in self.epoch.saturating_sub(1)..=self.epoch + 1 {
-            let key = self.jar.key_of(epoch);
-            self.guards.iter().for_each(|guard| guard.set_epoch_key(epoch, key));
+            self.guards().for_each(|guard| guard.set_epoch_key(epoch, self.jar.key_of(epoch)));
         }
-    }
-
-    /// A counter of all programs together.
-    fn sum(&self, count: impl Fn(&Guard) -> Result<u64, XdpError>) -> Result<u64, XdpError> {
-        self.guards.iter().map(|guard| count(guard)).sum()
     }
 
     /// Samples each listener, and lets its policy decide.
@@ -366,24 +384,24 @@ impl Watch {
         let evicted = evictions - std::mem::replace(&mut self.evictions, evictions);
         let strangers = self.sum(Guard::strangers)? + self.workers.total(Published::strangers);
         let strange = strangers - std::mem::replace(&mut self.strangers, strangers);
-        let mut syns = Vec::with_capacity(self.defended.len());
-        for defended in &mut self.defended {
-            let count = self.guards[defended.guard].syns(defended.listener.number)?;
-            syns.push(count - std::mem::replace(&mut defended.syns, count));
+        let mut syns = Vec::with_capacity(self.listeners.len());
+        for state in &mut self.listeners {
+            let count = self.programs[state.program].guard.syns(state.listener.number)?;
+            syns.push(count - std::mem::replace(&mut state.syns, count));
         }
         // What became a connection was no flood, however much of it there is.
         let lost = syns.iter().sum::<u64>().saturating_sub(opened);
         let mut changed = Vec::new();
         let mut records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
-        for (index, (defended, syns)) in self.defended.iter_mut().zip(syns).enumerate() {
+        for (index, (state, syns)) in self.listeners.iter_mut().zip(syns).enumerate() {
             let (lost_syns_per_second, strangers_per_second) = (per_second(lost.min(syns)), per_second(strange));
             let sample = Sample { lost_syns_per_second, strangers_per_second, evictions: evicted };
-            if defended.policy.decide(now, sample).is_some() {
+            if state.policy.decide(now, sample).is_some() {
                 changed.push(index);
             }
             // Who answers may change without a decision.
-            let (listener, level) =
-                (defended.service, standing(defended.policy.level(), self.guards[defended.guard].has_way_out()));
+            let ListenerDefence { listener, level, syns, .. } =
+                state.record(self.programs[state.program].guard.has_way_out());
             if level != records[index].level {
                 let Sample { lost_syns_per_second, strangers_per_second, evictions } = sample;
                 self.notices.tell(Notice::Defence {
@@ -396,31 +414,74 @@ impl Watch {
                 records[index].level = level;
                 records[index].changes += 1;
             }
-            records[index].syns = defended.syns;
+            records[index].syns = syns;
         }
         drop(records);
         if changed.is_empty() {
             return Ok(());
         }
         self.take_levels();
-        changed.into_iter().try_for_each(|index| self.list(&self.defended[index]))
+        changed.into_iter().for_each(|index| self.tell(&self.listeners[index]));
+        Ok(())
     }
 
-    /// Tells the program how a listener is defended.
-    fn list(&self, defended: &Defended) -> Result<(), XdpError> {
-        self.guards[defended.guard].list(&defended.service, &defended.listener, defended.policy.level() >= Level::Xdp)
+    /// Takes in listeners that have come, and lets go of those that are gone.
+    fn follow_services(&mut self, now: Instant) -> Result<(), XdpError> {
+        let there: Vec<_> = listeners_of(&self.programs).collect();
+        let name = |&(program, ref listener): &(usize, Listener)| (program, listener.id);
+        if there.iter().map(name).eq(self.listeners.iter().map(ListenerState::name)) {
+            return Ok(());
+        }
+        let known: HashSet<_> = self.listeners.iter().map(ListenerState::name).collect();
+        let names: HashSet<_> = there.iter().map(name).collect();
+        let mut came = Vec::new();
+        for (program, listener) in there.into_iter().filter(|listener| !known.contains(&name(listener))) {
+            let syns = self.programs[program].guard.syns(listener.number)?;
+            let policy = Policy::new(self.cookies, now);
+            came.push(ListenerState { program, listener, policy, syns_before: syns, syns });
+        }
+        came.iter().for_each(|state| self.tell(state));
+        let came_records: Vec<_> = came.iter().map(|state| state.record(self.guard_of(state).has_way_out())).collect();
+        let records = self.records.clone();
+        let mut records = records.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = std::mem::take(&mut self.listeners).into_iter().zip(records.drain(..));
+        let stays = before.filter(|(state, _)| names.contains(&state.name()));
+        let mut all: Vec<_> = stays.chain(came.into_iter().zip(came_records)).collect();
+        all.sort_by_key(|(state, _)| state.name());
+        (self.listeners, *records) = all.into_iter().unzip();
+        drop(records);
+        self.take_levels();
+        Ok(())
+    }
+
+    fn guards(&self) -> impl Iterator<Item = &Guard> {
+        self.programs.iter().map(|program| &*program.guard)
+    }
+
+    fn guard_of(&self, state: &ListenerState) -> &Guard {
+        &self.programs[state.program].guard
+    }
+
+    /// A counter of all programs together.
+    fn sum(&self, count: impl Fn(&Guard) -> Result<u64, XdpError>) -> Result<u64, XdpError> {
+        self.guards().map(count).sum()
+    }
+
+    /// Tells the program how a listener is defended. One that was forgotten just now is nobody's to defend.
+    fn tell(&self, state: &ListenerState) {
+        self.programs[state.program].services.set_guarded(state.listener.local, state.policy.level() >= Level::Xdp);
     }
 
     /// Makes so what all listeners share: it is as the highest of them wants it.
     fn take_levels(&self) {
-        let highest = self.defended.iter().map(|defended| defended.policy.level()).max().unwrap_or(Level::Cache);
+        let highest = self.listeners.iter().map(|state| state.policy.level()).max().unwrap_or(Level::Cache);
         let mode = if highest >= Level::Worker { SynMode::Cookie } else { SynMode::Cache };
         self.workers.tell_all(move |cx| cx.stack().set_syn_mode(mode));
         let budget = match self.syn_budget {
             None if highest < Level::Budget => None,
             budget => Some(budget.unwrap_or(SYN_BUDGET).div_ceil(TICKS_PER_SECOND)),
         };
-        for guard in &self.guards {
+        for guard in self.guards() {
             guard.set_prefix_budget(budget);
             guard.arm(highest >= Level::Xdp);
         }

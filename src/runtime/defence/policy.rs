@@ -7,7 +7,7 @@ use std::{fmt, time::Duration};
 /// SYNs, above which XDP drops those.
 const FLOOD: u64 = 50_000;
 /// Those above which no source prefix draws more than its share of answers.
-const DELUGE: u64 = 1_000_000;
+const BUDGET_THRESHOLD: u64 = 1_000_000;
 /// Those a second below which there is no pressure.
 const CALM: u64 = 10_000;
 /// How long there must be no pressure before a step down: the longest life of a cookie.
@@ -81,7 +81,7 @@ pub(super) struct Policy {
     cookies: Cookies,
     level: Level,
     /// When there was pressure last, or when the level last changed.
-    pressed: Instant,
+    last_pressure: Instant,
 }
 
 impl Policy {
@@ -91,7 +91,7 @@ impl Policy {
             Cookies::Worker => Level::Worker,
             Cookies::Always => Level::Xdp,
         };
-        Self { cookies, level, pressed: now }
+        Self { cookies, level, last_pressure: now }
     }
 
     pub fn level(&self) -> Level {
@@ -104,17 +104,17 @@ impl Policy {
             return None;
         }
         let wanted = match sample {
-            Sample { lost_syns_per_second: DELUGE.., .. } => Level::Budget,
+            Sample { lost_syns_per_second: BUDGET_THRESHOLD.., .. } => Level::Budget,
             Sample { lost_syns_per_second: FLOOD.., .. } | Sample { strangers_per_second: FLOOD.., .. } => Level::Xdp,
             Sample { evictions: 1.., .. } => Level::Worker,
             _ => Level::Cache,
         };
         if wanted > self.level {
-            (self.level, self.pressed) = (wanted, now);
+            (self.level, self.last_pressure) = (wanted, now);
             return Some(wanted);
         }
         if wanted > Level::Cache || sample.lost_syns_per_second.max(sample.strangers_per_second) >= CALM {
-            self.pressed = now;
+            self.last_pressure = now;
         }
         let lower = match self.level {
             Level::Cache => return None,
@@ -122,10 +122,10 @@ impl Policy {
             Level::Xdp => Level::Worker,
             Level::Budget => Level::Xdp,
         };
-        if now - self.pressed < PATIENCE {
+        if now - self.last_pressure < PATIENCE {
             return None;
         }
-        (self.level, self.pressed) = (lower, now);
+        (self.level, self.last_pressure) = (lower, now);
         Some(lower)
     }
 }

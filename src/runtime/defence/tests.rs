@@ -1,8 +1,18 @@
-//! The policy in virtual time.
+//! The policy in virtual time; and the defence's ticks on a loaded program, which needs root.
 
-use super::policy::{Cookies, Level, Policy, Sample};
-use crate::time::Instant;
-use std::time::Duration;
+use super::{
+    Guarded, ListenerDefence, Rotation, Setup, Watch,
+    policy::{Cookies, Level, Policy, Sample},
+};
+use crate::{
+    rng::SipKey,
+    runtime::notice::Notices,
+    tcp::cookie::MasterKey,
+    time::Instant,
+    worker::{Clock, Workers},
+    xdp::{Action, Program, ProgramOptions, Service, Steering, SynAckFields},
+};
+use std::{net::SocketAddr, time::Duration};
 
 struct Bench {
     policy: Policy,
@@ -90,4 +100,44 @@ fn what_is_set_stays_set() {
         assert_eq!((bench.feed(10, 1_000_000, 1_000), bench.feed(1_000, 0, 0)), (vec![], vec![]));
         assert_eq!(bench.policy.level(), level);
     }
+}
+
+#[test]
+fn listeners_that_come_are_defended_and_those_that_go_are_forgotten() {
+    if !nix::unistd::geteuid().is_root() {
+        println!("SKIPPED: XDP needs root");
+        return;
+    }
+    let program = Program::load(&Steering::default(), &ProgramOptions::default()).unwrap();
+    let services = program.services();
+    let fields =
+        SynAckFields { mss: 1_460, window: 65_535, window_scale: 4, sack: true, hop_limit: 64, traffic_class: 0 };
+    let [first, second, third] = [80, 81, 82].map(|port| SocketAddr::from(([198, 18, 0, 1], port)));
+    services.serve(Service::tcp(first), Action::Listener(fields)).unwrap();
+    let mut watch = Watch::new(Setup {
+        cookies: Cookies::Always,
+        syn_budget: None,
+        programs: vec![Guarded { guard: program.guard().clone(), services: services.clone() }],
+        master: MasterKey::new(SipKey::from_seed(1)),
+        rotation: Rotation::Never,
+        clock: Clock::start(),
+        workers: Workers::default(),
+        notices: Notices::new(None, false),
+    })
+    .unwrap();
+    let defended = |watch: &Watch| -> Vec<(SocketAddr, Level)> {
+        let records = watch.records.lock().unwrap();
+        records.iter().map(|&ListenerDefence { listener, level, .. }| (listener, level)).collect()
+    };
+    assert_eq!(defended(&watch), [(first, Level::Xdp)]);
+    services.serve(Service::tcp(second), Action::Listener(fields)).unwrap();
+    watch.tick().unwrap();
+    assert_eq!(services.get(Service::tcp(second)), Some(Action::Guarded(fields)), "SYNs are answered from now on");
+    assert_eq!(defended(&watch), [(first, Level::Xdp), (second, Level::Xdp)]);
+    // One that goes and one that comes within a tick.
+    assert!(services.forget(Service::tcp(first)));
+    services.serve(Service::tcp(third), Action::Listener(fields)).unwrap();
+    watch.tick().unwrap();
+    assert_eq!(defended(&watch), [(second, Level::Xdp), (third, Level::Xdp)]);
+    assert_eq!(services.get(Service::tcp(first)), None, "the defence brings nothing back");
 }

@@ -42,7 +42,7 @@ fn a_command_is_carried_out_on_the_stack_and_answered() {
     let boxes = mailboxes(1);
     let worker = Workers::new(boxes.clone()).get(0).unwrap();
     let thread = spoken_to(&boxes);
-    worker.call(|cx| cx.stack().listen(None, 80)).unwrap();
+    worker.call(|cx| cx.stack().listen(None, 80)).unwrap().unwrap();
     assert_eq!(worker.call(|cx| cx.worker().workers), Ok(1));
     assert_eq!(worker.call(|cx| cx.stack().flow_counts()), Ok((0, 0, 0)));
     boxes[0].close();

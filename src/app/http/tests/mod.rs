@@ -59,7 +59,7 @@ impl Client {
     fn with(config: StackConfig, http: Http) -> Self {
         let local = LocalAddress { cidr: "198.18.0.1/24".parse().unwrap(), ownership: Ownership::Own };
         let mut stack = Stack::new(config, OURS, vec![local], Secrets::from_seed(1));
-        stack.listen(None, 80);
+        stack.listen(None, 80).unwrap();
         let mut client = Self {
             stack,
             services: Services::new(http),

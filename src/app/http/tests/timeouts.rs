@@ -146,7 +146,7 @@ impl Crowd {
     fn new(count: usize) -> Self {
         let local = LocalAddress { cidr: "198.18.0.1/24".parse().unwrap(), ownership: Ownership::Own };
         let mut stack = Stack::new(StackConfig::default(), OURS, vec![local], Secrets::from_seed(1));
-        stack.listen(None, 80);
+        stack.listen(None, 80).unwrap();
         let services = Services::new(Http::default());
         let mut crowd = Self { stack, services, now: Instant::from_millis(1_000), numbers: Vec::new(), answers: 0 };
         for number in 0..count {

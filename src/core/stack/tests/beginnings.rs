@@ -193,7 +193,7 @@ fn a_path_that_is_known_to_be_narrow_changes_nothing_about_that() {
     for (lost, segments) in [(0, 10), (2, 1)] {
         for is_ours in [false, true] {
             let mut bench = Bench::new();
-            bench.stack.path_mtus.insert(bench.theirs, 1_040, Instant::NEVER);
+            bench.stack.interfaces[InterfaceId::FIRST].path_mtus.insert(bench.theirs, 1_040, Instant::NEVER);
             let id = if is_ours { bench.open_after(lost, false).0 } else { bench.accept_after(lost, plain()).0 };
             assert_eq!(bench.first_flight(id), segments, "segments of 1,000 octets");
         }

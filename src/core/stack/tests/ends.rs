@@ -1,6 +1,7 @@
 //! How applications hear of the end: of the data first, then of the connection, and whose index is whose meanwhile.
 
 use super::*;
+use crate::stack::ListenError;
 
 impl Bench {
     /// A connection whose application has closed its side, and whose peer has then closed, too.
@@ -93,8 +94,10 @@ fn ends_that_nobody_hears_of_keep_newcomers_out_and_cost_nobody_a_connection() {
 #[test]
 fn events_say_which_listener_has_accepted() {
     let mut bench = Bench::new();
-    let everywhere = bench.stack.listen(None, PORT);
-    let here = bench.stack.listen(Some(bench.ours), PORT);
+    let Err(ListenError::Twice { listener: everywhere, .. }) = bench.stack.listen(None, PORT) else {
+        panic!("it does")
+    };
+    let here = bench.stack.listen(Some(bench.ours), PORT).unwrap();
     assert_ne!(everywhere, here);
     let accepted = |bench: &mut Bench| {
         bench.port += 1;
@@ -108,7 +111,7 @@ fn events_say_which_listener_has_accepted() {
     assert_eq!(accepted(&mut bench), here, "the one at this very address comes first");
     assert!(bench.stack.unlisten(here) && !bench.stack.unlisten(here));
     assert_eq!(accepted(&mut bench), everywhere);
-    assert_ne!(bench.stack.listen(Some(bench.ours), PORT), here, "a listener's name is never another one's");
+    assert_ne!(bench.stack.listen(Some(bench.ours), PORT), Ok(here), "a listener's name is never another one's");
     bench.stack.stop_listening();
     bench.port += 1;
     bench.send_syn(TcpOptions::default());

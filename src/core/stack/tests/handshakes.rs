@@ -367,7 +367,7 @@ fn a_server_that_stops_listening_keeps_what_it_has() {
 fn a_listener_may_have_one_address_only() {
     let mut bench = Bench::new();
     bench.stack.stop_listening();
-    bench.stack.listen(Some("2001:2::1".parse().unwrap()), PORT);
+    bench.stack.listen(Some("2001:2::1".parse().unwrap()), PORT).unwrap();
     bench.send_syn(TcpOptions::default());
     assert!(bench.sent_one().has(RST | ACK));
     let mut bench = bench.over_ipv6();

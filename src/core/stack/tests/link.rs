@@ -304,7 +304,7 @@ fn behind_a_director_answers_go_to_the_router_and_neighbours_hear_what_they_ask(
         // What is not acknowledged goes to the router again, and to its standby once that has taken over: nobody is asked.
         let standby = MacAddress([2, 0, 0, 0, 0, 8]);
         for station in [ELSEWHERE, standby, ELSEWHERE] {
-            bench.stack.set_answers_to(station);
+            bench.stack.set_answers_to(InterfaceId::FIRST, station);
             let mut sent = (Vec::new(), 0);
             while sent.0.is_empty() {
                 let due = bench.stack.poll_timeout().expect("it is sent again") - bench.now;
@@ -326,7 +326,7 @@ fn behind_a_director_answers_go_to_the_router_and_neighbours_hear_what_they_ask(
         assert_eq!(bench.frames()[0][..6], THEIRS.0, "whoever asks is a neighbour");
 
         // The router's standby takes over.
-        bench.stack.set_answers_to(standby);
+        bench.stack.set_answers_to(InterfaceId::FIRST, standby);
         bench.send(bench.header(IRS, SeqNumber::new(7), ACK), b"stray");
         assert_eq!(bench.ways().0, [standby]);
     }

@@ -16,11 +16,16 @@ fn client_with_clock() -> TcpOptions {
 /// A stack whose only listener has a limit.
 fn limited(max_awake: u32) -> Bench {
     let mut bench = Bench::with(StackConfig { max_awake, ..StackConfig::default() });
-    bench.stack.listen_with(None, PORT, MaxSegment::new(LIMIT));
+    bench.listen_anew(LIMIT);
     bench
 }
 
 impl Bench {
+    fn listen_anew(&mut self, limit: u16) {
+        assert!(self.stack.unlisten_at(None, PORT));
+        self.stack.listen_with(None, PORT, MaxSegment::new(limit)).unwrap();
+    }
+
     /// A client shakes hands; what the SYN-ACK announces, and the connection.
     #[track_caller]
     fn accept(&mut self, options: TcpOptions) -> (Option<u16>, ConnectionId) {
@@ -64,11 +69,11 @@ fn the_least_of_all_limits_counts() {
     let (_, id) = bench.accept(TcpOptions { mss: Some(500), ..client() });
     assert_eq!(bench.written_as(id, 1_000), [500, 500], "the client wants less");
     bench.port += 1;
-    bench.stack.listen_with(None, PORT, MaxSegment::new(9_000));
+    bench.listen_anew(9_000);
     let (announced, id) = bench.accept(client());
     assert_eq!((announced, bench.written_as(id, 2_000)), (Some(1_460), vec![1_460, 540]), "the link takes less");
     bench.port += 1;
-    bench.stack.listen_with(None, PORT, MaxSegment::new(0));
+    bench.listen_anew(0);
     let (announced, _) = bench.accept(client());
     assert_eq!(announced, Some(MaxSegment::LEAST), "nobody wants less than that");
 }
@@ -76,7 +81,7 @@ fn the_least_of_all_limits_counts() {
 #[test]
 fn who_listens_at_one_address_has_a_limit_of_its_own() {
     let mut bench = limited(0);
-    bench.stack.listen_with(Some(bench.ours), PORT, MaxSegment::new(700));
+    bench.stack.listen_with(Some(bench.ours), PORT, MaxSegment::new(700)).unwrap();
     assert_eq!(bench.accept(client()).0, Some(700));
     let mut bench = bench.over_ipv6();
     assert_eq!(bench.accept(client()).0, Some(LIMIT));

@@ -2,6 +2,7 @@
 
 mod again;
 mod beginnings;
+mod coming_and_going;
 mod complaints;
 mod connecting;
 mod cookies;
@@ -10,6 +11,7 @@ mod ends;
 mod flows;
 mod handshakes;
 mod hostile;
+mod interfaces;
 mod link;
 mod max_segment;
 mod memory;
@@ -92,7 +94,7 @@ impl Bench {
         let own = |text: &str| LocalAddress { cidr: text.parse::<Cidr>().unwrap(), ownership: Ownership::Own };
         let addresses = vec![own("198.18.0.1/24"), own("2001:2::1/64")];
         let mut stack = Stack::new(config, OURS, addresses, Secrets::from_seed(1));
-        stack.listen(None, PORT);
+        stack.listen(None, PORT).unwrap();
         let link = LinkHeader { destination: OURS, source: THEIRS, ..LinkHeader::default() };
         let (ours, theirs) = ("198.18.0.1".parse().unwrap(), "198.18.0.2".parse().unwrap());
         Self { stack, now: Instant::from_millis(1_000), link, ours, theirs, port: 40_000 }

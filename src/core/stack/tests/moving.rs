@@ -27,7 +27,7 @@ impl Bench {
         let shared = |text: &str| LocalAddress { cidr: text.parse().unwrap(), ownership: Ownership::Shared };
         let addresses = vec![shared("198.18.0.1/24"), shared("2001:2::1/64")];
         self.stack = Stack::new(StackConfig::default(), OURS, addresses, Secrets::from_seed(1));
-        self.stack.listen(None, PORT);
+        self.stack.listen(None, PORT).unwrap();
         self
     }
 
@@ -244,7 +244,7 @@ fn our_station_may_get_another_address() {
             bench.port += 1;
             bench.send_syn(TcpOptions::default());
             assert_eq!(bench.sent_one().link.source, OURS);
-            bench.stack.set_mac(THERE);
+            bench.stack.set_mac(InterfaceId::FIRST, THERE);
             bench.with_stream(id, |stream| stream.write(b"hello"));
             assert_eq!(bench.sent_one().link.source, THERE);
             bench.pass(Duration::from_secs(1));

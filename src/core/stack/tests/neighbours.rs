@@ -79,7 +79,7 @@ fn a_shared_address_is_the_kernels_to_answer_for() {
     let address = LocalAddress { cidr: "198.18.0.1/24".parse().unwrap(), ownership: Ownership::Shared };
     let mut bench = Bench::new();
     bench.stack = Stack::new(StackConfig::default(), OURS, vec![address], Secrets::from_seed(1));
-    bench.stack.listen(None, PORT);
+    bench.stack.listen(None, PORT).unwrap();
     bench.send_arp(&REQUEST);
     bench.send_icmp(64, &[8, 0, 0, 0, 1, 2, 3, 4]);
     assert_eq!(bench.frames().len(), 0);

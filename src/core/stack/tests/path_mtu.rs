@@ -124,7 +124,7 @@ fn the_paths_remembered_have_a_limit() {
         bench.frames();
         bench.pass(Duration::from_millis(1));
     }
-    assert_eq!(bench.stack.path_mtus.len(), 4);
+    assert_eq!(bench.stack.interfaces[InterfaceId::FIRST].path_mtus.len(), 4);
     bench.port = 40_001;
     for (last, expected) in [(11, 1_400), (8, 1_400), (7, 1_500), (2, 1_500)] {
         bench.theirs = IpAddr::from([198, 18, 0, last]);
@@ -138,14 +138,14 @@ fn a_link_that_becomes_narrower_makes_segments_smaller_and_a_wider_one_those_to_
     for mut bench in [Bench::new(), Bench::new().over_ipv6()] {
         let headers = bench.headers_len();
         bench.connect_and_write(2_000);
-        bench.stack.set_mtu(bench.now, 1_400);
+        bench.stack.set_mtu(bench.now, InterfaceId::FIRST, 1_400);
         assert_eq!(bench.sizes_in_turn(), [1_400 - headers, 100], "what did not fit goes again, in pieces");
-        bench.stack.set_mtu(bench.now, 1_400);
+        bench.stack.set_mtu(bench.now, InterfaceId::FIRST, 1_400);
         assert_eq!(bench.sizes(), [0; 0], "nothing has changed");
         bench.port = 40_001;
         let (_, next) = bench.connect_and_write(2_000);
         assert_eq!(next[0].len(), 1_400);
-        bench.stack.set_mtu(bench.now, 1_500);
+        bench.stack.set_mtu(bench.now, InterfaceId::FIRST, 1_500);
         bench.port = 40_002;
         let (_, wide) = bench.connect_and_write(2_000);
         assert_eq!(wide[0].len(), 1_500);

@@ -72,9 +72,9 @@ fn must_5_options_are_taken_in_any_segment() {
 fn must_41_a_new_listener_disturbs_no_connection() {
     let mut bench = Bench::new();
     let (id, iss) = bench.connect();
-    bench.stack.listen(None, PORT);
-    bench.stack.listen(Some(bench.ours), PORT);
-    bench.stack.listen(None, PORT + 1);
+    assert!(bench.stack.listen(None, PORT).is_err(), "somebody does");
+    bench.stack.listen(Some(bench.ours), PORT).unwrap();
+    bench.stack.listen(None, PORT + 1).unwrap();
     bench.send(bench.header(IRS.advance(1), iss.advance(1), ACK), b"still here");
     bench.with_stream(id, |stream| assert_eq!(stream.readable(), b"still here"));
     assert_eq!(bench.stack.flow_counts(), (1, 0, 0));
@@ -87,8 +87,8 @@ fn must_42_two_addresses_share_a_port() {
     let mut bench = Bench::new();
     bench.stack = Stack::new(StackConfig::default(), OURS, addresses, Secrets::from_seed(1));
     let (first, second) = (bench.ours, "198.18.0.3".parse().unwrap());
-    bench.stack.listen(Some(first), PORT);
-    bench.stack.listen(Some(second), PORT);
+    bench.stack.listen(Some(first), PORT).unwrap();
+    bench.stack.listen(Some(second), PORT).unwrap();
     let mut locals = Vec::new();
     for address in [first, second] {
         bench.ours = address;
@@ -106,7 +106,7 @@ fn must_45_the_local_address_stays_and_must_49_the_hop_limit_is_configured() {
         let addresses = ["198.18.0.1/24", "198.18.0.3/24", "2001:2::1/64", "2001:2::3/64"]
             .map(|text| LocalAddress { cidr: text.parse().unwrap(), ownership: Ownership::Own });
         bench.stack = Stack::new(config, OURS, addresses.to_vec(), Secrets::from_seed(1));
-        bench.stack.listen(None, PORT);
+        bench.stack.listen(None, PORT).unwrap();
         let mut all = Vec::new();
         bench.send_syn(TcpOptions { mss: Some(1_460), ..TcpOptions::default() });
         all.extend(bench.frames());
@@ -134,7 +134,7 @@ fn must_9_numbers_of_passive_opens_cannot_be_told_from_others() {
         let mut bench = Bench::new();
         let own = LocalAddress { cidr: "198.18.0.1/24".parse().unwrap(), ownership: Ownership::Own };
         bench.stack = Stack::new(StackConfig::default(), OURS, vec![own], Secrets::from_seed(seed));
-        bench.stack.listen(None, PORT);
+        bench.stack.listen(None, PORT).unwrap();
         bench.port = port;
         bench.send_syn(TcpOptions::default());
         bench.sent_one().header.seq

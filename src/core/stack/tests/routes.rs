@@ -1,7 +1,7 @@
 //! Whereto packets are handed on, and where they come from.
 
 use super::*;
-use crate::stack::Addresses;
+use crate::stack::{Addresses, route::Route};
 
 fn own(texts: &[&str]) -> Addresses {
     let own = |text: &&str| LocalAddress { cidr: text.parse().unwrap(), ownership: Ownership::Own };
@@ -12,10 +12,15 @@ fn address(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
 
+/// The way by the first interface.
+fn route(addresses: &Addresses, remote: &str, gateways: &[IpAddr]) -> Option<Route> {
+    addresses.route(address(remote), None, std::iter::once((InterfaceId::FIRST, gateways)))
+}
+
 #[track_caller]
 fn leads(addresses: &Addresses, remote: &str, gateways: &[&str], expected: (&str, &str)) {
     let gateways: Vec<_> = gateways.iter().map(|gateway| address(gateway)).collect();
-    let route = addresses.route(address(remote), &gateways).expect("there is a way");
+    let route = route(addresses, remote, &gateways).expect("there is a way");
     assert_eq!((route.next_hop, route.source), (address(expected.0), address(expected.1)), "{remote}");
 }
 
@@ -31,8 +36,11 @@ fn a_link_local_gateway_is_asked_from_a_link_local_address_where_there_is_one() 
     let remote = "2001:db8::7";
     leads(&own(&["2001:2::1/64"]), remote, &["fe80::1"], ("fe80::1", "2001:2::1"));
     leads(&own(&["fe80::5/64", "2001:2::1/64"]), remote, &["fe80::1"], ("fe80::1", "2001:2::1"));
-    assert_eq!(own(&["2001:2::1/64"]).asker(address("fe80::1")), Some(address("2001:2::1")));
-    assert_eq!(own(&["2001:2::1/64", "fe80::5/64"]).asker(address("fe80::1")), Some(address("fe80::5")));
+    assert_eq!(own(&["2001:2::1/64"]).asker(InterfaceId::FIRST, address("fe80::1")), Some(address("2001:2::1")));
+    assert_eq!(
+        own(&["2001:2::1/64", "fe80::5/64"]).asker(InterfaceId::FIRST, address("fe80::1")),
+        Some(address("fe80::5"))
+    );
 }
 
 /// The examples of RFC 6724 §10.1 that ask about addresses that are neither mobile, deprecated nor temporary.
@@ -53,21 +61,17 @@ fn the_source_is_the_one_that_rfc_6724_selects() {
     ];
     for &(remote, addresses, source) in cases {
         let gateway = if address(remote).is_ipv4() { "192.0.2.254" } else { "2001:db8:ffff::1" };
-        let route = own(addresses).route(address(remote), &[address(gateway)]).unwrap();
+        let route = route(&own(addresses), remote, &[address(gateway)]).unwrap();
         assert_eq!(route.source, address(source), "{remote}");
     }
 }
 
 #[test]
 fn without_a_gateway_nothing_leads_off_the_link() {
-    assert_eq!(own(&["198.18.0.1/24"]).route(address("10.0.0.1"), &[address("fe80::1")]), None);
-    assert_eq!(own(&["198.18.0.1/24"]).route(address("2001:db8::1"), &[address("fe80::1")]), None);
+    assert_eq!(route(&own(&["198.18.0.1/24"]), "10.0.0.1", &[address("fe80::1")]), None);
+    assert_eq!(route(&own(&["198.18.0.1/24"]), "2001:db8::1", &[address("fe80::1")]), None);
     let shared = LocalAddress { cidr: "198.18.0.1/24".parse().unwrap(), ownership: Ownership::Shared };
-    assert_eq!(
-        Addresses::new(vec![shared]).route(address("198.18.0.2"), &[]),
-        None,
-        "the kernel's is not to come from"
-    );
+    assert_eq!(route(&Addresses::new(vec![shared]), "198.18.0.2", &[]), None, "the kernel's is not to come from");
 }
 
 #[test]

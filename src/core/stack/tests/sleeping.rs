@@ -180,7 +180,7 @@ fn a_timer_of_the_past_wakes_nobody_and_a_keep_alive_does() {
 fn a_link_that_has_become_narrower_is_heeded_by_those_that_wake() {
     let mut peer = Peer::new(0, false);
     assert_eq!((peer.bench.sent(), peer.bench.stack.connections_asleep()), (Vec::new(), 1));
-    peer.bench.stack.set_mtu(peer.bench.now, 1_400);
+    peer.bench.stack.set_mtu(peer.bench.now, InterfaceId::FIRST, 1_400);
     assert_eq!(peer.bench.stack.connections_asleep(), 1, "it wakes nobody");
     peer.bench.with_stream(peer.id, |stream| stream.write(&[7; 2_000]));
     assert_eq!(peer.bench.sent().iter().map(|sent| sent.data.len()).collect::<Vec<_>>(), [1_360, 640]);

@@ -30,7 +30,7 @@ impl Dice {
 
 impl Bench {
     /// A segment to `port` in the name of `theirs`; what follows from it is told apart by address.
-    fn send_to(&mut self, port: u16, header: TcpHeader, data: &[u8]) {
+    pub(super) fn send_to(&mut self, port: u16, header: TcpHeader, data: &[u8]) {
         self.send(TcpHeader { destination_port: port, ..header }, data);
     }
 
@@ -69,7 +69,7 @@ fn drawn(bench: Bench, between: Between, (flags, data): (TcpFlags, &[u8]), hosts
         false => IpAddr::from(Ipv6Addr::new(0x2001, 2, 0, net, 0, 0, 0, host)),
     };
     let (victim, listens) = (address(0, 77), bench.stack.listeners.have(PORT));
-    bench.stack.listen(None, PORT);
+    let _ = bench.stack.listen(None, PORT);
     bench.theirs = victim;
     bench.arrange(between);
     if !listens {

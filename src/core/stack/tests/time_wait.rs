@@ -89,7 +89,7 @@ fn x_tw_1_a_syn_that_opens_nothing_does_not_end_time_wait() {
         lingering.bench.stack.stop_listening();
         lingering.is_acknowledged(syn, b"");
         assert_eq!(lingering.bench.drops(DropReason::NoListener), 0);
-        lingering.bench.stack.listen(None, PORT);
+        lingering.bench.stack.listen(None, PORT).unwrap();
         let answers = lingering.answer(syn, b"");
         assert!(answers[0].has(SYN | ACK), "{answers:?}");
     }

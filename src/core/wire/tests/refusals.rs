@@ -320,7 +320,7 @@ fn a_syn_with_a_fin_gets_no_answer_from_a_listener() {
     let cidr = "198.18.0.1/24".parse().unwrap();
     let local = LocalAddress { cidr, ownership: Ownership::Own };
     let mut stack = Stack::new(StackConfig::default(), OURS, vec![local], Secrets::from_seed(1));
-    stack.listen(None, 80);
+    stack.listen(None, 80).unwrap();
     let flags = TcpFlags::SYN | TcpFlags::FIN;
     let frame = spoilt_segment(&ip_v4(Protocol::Tcp), |segment| segment[13] = flags.bits());
     stack.handle_frame(Instant::ZERO, InterfaceId::FIRST, &frame);

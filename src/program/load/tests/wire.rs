@@ -66,7 +66,7 @@ impl Wire {
         let (sender, figures) = unbounded();
         let seat = WorkerIndex::ONLY;
         let mut server = stack(config, 1, vec!["198.18.0.1/24".parse().unwrap()]);
-        server.listen(None, 80);
+        server.listen(None, 80).unwrap();
         Self {
             now: Instant::from_millis(1_000),
             server,

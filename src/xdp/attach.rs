@@ -129,7 +129,7 @@ impl AsFd for Loaded {
 }
 
 /// Puts a queue's socket into a program's map, so that the queue's frames come to it.
-pub fn hand_over(queues: &MapHandle, queue: &Queue) -> Result<(), XdpError> {
+pub fn register_socket(queues: &MapHandle, queue: &Queue) -> Result<(), XdpError> {
     let socket = queue.as_fd().as_raw_fd();
     queues
         .update(&queue.id().to_ne_bytes(), &socket.to_ne_bytes(), MapFlags::ANY)

@@ -1,0 +1,395 @@
+//! Whose frames are which, and what the program does with them: said at any time, by any thread, while frames flow.
+
+mod table;
+#[cfg(test)]
+mod tests;
+
+pub(super) use table::{SlotKeys, Table};
+
+use super::{settings::Settings, steer::address_octets};
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    fmt,
+    net::{IpAddr, SocketAddr},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+use table::{Entry, Key, NoSlot};
+use thiserror::Error;
+
+/// The most services, addresses and sources that a program knows at a time.
+pub const MAX_SERVICES: usize = 16_384;
+
+/// The most of them that are listeners: whoever defends them asks for the SYNs of each ten times a second.
+pub const MAX_LISTENERS: usize = 4_096;
+
+/// What a port belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Transport {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+}
+
+impl Transport {
+    /// Its protocol number in IP.
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::Tcp => 6,
+            Self::Udp => 17,
+        }
+    }
+}
+
+/// A port at an address of this host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Service {
+    /// The address and the port.
+    pub local: SocketAddr,
+    /// What the port belongs to.
+    pub transport: Transport,
+}
+
+impl Service {
+    /// A TCP port.
+    pub const fn tcp(local: SocketAddr) -> Self {
+        Self { local, transport: Transport::Tcp }
+    }
+
+    /// A UDP port.
+    pub const fn udp(local: SocketAddr) -> Self {
+        Self { local, transport: Transport::Udp }
+    }
+
+    fn key(&self) -> Key {
+        Key::Port(self.local.ip().to_canonical(), self.local.port(), self.transport)
+    }
+}
+
+impl fmt::Display for Service {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let transport = match self.transport {
+            Transport::Tcp => "TCP",
+            Transport::Udp => "UDP",
+        };
+        write!(f, "{transport} {}", self.local)
+    }
+}
+
+/// What the SYN-ACKs of a listener say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SynAckFields {
+    /// The MSS it announces, bytes.
+    pub mss: u16,
+    /// Its window, bytes: a SYN's is never scaled.
+    pub window: u16,
+    /// Its window scale.
+    pub window_scale: u8,
+    /// Whether it offers SACK to who offers it.
+    pub sack: bool,
+    /// Time to live, or hop limit.
+    pub hop_limit: u8,
+    /// Type of service, or traffic class.
+    pub traffic_class: u8,
+}
+
+/// What becomes of the frames of a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Action {
+    /// The kernel gets them, though the address is the stack's own.
+    Kernel,
+    /// The stack gets them.
+    Stack,
+    /// The stack gets them and listens: the program counts SYNs, and while the [`Guard`](super::Guard) is armed it knows the port
+    /// for an open one.
+    Listener(SynAckFields),
+    /// Likewise, and the program answers SYNs by cookies, and drops segments of unknown flows.
+    Guarded(SynAckFields),
+}
+
+impl Action {
+    fn syn_ack(&self) -> Option<&SynAckFields> {
+        match self {
+            Self::Kernel | Self::Stack => None,
+            Self::Listener(fields) | Self::Guarded(fields) => Some(fields),
+        }
+    }
+}
+
+/// A TCP port on which the stack listens, as the program knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// The address and the port.
+    pub local: SocketAddr,
+    /// By what its SYNs are counted: one that is forgotten gives its number to another, later.
+    pub number: u32,
+    /// No other listener of this program ever has it.
+    pub id: u64,
+    /// Whether the program answers its SYNs.
+    pub is_guarded: bool,
+}
+
+/// Why a service cannot be served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum ServeError {
+    /// Port 0 is none.
+    #[error("port 0 of {address} cannot be served: give a port from 1 to 65535, or serve the whole address")]
+    PortZero {
+        /// At which address.
+        address: IpAddr,
+    },
+
+    /// Who listens to SYNs listens to TCP.
+    #[error("UDP port {local} has no SYNs to be answered: serve it with `Action::Stack`")]
+    NotTcp {
+        /// The address and the port.
+        local: SocketAddr,
+    },
+
+    /// The table is full.
+    #[error(
+        "the XDP program knows {MAX_SERVICES} services and addresses already: serve fewer, or forget some of them first"
+    )]
+    TooManyServices,
+
+    /// There is no counter left.
+    #[error("the XDP program knows {MAX_LISTENERS} listeners already: serve fewer, or forget some of them first")]
+    TooManyListeners,
+}
+
+/// The services of a loaded program: which frames are the stack's, and which listeners there are. Any thread may change it; frames
+/// are judged by what was there before or by what is there now.
+pub struct Services {
+    settings: Arc<Settings>,
+    book: Mutex<Book>,
+}
+
+/// What was entered, and how to go on.
+struct Book {
+    table: Table,
+    entries: HashMap<Key, Entry>,
+    /// Listeners by their keys, with the id that each was given.
+    ids: HashMap<Key, u64>,
+    sources: HashSet<IpAddr>,
+    next_id: u64,
+    /// Numbers of listeners that are forgotten, the longest ago first, and those that were never given.
+    free_numbers: VecDeque<u32>,
+    fresh_numbers: std::ops::Range<u32>,
+}
+
+impl fmt::Debug for Services {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Services").field("known", &self.len()).finish_non_exhaustive()
+    }
+}
+
+impl Services {
+    pub(super) fn new(table: Table, settings: Arc<Settings>) -> Self {
+        let book = Book {
+            table,
+            entries: HashMap::new(),
+            ids: HashMap::new(),
+            sources: HashSet::new(),
+            next_id: 0,
+            free_numbers: VecDeque::new(),
+            fresh_numbers: 0..MAX_LISTENERS as u32,
+        };
+        Self { settings, book: Mutex::new(book) }
+    }
+
+    fn book(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says what becomes of a service's frames from now on: whole packets, first fragments, and ICMP errors that quote its TCP
+    /// port. For a service that is known already it changes what is said of it.
+    ///
+    /// # Errors
+    /// [`ServeError`]; then nothing has changed.
+    pub fn serve(&self, service: Service, action: Action) -> Result<(), ServeError> {
+        if service.local.port() == 0 {
+            return Err(ServeError::PortZero { address: service.local.ip() });
+        }
+        if service.transport == Transport::Udp && action.syn_ack().is_some() {
+            return Err(ServeError::NotTcp { local: service.local });
+        }
+        self.book().serve(service.key(), action)
+    }
+
+    /// From now on a service's frames are whose the address is: the stack's where it is the stack's own, and else the kernel's.
+    /// Returns whether it was served.
+    pub fn forget(&self, service: Service) -> bool {
+        self.book().forget(service.key())
+    }
+
+    /// Makes an address the stack's own: everything to it, whatever the port, and ARP and neighbour solicitations for it.
+    ///
+    /// # Errors
+    /// [`ServeError::TooManyServices`]; then nothing has changed.
+    pub fn serve_address(&self, address: IpAddr) -> Result<(), ServeError> {
+        let (address, mut book) = (address.to_canonical(), self.book());
+        book.serve(Key::Address(address), Action::Stack)?;
+        book.mark_own(address)
+    }
+
+    /// Gives an address back to the kernel, services at it included. Returns whether it was the stack's own.
+    pub fn forget_address(&self, address: IpAddr) -> bool {
+        let (address, mut book) = (address.to_canonical(), self.book());
+        let is_at = |key: &&Key| matches!(key, Key::Port(at, ..) if *at == address);
+        let services: Vec<Key> = book.entries.keys().filter(is_at).copied().collect();
+        for service in services {
+            book.forget(service);
+        }
+        book.forget(Key::Address(address))
+    }
+
+    /// Says that no SYN comes from an address: it is one of the stack's, or the broadcast address of a subnet. The program answers
+    /// none that claims to.
+    ///
+    /// # Errors
+    /// [`ServeError::TooManyServices`]; then nothing has changed.
+    pub fn refuse_source(&self, source: IpAddr) -> Result<(), ServeError> {
+        let (source, mut book) = (source.to_canonical(), self.book());
+        book.check_room(Key::Source(source))?;
+        book.table.insert_source(source).map_err(|NoSlot| ServeError::TooManyServices)?;
+        book.sources.insert(source);
+        self.settings.set_suspects(suspects(&book.sources));
+        Ok(())
+    }
+
+    /// Takes back [`Services::refuse_source`]. Returns whether it was said.
+    pub fn allow_source(&self, source: IpAddr) -> bool {
+        let (source, mut book) = (source.to_canonical(), self.book());
+        let was_refused = book.sources.remove(&source);
+        self.settings.set_suspects(suspects(&book.sources));
+        book.table.remove(Key::Source(source));
+        was_refused
+    }
+
+    /// Lets the program answer a listener's SYNs by cookies, or leave them to the stack. Returns whether there is such a listener.
+    pub fn set_guarded(&self, local: SocketAddr, guarded: bool) -> bool {
+        let mut book = self.book();
+        let key = Service::tcp(local).key();
+        let fields = book.entries.get(&key).and_then(|entry| entry.action.syn_ack().copied());
+        let Some(fields) = fields else { return false };
+        let action = if guarded { Action::Guarded(fields) } else { Action::Listener(fields) };
+        // It has its slot, and its number.
+        book.serve(key, action).is_ok()
+    }
+
+    /// What is said of a service.
+    pub fn get(&self, service: Service) -> Option<Action> {
+        self.book().entries.get(&service.key()).map(|entry| entry.action)
+    }
+
+    /// The listeners there are, in the order in which they came.
+    pub fn listeners(&self) -> Vec<Listener> {
+        let book = self.book();
+        let listener = |(key, &id): (&Key, &u64)| {
+            let Key::Port(address, port, _) = *key else { return None };
+            let entry = book.entries.get(key)?;
+            let is_guarded = matches!(entry.action, Action::Guarded(_));
+            Some(Listener { local: SocketAddr::new(address, port), number: entry.number, id, is_guarded })
+        };
+        let mut listeners: Vec<Listener> = book.ids.iter().filter_map(listener).collect();
+        listeners.sort_unstable_by_key(|listener| listener.id);
+        listeners
+    }
+
+    /// Services, addresses and sources that are known.
+    pub fn len(&self) -> usize {
+        self.book().len()
+    }
+
+    /// Whether none is known.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl Book {
+    fn len(&self) -> usize {
+        self.entries.len() + self.sources.len()
+    }
+
+    /// Whether there is room for a key, or it is known.
+    fn check_room(&self, key: Key) -> Result<(), ServeError> {
+        let is_known = match key {
+            Key::Source(source) => self.sources.contains(&source),
+            _ => self.entries.contains_key(&key),
+        };
+        if is_known || self.len() < MAX_SERVICES { Ok(()) } else { Err(ServeError::TooManyServices) }
+    }
+
+    fn serve(&mut self, key: Key, action: Action) -> Result<(), ServeError> {
+        self.check_room(key)?;
+        let old = self.entries.get(&key).copied();
+        let own = self.entries.contains_key(&Key::Address(key.address())) || key == Key::Address(key.address());
+        let had_number = old.filter(|old| old.action.syn_ack().is_some()).map(|old| old.number);
+        let number = match (action.syn_ack(), had_number) {
+            (None, _) => 0,
+            (Some(_), Some(number)) => number,
+            (Some(_), None) => self.next_number().ok_or(ServeError::TooManyListeners)?,
+        };
+        let entry = Entry { action, own, number };
+        self.table.insert(key, &entry).map_err(|NoSlot| ServeError::TooManyServices)?;
+        self.entries.insert(key, entry);
+        match (action.syn_ack(), had_number) {
+            (Some(_), None) => {
+                self.take_number();
+                self.ids.insert(key, self.next_id);
+                self.next_id += 1;
+            }
+            (None, Some(number)) => self.give_number_back(key, number),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn forget(&mut self, key: Key) -> bool {
+        let Some(entry) = self.entries.remove(&key) else { return false };
+        self.table.remove(key);
+        if entry.action.syn_ack().is_some() {
+            self.give_number_back(key, entry.number);
+        }
+        if let Key::Address(address) = key {
+            // Services are forgotten before their address.
+            debug_assert!(!self.entries.keys().any(|key| matches!(key, Key::Port(at, ..) if *at == address)));
+        }
+        true
+    }
+
+    /// Lets services that came before their address know that it is the stack's own.
+    fn mark_own(&mut self, address: IpAddr) -> Result<(), ServeError> {
+        let is_at = |key: &&Key| matches!(key, Key::Port(at, ..) if *at == address);
+        let services: Vec<Key> = self.entries.keys().filter(is_at).copied().collect();
+        services.into_iter().try_for_each(|key| match self.entries.get(&key) {
+            Some(entry) => self.serve(key, entry.action),
+            None => Ok(()),
+        })
+    }
+
+    /// The number of the next listener: one whose last owner was forgotten as long ago as can be.
+    fn next_number(&self) -> Option<u32> {
+        self.fresh_numbers.clone().next().or_else(|| self.free_numbers.front().copied())
+    }
+
+    fn take_number(&mut self) {
+        if self.fresh_numbers.next().is_none() {
+            self.free_numbers.pop_front();
+        }
+    }
+
+    fn give_number_back(&mut self, key: Key, number: u32) {
+        self.free_numbers.push_back(number);
+        self.ids.remove(&key);
+    }
+}
+
+/// Which last octets addresses have that nobody sends from: bit n is set where one has n, modulo 64.
+fn suspects(sources: &HashSet<IpAddr>) -> u64 {
+    let last_octets = sources.iter().map(|&source| address_octets(source)[15]);
+    last_octets.fold(0, |suspects, octet| suspects | 1 << (octet % 64))
+}

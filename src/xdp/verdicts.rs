@@ -1,0 +1,94 @@
+//! What the XDP program decided, counted: `enum verdict` of `bpf/maps.h`.
+
+use super::{XdpError, refusal, steer::types::verdict};
+use libbpf_rs::{MapCore, MapFlags, MapHandle};
+
+/// Declares [`Verdicts`]: each counter with the verdict that it counts.
+macro_rules! verdicts {
+    ($($(#[$doc:meta])* $field:ident = $verdict:ident,)*) => {
+        /// What the program decided, in frames, over all CPUs.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub struct Verdicts {
+            $($(#[$doc])* pub $field: u64,)*
+        }
+
+        impl Verdicts {
+            const COUNT: usize = [$(stringify!($field),)*].len();
+
+            pub(super) fn read(counters: &MapHandle) -> Result<Self, XdpError> {
+                Ok(Self { $($field: sum_of_cpus(counters, verdict::$verdict.0)?,)* })
+            }
+
+            /// Adds what another program decided.
+            pub fn merge(&mut self, other: &Self) {
+                $(self.$field += other.$field;)*
+            }
+
+            /// Each verdict with its name.
+            pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
+                [$((stringify!($field), self.$field),)*].into_iter()
+            }
+        }
+    };
+}
+
+verdicts! {
+    /// Left to the kernel: not addressed to us.
+    passed_foreign = PASSED_FOREIGN,
+    /// Left to the kernel: too short to tell.
+    passed_malformed = PASSED_MALFORMED,
+    /// Left to the kernel: of another VLAN than is served.
+    passed_vlan = PASSED_VLAN,
+    /// Ours: IP to an address of the stack's own.
+    redirected_own = REDIRECTED_OWN,
+    /// Ours: TCP or UDP to a port that is served at an address the kernel keeps.
+    redirected_shared = REDIRECTED_SHARED,
+    /// Ours: ARP about an address of the stack's own.
+    redirected_arp = REDIRECTED_ARP,
+    /// Ours: a neighbour solicitation for an address of the stack's own.
+    redirected_neighbour = REDIRECTED_NEIGHBOUR,
+    /// Ours, but no socket serves the queue it arrived on.
+    dropped_no_socket = DROPPED_NO_SOCKET,
+    /// A SYN, answered with a cookie on the spot.
+    answered_syn = ANSWERED_SYN,
+    /// A SYN that no cookie can hold, or that breaks a rule, or that nobody can have sent.
+    dropped_syn = DROPPED_SYN,
+    /// A SYN for whose source prefix enough were answered.
+    dropped_budget = DROPPED_BUDGET,
+    /// A SYN for a closed port.
+    dropped_closed = DROPPED_CLOSED,
+    /// An acknowledgment that is no flow's and no cookie's.
+    dropped_ack = DROPPED_ACK,
+    /// An RST that is no flow's.
+    dropped_reset = DROPPED_RESET,
+    /// A segment that is no flow's, and neither SYN, ACK nor RST; a fragment; or neither TCP, UDP nor ICMP.
+    dropped_stray = DROPPED_STRAY,
+    /// A segment whose TCP header is cut off.
+    dropped_partial = DROPPED_PARTIAL,
+}
+
+// A verdict more in C than here does not compile.
+const _: () = assert!(Verdicts::COUNT == verdict::VERDICTS.0 as usize);
+
+/// Segments of no known flow, and SYNs for closed ports.
+const STRANGERS: [verdict; 4] =
+    [verdict::DROPPED_CLOSED, verdict::DROPPED_ACK, verdict::DROPPED_RESET, verdict::DROPPED_STRAY];
+
+/// Segments that were dropped because they are of no flow and begin none.
+pub(super) fn strangers(counters: &MapHandle) -> Result<u64, XdpError> {
+    STRANGERS.iter().map(|dropped| sum_of_cpus(counters, dropped.0)).sum()
+}
+
+/// Acknowledgments that were dropped because they are of no flow, and no cookies.
+pub(super) fn invalid_cookies(counters: &MapHandle) -> Result<u64, XdpError> {
+    sum_of_cpus(counters, verdict::DROPPED_ACK.0)
+}
+
+/// A counter of all CPUs.
+pub fn sum_of_cpus(map: &MapHandle, index: u32) -> Result<u64, XdpError> {
+    let per_cpu = map
+        .lookup_percpu(&index.to_ne_bytes(), MapFlags::ANY)
+        .map_err(|error| refusal::refused("read the XDP program's counters", &error))?;
+    let values = per_cpu.iter().flatten().filter_map(|value| value.as_slice().try_into().ok());
+    Ok(values.map(u64::from_ne_bytes).sum())
+}
