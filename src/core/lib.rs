@@ -40,6 +40,6 @@ pub mod time;
 pub mod wire;
 
 pub use self::{
-    stack::{Cidr, ConnectError, Stack, Stream},
+    stack::{Cidr, ConnectError, Event, Stack, Stream},
     tcp::CloseReason,
 };
