@@ -10,7 +10,7 @@ fn stack(host: u8) -> Stack {
 pub fn main() {
     let (now, mut from, mut to) = (Instant::from_millis(1), stack(2), stack(1));
     let (mut buffer, mut heard) = ([0; 1_600], None);
-    to.listen(None, 7);
+    to.listen(None, 7).expect("nobody listens there yet");
     from.connect(now, "192.0.2.1:7".parse::<std::net::SocketAddr>().expect("an address").into(), None).expect("a way");
     while heard.is_none() {
         while let Some(length) = from.poll_transmit(now, InterfaceId::FIRST, &mut buffer) {
