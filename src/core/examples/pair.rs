@@ -7,6 +7,7 @@ fn stack(host: u8) -> Stack {
     Stack::new(StackConfig::default(), MacAddress([2, 0, 0, 0, 0, host]), addresses, Secrets::from_seed(host.into()))
 }
 
+/// A conversation of one word.
 pub fn main() {
     let (now, mut from, mut to) = (Instant::from_millis(1), stack(2), stack(1));
     let (mut buffer, mut heard) = ([0; 1_600], None);

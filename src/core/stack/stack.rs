@@ -5,7 +5,7 @@ use super::{
     SynMode, TimerWheel,
     aged_slab::AgedSlab,
     app_timers::AppTimers,
-    connect::{EphemeralPorts, Share},
+    connect::{EphemeralPorts, FlowOwnership},
     connections::Connections,
     defence::Watch,
     half_open::HalfOpens,
@@ -80,7 +80,7 @@ pub struct Stack {
     /// How often refused cookies are looked at closely.
     pub(super) misdated: RateLimit,
     pub(super) ephemeral_ports: EphemeralPorts,
-    pub(super) share: Share,
+    pub(super) ownership: FlowOwnership,
     /// Connections that listeners have and no application has heard of.
     pub(super) backlog: u32,
     pub(super) icmp_errors: SharedLimit,
@@ -118,7 +118,7 @@ impl Stack {
             misdated: RateLimit::new(MISDATED_PER_SECOND),
             ephemeral_ports: EphemeralPorts::new(secrets.ports),
             secrets,
-            share: Share::Whole,
+            ownership: FlowOwnership::Whole,
             backlog: 0,
             icmp_errors: SharedLimit::new(config.icmp_errors_per_second, config.icmp_errors_per_destination),
             udp: Sockets::new(config.max_udp_sockets, config.max_udp_peers),
