@@ -1,5 +1,6 @@
 //! Listeners that come and go while the guard is up, on the program itself: needs root.
 
+#[path = "common/library.rs"]
 mod common;
 
 use std::{
@@ -12,7 +13,7 @@ use common::{is_root, pair::*};
 use xskip::{
     config::StackConfig,
     stack::{Cidr, LocalAddress, Ownership},
-    wire::{TcpHeader, TcpOptions},
+    wire::{InterfaceId, TcpHeader, TcpOptions},
     xdp::{Action, MAX_LISTENERS, ServeError, Service, SynAckFields},
 };
 
@@ -63,7 +64,7 @@ fn a_listener_added_during_a_flood_is_answered_with_cookies_like_any_other() {
         assert_eq!(outcome(&pair), (XDP_TX, 0, 0));
         // The cookie is the stack's own: the handshake's last segment passes, and the stack takes it.
         let answer = read(&pair.run(&syn(ipv6, LATE, 41_000)).1);
-        pair.stack.listen(None, LATE);
+        pair.stack.listen(None, LATE).unwrap();
         let ack = TcpHeader {
             destination_port: LATE,
             source_port: 41_000,
@@ -73,7 +74,7 @@ fn a_listener_added_during_a_flood_is_answered_with_cookies_like_any_other() {
         let before = pair.program.verdicts().unwrap().dropped_no_socket;
         pair.run(&ack);
         assert_eq!(pair.program.verdicts().unwrap().dropped_no_socket, before + 1, "no socket serves the queue here");
-        pair.stack.handle_frame(pair.now, &ack);
+        pair.stack.handle_frame(pair.now, InterfaceId::FIRST, &ack);
         assert_eq!(pair.stack.stats().cookies_accepted, 1);
         // Without the guard its SYNs are the stack's; forgotten, they are what they were.
         assert!(services.set_guarded(service.local, false));

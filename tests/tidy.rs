@@ -23,14 +23,18 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("worker", &["time", "drops", "stats", "rng", "config", "wire", "tcp", "stack", "xdp"]),
     ("app", &["time", "drops", "config", "tcp", "stack", "worker", "rng", "wire"]),
     ("telemetry", &["time", "drops", "stats", "wire", "tcp", "host", "worker"]),
-    ("server", &["time", "drops", "stats", "rng", "config", "wire", "tcp", "stack", "xdp", "host", "worker", "app"]),
+    ("runtime", &["time", "drops", "stats", "rng", "config", "wire", "tcp", "stack", "xdp", "host", "worker"]),
+    (
+        "server",
+        &["time", "drops", "stats", "rng", "config", "wire", "tcp", "stack", "xdp", "host", "worker", "app", "runtime"],
+    ),
     ("capture", &["telemetry", "worker"]),
     ("bpf", &["xdp"]),
     ("relay", &["time", "impair", "xdp", "host", "bpf"]),
     ("lab", &["host", "impair", "relay"]),
     ("flood", &["rng", "wire", "xdp", "host", "bpf", "lab"]),
     ("doctor", &["host", "xdp"]),
-    ("load", &["time", "config", "tcp", "stack", "wire", "host", "worker", "server"]),
+    ("load", &["time", "config", "tcp", "stack", "wire", "host", "worker", "runtime", "server"]),
     (
         "demo",
         &[
@@ -40,6 +44,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "drops",
             "host",
             "lab",
+            "runtime",
             "server",
             "stack",
             "app",
@@ -49,7 +54,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "xdp",
         ],
     ),
-    ("bench", &["stack", "app", "host", "bpf", "lab", "server", "xdp", "flood"]),
+    ("bench", &["stack", "app", "host", "bpf", "lab", "runtime", "server", "xdp", "flood"]),
 ];
 /// Folders under `src/` that hold the rooms of a crate of their own.
 const CRATES: &[&str] = &["core", "program"];
@@ -171,6 +176,34 @@ fn every_room_is_on_the_plan() {
             && ROOMS.iter().all(|(name, _)| name != room)
     });
     assert_none("tests/tidy.rs knows every room", unknown.collect());
+}
+
+/// Cargo finds tests and benchmarks by itself only where there is one crate. What stands in no manifest is never run.
+#[test]
+fn every_test_and_benchmark_is_in_one_manifest() {
+    let manifests = ["Cargo.toml", "src/core/Cargo.toml", "src/program/Cargo.toml"]
+        .map(|path| fs::read_to_string(path).expect("a manifest"))
+        .map(|text| text.split("\n[").map(str::to_owned).collect::<Vec<_>>())
+        .concat();
+    let names = |folder: &str| {
+        let entries = fs::read_dir(folder).expect("a readable folder").map(|entry| entry.expect("an entry").path());
+        entries
+            .filter(|path| path.extension().is_some_and(|kind| kind == "rs") || path.join("main.rs").exists())
+            .map(|path| path.file_stem().expect("a name").to_string_lossy().into_owned())
+            .collect::<Vec<_>>()
+    };
+    let mut offences = Vec::new();
+    for (kind, folder) in [("[test]]", "tests"), ("[bench]]", "benches")] {
+        for name in names(folder) {
+            let line = format!("name = \"{name}\"");
+            let listed =
+                manifests.iter().filter(|part| part.starts_with(kind) && part.lines().any(|l| l == line)).count();
+            if listed != 1 {
+                offences.push(format!("{folder}/{name} is in {listed}"));
+            }
+        }
+    }
+    assert_none("each test and benchmark is listed in one Cargo.toml", offences);
 }
 
 #[test]
