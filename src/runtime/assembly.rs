@@ -1,6 +1,6 @@
 //! Workers put together: each with a queue of every interface, a stack that knows what it serves, and its part of the flows.
 
-use super::{Runtime, RuntimeError, defence::FilterWriter, interface::Opened, plan::Plan};
+use super::{Runtime, RuntimeError, defence::FilterWriter, interface::Opened, listening::Listening, plan::Plan};
 use crate::{
     config::{StackConfig, TcpConfig},
     host::memory,
@@ -11,7 +11,10 @@ use crate::{
     worker::{Clock, HandOff, Placement, Port, Shutdown, Worker, WorkerIndex, WorkerOptions, Workers},
     xdp::{Action, Service, SynAckFields, XdpError, XdpMode},
 };
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 /// Connections may take one part in so many of the memory there is, unless somebody says how much.
 const MEMORY_SHARE: u64 = 4;
@@ -31,6 +34,11 @@ impl<'a> Assembly<'a> {
     pub fn new(runtime: &'a Runtime, plan: &'a Plan, opened: &[Opened], secrets: Secrets, clock: Clock) -> Self {
         let modes: Vec<_> = opened.iter().map(|opened| opened.mode).collect();
         Self { runtime, plan, config: stack_config(runtime, plan, modes[0]), secrets, clock, modes }
+    }
+
+    /// Whom listeners that come later are made known to.
+    pub fn listening(&self, opened: &[Opened], workers: Workers) -> Arc<Listening> {
+        Arc::new(Listening::new(self.plan, opened, workers, &self.config.tcp, self.runtime.max_segment))
     }
 
     /// Tells each interface's program of every address and port that is listened on there, with what its SYN-ACKs say.
@@ -54,6 +62,7 @@ impl<'a> Assembly<'a> {
         opened: &mut [Opened],
         workers: &Workers,
         shutdown: &Shutdown,
+        listening: &Arc<Listening>,
     ) -> Result<Vec<Worker>, RuntimeError> {
         let take = |opened: &mut Opened| std::mem::take(&mut opened.queues).into_iter();
         let mut queues: Vec<_> = opened.iter_mut().map(take).collect();
@@ -63,7 +72,7 @@ impl<'a> Assembly<'a> {
             let queues = queues.iter_mut().zip(interfaces()).filter_map(|(queues, id)| Some((id, queues.next()?)));
             let ports = queues.map(|(id, queue)| Port::new(id, queue)).collect();
             let mut stack = self.stack(index)?;
-            if !self.runtime.ports.is_empty() {
+            if !self.runtime.only_connects {
                 let filters = opened.iter().map(|opened| opened.program.guard().filter().clone()).collect();
                 stack.watch_flows(Box::new(FilterWriter(filters)));
             }
@@ -72,7 +81,8 @@ impl<'a> Assembly<'a> {
             let hand_off = HandOff::new(self.plan.placement, self.secrets.clone(), number, mailboxes);
             let options = WorkerOptions { idle: self.runtime.idle, drain: self.runtime.drain };
             let worker = Worker::new(ports, stack, self.clock, hand_off, options, shutdown.clone());
-            assembled.push(worker.with_tap(self.runtime.tap.clone()));
+            let worker = worker.with_tap(self.runtime.tap.clone());
+            assembled.push(if self.runtime.only_connects { worker } else { worker.with_steering(listening.clone()) });
         }
         Ok(assembled)
     }

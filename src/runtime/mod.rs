@@ -11,6 +11,7 @@ mod defence;
 mod error;
 mod interface;
 mod link_watch;
+mod listening;
 mod neighbourhood;
 mod notice;
 mod plan;
@@ -79,6 +80,7 @@ pub struct Runtime {
     pub(crate) remotes: Vec<SocketAddr>,
     pub(crate) cores: Vec<usize>,
     pub(crate) require: Require,
+    pub(crate) only_connects: bool,
     pub(crate) lasting_numbers: bool,
     pub(crate) idle: Idle,
     pub(crate) frames: Option<u32>,
@@ -110,6 +112,7 @@ impl Runtime {
             remotes: Vec::new(),
             cores: Vec::new(),
             require: Require::default(),
+            only_connects: false,
             lasting_numbers: false,
             idle: Idle::default(),
             frames: None,

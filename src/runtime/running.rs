@@ -5,6 +5,7 @@ use super::{
     assembly::{self, Assembly},
     defence::{self, Defence, MasterFile, Rotation},
     interface::{Opened, Served, listen},
+    listening::Listening,
     notice::Notices,
     plan::Plan,
 };
@@ -12,12 +13,13 @@ use crate::{
     host::{HostError, confinement, cores},
     rng::SipKey,
     stack::Secrets,
-    worker::{self, Application, Clock, Context, Mailbox, Shutdown, Workers},
+    worker::{self, Application, Clock, Context, ListenRefused, Mailbox, Shutdown, Workers},
     xdp::{Program, Verdicts, XdpError},
 };
 use crossbeam::channel::{Receiver, Sender, bounded, unbounded};
 use std::{
     fmt, fs, io,
+    net::IpAddr,
     sync::Arc,
     thread::{self, JoinHandle},
 };
@@ -33,6 +35,8 @@ pub struct Running {
     ended: (Sender<()>, Receiver<()>),
     /// Ended by its drop.
     defence: Defence,
+    /// Who hears of listeners; nobody where none may come.
+    listening: Option<Arc<Listening>>,
     /// Last, so that they go last: programs are detached when the workers have sent their resets.
     interfaces: Vec<Served>,
 }
@@ -74,14 +78,16 @@ impl Running {
             notices: notices.clone(),
         })?;
         let (ended, shutdown) = (unbounded(), Shutdown::default());
-        let assembled = assembly.assemble(&mut opened, &workers, &shutdown)?;
+        let listening = assembly.listening(&opened, workers.clone());
+        let assembled = assembly.assemble(&mut opened, &workers, &shutdown, &listening)?;
         let mut interfaces = Vec::new();
         for ((id, opened), plan) in assembly::interfaces().zip(opened).zip(&plan.interfaces) {
             interfaces.push(opened.serve(id, plan, &workers, &notices, End(ended.0.clone()))?);
         }
         let setups = interfaces.iter().map(|served| served.setup.clone()).collect();
         let threads = Vec::new();
-        let mut running = Self { setups, notices, threads, workers, shutdown, ended, defence, interfaces };
+        let listening = (!runtime.only_connects).then_some(listening);
+        let mut running = Self { setups, notices, threads, workers, shutdown, ended, defence, listening, interfaces };
         let application = Arc::new(application);
         for ((number, worker), &core) in assembled.into_iter().enumerate().zip(&plan.cores) {
             let application = application.clone();
@@ -152,6 +158,24 @@ impl Running {
     /// The workers, to be spoken to and looked at.
     pub fn workers(&self) -> &Workers {
         &self.workers
+    }
+
+    /// Accepts connections to `port`, at one address or at all that are served, on every worker. What is said about them is up to the
+    /// service or application that is there: [`ByPort`](crate::app::ByPort) tells services apart by port.
+    ///
+    /// # Errors
+    /// [`ListenRefused`] says what to do. Nobody listens there then who did not before.
+    pub fn listen(&self, address: Option<IpAddr>, port: u16) -> Result<(), ListenRefused> {
+        self.listening.as_ref().ok_or(ListenRefused::OnlyConnects)?.listen(address, port)
+    }
+
+    /// Accepts no more connections to `port` at this address, or by the listener at all of them; whether anybody did. Connections
+    /// there go on.
+    ///
+    /// # Errors
+    /// Where a worker does not answer.
+    pub fn unlisten(&self, address: Option<IpAddr>, port: u16) -> Result<bool, ListenRefused> {
+        self.listening.as_ref().map_or(Ok(false), |listening| listening.unlisten(address, port))
     }
 
     /// Whether all workers are at work and the interfaces are there. Where that is not so, [`Running::stop`] says why.

@@ -65,6 +65,14 @@ macro_rules! settings {
             $self
         }
 
+        /// Says that nobody will ever listen: then the XDP program keeps no list of flows, which takes eight bytes for each that may be.
+        /// To listen is refused then.
+        #[must_use]
+        pub fn only_connects(mut $self) -> Self {
+            $place.only_connects = true;
+            $self
+        }
+
         /// Adds a router to what lies beyond the subnets of our addresses. The first one of each IP version counts. It is on the link,
         /// though it may lie in no subnet of ours, and may be link-local.
         #[must_use]

@@ -1,14 +1,20 @@
 //! What runs on top of a stack, as far as the worker is concerned, and what it may do there.
 
+use super::{CommandError, Waker, WorkerHandle};
 use crate::{
     stack::{
         BindError, ConnectError, ConnectionId, Event, ListenError, ListenerId, Spliced, Stack, Stream, TimerId, Udp,
         UdpId,
     },
     stats::StackStats,
+    tcp::MaxSegment,
     time::Instant,
+    xdp::ServeError,
 };
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+};
 
 /// Something that is told of every event of a worker's stack. [`crate::app::Services`] turns the events into calls of a
 /// [`crate::app::Service`], which is what most programs want.
@@ -49,12 +55,65 @@ impl WorkerIndex {
     pub const ONLY: Self = Self { number: 0, workers: 1 };
 }
 
+/// What else a listener needs where a stack is one of several, behind an XDP program: the other workers' stacks, and the program, must
+/// know of it.
+pub trait Steering: Send + Sync {
+    /// The limit on segments of the listener's connections.
+    fn max_segment(&self) -> MaxSegment;
+
+    /// This worker listens there now: has the program and the other workers follow.
+    ///
+    /// # Errors
+    /// [`ListenRefused`], and nobody has followed then.
+    fn listen(&self, worker: usize, address: Option<IpAddr>, port: u16) -> Result<(), ListenRefused>;
+
+    /// This worker listens there no longer, or never did: has the program and the other workers follow.
+    fn unlisten(&self, worker: usize, address: Option<IpAddr>, port: u16);
+}
+
+impl fmt::Debug for dyn Steering + '_ {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Steering")
+    }
+}
+
+/// Why nobody listens there now.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ListenRefused {
+    /// The stack does not.
+    #[error(transparent)]
+    Stack(#[from] ListenError),
+    /// The XDP program cannot know of it.
+    #[error(transparent)]
+    Program(#[from] ServeError),
+    /// Another worker cannot be told.
+    #[error(transparent)]
+    Worker(#[from] CommandError),
+    /// This runtime was made for connections that it opens.
+    #[error("this runtime only opens connections, as it was told to; leave `only_connects` out to listen as well")]
+    OnlyConnects,
+    /// The worker has been told to end, and accepts nothing more.
+    #[error("the server is stopping and listens nowhere any more; start another one")]
+    Stopping,
+}
+
+/// What a worker has around its stack.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Surroundings<'a> {
+    pub handle: Option<&'a WorkerHandle>,
+    pub steering: Option<&'a dyn Steering>,
+    /// Whether the worker has been told to end.
+    pub is_stopping: bool,
+}
+
 /// What an application may use while it is called: its connections and sockets, the time, and who it is.
 #[derive(Debug)]
 pub struct Context<'a> {
     now: Instant,
     stack: &'a mut Stack,
     worker: WorkerIndex,
+    surroundings: Surroundings<'a>,
     /// Where to note what is begun, for whoever has to know on whose behalf it was.
     begun: Option<&'a mut Vec<Begun>>,
 }
@@ -70,12 +129,18 @@ pub(crate) enum Begun {
 impl<'a> Context<'a> {
     /// The context of one turn: for whoever drives a [`Stack`] and an [`Application`] by hand.
     pub fn new(now: Instant, stack: &'a mut Stack, worker: WorkerIndex) -> Self {
-        Self { now, stack, worker, begun: None }
+        Self { now, stack, worker, surroundings: Surroundings::default(), begun: None }
+    }
+
+    /// A context of a worker that is one of several, beside an XDP program.
+    pub(super) fn within(self, surroundings: Surroundings<'a>) -> Self {
+        Self { surroundings, ..self }
     }
 
     /// A context that notes what is begun in it.
     pub(crate) fn noting<'b>(&'b mut self, begun: &'b mut Vec<Begun>) -> Context<'b> {
-        Context { now: self.now, stack: self.stack, worker: self.worker, begun: Some(begun) }
+        let Self { now, worker, surroundings, .. } = *self;
+        Context { now, stack: self.stack, worker, surroundings, begun: Some(begun) }
     }
 
     fn note(&mut self, what: Begun) {
@@ -127,17 +192,40 @@ impl<'a> Context<'a> {
         self.stack.splice(self.now, from, to)
     }
 
-    /// Accepts connections to `port`, at one address or at all of the stack's.
+    /// Accepts connections to `port`, at one address or at all of the stack's: here and, a moment later, on every other worker, because
+    /// any of them may be a flow's. The XDP program hands such segments over from now on, and defends the listener. Other workers name
+    /// it by ids of their own.
     ///
     /// # Errors
-    /// [`ListenError`] says what to do.
-    pub fn listen(&mut self, address: Option<IpAddr>, port: u16) -> Result<ListenerId, ListenError> {
-        self.stack.listen(address, port)
+    /// [`ListenRefused`] says what to do. Nobody listens there then who did not before.
+    pub fn listen(&mut self, address: Option<IpAddr>, port: u16) -> Result<ListenerId, ListenRefused> {
+        let steering = match self.surroundings {
+            Surroundings { is_stopping: true, .. } => return Err(ListenRefused::Stopping),
+            Surroundings { steering: Some(steering), .. } => steering,
+            Surroundings { handle: Some(_), .. } => return Err(ListenRefused::OnlyConnects),
+            // Driven by hand: the stack is all there is.
+            _ => return Ok(self.stack.listen(address, port)?),
+        };
+        let listener = self.stack.listen_with(address, port, steering.max_segment())?;
+        if let Err(refused) = steering.listen(self.worker.number, address, port) {
+            self.stack.unlisten(listener);
+            return Err(refused);
+        }
+        Ok(listener)
     }
 
-    /// Accepts no more connections by way of this listener; whether it was there. Connections there are go on.
-    pub fn unlisten(&mut self, listener: ListenerId) -> bool {
-        self.stack.unlisten(listener)
+    /// Accepts no more connections to `port` at this address, or by the listener at all of them: here, on every other worker and in the
+    /// XDP program. Whether there was such a listener. Connections there are go on.
+    pub fn unlisten(&mut self, address: Option<IpAddr>, port: u16) -> bool {
+        if let Some(steering) = self.surroundings.steering {
+            steering.unlisten(self.worker.number, address, port);
+        }
+        self.stack.unlisten_at(address, port)
+    }
+
+    /// What wakes this worker from any thread; `None` where no worker drives the application.
+    pub fn waker(&self) -> Option<Waker> {
+        self.surroundings.handle.map(WorkerHandle::waker)
     }
 
     /// Has [`Event::Timer`] come with this token at `at`, or a little later; `None` where as many timers run as are configured

@@ -95,6 +95,10 @@ impl fmt::Debug for WorkerHandle {
 }
 
 impl WorkerHandle {
+    pub(super) fn new(mailboxes: Arc<[Mailbox]>, number: usize) -> Self {
+        Self { mailboxes, number }
+    }
+
     /// The worker's number, from 0.
     pub fn number(&self) -> usize {
         self.number
@@ -218,12 +222,12 @@ impl Workers {
 
     /// The worker of this number.
     pub fn get(&self, number: usize) -> Option<WorkerHandle> {
-        (number < self.0.len()).then(|| WorkerHandle { mailboxes: self.0.clone(), number })
+        (number < self.0.len()).then(|| WorkerHandle::new(self.0.clone(), number))
     }
 
     /// Each of them, in order.
     pub fn iter(&self) -> impl Iterator<Item = WorkerHandle> {
-        (0..self.0.len()).map(|number| WorkerHandle { mailboxes: self.0.clone(), number })
+        (0..self.0.len()).map(|number| WorkerHandle::new(self.0.clone(), number))
     }
 
     /// Tells each of them the same, as [`WorkerHandle::tell`] does.

@@ -19,7 +19,7 @@ mod tests;
 
 pub(crate) use self::application::Begun;
 pub use self::{
-    application::{Application, Context, WorkerIndex},
+    application::{Application, Context, ListenRefused, Steering, WorkerIndex},
     clock::Clock,
     command::{CommandError, MAX_COMMANDS, Waker, WorkerHandle, Workers},
     hand_off::{HandOff, Mailbox, Parcel, Placement},

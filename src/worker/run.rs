@@ -1,7 +1,8 @@
 //! The loop.
 
 use super::{
-    Application, Clock, Context, HandOff, Mailbox, WorkerIndex,
+    Application, Clock, Context, HandOff, Mailbox, Steering, WorkerHandle, WorkerIndex,
+    application::Surroundings,
     command::{COMMANDS_AT_ONCE, become_worker},
     port::{BATCH, MAX_PORTS, Port},
     snapshot::{SNAPSHOT_INTERVAL, Snapshot},
@@ -114,6 +115,8 @@ pub struct Worker {
     options: WorkerOptions,
     tap: Option<Arc<dyn Tap>>,
     shutdown: Shutdown,
+    handle: WorkerHandle,
+    steering: Option<Arc<dyn Steering>>,
     /// Whether the application has been told that the worker is to end.
     is_draining: bool,
     /// When there was last something to do.
@@ -137,6 +140,7 @@ impl Worker {
         options: WorkerOptions,
         shutdown: Shutdown,
     ) -> Self {
+        let handle = WorkerHandle::new(hand_off.mailboxes().clone(), hand_off.index().number);
         debug_assert!((1..=MAX_PORTS).contains(&ports.len()), "{} ports", ports.len());
         Self {
             ports,
@@ -146,6 +150,8 @@ impl Worker {
             options,
             tap: None,
             shutdown,
+            handle,
+            steering: None,
             is_draining: false,
             last_work: Instant::ZERO,
             due: None,
@@ -153,6 +159,13 @@ impl Worker {
             snapshot: Snapshot::default(),
             snapshot_due: Instant::ZERO,
         }
+    }
+
+    /// Lets somebody know where it listens.
+    #[must_use]
+    pub fn with_steering(mut self, steering: Arc<dyn Steering>) -> Self {
+        self.steering = Some(steering);
+        self
     }
 
     /// Lets `tap` look on.
@@ -171,7 +184,10 @@ impl Worker {
         become_worker();
         // Dropped by whichever way out, a panic's included: nobody waits for answers in vain.
         let _closing = Closing(self.hand_off.mailboxes().clone(), self.hand_off.index());
-        let mut application = make(&mut self.context());
+        let mut application = {
+            let now = self.clock.now();
+            make(&mut self.context(now))
+        };
         while !self.shutdown.is_requested() {
             if !self.turn(&mut application) {
                 self.rest(None);
@@ -183,8 +199,11 @@ impl Worker {
         Ok(Report { stats: *self.stack.stats(), drops: self.stack.drops().clone(), ports })
     }
 
-    fn context(&mut self) -> Context<'_> {
-        Context::new(self.clock.now(), &mut self.stack, self.hand_off.index())
+    fn context(&mut self, now: Instant) -> Context<'_> {
+        let Self { stack, hand_off, handle, steering, shutdown, .. } = self;
+        let is_stopping = shutdown.is_requested();
+        let surroundings = Surroundings { handle: Some(handle), steering: steering.as_deref(), is_stopping };
+        Context::new(now, stack, hand_off.index()).within(surroundings)
     }
 
     /// One batch from end to end. Whether anything was done.
@@ -209,12 +228,13 @@ impl Worker {
 
     /// Tells the application what has happened, and what time it is.
     fn run_application(&mut self, now: Instant, application: &mut impl Application) {
-        let cx = &mut Context::new(now, &mut self.stack, self.hand_off.index());
+        let begins_to_drain = !self.is_draining && self.shutdown.is_requested();
+        self.is_draining |= begins_to_drain;
+        let cx = &mut self.context(now);
         while let Some(event) = cx.stack().poll_event() {
             application.event(event, cx);
         }
-        if !self.is_draining && self.shutdown.is_requested() {
-            self.is_draining = true;
+        if begins_to_drain {
             application.draining(cx);
         }
         self.due = application.on_turn(cx);
@@ -226,7 +246,7 @@ impl Worker {
         while obeyed < COMMANDS_AT_ONCE
             && let Some(command) = self.hand_off.mailbox().next_command()
         {
-            let mut cx = Context::new(now, &mut self.stack, self.hand_off.index());
+            let mut cx = self.context(now);
             // Who gave it hears of a panic by its own means; what is panicked here is a command without an answer.
             if panic::catch_unwind(AssertUnwindSafe(|| command(&mut cx))).is_err() {
                 tracing::error!(worker = self.hand_off.index().number, "a command panicked; the worker goes on");

@@ -47,8 +47,7 @@ use self::{
 };
 use crate::{
     host::{Link, confinement::Confinement, memory},
-    runtime::{Running, RuntimeError},
-    server::Server,
+    runtime::{Running, Runtime, RuntimeError},
     stack::Cidr,
     tcp::MaxSegment,
     worker::{Context, Idle, Tap},
@@ -159,21 +158,21 @@ impl Load {
         self
     }
 
-    /// Uses a VLAN, from 1 to 4094, as [`Server::vlan`] does. By default it is none.
+    /// Uses a VLAN, from 1 to 4094, as [`Runtime::vlan`] does. By default it is none.
     #[must_use]
     pub fn vlan(mut self, id: u16) -> Self {
         self.vlan = Some(id);
         self
     }
 
-    /// Limits the size of segments, those that are asked for and those that are sent, as [`Server::max_segment`] does.
+    /// Limits the size of segments, those that are asked for and those that are sent, as [`Runtime::max_segment`] does.
     #[must_use]
     pub fn max_segment(mut self, limit: MaxSegment) -> Self {
         self.max_segment = limit;
         self
     }
 
-    /// Whether it is asked at start if somebody has our addresses: see [`Server::probe`]. By default it is.
+    /// Whether it is asked at start if somebody has our addresses: see [`Runtime::probe`]. By default it is.
     #[must_use]
     pub fn probe(mut self, probe: bool) -> Self {
         self.probe = probe;
@@ -265,7 +264,7 @@ impl Load {
         self
     }
 
-    /// Gives up what the load does not need once everything is open, as [`Server::confinement`] does. By default nothing.
+    /// Gives up what the load does not need once everything is open, as [`Runtime::confinement`] does. By default nothing.
     #[must_use]
     pub fn confinement(mut self, confinement: Confinement) -> Self {
         self.confinement = Some(confinement);
@@ -300,7 +299,7 @@ impl Load {
             let (task, board) = (task.clone(), board.clone());
             move |cx: &mut Context<'_>| Client::new(task.clone(), cx.worker(), board.clone(), sender.clone())
         };
-        let running = self.server(&task)?.start_with(client)?;
+        let running = self.runtime(&task)?.start(client)?;
         let (tallies, resident) = collect(&tallies, &board, &running, interrupted, watch);
         let setup = running.setups()[0].clone();
         let server_report = running.stop()?;
@@ -311,13 +310,14 @@ impl Load {
         Ok(LoadReport::new(&task, &setup, &tallies, grown))
     }
 
-    /// What carries it: a server that listens nowhere.
-    fn server(&self, task: &Task) -> Result<Server, LoadError> {
+    /// What carries it.
+    fn runtime(&self, task: &Task) -> Result<Runtime, LoadError> {
         let workers = match self.queues.len() {
             0 => Link::find(&self.interface).map_err(RuntimeError::from)?.rx_queues,
             count => count as u32,
         };
-        let mut server = Server::on(&self.interface)
+        let mut runtime = Runtime::on(&self.interface)
+            .only_connects()
             .queues(self.queues.iter().copied())
             .cores(self.cores.iter().copied())
             .idle(self.idle)
@@ -325,18 +325,18 @@ impl Load {
             .probe(self.probe)
             .config(Client::stack_config(task, workers.max(1)));
         if let Some(confinement) = &self.confinement {
-            server = server.confinement(confinement.clone());
+            runtime = runtime.confinement(confinement.clone());
         }
         for address in self.local_addresses()? {
-            server = server.address(address);
+            runtime = runtime.address(address);
         }
         if let Some(id) = self.vlan {
-            server = server.vlan(id);
+            runtime = runtime.vlan(id);
         }
         if let Some(tap) = &self.tap {
-            server = server.tap(tap.clone());
+            runtime = runtime.tap(tap.clone());
         }
-        Ok(self.gateways.iter().fold(server, |server, &gateway| server.gateway(gateway)))
+        Ok(self.gateways.iter().fold(runtime, |runtime, &gateway| runtime.gateway(gateway)))
     }
 }
 
