@@ -41,7 +41,7 @@ static __always_inline int is_impossible(const struct packet *packet)
 		__builtin_memcpy(&source, packet->addresses, sizeof(source));
 	else
 		map_ipv4(&source, packet->addresses[0]);
-	return find_slot(&source, 0, FROM_ADDRESS) >= 0;
+	return !!find_slot(&source, 0, FROM_ADDRESS);
 }
 
 /*

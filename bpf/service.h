@@ -22,8 +22,8 @@
 #define SERVICE_SLOTS (1 << SERVICE_SLOT_BITS)
 /* How far from where its hash points a service may be; there is hardly ever one that far. */
 #define MAX_PROBES 32
-/* One for each word of an address, and one for port and protocol. */
-#define SERVICE_KEYS 5
+/* One for each half of an address, and one for port and protocol. */
+#define SERVICE_KEYS 3
 /* The protocol of entries that are no services: nobody sends from their address. No packet has it (IANA: reserved). */
 #define FROM_ADDRESS 255
 
@@ -73,14 +73,12 @@ struct {
 	__type(value, __u64);
 } syns SEC(".maps");
 
-/* Multilinear hashing, as of fingerprints in guard.h: the upper bits of the sum are the ones that are universal. */
+/* Multiply-shift hashing (Dietzfelbinger et al. 1997) with odd keys: it is the upper bits that are universal. */
 static __always_inline __u32 first_slot(const struct address *address, __be16 port, __u8 protocol)
 {
-	__u64 hash = service_keys[4] * (port | (__u32)protocol << 16);
+	__u64 hash = service_keys[0] * address->halves[0] + service_keys[1] * address->halves[1];
 
-#pragma unroll
-	for (int i = 0; i < 4; i++)
-		hash += service_keys[i] * address->words[i];
+	hash += service_keys[2] * (port | (__u32)protocol << 16);
 	return hash >> (64 - SERVICE_SLOT_BITS);
 }
 
@@ -91,17 +89,14 @@ static __always_inline int is_slot_of(const struct service *slot, const struct a
 }
 
 /*
- * The number of the slot that says what becomes of a port at an address; -1 where none does. A function of its own and not inlined,
- * so that the verifier walks the loop once, and not once for each way to it.
+ * The number of the slot behind `first` that says what becomes of a port at an address; -1 where none does. A function of its own and
+ * not inlined, so that the verifier walks the loop once, and not once for each way to it.
  */
-__attribute__((noinline)) int find_slot(const struct address *address, __be16 port, __u8 protocol)
+__attribute__((noinline)) int find_behind(__u32 first, const struct address *address, __be16 port, __u8 protocol)
 {
-	__u32 first;
-
 	if (!address)
 		return -1;
-	first = first_slot(address, port, protocol);
-	for (int i = 0; i < MAX_PROBES; i++) {
+	for (int i = 1; i < MAX_PROBES; i++) {
 		__u32 index = (first + i) & (SERVICE_SLOTS - 1);
 		const struct service *slot = bpf_map_lookup_elem(&services, &index);
 
@@ -113,18 +108,29 @@ __attribute__((noinline)) int find_slot(const struct address *address, __be16 po
 	return -1;
 }
 
+/* What is said of a port at an address. */
+static __always_inline const struct service *find_slot(const struct address *address, __be16 port, __u8 protocol)
+{
+	__u32 index = first_slot(address, port, protocol);
+	const struct service *slot = bpf_map_lookup_elem(&services, &index);
+
+	if (!slot || slot->action == SLOT_EMPTY)
+		return NULL;
+	if (is_slot_of(slot, address, port, protocol))
+		return slot;
+	/* Of -1 there is no slot. */
+	index = find_behind(index, address, port, protocol);
+	return bpf_map_lookup_elem(&services, &index);
+}
+
 /* What is said of the port that a packet is for; where nothing is, or it has none, of its whole address. */
 static __always_inline const struct service *find_service(const struct packet *packet)
 {
-	int found = -1;
-	__u32 index;
+	const struct service *service = NULL;
 
 	if (packet->port)
-		found = find_slot(&packet->destination, packet->port, packet->protocol);
-	if (found < 0)
-		found = find_slot(&packet->destination, 0, 0);
-	index = found;
-	return bpf_map_lookup_elem(&services, &index);
+		service = find_slot(&packet->destination, packet->port, packet->protocol);
+	return service ? service : find_slot(&packet->destination, 0, 0);
 }
 
 static __always_inline int is_listener(const struct service *service)

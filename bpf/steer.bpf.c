@@ -47,7 +47,7 @@ static __always_inline enum verdict classify(enum reading reading, const struct 
 		return PASSED_VLAN;
 	if (reading == READ_FOREIGN)
 		return PASSED_FOREIGN;
-	if (reading == READ_NEIGHBOUR && find_slot(&packet->target, 0, 0) >= 0)
+	if (reading == READ_NEIGHBOUR && find_slot(&packet->target, 0, 0))
 		return REDIRECTED_NEIGHBOUR;
 	if (!service)
 		return packet->fragment == FRAGMENT_LATER ? follow_first_fragment(packet) : PASSED_FOREIGN;

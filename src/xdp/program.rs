@@ -185,5 +185,6 @@ impl Steering {
 /// What slots of the services' table are found by.
 fn slot_keys(key: &SipKey) -> SlotKeys {
     // The filter's keys have the numbers from 0 on.
-    SlotKeys(std::array::from_fn(|number| key.hash(|hasher| hasher.write_usize(filter::HashKeys::COUNT + number))))
+    let hash = |number: usize| key.hash(|hasher| hasher.write_usize(filter::HashKeys::COUNT + number));
+    SlotKeys(std::array::from_fn(|number| hash(number) | 1))
 }

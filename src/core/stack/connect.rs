@@ -75,12 +75,12 @@ impl Stack {
     /// Says that this stack is number `ours` of so many `workers` that share a link by the hash of flows: connections it opens
     /// are such that their segments come back to it.
     pub fn set_share(&mut self, ours: usize, workers: usize) {
-        self.share = Share::ByHash { ours, workers };
+        self.ownership = FlowOwnership::ByHash { ours, workers };
     }
 
     /// The same for a stack behind queue `ours` of a NIC that spreads flows in this way.
     pub fn set_receive_scaling(&mut self, ours: u32, scaling: ReceiveScaling) {
-        self.share = Share::ByQueue { ours, scaling };
+        self.ownership = FlowOwnership::ByQueue { ours, scaling };
     }
 
     /// Opens a connection to `remote`, from `local` or, where that is left open, from the address that faces it (MUST-43, MUST-44).
@@ -105,7 +105,7 @@ impl Stack {
             let port = *range.start() + place as u16;
             let tuple = FourTuple { local: Endpoint { address: source, port }, remote };
             let hash = self.secrets.identify(&tuple);
-            if self.share.is_ours(&tuple, hash.slot) && self.is_free(&tuple, hash) {
+            if self.ownership.owns(&tuple, hash.slot) && self.is_free(&tuple, hash) {
                 return self.open(now, tuple, hash.slot, route);
             }
         }
@@ -203,7 +203,7 @@ impl Stack {
 
 /// Which flows are this stack's, where several share the work.
 #[derive(Clone, Debug)]
-pub(super) enum Share {
+pub(super) enum FlowOwnership {
     /// All of them.
     Whole,
     /// Those whose hash names this one of so many workers.
@@ -212,8 +212,8 @@ pub(super) enum Share {
     ByQueue { ours: u32, scaling: ReceiveScaling },
 }
 
-impl Share {
-    fn is_ours(&self, tuple: &FourTuple, hash: u32) -> bool {
+impl FlowOwnership {
+    fn owns(&self, tuple: &FourTuple, hash: u32) -> bool {
         match self {
             Self::Whole => true,
             Self::ByHash { ours, workers } => super::Secrets::worker_of(hash, *workers) == *ours,

@@ -32,7 +32,7 @@ pub(super) struct Entry {
     /// The interface that its segments were made to fit.
     pub interface: InterfaceId,
     /// Where it stands in the list of those that may be put to sleep.
-    drowsy: Option<u32>,
+    idle_at: Option<u32>,
     /// When the timer wheel will call at the latest, as far as is known: most deadlines are later, and need not be told it.
     pub called_at: Instant,
     /// Where it stands in the list of those whose peers keep their windows shut.
@@ -57,7 +57,7 @@ impl Entry {
             ready_queued: false,
             transmit_queued: false,
             interface: InterfaceId::FIRST,
-            drowsy: None,
+            idle_at: None,
             called_at: Instant::NEVER,
             stalled: None,
             silent: None,
@@ -72,7 +72,7 @@ impl Entry {
         self.interface = interface;
         (self.generation, self.hash) = (generation, hash);
         (self.attached, self.ready_queued, self.transmit_queued) = (true, false, false);
-        (self.called_at, self.drowsy, self.stalled, self.silent) = (Instant::NEVER, None, None, None);
+        (self.called_at, self.idle_at, self.stalled, self.silent) = (Instant::NEVER, None, None, None);
         (self.untold, self.retransmitted) = (Untold::default(), 0);
         self.account.begin();
     }
@@ -130,7 +130,7 @@ pub(super) struct Connections {
     /// More than so many are put to sleep where they can be.
     max_awake: u32,
     /// Those that have had nothing to do at some time since they woke, in the order in which that was seen.
-    drowsy: AgedSlab<u32>,
+    idle: AgedSlab<u32>,
     /// Those whose peers have said nothing yet, in the order in which they came.
     silent: AgedSlab<Silent>,
     /// Control blocks that nobody needs, kept with their buffers for whoever comes next.
@@ -148,9 +148,9 @@ impl Connections {
         let StackConfig { max_connections: limit, max_awake, .. } = *config;
         let (memory, config) = (Memory::new(config.memory), config.tcp.clone());
         let links = vec![(mac, config.mtu)];
-        let (slots, drowsy, silent) = (Slab::with_slack(limit, MAX_UNTOLD), AgedSlab::new(limit), AgedSlab::new(limit));
+        let (slots, idle, silent) = (Slab::with_slack(limit, MAX_UNTOLD), AgedSlab::new(limit), AgedSlab::new(limit));
         let spare = Vec::new();
-        Self { slots, config, links, awake: 0, max_awake, drowsy, silent, spare, memory, hand: 0, generation: 0 }
+        Self { slots, config, links, awake: 0, max_awake, idle, silent, spare, memory, hand: 0, generation: 0 }
     }
 
     /// Connections, awake or asleep.
@@ -344,8 +344,8 @@ impl Connections {
     pub fn remove(&mut self, index: u32) {
         self.leave_silent(index);
         if let Some(Slot { body: Body::Awake(entry), .. }) = self.slots.vacate(index) {
-            if let Some(place) = entry.drowsy {
-                self.drowsy.discard(place);
+            if let Some(place) = entry.idle_at {
+                self.idle.discard(place);
             }
             self.retire(entry);
         }
@@ -376,18 +376,18 @@ impl Connections {
     }
 
     /// The connection has nothing to do for now: once enough others are in that state it may be put to sleep.
-    pub fn doze(&mut self, index: u32) {
+    pub fn mark_idle(&mut self, index: u32) {
         if let Some(Slot { body: Body::Awake(entry), .. }) = self.slots.get_mut(index)
-            && entry.drowsy.is_none()
+            && entry.idle_at.is_none()
         {
-            entry.drowsy = self.drowsy.insert(index).ok();
+            entry.idle_at = self.idle.insert(index).ok();
         }
     }
 
     /// Those that may be put to sleep.
     #[cfg(test)]
     pub fn idle(&self) -> u32 {
-        self.drowsy.len()
+        self.idle.len()
     }
 
     /// There is one more interface.
@@ -425,13 +425,13 @@ impl Connections {
 
     /// Puts those to sleep that have been idle for longest, while more are awake than should be. One that has something to do
     /// after all leaves the list until its next turn, so no turn of any connection is followed by more than one look at it.
-    pub fn settle_down(&mut self, now: Instant) {
+    pub fn suspend_idle(&mut self, now: Instant) {
         while self.awake > self.max_awake
-            && let Some(place) = self.drowsy.oldest()
-            && let Some(index) = self.drowsy.remove(place)
+            && let Some(place) = self.idle.oldest()
+            && let Some(index) = self.idle.remove(place)
         {
             if let Some(Slot { body: Body::Awake(entry), .. }) = self.slots.get_mut(index) {
-                entry.drowsy = None;
+                entry.idle_at = None;
             }
             self.lay_down(now, index);
         }
@@ -443,8 +443,8 @@ impl Connections {
         let Body::Awake(entry) = body else { return false };
         let Some(dormant) = entry.rest(now, &self.config) else { return false };
         if let Body::Awake(entry) = std::mem::replace(body, Body::Asleep(dormant)) {
-            if let Some(place) = entry.drowsy {
-                self.drowsy.remove(place);
+            if let Some(place) = entry.idle_at {
+                self.idle.remove(place);
             }
             self.retire(entry);
         }

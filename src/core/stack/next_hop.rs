@@ -301,7 +301,7 @@ impl Stack {
         for id in std::mem::take(&mut neighbour.waiting) {
             self.touch_id(now, id, |connection, _| connection.set_link(now, way));
         }
-        self.send_homeless(address, &way);
+        self.flush_awaiting(address, &way);
         Ok(())
     }
 
@@ -334,7 +334,7 @@ impl Stack {
     }
 
     fn give_up_neighbour(&mut self, now: Instant, interface: InterfaceId, address: IpAddr) {
-        self.drop_homeless(interface, address);
+        self.drop_awaiting(interface, address);
         let Interface { neighbours, stations, .. } = &mut self.interfaces[interface];
         stations.forget(address);
         let Some(neighbour) = neighbours.known.remove(&address) else { return };

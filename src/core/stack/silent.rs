@@ -67,10 +67,8 @@ impl Stack {
     }
 
     fn reset_silent(&mut self, now: Instant, id: ConnectionId) {
-        if let Some(entry) = self.entry_mut(id) {
-            entry.connection.abort();
+        if self.touch_id(now, id, |connection, _| connection.abort()).is_some() {
             self.stats.connections_silent += 1;
-            self.settle(now, id.index);
         }
     }
 

@@ -39,10 +39,8 @@ impl Stack {
 
     fn evict(&mut self, now: Instant, id: ConnectionId) {
         self.forget_stall(id);
-        if let Some(entry) = self.entry_mut(id) {
-            entry.connection.abort();
+        if self.touch_id(now, id, |connection, _| connection.abort()).is_some() {
             self.stats.connections_evicted += 1;
-            self.settle(now, id.index);
         }
     }
 }

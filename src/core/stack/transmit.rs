@@ -73,7 +73,7 @@ impl Stack {
                 if entry.connection.was_resized() {
                     self.charge(now, id.index);
                 }
-                self.connections.doze(id.index);
+                self.connections.mark_idle(id.index);
             } else {
                 turns.burst += 1;
                 if turns.burst >= BURST {
@@ -85,7 +85,7 @@ impl Stack {
                 return Some(length);
             }
         }
-        self.connections.settle_down(now);
+        self.connections.suspend_idle(now);
         None
     }
 

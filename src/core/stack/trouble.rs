@@ -115,8 +115,7 @@ impl Stack {
                 self.settle(now, index);
             }
             ErrorKind::Unreachable(kind) if kind.is_hard() && connection.is_opening() => {
-                connection.fail(CloseReason::Refused);
-                self.settle(now, index);
+                self.touch(now, index, |connection, _| connection.fail(CloseReason::Refused));
             }
             ErrorKind::Unreachable(kind) => self.tell(index, SoftError::Unreachable { kind }),
             ErrorKind::TimeExceeded => self.tell(index, SoftError::TimeExceeded),

@@ -93,14 +93,14 @@ struct Waiting {
 
 /// An IP packet that waits for the link-layer address of its next hop.
 #[derive(Debug)]
-struct Homeless {
+struct AwaitingNeighbour {
     interface: InterfaceId,
     next_hop: IpAddr,
     ether_type: u16,
     packet: Vec<u8>,
 }
 
-impl Homeless {
+impl AwaitingNeighbour {
     fn waits_for(&self, interface: InterfaceId, neighbour: IpAddr) -> bool {
         self.interface == interface && self.next_hop == neighbour
     }
@@ -133,7 +133,7 @@ pub(super) struct Sockets {
     order: VecDeque<IpAddr>,
     max_peers: usize,
     /// IP packets that wait for the link-layer address of their next hop.
-    homeless: VecDeque<Homeless>,
+    awaiting: VecDeque<AwaitingNeighbour>,
 }
 
 impl Sockets {
@@ -146,7 +146,7 @@ impl Sockets {
             peers: HashMap::new(),
             order: VecDeque::new(),
             max_peers,
-            homeless: VecDeque::new(),
+            awaiting: VecDeque::new(),
         }
     }
 
@@ -338,7 +338,7 @@ impl Stack {
                     udp::write(&link, &ip, ports, data, buffer);
                 })
             }
-            Way::AskedFor(route) => self.wait_for_way(route, &ip, ports, data),
+            Way::AskedFor(route) => self.queue_until_resolved(route, &ip, ports, data),
         };
         sent.map_err(|_| SendError::QueueFull)?;
         self.stats.datagrams_transmitted += 1;
@@ -367,33 +367,33 @@ impl Stack {
     }
 
     /// Keeps a datagram until its next hop has told its address (RFC 1122 §2.3.2.2).
-    fn wait_for_way(
+    fn queue_until_resolved(
         &mut self,
         Route { interface, next_hop, .. }: Route,
         ip: &IpHeader,
         ports: (u16, u16),
         data: &[u8],
     ) -> Result<(), DropReason> {
-        if self.udp.homeless.len() >= self.config.max_waiting_datagrams {
+        if self.udp.awaiting.len() >= self.config.max_waiting_datagrams {
             return Err(DropReason::ReplyQueueFull);
         }
         let nowhere = LinkHeader::default();
         let mut packet = vec![0; udp::frame_len(&nowhere, ip, data.len())];
         udp::write(&nowhere, ip, ports, data, &mut packet);
         packet.drain(..nowhere.len());
-        self.udp.homeless.push_back(Homeless { interface, next_hop, ether_type: ip.ether_type(), packet });
+        self.udp.awaiting.push_back(AwaitingNeighbour { interface, next_hop, ether_type: ip.ether_type(), packet });
         Ok(())
     }
 
     /// A neighbour's address is known: what waited for it goes out.
-    pub(super) fn send_homeless(&mut self, neighbour: IpAddr, link: &LinkHeader) {
+    pub(super) fn flush_awaiting(&mut self, neighbour: IpAddr, link: &LinkHeader) {
         let Self { udp, interfaces, drops, .. } = self;
         let replies = &mut interfaces[link.interface].replies;
-        udp.homeless.retain(|homeless| {
-            if !homeless.waits_for(link.interface, neighbour) {
+        udp.awaiting.retain(|waiting| {
+            if !waiting.waits_for(link.interface, neighbour) {
                 return true;
             }
-            let Homeless { ether_type, packet, .. } = homeless;
+            let AwaitingNeighbour { ether_type, packet, .. } = waiting;
             let pushed = replies.push(link.len() + packet.len(), |buffer| {
                 link.write(*ether_type, buffer).copy_from_slice(packet);
             });
@@ -405,10 +405,10 @@ impl Stack {
     }
 
     /// A neighbour does not answer: what waited for it is lost.
-    pub(super) fn drop_homeless(&mut self, interface: InterfaceId, neighbour: IpAddr) {
+    pub(super) fn drop_awaiting(&mut self, interface: InterfaceId, neighbour: IpAddr) {
         let Self { udp, drops, .. } = self;
-        udp.homeless.retain(|homeless| {
-            let waits = homeless.waits_for(interface, neighbour);
+        udp.awaiting.retain(|waiting| {
+            let waits = waiting.waits_for(interface, neighbour);
             if waits {
                 drops.count(DropReason::SilentNeighbour);
             }

@@ -335,8 +335,8 @@ impl Connection {
             return;
         }
         // RFC 5681 §3.1: the threshold is held when the same segment times out again.
-        let path = (self.rtt.smoothed(), self.sack);
-        self.recovery.timed_out(self.timeouts == 1, now, path, &mut self.send, &mut self.congestion);
+        let (first, smoothed) = (self.timeouts == 1, self.rtt.smoothed());
+        self.recovery.timed_out(first, now, smoothed, self.sack, &mut self.send, &mut self.congestion);
         self.timers.cancel(Timer::Reordering);
         self.ecn.reduced(self.send.nxt());
         self.rtt.back_off(config);

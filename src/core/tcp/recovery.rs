@@ -421,7 +421,8 @@ impl Recovery {
         &mut self,
         first: bool,
         now: Instant,
-        (smoothed, sack): (Option<Duration>, bool),
+        smoothed: Option<Duration>,
+        sack: bool,
         send: &mut SendSide,
         congestion: &mut impl Controller,
     ) {

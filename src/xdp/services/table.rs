@@ -22,7 +22,7 @@ pub(crate) const SLOTS: usize = 1 << SLOT_BITS;
 /// How far from where its hash points an entry may be.
 const MAX_PROBES: usize = 32;
 /// Numbers that the hash takes.
-pub(crate) const KEYS: usize = 5;
+pub(crate) const KEYS: usize = 3;
 
 /// Words of a slot, and where they are.
 const WORDS: usize = size_of::<types::service>() / 8;
@@ -100,7 +100,7 @@ impl Entry {
     }
 }
 
-/// What the slots are found by: random numbers that the program is loaded with.
+/// What the slots are found by: random odd numbers that the program is loaded with.
 #[derive(Clone, Copy)]
 pub(crate) struct SlotKeys(pub [u64; KEYS]);
 
@@ -183,8 +183,7 @@ impl Table {
     /// Where a key may be, in the order in which it is looked for.
     fn probes(&self, key: Key) -> impl Iterator<Item = usize> + use<> {
         let ([low, high], what) = key.words();
-        let words = [low as u32, (low >> 32) as u32, high as u32, (high >> 32) as u32, what];
-        let products = words.into_iter().zip(self.keys.0).map(|(word, key)| key.wrapping_mul(word.into()));
+        let products = [low, high, what.into()].into_iter().zip(self.keys.0).map(|(word, key)| key.wrapping_mul(word));
         let first = (products.fold(0, u64::wrapping_add) >> (64 - SLOT_BITS)) as usize;
         (0..MAX_PROBES).map(move |number| (first + number) & (SLOTS - 1))
     }
