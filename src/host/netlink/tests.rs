@@ -61,7 +61,7 @@ fn indices(answer: &Answer<RouteNetlinkMessage>) -> Vec<u32> {
 #[test]
 fn a_list_over_several_datagrams_ends_with_done() {
     let first = [ours(link(1)), ours(link(2))].concat();
-    let (has_ended, answer) = taken(&[first.clone()]).unwrap();
+    let (has_ended, answer) = taken(std::slice::from_ref(&first)).unwrap();
     assert!(!has_ended && indices(&answer) == [1, 2]);
     let (has_ended, answer) = taken(&[first, [ours(link(3)), ours(done(0))].concat()]).unwrap();
     assert!(has_ended && indices(&answer) == [1, 2, 3] && !answer.is_interrupted && answer.unreadable.is_none());
