@@ -7,11 +7,11 @@ fn stack(host: u8) -> Stack {
     Stack::new(StackConfig::default(), MacAddress([2, 0, 0, 0, 0, host]), addresses, Secrets::from_seed(host.into()))
 }
 
-/// A conversation of one word.
+/// Says hello from one to the other.
 pub fn main() {
     let (now, mut from, mut to) = (Instant::from_millis(1), stack(2), stack(1));
     let (mut buffer, mut heard) = ([0; 1_600], None);
-    to.listen(None, 7).expect("nobody listens there yet");
+    to.listen(None, 7).expect("a free port");
     from.connect(now, "192.0.2.1:7".parse::<std::net::SocketAddr>().expect("an address").into(), None).expect("a way");
     while heard.is_none() {
         while let Some(length) = from.poll_transmit(now, InterfaceId::FIRST, &mut buffer) {

@@ -39,7 +39,7 @@ use std::time::Duration;
 ///   [`poll_transmit`](Self::poll_transmit) writes the next segment, [`poll_timeout`](Self::poll_timeout) says when
 ///   `handle_timeout` is to be called next, and [`state`](Self::state) whether the connection is over.
 /// - **Commands of the application**: [`readable`](Self::readable) and [`consume`](Self::consume) to read;
-///   [`write`](Self::write), [`write_with`](Self::write_with) and [`writable`](Self::writable) to write;
+///   [`write`](Self::write), [`write_with`](Self::write_with) and [`room_or_wait`](Self::room_or_wait) to write;
 ///   [`finish`](Self::finish), [`close`](Self::close), [`linger`](Self::linger) and [`abort`](Self::abort) to end; and options
 ///   (`set_...`).
 /// - **Its owner's business**: [`established`](Self::established) and [`opening`](Self::opening) begin a connection,
