@@ -64,8 +64,10 @@ const LEAVES: &[&str] = &["time", "drops", "stats", "rng", "prefetch"];
 const CLOCKLESS: &[&str] = &["wire", "tcp", "stack", "app", "impair"];
 const CLOCKS: &[&str] = &["Instant::now", "SystemTime::now", "thread::sleep"];
 
-const MAX_FILE_LINES: usize = 620;
-const MAX_FUNCTION_LINES: usize = 80;
+const MAX_FILE_LINES: usize = 520;
+/// Of a file with tests: conversations are long, and nobody has to keep all of them in mind.
+const MAX_TEST_LINES: usize = 620;
+const MAX_FUNCTION_LINES: usize = 70;
 
 /// Left-over markers, put together so that this file does not contain them.
 fn markers() -> Vec<String> {
@@ -247,7 +249,8 @@ fn files_and_functions_are_short_enough_to_read() {
     let mut offences = Vec::new();
     for source in sources(&["src", "bpf", "tests", "examples"]) {
         let lines: Vec<&str> = source.text.lines().collect();
-        if lines.len() > MAX_FILE_LINES {
+        let most = if source.is_test() { MAX_TEST_LINES } else { MAX_FILE_LINES };
+        if lines.len() > most {
             offences.push(format!("{} has {} lines", source.path.display(), lines.len()));
         }
         let mut open: Option<(usize, usize)> = None;
@@ -269,7 +272,10 @@ fn files_and_functions_are_short_enough_to_read() {
             }
         }
     }
-    assert_none(&format!("at most {MAX_FILE_LINES} lines a file, {MAX_FUNCTION_LINES} a function"), offences);
+    assert_none(
+        &format!("at most {MAX_FILE_LINES} lines a file, {MAX_TEST_LINES} of tests, {MAX_FUNCTION_LINES} a function"),
+        offences,
+    );
 }
 
 #[test]
@@ -301,4 +307,34 @@ fn wire_bytes_never_reach_an_unwrap() {
         }
     }
     assert_none("a refusal is counted, not unwrapped", offences);
+}
+
+/// Public names of before, which CHANGELOG.md maps to those of now.
+const FORMER_NAMES: &[&str] = &[
+    "ServerError",
+    "ServerReport",
+    "GuardedListener",
+    "set_nodelay(",
+    "Event::Opened",
+    "Event::Trouble",
+    "Signals::TROUBLED",
+    "take_report",
+    "climb(",
+    "Clocks::",
+    "hand_over",
+    "fn tend",
+    ".tend(",
+];
+
+#[test]
+fn nothing_has_a_name_of_before() {
+    let mut offences = Vec::new();
+    for source in sources(&["src", "bpf", "examples", "benches"]) {
+        for (number, line) in source.code() {
+            if let Some(name) = FORMER_NAMES.iter().find(|name| line.contains(*name)) {
+                offences.push(format!("{}:{number} says {name}", source.path.display()));
+            }
+        }
+    }
+    assert_none("names that have gone are gone", offences);
 }

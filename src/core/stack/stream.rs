@@ -217,7 +217,7 @@ impl<'a> Stream<'a> {
 
     /// Switches Nagle's algorithm off, or on again (MUST-17).
     pub fn set_nodelay(&mut self, nodelay: bool) {
-        self.connection_mut().set_no_delay(nodelay);
+        self.connection_mut().set_nodelay(nodelay);
     }
 
     /// Limits the size of segments (TCP_MAXSEG of other stacks). Of a connection that we open, said before its SYN has been sent, it

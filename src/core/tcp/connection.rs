@@ -286,7 +286,7 @@ impl Connection {
     }
 
     /// Whether small segments go out at once (MUST-17).
-    pub fn set_no_delay(&mut self, no_delay: bool) {
+    pub fn set_nodelay(&mut self, no_delay: bool) {
         self.options.no_delay = no_delay;
     }
 

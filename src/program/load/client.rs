@@ -3,6 +3,9 @@
 //! A connection has an index ([`ConnectionId::index`]), and what is known of it lies in tables at that index: a byte for each, and
 //! an exchange where something is said. The stack gives no index to another connection before the end of the last one was heard.
 
+mod opening;
+mod stages;
+
 use super::{
     Mode,
     exchange::{Exchange, Pieces, Step},
@@ -13,7 +16,7 @@ use super::{
 };
 use crate::{
     config::{StackConfig, TcpConfig},
-    stack::{ConnectError, ConnectionId, Event, Stack},
+    stack::{ConnectionId, Event, Stack},
     tcp::CloseReason,
     time::Instant,
     worker::{Application, Context, WorkerIndex},
@@ -165,107 +168,6 @@ impl Client {
         (self.ramp.begin, self.measured_from, self.last_opened) = (now, now, now);
         let begin = now + self.task.ramp;
         self.schedule = self.task.rate.map(|rate| Schedule::new(begin, rate, self.seat.number, self.seat.workers));
-    }
-
-    // Opening.
-
-    /// Begins connections, as many as may be. Whether there may be more at once.
-    fn open_connections(&mut self, now: Instant, stack: &mut Stack) -> bool {
-        while self.vacant.front().is_some_and(|&until| until <= now) {
-            self.vacant.pop_front();
-        }
-        for _ in 0..TURN {
-            if !self.may_open(now) {
-                return false;
-            }
-            let since = match self.opens_by_schedule() {
-                Some(schedule) => schedule.take(now),
-                None => Some(now),
-            };
-            let Some(since) = since else { return false };
-            self.open_connection(now, since, stack);
-        }
-        true
-    }
-
-    /// The schedule, where it is connections that are due and not requests.
-    fn opens_by_schedule(&mut self) -> Option<&mut Schedule> {
-        self.schedule.as_mut().filter(|_| self.task.mode == Mode::Connect)
-    }
-
-    fn may_open(&self, now: Instant) -> bool {
-        // Connections that are due at a rate are begun, however many others are half-open.
-        let is_scheduled = self.schedule.is_some() && self.task.mode == Mode::Connect;
-        let is_crowded = !is_scheduled && self.openings.len() >= self.half_open_limit();
-        !is_crowded && now >= self.exhausted_until && self.taken() < u64::from(self.ramp.allowed(now))
-    }
-
-    /// Connections that may be opening at a time.
-    fn half_open_limit(&self) -> usize {
-        self.task.half_open.div_ceil(self.seat.workers as u32) as usize
-    }
-
-    /// Places that are taken, of those that the ramp allows. One that idles has its place once.
-    fn taken(&self) -> u64 {
-        match self.task.mode {
-            Mode::Idle => self.attempts,
-            _ => (self.open as usize + self.openings.len() + self.vacant.len()) as u64,
-        }
-    }
-
-    fn open_connection(&mut self, now: Instant, since: Instant, stack: &mut Stack) {
-        self.attempts += 1;
-        match self.connect(now, stack) {
-            Ok(id) => {
-                self.openings.insert(id.index(), since);
-                self.set_standing(id.index(), Standing::Opening);
-            }
-            Err(error) => {
-                self.tally.obstacle = Some(error);
-                self.fail(now, Failure::Other);
-                self.exhausted_until = now + RETRY;
-                if self.is_idle() && matches!(error, ConnectError::NoPortLeft(_)) {
-                    self.give_up_opening();
-                }
-            }
-        }
-    }
-
-    /// Begins a connection from the address whose turn it is, or from the next one that has a port left.
-    fn connect(&mut self, now: Instant, stack: &mut Stack) -> Result<ConnectionId, ConnectError> {
-        let mut result = Err(ConnectError::NoPortLeft(self.task.target));
-        for _ in 0..self.task.sources.len() {
-            result = stack.connect(now, self.task.target, Some(self.task.sources[self.source]));
-            let is_full = matches!(result, Err(ConnectError::NoPortLeft(_)));
-            // Addresses take turns, so that a port is used again as late as can be. Those who stay fill one after the other,
-            // which spares them the search for the last free ports of each.
-            if is_full || !self.is_idle() {
-                self.source = (self.source + 1) % self.task.sources.len();
-            }
-            if !is_full {
-                break;
-            }
-        }
-        if let Ok(id) = result
-            && let Some(mut stream) = stack.stream(now, id)
-        {
-            stream.set_max_segment(self.task.max_segment);
-        }
-        result
-    }
-
-    /// Gives up opening connections that idle, each of which is begun once, where nothing but failures has come of it for long.
-    fn stop_opening_in_vain(&mut self, now: Instant) {
-        if now - self.last_opened > self.task.timeout && self.failed_in_a_row >= self.half_open_limit() {
-            self.give_up_opening();
-        }
-    }
-
-    /// Counts the connections that will not even be begun.
-    fn give_up_opening(&mut self) {
-        let left = u64::from(self.ramp.count).saturating_sub(self.attempts);
-        self.tally.failed.count(Failure::Other, left);
-        self.attempts += left;
     }
 
     fn set_standing(&mut self, index: usize, standing: Standing) {
@@ -446,91 +348,6 @@ impl Client {
             self.end(id);
             self.fail(now, Failure::TimedOut);
         }
-    }
-
-    // From stage to stage.
-
-    fn warm_up(&mut self, now: Instant, begun: Instant) {
-        if !self.is_idle() {
-            let warm = begun + self.task.ramp + self.task.warm_up;
-            if now >= warm {
-                self.received_before = self.tally.received;
-                self.tally.begin();
-                self.measured_from = now;
-                self.stage = Stage::Measure(now + self.task.duration);
-            }
-            return;
-        }
-        self.stop_opening_in_vain(now);
-        let is_done = self.attempts >= u64::from(self.ramp.count) && self.openings.is_empty();
-        if is_done && self.tally.opened_in.is_none() {
-            self.tally.opened_in = Some(now - begun);
-            self.board.report_ready();
-        }
-        if self.board.are_ready(self.seat.workers) {
-            self.measured_from = now;
-            self.stage = Stage::Measure(now + self.task.duration);
-        }
-    }
-
-    /// Tells the figures, and begins to leave.
-    fn finish(&mut self, now: Instant, stack: &Stack) {
-        self.tally.established = self.open.into();
-        self.count_unanswered(now, stack);
-        if self.stage != Stage::WarmUp {
-            self.tally.measured = now - self.measured_from;
-        } else if !self.is_idle() {
-            self.tally.begin();
-        }
-        if let Some(schedule) = &self.schedule {
-            let under_way = self.exchanges.iter().filter(|exchange| exchange.is_under_way()).count();
-            let opening = if self.task.mode == Mode::Connect { self.openings.len() } else { 0 };
-            self.tally.unfinished = schedule.overdue(now) + (under_way + opening) as u64;
-        }
-        if let Some(figures) = &self.figures {
-            // Where nobody waits for them any more, nobody misses them.
-            let _ = figures.send((self.seat.number, std::mem::take(&mut self.tally)));
-        }
-        self.stage = Stage::Leave(0);
-    }
-
-    /// Where nothing at all has come back, what is still waited for in the end has failed, however short the time was: nobody is
-    /// there, or nobody who answers.
-    fn count_unanswered(&mut self, now: Instant, stack: &Stack) {
-        if self.is_alone {
-            let within_reach = stack.is_within_reach(now, self.task.target.address);
-            let reason = if within_reach { Failure::TimedOut } else { Failure::Unreachable };
-            self.tally.failed.count(reason, self.openings.len() as u64);
-            self.openings.clear();
-            return;
-        }
-        let received = self.received_before + self.tally.received;
-        // Who only sends is told by the stack where nothing is acknowledged: the user timeout.
-        if self.completed_ever == 0 && received == 0 && self.task.talk != (Talk::Bytes { writes: true }) {
-            let silent = self.exchanges.iter_mut().filter(|exchange| exchange.is_under_way());
-            let silent = silent.map(|exchange| *exchange = Exchange::default()).count();
-            self.tally.failed.count(Failure::TimedOut, silent as u64);
-        }
-    }
-
-    /// Resets connections, so many in a turn that each reset is sent. Where it has to go on.
-    fn leave(&mut self, now: Instant, mut index: usize, stack: &mut Stack) -> Stage {
-        let mut left = 0;
-        while left < TURN {
-            if index >= self.standings.len() {
-                self.figures = None;
-                return Stage::Over;
-            }
-            if matches!(self.standings[index], Standing::Opening | Standing::Open)
-                && let Some(id) = stack.connection_at(index)
-                && let Some(mut stream) = stack.stream(now, id)
-            {
-                stream.abort();
-                left += 1;
-            }
-            index += 1;
-        }
-        Stage::Leave(index)
     }
 
     fn publish(&self) {

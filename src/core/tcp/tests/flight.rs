@@ -218,7 +218,7 @@ fn with_no_segment_allowed_there_is_one_all_the_same() {
 #[test]
 fn what_it_takes_to_remember_a_segment_counts_against_the_send_buffer() {
     let mut bench = Bench::with(TcpConfig { send_buffer: 1_000, ..quiet() }, &handshake());
-    bench.connection.set_no_delay(true);
+    bench.connection.set_nodelay(true);
     let mut sent = 0;
     while bench.connection.write(b"x", &bench.config) == 1 {
         sent += bench.sent().len() as u32;

@@ -51,13 +51,13 @@ fn must_17_nagles_algorithm_can_be_switched_off() {
     for off_by_default in [false, true] {
         let mut bench = Bench::with(TcpConfig { nagle: !off_by_default, ..quiet() }, &handshake());
         if !off_by_default {
-            bench.connection.set_no_delay(true);
+            bench.connection.set_nodelay(true);
         }
         for part in 0..5 {
             bench.write(10);
             assert_eq!(bench.sent_ranges(), [(1 + part * 10, 10)]);
         }
-        bench.connection.set_no_delay(false);
+        bench.connection.set_nodelay(false);
         bench.write(10);
         assert_eq!(bench.sent_ranges().is_empty(), !off_by_default, "and on again, but for what is configured");
     }
