@@ -314,7 +314,7 @@ const FORMER_NAMES: &[&str] = &[
     "ServerError",
     "ServerReport",
     "GuardedListener",
-    "set_nodelay(",
+    "set_no_delay(",
     "Event::Opened",
     "Event::Trouble",
     "Signals::TROUBLED",
