@@ -64,6 +64,8 @@ impl fmt::Display for Setup {
 /// What was done, all workers together.
 #[derive(Clone, Debug)]
 pub struct RunReport {
+    /// What each interface was served with, in the order of each worker's ports.
+    pub setups: Vec<Setup>,
     /// What each worker did.
     pub workers: Vec<worker::Report>,
     /// What the XDP program decided.

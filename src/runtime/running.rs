@@ -243,7 +243,8 @@ impl Running {
             (None, None) => {
                 self.defence.end();
                 let (verdicts, defence) = (self.verdicts()?, self.defence.records());
-                Ok(RunReport { workers: reports, verdicts, defence, notices: self.notices.kept() })
+                let setups = std::mem::take(&mut self.setups);
+                Ok(RunReport { setups, workers: reports, verdicts, defence, notices: self.notices.kept() })
             }
         }
     }

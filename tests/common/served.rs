@@ -39,6 +39,10 @@ struct Process {
     child: Child,
     /// Reads standard output to its end, so that a talkative process is never held up.
     output: Option<JoinHandle<String>>,
+    /// What it said on standard error until it served.
+    said: String,
+    /// Reads the rest of standard error to its end likewise.
+    errors: Option<JoinHandle<String>>,
 }
 
 impl Drop for Process {
@@ -52,6 +56,8 @@ impl Drop for Process {
 pub struct Stopped {
     pub status: Option<i32>,
     pub output: String,
+    /// What it said on standard error since it served.
+    pub errors: String,
 }
 
 impl Served {
@@ -124,6 +130,11 @@ impl Served {
         self.process.child.id()
     }
 
+    /// What the server said on standard error until it served.
+    pub fn said(&self) -> &str {
+        &self.process.said
+    }
+
     pub fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(self.pid() as i32), signal).unwrap();
     }
@@ -158,7 +169,8 @@ impl Served {
             thread::sleep(Duration::from_millis(10));
         };
         let output = self.process.output.take().unwrap().join().unwrap();
-        Stopped { status: status.code(), output }
+        let errors = self.process.errors.take().unwrap().join().unwrap();
+        Stopped { status: status.code(), output, errors }
     }
 
     /// Stops the server, which must say that all went well and that no frame was lost, and gives back its counters.
@@ -198,21 +210,24 @@ fn serve(lab: &Lab, starter: &[&str], arguments: &[&str]) -> Process {
         .with(|command| command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()))
         .spawn()
         .unwrap();
-    let mut said = String::new();
     let mut errors = BufReader::new(child.stderr.take().unwrap());
-    let mut stdout = child.stdout.take().unwrap();
-    let output = thread::spawn(move || {
-        let mut output = String::new();
-        stdout.read_to_string(&mut output).unwrap();
-        output
-    });
-    let process = Process { child, output: Some(output) };
-    while !said.contains("serving") {
-        assert!(errors.read_line(&mut said).unwrap() > 0, "xskip serve {arguments:?} ended: {said}");
+    let output = read(BufReader::new(child.stdout.take().unwrap()));
+    let mut process = Process { child, output: Some(output), said: String::new(), errors: None };
+    while !process.said.contains("serving") {
+        let read = errors.read_line(&mut process.said).unwrap();
+        assert!(read > 0, "xskip serve {arguments:?} ended: {}", process.said);
     }
-    // What is said later is of no interest, but must not fill the pipe.
-    thread::spawn(move || std::io::copy(&mut errors, &mut std::io::sink()));
+    process.errors = Some(read(errors));
     process
+}
+
+/// Reads to the end, on a thread of its own.
+fn read(mut from: impl Read + Send + 'static) -> JoinHandle<String> {
+    thread::spawn(move || {
+        let mut text = String::new();
+        from.read_to_string(&mut text).unwrap();
+        text
+    })
 }
 
 /// The output of something that must have succeeded.

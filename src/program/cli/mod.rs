@@ -5,6 +5,7 @@ mod confine;
 mod demo;
 mod doctor;
 mod flood;
+mod interfaces;
 mod lab;
 mod list;
 mod load;

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use std::{io, path::PathBuf, sync::Arc};
 use xskip_cli::{
     capture::{Capture, CaptureError, CaptureSummary},
-    runtime::RunReport,
+    runtime::{RunReport, Setup},
     telemetry::{Ladder, LadderOptions, LadderSummary, Taps},
     worker::{PortReport, Tap},
 };
@@ -127,9 +127,10 @@ pub fn sum_up(report: &RunReport) {
 
 /// All counters.
 pub fn as_json(report: &RunReport, seen: &Seen) -> Value {
-    let port = |port: &PortReport| {
+    let port = |(setup, port): (&Setup, &PortReport)| {
         let frames = &port.frames;
         json!({
+            "interface": setup.interface,
             "queue": port.queue,
             "rings": object(port.statistics.iter()),
             "frames": { "total": frames.total, "accounted": frames.accounted(), "balanced": frames.is_balanced() },
@@ -137,8 +138,9 @@ pub fn as_json(report: &RunReport, seen: &Seen) -> Value {
     };
     let workers = report.workers.iter().map(|worker| {
         // The first queue's figures are the worker's, as they were when each had one.
-        let mut about = worker.ports.first().map_or_else(|| json!({}), port);
-        about["ports"] = worker.ports.iter().map(port).collect();
+        let ports: Vec<Value> = report.setups.iter().zip(&worker.ports).map(port).collect();
+        let mut about = ports.first().cloned().unwrap_or_else(|| json!({}));
+        about["ports"] = ports.into();
         about["stack"] = object(worker.stats.iter());
         about["drops"] = object(worker.drops.iter().map(|(reason, count)| (reason.name(), count)));
         about

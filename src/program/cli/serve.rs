@@ -2,23 +2,19 @@
 
 use super::{
     Failure, bad_use,
+    interfaces::{Interface, Interfaces},
     list::{Core, NumberList},
     observe::{self, Observation},
     print,
     size::Size,
 };
 use clap::{Args, ValueEnum};
-use std::{
-    net::{IpAddr, SocketAddr},
-    path::PathBuf,
-    process::ExitCode,
-    time::Duration,
-};
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 use xskip_cli::{
-    Cidr, Server,
+    Server,
     app::{Chargen, Discard, Echo, Http, http::Timeouts},
     config::{KeepAlive, StackConfig},
-    runtime::{Cookies, Running, RuntimeError, Station, StopSignals},
+    runtime::{Cookies, Running, RuntimeError, StopSignals},
     tcp::MaxSegment,
     worker::Idle,
     xdp::Require,
@@ -38,23 +34,12 @@ const MAX_SECONDS: i64 = 365 * 24 * 3_600;
 #[command(after_help = "Example, in one terminal and then in another:\n  \
     sudo xskip lab up\n  \
     sudo xskip lab exec server -- xskip serve --interface veth0 --address 198.18.0.1/24 --port 80 --app http --ladder\n  \
-    sudo xskip lab exec client -- curl http://198.18.0.1/")]
+    sudo xskip lab exec client -- curl http://198.18.0.1/\n\n\
+    On two interfaces, each with its own address:\n  \
+    sudo xskip serve --interface eth0 --address 192.0.2.80/24 --interface eth1 --address 198.51.100.80/24 --port 80")]
 pub struct Arguments {
-    /// The interface whose traffic is taken
-    #[arg(long, value_name = "IF")]
-    interface: String,
-
-    /// An address of the stack's own, which the kernel must not have; may be given again
-    #[arg(long, value_name = "CIDR")]
-    address: Vec<Cidr>,
-
-    /// An address that stays the kernel's: only the listed ports are taken; may be given again
-    #[arg(long, value_name = "IP")]
-    shared: Vec<IpAddr>,
-
-    /// The VLAN to serve, by frames with its tag (IEEE 802.1Q) [default: none, by untagged frames]
-    #[arg(long, value_name = "ID", value_parser = clap::value_parser!(u16).range(1..=4_094))]
-    vlan: Option<u16>,
+    #[command(flatten)]
+    pub(super) interfaces: Interfaces,
 
     /// Ports to listen on, such as 80 or 80,8080
     #[arg(long, value_name = "LIST", default_value = "")]
@@ -68,15 +53,6 @@ pub struct Arguments {
     #[arg(long, value_name = "IP:PORT")]
     connect: Vec<SocketAddr>,
 
-    /// The router to what lies beyond the addresses' subnets; may be given again, once for each IP version
-    #[arg(long, value_name = "IP")]
-    gateway: Vec<IpAddr>,
-
-    /// Send answers to this station instead of to where packets come from, for a server behind a director that hands packets on by
-    /// link address (direct server return): the router's link address or, to follow where that moves, its IP address
-    #[arg(long, value_name = "MAC|IP")]
-    answers_to: Option<Station>,
-
     /// Do not ask at start whether another station has one of these addresses
     #[arg(long)]
     no_probe: bool,
@@ -84,10 +60,6 @@ pub struct Arguments {
     /// The service behind them
     #[arg(long, value_enum, default_value_t = App::Http)]
     app: App,
-
-    /// Queues to serve, such as 0,2-3 [default: all of the interface]
-    #[arg(long, value_name = "LIST", default_value = "", hide_default_value = true)]
-    queues: NumberList<u32>,
 
     /// Cores to pin the workers to, in turn [default: all that this process may use]
     #[arg(long, value_name = "LIST", default_value = "", hide_default_value = true)]
@@ -218,7 +190,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     if arguments.udp && arguments.app == App::Http {
         return Ok(bad_use("HTTP is spoken over TCP only: leave out --udp, or choose another --app"));
     }
-    let observation = Observation::begin(&arguments.observe, &arguments.interface)?;
+    let observation = Observation::begin(&arguments.observe, &arguments.interfaces.names())?;
     let server = build(&arguments, &observation)?;
     let signals = StopSignals::catch()?;
     let running = match start(&server, &arguments) {
@@ -249,8 +221,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
 }
 
 fn build(arguments: &Arguments, observation: &Observation) -> Result<Server, Failure> {
-    let mut server = Server::on(&arguments.interface)
-        .queues(arguments.queues.iter())
+    let mut server = on(arguments.interfaces.iter())
         .cores(arguments.cores.iter().map(|core| core.0))
         .require(arguments.require)
         .cookies(arguments.cookies.into())
@@ -259,15 +230,6 @@ fn build(arguments: &Arguments, observation: &Observation) -> Result<Server, Fai
         .config(stack_config(arguments))
         .idle(if arguments.spin { Idle::Spin } else { Idle::Sleep })
         .drain(Duration::from_secs(arguments.drain));
-    for &address in &arguments.address {
-        server = server.address(address);
-    }
-    for &address in &arguments.shared {
-        server = server.shared_address(address);
-    }
-    if let Some(id) = arguments.vlan {
-        server = server.vlan(id);
-    }
     for port in arguments.port.iter() {
         server = server.port(port);
         if arguments.udp {
@@ -276,12 +238,6 @@ fn build(arguments: &Arguments, observation: &Observation) -> Result<Server, Fai
     }
     for &remote in &arguments.connect {
         server = server.connect(remote);
-    }
-    if let Some(station) = arguments.answers_to {
-        server = server.answers_to(station);
-    }
-    for &gateway in &arguments.gateway {
-        server = server.gateway(gateway);
     }
     if let Some(micros) = arguments.busy_poll {
         server = server.busy_poll(Duration::from_micros(micros.into()));
@@ -311,6 +267,35 @@ fn build(arguments: &Arguments, observation: &Observation) -> Result<Server, Fai
         Some(tap) => server.tap(tap),
         None => server,
     })
+}
+
+/// A server on these interfaces, of which there is one at least.
+fn on<'a>(mut interfaces: impl Iterator<Item = &'a Interface>) -> Server {
+    let first = interfaces.next().expect("clap has required one");
+    interfaces.fold(with(Server::on(&first.name), first), |server, one| with(server.and_on(&one.name), one))
+}
+
+/// Says of the interface that was named last what is said of this one.
+fn with(mut server: Server, interface: &Interface) -> Server {
+    for &address in &interface.addresses {
+        server = server.address(address);
+    }
+    for &address in &interface.shared {
+        server = server.shared_address(address);
+    }
+    for &gateway in &interface.gateways {
+        server = server.gateway(gateway);
+    }
+    if let Some(id) = interface.vlan {
+        server = server.vlan(id);
+    }
+    if let Some(station) = interface.answers_to {
+        server = server.answers_to(station);
+    }
+    match &interface.queues {
+        Some(queues) => server.queues(queues.iter()),
+        None => server,
+    }
 }
 
 fn stack_config(arguments: &Arguments) -> StackConfig {
@@ -344,6 +329,9 @@ fn is_bad_use(error: &RuntimeError) -> bool {
     matches!(
         error,
         RuntimeError::NoAddress
+            | RuntimeError::NoAddressOn { .. }
+            | RuntimeError::InterfaceTwice { .. }
+            | RuntimeError::TooManyInterfaces { .. }
             | RuntimeError::NoPort
             | RuntimeError::PortZero
             | RuntimeError::Vlan { .. }

@@ -1,5 +1,6 @@
 //! The command line by itself: what is typed, and what is refused before anything is touched.
 
+mod interfaces;
 mod numbers;
 
 use super::Arguments;
