@@ -321,7 +321,6 @@ const FORMER_NAMES: &[&str] = &[
     "take_report",
     "climb(",
     "Clocks::",
-    "hand_over",
     "fn tend",
     ".tend(",
 ];
