@@ -2,7 +2,7 @@
 //!
 //! ```no_run
 //! use std::{sync::atomic::AtomicBool, time::Duration};
-//! use xskip::load::{Load, Mode};
+//! use xskip_cli::load::{Load, Mode};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let load = Load::new("veth0", "198.18.0.1:80".parse()?, Mode::Keepalive)
