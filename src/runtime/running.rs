@@ -90,8 +90,10 @@ impl Running {
         let mut running = Self { setups, notices, threads, workers, shutdown, ended, defence, listening, interfaces };
         let application = Arc::new(application);
         for ((number, worker), &core) in assembled.into_iter().enumerate().zip(&plan.cores) {
+            // Moved on into what makes the application, so that nothing of it is kept for longer than that takes: whoever waits for all
+            // that it holds to be dropped, such as the senders of a channel, does not wait for the workers.
             let application = application.clone();
-            running.set_to_work(number, core, keeps_bpf, move || worker.run(|cx| application(cx)))?;
+            running.set_to_work(number, core, keeps_bpf, move || worker.run(move |cx| application(cx)))?;
         }
         for setup in &running.setups {
             running.notices.tell(Notice::Serving(setup.clone()));

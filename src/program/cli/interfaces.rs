@@ -26,7 +26,8 @@ pub struct Interfaces(pub(super) Vec<Interface>);
 #[derive(Args)]
 #[group(skip)] // its name would be of no use to anybody
 struct Options {
-    /// The interface whose traffic is taken. With several, each has the addresses, VLAN, routers and queues said after it
+    /// The interface whose traffic is taken; may be given again. Then addresses, VLAN, routers and queues are said of the interface
+    /// that was named last before them
     #[arg(long, value_name = "IF", required = true)]
     interface: Vec<String>,
 
@@ -61,7 +62,7 @@ impl Interfaces {
         self.0.iter()
     }
 
-    /// All names, for a human.
+    /// All names in one, for a capture, which does not tell the interfaces apart.
     pub fn names(&self) -> String {
         let names: Vec<&str> = self.iter().map(|interface| interface.name.as_str()).collect();
         names.join(", ")
@@ -84,7 +85,7 @@ impl FromArgMatches for Interfaces {
         let mut interfaces: Vec<Interface> =
             names.into_iter().map(|name| Interface { name, ..Interface::default() }).collect();
         if interfaces.is_empty() {
-            return Err(clap::Error::raw(ErrorKind::MissingRequiredArgument, "no --interface was given\n"));
+            return Err(clap::Error::raw(ErrorKind::MissingRequiredArgument, "no --interface was given"));
         }
         // Which interface was named last before this place.
         let owner = |place| places.partition_point(|&named| named < place).saturating_sub(1);
@@ -124,7 +125,7 @@ fn once<T>(
 ) -> Result<(), clap::Error> {
     if field(interface).replace(value).is_some() {
         let name = &interface.name;
-        let message = format!("--{option} was given twice for {name}: give it once for each --interface, after it\n");
+        let message = format!("--{option} was given twice for {name}: give it once for each --interface, after it");
         return Err(clap::Error::raw(ErrorKind::ArgumentConflict, message));
     }
     Ok(())
