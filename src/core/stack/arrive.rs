@@ -45,6 +45,7 @@ impl Stack {
         }
     }
 
+    #[inline]
     pub(super) fn arrive_at_connection(
         &mut self,
         now: Instant,

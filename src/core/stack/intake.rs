@@ -17,7 +17,8 @@ const PREFETCH_ABOVE: u64 = 256;
 impl Stack {
     /// Takes in one frame that came by `interface`. Bounded work: at most one segment is handled and one reply queued.
     pub fn handle_frame<'a>(&mut self, now: Instant, interface: InterfaceId, frame: impl Into<Incoming<'a>>) {
-        self.take_in(now, interface, frame.into());
+        let Incoming { frame, glimpse } = frame.into();
+        self.take_in(now, interface, frame, glimpse.as_ref());
     }
 
     /// Takes in a batch of frames that arrived by `interface` in this order. Where there have been many flows this waits for memory
@@ -30,7 +31,8 @@ impl Stack {
     ) {
         let mut frames = frames.into_iter().map(Into::into);
         if self.flows.added() < PREFETCH_ABOVE {
-            return frames.for_each(|frame| self.take_in(now, interface, frame));
+            return frames
+                .for_each(|Incoming { frame, glimpse }| self.take_in(now, interface, frame, glimpse.as_ref()));
         }
         loop {
             let mut batch = [Incoming { frame: &[], glimpse: None }; LOOK_AHEAD];
@@ -40,8 +42,8 @@ impl Stack {
                 len += 1;
             }
             self.prefetch(&batch[..len]);
-            for incoming in &batch[..len] {
-                self.take_in(now, interface, *incoming);
+            for Incoming { frame, glimpse } in &batch[..len] {
+                self.take_in(now, interface, frame, glimpse.as_ref());
             }
             if len < LOOK_AHEAD {
                 return;
@@ -58,7 +60,7 @@ impl Stack {
         indices().for_each(|index| self.connections.prefetch(index));
     }
 
-    fn take_in(&mut self, now: Instant, interface: InterfaceId, Incoming { frame, glimpse }: Incoming<'_>) {
+    fn take_in(&mut self, now: Instant, interface: InterfaceId, frame: &[u8], glimpse: Option<&Glimpse>) {
         self.stats.frames_received += 1;
         let Some(&Interface { checksums, .. }) = self.interfaces.get(interface) else {
             return self.drops.count(DropReason::NoInterface);
@@ -68,7 +70,7 @@ impl Stack {
         let handled = match &mut parsed {
             Ok(parsed) => {
                 parsed.link.interface = interface;
-                self.handle_parsed(now, parsed, glimpse.as_ref())
+                self.handle_parsed(now, parsed, glimpse)
             }
             Err(reason) => Err(*reason),
         };

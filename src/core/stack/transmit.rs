@@ -16,11 +16,13 @@ pub(super) struct Turns {
 }
 
 impl Turns {
+    #[inline]
     pub fn push(&mut self, id: ConnectionId) {
         self.queue.push_back(id);
     }
 
     /// The next one's turn; `back` has one again later.
+    #[inline]
     fn next(&mut self, back: Option<ConnectionId>) {
         self.queue.pop_front();
         self.queue.extend(back);
@@ -105,6 +107,7 @@ impl Stack {
         self.interfaces[to].turns.push(id);
     }
 
+    #[inline]
     fn count_sent(&mut self, id: ConnectionId, kind: SentKind) {
         match kind {
             SentKind::New => self.stats.segments_transmitted += 1,

@@ -32,6 +32,7 @@ impl AckSchedule {
     }
 
     /// The acknowledgment number of the last segment sent.
+    #[inline]
     pub fn last_sent(&self) -> SeqNumber {
         self.last_sent
     }
@@ -50,6 +51,7 @@ impl AckSchedule {
 
     /// An acknowledgment is due now, and no duplicate before it: RCV.NXT has moved since those were owed, and they would be counted
     /// as duplicates for the next hole.
+    #[inline]
     fn owe_one(&mut self) {
         self.owed = 1;
     }
@@ -67,16 +69,19 @@ impl AckSchedule {
     }
 
     /// Whether one is due now.
+    #[inline]
     pub fn is_due(&self) -> bool {
         self.owed > 0
     }
 
     /// Whether the one that is due carries nothing else.
+    #[inline]
     pub fn is_alone(&self) -> bool {
         self.alone
     }
 
     /// Whether none is due, now or later.
+    #[inline]
     pub fn is_quiet(&self) -> bool {
         self.owed == 0 && self.unacknowledged == 0 && !self.alone
     }
@@ -101,11 +106,13 @@ impl QuickAcks {
     }
 
     /// When data came last.
+    #[inline]
     fn last(&self) -> Instant {
         self.last
     }
 
     /// Data have arrived; whether they are acknowledged at once. Where that is after `idle_at`, it begins anew with `count`.
+    #[inline]
     fn arrived(&mut self, now: Instant, idle_at: Instant, count: u32) -> bool {
         if now > idle_at {
             self.left = count;
@@ -119,6 +126,7 @@ impl QuickAcks {
 
 impl Connection {
     /// Whether something has come since that the last acknowledgment does not cover.
+    #[inline]
     pub fn owes_acknowledgment(&self) -> bool {
         self.acks.is_due() || self.acks.last_sent != self.receive.nxt()
     }
@@ -126,6 +134,7 @@ impl Connection {
     /// RFC 5681 §4.2: at least every second full-sized segment, at once around holes and at the start, otherwise after a short
     /// wait. What is owed at once is sent when all that has arrived was taken in and the application had its turn (MUST-59). A window
     /// too small for two segments must not make its peer wait for that.
+    #[inline]
     pub(super) fn schedule_ack(&mut self, now: Instant, stored: Stored, config: &TcpConfig) {
         self.acks.unacknowledged += stored.advanced;
         let enough = (2 * self.send.mss()).min(self.receive.limit() / 2);

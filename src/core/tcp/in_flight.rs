@@ -21,25 +21,30 @@ pub(super) struct InFlight {
 
 impl InFlight {
     /// Whether it may still be under way, for all we know.
+    #[inline]
     pub fn is_under_way(&self) -> bool {
         !self.lost && !self.sacked
     }
 
     /// The sequence number behind it.
+    #[inline]
     pub fn end(&self) -> SeqNumber {
         self.start.advance(self.length)
     }
 
     /// Its number, and when that was.
+    #[inline]
     pub fn transmission(&self) -> (u32, Instant) {
         (self.order, self.sent_at)
     }
 
     /// Octets of data.
+    #[inline]
     pub fn data(&self) -> u32 {
         self.length - u32::from(self.fin)
     }
 
+    #[inline]
     pub fn range(&self) -> SendRange {
         SendRange { seq: self.start, length: self.data() as usize, fin: self.fin }
     }
@@ -59,6 +64,7 @@ pub(super) struct Tally {
 }
 
 impl Tally {
+    #[inline]
     pub fn add(&mut self, segment: &InFlight) {
         match (segment.lost, segment.sacked) {
             (true, _) => self.lost += segment.length,
@@ -70,6 +76,7 @@ impl Tally {
         }
     }
 
+    #[inline]
     pub fn remove(&mut self, segment: &InFlight) {
         match (segment.lost, segment.sacked) {
             (true, _) => self.lost -= segment.length,

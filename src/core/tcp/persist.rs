@@ -21,16 +21,19 @@ pub(super) struct Persist {
 
 impl Persist {
     /// Whether the window is being probed: a probe was sent, or is due.
+    #[inline]
     pub fn is_probing(&self) -> bool {
         self.probes > 0
     }
 
     /// Whether a probe is to be sent.
+    #[inline]
     pub fn is_due(&self) -> bool {
         self.due
     }
 
     /// Whether a probe is to be sent; it is due no more afterwards, because the caller sends it.
+    #[inline]
     pub fn take_due(&mut self) -> bool {
         std::mem::take(&mut self.due)
     }
@@ -38,11 +41,13 @@ impl Persist {
 
 impl Connection {
     /// Whether the peer has kept its window shut for longer than two probes.
+    #[inline]
     pub fn is_stalled(&self) -> bool {
         self.persist.probes > STALLED_AFTER && self.end.is_none()
     }
 
     /// Lets the persist timer, and no timer of retransmission, run while the window holds data back or is shut; whether it does.
+    #[inline]
     pub(super) fn arm_persist(&mut self, now: Instant, config: &TcpConfig) -> bool {
         let in_flight = self.send.flight_size() > 0;
         // With nothing in flight only the window can hold data back: it is shut, or too small to be worth filling.
@@ -68,6 +73,7 @@ impl Connection {
     }
 
     /// Takes in the window, and whether probes of it are over; whether it changed.
+    #[inline]
     pub(super) fn take_window(&mut self, segment: &Segment<'_>) -> bool {
         if self.persist.is_probing() {
             self.timers.cancel(Timer::User);

@@ -249,6 +249,7 @@ impl SendSide {
 
     /// Takes in the window of an acceptable segment, unless an older one overtook it (RFC 9293 §3.10.7.4). Returns whether it
     /// changed.
+    #[inline]
     pub fn update_window(&mut self, segment: &Segment<'_>) -> bool {
         let header = &segment.header;
         // A segment that acknowledges more was sent later, even if it is a retransmission. Its window must count: the old one,

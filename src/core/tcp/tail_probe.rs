@@ -42,6 +42,7 @@ pub(super) enum ProbeAnswer {
 
 impl TailProbe {
     /// TLP_process_ack of RFC 8985 §7.4.2: what became of the probe.
+    #[inline]
     pub fn process_ack(&mut self, event: &AckEvent, send: &SendSide) -> ProbeAnswer {
         let Self::Sent { end, is_retransmission } = *self else { return ProbeAnswer::Nothing };
         if send.una().precedes(end) {
@@ -76,6 +77,7 @@ impl Connection {
     }
 
     /// Whether something is to be learned by sending the end of what is in flight again (RFC 8985 §7.2).
+    #[inline]
     fn may_probe_tail(&self) -> bool {
         let is_quiet = self.recovery.tail == TailProbe::None && self.timeouts == 0 && !self.recovery.is_active();
         self.sack && is_quiet && self.send.in_flight() > 0 && self.send.sacked() == 0
@@ -99,6 +101,7 @@ impl Connection {
 
     /// The probe, where one is due: new data where there are any, for they tell as much; else the end of what is in flight
     /// (RFC 8985 §7.3).
+    #[inline]
     pub(super) fn take_tail_probe(&mut self, config: &TcpConfig) -> Option<SendRange> {
         if self.recovery.tail != TailProbe::Due {
             return None;

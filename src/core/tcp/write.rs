@@ -28,11 +28,13 @@ pub struct Writer<'a> {
 
 impl Writer<'_> {
     /// Octets that may be written now. Zero once our side is closed.
+    #[inline]
     pub fn room(&self) -> usize {
         room(self.send, self.accepts_data, self.config)
     }
 
     /// Octets that may be written now; where they are few, there will be word of more.
+    #[inline]
     pub fn room_or_wait(&mut self) -> usize {
         let room = self.room();
         // The writer may find it too little for its purpose, and then waits to hear of more.
@@ -42,6 +44,7 @@ impl Writer<'_> {
 
     /// Queues as much of `data` as there is room for and returns how many octets that was. Where no room is left, there will be word
     /// of more.
+    #[inline]
     pub fn write(&mut self, data: &[u8]) -> usize {
         let room = self.room_or_wait();
         let length = room.min(data.len());
@@ -61,6 +64,7 @@ impl Writer<'_> {
     }
 
     /// Who has filled the room to the last octet waits for more, whether it was enough or not.
+    #[inline]
     fn wrote(&mut self, length: usize, room: usize) {
         *self.write_blocked |= length == room;
     }
@@ -76,6 +80,7 @@ fn room(send: &SendSide, accepts_data: bool, config: &TcpConfig) -> usize {
 }
 
 impl Connection {
+    #[inline]
     fn writer<'a>(&'a mut self, config: &'a TcpConfig) -> Writer<'a> {
         let accepts_data = self.accepts_data();
         Writer { send: &mut self.send, write_blocked: &mut self.write_blocked, accepts_data, config }
@@ -94,11 +99,13 @@ impl Connection {
     }
 
     /// Octets that may be written now. Zero once our side is closed.
+    #[inline]
     pub fn room(&self, config: &TcpConfig) -> usize {
         room(&self.send, self.accepts_data(), config)
     }
 
     /// Octets that may be written now; where they are few, [`Signals::WRITABLE`](super::Signals::WRITABLE) tells of more.
+    #[inline]
     pub fn room_or_wait(&mut self, config: &TcpConfig) -> usize {
         self.writer(config).room_or_wait()
     }
@@ -116,6 +123,7 @@ impl Connection {
     }
 
     /// Whether our side is open to the application's data.
+    #[inline]
     pub fn accepts_data(&self) -> bool {
         // What is written before the handshake is over waits for it (RFC 9293 §3.10.2).
         let is_open = matches!(self.state, State::Established | State::CloseWait | State::SynSent | State::SynReceived);
@@ -124,6 +132,7 @@ impl Connection {
 
     /// Queues as much of `data` as there is room for and returns how much that was. Where no room is left,
     /// [`Signals::WRITABLE`](super::Signals::WRITABLE) tells of more.
+    #[inline]
     pub fn write(&mut self, data: &[u8], config: &TcpConfig) -> usize {
         self.writer(config).write(data)
     }
