@@ -133,7 +133,8 @@ impl Stack {
         self.touch(now, id.index, act)
     }
 
-    /// Draws the consequences of whatever has just been done to a connection, for [`Stack::touch`] and whoever cannot use that: events for the application, a turn to send, and
+    /// Draws the consequences of whatever has just been done to a connection, for [`Stack::touch`] and whoever cannot use that: events
+    /// for the application, a turn to send, and
     /// its end.
     pub(super) fn settle(&mut self, now: Instant, index: u32) {
         let Some(entry) = self.connections.get_mut(index) else { return };

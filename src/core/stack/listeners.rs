@@ -100,10 +100,22 @@ impl Listeners {
 
     /// Whoever listens on `port` at `address`: there alone rather than everywhere.
     pub fn find(&self, port: u16, address: IpAddr) -> Option<Begun> {
-        let at = |place| self.listening.binary_search_by_key(&place, |other| other.place).ok();
-        let found = at((port, Some(address))).or_else(|| at((port, None)))?;
-        let Listener { id, max_segment, .. } = self.listening[found];
+        let begin = self.listening.partition_point(|other| other.place.0 < port);
+        let first = self.listening.get(begin).filter(|listener| listener.place.0 == port)?;
+        // The one that listens everywhere comes first in order, and is most often the only one.
+        let is_alone = self.listening.get(begin + 1).is_none_or(|next| next.place.0 != port);
+        let is_meant = |listener: &&Listener| listener.place.1.is_none_or(|listened| listened == address);
+        let found = if is_alone { Some(first).filter(is_meant) } else { self.at(port, address) };
+        let &Listener { id, max_segment, .. } =
+            found.or_else(|| Some(first).filter(|first| first.place.1.is_none()))?;
         Some(Begun { listener: id, max_segment, removals: self.removals })
+    }
+
+    /// Whoever listens on `port` at this very address.
+    fn at(&self, port: u16, address: IpAddr) -> Option<&Listener> {
+        let place = (port, Some(address));
+        let found = self.listening.binary_search_by_key(&place, |other| other.place);
+        found.ok().map(|found| &self.listening[found])
     }
 
     /// Whether a handshake that began there may still end: its listener has not been removed.

@@ -25,7 +25,9 @@ impl Turns {
     #[inline]
     fn next(&mut self, back: Option<ConnectionId>) {
         self.queue.pop_front();
-        self.queue.extend(back);
+        if let Some(id) = back {
+            self.queue.push_back(id);
+        }
         self.burst = 0;
     }
 }
