@@ -4,7 +4,7 @@
 //! [`DropReason`].
 //!
 //! ```
-//! use xskip::{drops::DropReason, wire};
+//! use xskip_core::{drops::DropReason, wire};
 //!
 //! let too_short = wire::parse(&[0; 13], wire::ChecksumPolicy::Verify);
 //! assert_eq!(too_short.unwrap_err(), DropReason::TruncatedEthernet);
