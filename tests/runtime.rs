@@ -4,7 +4,7 @@ mod common;
 
 use common::{Name, is_root, served::ADDRESS, wait_until};
 use std::{
-    net::SocketAddr,
+    net::IpAddr,
     process::Stdio,
     sync::{
         Arc,
@@ -30,12 +30,27 @@ struct Scene {
     _name: Name,
 }
 
+fn lab(queues: u32) -> (Name, Lab) {
+    let name = Name::new();
+    let options = LabOptions { name: name.as_str().parse().unwrap(), queues, ..LabOptions::default() };
+    let lab = Lab::temporary(&options).unwrap();
+    (name, lab)
+}
+
 impl Scene {
     fn new(queues: u32, start: impl FnOnce(Server) -> Running + Send) -> Self {
-        let name = Name::new();
-        let options = LabOptions { name: name.as_str().parse().unwrap(), queues, ..LabOptions::default() };
-        let lab = Lab::temporary(&options).unwrap();
+        let (name, lab) = lab(queues);
         let server = Server::on(INTERFACE).address(ADDRESS.parse().unwrap());
+        let running = Some(lab.server().run(|| start(server)).unwrap());
+        Self { running, lab, _name: name }
+    }
+
+    /// A server at an address that stays the kernel's.
+    fn shared(address: IpAddr, start: impl FnOnce(Server) -> Running + Send) -> Self {
+        let (name, lab) = lab(1);
+        let link = lab.server().link().unwrap();
+        lab.server().run(|| link.add_address(address, 24)).unwrap().unwrap();
+        let server = Server::on(INTERFACE).shared_address(address);
         let running = Some(lab.server().run(|| start(server)).unwrap());
         Self { running, lab, _name: name }
     }
@@ -202,15 +217,52 @@ fn who_waits_is_told_to_stop_by_anybody() {
 }
 
 #[test]
+fn a_listener_at_one_address_and_one_at_all_of_them_do_not_take_each_other_along() {
+    if !is_root() {
+        return;
+    }
+    // What nobody of ours is served at a shared address is the kernel's, which has no listener.
+    let here = "198.18.0.1".parse().unwrap();
+    let scene = Scene::shared(here, http);
+    let running = scene.running();
+    running.listen(None, 8080).unwrap();
+    running.listen(Some(here), 8080).unwrap();
+    assert!(running.unlisten(Some(here), 8080).unwrap());
+    assert!(scene.get(8080), "the one at all addresses is there yet");
+    assert!(running.unlisten(None, 8080).unwrap() && !scene.get(8080));
+    running.listen(Some(here), 8080).unwrap();
+    assert!(!running.unlisten(None, 8080).unwrap(), "there is none at all addresses");
+    assert!(scene.get(8080), "the one at this address is there yet");
+    assert!(running.listen(None, 8080).is_ok() && running.unlisten(None, 8080).unwrap());
+    assert!(scene.get(8080));
+    assert!(running.unlisten(Some(here), 8080).unwrap() && !scene.get(8080));
+}
+
+#[test]
+fn a_second_listener_on_a_port_leaves_the_first_ones_defence_as_it_is() {
+    if !is_root() {
+        return;
+    }
+    let scene = Scene::new(1, |server| http(server.cookies(Cookies::Always)));
+    let answered = || scene.running().verdicts().unwrap().answered_syn;
+    assert!(scene.get(80) && answered() == 1);
+    scene.running().listen(Some("198.18.0.1".parse().unwrap()), 80).unwrap();
+    assert!(scene.get(80));
+    assert_eq!(answered(), 2, "XDP answers as before");
+}
+
+#[test]
 fn an_address_that_is_not_served_is_nobodys_to_listen_at() {
     if !is_root() {
         return;
     }
     let scene = Scene::new(1, http);
-    let here: SocketAddr = "198.18.0.1:8080".parse().unwrap();
-    scene.running().listen(Some(here.ip()), here.port()).unwrap();
-    assert!(scene.get(8080));
-    assert!(!scene.running().unlisten(None, 8080).unwrap(), "the listener at one address is not the one at all");
-    assert!(scene.running().unlisten(Some(here.ip()), 8080).unwrap());
-    assert!(!scene.get(8080));
+    let elsewhere = "198.18.0.77".parse().unwrap();
+    let refused = scene.running().listen(Some(elsewhere), 8080).unwrap_err();
+    assert_eq!(refused, ListenRefused::NotServed(elsewhere));
+    assert!(refused.to_string().starts_with("198.18.0.77 is no address of this server"), "{refused}");
+    let worker = scene.running().workers().get(0).unwrap();
+    let asked = worker.call(move |cx| cx.listen(Some(elsewhere), 8080).map(drop)).unwrap();
+    assert_eq!(asked, Err(ListenRefused::NotServed(elsewhere)), "nor an application's");
+    assert!(!worker.call(move |cx| cx.stack().unlisten_at(Some(elsewhere), 8080)).unwrap(), "nothing is left behind");
 }

@@ -2,19 +2,16 @@
 
 use super::{Runtime, RuntimeError, defence::FilterWriter, interface::Opened, listening::Listening, plan::Plan};
 use crate::{
-    config::{StackConfig, TcpConfig},
+    config::StackConfig,
     host::memory,
-    stack::{Secrets, Stack, SynAckProfile},
-    tcp::{MaxSegment, cookie::EPOCH},
+    stack::{Secrets, Stack},
+    tcp::cookie::EPOCH,
     time::Instant,
     wire::{Endpoint, InterfaceId},
     worker::{Clock, HandOff, Placement, Port, Shutdown, Worker, WorkerIndex, WorkerOptions, Workers},
-    xdp::{Action, Service, SynAckFields, XdpError, XdpMode},
+    xdp::{XdpError, XdpMode},
 };
-use std::{
-    net::{IpAddr, SocketAddr},
-    sync::Arc,
-};
+use std::sync::Arc;
 
 /// Connections may take one part in so many of the memory there is, unless somebody says how much.
 const MEMORY_SHARE: u64 = 4;
@@ -36,24 +33,12 @@ impl<'a> Assembly<'a> {
         Self { runtime, plan, config: stack_config(runtime, plan, modes[0]), secrets, clock, modes }
     }
 
-    /// Whom listeners that come later are made known to.
-    pub fn listening(&self, opened: &[Opened], workers: Workers) -> Arc<Listening> {
-        Arc::new(Listening::new(self.plan, opened, workers, &self.config.tcp, self.runtime.max_segment))
-    }
-
-    /// Tells each interface's program of every address and port that is listened on there, with what its SYN-ACKs say.
-    pub fn serve_listeners(&self, opened: &[Opened]) -> Result<(), RuntimeError> {
-        for (plan, opened) in self.plan.interfaces.iter().zip(opened) {
-            let tcp = TcpConfig { mtu: plan.link.mtu as usize, ..self.config.tcp.clone() };
-            for address in plan.addresses.iter().map(|local| local.cidr.address) {
-                let action = Action::Listener(syn_ack_fields(address, self.runtime.max_segment, &tcp));
-                for &port in &self.runtime.ports {
-                    let service = Service::tcp(SocketAddr::new(address, port));
-                    opened.program.services().serve(service, action).map_err(XdpError::from)?;
-                }
-            }
-        }
-        Ok(())
+    /// Whom listeners are made known to. Each interface's program knows those that there are from the beginning.
+    pub fn listening(&self, opened: &[Opened], workers: Workers) -> Result<Arc<Listening>, RuntimeError> {
+        let listening = Listening::new(self.runtime, self.plan, opened, workers, &self.config.tcp);
+        let mut ports = self.runtime.ports.iter();
+        ports.try_for_each(|&port| listening.steer((None, port))).map_err(XdpError::from)?;
+        Ok(Arc::new(listening))
     }
 
     /// The workers, none of which has begun. They take the queues.
@@ -72,7 +57,7 @@ impl<'a> Assembly<'a> {
             let queues = queues.iter_mut().zip(interfaces()).filter_map(|(queues, id)| Some((id, queues.next()?)));
             let ports = queues.map(|(id, queue)| Port::new(id, queue)).collect();
             let mut stack = self.stack(index)?;
-            if !self.runtime.only_connects {
+            if self.runtime.listens() {
                 let filters = opened.iter().map(|opened| opened.program.guard().filter().clone()).collect();
                 stack.watch_flows(Box::new(FilterWriter(filters)));
             }
@@ -82,7 +67,7 @@ impl<'a> Assembly<'a> {
             let options = WorkerOptions { idle: self.runtime.idle, drain: self.runtime.drain };
             let worker = Worker::new(ports, stack, self.clock, hand_off, options, shutdown.clone());
             let worker = worker.with_tap(self.runtime.tap.clone());
-            assembled.push(if self.runtime.only_connects { worker } else { worker.with_steering(listening.clone()) });
+            assembled.push(if self.runtime.listens() { worker.with_steering(listening.clone()) } else { worker });
         }
         Ok(assembled)
     }
@@ -127,13 +112,6 @@ impl<'a> Assembly<'a> {
         }
         Ok(())
     }
-}
-
-/// What SYN-ACKs of a listener say.
-pub(super) fn syn_ack_fields(address: IpAddr, max_segment: MaxSegment, tcp: &TcpConfig) -> SynAckFields {
-    let SynAckProfile { mss, window, window_scale, sack, hop_limit, traffic_class } =
-        SynAckProfile::of(address, max_segment, tcp);
-    SynAckFields { mss, window, window_scale, sack, hop_limit, traffic_class }
 }
 
 /// The stack's names for the interfaces, in the order in which they were given.

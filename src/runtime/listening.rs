@@ -1,44 +1,56 @@
-//! Listeners that come and go while the workers run: every stack has to know of them, and every interface's XDP program.
+//! Listeners while the workers run: every stack has to know of them, and every interface's XDP program.
 
-use super::{assembly::syn_ack_fields, interface::Opened, plan::Plan};
+use super::{
+    Runtime,
+    interface::Opened,
+    plan::{InterfacePlan, Plan},
+};
 use crate::{
     config::TcpConfig,
+    stack::SynAckProfile,
     tcp::MaxSegment,
     worker::{ListenRefused, Steering, Workers},
-    xdp::{Action, Service, Services},
+    xdp::{Action, ServeError, Service, Services, SynAckFields},
 };
 use std::{
+    collections::HashSet,
     net::{IpAddr, SocketAddr},
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-/// Where an interface's listeners may be, and who steers its frames.
+/// An interface: where its listeners may be, and who steers its frames.
 struct Place {
     addresses: Vec<IpAddr>,
     services: Arc<Services>,
     tcp: TcpConfig,
 }
 
+/// A port at one address, or at all of them (`None`).
+type Listener = (Option<IpAddr>, u16);
+
 /// Everybody who has to know of a listener.
 pub(super) struct Listening {
     workers: Workers,
     places: Vec<Place>,
     max_segment: MaxSegment,
+    /// All there are: what the programs serve follows from them. Never held while a worker is waited for, which may want it.
+    listeners: Mutex<HashSet<Listener>>,
 }
 
 impl Listening {
-    pub fn new(plan: &Plan, opened: &[Opened], workers: Workers, tcp: &TcpConfig, max_segment: MaxSegment) -> Self {
-        let place = |(plan, opened): (&super::plan::InterfacePlan, &Opened)| Place {
+    pub fn new(runtime: &Runtime, plan: &Plan, opened: &[Opened], workers: Workers, tcp: &TcpConfig) -> Self {
+        let place = |(plan, opened): (&InterfacePlan, &Opened)| Place {
             addresses: plan.addresses.iter().map(|local| local.cidr.address).collect(),
             services: opened.program.services().clone(),
             tcp: TcpConfig { mtu: plan.link.mtu as usize, ..tcp.clone() },
         };
         let places = plan.interfaces.iter().zip(opened).map(place).collect();
-        Self { workers, places, max_segment }
+        Self { workers, places, max_segment: runtime.max_segment, listeners: Mutex::default() }
     }
 
     /// Accepts connections there, on every worker.
     pub fn listen(&self, address: Option<IpAddr>, port: u16) -> Result<(), ListenRefused> {
+        self.check(address)?;
         let max_segment = self.max_segment;
         for worker in self.workers.iter() {
             let listened = worker.call(move |cx| cx.stack().listen_with(address, port, max_segment).map(drop));
@@ -48,17 +60,59 @@ impl Listening {
             }
         }
         // The stacks first: a SYN that the program answers is nobody's mistake then.
-        self.steer(address, port).inspect_err(|_| self.forget(|_| true, address, port))
+        let steered = self.steer((address, port)).inspect_err(|_| self.forget(|_| true, address, port));
+        Ok(steered?)
     }
 
     /// Accepts no more connections there; whether anybody did.
     pub fn unlisten(&self, address: Option<IpAddr>, port: u16) -> Result<bool, ListenRefused> {
-        self.unsteer(address, port);
-        let mut was_there = false;
+        let was_there = self.unsteer((address, port));
         for worker in self.workers.iter() {
-            was_there |= worker.call(move |cx| cx.stack().unlisten_at(address, port))?;
+            worker.call(move |cx| cx.stack().unlisten_at(address, port))?;
         }
         Ok(was_there)
+    }
+
+    /// Tells the programs of a listener, whose stacks know of it: none of them where one of them cannot take it. What is served already
+    /// stays as it is, with its defence.
+    pub fn steer(&self, listener: Listener) -> Result<(), ServeError> {
+        let mut listeners = self.listeners();
+        listeners.insert(listener);
+        for (place, service) in self.services_of(listener) {
+            if matches!(place.services.get(service), Some(Action::Listener(_) | Action::Guarded(_))) {
+                continue;
+            }
+            let action = Action::Listener(self.syn_ack_fields(place, service));
+            if let Err(refused) = place.services.serve(service, action) {
+                listeners.remove(&listener);
+                self.forget_unwanted(listener, &listeners);
+                return Err(refused);
+            }
+        }
+        Ok(())
+    }
+
+    /// The programs serve no longer what was served for this listener alone; whether it was there.
+    fn unsteer(&self, listener: Listener) -> bool {
+        let mut listeners = self.listeners();
+        let was_there = listeners.remove(&listener);
+        if was_there {
+            self.forget_unwanted(listener, &listeners);
+        }
+        was_there
+    }
+
+    fn forget_unwanted(&self, (address, port): Listener, listeners: &HashSet<Listener>) {
+        for (place, service) in self.services_of((address, port)) {
+            let is_wanted = [None, Some(service.local.ip())].iter().any(|&at| listeners.contains(&(at, port)));
+            if !is_wanted {
+                place.services.forget(service);
+            }
+        }
+    }
+
+    fn listeners(&self) -> MutexGuard<'_, HashSet<Listener>> {
+        self.listeners.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Has the stacks of some workers listen there no longer.
@@ -70,29 +124,39 @@ impl Listening {
         }
     }
 
-    /// Tells the programs of a listener; none of them where one of them cannot take it.
-    fn steer(&self, address: Option<IpAddr>, port: u16) -> Result<(), ListenRefused> {
-        for (place, local) in self.locals(address) {
-            let fields = syn_ack_fields(local, self.max_segment, &place.tcp);
-            let service = Service::tcp(SocketAddr::new(local, port));
-            if let Err(refused) = place.services.serve(service, Action::Listener(fields)) {
-                self.unsteer(address, port);
-                return Err(refused.into());
+    /// Has other workers' stacks listen there no longer, without waiting. One whose queue is full goes on.
+    fn forget_on_others(&self, worker: usize, address: Option<IpAddr>, port: u16) {
+        for other in self.workers.iter().filter(|other| other.number() != worker) {
+            let told = other.post(move |cx| {
+                cx.stack().unlisten_at(address, port);
+            });
+            if let Err(error) = told {
+                tracing::warn!(%error, port, "a worker goes on listening");
             }
         }
-        Ok(())
     }
 
-    fn unsteer(&self, address: Option<IpAddr>, port: u16) {
-        for (place, local) in self.locals(address) {
-            place.services.forget(Service::tcp(SocketAddr::new(local, port)));
+    fn check(&self, address: Option<IpAddr>) -> Result<(), ListenRefused> {
+        match address {
+            Some(address) if !self.places.iter().any(|place| place.addresses.contains(&address)) => {
+                Err(ListenRefused::NotServed(address))
+            }
+            _ => Ok(()),
         }
     }
 
-    /// The addresses meant by one, or by none in particular.
-    fn locals(&self, address: Option<IpAddr>) -> impl Iterator<Item = (&Place, IpAddr)> {
+    /// The pairs of address and port that a listener means.
+    fn services_of(&self, (address, port): Listener) -> impl Iterator<Item = (&Place, Service)> {
         let all = self.places.iter().flat_map(|place| place.addresses.iter().map(move |&local| (place, local)));
-        all.filter(move |&(_, local)| address.is_none_or(|address| address == local))
+        let meant = all.filter(move |&(_, local)| address.is_none_or(|address| address == local));
+        meant.map(move |(place, local)| (place, Service::tcp(SocketAddr::new(local, port))))
+    }
+
+    /// What the listener's SYN-ACKs say.
+    fn syn_ack_fields(&self, place: &Place, service: Service) -> SynAckFields {
+        let SynAckProfile { mss, window, window_scale, sack, hop_limit, traffic_class } =
+            SynAckProfile::of(service.local.ip(), self.max_segment, &place.tcp);
+        SynAckFields { mss, window, window_scale, sack, hop_limit, traffic_class }
     }
 }
 
@@ -103,6 +167,7 @@ impl Steering for Listening {
     }
 
     fn listen(&self, worker: usize, address: Option<IpAddr>, port: u16) -> Result<(), ListenRefused> {
+        self.check(address)?;
         let max_segment = self.max_segment;
         for other in self.workers.iter().filter(|other| other.number() != worker) {
             // One that listens there already has what is wanted: two applications may have had the same idea.
@@ -114,26 +179,12 @@ impl Steering for Listening {
                 return Err(refused.into());
             }
         }
-        self.steer(address, port).inspect_err(|_| self.forget_on_others(worker, address, port))
+        let steered = self.steer((address, port)).inspect_err(|_| self.forget_on_others(worker, address, port));
+        Ok(steered?)
     }
 
     fn unlisten(&self, worker: usize, address: Option<IpAddr>, port: u16) {
-        self.unsteer(address, port);
+        self.unsteer((address, port));
         self.forget_on_others(worker, address, port);
-    }
-}
-
-impl Listening {
-    /// Has other workers' stacks listen there no longer. One whose queue is full goes on, and what comes to it is refused by the program
-    /// beside it while that is armed.
-    fn forget_on_others(&self, worker: usize, address: Option<IpAddr>, port: u16) {
-        for other in self.workers.iter().filter(|other| other.number() != worker) {
-            let told = other.post(move |cx| {
-                cx.stack().unlisten_at(address, port);
-            });
-            if let Err(error) = told {
-                tracing::warn!(%error, port, "a worker goes on listening");
-            }
-        }
     }
 }

@@ -141,6 +141,11 @@ impl Runtime {
         self.interfaces.last_mut().expect("a runtime begins with an interface")
     }
 
+    /// Whether anybody listens, or ever may.
+    pub(crate) fn listens(&self) -> bool {
+        !self.only_connects || !self.ports.is_empty()
+    }
+
     /// Whether connections are to be opened at start.
     pub(crate) fn connects_at_start(&self) -> bool {
         !self.remotes.is_empty()

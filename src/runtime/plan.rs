@@ -62,7 +62,7 @@ impl InterfacePlan {
     /// The sizes of the XDP program's tables: every flow of every worker is in its filter, which is asked on behalf of listeners.
     pub fn program_options(&self, runtime: &Runtime) -> ProgramOptions {
         let queues = self.queues.iter().max().map_or(1, |highest| highest + 1);
-        if runtime.only_connects {
+        if !runtime.listens() {
             return ProgramOptions { queues, fragments: self.fragments, ..ProgramOptions::default() };
         }
         let flows = runtime.config.max_connections.saturating_add(runtime.config.max_time_wait);

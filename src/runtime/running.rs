@@ -66,7 +66,7 @@ impl Running {
         let workers = Workers::new(mailboxes(plan.workers())?);
         let clock = Clock::start();
         let assembly = Assembly::new(runtime, plan, &opened, secrets.clone(), clock);
-        assembly.serve_listeners(&opened)?;
+        let listening = assembly.listening(&opened, workers.clone())?;
         let defence = Defence::start(defence::Setup {
             cookies: runtime.cookies,
             programs: opened.iter().map(Opened::guarded).collect(),
@@ -78,7 +78,6 @@ impl Running {
             notices: notices.clone(),
         })?;
         let (ended, shutdown) = (unbounded(), Shutdown::default());
-        let listening = assembly.listening(&opened, workers.clone());
         let assembled = assembly.assemble(&mut opened, &workers, &shutdown, &listening)?;
         let mut interfaces = Vec::new();
         for ((id, opened), plan) in assembly::interfaces().zip(opened).zip(&plan.interfaces) {
@@ -86,7 +85,7 @@ impl Running {
         }
         let setups = interfaces.iter().map(|served| served.setup.clone()).collect();
         let threads = Vec::new();
-        let listening = (!runtime.only_connects).then_some(listening);
+        let listening = runtime.listens().then_some(listening);
         let mut running = Self { setups, notices, threads, workers, shutdown, ended, defence, listening, interfaces };
         let application = Arc::new(application);
         for ((number, worker), &core) in assembled.into_iter().enumerate().zip(&plan.cores) {

@@ -65,8 +65,8 @@ macro_rules! settings {
             $self
         }
 
-        /// Says that nobody will ever listen: then the XDP program keeps no list of flows, which takes eight bytes for each that may be.
-        /// To listen is refused then.
+        /// Says that nobody will ever listen, where no port is given either: then the XDP program keeps no list of flows, which takes eight
+        /// bytes for each that may be, and to listen later is refused.
         #[must_use]
         pub fn only_connects(mut $self) -> Self {
             $place.only_connects = true;

@@ -84,6 +84,9 @@ pub enum ListenRefused {
     /// The stack does not.
     #[error(transparent)]
     Stack(#[from] ListenError),
+    /// Not at this address, which is served on no interface.
+    #[error("{0} is no address of this server; listen at one that it serves, or at all of them")]
+    NotServed(IpAddr),
     /// The XDP program cannot know of it.
     #[error(transparent)]
     Program(#[from] ServeError),

@@ -68,8 +68,8 @@ pub enum CommandError {
         /// Its number.
         worker: usize,
     },
-    /// The worker has not answered for ten seconds. The command may be carried out yet.
-    #[error("worker {worker} has not answered for 10 s; what its application does takes too long")]
+    /// The worker has not answered for long. The command may be carried out yet.
+    #[error("worker {worker} has not answered for {PATIENCE:?}; what its application does takes too long")]
     Silent {
         /// Its number.
         worker: usize,
