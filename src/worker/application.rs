@@ -244,7 +244,8 @@ impl<'a> Context<'a> {
         self.stack.cancel_timer(id);
     }
 
-    /// Takes datagrams for `port`, at one address or at all of the stack's.
+    /// Takes datagrams for `port`, at one address or at all of the stack's, on this worker alone. At a shared address they come only for
+    /// ports that were given from the start ([`Server::udp_port`](crate::Server::udp_port)).
     ///
     /// # Errors
     /// [`BindError`] says what to do.

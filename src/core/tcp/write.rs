@@ -63,7 +63,7 @@ impl Writer<'_> {
         length
     }
 
-    /// Who has filled the room to the last octet waits for more, whether it was enough or not.
+    /// An application that has filled the room to the last octet waits for more, whether it was enough or not.
     #[inline]
     fn wrote(&mut self, length: usize, room: usize) {
         *self.write_blocked |= length == room;
