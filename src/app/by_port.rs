@@ -8,8 +8,8 @@ use crate::{
 };
 use std::fmt;
 
-/// Services, or other applications, on several ports of one server. Each gets the connections and datagrams of its ports, and whatever it
-/// has begun itself. The server has to serve the ports as well:
+/// Services, or other applications, on several ports of one server. Each gets the connections and datagrams of its ports, and
+/// whatever it has begun itself. The server has to serve the ports as well:
 ///
 /// ```no_run
 /// use xskip::{Server, app::{ByPort, Echo, Http}};

@@ -298,7 +298,8 @@ pub struct StackConfig {
     pub max_udp_peers: usize,
     /// Datagrams of ours that wait for a neighbour's address. Default 64.
     pub max_waiting_datagrams: usize,
-    /// Destinations by one interface whose path MTU is remembered for connections to come; the oldest makes room for a newer one. Default 1,024.
+    /// Destinations by one interface whose path MTU is remembered for connections to come; the oldest makes room for a newer one.
+    /// Default 1,024.
     pub max_path_mtus: usize,
     /// Whether applications hear of trouble that does not end a connection (SHLD-20). Default true.
     pub soft_error_events: bool,

@@ -134,8 +134,7 @@ impl Stack {
     }
 
     /// Draws the consequences of whatever has just been done to a connection, for [`Stack::touch`] and whoever cannot use that: events
-    /// for the application, a turn to send, and
-    /// its end.
+    /// for the application, a turn to send, and its end.
     pub(super) fn settle(&mut self, now: Instant, index: u32) {
         let Some(entry) = self.connections.get_mut(index) else { return };
         let id = ConnectionId { index, generation: entry.generation };

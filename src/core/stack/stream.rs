@@ -157,8 +157,8 @@ impl<'a> Stream<'a> {
         connections[self.id.index].connection.echo(&config.tcp)
     }
 
-    /// Closes our side of it, as [`std::net::Shutdown::Write`] does: the peer sees the end of the data once it has read what was written. It may go on sending
-    /// (half-close), and what it sends should be read until [`Stream::at_end`].
+    /// Closes our side of it, as [`std::net::Shutdown::Write`] does: the peer sees the end of the data once it has read what was
+    /// written. It may go on sending (half-close), and what it sends should be read until [`Stream::at_end`].
     pub fn shutdown_write(&mut self) {
         self.connection_mut().finish();
     }
