@@ -11,7 +11,6 @@
 #include "service.h"
 
 #define FLAGS_SYN_ACK 0x12
-#define IP_DONT_FRAGMENT 0x4000
 #define MAX_HEADER_WORDS 15
 /* A SYN with more data is not answered: to sum them up would cost more than all the rest. */
 #define MAX_SYN_DATA 2048
@@ -159,7 +158,7 @@ static __always_inline enum checksums checksums_of(struct xdp_md *ctx, const str
 			return CHECKSUMS_WRONG;
 	}
 	if (*(const __u8 *)ip >> 4 != (packet->is_ipv6 ? 6 : 4) || length < header_len ||
-	    length > (__u32)(data_end - data) - packet->tcp_offset)
+	    length > (__u64)(data_end - data) - packet->tcp_offset)
 		return CHECKSUMS_WRONG;
 	pseudo += bpf_htons(length);
 	is_unfinished = guard.unfinished != REFUSED && (__u16)~fold(pseudo) == tcp->check;

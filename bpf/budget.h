@@ -11,6 +11,7 @@
 #define PREFIXES 65536
 #define CLOSED_PORTS PREFIXES /* the budgets behind those of the prefixes */
 #define UNKNOWN_RESETS (PREFIXES + 1)
+#define TOO_BIGS (PREFIXES + 2)
 #define REPEATED_SYNS (1U << 20)
 
 /* How long behind the first a SYN counts as repeated, in ticks: clients wait a second, then two, then four. */
@@ -26,7 +27,7 @@ struct budget {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, PREFIXES + 2);
+	__uint(max_entries, PREFIXES + 3);
 	__type(key, __u32);
 	__type(value, struct budget);
 } budgets SEC(".maps");
@@ -39,14 +40,15 @@ struct {
 	__type(value, __u32);
 } repeated_syns SEC(".maps");
 
-static __always_inline int consume_budget(__u32 index, __u32 limit)
+/* One of as many as there are in a tick, whatever that is: a budget is used with one kind of tick. */
+static __always_inline int consume_budget(__u32 index, __u32 limit, __u32 tick)
 {
 	struct budget *budget = bpf_map_lookup_elem(&budgets, &index);
 
 	if (!budget)
 		return 0;
-	if (budget->tick != guard.tick) {
-		budget->tick = guard.tick;
+	if (budget->tick != tick) {
+		budget->tick = tick;
 		budget->used = 0;
 	}
 	if (budget->used >= limit)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0-only */
-/* SYN cookies: made and checked as src/tcp/cookie.rs does, which explains the layout. */
+/* SYN cookies: made and checked as src/core/tcp/cookie.rs does, which explains the layout. */
 #ifndef XSKIP_COOKIE_H
 #define XSKIP_COOKIE_H
 

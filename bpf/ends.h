@@ -14,7 +14,7 @@
 #include "parse.h"
 #include "service.h"
 
-/* Whether no answer can reach a source address (RFC 9293 MUST-63): as src/wire/ipv4.rs has it. */
+/* Whether no answer can reach a source address (RFC 9293 MUST-63): as src/core/wire/ipv4.rs has it. */
 static __always_inline int is_unreachable_v4(__be32 source)
 {
 	__u32 first = bpf_ntohl(source) >> 24;
@@ -22,7 +22,7 @@ static __always_inline int is_unreachable_v4(__be32 source)
 	return first == 0 || first == 127 || first - 224 < 16 || source == ~0U;
 }
 
-/* Likewise, as src/wire/ipv6.rs has it, with the unspecified address. */
+/* Likewise, as src/core/wire/ipv6.rs has it, with the unspecified address. */
 static __always_inline int is_unreachable_v6(const __u32 *source)
 {
 	if (source[0] | source[1])
@@ -45,7 +45,7 @@ static __always_inline int is_impossible(const struct packet *packet)
 }
 
 /*
- * Whether a segment may be answered as far as its ends go: what src/stack/intake.rs asks of one, in `check_source` and
+ * Whether a segment may be answered as far as its ends go: what src/core/stack/intake.rs asks of one, in `check_source` and
  * `check_ends`, and the parser before that. What is addressed to one of our listeners is at a unicast address already.
  */
 static __always_inline int has_possible_ends(const struct packet *packet, const struct ethhdr *ethernet)

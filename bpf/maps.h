@@ -53,9 +53,12 @@ struct {
 	__type(value, enum verdict);
 } fragmented SEC(".maps");
 
+/* What becomes of a packet that is the load balancer's: indices behind those. `FIRST_OUTCOME` is in outcomes.h. */
+#define MAX_COUNTERS 64
+
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, VERDICTS);
+	__uint(max_entries, MAX_COUNTERS);
 	__type(key, __u32);
 	__type(value, __u64);
 } verdicts SEC(".maps");

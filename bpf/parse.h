@@ -23,12 +23,19 @@
 
 /* Masks that bound the offsets below for the verifier: a tag, and a plain IPv6 header. */
 #define MAX_IP_OFFSET 0x1f
+#define MAX_QUOTE_OFFSET 0x7f /* behind the longest IPv4 header, and an ICMP error's */
 #define MAX_TCP_OFFSET 0x3f
 
 #define IPV4_FRAGMENT 0x3fff /* more fragments, or an offset */
 #define IPV4_OFFSET 0x1fff   /* of a fragment: 0 for the first */
+#define IP_DONT_FRAGMENT 0x4000
 #define HARDWARE_ETHERNET 1
 #define NEIGHBOUR_SOLICITATION 135
+
+#define FLAG_FIN 0x01
+#define FLAG_SYN 0x02
+#define FLAG_RST 0x04
+#define FLAG_ACK 0x10
 
 /* ICMPv4 (RFC 792); <linux/icmp.h> would draw in half of the C library. */
 #define UNREACHABLE 3
@@ -111,6 +118,7 @@ struct packet {
 	__u32 fragment_id; /* what the fragments of a packet have in common, beside its ends and an IPv4 packet's protocol */
 	__u32 ip_offset;
 	__u32 tcp_offset;
+	__u32 quote_offset; /* of the IP header in an ICMP error */
 	__be32 sequence;
 	__u32 ports;        /* both, as they stand in the packet */
 	__u32 addresses[8]; /* likewise: the source, then the destination, of one word each for IPv4 */
@@ -118,6 +126,7 @@ struct packet {
 
 /* Where reading has got to. */
 struct cursor {
+	void *start;
 	void *at;
 	void *end;
 };
@@ -157,14 +166,16 @@ static __always_inline void read_tcp(struct cursor *cursor, struct packet *packe
 	packet->segment = segment;
 }
 
-/* The UDP port at the cursor, if it is there. */
+/* The UDP ports at the cursor, if they are there. */
 static __always_inline void read_udp(struct cursor *cursor, struct packet *packet)
 {
 	__be16 *ports = cursor->at;
 
 	packet->protocol = IPPROTO_UDP;
-	if ((void *)(ports + 2) <= cursor->end)
-		packet->port = ports[1];
+	if ((void *)(ports + 2) > cursor->end)
+		return;
+	packet->port = ports[1];
+	packet->ports = *(__u32 *)ports;
 }
 
 /* The port of a first fragment at the cursor, which has room for it: fragments but the last come in units of eight octets. */
@@ -176,25 +187,28 @@ static __always_inline void read_first_fragment(struct cursor *cursor, struct pa
 	packet->protocol = protocol;
 }
 
-/* The ports of a quoted TCP segment: an ICMP error is for whoever sent that. */
-static __always_inline void read_quoted_ports(__be16 *ports, void *end, struct packet *packet)
+/* The ports of a quoted packet: an ICMP error is for whoever sent that. */
+static __always_inline void read_quoted_ports(void *quote, __be16 *ports, const struct cursor *cursor, struct packet *packet,
+					      __u8 protocol)
 {
-	if ((void *)(ports + 2) > end)
+	if ((void *)(ports + 2) > cursor->end)
 		return;
 	packet->port = ports[0];
-	packet->protocol = IPPROTO_TCP;
+	packet->protocol = protocol;
+	packet->quote_offset = quote - cursor->start;
 }
 
-/* What an ICMP error at the cursor quotes, if it is a plain TCP segment; about others the kernel knows as much. */
+/* What an ICMP error at the cursor quotes, if it is a plain segment or datagram, or the first piece of one. */
 static __always_inline void read_quote_v4(struct cursor *cursor, struct packet *packet)
 {
 	struct icmp_header *icmp = cursor->at;
 	struct iphdr *ip = (void *)(icmp + 1);
 
-	if ((void *)(ip + 1) > cursor->end || ip->ihl != sizeof(*ip) / 4 || ip->protocol != IPPROTO_TCP)
+	if ((void *)(ip + 1) > cursor->end || ip->ihl != sizeof(*ip) / 4 || ip->frag_off & bpf_htons(IPV4_OFFSET) ||
+	    (ip->protocol != IPPROTO_TCP && ip->protocol != IPPROTO_UDP))
 		return;
 	if (icmp->type == UNREACHABLE || icmp->type == TIME_EXCEEDED || icmp->type == PARAMETER_PROBLEM)
-		read_quoted_ports((void *)(ip + 1), cursor->end, packet);
+		read_quoted_ports(ip, (void *)(ip + 1), cursor, packet, ip->protocol);
 }
 
 static __always_inline void read_quote_v6(struct cursor *cursor, struct packet *packet)
@@ -202,10 +216,10 @@ static __always_inline void read_quote_v6(struct cursor *cursor, struct packet *
 	struct icmp6hdr *icmp = cursor->at;
 	struct ipv6hdr *ip = (void *)(icmp + 1);
 
-	if ((void *)(ip + 1) > cursor->end || ip->nexthdr != IPPROTO_TCP)
+	if ((void *)(ip + 1) > cursor->end || (ip->nexthdr != IPPROTO_TCP && ip->nexthdr != IPPROTO_UDP))
 		return;
 	if (icmp->icmp6_type >= ICMPV6_DEST_UNREACH && icmp->icmp6_type <= ICMPV6_PARAMPROB)
-		read_quoted_ports((void *)(ip + 1), cursor->end, packet);
+		read_quoted_ports(ip, (void *)(ip + 1), cursor, packet, ip->nexthdr);
 }
 
 static __always_inline enum reading read_arp(struct cursor *cursor, struct packet *packet)
@@ -247,6 +261,8 @@ static __always_inline enum reading read_ipv4(struct cursor *cursor, struct pack
 		cursor->at += header_len;
 		if (packet->fragment == FRAGMENT_FIRST)
 			read_first_fragment(cursor, packet, ip->protocol);
+		else
+			packet->protocol = ip->protocol;
 		return READ_IP;
 	}
 	packet->is_icmp = ip->protocol == IPPROTO_ICMP;
@@ -292,6 +308,8 @@ static __always_inline void read_fragment_v6(struct cursor *cursor, struct packe
 	cursor->at = header + 1;
 	if (packet->fragment == FRAGMENT_FIRST)
 		read_first_fragment(cursor, packet, skip_extensions(cursor, header->next));
+	else
+		packet->protocol = header->next;
 }
 
 static __always_inline enum reading read_ipv6(struct cursor *cursor, struct packet *packet)
@@ -331,6 +349,7 @@ static __always_inline enum reading read_ipv6(struct cursor *cursor, struct pack
 static __always_inline enum reading read_packet(struct xdp_md *ctx, struct packet *packet)
 {
 	struct cursor cursor = {
+		.start = (void *)(long)ctx->data,
 		.at = (void *)(long)ctx->data,
 		.end = (void *)(long)ctx->data_end,
 	};

@@ -18,10 +18,10 @@
 #include "address.h"
 #include "parse.h"
 
-#define SERVICE_SLOT_BITS 16
+#define SERVICE_SLOT_BITS 17
 #define SERVICE_SLOTS (1 << SERVICE_SLOT_BITS)
 /* How far from where its hash points a service may be; there is hardly ever one that far. */
-#define MAX_PROBES 32
+#define MAX_PROBES 64
 /* One for each half of an address, and one for port and protocol. */
 #define SERVICE_KEYS 3
 /* The protocol of entries that are no services: nobody sends from their address. No packet has it (IANA: reserved). */
@@ -34,7 +34,10 @@ enum action {
 	NO_SOURCE,      /* of a FROM_ADDRESS entry */
 	TO_KERNEL,      /* an exception at an address of the stack's own */
 	TO_STACK,
-	TO_LISTENER,    /* likewise, and SYNs are counted */
+	TO_BALANCE,     /* backends serve it; the stack gets what it is to reset */
+	TO_TRANSLATE,   /* likewise, in mode nat */
+	TO_CLIENTS,     /* of an address that packets to backends come from: the stack gets what answers nobody */
+	TO_LISTENER,    /* the stack's, and SYNs are counted */
 	TO_GUARDED,     /* likewise, and SYNs are answered here */
 };
 
@@ -51,8 +54,10 @@ struct service {
 	__u8 hop_limit;
 	__u8 sack;
 	__u8 traffic_class;
-	__u32 number; /* the listener's index in `syns` */
-	__u8 padding[4];
+	__u32 number; /* the listener's index in `syns`, the service's in `balanced`, or the source's in `nat_settings` */
+	__u8 rest;    /* of an address: for which protocols backends serve the ports that nobody else does */
+	__u8 portless; /* of a port 0: it is for later fragments only */
+	__u8 padding[2];
 };
 
 const volatile __u64 service_keys[SERVICE_KEYS] = {};
@@ -123,6 +128,21 @@ static __always_inline const struct service *find_slot(const struct address *add
 	return bpf_map_lookup_elem(&services, &index);
 }
 
+#define REST_TCP 1
+#define REST_UDP 2
+
+/* Whom packets of a protocol are for that are for no other port of an address, or show none. */
+static __always_inline const struct service *find_rest(const struct service *address, const struct packet *packet)
+{
+	const struct service *rest;
+	__u8 protocols = address->rest;
+
+	if (!protocols || !(protocols & (packet->protocol == IPPROTO_TCP ? REST_TCP : packet->protocol == IPPROTO_UDP ? REST_UDP : 0)))
+		return address;
+	rest = find_slot(&packet->destination, 0, packet->protocol);
+	return rest && !(rest->portless && packet->port) ? rest : address;
+}
+
 /* What is said of the port that a packet is for; where nothing is, or it has none, of its whole address. */
 static __always_inline const struct service *find_service(const struct packet *packet)
 {
@@ -130,7 +150,10 @@ static __always_inline const struct service *find_service(const struct packet *p
 
 	if (packet->port)
 		service = find_slot(&packet->destination, packet->port, packet->protocol);
-	return service ? service : find_slot(&packet->destination, 0, 0);
+	if (service)
+		return service;
+	service = find_slot(&packet->destination, 0, 0);
+	return service ? find_rest(service, packet) : NULL;
 }
 
 static __always_inline int is_listener(const struct service *service)

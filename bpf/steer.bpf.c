@@ -4,16 +4,15 @@
  * kernel, untouched. While a listener is guarded, SYNs for it are answered here, and segments of no known flow end here.
  */
 #include "answer.h"
+#include "balance.h"
 #include "budget.h"
 #include "ends.h"
+#include "orphan.h"
 #include "service.h"
+#include "strangers.h"
+#include "translate.h"
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";
-
-#define FLAG_FIN 0x01
-#define FLAG_SYN 0x02
-#define FLAG_RST 0x04
-#define FLAG_ACK 0x10
 
 /*
  * A later fragment to an address that the kernel keeps. Put together there, a segment for a port of ours would be reset, and our
@@ -60,40 +59,6 @@ static __always_inline enum verdict classify(enum reading reading, const struct 
 	return service->verdict;
 }
 
-/* A segment that may end a handshake: whether its numbers are a cookie. */
-static __always_inline int ends_handshake(struct xdp_md *ctx, const struct packet *packet)
-{
-	void *data = (void *)(long)ctx->data, *data_end = (void *)(long)ctx->data_end;
-	struct tcphdr *tcp = data + (packet->tcp_offset & MAX_TCP_OFFSET);
-	struct options options = {};
-
-	if (packet->segment != SEGMENT_PLAIN || (void *)(tcp + 1) > data_end)
-		return 0;
-	if (!read_options(ctx, packet, tcp, &options))
-		return 0;
-	return is_cookie(packet, bpf_ntohl(tcp->seq), bpf_ntohl(tcp->ack_seq), &options);
-}
-
-/* What becomes of a segment of no known flow. */
-static __always_inline enum verdict filter_unknown_flow(struct xdp_md *ctx, const struct packet *packet, __u64 hash,
-							int within_budget, enum verdict ours)
-{
-	const __u8 yes = 1;
-
-	/* It may end a handshake that was answered here, whose cookie must count no more: the stack remembers that, within a budget. */
-	if (packet->flags & FLAG_RST)
-		return within_budget ? ours : DROPPED_RESET;
-	if (!(packet->flags & FLAG_ACK))
-		return DROPPED_STRAY;
-	if (packet->flags & FLAG_SYN)
-		return DROPPED_ACK;
-	if (ends_handshake(ctx, packet)) {
-		bpf_map_update_elem(&verified, &hash, &yes, BPF_ANY);
-		return ours;
-	}
-	return bpf_map_lookup_elem(&verified, &hash) ? ours : DROPPED_ACK;
-}
-
 static __always_inline int is_syn(const struct packet *packet)
 {
 	return (packet->flags & (FLAG_SYN | FLAG_ACK | FLAG_RST | FLAG_FIN)) == FLAG_SYN;
@@ -109,7 +74,7 @@ static __always_inline enum verdict handle_syn(struct xdp_md *ctx, const struct 
 	void *data = (void *)(long)ctx->data, *data_end = (void *)(long)ctx->data_end;
 	struct ethhdr *ethernet = data;
 	/* SYNs of known flows use the budget up as well, or what is left of it would tell who is connected. */
-	int within_budget = !guard.prefix_budget || consume_budget(prefix_of(packet), guard.prefix_budget);
+	int within_budget = !guard.prefix_budget || consume_budget(prefix_of(packet), guard.prefix_budget, guard.tick);
 	__u64 hash = fingerprint(packet);
 
 	if (is_known(hash))
@@ -144,9 +109,9 @@ static __always_inline enum verdict filter_segment(struct xdp_md *ctx, const str
 		return ours;
 	/* As with a listener's SYNs, those of known flows use it up as well. */
 	if (packet->flags & FLAG_RST)
-		within_budget = consume_budget(UNKNOWN_RESETS, guard.closed_budget);
+		within_budget = consume_budget(UNKNOWN_RESETS, guard.closed_budget, guard.tick);
 	else if (is_syn(packet) && !is_listener(service))
-		within_budget = consume_budget(CLOSED_PORTS, guard.closed_budget);
+		within_budget = consume_budget(CLOSED_PORTS, guard.closed_budget, guard.tick);
 	hash = fingerprint(packet);
 	if (is_known(hash))
 		return ours;
@@ -154,6 +119,28 @@ static __always_inline enum verdict filter_segment(struct xdp_md *ctx, const str
 		return within_budget ? ours : DROPPED_CLOSED;
 	verdict = filter_unknown_flow(ctx, packet, hash, within_budget, ours);
 	return guard.armed == LEARNING ? ours : verdict;
+}
+
+static __always_inline int to_stack(struct xdp_md *ctx, const struct packet *packet, enum verdict verdict)
+{
+	int action = bpf_redirect_map(&queues, ctx->rx_queue_index, XDP_DROP);
+
+	if (action != XDP_REDIRECT)
+		return without_socket(ctx, packet, verdict);
+	count(verdict);
+	return action;
+}
+
+/* Whether it is a balancer's that has died, and whose tables may not be used any longer. */
+static __always_inline int is_left_alone(const struct service *service)
+{
+	const struct balancing *settings;
+	__u32 zero = 0;
+
+	if (!service || service->action < TO_BALANCE || service->action > TO_CLIENTS)
+		return 0;
+	settings = bpf_map_lookup_elem(&balance_settings, &zero);
+	return settings && is_abandoned(settings);
 }
 
 SEC("xdp")
@@ -167,6 +154,23 @@ int steer(struct xdp_md *ctx)
 
 	if (reading >= READ_ARP)
 		service = find_service(&packet);
+	if (is_left_alone(service)) {
+		count(PASSED_FOREIGN);
+		return XDP_PASS;
+	}
+	if (service && service->action >= TO_BALANCE && service->action <= TO_TRANSLATE) {
+		action = service->action == TO_BALANCE ? balance(ctx, &packet, service) : translate(ctx, &packet, service);
+		if (action != TO_THE_STACK)
+			return action;
+		/* Counted already, as what is to be reset. */
+		return bpf_redirect_map(&queues, ctx->rx_queue_index, XDP_DROP);
+	}
+	if (service && service->action == TO_CLIENTS) {
+		action = translate_answer(ctx, &packet, service);
+		if (action != TO_THE_STACK)
+			return action;
+		action = XDP_DROP;
+	}
 	/* A SYN for a listener comes first: of these there may be millions. */
 	if (is_syn(&packet) && is_listener(service)) {
 		count_syn(service);
@@ -188,7 +192,5 @@ int steer(struct xdp_md *ctx)
 			return XDP_DROP;
 		}
 	}
-	action = bpf_redirect_map(&queues, ctx->rx_queue_index, XDP_DROP);
-	count(action == XDP_REDIRECT ? verdict : DROPPED_NO_SOCKET);
-	return action;
+	return to_stack(ctx, &packet, verdict);
 }

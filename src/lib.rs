@@ -39,12 +39,13 @@
 //!
 //! | room | what |
 //! | --- | --- |
-//! | [`time`], [`drops`], [`stats`], [`rng`], [`config`] | leaves |
-//! | [`wire`] | bytes to values and back; no state, no allocation |
+//! | [`time`], [`drops`], [`stats`], [`rng`], [`transport`], then [`config`] | leaves |
+//! | [`wire`] | bytes to values and back; no state |
 //! | [`tcp`] | one connection, sans I/O |
-//! | [`stack`] | many connections on one queue, sans I/O |
+//! | [`stack`] | many connections of one worker, sans I/O |
+//! | [`lb`] | a load balancer's tables, sans I/O |
 //! | [`impair`] | a bad link, made on purpose, sans I/O |
-//! | [`xdp`] | the XDP program and AF_XDP sockets; the only room with `unsafe`, but for the checksum's vectors |
+//! | [`xdp`] | the XDP program and AF_XDP sockets; the only room with `unsafe`, but for the checksum's vectors and prefetching |
 //! | [`host`] | what the kernel says about interfaces, namespaces, rights and cores |
 //! | [`worker`] | the pinned thread that runs it all to completion |
 //! | [`app`] | the [`Service`] trait and the bundled services |
@@ -52,7 +53,7 @@
 //! | [`runtime`] | workers on interfaces, from end to end: what every role stands on |
 //! | [`server`] | the role of a server: a service on every worker |
 //!
-//! The first five lines are the crate `xskip-core`, which needs neither the kernel nor clang: give a [`stack::Stack`] frames and the
+//! The first six lines are the crate `xskip-core`, which needs neither the kernel nor clang: give a [`stack::Stack`] frames and the
 //! time, and it answers with frames and its next deadline. The same code runs on AF_XDP, in memory, and on a simulated wire. The
 //! program `xskip`, with labs, a load generator and benchmarks, is the crate `xskip-cli`.
 #![deny(missing_docs, unsafe_code)]
@@ -61,6 +62,7 @@
 extern crate xskip_core;
 
 pub mod app;
+pub mod balancer;
 pub mod host;
 pub mod runtime;
 pub mod server;
@@ -70,12 +72,13 @@ pub mod worker;
 pub mod xdp;
 
 #[doc(inline)]
-pub use xskip_core::{config, drops, impair, rng, stack, stats, tcp, time, wire};
+pub use xskip_core::{config, drops, impair, lb, rng, stack, stats, tcp, time, transport, wire};
 #[doc(hidden)]
 pub use xskip_core::{debug_as_display, prefetch};
 
 pub use self::{
     app::Service,
+    balancer::{Balancing, LoadBalancer},
     runtime::{Runtime, RuntimeError},
     server::Server,
     worker::{Application, Context},

@@ -1,4 +1,5 @@
-//! What a stack does with a segment takes no memory from the allocator, once it has what it needs.
+//! What a stack does with a segment, or a balancer with a packet, takes no memory from the allocator, once it has what
+//! it needs.
 
 #[path = "common/counting.rs"]
 mod counting;
@@ -6,13 +7,16 @@ mod counting;
 use counting::{Counting, allocations};
 use std::{
     net::{IpAddr, Ipv4Addr},
+    sync::Arc,
     time::Duration,
 };
 use xskip_core::{
     config::{StackConfig, TcpConfig},
+    lb::{Backend, Balancer, Flow, Kind, Limits, Maglev, RowKey, Service, Transport},
+    rng::SipKey,
     stack::{ConnectionId, Event, LocalAddress, Ownership, Secrets, Stack},
     time::Instant,
-    wire::{Endpoint, InterfaceId, MacAddress},
+    wire::{Endpoint, FourTuple, InterfaceId, MacAddress, SeqNumber},
 };
 
 #[global_allocator]
@@ -175,4 +179,39 @@ fn nothing_is_allocated_for_a_segment() {
     let before = allocations();
     (0..50).for_each(|_| guests.visit());
     assert!(allocations() - before <= 50, "the handshake of one that we open takes one, and nothing else any");
+
+    balance();
+}
+
+/// Half of a balancer's rows are in transition, so half of the flows are remembered, and forgotten again, more than
+/// there is room for.
+fn balance() {
+    let key = RowKey::new(SipKey::from_seed(1));
+    let end = |host: u32, port: u16| Endpoint { address: Ipv4Addr::from_bits(host).into(), port };
+    let vip = end(0xc612_0050, PORT);
+    let service = Service::tcp("web", vip, Arc::new(Maglev::new(key.of_placement())));
+    let backends = [1, 2].map(|host| Backend::new(format!("web-{host}"), end(0xc612_0100 + host, PORT)));
+    let mut balancer = Balancer::new(key, Limits { exceptions: 500, ..Limits::default() });
+    let mut now = Instant::from_millis(1_000_000);
+    for count in [1, 2] {
+        let plan = balancer.plan([service.clone().with(backends[..count].to_vec())], now).unwrap();
+        balancer.apply(&plan, now).unwrap();
+    }
+    let mut counted = 0;
+    for round in 0..50 {
+        let before = allocations();
+        for client in 0..2_000 {
+            let tuple = FourTuple { local: vip, remote: end(0xcb00_7100 + round, client + 1_024) };
+            let flow = Flow { transport: Transport::Tcp, tuple };
+            for kind in [Kind::Syn(SeqNumber::new(1)), Kind::Segment(SeqNumber::new(2)), Kind::Fin(SeqNumber::new(3))] {
+                assert!(balancer.decide(&flow, kind, now).backend().is_some());
+            }
+        }
+        counted += allocations() - before;
+        assert_eq!(balancer.exceptions().0, 500);
+        now += Duration::from_secs(90);
+        balancer.handle_timeout(now);
+        assert_eq!(balancer.exceptions().0, 0);
+    }
+    assert_eq!(counted, 0, "for decisions");
 }

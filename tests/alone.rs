@@ -3,8 +3,12 @@
 
 use std::{env, fs, path::Path, process::Command};
 
+#[path = "../src/core/examples/health.rs"]
+mod health;
 #[path = "../src/core/examples/pair.rs"]
 mod pair;
+#[path = "../src/core/examples/placement.rs"]
+mod placement;
 
 /// The core's direct dependencies. Whoever adds one gives each embedder one more: is it worth that?
 const DEPENDENCIES: &[&str] = &["bitflags", "getrandom", "siphasher", "thiserror", "zerocopy"];
@@ -34,6 +38,16 @@ fn names(listed: &str) -> Vec<&str> {
 #[test]
 fn its_embedder_has_it_do_something() {
     pair::main();
+}
+
+#[test]
+fn a_balancer_of_ones_own_placement_follows_it() {
+    placement::main();
+}
+
+#[test]
+fn a_balancer_hears_of_health_from_ones_own_source() {
+    health::main();
 }
 
 #[test]

@@ -87,12 +87,16 @@ fn compare(scenario: &Scenario, arguments: &[&str]) -> Value {
             let is_known = Cores::read().unwrap().count() > 1 || !metric.name.contains("_us_per_");
             assert!(value.is_number() || !is_known, "{name} {}: {report:#}", metric.name);
         }
-        for lead in scenario.leads {
-            assert!(contender["median"][lead.metric].as_f64() > Some(0.0), "{name} {}: {report:#}", lead.metric);
+        for headline in scenario.headlines {
+            assert!(
+                contender["median"][headline.metric].as_f64() > Some(0.0),
+                "{name} {}: {report:#}",
+                headline.metric
+            );
         }
     }
-    for lead in scenario.leads {
-        let ratio = &report["ratios"]["xskip/kernel"][lead.metric];
+    for headline in scenario.headlines {
+        let ratio = &report["ratios"]["xskip/kernel"][headline.metric];
         let [min, median, max] = ["min", "median", "max"].map(|of| ratio[of].as_f64().expect("a number"));
         assert!(0.0 < min && min <= median && median <= max, "{report:#}");
     }

@@ -27,7 +27,7 @@ const XDP_DROP: u32 = 1;
 const XDP_PASS: u32 = 2;
 const XDP_REDIRECT: u32 = 4;
 
-/// The same program twice: with a socket behind queue 0, to which test runs are accounted, and without.
+/// A program twice: with a socket behind queue 0, to which test runs are accounted, and without.
 struct Judge {
     connected: Program,
     alone: Program,
@@ -234,7 +234,8 @@ fn icmp_error_cases() -> Vec<Case> {
             let what = |about| format!("ICMP error {kind} about {about}, IPv6: {ipv6}");
             cases.push(taken(what("the TCP port"), icmp_error(ipv6, kind, TCP, PORT), "redirected_shared", needs));
             cases.push(foreign(what("another port"), icmp_error(ipv6, kind, TCP, PORT + 1)));
-            cases.push(foreign(what("the UDP port"), icmp_error(ipv6, kind, UDP, UDP_PORT)));
+            cases.push(taken(what("the UDP port"), icmp_error(ipv6, kind, UDP, UDP_PORT), "redirected_shared", needs));
+            cases.push(foreign(what("another UDP port"), icmp_error(ipv6, kind, UDP, UDP_PORT + 1)));
         }
         for kind in others {
             cases.push(foreign(format!("ICMP type {kind}, IPv6: {ipv6}"), icmp_error(ipv6, kind, TCP, PORT)));
@@ -261,7 +262,7 @@ fn tagged_cases(tags: &[(u16, u16)]) -> Vec<Case> {
     ]
 }
 
-/// The same frames where they are not.
+/// The cases of [`tagged_cases`] where such frames are not ours.
 fn passed_by(tags: &[(u16, u16)]) -> Vec<Case> {
     let cases = tagged_cases(tags).into_iter();
     cases.map(|case| Case { verdict: "passed_vlan", needs: None, ..case }).collect()

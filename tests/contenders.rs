@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 use xskip_cli::{
-    bench::contender::{Contender, ContenderError, Standing},
+    bench::contender::{Contender, ContenderError, RunningContender},
     host::{Link, cores::Cores, netns, sysctl},
     lab::{INTERFACE, Lab, LabOptions, Side},
     runtime::RunReport,
@@ -83,7 +83,7 @@ fn fetch(lab: &Lab, target: SocketAddr) -> Result<String, Option<i32>> {
 }
 
 /// Starts it, or says why this machine cannot.
-fn start(contender: Contender, lab: &Lab) -> Option<Standing> {
+fn start(contender: Contender, lab: &Lab) -> Option<RunningContender> {
     match contender.start(lab, core()) {
         Err(ContenderError::Unavailable { reason, .. }) => {
             skip(&reason);
@@ -99,8 +99,8 @@ fn serves(contender: Contender) -> Option<RunReport> {
     let name = Name::new();
     let lab = temporary(&name);
     let before = traces(&lab);
-    let fetch_all = |standing: &Standing| {
-        let targets = standing.targets();
+    let fetch_all = |running: &RunningContender| {
+        let targets = running.targets();
         assert!(targets.len() == 2 && targets[0].is_ipv4() && targets[1].is_ipv6(), "{targets:?}");
         for target in targets {
             for _ in 0..5 {
@@ -108,16 +108,16 @@ fn serves(contender: Contender) -> Option<RunReport> {
                 assert!(page.contains("page"), "{page}");
             }
         }
-        assert!(standing.resident_kib() > Some(100));
+        assert!(running.resident_kib() > Some(100));
     };
-    let standing = start(contender, &lab)?;
-    fetch_all(&standing);
-    let report = standing.stop().unwrap();
+    let running = start(contender, &lab)?;
+    fetch_all(&running);
+    let report = running.stop().unwrap();
     assert_put_back(&lab, &before, &format!("{contender} was stopped"));
 
-    let standing = contender.start(&lab, core()).unwrap();
-    fetch_all(&standing);
-    drop(standing);
+    let running = contender.start(&lab, core()).unwrap();
+    fetch_all(&running);
+    drop(running);
     assert_put_back(&lab, &before, &format!("{contender} was dropped"));
 
     drop(lab);
@@ -168,18 +168,18 @@ fn the_proxy_shakes_hands_before_the_server_does() {
     }
     let name = Name::new();
     let lab = temporary(&name);
-    let Some(standing) = start(Contender::NftSynproxy, &lab) else { return };
+    let Some(running) = start(Contender::NftSynproxy, &lab) else { return };
     let proxied = || {
         let table = lab.server().run(|| std::fs::read_to_string("/proc/thread-self/net/stat/synproxy").unwrap());
         let table = table.unwrap();
         let syns = table.lines().skip(1).filter_map(|line| line.split_whitespace().nth(1));
         syns.map(|count| u32::from_str_radix(count, 16).unwrap()).sum::<u32>()
     };
-    for (number, target) in (1..).zip(standing.targets()) {
+    for (number, target) in (1..).zip(running.targets()) {
         fetch(&lab, target).unwrap();
         assert_eq!(proxied(), number, "{target}");
     }
-    standing.stop().unwrap();
+    running.stop().unwrap();
 }
 
 #[test]
@@ -225,16 +225,16 @@ fn the_reflector_answers_but_serves_nobody() {
     let targets = nobody.targets();
     nobody.stop().unwrap();
     for _ in 0..2 {
-        let standing = Contender::XdpTx.start(&lab, core()).unwrap();
-        assert_eq!(standing.targets(), targets);
-        assert_eq!(standing.resident_kib(), None);
+        let running = Contender::XdpTx.start(&lab, core()).unwrap();
+        assert_eq!(running.targets(), targets);
+        assert_eq!(running.resident_kib(), None);
         for &target in &targets {
             // The client takes itself for connected; then the server's kernel knows nothing of it, and resets.
             let resets = connections_reset(&lab);
             fetch(&lab, target).unwrap_err();
             assert_eq!(connections_reset(&lab), resets + 1, "{target}");
         }
-        assert!(standing.stop().unwrap().is_none());
+        assert!(running.stop().unwrap().is_none());
         assert_put_back(&lab, &before, "the reflector was stopped");
         for &target in &targets {
             let resets = connections_reset(&lab);

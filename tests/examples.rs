@@ -3,11 +3,17 @@
 mod common;
 
 #[allow(dead_code, reason = "its main is not called here")]
+#[path = "../examples/axum.rs"]
+mod axum_example;
+#[allow(dead_code, reason = "its main is not called here")]
 #[path = "../examples/beacon.rs"]
 mod beacon;
 #[allow(dead_code, reason = "its main is not called here")]
 #[path = "../examples/client.rs"]
 mod client;
+#[allow(dead_code, reason = "its main is not called here")]
+#[path = "../src/program/examples/loaded.rs"]
+mod loaded;
 #[allow(dead_code, reason = "its main is not called here")]
 #[path = "../examples/proxy.rs"]
 mod proxy;
@@ -31,6 +37,7 @@ use common::{
 use std::{
     io::{BufRead, BufReader},
     process::Stdio,
+    time::Duration,
 };
 use xskip_cli::{
     CloseReason, RuntimeError, Server,
@@ -134,6 +141,47 @@ fn curl_reads_a_page_and_much_more_over_tls() {
         assert_eq!(ok(curl.args([url.as_str()]).output().unwrap()).len(), length);
     }
     scene.stop();
+}
+
+#[test]
+fn a_router_of_axums_answers_on_the_worker() {
+    if !is_root() {
+        return;
+    }
+    let fails = || async { if true { panic!("on purpose") } else { "" } };
+    let router = axum_example::router().route("/fails", ::axum::routing::get(fails));
+    let mut scene = Scene::new(move |server| {
+        let server = server.port(80).drain(Duration::from_secs(10));
+        server.start_with(move |_| axum_example::Axum::new(router.clone()))
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let big = folder.path().join("big");
+    let body: Vec<u8> = (0..1_900_000u32).map(|number| (number % 251) as u8).collect();
+    std::fs::write(&big, &body).unwrap();
+    let curl = |arguments: &[&str]| {
+        let curl = scene.lab.client().command("curl").args(["-sS", "--max-time", "60"]).args(arguments);
+        ok(curl.output().unwrap())
+    };
+    // Three requests, one connection.
+    let asked = ["/", "/later", "/"].map(|path| format!("http://198.18.0.1{path}"));
+    let connects = ["-w", "%{num_connects}\n"].into_iter().chain(asked.iter().map(String::as_str)).collect::<Vec<_>>();
+    assert_eq!(String::from_utf8(curl(&connects)).unwrap(), "hello\n1\nfrom another thread\n0\nhello\n0\n");
+    assert_eq!(curl(&["-d", "hello", "http://198.18.0.1/echo"]), b"hello");
+    // Longer than every buffer on the way, there and back, of known length and in chunks.
+    let (data, echo) = (format!("@{}", big.display()), "http://198.18.0.1/echo");
+    assert_eq!(curl(&["--data-binary", &data, echo]), body);
+    assert_eq!(curl(&["--data-binary", &data, "-H", "Transfer-Encoding: chunked", echo]), body);
+    assert!(curl(&["-D", "-", "http://198.18.0.1/nowhere"]).starts_with(b"HTTP/1.1 404 Not Found\r\n"));
+    // A handler that panics ends its connection, and no other.
+    let fails = scene.lab.client().command("curl").args(["-sS", "--max-time", "60", "http://198.18.0.1/fails"]);
+    assert_eq!(fails.output().unwrap().status.code(), Some(56), "a reset");
+    // Who asks for nothing is let go at once when the server is to end.
+    let idle = scene.lab.client().command("bash").args(["-c", "exec 3<>/dev/tcp/198.18.0.1/80; echo open; cat <&3"]);
+    let mut idle = idle.with(|command| command.stdout(Stdio::piped())).spawn().unwrap();
+    assert_eq!(BufReader::new(idle.stdout.take().unwrap()).lines().next().unwrap().unwrap(), "open");
+    let stats = scene.stop().stats();
+    assert!(idle.wait().unwrap().success());
+    assert_eq!((stats.connections_opened, stats.connections_aborted, stats.application_panics), (7, 1, 1), "{stats:?}");
 }
 
 #[test]
@@ -309,4 +357,15 @@ print(s.recv(5).decode())
     );
     assert_eq!(said, "1000\nhello\n");
     scene.stop();
+}
+
+#[test]
+fn a_load_in_a_lab_tells_how_fast_it_was() {
+    if !is_root() {
+        return;
+    }
+    let name = Name::new();
+    let report = loaded::load(name.as_str()).unwrap();
+    assert!(report.per_second > 0.0, "{report:?}");
+    assert!(Lab::find(&name.as_str().parse().unwrap()).is_err(), "the lab has gone");
 }

@@ -3,7 +3,7 @@
 #[path = "common/library.rs"]
 mod common;
 
-use common::is_root;
+use common::{is_root, pair::runner};
 use proptest::prelude::*;
 use std::{
     collections::HashMap,
@@ -92,7 +92,7 @@ fn no_flow_ever_hides_another() {
     let steps = prop::collection::vec(0..40u64, 0..400);
     let program = program(8);
     let filter = program.guard().filter();
-    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let mut runner = runner(256);
     let tried = runner.run(&steps, |steps| {
         let mut listed: HashMap<u64, bool> = HashMap::new();
         for number in steps {

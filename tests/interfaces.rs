@@ -2,21 +2,27 @@
 
 mod common;
 
-use common::{is_root, run_failing, served::Served};
+use common::{is_root, run_failing, scene, served::Served};
+use pcap_file::pcapng::{Block, PcapNgReader, blocks::interface_description::InterfaceDescriptionOption};
 use serde_json::Value;
 use std::{
     collections::BTreeSet,
+    fs::File,
     io::{Read, Write},
     net::{Shutdown, TcpListener},
     process::Stdio,
     thread,
 };
 use xskip_cli::{
+    Server,
+    app::Http,
     host::{
         Link,
         ethtool::{Ethtool, plain_wire},
     },
     lab::{INTERFACE, Lab, Side},
+    runtime::{Running, RuntimeError},
+    stack::InUse,
 };
 
 /// The second interface, on both sides.
@@ -234,4 +240,97 @@ fn interfaces_with_unlike_numbers_of_queues_are_refused_before_anything_is_attac
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("veth0 has 2 queues to be served, but another interface only 1"), "{said}");
     assert!(lab.server().run(|| Link::find(INTERFACE).unwrap().xdp.is_none()).unwrap());
+}
+
+/// A server of the library's on both interfaces, with two workers.
+fn start(lab: &Lab) -> Running {
+    let first = Server::on(INTERFACE).address("198.18.0.1/24".parse().unwrap());
+    let both = first.and_on(SECOND).address("198.18.1.1/24".parse().unwrap()).port(80);
+    lab.server().run(|| both.start(Http::default).unwrap()).unwrap()
+}
+
+#[test]
+fn an_address_that_is_added_to_one_of_two_interfaces_is_served_there() {
+    if !is_root() {
+        return;
+    }
+    let (_name, lab) = scene::lab(2);
+    second_pair(&lab, 2);
+    let running = start(&lab);
+    running.add_address(SECOND, "198.18.1.77/24".parse().unwrap()).unwrap();
+    running.add_address(SECOND, "2001:2:0:1::77/64".parse().unwrap()).unwrap();
+    let names = running.addresses().iter().map(|(name, local)| format!("{} on {name}", local.cidr)).collect::<Vec<_>>();
+    assert_eq!(
+        names,
+        ["198.18.0.1/24 on veth0", "198.18.1.1/24 on veth1", "198.18.1.77/24 on veth1", "2001:2:0:1::77/64 on veth1"]
+    );
+    for host in ["198.18.0.1", "198.18.1.1", "198.18.1.77", "[2001:2:0:1::77]"] {
+        assert!((0..4).all(|_| scene::get(&lab, host)), "{host}");
+    }
+    // All of an interface's may go, and come back.
+    for address in ["198.18.1.1", "198.18.1.77", "2001:2:0:1::77"] {
+        running.remove_address(address.parse().unwrap(), InUse::Reset).unwrap();
+    }
+    assert!(scene::get(&lab, "198.18.0.1") && !scene::get(&lab, "198.18.1.1"));
+    running.add_address(SECOND, "198.18.1.1/24".parse().unwrap()).unwrap();
+    assert!(scene::get(&lab, "198.18.1.1"));
+    running.stop().unwrap();
+}
+
+#[test]
+fn workers_one_of_whose_two_interfaces_is_gone_still_answer_and_refuse_what_is_said_of_it() {
+    if !is_root() {
+        return;
+    }
+    let (_name, lab) = scene::lab(2);
+    second_pair(&lab, 2);
+    let running = start(&lab);
+    sh(lab.server(), &format!("ip link del {SECOND}"));
+    common::wait_until("it is noticed", || !running.is_running());
+    for worker in running.workers().iter() {
+        assert_eq!(worker.call(|cx| cx.stack().interfaces().count()), Ok(2));
+    }
+    assert!(scene::get(&lab, "198.18.0.1"), "the other one is served until somebody ends it");
+    let refused = running.add_address(SECOND, "198.18.1.77/24".parse().unwrap()).unwrap_err();
+    assert!(refused.to_string().starts_with("veth1 is gone"), "{refused}");
+    running.add_address(INTERFACE, "198.18.0.77/24".parse().unwrap()).unwrap();
+    running.listen(None, 8080).unwrap();
+    assert!(scene::get(&lab, "198.18.0.77:8080"));
+    running.remove_address("198.18.1.1".parse().unwrap(), InUse::Reset).unwrap();
+    let error = running.wait().unwrap_err();
+    assert!(matches!(error, RuntimeError::InterfaceGone { ref interface } if interface == SECOND), "{error}");
+}
+
+#[test]
+fn a_capture_tells_the_interfaces_apart() {
+    if !is_root() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("both.pcapng");
+    let mut served = serve(2, &["--port", "80", "--json", "--capture", path.to_str().unwrap()]);
+    served.client_sh("curl -sS -f -m 10 -o /dev/null http://198.18.0.1/ -o /dev/null http://198.18.1.1/");
+    served.stop_balanced();
+    let mut reader = PcapNgReader::new(File::open(&path).unwrap()).unwrap();
+    let (mut names, mut seen) = (Vec::new(), [0; 2]);
+    while let Some(block) = reader.next_block() {
+        match block.unwrap() {
+            Block::InterfaceDescription(described) => {
+                let is_name = |option: &InterfaceDescriptionOption| match option {
+                    InterfaceDescriptionOption::IfName(name) => Some(name.to_string()),
+                    _ => None,
+                };
+                names.extend(described.options.iter().find_map(is_name));
+            }
+            Block::EnhancedPacket(packet) => {
+                let number = packet.interface_id as usize;
+                let address = [198, 18, number as u8, 1];
+                assert!(packet.data.windows(4).any(|octets| octets == address), "{packet:?}");
+                seen[number] += 1;
+            }
+            _ => {}
+        }
+    }
+    assert_eq!(names, [INTERFACE, SECOND]);
+    assert!(seen.iter().all(|&frames| frames >= 8), "{seen:?}");
 }

@@ -540,15 +540,22 @@ fn a_successor_ends_the_handshakes_that_its_predecessor_began() {
     }
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("master");
-    fs::write(&file, "000102030405060708090a0b0c0d0e0f\n").unwrap();
-    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    let write_master = |master: &str| {
+        fs::write(&file, format!("{master}\n")).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    };
+    const SERVED: i32 = 0;
+    const RESET: i32 = 56; // "failure in receiving network data", as curl calls it
+    let (ours, another) = ("000102030405060708090a0b0c0d0e0f", "100102030405060708090a0b0c0d0e0f");
     let same = ["--address", ADDRESS, "--port", "80", "--json", "--cookie-master", file.to_str().unwrap()];
-    for (before, after, is_served) in [
-        (&["--cookies", "always"][..], &["--cookies", "always"][..], true),
-        (&[], &["--cookies", "worker"], true),
-        (&[], &["--take-over"], true),
-        (&[], &[], false), // where handshakes are remembered, and this one is not
+    for (before, after, master, status) in [
+        (&["--cookies", "always"][..], &["--cookies", "always"][..], ours, SERVED),
+        (&[], &["--cookies", "worker"], ours, SERVED),
+        (&[], &["--cookies", "worker"], another, RESET),
+        (&[], &["--take-over"], ours, SERVED),
+        (&[], &[], ours, RESET), // where handshakes are remembered, and this one is not
     ] {
+        write_master(ours);
         let mut served = Served::new(1, &[&same[..], before].concat());
         // The client hears the SYN-ACK, but nothing that it says to it gets through.
         served.client_sh(
@@ -559,9 +566,10 @@ fn a_successor_ends_the_handshakes_that_its_predecessor_began() {
         let mut client = served.client("curl", &curl).spawn().unwrap();
         let is_established = |served: &Served| !served.client_sh("ss -Htn state established").is_empty();
         served.wait_until("the client takes its connection for open", is_established);
+        write_master(master);
         served.again(&[&same[..], after].concat());
         served.client_sh("nft delete table inet hold");
-        assert_eq!(client.wait().unwrap().success(), is_served, "{before:?}, then {after:?}");
+        assert_eq!(client.wait().unwrap().code(), Some(status), "{before:?}, then {after:?}");
         served.stop_balanced();
     }
 }

@@ -1,8 +1,13 @@
 //! The repository tests its own style: who may import whom, where clocks and `unsafe` may be, how long things may get.
 
+#[path = "common/library.rs"]
+mod common;
+
+use common::skip;
 use std::{
-    fs,
+    env, fs,
     path::{Path, PathBuf},
+    process::{Command, Stdio},
 };
 
 /// The rooms, each with the rooms it may import. Data move one way; so do imports. That none of `xskip-core` imports one of
@@ -13,12 +18,14 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("stats", &[]),
     ("rng", &[]),
     ("prefetch", &[]),
+    ("transport", &[]),
     ("wire", LEAVES),
     ("config", &["wire"]),
     ("tcp", &["time", "drops", "stats", "rng", "config", "wire"]),
     ("stack", &["time", "drops", "stats", "rng", "prefetch", "config", "wire", "tcp"]),
     ("impair", LEAVES),
-    ("xdp", LEAVES),
+    ("lb", &["time", "drops", "rng", "transport", "wire"]),
+    ("xdp", &["time", "drops", "stats", "rng", "prefetch", "transport", "lb"]),
     ("host", LEAVES),
     ("worker", &["time", "drops", "stats", "rng", "config", "wire", "tcp", "stack", "xdp"]),
     ("app", &["time", "drops", "config", "tcp", "stack", "worker", "rng", "wire"]),
@@ -28,12 +35,16 @@ const ROOMS: &[(&str, &[&str])] = &[
         "server",
         &["time", "drops", "stats", "rng", "config", "wire", "tcp", "stack", "xdp", "host", "worker", "app", "runtime"],
     ),
-    ("capture", &["telemetry", "worker"]),
+    ("balancer", &["time", "transport", "rng", "wire", "lb", "stack", "xdp", "host", "worker", "runtime"]),
+    ("capture", &["wire", "telemetry", "worker"]),
     ("bpf", &["xdp"]),
+    ("backend", &["host", "bpf", "xdp"]),
     ("relay", &["time", "impair", "xdp", "host", "bpf"]),
     ("lab", &["host", "impair", "relay"]),
     ("flood", &["rng", "wire", "xdp", "host", "bpf", "lab"]),
     ("doctor", &["host", "xdp"]),
+    ("lb_file", &["time", "rng", "transport", "wire", "lb", "host"]),
+    ("lb_run", &["time", "drops", "stats", "wire", "lb", "xdp", "host", "worker", "runtime", "balancer", "lb_file"]),
     ("load", &["time", "config", "tcp", "stack", "wire", "host", "worker", "runtime", "server"]),
     (
         "demo",
@@ -54,14 +65,14 @@ const ROOMS: &[(&str, &[&str])] = &[
             "xdp",
         ],
     ),
-    ("bench", &["stack", "app", "host", "bpf", "lab", "runtime", "server", "xdp", "flood"]),
+    ("bench", &["lb", "stack", "app", "host", "bpf", "lab", "runtime", "server", "xdp", "flood", "lb_run"]),
 ];
 /// Folders under `src/` that hold the rooms of a crate of their own.
 const CRATES: &[&str] = &["core", "program"];
-const LEAVES: &[&str] = &["time", "drops", "stats", "rng", "prefetch"];
+const LEAVES: &[&str] = &["time", "drops", "stats", "rng", "prefetch", "transport"];
 
 /// Rooms below the worker, which take time as an argument. `xdp` may wait for the kernel, so it has a clock of its own.
-const CLOCKLESS: &[&str] = &["wire", "tcp", "stack", "app", "impair"];
+const CLOCKLESS: &[&str] = &["wire", "tcp", "stack", "app", "impair", "lb"];
 const CLOCKS: &[&str] = &["Instant::now", "SystemTime::now", "thread::sleep"];
 
 const MAX_FILE_LINES: usize = 520;
@@ -137,7 +148,7 @@ fn imports(source: &Source) -> Vec<(usize, String)> {
     let mut nested = false;
     for (number, line) in source.code() {
         if line.starts_with("use crate::{") {
-            nested = true;
+            nested = !line.ends_with(';');
         } else if nested && line.starts_with('}') {
             nested = false;
         }
@@ -309,31 +320,271 @@ fn wire_bytes_never_reach_an_unwrap() {
     assert_none("a refusal is counted, not unwrapped", offences);
 }
 
-/// Public names of before, which CHANGELOG.md maps to those of now.
-const FORMER_NAMES: &[&str] = &[
-    "ServerError",
-    "ServerReport",
-    "GuardedListener",
-    "set_no_delay(",
-    "Event::Opened",
-    "Event::Trouble",
-    "Signals::TROUBLED",
-    "take_report",
-    "climb(",
-    "Clocks::",
-    "fn tend",
-    ".tend(",
+/// A test that cannot run here passes; whoever reads on would take it for one that ran.
+#[test]
+fn a_test_that_needs_rights_says_so_where_it_has_none() {
+    let mut offences = Vec::new();
+    for source in sources(&["src", "tests"]).iter().filter(|source| source.is_test() || source.room().is_none()) {
+        for (number, line) in source.code().filter(|(_, line)| line.contains("geteuid(")) {
+            let next = source.text.lines().skip(number).take(2).collect::<String>();
+            if !["skip(", "SKIPPED: "].iter().any(|way| next.contains(way)) {
+                offences.push(format!("{}:{number} asks {}", source.path.display(), line.trim()));
+            }
+        }
+    }
+    assert_none("a test asks `is_root`, or says \"SKIPPED: why\" itself", offences);
+}
+
+/// Files that say how tests with random cases are run.
+const CASES: &[&str] = &["src/core/rng.rs", "src/xdp/cases.rs", "tests/common/pair.rs"];
+
+/// What is wrong with how a file runs tests with random cases, by line: without a seed of its own such a test may fail for whoever has
+/// changed nothing.
+fn unrepeatable(source: &Source) -> Vec<usize> {
+    let code: Vec<_> = source.code().collect();
+    let is_wrong = |index: usize, line: &str| {
+        let begins = line.trim_start().starts_with("proptest!");
+        let config = code.get(index + 1).map_or("", |(_, next)| next.trim_start());
+        let is_told = config.starts_with("#![proptest_config(") && says(config, "cases(");
+        begins && !is_told
+            || says(line, "ProptestConfig")
+            || says(line, "TestRunner::")
+            || says(line, "test_runner::Config")
+    };
+    let lines = code.iter().enumerate().filter(|(index, (_, line))| is_wrong(*index, line));
+    lines.map(|(_, (number, _))| *number).collect()
+}
+
+#[test]
+fn random_tests_have_the_same_cases_in_every_run() {
+    let mut offences = Vec::new();
+    for source in sources(&["src", "tests", "examples", "benches"]) {
+        if source.path.ends_with("tests/tidy.rs") || CASES.iter().any(|file| source.path.ends_with(file)) {
+            continue;
+        }
+        offences.extend(unrepeatable(&source).iter().map(|number| format!("{}:{number}", source.path.display())));
+    }
+    assert_none("a test with random cases takes its configuration from `cases`, or its runner from `runner`", offences);
+
+    let of = |text: &str| unrepeatable(&Source { path: PathBuf::new(), text: text.to_owned() });
+    assert_eq!(of("proptest! {\n    #[test]\n"), [1]);
+    assert_eq!(of("\nproptest!(|(number: u32)| {\n});\n"), [2]);
+    assert_eq!(of("proptest! {\n    #![proptest_config(ProptestConfig::with_cases(9))]\n"), [1, 2]);
+    assert_eq!(of("let runner = TestRunner::default();\n"), [1]);
+    assert_eq!(of("proptest! {\n    // Few.\n    #![proptest_config(cases(9))]\n"), []);
+}
+
+/// By way of what the test harness makes of it: the test runs itself, and skips itself there.
+#[test]
+fn tests_that_are_skipped_are_counted() {
+    const ASIDE: &str = "XSKIP_TIDY_ASIDE";
+    if env::var_os(ASIDE).is_some() {
+        skip("only to be counted");
+        return skip("nor is this");
+    }
+    let count = |arguments: &[&str], aside: bool, ci: &str| {
+        let mut tests = Command::new(env::current_exe().expect("this file"))
+            .args(arguments)
+            .arg("--show-output")
+            .envs(aside.then_some((ASIDE, "yes")))
+            .env_remove("CI")
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the tests start");
+        let said = tests.stdout.take().expect("a pipe");
+        let counted =
+            Command::new("scripts/skipped").env("CI", ci).stdin(said).output().expect("scripts/skipped starts");
+        assert!(tests.wait().expect("the tests end").success());
+        (String::from_utf8(counted.stdout).expect("text"), counted.status.success())
+    };
+    let one = ["--exact", "tests_that_are_skipped_are_counted"];
+    let reasons = "1 test was skipped:\n     1  nor is this\n     1  only to be counted\n".to_owned();
+    assert_eq!(count(&one, true, ""), (reasons.clone(), true));
+    assert_eq!(count(&one, true, "true"), (reasons, false));
+    let none = ["--exact", "nothing_is_left_unfinished"];
+    assert_eq!(count(&none, false, "true"), ("no test was skipped\n".to_owned(), true));
+}
+
+/// Names of before: as CHANGELOG.md maps it to that of now, what a line of code that still has it says, and below which path.
+const FORMER_NAMES: &[(&str, &str, &str)] = &[
+    ("server::ServerError", "ServerError", ""),
+    ("server::ServerReport", "ServerReport", ""),
+    ("server::Running", "server::Running", ""),
+    ("server::Notice", "server::Notice", ""),
+    ("server::Cookies", "server::Cookies", ""),
+    ("Running::setup", ".setup()", ""),
+    ("worker::Report::queue", "report.queue", ""),
+    ("worker::Report::queue_statistics", "report.queue_statistics", ""),
+    ("worker::Report::frames", "report.frames", ""),
+    ("server::Seat", "Seat", ""),
+    ("worker::Control", "worker::Control", ""),
+    ("xskip::lab", "xskip::lab", ""),
+    ("xskip::relay", "xskip::relay", ""),
+    ("xskip::flood", "xskip::flood", ""),
+    ("xskip::doctor", "xskip::doctor", ""),
+    ("xskip::load", "xskip::load", ""),
+    ("xskip::bench", "xskip::bench", ""),
+    ("xskip::demo", "xskip::demo", ""),
+    ("telemetry::Capture", "telemetry::Capture", ""),
+    ("telemetry::CaptureError", "telemetry::CaptureError", ""),
+    ("telemetry::CaptureSummary", "telemetry::CaptureSummary", ""),
+    ("xdp::Flood", "xdp::FloodProgram", ""),
+    ("xdp::Reflector", "xdp::Reflector", ""),
+    ("xdp::RelayProgram", "xdp::RelayProgram", ""),
+    ("Event::Opened", "Event::Opened", ""),
+    ("Event::Trouble", "Event::Trouble", ""),
+    ("Trouble", "Trouble", ""),
+    ("Service::troubled", "fn troubled", ""),
+    ("Stream::peer", "fn peer", "src/core/stack/stream.rs"),
+    ("Stream::local", "fn local", "src/core/stack/stream.rs"),
+    ("Stream::set_no_delay", "set_no_delay", ""),
+    ("Stream::finish", "fn finish", "src/core/stack/stream.rs"),
+    ("Stream::linger", "fn linger", "src/core/stack/stream.rs"),
+    ("Stream::forward", "fn forward", "src/core/stack/stream.rs"),
+    ("Stream::writable", "fn writable", "src/core/stack/stream.rs"),
+    ("Application::handle", "fn handle", "src/worker/application.rs"),
+    ("Application::tend", "tend", ""),
+    ("Application::drain", "fn drain", "src/worker/application.rs"),
+    ("StackConfig::reports", "reports:", "src/core/config.rs"),
+    ("TcpConfig::r1", "r1:", "src/core/config.rs"),
+    ("HandOff::pass_on", "pass_on", "src/worker"),
+    ("Guard::list", "fn list", "src/xdp/guard.rs"),
+    ("GuardedListener", "GuardedListener", ""),
+    ("Guard::guesses", "guesses", "src/xdp"),
+    ("Control::guesses", "guesses", "src/worker"),
+    ("ProgramOptions::listeners", "listeners:", "src/xdp/program.rs"),
+    ("MAX_SAME_PORT", "MAX_SAME_PORT", ""),
+    ("ServerError::TooManyAddresses", "RuntimeError::TooManyAddresses", ""),
+    ("tcp::connection::Handshake", "connection::Handshake", ""),
+    ("tcp::connection::MaxSegment", "connection::MaxSegment", ""),
+    ("tcp::connection::mss_for", "connection::mss_for", ""),
+    ("tcp::cookie::Offer", "cookie::Offer", ""),
+    ("tcp::Connection::rest", "fn rest", "src/core/tcp"),
+    ("tcp::Connection::wake", "fn wake", "src/core/tcp"),
+    ("tcp::Connection::set_way", "set_way", "src/core/tcp"),
+    ("tcp::Connection::has_way", "has_way", "src/core/tcp"),
+    ("tcp::Signals::TROUBLED", "TROUBLED", ""),
+    ("tcp::Signals::OTHER_WAY", "OTHER_WAY", ""),
+    ("tcp::timestamps::Clocks", "Clocks", ""),
+    ("wire::Complaint", "Complaint", ""),
+    ("wire::Refused", "struct Refused", "src/core/wire"),
+    ("bench::contender::Standing", "Standing", ""),
+    ("bench::scenario::Lead", "Lead", "src/program/bench"),
+    ("bench::scenario::Base", "Base", "src/program/bench"),
+    ("Scenario::leads", ".leads", ""),
+    ("Scenario::bases", ".bases", ""),
+    ("stack::FlowWatch", "FlowWatch", ""),
+    ("stack::FlowName", "FlowName", ""),
+    ("FlowWatch::closes_soon", "closes_soon", ""),
+    ("Stack::watch_flows", "watch_flows", ""),
+    ("tcp::Connection::finish", "fn finish", "src/core/tcp/write.rs"),
+    ("tcp::Connection::linger", "fn linger", "src/core/tcp"),
+    ("tcp::Connection::heed_handshake", "heed_handshake", ""),
+    ("tcp::Passage", "Passage", ""),
+    // Words of the house that were nobody else's.
+    ("", "take_report", ""),
+    ("", "climb", ""),
+    ("", "next_hop::", ""),
+    ("", "trouble::", ""),
+    ("", ".complain(now", ""),
+    ("", ".settle(now", ""),
+    ("", ".conclude(", ""),
+    ("", "Untold", ""),
+    ("", "lay_down(", ""),
+    ("", ".way_to(", ""),
+    ("", "set_way(", ""),
+    ("", "look_for_another_way", ""),
+    ("", "heed_path_mtu", ""),
+    ("", ".forgive(", ""),
+    ("", ".lose_all(", ""),
+    ("", "now: Instant, config: &TcpConfig", ""),
 ];
+
+/// Whether code has this word, or these: not where they begin or end within another.
+fn says(line: &str, words: &str) -> bool {
+    let is_inside = |c: char| c.is_alphanumeric() || c == '_';
+    line.match_indices(words).any(|(at, _)| {
+        let (before, after) = (line[..at].chars().next_back(), line[at + words.len()..].chars().next());
+        let (first, last) = (words.chars().next(), words.chars().next_back());
+        let is_cut =
+            |outer: Option<char>, inner: Option<char>| outer.is_some_and(is_inside) && inner.is_some_and(is_inside);
+        !is_cut(before, first) && !is_cut(after, last)
+    })
+}
 
 #[test]
 fn nothing_has_a_name_of_before() {
     let mut offences = Vec::new();
-    for source in sources(&["src", "bpf", "examples", "benches"]) {
+    for source in sources(&["src", "bpf", "examples", "benches", "tests"]) {
+        if source.path.ends_with("tests/tidy.rs") {
+            continue;
+        }
+        let looked_for: Vec<_> = FORMER_NAMES
+            .iter()
+            .filter(|(_, words, below)| source.path.starts_with(below) && source.text.contains(words))
+            .collect();
         for (number, line) in source.code() {
-            if let Some(name) = FORMER_NAMES.iter().find(|name| line.contains(*name)) {
-                offences.push(format!("{}:{number} says {name}", source.path.display()));
+            if let Some((_, words, _)) = looked_for.iter().find(|(_, words, _)| says(line, words)) {
+                offences.push(format!("{}:{number} says {words}", source.path.display()));
             }
         }
     }
     assert_none("names that have gone are gone", offences);
+}
+
+/// What CHANGELOG.md says has another name now, or is gone: `a::{b, c}` is two names. What stands there with other arguments has the
+/// name that it had.
+fn renamed() -> Vec<String> {
+    let text = fs::read_to_string("CHANGELOG.md").expect("the changelog");
+    let table =
+        text.split("### Changed: names").nth(1).expect("a map of names").split("\n### ").next().unwrap_or_default();
+    let rows = table.lines().filter_map(|line| line.strip_prefix("| ")?.split_once(" | "));
+    let mut names = Vec::new();
+    for (before, _) in rows.filter(|(before, now)| before.starts_with('`') && !now.starts_with("with ")) {
+        for path in before.split('`').skip(1).step_by(2) {
+            let (room, items) = path.split_once("::{").unwrap_or((path, ""));
+            let items = items.trim_end_matches('}').split(", ").map(|item| item.trim_end_matches('…'));
+            if path == room {
+                names.push(path.to_owned());
+            }
+            names.extend(items.filter(|item| !item.is_empty()).map(|item| format!("{room}::{item}")));
+        }
+    }
+    assert!(names.len() > 50, "the map is read: {names:?}");
+    names
+}
+
+#[test]
+fn every_name_of_before_is_looked_for() {
+    let forgotten = renamed().into_iter().filter(|name| FORMER_NAMES.iter().all(|(known, ..)| known != name)).collect();
+    assert_none("tests/tidy.rs looks for each name that CHANGELOG.md says is another now", forgotten);
+}
+
+#[test]
+fn a_name_is_a_whole_word() {
+    for line in ["seat: Seat,", "Seat", "(Seat)", "x::Seat::new()"] {
+        assert!(says(line, "Seat"), "{line}");
+    }
+    for line in ["Seats", "mySeat", "Seat_", "seat"] {
+        assert!(!says(line, "Seat"), "{line}");
+    }
+    assert!(says("x.setup()?", ".setup()") && !says("x.setup(1)", ".setup()"));
+}
+
+/// On a page of documentation each item stands alone, and "the same" says nothing there.
+#[test]
+fn every_doc_comment_stands_alone() {
+    let mut offences = Vec::new();
+    for source in sources(&["src", "bpf", "tests", "examples", "benches", "fuzz"]) {
+        let mut in_doc = false;
+        for (index, line) in source.text.lines().enumerate() {
+            let line = line.trim_start();
+            let text = line.strip_prefix("///").or_else(|| line.strip_prefix("//!"));
+            if text.is_some_and(|text| !in_doc && text.trim_start().starts_with("The same")) {
+                offences.push(format!("{}:{}", source.path.display(), index + 1));
+            }
+            in_doc = text.is_some();
+        }
+    }
+    assert_none("no doc comment begins by \"The same\"", offences);
 }

@@ -106,7 +106,7 @@ impl Victim {
             max_segment: MaxSegment::default(),
         };
         let (config, now) = (TcpConfig::default(), Instant::from_millis(1_000));
-        let connection = Connection::established(&handshake, now, &config);
+        let connection = Connection::established(config.at(now), &handshake);
         let mut victim = Self { connection, config, now, buffer: vec![0; 2_048], nxt: 1 };
         victim.hears(1, 1, &[], b"");
         victim
@@ -148,7 +148,7 @@ impl Victim {
 
     /// The next segment: where it begins and ends.
     fn says(&mut self) -> Option<(u32, u32)> {
-        let (length, _) = self.connection.poll_transmit(self.now, &self.config, &mut self.buffer)?;
+        let (length, _) = self.connection.poll_transmit(self.config.at(self.now), &mut self.buffer)?;
         let frame = wire::parse(&self.buffer[..length], ChecksumPolicy::Verify).expect("what is sent is well-formed");
         let Packet::Tcp(_, segment) = frame.packet else { panic!("a connection sends TCP") };
         let start = segment.header.seq.since(ISS);
@@ -173,14 +173,14 @@ impl Victim {
             ..TcpHeader::default()
         };
         let segment = Segment { header, payload, traffic_class: 0 };
-        self.connection.arrive(self.now, &LinkHeader::default(), &segment, &self.config).expect("it is acceptable");
+        self.connection.arrive(self.config.at(self.now), &LinkHeader::default(), &segment).expect("it is acceptable");
     }
 
     /// Counts what a segment of the peer costs, with what is said to it at once.
     fn suffers(&mut self, meter: &mut Meter, (seq, ack): (u32, u32), blocks: &[(u32, u32)], payload: &[u8]) {
         meter.count(|| {
             self.hears(seq, ack, blocks, payload);
-            self.connection.poll_transmit(self.now, &self.config, &mut self.buffer)
+            self.connection.poll_transmit(self.config.at(self.now), &mut self.buffer)
         });
         meter.items(1);
     }
@@ -227,12 +227,12 @@ fn found_lost(meter: &mut Meter, undone: bool) {
     victim.now = victim.connection.poll_timeout().expect("they are looked at again");
     if !undone {
         meter.count(|| {
-            victim.connection.handle_timeout(victim.now, &victim.config);
-            victim.connection.poll_transmit(victim.now, &victim.config, &mut victim.buffer)
+            victim.connection.handle_timeout(victim.config.at(victim.now));
+            victim.connection.poll_transmit(victim.config.at(victim.now), &mut victim.buffer)
         });
         return meter.items(1);
     }
-    victim.connection.handle_timeout(victim.now, &victim.config);
+    victim.connection.handle_timeout(victim.config.at(victim.now));
     let again: Vec<_> = std::iter::from_fn(|| victim.says()).filter(|(start, end)| start < end).collect();
     let (last, before) = again.split_last().expect("something is sent again");
     let ack = last.1;
@@ -257,8 +257,8 @@ fn timed_out(meter: &mut Meter) {
     let mut victim = Victim::full(LEAST);
     while victim.connection.congestion_window() > u32::from(LEAST) {
         victim.now = victim.connection.poll_timeout().expect("a timer runs");
-        meter.count(|| victim.connection.handle_timeout(victim.now, &victim.config));
-        meter.count(|| victim.connection.poll_transmit(victim.now, &victim.config, &mut victim.buffer));
+        meter.count(|| victim.connection.handle_timeout(victim.config.at(victim.now)));
+        meter.count(|| victim.connection.poll_transmit(victim.config.at(victim.now), &mut victim.buffer));
         while victim.says().is_some() {}
     }
     meter.items(1);
@@ -270,7 +270,7 @@ fn too_big(meter: &mut Meter) {
     meter.count(|| {
         let limited = victim.connection.limit_path(552, victim.now + Duration::from_secs(600), &victim.config);
         limited.expect("it is believed");
-        victim.connection.poll_transmit(victim.now, &victim.config, &mut victim.buffer)
+        victim.connection.poll_transmit(victim.config.at(victim.now), &mut victim.buffer)
     });
     meter.items(1);
 }

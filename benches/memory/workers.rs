@@ -1,4 +1,4 @@
-//! The same work by one worker and by several, which share nothing.
+//! One piece of work done by one worker, and by several that share nothing.
 
 use crate::{row::Row, shared::clock::Clock};
 use std::{sync::Barrier, thread, time::Duration};

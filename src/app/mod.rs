@@ -28,6 +28,7 @@
 
 mod by_port;
 mod chargen;
+mod contain;
 mod discard;
 mod echo;
 pub mod http;

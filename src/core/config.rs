@@ -159,8 +159,8 @@ pub enum Thrift {
     /// As their own limits say.
     #[default]
     None,
-    /// Windows and large buffers do not grow, applications write no further ahead than 4 KiB, and early data are refused that would
-    /// need more room.
+    /// Windows and large buffers do not grow, applications write no further ahead than 4 KiB, and out-of-order data are refused
+    /// that would need more room.
     Sparing,
     /// Nothing grows but a first small buffer.
     Strict,
@@ -263,7 +263,7 @@ pub struct StackConfig {
     /// another one. Default 60 s; none where peers may wait to be told something for longer.
     pub silence: Option<Duration>,
     /// Memory for all connections together, bytes: control blocks of those that are awake, buffers, and lists of what is in flight
-    /// or early, as they are allocated. From three quarters on nothing grows that need not, and at the limit those connections are
+    /// or out of order, as they are allocated. From three quarters on nothing grows that need not, and at the limit those connections are
     /// reset whose peers make the least use of what is kept for them. Not in it, because they have limits of their own: what sleeps
     /// (`max_connections`), tables, datagrams. Default none; a server of the crate `xskip` takes a share of the machine's.
     pub memory: Option<usize>,
@@ -301,7 +301,7 @@ pub struct StackConfig {
     /// Destinations by one interface whose path MTU is remembered for connections to come; the oldest makes room for a newer one.
     /// Default 1,024.
     pub max_path_mtus: usize,
-    /// Whether applications hear of trouble that does not end a connection (SHLD-20). Default true.
+    /// Whether applications hear of soft errors, which do not end a connection (SHLD-20). Default true.
     pub soft_error_events: bool,
 }
 

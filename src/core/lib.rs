@@ -1,15 +1,16 @@
 //! The core of `xskip`: a TCP/IP stack without clocks, sockets or threads.
 //!
-//! Give a [`stack::Stack`] frames and the time, and it answers with frames and its next deadline. The crate `xskip` runs it on
-//! AF_XDP; the tests run it in memory, and on a simulated wire.
+//! Give a [`Stack`] frames and the time, and it answers with events, frames and its next deadline: begin with its documentation. The
+//! crate `xskip` runs it on AF_XDP; the tests run it in memory, and on a simulated wire.
 //!
 //! | room | what |
 //! | --- | --- |
 //! | [`time`], [`drops`], [`stats`], [`rng`], [`config`] | leaves |
 //! | [`wire`] | bytes to values and back; no state, no allocation |
 //! | [`tcp`] | one connection |
-//! | [`stack`] | many connections on one queue |
+//! | [`stack`] | many connections on the interfaces of one worker |
 //! | [`impair`] | a bad link, made on purpose |
+//! | [`lb`] | whose a flow is: a load balancer's tables |
 #![deny(missing_docs, unsafe_code)]
 
 /// Errors whose `{:?}` is the sentence that is their `{}`: what `main` returns is printed by `Debug`, and a program of a few lines
@@ -29,6 +30,7 @@ macro_rules! debug_as_display {
 pub mod config;
 pub mod drops;
 pub mod impair;
+pub mod lb;
 #[allow(unsafe_code, reason = "a prefetch takes an address")]
 #[doc(hidden)]
 pub mod prefetch;
@@ -37,6 +39,7 @@ pub mod stack;
 pub mod stats;
 pub mod tcp;
 pub mod time;
+pub mod transport;
 pub mod wire;
 
 pub use self::{

@@ -74,3 +74,13 @@ pub const fn splitmix64(seed: u64) -> u64 {
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^ (z >> 31)
 }
+
+/// How a test with random cases is run: with so many, the same in every run, so that whoever changes nothing sees no test fail; and
+/// without files of past failures, for a failure becomes a test with a name. Other cases are tried by PROPTEST_RNG_SEED, and more of
+/// them by PROPTEST_CASES: `scripts/soak --cases`.
+#[cfg(test)]
+pub(crate) fn cases(count: u32) -> proptest::test_runner::Config {
+    use proptest::test_runner::{Config, RngSeed, contextualize_config};
+    let config = Config { cases: count, rng_seed: RngSeed::Fixed(793), failure_persistence: None, ..Config::default() };
+    contextualize_config(config)
+}

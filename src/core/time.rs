@@ -1,5 +1,7 @@
 //! Time as a value: the worker reads the clock once a batch and hands the result down.
 
+pub mod span;
+
 use std::{
     fmt,
     ops::{Add, AddAssign, Sub},
@@ -104,6 +106,17 @@ impl Coarse {
         const REST: u32 = u32::BITS - Coarse::LOW_BITS;
         let ahead = (low << REST).wrapping_sub(self.0 << REST) as i32 >> REST;
         Self(self.0.saturating_add_signed(ahead))
+    }
+
+    /// How many of its spans have passed since `earlier`; a quarter of an hour and all that is longer are the same.
+    pub fn since(self, earlier: Self) -> u16 {
+        u16::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(u16::MAX)
+    }
+
+    /// The moment so many of its spans before.
+    #[must_use]
+    pub fn before(self, spans: u16) -> Self {
+        Self(self.0.saturating_sub(spans.into()))
     }
 
     /// The number of the second it lies in, if a second had 2^30 ns.

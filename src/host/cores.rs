@@ -89,6 +89,11 @@ impl Cores {
         self.forbidden.iter().copied()
     }
 
+    /// One more than the highest number of a core that is online.
+    pub fn end(&self) -> usize {
+        self.iter().chain(self.forbidden()).max().map_or(0, |highest| highest + 1)
+    }
+
     /// Checks that a core exists and may be used.
     ///
     /// # Errors

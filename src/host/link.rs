@@ -377,6 +377,18 @@ fn attachment(attributes: &[LinkXdp]) -> Option<Attachment> {
     mode.map(|mode| Attachment { program, mode })
 }
 
+/// The addresses of all interfaces of the calling thread's network namespace: for each the interface's index, and the
+/// prefix length.
+///
+/// # Errors
+/// That of a failed netlink request.
+pub fn all_addresses() -> Result<Vec<(u32, IpAddr, u8)>, HostError> {
+    let messages = address_messages(&mut Rtnl::open()?)?;
+    let of =
+        |message: &AddressMessage| address(message).map(|(address, prefix)| (message.header.index, address, prefix));
+    Ok(messages.iter().filter_map(of).collect())
+}
+
 impl Link {
     /// Adds those of `wanted` that the kernel has on other interfaces of the calling thread's network namespace, such as on the
     /// loopback, to the link's own addresses: they are the machine's, by whichever interface packets come for them.

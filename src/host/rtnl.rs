@@ -7,6 +7,7 @@ use super::{
 use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_sys::protocols::NETLINK_ROUTE;
+use std::io;
 
 /// How often a list is asked for that changes while the kernel writes it.
 const ATTEMPTS: u32 = 8;
@@ -48,6 +49,26 @@ impl Rtnl {
         request: RouteNetlinkMessage,
     ) -> Result<Vec<RouteNetlinkMessage>, HostError> {
         Ok(self.0.ask(what, request, NLM_F_ACK)?.messages)
+    }
+
+    /// Asks for many things that are no lists, each of which draws one message or a refusal.
+    pub(super) fn ask_each(
+        &mut self,
+        what: &str,
+        requests: Vec<RouteNetlinkMessage>,
+    ) -> Result<Vec<io::Result<Option<RouteNetlinkMessage>>>, HostError> {
+        self.0.ask_each(what, requests, 0)
+    }
+
+    /// Has many things changed, each of which may be refused. `flags` as below.
+    pub(super) fn change_each(
+        &mut self,
+        what: &str,
+        requests: Vec<RouteNetlinkMessage>,
+        flags: u16,
+    ) -> Result<Vec<io::Result<()>>, HostError> {
+        let answers = self.0.ask_each(what, requests, NLM_F_ACK | flags)?;
+        Ok(answers.into_iter().map(|answer| answer.map(drop)).collect())
     }
 
     /// Has something changed. `flags` say whether what is there already is kept, replaced, or an error.

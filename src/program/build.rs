@@ -1,10 +1,10 @@
-//! Compiles the XDP programs of labs and benchmarks, and generates their skeletons.
+//! Compiles the programs for backends, labs and benchmarks, and generates their skeletons.
 
 use libbpf_cargo::SkeletonBuilder;
 use std::{env, ffi::OsString, path::PathBuf, process};
 
 /// The programs, each with a skeleton of its own.
-const PROGRAMS: [&str; 3] = ["flood", "reflect", "relay"];
+const PROGRAMS: [&str; 5] = ["backend", "flood", "redirect", "reflect", "relay"];
 
 /// Nobody reads the skeleton, and a toolchain of rustup's minimal profile has no rustfmt: one that is not found is done without.
 const NO_RUSTFMT: &str = "/nonexistent/rustfmt";

@@ -3,12 +3,12 @@
 //! Workers never wait for the file. A thread of its own writes it, and where that cannot keep up, frames are lost: the file says how
 //! many, in interface statistics, and so does the summary.
 
-mod file;
+mod pcapng;
 
 #[cfg(test)]
 mod tests;
 
-use self::file::{Destination, Failure, PcapNg};
+use self::pcapng::{Destination, Failure, PcapNg};
 use crate::telemetry::lookout::{Ended, Lookout, Progress, Room};
 use crate::worker::{Tap, TapEvent};
 use std::{path::PathBuf, sync::Arc};
@@ -93,17 +93,18 @@ impl std::fmt::Debug for Capture {
 }
 
 impl Capture {
-    /// Begins a capture of `interface`'s traffic in a new file, replacing an old one. Only its owner may read it: what is in there
-    /// was sent to somebody. A link is not followed. Where the path is that of a FIFO, frames are lost until somebody reads it.
+    /// Begins a capture of the traffic of these interfaces, named in the order in which they are served, in a new file, replacing an old
+    /// one. Only its owner may read it: what is in there was sent to somebody. A link is not followed. Where the path is that of a FIFO,
+    /// frames are lost until somebody reads it.
     ///
     /// # Errors
     /// [`CaptureError::Create`] or [`CaptureError::Link`].
-    pub fn create(path: impl Into<PathBuf>, interface: &str) -> Result<Self, CaptureError> {
+    pub fn create(path: impl Into<PathBuf>, interfaces: &[&str]) -> Result<Self, CaptureError> {
         let path = path.into();
         let begin = || {
             let progress = Arc::<Progress>::default();
             let destination = Destination::open(&path, progress.clone())?;
-            let observer = PcapNg::new(destination, interface, progress.clone());
+            let observer = PcapNg::new(destination, interfaces, progress.clone());
             Lookout::post("xskip-capture", ROOM, progress, observer)
         };
         match begin() {

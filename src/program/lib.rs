@@ -3,10 +3,13 @@
 //! | room | what |
 //! | --- | --- |
 //! | [`capture`] | frames to a file for Wireshark |
-//! | [`bpf`] | the XDP programs of what follows |
+//! | [`bpf`] | the programs in the kernel of what follows |
 //! | [`relay`] | what carries frames from one interface to another by way of a bad link |
 //! | [`flood`] | what attacks a server in a lab |
 //! | [`load`] | a load generator: the stack as a client of many connections |
+//! | [`lb_file`] | the load balancer's configuration file |
+//! | [`backend`] | what takes tunnels off at a load balancer's backends |
+//! | [`lb_run`] | the load balancer at work: by its file, and by what is said to it |
 //! | [`lab`], [`doctor`], [`demo`] | namespaces to try things in, a check-up, and a demonstration |
 //! | [`mod@bench`] | the stack beside others, under the same load, with a report |
 //!
@@ -17,6 +20,7 @@
 #[macro_use(debug_as_display)]
 extern crate xskip;
 
+pub mod backend;
 pub mod bench;
 #[allow(unsafe_code)] // the generated skeletons
 pub mod bpf;
@@ -25,6 +29,8 @@ pub mod demo;
 pub mod doctor;
 pub mod flood;
 pub mod lab;
+pub mod lb_file;
+pub mod lb_run;
 pub mod load;
 pub mod relay;
 

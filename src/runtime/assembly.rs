@@ -1,6 +1,12 @@
 //! Workers put together: each with a queue of every interface, a stack that knows what it serves, and its part of the flows.
 
-use super::{Runtime, RuntimeError, defence::FilterWriter, interface::Opened, listening::Listening, plan::Plan};
+use super::{
+    Runtime, RuntimeError,
+    defence::FilterWriter,
+    interface::Opened,
+    listening::{Listening, Wanted},
+    plan::Plan,
+};
 use crate::{
     config::StackConfig,
     host::memory,
@@ -33,11 +39,12 @@ impl<'a> Assembly<'a> {
         Self { runtime, plan, config: stack_config(runtime, plan, modes[0]), secrets, clock, modes }
     }
 
-    /// Whom listeners are made known to. Each interface's program knows those that there are from the beginning.
+    /// Whom ports are made known to. Each interface's program knows those that there are from the beginning.
     pub fn listening(&self, opened: &[Opened], workers: Workers) -> Result<Arc<Listening>, RuntimeError> {
         let listening = Listening::new(self.runtime, self.plan, opened, workers, &self.config.tcp);
-        let mut ports = self.runtime.ports.iter();
-        ports.try_for_each(|&port| listening.steer((None, port))).map_err(XdpError::from)?;
+        let tcp = self.runtime.ports.iter().map(|&port| Wanted::tcp(None, port));
+        let mut all = tcp.chain(self.runtime.udp_ports.iter().map(|&port| Wanted::udp(None, port)));
+        all.try_for_each(|wanted| listening.steer(wanted)).map_err(XdpError::from)?;
         Ok(Arc::new(listening))
     }
 
@@ -59,15 +66,14 @@ impl<'a> Assembly<'a> {
             let mut stack = self.stack(index)?;
             if self.runtime.listens() {
                 let filters = opened.iter().map(|opened| opened.program.guard().filter().clone()).collect();
-                stack.watch_flows(Box::new(FilterWriter(filters)));
+                stack.observe_flows(Box::new(FilterWriter(filters)));
             }
             self.connect(&mut stack, index)?;
             let mailboxes = workers.mailboxes().clone();
             let hand_off = HandOff::new(self.plan.placement, self.secrets.clone(), number, mailboxes);
             let options = WorkerOptions { idle: self.runtime.idle, drain: self.runtime.drain };
             let worker = Worker::new(ports, stack, self.clock, hand_off, options, shutdown.clone());
-            let worker = worker.with_tap(self.runtime.tap.clone());
-            assembled.push(if self.runtime.listens() { worker.with_steering(listening.clone()) } else { worker });
+            assembled.push(worker.with_tap(self.runtime.tap.clone()).with_steering(listening.clone()));
         }
         Ok(assembled)
     }

@@ -1,10 +1,13 @@
 //! What is said on the link of our own addresses: by us, and by stations that have them, too (RFC 5227; RFC 4862 §5.4).
 
-use crate::wire::{
-    self, ArpPacket, ChecksumPolicy, IcmpMessage, IpHeader, LinkHeader, MacAddress, Packet, Protocol,
-    arp::{self, Operation},
-    ethernet::{self, VlanTags},
-    icmp,
+use crate::{
+    stack::Ownership,
+    wire::{
+        self, ArpPacket, ChecksumPolicy, IcmpMessage, IpHeader, LinkHeader, MacAddress, Packet, Protocol,
+        arp::{self, Operation},
+        ethernet::{self, VlanTags},
+        icmp,
+    },
 };
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -51,6 +54,25 @@ impl Claims {
         }
     }
 
+    /// Those of one address alone.
+    pub fn of(&self, address: IpAddr) -> Self {
+        Self { addresses: vec![address], shared: Vec::new(), ..*self }
+    }
+
+    /// Takes up another address.
+    pub fn add(&mut self, address: IpAddr, ownership: Ownership) {
+        match ownership {
+            Ownership::Own => self.addresses.push(address),
+            Ownership::Shared => self.shared.push(address),
+        }
+    }
+
+    /// Gives up an address.
+    pub fn remove(&mut self, address: IpAddr) {
+        self.addresses.retain(|&other| other != address);
+        self.shared.retain(|&other| other != address);
+    }
+
     fn arp(&self, sender_ip: Ipv4Addr, target_ip: Ipv4Addr) -> Vec<u8> {
         let (operation, sender_mac, target_mac) = (Operation::Request, self.station, MacAddress::default());
         let packet = ArpPacket { operation, sender_mac, sender_ip, target_mac, target_ip };
@@ -81,13 +103,15 @@ impl Claims {
     /// Whether a frame says anything that workers want to hear: an answer, an announcement, or who asks for us. Most that is heard on a
     /// link are questions for somebody else.
     pub fn concerns(&self, frame: &[u8]) -> bool {
+        let mut served = self.addresses.iter().chain(&self.shared);
         let is_served = |address: IpAddr| self.addresses.contains(&address) || self.shared.contains(&address);
         match wire::parse(frame, ChecksumPolicy::AcceptPartial).map(|frame| frame.packet) {
             Ok(Packet::Arp(ArpPacket { operation, sender_ip, target_ip, .. })) => {
-                operation == Operation::Reply || sender_ip == target_ip || is_served(target_ip.into())
+                let is_said_to_all = operation == Operation::Reply || sender_ip == target_ip;
+                is_said_to_all && served.any(IpAddr::is_ipv4) || is_served(target_ip.into())
             }
             Ok(Packet::Icmp(_, IcmpMessage::NeighbourSolicitation { target })) => is_served(target.into()),
-            Ok(Packet::Icmp(_, IcmpMessage::NeighbourAdvertisement { .. })) => true,
+            Ok(Packet::Icmp(_, IcmpMessage::NeighbourAdvertisement { .. })) => served.any(IpAddr::is_ipv6),
             _ => false,
         }
     }

@@ -3,10 +3,12 @@
 use super::Station;
 use crate::{
     host::HostError,
-    stack::{AddAddressError, BindError, Cidr, CidrError, ConnectError, ListenError, TooManyInterfaces},
+    stack::{
+        AddAddressError, BindError, Cidr, CidrError, ConnectError, ListenError, RemoveAddressError, TooManyInterfaces,
+    },
     wire::{AddressError, MacAddress},
-    worker::MAX_PORTS,
-    xdp::{MAX_LISTENERS, XdpError},
+    worker::{CommandError, MAX_PORTS},
+    xdp::{MAX_LISTENERS, ServeError, XdpError},
 };
 use std::net::IpAddr;
 use thiserror::Error;
@@ -176,7 +178,7 @@ pub enum RuntimeError {
 
     /// Another XDP program is attached.
     #[error(
-        "another XDP program (id {program}) is attached to {interface}: see what it is with `bpftool prog show id {program}`, and detach it by ending its owner or with `ip link set dev {interface} xdp off`"
+        "another XDP program (id {program}) is attached to {interface}: see what it is with `bpftool prog show id {program}`, and detach it by ending its owner or with `ip link set dev {interface} xdp off`; what a balancer has left there, `xskip lb detach --interface {interface}` takes away"
     )]
     Occupied {
         /// The interface.
@@ -287,12 +289,71 @@ pub enum RuntimeError {
         source: std::io::Error,
     },
 
-    /// A worker panicked, which is a bug.
-    #[error("the worker of queue {queue} ended in a panic: please report it with what it printed")]
+    /// A worker panicked outside of its application, which is a bug.
+    #[error("the worker of queue {queue} ended in a panic of its own: please report it with what it printed")]
     WorkerPanicked {
         /// The queue it served.
         queue: u32,
     },
+
+    /// The application of a worker panicked: the worker has reset its connections, and ended.
+    #[error(
+        "the application on the worker of queue {queue} panicked ({message}), so its connections were reset: mend the \
+         application; where the panic came from is on standard error"
+    )]
+    ApplicationPanicked {
+        /// The queue that the worker served.
+        queue: u32,
+        /// What the panic said.
+        message: String,
+    },
 }
 
 debug_as_display!(RuntimeError);
+
+/// Why an address is not served from now on, or is still.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum AddressRefused {
+    /// None of the interfaces that are served.
+    #[error(
+        "{interface} is no interface of this server, which serves {served}: name one of these, or start another server"
+    )]
+    NoInterface {
+        /// The interface that was named.
+        interface: String,
+        /// Those that there are, with commas between.
+        served: String,
+    },
+    /// It is served already.
+    #[error("{address} is served on {interface} already: remove it there first, to have it otherwise")]
+    Served {
+        /// The address.
+        address: IpAddr,
+        /// The interface that it belongs to.
+        interface: String,
+    },
+    /// It is a router's.
+    #[error("{0} is a router of this server's, and would be no way out any more: choose another address")]
+    Router(IpAddr),
+    /// Without it there would be nothing left to serve.
+    #[error(
+        "{0} is the last address of this server, which would serve nobody: add another one first, or stop the server"
+    )]
+    Last(IpAddr),
+    /// What is refused at start as well, such as an address that somebody else has.
+    #[error(transparent)]
+    Runtime(#[from] RuntimeError),
+    /// The stacks do not take it.
+    #[error(transparent)]
+    Stack(#[from] AddAddressError),
+    /// It is none of ours, or stays because it is in use.
+    #[error(transparent)]
+    Stays(#[from] RemoveAddressError),
+    /// The XDP program cannot know of it.
+    #[error(transparent)]
+    Program(#[from] ServeError),
+    /// A worker does not answer.
+    #[error(transparent)]
+    Worker(#[from] CommandError),
+}

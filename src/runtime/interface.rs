@@ -1,7 +1,7 @@
 //! One interface: what is asked of it, what it takes to serve it, and the threads that watch it meanwhile.
 
 use super::{
-    InterfaceChange, Notice, Runtime, RuntimeError, Setup, Station,
+    Balanced, InterfaceChange, Notice, Runtime, RuntimeError, Setup, Station,
     defence::Guarded,
     link_watch::{Followers, LinkWatch, Watched},
     neighbourhood::{Ears, Neighbourhood},
@@ -13,14 +13,17 @@ use super::{
     way_out::Way,
 };
 use crate::{
-    host::{HostError, groups::SolicitedNodes},
+    host::groups::SolicitedNodes,
     rng::SipKey,
-    stack::{Cidr, Ownership},
+    stack::{Cidr, LocalAddress, Ownership},
     wire::{ChecksumPolicy, InterfaceId, icmp},
     worker::{Placement, Workers},
-    xdp::{Guard, Program, Queue, QueueOptions, Unfinished, XdpError, XdpMode},
+    xdp::{Guard, LeftLink, Program, Queue, QueueOptions, Require, Unfinished, XdpError, XdpMode},
 };
-use std::{net::IpAddr, sync::Arc};
+use std::{
+    net::{IpAddr, Ipv6Addr},
+    sync::{Arc, PoisonError},
+};
 
 /// What is asked of an interface.
 #[derive(Clone, Debug)]
@@ -57,7 +60,7 @@ pub(super) struct Opened {
     ears: Ears,
     way: Way,
     router: Option<Followed>,
-    groups: Option<SolicitedNodes>,
+    groups: SolicitedNodes,
 }
 
 impl Opened {
@@ -69,7 +72,7 @@ impl Opened {
         ears: Ears,
         notices: &Notices,
     ) -> Result<Self, RuntimeError> {
-        let (program, mode) = attach_program(runtime, plan, key)?;
+        let (mut program, mode, left) = attach_program(runtime, plan, key)?;
         let mut queues = Vec::new();
         for &id in &plan.queues {
             let queue = open_queue(runtime, plan, id, mode, notices)?;
@@ -81,6 +84,12 @@ impl Opened {
         }
         let way = Way::find(runtime, plan, mode, program.guard().clone(), notices.clone());
         let groups = join_groups(plan, notices);
+        // Last, as the other one is at work until then, and this one knows everything now.
+        if let Some(left) = left {
+            program.replace(left)?;
+        } else if let Some(pins) = runtime.balance.as_ref().and_then(|balance| balance.pins.as_ref()) {
+            program.pin(pins, &plan.link.name)?;
+        }
         // Which worker is on which core is known when they have begun.
         let summary = queues.iter().map(|queue| (queue.id(), None, queue.copy_mode())).collect();
         let (interface, require) = (plan.link.name.clone(), runtime.require);
@@ -122,16 +131,17 @@ impl Opened {
             notices.tell(Notice::Interface { interface, change });
         }
         let link_watch = LinkWatch::start(watched, way, end)?;
-        Ok(Served { setup, link_watch, _neighbourhood: neighbourhood, _groups: groups, program })
+        Ok(Served { id, setup, link_watch, neighbourhood, groups, program })
     }
 }
 
 /// An interface that is served. Its threads end, and its program is detached, when it is dropped.
 pub(super) struct Served {
+    pub id: InterfaceId,
     pub setup: Setup,
     pub link_watch: LinkWatch,
-    _neighbourhood: Neighbourhood,
-    _groups: Option<SolicitedNodes>,
+    pub neighbourhood: Neighbourhood,
+    pub groups: SolicitedNodes,
     /// Last, so that it goes last.
     pub program: Program,
 }
@@ -139,23 +149,56 @@ pub(super) struct Served {
 /// Listens to the neighbours, and asks them whether somebody has an address of ours.
 pub(super) fn listen(runtime: &Runtime, plan: &InterfacePlan) -> Result<Ears, RuntimeError> {
     let ears = Ears::open(plan)?;
-    if runtime.probe && !runtime.takes_over {
+    if runtime.probes() {
         let interface = plan.link.name.clone();
         ears.probe().map_err(|(address, station)| RuntimeError::AddressTaken { interface, address, station })?;
     }
     Ok(ears)
 }
 
-/// All programs hash by the same key, so that a flow has one name in all of their filters.
-fn attach_program(runtime: &Runtime, plan: &InterfacePlan, key: SipKey) -> Result<(Program, XdpMode), XdpError> {
-    let mut program = Program::load_with_key(&plan.steering, &plan.program_options(runtime), key)?;
-    let mode = program.attach(&plan.link.name, plan.link.index, runtime.require)?;
+/// All programs hash by the same key, so that a flow has one name in all of their filters. Where another process has left one
+/// attached, this one is not yet.
+fn attach_program(
+    runtime: &Runtime,
+    plan: &InterfacePlan,
+    key: SipKey,
+) -> Result<(Program, XdpMode, Option<LeftLink>), XdpError> {
+    let (steering, options) = (&plan.steering, plan.program_options(runtime));
+    let mut program = match &runtime.balance {
+        None => Program::load_with_key(steering, &options, key)?,
+        Some(Balanced { tables, services, sources, .. }) => {
+            let tables = tables.lock().unwrap_or_else(PoisonError::into_inner);
+            let program = Program::load_balancing(steering, &options, key, &tables)?;
+            // Before a frame comes: the stack knows no flow of a balancer that was here before, and would reset them.
+            for &(service, number, steered) in services {
+                // On every interface, though it is the first one's.
+                program.services().serve_address(service.local.ip())?;
+                program.services().steer(service, number, steered)?;
+            }
+            for &(source, number) in sources {
+                program.services().serve_address(source)?;
+                program.services().answer_clients(source, number)?;
+            }
+            program
+        }
+    };
+    let (mode, left) = match runtime.balance.as_ref().and_then(|balance| Some((balance, balance.left(&plan.link)?))) {
+        Some((_, (left, mode))) if mode == XdpMode::Native || runtime.require == Require::Nothing => (mode, Some(left)),
+        found => {
+            if let Some((balance, left)) = found {
+                // Nobody else holds it then, and the interface is free.
+                drop(left);
+                balance.detach(&plan.link);
+            }
+            (program.attach(&plan.link.name, plan.link.index, runtime.require)?, None)
+        }
+    };
     program.guard().set_unfinished(match (mode, plan.checksums(mode)) {
         (_, ChecksumPolicy::Verify) => Unfinished::Refused,
         (XdpMode::Native, ChecksumPolicy::AcceptPartial) => Unfinished::Taken,
         (XdpMode::Generic, ChecksumPolicy::AcceptPartial) => Unfinished::Kept,
     });
-    Ok((program, mode))
+    Ok((program, mode, left))
 }
 
 /// In generic mode the kernel may merge segments into packets of several frames: those are lost where it cannot hand them over
@@ -178,18 +221,27 @@ fn open_queue(
     }
 }
 
-/// Lets the NIC, and switches that look who listens, pass on questions for our IPv6 addresses.
-fn join_groups(plan: &InterfacePlan, notices: &Notices) -> Option<SolicitedNodes> {
-    let own = plan.addresses.iter().filter(|local| local.ownership == Ownership::Own);
-    let groups = own.filter_map(|local| match local.cidr.address {
-        IpAddr::V6(address) => Some(icmp::solicited_node(address).0),
-        IpAddr::V4(_) => None,
-    });
-    let joined = SolicitedNodes::join(plan.link.index, groups);
-    let refused = |error: HostError| {
-        notices.tell(Notice::Unsolicited { interface: plan.link.name.clone(), reason: error.to_string() });
-    };
-    joined.map_err(refused).ok()
+/// Lets the NIC, and switches that look who listens, pass on questions for our own addresses, as far as they are IPv6.
+fn join_groups(plan: &InterfacePlan, notices: &Notices) -> SolicitedNodes {
+    let groups = SolicitedNodes::new(plan.link.index);
+    join(&groups, &plan.addresses, &plan.link.name, notices);
+    groups
+}
+
+/// Joins the groups of these addresses. What does not work is said once, however many there are.
+pub(super) fn join(groups: &SolicitedNodes, addresses: &[LocalAddress], interface: &str, notices: &Notices) {
+    let joined: Vec<_> = addresses.iter().filter_map(group_of).map(|group| groups.join(group)).collect();
+    if let Some(error) = joined.into_iter().find_map(Result::err) {
+        notices.tell(Notice::Unsolicited { interface: interface.to_owned(), reason: error.to_string() });
+    }
+}
+
+/// The group that is asked for an address, where it is for us to answer.
+pub(super) fn group_of(local: &LocalAddress) -> Option<Ipv6Addr> {
+    match local.cidr.address {
+        IpAddr::V6(address) if local.ownership == Ownership::Own => Some(icmp::solicited_node(address).0),
+        _ => None,
+    }
 }
 
 /// Tells the program whom answers go to. Where that is a neighbour, it is to be followed.

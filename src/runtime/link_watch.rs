@@ -1,15 +1,23 @@
 //! What may change about the interface while it is served: what can be followed is, and the rest is said. One that is gone ends
 //! the server.
 
-use super::{End, Notice, RuntimeError, neighbourhood::Announcer, notice::Notices, station::Followed, way_out::Way};
+use super::{
+    End, Notice, RuntimeError,
+    errands::{self, Errand},
+    neighbourhood::Announcer,
+    notice::Notices,
+    plan::{self, Asked},
+    station::Followed,
+    way_out::Way,
+};
 use crate::{
     host::{HostError, Link},
-    stack::{LocalAddress, Ownership},
+    stack::{Cidr, LocalAddress, Ownership},
     wire::{InterfaceId, MacAddress},
     worker::Workers,
     xdp::Guard,
 };
-use crossbeam::channel::{self, RecvTimeoutError, Sender};
+use crossbeam::channel::{self, Sender};
 use std::{
     fmt,
     net::IpAddr,
@@ -49,10 +57,10 @@ pub(super) struct Followers {
     pub announcer: Option<Announcer>,
 }
 
-/// Looks at the interface until it is dropped, and tells the workers.
+/// Looks at the interface until it is dropped, on a thread in its network namespace, and tells the workers.
 #[derive(Debug)]
 pub(super) struct LinkWatch {
-    stop: Option<Sender<()>>,
+    errands: Option<Sender<Errand<Watched>>>,
     thread: Option<JoinHandle<()>>,
     gone: Arc<AtomicBool>,
 }
@@ -167,7 +175,6 @@ impl Watched {
         if link.rx_queues != before.rx_queues {
             changes.push(Change::Queues { count: link.rx_queues, unserved: self.unserved(link.rx_queues) });
         }
-        let has = |link: &Link, address| link.addresses.iter().any(|&(known, _)| known == address);
         for local in &self.addresses {
             let address = local.cidr.address;
             let (had, has) = (has(&before, address), has(link, address));
@@ -201,18 +208,47 @@ impl Watched {
         }
     }
 
+    /// The interface as it is now, with those of the kernel's addresses that are shared; none where it is gone.
+    fn find(&self, others: &[IpAddr]) -> Result<Option<Link>, HostError> {
+        let shared = self.addresses.iter().filter(|local| local.ownership == Ownership::Shared);
+        let shared: Vec<_> = shared.map(|local| local.cidr.address).chain(others.iter().copied()).collect();
+        let mut found = find(&self.link)?;
+        found.iter_mut().try_for_each(|link| link.add_addresses_from_elsewhere(&shared))?;
+        // Without our program it is another one that was made anew with the same name and index.
+        Ok(found.filter(|found| found.xdp.is_some()))
+    }
+
+    /// Whether an address may be added, as far as the kernel goes.
+    pub fn choose(&self, asked: Asked) -> Result<LocalAddress, RuntimeError> {
+        let wanted = if let Asked::Shared(address) = asked { Some(address) } else { None };
+        let gone = || RuntimeError::InterfaceGone { interface: self.link.name.clone() };
+        let link = self.find(wanted.as_slice())?.ok_or_else(gone)?;
+        let chosen = asked.choose(&link)?;
+        plan::check_broadcasts(&[&self.addresses[..], &[chosen]].concat())?;
+        Ok(chosen)
+    }
+
+    /// From now on this address is served as well.
+    pub fn add(&mut self, local: LocalAddress) {
+        let LocalAddress { cidr: Cidr { address, prefix }, ownership } = local;
+        self.addresses.push(local);
+        // What was found when it was chosen is no news. The interface may have been looked at since, and what has changed by then is.
+        self.link.addresses.retain(|&(known, _)| known != address);
+        if ownership == Ownership::Shared {
+            self.link.addresses.push((address, prefix));
+        }
+    }
+
+    /// From now on it no longer is.
+    pub fn remove(&mut self, address: IpAddr) {
+        self.addresses.retain(|local| local.cidr.address != address);
+    }
+
     /// Looks at the interface once; whether it is still there.
     fn look(&mut self) -> bool {
-        let shared = self.addresses.iter().filter(|local| local.ownership == Ownership::Shared);
-        let shared: Vec<_> = shared.map(|local| local.cidr.address).collect();
-        let found = find(&self.link).and_then(|mut found| {
-            found.iter_mut().try_for_each(|link| link.add_addresses_from_elsewhere(&shared))?;
-            Ok(found)
-        });
-        let found = match found {
-            // Without our program it is another one that was made anew with the same name and index.
-            Ok(Some(found)) if found.xdp.is_some() => found,
-            Ok(_) => return false,
+        let found = match self.find(&[]) {
+            Ok(Some(found)) => found,
+            Ok(None) => return false,
             Err(_) => return true, // whoever cannot be asked now can be later
         };
         if let Some(router) = &mut self.router {
@@ -227,7 +263,11 @@ impl Watched {
     }
 }
 
-/// The same interface as it is now, whatever it is called; none where it was deleted, or is in another network namespace.
+fn has(link: &Link, address: IpAddr) -> bool {
+    link.addresses.iter().any(|&(known, _)| known == address)
+}
+
+/// The interface that is known, as it is now, whatever it is called; none where it was deleted, or is in another network namespace.
 fn find(known: &Link) -> Result<Option<Link>, HostError> {
     match Link::find(&known.name) {
         Ok(found) if found.index == known.index => return Ok(Some(found)),
@@ -243,22 +283,34 @@ fn find(known: &Link) -> Result<Option<Link>, HostError> {
 impl LinkWatch {
     /// Begins with the interface as it is, and the way out of it. `end` is dropped when it is gone.
     pub fn start(mut watched: Watched, mut way: Way, end: End) -> Result<Self, RuntimeError> {
-        let (stop, stopped) = channel::bounded::<()>(0);
+        let (errands, waiting) = channel::unbounded();
         let gone = Arc::new(AtomicBool::new(false));
         let told = gone.clone();
         let watch = move || {
             let _end = end;
-            while stopped.recv_timeout(INTERVAL) == Err(RecvTimeoutError::Timeout) {
-                if !watched.look() {
+            errands::attend(&mut watched, &waiting, INTERVAL, |watched| {
+                let is_there = watched.look();
+                if is_there {
+                    way.look();
+                } else {
                     told.store(true, Ordering::Release);
-                    return;
                 }
-                way.look();
-            }
+                is_there
+            });
         };
         let thread = thread::Builder::new().name("xskip-link".to_owned()).spawn(watch);
         let thread = thread.map_err(|source| RuntimeError::System { what: "start the link's watch", source })?;
-        Ok(Self { stop: Some(stop), thread: Some(thread), gone })
+        Ok(Self { errands: Some(errands), thread: Some(thread), gone })
+    }
+
+    /// Has something done where the interface is looked at, and waits for it; `None` where the interface is gone.
+    pub fn ask<R: Send + 'static>(&self, errand: impl FnOnce(&mut Watched) -> R + Send + 'static) -> Option<R> {
+        let (answer, answered) = channel::bounded(1);
+        let errand = move |watched: &mut Watched| {
+            answer.send(errand(watched)).ok();
+        };
+        self.errands.as_ref()?.send(Box::new(errand)).ok()?;
+        answered.recv().ok()
     }
 
     /// Whether the interface was deleted or moved away.
@@ -269,7 +321,7 @@ impl LinkWatch {
 
 impl Drop for LinkWatch {
     fn drop(&mut self) {
-        self.stop.take();
+        self.errands.take();
         if let Some(thread) = self.thread.take() {
             thread.join().ok();
         }

@@ -1,4 +1,5 @@
-//! Listeners while the workers run: every stack has to know of them, and every interface's XDP program.
+//! Ports while the workers run: every stack has to know of a listener or a UDP socket, and every interface's XDP program. What the
+//! programs serve follows from the ports that are wanted and the addresses that there are, whichever of them comes or goes.
 
 use super::{
     Runtime,
@@ -7,160 +8,394 @@ use super::{
 };
 use crate::{
     config::TcpConfig,
-    stack::SynAckProfile,
+    stack::{Addresses, LocalAddress, Ownership, Stack, SynAckProfile},
     tcp::MaxSegment,
-    worker::{ListenRefused, Steering, Workers},
-    xdp::{Action, ServeError, Service, Services, SynAckFields},
+    worker::{BindRefused, CommandError, ListenRefused, Steering, WorkerHandle, Workers, check_may_wait},
+    xdp::{Action, ServeError, Service, Services, SynAckFields, Transport},
 };
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     net::{IpAddr, SocketAddr},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-/// An interface: where its listeners may be, and who steers its frames.
+/// An interface: who steers its frames, and what its listeners say.
 struct Place {
-    addresses: Vec<IpAddr>,
     services: Arc<Services>,
     tcp: TcpConfig,
 }
 
 /// A port at one address, or at all of them (`None`).
-type Listener = (Option<IpAddr>, u16);
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Wanted {
+    transport: Transport,
+    address: Option<IpAddr>,
+    port: u16,
+    purpose: Purpose,
+}
 
-/// Everybody who has to know of a listener.
+/// What a port is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Purpose {
+    /// To be spoken to.
+    Serving,
+    /// To speak from: connections are opened from there, and nobody listens.
+    Connecting,
+}
+
+impl Wanted {
+    pub const fn tcp(address: Option<IpAddr>, port: u16) -> Self {
+        Self { transport: Transport::Tcp, address, port, purpose: Purpose::Serving }
+    }
+
+    pub const fn udp(address: Option<IpAddr>, port: u16) -> Self {
+        Self { transport: Transport::Udp, address, port, purpose: Purpose::Serving }
+    }
+
+    /// A TCP port to open connections from.
+    pub const fn own_end(local: SocketAddr) -> Self {
+        let (address, port) = (Some(local.ip()), local.port());
+        Self { transport: Transport::Tcp, address, port, purpose: Purpose::Connecting }
+    }
+
+    /// What the programs have to serve of it at an address. All that comes to an address of the stack's own is the stack's, and only
+    /// listeners are known by their ports beside.
+    fn at(self, local: &LocalAddress) -> Option<Service> {
+        let LocalAddress { cidr, ownership } = local;
+        let is_known = self.transport == Transport::Tcp || *ownership == Ownership::Shared;
+        let is_meant = self.address.is_none_or(|address| address == cidr.address);
+        let service = Service { local: SocketAddr::new(cidr.address, self.port), transport: self.transport };
+        (is_known && is_meant).then_some(service)
+    }
+}
+
+/// All there is: what the programs serve follows from it.
+#[derive(Default)]
+struct Book {
+    /// The addresses of each place.
+    addresses: Vec<Vec<LocalAddress>>,
+    /// The ports that are wanted, each with the workers that have asked for it themselves: others only know of it.
+    wanted: HashMap<Wanted, HashSet<usize>>,
+}
+
+impl Book {
+    /// What this is wanted for, if anybody wants it.
+    fn purpose_of(&self, service: &Service) -> Option<Purpose> {
+        let Service { local, transport } = *service;
+        let at = |address, purpose| Wanted { transport, address, port: local.port(), purpose };
+        let here = Some(local.ip());
+        let [everywhere, here, end] =
+            [at(None, Purpose::Serving), at(here, Purpose::Serving), at(here, Purpose::Connecting)];
+        [everywhere, here, end].iter().find(|wanted| self.wanted.contains_key(wanted)).map(|wanted| wanted.purpose)
+    }
+
+    /// The services that a port means, each with the number of its place.
+    fn services_of(&self, wanted: Wanted) -> impl Iterator<Item = (usize, Service)> {
+        let of_one = move |(number, local): (usize, &Vec<LocalAddress>)| {
+            local.iter().filter_map(move |local| Some((number, wanted.at(local)?))).collect::<Vec<_>>()
+        };
+        self.addresses.iter().enumerate().flat_map(of_one)
+    }
+}
+
+/// Everybody who has to know of a port.
 pub(super) struct Listening {
     workers: Workers,
     places: Vec<Place>,
     max_segment: MaxSegment,
-    /// All there are: what the programs serve follows from them. Never held while a worker is waited for, which may want it.
-    listeners: Mutex<HashSet<Listener>>,
+    /// Whether anybody may listen; others only open connections.
+    listens: bool,
+    /// Held by whoever beside the workers changes the ports, one at a time: while workers are waited for, none of whom wants it.
+    changes: Mutex<()>,
+    /// Never held while a worker is waited for, which may want it.
+    book: Mutex<Book>,
 }
 
 impl Listening {
     pub fn new(runtime: &Runtime, plan: &Plan, opened: &[Opened], workers: Workers, tcp: &TcpConfig) -> Self {
         let place = |(plan, opened): (&InterfacePlan, &Opened)| Place {
-            addresses: plan.addresses.iter().map(|local| local.cidr.address).collect(),
             services: opened.program.services().clone(),
             tcp: TcpConfig { mtu: plan.link.mtu as usize, ..tcp.clone() },
         };
         let places = plan.interfaces.iter().zip(opened).map(place).collect();
-        Self { workers, places, max_segment: runtime.max_segment, listeners: Mutex::default() }
+        let addresses = plan.interfaces.iter().map(|plan| plan.addresses.clone()).collect();
+        let book = Book { addresses, wanted: HashMap::new() };
+        let (max_segment, listens) = (runtime.max_segment, runtime.listens());
+        Self { workers, places, max_segment, listens, changes: Mutex::default(), book: Mutex::new(book) }
+    }
+
+    /// Waits for whoever else changes the ports, as no worker may.
+    pub fn alone(&self) -> Result<MutexGuard<'_, ()>, CommandError> {
+        check_may_wait()?;
+        Ok(self.changes.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Accepts connections there, on every worker.
     pub fn listen(&self, address: Option<IpAddr>, port: u16) -> Result<(), ListenRefused> {
+        let _alone = self.alone()?;
         self.check(address)?;
         let max_segment = self.max_segment;
+        let listen = move |stack: &mut Stack| stack.listen_with(address, port, max_segment).map(drop);
         for worker in self.workers.iter() {
-            let listened = worker.call(move |cx| cx.stack().listen_with(address, port, max_segment).map(drop));
+            let listened = worker.call(move |cx| listen(cx.stack()));
+            let is_silent = matches!(listened, Err(CommandError::Silent { .. }));
             if let Err(refused) = listened.map_err(ListenRefused::from).and_then(|listened| Ok(listened?)) {
-                self.forget(|other| other < worker.number(), address, port);
+                self.undo_before(worker.number(), is_silent, Wanted::tcp(address, port));
                 return Err(refused);
             }
         }
         // The stacks first: a SYN that the program answers is nobody's mistake then.
-        let steered = self.steer((address, port)).inspect_err(|_| self.forget(|_| true, address, port));
-        Ok(steered?)
+        Ok(self.steer_or_forget(Wanted::tcp(address, port))?)
     }
 
     /// Accepts no more connections there; whether anybody did.
     pub fn unlisten(&self, address: Option<IpAddr>, port: u16) -> Result<bool, ListenRefused> {
-        let was_there = self.unsteer((address, port));
-        for worker in self.workers.iter() {
-            worker.call(move |cx| cx.stack().unlisten_at(address, port))?;
-        }
-        Ok(was_there)
+        Ok(self.end(Wanted::tcp(address, port))?)
     }
 
-    /// Tells the programs of a listener, whose stacks know of it: none of them where one of them cannot take it. What is served already
-    /// stays as it is, with its defence.
-    pub fn steer(&self, listener: Listener) -> Result<(), ServeError> {
-        let mut listeners = self.listeners();
-        listeners.insert(listener);
-        for (place, service) in self.services_of(listener) {
-            if matches!(place.services.get(service), Some(Action::Listener(_) | Action::Guarded(_))) {
-                continue;
-            }
-            let action = Action::Listener(self.syn_ack_fields(place, service));
-            if let Err(refused) = place.services.serve(service, action) {
-                listeners.remove(&listener);
-                self.forget_unwanted(listener, &listeners);
+    /// Takes datagrams there, on every worker.
+    pub fn bind_udp(&self, address: Option<IpAddr>, port: u16) -> Result<(), BindRefused> {
+        let _alone = self.alone()?;
+        for worker in self.workers.iter() {
+            let bound = worker.call(move |cx| cx.stack().bind_udp(address, port).map(drop));
+            let is_silent = matches!(bound, Err(CommandError::Silent { .. }));
+            if let Err(refused) = bound.map_err(BindRefused::from).and_then(|bound| Ok(bound?)) {
+                self.undo_before(worker.number(), is_silent, Wanted::udp(address, port));
                 return Err(refused);
             }
         }
-        Ok(())
+        Ok(self.steer_or_forget(Wanted::udp(address, port))?)
     }
 
-    /// The programs serve no longer what was served for this listener alone; whether it was there.
-    fn unsteer(&self, listener: Listener) -> bool {
-        let mut listeners = self.listeners();
-        let was_there = listeners.remove(&listener);
+    /// Takes no more datagrams there; whether anybody did.
+    pub fn unbind_udp(&self, address: Option<IpAddr>, port: u16) -> Result<bool, BindRefused> {
+        Ok(self.end(Wanted::udp(address, port))?)
+    }
+
+    /// Nobody wants it any more; whether anybody had it. A worker that does not answer keeps no other from doing without it.
+    fn end(&self, wanted: Wanted) -> Result<bool, CommandError> {
+        let _alone = self.alone()?;
+        let was_there = self.unsteer(wanted);
+        let end = |worker: WorkerHandle| worker.call(move |cx| wanted.drop_from(cx.stack()));
+        let ended: Vec<_> = self.workers.iter().map(end).collect();
+        ended.into_iter().try_fold(was_there, |was_there, ended| Ok(ended? || was_there))
+    }
+
+    /// Tells the programs of a port that every worker's stack has: none of them where one of them cannot take it. What is served
+    /// already stays as it is, with its defence.
+    pub fn steer(&self, wanted: Wanted) -> Result<(), ServeError> {
+        self.steer_by(0..self.workers.len(), wanted)
+    }
+
+    fn steer_by(&self, workers: impl IntoIterator<Item = usize>, wanted: Wanted) -> Result<(), ServeError> {
+        let mut book = self.book();
+        let was_there = book.wanted.contains_key(&wanted);
+        book.wanted.entry(wanted).or_default().extend(workers);
         if was_there {
-            self.forget_unwanted(listener, &listeners);
+            return Ok(());
+        }
+        let mut services = book.services_of(wanted);
+        let purpose = wanted.purpose;
+        let serve = |(number, service): (usize, _)| self.places[number].serve(service, purpose, self.max_segment);
+        let served = services.try_for_each(serve);
+        drop(services);
+        if served.is_err() {
+            book.wanted.remove(&wanted);
+            self.forget_unwanted(wanted, &book);
+        }
+        served
+    }
+
+    fn steer_or_forget(&self, wanted: Wanted) -> Result<(), ServeError> {
+        self.steer(wanted).inspect_err(|_| self.forget(|_| true, wanted))
+    }
+
+    /// The programs serve no longer what was served for this port alone; whether it was there.
+    pub fn unsteer(&self, wanted: Wanted) -> bool {
+        let mut book = self.book();
+        let was_there = book.wanted.remove(&wanted).is_some();
+        if was_there {
+            self.forget_unwanted(wanted, &book);
         }
         was_there
     }
 
-    fn forget_unwanted(&self, (address, port): Listener, listeners: &HashSet<Listener>) {
-        for (place, service) in self.services_of((address, port)) {
-            let is_wanted = [None, Some(service.local.ip())].iter().any(|&at| listeners.contains(&(at, port)));
-            if !is_wanted {
-                place.services.forget(service);
+    fn forget_unwanted(&self, wanted: Wanted, book: &Book) {
+        for (number, service) in book.services_of(wanted) {
+            match book.purpose_of(&service) {
+                None => {
+                    self.places[number].services.forget(service);
+                }
+                // Nobody listens there any more. It is known, so there is room for it.
+                Some(Purpose::Connecting) => self.places[number].services.serve(service, Action::Stack).unwrap_or(()),
+                Some(Purpose::Serving) => {}
             }
         }
     }
 
-    fn listeners(&self) -> MutexGuard<'_, HashSet<Listener>> {
-        self.listeners.lock().unwrap_or_else(PoisonError::into_inner)
+    fn book(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Has the stacks of some workers listen there no longer.
-    fn forget(&self, whose: impl Fn(usize) -> bool, address: Option<IpAddr>, port: u16) {
+    /// A worker was refused it, so those in front of it do without it again: and itself as well where it has not answered, because it
+    /// carries it out yet. Where an application has asked for the same meanwhile, everybody has it.
+    fn undo_before(&self, worker: usize, is_silent: bool, wanted: Wanted) {
+        let is_wanted = self.book().wanted.contains_key(&wanted);
+        if !is_wanted {
+            self.forget(|other| other < worker || is_silent && other == worker, wanted);
+        }
+    }
+
+    /// Has the stacks of some workers do without it.
+    fn forget(&self, whose: impl Fn(usize) -> bool, wanted: Wanted) {
         for worker in self.workers.iter().filter(|worker| whose(worker.number())) {
             worker.tell(move |cx| {
-                cx.stack().unlisten_at(address, port);
+                wanted.drop_from(cx.stack());
             });
         }
     }
 
-    /// Has other workers' stacks listen there no longer, without waiting. One whose queue is full goes on.
-    fn forget_on_others(&self, worker: usize, address: Option<IpAddr>, port: u16) {
-        for other in self.workers.iter().filter(|other| other.number() != worker) {
+    /// A worker was refused what it wanted: where nobody else does, others do without it.
+    fn give_up(&self, worker: usize, wanted: Wanted) {
+        let is_wanted = self.book().wanted.contains_key(&wanted);
+        if !is_wanted {
+            self.forget_on_others(worker, wanted);
+        }
+    }
+
+    /// Has other workers' stacks do without it, without waiting. One whose queue is full goes on.
+    fn forget_on_others(&self, worker: usize, wanted: Wanted) {
+        for other in self.others(worker) {
             let told = other.post(move |cx| {
-                cx.stack().unlisten_at(address, port);
+                wanted.drop_from(cx.stack());
             });
             if let Err(error) = told {
-                tracing::warn!(%error, port, "a worker goes on listening");
+                tracing::warn!(%error, ?wanted, "a worker goes on with it");
             }
         }
+    }
+
+    fn others(&self, worker: usize) -> impl Iterator<Item = WorkerHandle> {
+        self.workers.iter().filter(move |other| other.number() != worker)
     }
 
     fn check(&self, address: Option<IpAddr>) -> Result<(), ListenRefused> {
         match address {
-            Some(address) if !self.places.iter().any(|place| place.addresses.contains(&address)) => {
-                Err(ListenRefused::NotServed(address))
-            }
+            _ if !self.listens => Err(ListenRefused::OnlyConnects),
+            Some(address) if self.place_of(address).is_none() => Err(ListenRefused::NotServed(address)),
             _ => Ok(()),
         }
     }
 
-    /// The pairs of address and port that a listener means.
-    fn services_of(&self, (address, port): Listener) -> impl Iterator<Item = (&Place, Service)> {
-        let all = self.places.iter().flat_map(|place| place.addresses.iter().map(move |&local| (place, local)));
-        let meant = all.filter(move |&(_, local)| address.is_none_or(|address| address == local));
-        meant.map(move |(place, local)| (place, Service::tcp(SocketAddr::new(local, port))))
+    /// The addresses there are, each with the number of its interface.
+    pub fn addresses(&self) -> Vec<(usize, LocalAddress)> {
+        let book = self.book();
+        let placed = book.addresses.iter().enumerate();
+        placed.flat_map(|(number, all)| all.iter().map(move |&local| (number, local))).collect()
+    }
+
+    /// Whether anybody wants to listen to TCP there.
+    pub fn is_served(&self, local: SocketAddr) -> bool {
+        self.book().purpose_of(&Service::tcp(local)) == Some(Purpose::Serving)
+    }
+
+    /// The interface that an address belongs to.
+    pub fn place_of(&self, address: IpAddr) -> Option<(usize, LocalAddress)> {
+        self.addresses().into_iter().find(|(_, local)| local.cidr.address == address)
+    }
+
+    /// The ports of a transport that are served at an address.
+    pub fn ports_at(&self, address: IpAddr, transport: Transport) -> Vec<u16> {
+        let book = self.book();
+        let meant = book
+            .wanted
+            .keys()
+            .filter(|wanted| wanted.transport == transport && wanted.purpose == Purpose::Serving)
+            .filter(|wanted| wanted.address.is_none_or(|wanted| wanted == address));
+        meant.map(|wanted| wanted.port).collect()
+    }
+
+    /// Has an interface's program serve an address that every worker's stack has: with all ports that are wanted there. Nothing of it is
+    /// left where it cannot.
+    pub fn add_address(&self, number: usize, local: LocalAddress) -> Result<(), ServeError> {
+        let mut book = self.book();
+        let Place { services, .. } = &self.places[number];
+        book.addresses[number].push(local);
+        let told = || {
+            if local.ownership == Ownership::Own {
+                services.serve_address(local.cidr.address)?;
+            }
+            let mut sources = Addresses::new(vec![local]).impossible_sources().into_iter();
+            sources.try_for_each(|source| services.refuse_source(source))?;
+            let mut meant = book.wanted.keys().filter_map(|wanted| Some((wanted.at(&local)?, wanted.purpose)));
+            meant.try_for_each(|(service, purpose)| self.places[number].serve(service, purpose, self.max_segment))
+        };
+        let told = told();
+        if told.is_err() {
+            self.take_back(number, local, &mut book);
+        }
+        told
+    }
+
+    /// Has it serve an address no longer. As in the stacks, listeners there are wanted yet, for when it comes back, and UDP sockets gone.
+    pub fn remove_address(&self, number: usize, local: LocalAddress) {
+        self.take_back(number, local, &mut self.book());
+    }
+
+    fn take_back(&self, number: usize, local: LocalAddress, book: &mut Book) {
+        let Place { services, .. } = &self.places[number];
+        let address = local.cidr.address;
+        book.addresses[number].retain(|other| other.cidr.address != address);
+        book.wanted.retain(|wanted, _| wanted.transport == Transport::Tcp || wanted.address != Some(address));
+        services.forget_address(address);
+        let left = Addresses::new(book.addresses[number].clone()).impossible_sources();
+        for source in Addresses::new(vec![local]).impossible_sources() {
+            if !left.contains(&source) {
+                services.allow_source(source);
+            }
+        }
+    }
+}
+
+impl Wanted {
+    /// Has a stack do without it; whether it was there.
+    fn drop_from(self, stack: &mut Stack) -> bool {
+        let Self { transport, address, port, .. } = self;
+        match transport {
+            Transport::Tcp => stack.unlisten_at(address, port),
+            Transport::Udp => {
+                let socket = stack.udp_socket_at(address, port);
+                socket.into_iter().for_each(|socket| stack.unbind_udp(socket));
+                socket.is_some()
+            }
+        }
+    }
+}
+
+impl Place {
+    /// Has the program serve this, unless it does.
+    fn serve(&self, service: Service, purpose: Purpose, max_segment: MaxSegment) -> Result<(), ServeError> {
+        match (service.transport, self.services.get(service)) {
+            (_, Some(_)) if purpose == Purpose::Connecting => Ok(()),
+            (Transport::Tcp, _) if purpose == Purpose::Connecting => self.services.serve(service, Action::Stack),
+            (Transport::Udp, Some(Action::Stack)) | (_, Some(Action::Listener(_) | Action::Guarded(_))) => Ok(()),
+            (Transport::Udp, _) => self.services.serve(service, Action::Stack),
+            (Transport::Tcp, _) => {
+                let fields = self.syn_ack_fields(service.local.ip(), max_segment);
+                self.services.serve(service, Action::Listener(fields))
+            }
+        }
     }
 
     /// What the listener's SYN-ACKs say.
-    fn syn_ack_fields(&self, place: &Place, service: Service) -> SynAckFields {
+    fn syn_ack_fields(&self, address: IpAddr, max_segment: MaxSegment) -> SynAckFields {
         let SynAckProfile { mss, window, window_scale, sack, hop_limit, traffic_class } =
-            SynAckProfile::of(service.local.ip(), self.max_segment, &place.tcp);
+            SynAckProfile::of(address, max_segment, &self.tcp);
         SynAckFields { mss, window, window_scale, sack, hop_limit, traffic_class }
     }
 }
 
-/// For a worker whose application listens: its own stack does so already, and it may wait for nobody.
+/// For a worker whose application wants a port: its own stack has it already, and it may wait for nobody.
 impl Steering for Listening {
     fn max_segment(&self) -> MaxSegment {
         self.max_segment
@@ -168,23 +403,52 @@ impl Steering for Listening {
 
     fn listen(&self, worker: usize, address: Option<IpAddr>, port: u16) -> Result<(), ListenRefused> {
         self.check(address)?;
-        let max_segment = self.max_segment;
-        for other in self.workers.iter().filter(|other| other.number() != worker) {
+        let (wanted, max_segment) = (Wanted::tcp(address, port), self.max_segment);
+        for other in self.others(worker) {
             // One that listens there already has what is wanted: two applications may have had the same idea.
             let told = other.post(move |cx| {
                 cx.stack().listen_with(address, port, max_segment).ok();
             });
             if let Err(refused) = told {
-                self.forget_on_others(worker, address, port);
+                self.give_up(worker, wanted);
                 return Err(refused.into());
             }
         }
-        let steered = self.steer((address, port)).inspect_err(|_| self.forget_on_others(worker, address, port));
+        let steered = self.steer_by([worker], wanted).inspect_err(|_| self.give_up(worker, wanted));
         Ok(steered?)
     }
 
     fn unlisten(&self, worker: usize, address: Option<IpAddr>, port: u16) {
-        self.unsteer((address, port));
-        self.forget_on_others(worker, address, port);
+        self.unsteer(Wanted::tcp(address, port));
+        self.forget_on_others(worker, Wanted::tcp(address, port));
+    }
+
+    fn bind_udp(&self, worker: usize, address: Option<IpAddr>, port: u16) -> Result<(), BindRefused> {
+        let wanted = Wanted::udp(address, port);
+        for other in self.others(worker) {
+            // As with listeners: one that has it has what is wanted.
+            let told = other.post(move |cx| {
+                cx.stack().bind_udp(address, port).ok();
+            });
+            if let Err(refused) = told {
+                self.give_up(worker, wanted);
+                return Err(refused.into());
+            }
+        }
+        let steered = self.steer_by([worker], wanted).inspect_err(|_| self.give_up(worker, wanted));
+        Ok(steered?)
+    }
+
+    fn shares_udp(&self, worker: usize, address: Option<IpAddr>, port: u16) -> bool {
+        let mut book = self.book();
+        let askers = book.wanted.get_mut(&Wanted::udp(address, port));
+        askers.is_some_and(|askers| askers.insert(worker))
+    }
+
+    fn unbind_udp(&self, worker: usize, address: Option<IpAddr>, port: u16) {
+        // What a stack was told alone is nobody else's.
+        if self.unsteer(Wanted::udp(address, port)) {
+            self.forget_on_others(worker, Wanted::udp(address, port));
+        }
     }
 }

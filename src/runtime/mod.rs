@@ -5,9 +5,11 @@
 //! its thread. What is [`Running`] can be spoken to: each worker takes commands and shows itself
 //! ([`WorkerHandle`](crate::worker::WorkerHandle)).
 
+mod addressing;
 mod assembly;
 mod claims;
 mod defence;
+mod errands;
 mod error;
 mod interface;
 mod link_watch;
@@ -16,6 +18,7 @@ mod neighbourhood;
 mod notice;
 mod plan;
 mod report;
+mod reserving;
 mod running;
 mod settings;
 mod sharing;
@@ -27,13 +30,14 @@ mod way_out;
 
 pub use self::{
     defence::{Cookies, Level as DefenceLevel, ListenerDefence},
-    error::RuntimeError,
+    error::{AddressRefused, RuntimeError},
     link_watch::Change as InterfaceChange,
     notice::Notice,
     report::{RunReport, Setup},
+    reserving::{ReserveError, ReservedPorts},
     running::{Running, Stopper},
     sharing::Conflict as SharingConflict,
-    signals::StopSignals,
+    signals::{StopSignal, StopSignals},
     station::{NoStation, Station},
 };
 
@@ -42,17 +46,17 @@ pub(crate) use self::{interface::Interface, settings::settings};
 use self::{notice::Notices, running::End};
 use crate::{
     config::StackConfig,
-    host::confinement::Confinement,
+    host::{Link, confinement::Confinement, link::AttachMode},
     rng::SipKey,
     stack::Cidr,
     tcp::MaxSegment,
     worker::{Application, Context, Idle, Tap},
-    xdp::Require,
+    xdp::{self, Balance, LeftLink, Pins, Require, XdpMode},
 };
 use std::{
     net::{IpAddr, SocketAddr},
     path::PathBuf,
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -68,6 +72,40 @@ pub(crate) enum CookieSecret {
     Fixed(SipKey),
     /// From a file, now and whenever it changes.
     File(PathBuf),
+}
+
+/// What programs balance from the moment that they are attached.
+#[derive(Clone)]
+pub(crate) struct Balanced {
+    /// By which tables.
+    pub tables: Arc<Mutex<Balance>>,
+    /// The services, each with its number there.
+    pub services: Vec<(xdp::Service, u32, xdp::Steered)>,
+    /// Addresses that packets to backends come from, in mode `nat`, each with its number there.
+    pub sources: Vec<(IpAddr, u8)>,
+    /// Where what programs have left is, and these are pinned.
+    pub pins: Option<Arc<Pins>>,
+}
+
+impl Balanced {
+    /// Detaches what another process has left on an interface.
+    fn detach(&self, link: &Link) {
+        if let Some(pins) = &self.pins {
+            pins.remove_link(&link.name);
+        }
+    }
+
+    /// The attachment that another process has left on an interface.
+    fn left(&self, link: &Link) -> Option<(LeftLink, XdpMode)> {
+        let (pins, attached) = (self.pins.as_ref()?, link.xdp?);
+        let mode = match attached.mode {
+            AttachMode::Native => XdpMode::Native,
+            AttachMode::Generic => XdpMode::Generic,
+            _ => return None,
+        };
+        let left = pins.link(&link.name)?;
+        (left.ifindex == link.index && left.program == attached.program).then_some((left, mode))
+    }
 }
 
 /// Workers to be. Nothing happens, and nothing is checked, before [`Runtime::start`].
@@ -98,6 +136,8 @@ pub struct Runtime {
     pub(crate) tap: Option<Arc<dyn Tap>>,
     pub(crate) confinement: Option<Confinement>,
     pub(crate) on_notice: Option<notice::Handler>,
+    /// What the programs balance, if they do.
+    pub(crate) balance: Option<Balanced>,
     /// Whether warnings are said on standard error where nobody else hears them.
     aloud: bool,
 }
@@ -130,6 +170,7 @@ impl Runtime {
             tap: None,
             confinement: None,
             on_notice: None,
+            balance: None,
             aloud: false,
         }
     }
@@ -139,6 +180,11 @@ impl Runtime {
     /// The interface that is spoken of.
     pub(crate) fn interface(&mut self) -> &mut Interface {
         self.interfaces.last_mut().expect("a runtime begins with an interface")
+    }
+
+    /// Whether it is asked if somebody on the link has an address that is to be ours.
+    pub(crate) fn probes(&self) -> bool {
+        self.probe && !self.takes_over
     }
 
     /// Whether anybody listens, or ever may.

@@ -13,6 +13,7 @@ use crate::{
     worker::Workers,
     xdp::{Instruction, LinkSocket, XdpError},
 };
+use crossbeam::channel::{Receiver, Sender, bounded, unbounded};
 use nix::{
     poll::{PollFd, PollFlags, ppoll},
     sys::{
@@ -25,7 +26,7 @@ use std::{
     net::IpAddr,
     os::fd::AsFd,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
     thread::{self, JoinHandle},
@@ -55,12 +56,13 @@ const LONGEST: usize = 1_514;
 /// What is heard on the link.
 #[derive(Debug)]
 pub(super) struct Ears {
-    sockets: Vec<LinkSocket>,
+    arp: LinkSocket,
+    discovery: LinkSocket,
     claims: Claims,
 }
 
 impl Ears {
-    /// Listens, as far as there are addresses for it. The sockets outlive all privileges.
+    /// Listens, for addresses that there are and for those to come: the sockets outlive all privileges.
     pub fn open(plan: &InterfacePlan) -> Result<Self, XdpError> {
         let of = |ownership| {
             let addresses = plan.addresses.iter().filter(move |local| local.ownership == ownership);
@@ -69,15 +71,9 @@ impl Ears {
         let (addresses, shared) = (of(Ownership::Own), of(Ownership::Shared));
         let vlan = plan.vlan;
         let claims = Claims { addresses, shared, station: plan.mac(), vlan };
-        let has = |is_ipv4| plan.addresses.iter().any(|local| local.cidr.address.is_ipv4() == is_ipv4);
-        let mut sockets = Vec::new();
-        if has(true) {
-            sockets.push(LinkSocket::open(plan.link.index, ethernet::ETHER_TYPE_ARP, &filter(vlan, &[]))?);
-        }
-        if has(false) {
-            sockets.push(LinkSocket::open(plan.link.index, ethernet::ETHER_TYPE_IPV6, &filter(vlan, &DISCOVERY))?);
-        }
-        Ok(Self { sockets, claims })
+        let arp = LinkSocket::open(plan.link.index, ethernet::ETHER_TYPE_ARP, &filter(vlan, &[]))?;
+        let discovery = LinkSocket::open(plan.link.index, ethernet::ETHER_TYPE_IPV6, &filter(vlan, &DISCOVERY))?;
+        Ok(Self { arp, discovery, claims })
     }
 
     /// Asks whether somebody has one of our addresses, and waits a moment for answers.
@@ -97,19 +93,17 @@ impl Ears {
         Ok(())
     }
 
-    fn announce(&self) {
-        self.claims.addresses.iter().for_each(|&address| self.send(address, &self.claims.announcement(address)));
+    fn announce(&self, address: IpAddr) {
+        self.send(address, &self.claims.announcement(address));
     }
 
     fn send(&self, address: IpAddr, frame: &[u8]) {
-        // The one for ARP comes first.
-        let socket = if address.is_ipv4() { self.sockets.first() } else { self.sockets.last() };
-        socket.iter().for_each(|socket| socket.send(frame));
+        if address.is_ipv4() { self.arp.send(frame) } else { self.discovery.send(frame) }
     }
 
     /// Waits until something is heard, or the bell rings.
     fn wait(&self, bell: Option<&EventFd>, limit: Option<Duration>) {
-        let sources = self.sockets.iter().map(AsFd::as_fd).chain(bell.map(AsFd::as_fd));
+        let sources = [self.arp.as_fd(), self.discovery.as_fd()].into_iter().chain(bell.map(AsFd::as_fd));
         let mut sources: Vec<_> = sources.map(|source| PollFd::new(source, PollFlags::POLLIN)).collect();
         // Interrupted or not, everything is looked at again.
         let _ = ppoll(&mut sources, limit.map(TimeSpec::from), None);
@@ -118,7 +112,7 @@ impl Ears {
     /// Shows what was heard, as much as there may be at a time.
     fn hear<E>(&self, mut show: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
         let mut buffer = [0; LONGEST];
-        for socket in &self.sockets {
+        for socket in [&self.arp, &self.discovery] {
             for _ in 0..BATCH {
                 let Some(frame) = socket.receive(&mut buffer) else { break };
                 show(frame)?;
@@ -155,18 +149,35 @@ fn filter(vlan: Option<u16>, rest: &[Instruction]) -> Vec<Instruction> {
 }
 
 /// What the listening thread is told.
-#[derive(Debug)]
-struct Orders {
-    bell: EventFd,
-    stop: AtomicBool,
+enum Order {
     /// Says our addresses again, from this station.
-    announce: Mutex<Option<MacAddress>>,
+    Announce(MacAddress),
+    /// Asks whether somebody has this address, as [`Ears::probe`] does at start: who has, if anybody.
+    Probe(IpAddr, Sender<Option<MacAddress>>),
+    /// An address is ours from now on, or served at least.
+    Claim(IpAddr, Ownership),
+    /// It no longer is.
+    Disclaim(IpAddr),
+}
+
+/// The thread's way to be told. It ends when nobody can tell it anything any more.
+#[derive(Clone)]
+struct Orders {
+    bell: Arc<EventFd>,
+    orders: Sender<Order>,
+}
+
+impl Orders {
+    fn give(&self, order: Order) {
+        self.orders.send(order).ok();
+        let _ = self.bell.write(1);
+    }
 }
 
 /// Listens until it is dropped.
-#[derive(Debug)]
 pub(super) struct Neighbourhood {
-    orders: Arc<Orders>,
+    orders: Orders,
+    stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -178,22 +189,47 @@ struct Listener {
     interface: String,
     workers: Workers,
     notices: Notices,
-    orders: Arc<Orders>,
+    bell: Arc<EventFd>,
+    orders: Receiver<Order>,
+    stop: Arc<AtomicBool>,
+    /// What is yet to be announced: how often, and from when on.
+    announcements: Vec<(IpAddr, u32, Instant)>,
+    probing: Option<Probing>,
     /// Conflicts of late: when each was answered, and when it was said.
     conflicts: HashMap<IpAddr, (MacAddress, Instant, Instant)>,
     /// Since when so many frames were shown to the workers.
     shown: (Instant, u32),
 }
 
+/// An address that is asked for.
+struct Probing {
+    address: IpAddr,
+    answer: Sender<Option<MacAddress>>,
+    begun: Instant,
+    asked: u32,
+}
+
+impl Probing {
+    /// When to ask again, or to give up.
+    fn due(&self) -> Instant {
+        self.begun + if self.asked < PROBES { PROBE_INTERVAL * self.asked } else { ANSWERS_UNTIL }
+    }
+}
+
 /// Has our addresses announced again.
-#[derive(Clone, Debug)]
-pub(super) struct Announcer(Arc<Orders>);
+#[derive(Clone)]
+pub(super) struct Announcer(Orders);
 
 impl Announcer {
     /// Announces them at this station.
     pub fn announce(&self, station: MacAddress) {
-        *self.0.announce.lock().unwrap_or_else(PoisonError::into_inner) = Some(station);
-        let _ = self.0.bell.write(1);
+        self.0.give(Order::Announce(station));
+    }
+}
+
+impl std::fmt::Debug for Announcer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Announcer")
     }
 }
 
@@ -208,31 +244,53 @@ impl Neighbourhood {
         let failed = |source| RuntimeError::System { what: "start listening to the neighbours", source };
         let bell = EventFd::from_value_and_flags(0, EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)
             .map_err(|errno| failed(errno.into()))?;
-        let orders =
-            Arc::new(Orders { bell, stop: AtomicBool::new(false), announce: Mutex::new(Some(ears.claims.station)) });
+        let (bell, stop, (give, orders)) = (Arc::new(bell), Arc::<AtomicBool>::default(), unbounded());
+        let announcer = Orders { bell: bell.clone(), orders: give };
+        announcer.give(Order::Announce(ears.claims.station));
         let listener = Listener {
             ears,
             id,
             interface,
             workers,
             notices,
-            orders: orders.clone(),
+            bell,
+            orders,
+            stop: stop.clone(),
+            announcements: Vec::new(),
+            probing: None,
             conflicts: HashMap::new(),
             shown: (Instant::now(), 0),
         };
         let thread = thread::Builder::new().name("xskip-ears".to_owned()).spawn(move || listener.listen());
-        Ok(Self { orders, thread: Some(thread.map_err(failed)?) })
+        Ok(Self { orders: announcer, stop, thread: Some(thread.map_err(failed)?) })
     }
 
     /// Whoever knows when to announce our addresses again.
     pub fn announcer(&self) -> Announcer {
         Announcer(self.orders.clone())
     }
+
+    /// Asks whether somebody has this address, and waits a moment for answers: the station that has.
+    pub fn probe(&self, address: IpAddr) -> Option<MacAddress> {
+        let (answer, answered) = bounded(1);
+        self.orders.give(Order::Probe(address, answer));
+        answered.recv().ok().flatten()
+    }
+
+    /// Takes up another address: our own is announced, and defended.
+    pub fn claim(&self, address: IpAddr, ownership: Ownership) {
+        self.orders.give(Order::Claim(address, ownership));
+    }
+
+    /// Gives an address up.
+    pub fn disclaim(&self, address: IpAddr) {
+        self.orders.give(Order::Disclaim(address));
+    }
 }
 
 impl Drop for Neighbourhood {
     fn drop(&mut self) {
-        self.orders.stop.store(true, Ordering::Release);
+        self.stop.store(true, Ordering::Release);
         let _ = self.orders.bell.write(1);
         if let Some(thread) = self.thread.take() {
             thread.join().ok();
@@ -242,30 +300,83 @@ impl Drop for Neighbourhood {
 
 impl Listener {
     fn listen(mut self) {
-        let (mut left, mut due) = (0, Instant::now());
-        while !self.orders.stop.load(Ordering::Acquire) {
-            let ordered = self.orders.announce.lock().unwrap_or_else(PoisonError::into_inner).take();
-            if let Some(station) = ordered {
-                self.ears.claims.station = station;
-                (left, due) = (ANNOUNCEMENTS, Instant::now());
+        while !self.stop.load(Ordering::Acquire) {
+            while let Ok(order) = self.orders.try_recv() {
+                self.obey(order);
             }
-            if left > 0 && Instant::now() >= due {
-                self.ears.announce();
-                (left, due) = (left - 1, due + ANNOUNCE_INTERVAL);
-            }
-            let limit = (left > 0).then(|| due.saturating_duration_since(Instant::now()));
-            self.ears.wait(Some(&self.orders.bell), limit);
-            let _ = self.orders.bell.read();
-            let (mut found, mut wanted) = (Vec::new(), Vec::new());
-            let claims = &self.ears.claims;
-            let _ = self.ears.hear(|frame| -> Result<(), ()> {
-                found.extend(claims.conflict(frame, false));
-                wanted.extend(claims.concerns(frame).then(|| frame.to_vec()));
-                Ok(())
-            });
-            wanted.iter().for_each(|frame| self.pass_on(frame));
-            found.into_iter().for_each(|conflict| self.defend(conflict));
+            let now = Instant::now();
+            self.announce(now);
+            self.ask(now);
+            let due = self.announcements.iter().map(|&(_, _, due)| due).chain(self.probing.as_ref().map(Probing::due));
+            let limit = due.min().map(|due| due.saturating_duration_since(Instant::now()));
+            self.ears.wait(Some(&self.bell), limit);
+            let _ = self.bell.read();
+            self.hear();
         }
+    }
+
+    fn obey(&mut self, order: Order) {
+        let now = Instant::now();
+        match order {
+            Order::Announce(station) => {
+                self.ears.claims.station = station;
+                let all = self.ears.claims.addresses.iter();
+                self.announcements = all.map(|&address| (address, ANNOUNCEMENTS, now)).collect();
+            }
+            Order::Probe(address, answer) => self.probing = Some(Probing { address, answer, begun: now, asked: 0 }),
+            Order::Claim(address, ownership) => {
+                self.ears.claims.add(address, ownership);
+                if ownership == Ownership::Own {
+                    self.announcements.push((address, ANNOUNCEMENTS, now));
+                }
+            }
+            Order::Disclaim(address) => {
+                self.ears.claims.remove(address);
+                self.announcements.retain(|&(other, ..)| other != address);
+                self.conflicts.remove(&address);
+            }
+        }
+    }
+
+    fn announce(&mut self, now: Instant) {
+        for (address, left, due) in &mut self.announcements {
+            if now >= *due {
+                self.ears.announce(*address);
+                (*left, *due) = (*left - 1, *due + ANNOUNCE_INTERVAL);
+            }
+        }
+        self.announcements.retain(|&(_, left, _)| left > 0);
+    }
+
+    /// Asks for an address once more, or is content with the silence so far.
+    fn ask(&mut self, now: Instant) {
+        let Some(probing) = self.probing.as_mut().filter(|probing| now >= probing.due()) else { return };
+        if probing.asked == PROBES {
+            probing.answer.send(None).ok();
+            self.probing = None;
+            return;
+        }
+        probing.asked += 1;
+        self.ears.send(probing.address, &self.ears.claims.probe(probing.address));
+    }
+
+    fn hear(&mut self) {
+        let (mut found, mut wanted, mut taken) = (Vec::new(), Vec::new(), None);
+        let claims = &self.ears.claims;
+        let asked_for = self.probing.as_ref().map(|probing| claims.of(probing.address));
+        let _ = self.ears.hear(|frame| -> Result<(), ()> {
+            found.extend(claims.conflict(frame, false));
+            wanted.extend(claims.concerns(frame).then(|| frame.to_vec()));
+            taken = taken.or(asked_for.as_ref().and_then(|asked_for| asked_for.conflict(frame, true)));
+            Ok(())
+        });
+        if let Some((_, station)) = taken
+            && let Some(probing) = self.probing.take()
+        {
+            probing.answer.send(Some(station)).ok();
+        }
+        wanted.iter().for_each(|frame| self.pass_on(frame));
+        found.into_iter().for_each(|conflict| self.defend(conflict));
     }
 
     /// Lets every worker hear it, as it was before its tag was taken off.
@@ -295,7 +406,7 @@ impl Listener {
         if before.is_some_and(|(_, defended, _)| now - defended < DEFEND_INTERVAL) {
             return;
         }
-        self.ears.send(address, &self.ears.claims.announcement(address));
+        self.ears.announce(address);
         let said = before.filter(|&(known, _, said)| known == station && now - said < SAID_AGAIN);
         self.conflicts.insert(address, (station, now, said.map_or(now, |(_, _, said)| said)));
         if said.is_none() {

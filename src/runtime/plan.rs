@@ -144,7 +144,8 @@ impl Runtime {
     fn plan_interface(&self, interface: &Interface) -> Result<InterfacePlan, RuntimeError> {
         let mut link = Link::find(&interface.name)?;
         link.add_addresses_from_elsewhere(&interface.shared)?;
-        check_link(&link)?;
+        let is_left = self.balance.as_ref().is_some_and(|balance| balance.left(&link).is_some());
+        check_link(&link, is_left)?;
         let queues = choose_queues(interface, &link)?;
         let addresses = choose_addresses(interface, &link)?;
         let vlan = self.vlan_of(interface);
@@ -236,6 +237,7 @@ impl Runtime {
         let empty = |interface: &&Interface| interface.own.is_empty() && interface.shared.is_empty();
         if let Some(Interface { name, .. }) = self.interfaces.iter().find(empty)
             && self.interfaces.len() > 1
+            && self.balance.is_none()
         {
             return Err(RuntimeError::NoAddressOn { interface: name.clone() });
         }
@@ -286,13 +288,13 @@ impl Runtime {
     }
 }
 
-/// Whether an interface can be served as it is.
-fn check_link(link: &Link) -> Result<(), RuntimeError> {
+/// Whether an interface can be served as it is, or where the program there is one to take over from.
+fn check_link(link: &Link, is_left: bool) -> Result<(), RuntimeError> {
     let interface = link.name.clone();
     if !link.up {
         return Err(RuntimeError::InterfaceDown { interface });
     }
-    if let Some(attachment) = link.xdp {
+    if let Some(attachment) = link.xdp.filter(|_| !is_left) {
         return Err(RuntimeError::Occupied { interface, program: attachment.program });
     }
     Ok(())
@@ -316,29 +318,54 @@ fn choose_queues(asked: &Interface, link: &Link) -> Result<Vec<u32>, RuntimeErro
     Ok(asked.queues.clone())
 }
 
-/// What is served at an interface, where the kernel does not stand in the way.
-fn choose_addresses(asked: &Interface, link: &Link) -> Result<Vec<LocalAddress>, RuntimeError> {
-    let interface = || link.name.clone();
-    let kernels = |address: IpAddr| link.addresses.iter().find(|&&(known, _)| known == address);
-    let mut addresses = Vec::new();
-    for &cidr in &asked.own {
-        if let Some(&(address, prefix)) = kernels(cidr.address) {
-            return Err(RuntimeError::AddressInUse { interface: interface(), address, prefix });
+/// An address as it is asked for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Asked {
+    /// The stack's own.
+    Own(Cidr),
+    /// The kernel's, with the prefix that it has there.
+    Shared(IpAddr),
+}
+
+impl Asked {
+    pub fn address(self) -> IpAddr {
+        match self {
+            Self::Own(cidr) => cidr.address,
+            Self::Shared(address) => address,
         }
-        addresses.push(LocalAddress { cidr, ownership: Ownership::Own });
     }
-    for &address in &asked.shared {
-        let Some(&(_, prefix)) = kernels(address) else {
-            return Err(RuntimeError::AddressNotShared { interface: interface(), address });
-        };
-        addresses.push(LocalAddress { cidr: Cidr { address, prefix }, ownership: Ownership::Shared });
+
+    /// What is served then, where the kernel does not stand in the way.
+    pub fn choose(self, link: &Link) -> Result<LocalAddress, RuntimeError> {
+        let (interface, address) = (link.name.clone(), self.address());
+        let kernels = link.addresses.iter().find(|&&(known, _)| known == address);
+        match (self, kernels) {
+            (Self::Own(_), Some(&(_, prefix))) => Err(RuntimeError::AddressInUse { interface, address, prefix }),
+            (Self::Own(cidr), None) => Ok(LocalAddress { cidr, ownership: Ownership::Own }),
+            (Self::Shared(_), None) => Err(RuntimeError::AddressNotShared { interface, address }),
+            (Self::Shared(_), Some(&(address, prefix))) => {
+                Ok(LocalAddress { cidr: Cidr { address, prefix }, ownership: Ownership::Shared })
+            }
+        }
     }
-    for &LocalAddress { cidr: subnet, .. } in &addresses {
+}
+
+fn choose_addresses(asked: &Interface, link: &Link) -> Result<Vec<LocalAddress>, RuntimeError> {
+    let own = asked.own.iter().copied().map(Asked::Own);
+    let all = own.chain(asked.shared.iter().copied().map(Asked::Shared));
+    let addresses = all.map(|asked| asked.choose(link)).collect::<Result<Vec<_>, _>>()?;
+    check_broadcasts(&addresses)?;
+    Ok(addresses)
+}
+
+/// None of these addresses may be the broadcast address of another one's subnet.
+pub(super) fn check_broadcasts(addresses: &[LocalAddress]) -> Result<(), RuntimeError> {
+    for &LocalAddress { cidr: subnet, .. } in addresses {
         if let Some(address) = addresses.iter().map(|local| local.cidr.address).find(|&one| subnet.is_broadcast(one)) {
             return Err(RuntimeError::Broadcast { address, subnet });
         }
     }
-    Ok(addresses)
+    Ok(())
 }
 
 fn check_machine() -> Result<(), RuntimeError> {

@@ -1,7 +1,8 @@
 //! Workers at work.
 
 use super::{
-    CookieSecret, ListenerDefence, Notice, RunReport, Runtime, RuntimeError, Setup, StopSignals,
+    CookieSecret, Cookies, ListenerDefence, Notice, RunReport, Runtime, RuntimeError, Setup, StopSignal, StopSignals,
+    addressing::Addressing,
     assembly::{self, Assembly},
     defence::{self, Defence, MasterFile, Rotation},
     interface::{Opened, Served, listen},
@@ -13,11 +14,14 @@ use crate::{
     host::{HostError, confinement, cores},
     rng::SipKey,
     stack::Secrets,
-    worker::{self, Application, Clock, Context, ListenRefused, Mailbox, Shutdown, Workers},
-    xdp::{Program, Verdicts, XdpError},
+    worker::{
+        self, Application, ApplicationPanic, BindRefused, Clock, Context, ListenRefused, Mailbox, Shutdown, Workers,
+    },
+    xdp::{Outcomes, Program, Services, Verdicts, XdpError},
 };
 use crossbeam::channel::{Receiver, Sender, bounded, unbounded};
 use std::{
+    any::Any,
     fmt, fs, io,
     net::IpAddr,
     sync::Arc,
@@ -27,18 +31,19 @@ use std::{
 /// Workers at work, until they are stopped. Dropping it ends them too, but tells nothing.
 pub struct Running {
     setups: Vec<Setup>,
-    notices: Notices,
+    pub(super) notices: Notices,
     threads: Vec<(u32, JoinHandle<Result<worker::Report, XdpError>>)>,
-    workers: Workers,
+    pub(super) workers: Workers,
     shutdown: Shutdown,
     /// Where workers that end, for whatever reason, say so: none should before it is told to.
     ended: (Sender<()>, Receiver<()>),
     /// Ended by its drop.
     defence: Defence,
-    /// Who hears of listeners; nobody where none may come.
-    listening: Option<Arc<Listening>>,
+    /// Who hears of ports and addresses.
+    pub(super) listening: Arc<Listening>,
+    pub(super) addressing: Addressing,
     /// Last, so that they go last: programs are detached when the workers have sent their resets.
-    interfaces: Vec<Served>,
+    pub(super) interfaces: Vec<Served>,
 }
 
 impl fmt::Debug for Running {
@@ -61,7 +66,8 @@ impl Running {
             opened.push(Opened::open(runtime, plan_of_one, (plan.placement, key), ears, &notices)?);
         }
         // From here on threads begin, and files are read.
-        let keeps_bpf = confine(runtime, &opened)?;
+        // A balancer's workers only hear strangers; what changes, others change.
+        let renounces = confine(runtime, &opened)? || runtime.balance.is_some();
         let (secrets, rotation) = secrets(runtime, &notices)?;
         let workers = Workers::new(mailboxes(plan.workers())?);
         let clock = Clock::start();
@@ -85,14 +91,21 @@ impl Running {
         }
         let setups = interfaces.iter().map(|served| served.setup.clone()).collect();
         let threads = Vec::new();
-        let listening = runtime.listens().then_some(listening);
-        let mut running = Self { setups, notices, threads, workers, shutdown, ended, defence, listening, interfaces };
+        let addressing = Addressing::new(runtime);
+        let mut running =
+            Self { setups, notices, threads, workers, shutdown, ended, defence, listening, addressing, interfaces };
         let application = Arc::new(application);
         for ((number, worker), &core) in assembled.into_iter().enumerate().zip(&plan.cores) {
             // Moved on into what makes the application, so that nothing of it is kept for longer than that takes: whoever waits for all
             // that it holds to be dropped, such as the senders of a channel, does not wait for the workers.
             let application = application.clone();
-            running.set_to_work(number, core, keeps_bpf, move || worker.run(move |cx| application(cx)))?;
+            if let Err(error) =
+                running.set_to_work(number, core, renounces, move || worker.run(move |cx| application(cx)))
+            {
+                // Those that have begun wait for nobody who never does.
+                running.shutdown.hurry();
+                return Err(error);
+            }
         }
         for setup in &running.setups {
             running.notices.tell(Notice::Serving(setup.clone()));
@@ -105,7 +118,7 @@ impl Running {
         &mut self,
         number: usize,
         core: usize,
-        keeps_bpf: bool,
+        renounces: bool,
         work: impl FnOnce() -> Result<worker::Report, XdpError> + Send + 'static,
     ) -> Result<(), RuntimeError> {
         let ((queue, ..), end) = (self.setups[0].queues[number], End(self.ended.0.clone()));
@@ -113,7 +126,7 @@ impl Running {
         let thread = thread::Builder::new().name(format!("xskip-{queue}")).spawn(move || {
             let _end = end;
             tell.send(cores::pin(core)).ok();
-            if keeps_bpf {
+            if renounces {
                 // A worker's maps are shared memory.
                 confinement::give_up_capabilities().unwrap_or_else(|error| tracing::warn!(%error));
             }
@@ -151,9 +164,41 @@ impl Running {
         Ok(sum)
     }
 
+    /// What has become of packets for services that backends serve, all interfaces together.
+    pub(crate) fn outcomes(&self) -> Result<Outcomes, XdpError> {
+        let mut sum = Outcomes::default();
+        for served in &self.interfaces {
+            sum.merge(&served.program.outcomes()?);
+        }
+        Ok(sum)
+    }
+
+    /// What each interface's program serves.
+    pub(crate) fn steering(&self) -> impl Iterator<Item = &Arc<Services>> {
+        self.interfaces.iter().map(|served| served.program.services())
+    }
+
+    /// The interfaces by the names that they had at start.
+    pub(crate) fn interface_names(&self) -> impl Iterator<Item = String> {
+        self.interfaces.iter().map(|served| served.setup.interface.clone())
+    }
+
     /// How each listener is defended now.
     pub fn defence(&self) -> Vec<ListenerDefence> {
         self.defence.records()
+    }
+
+    /// Has cookies used like this from now on, for every listener: as [`Server::cookies`](crate::Server::cookies) says for the beginning.
+    /// No handshake notices: cookies that were sent count for as long as they live.
+    pub fn set_cookies(&self, cookies: Cookies) {
+        self.defence.set_cookies(cookies);
+    }
+
+    /// Has the keys of cookies come from another secret, from the next epoch on ([`EPOCH`](crate::tcp::cookie::EPOCH)): cookies that were
+    /// sent by then still count. A fleet's servers should all be told within one epoch. Where the secret is a random one, or a file's, the
+    /// next one of those follows when it is due.
+    pub fn set_cookie_master(&self, master: SipKey) {
+        self.defence.set_cookie_master(master);
     }
 
     /// The workers, to be spoken to and looked at.
@@ -167,7 +212,10 @@ impl Running {
     /// # Errors
     /// [`ListenRefused`] says what to do. Nobody listens there then who did not before.
     pub fn listen(&self, address: Option<IpAddr>, port: u16) -> Result<(), ListenRefused> {
-        self.listening.as_ref().ok_or(ListenRefused::OnlyConnects)?.listen(address, port)
+        if self.shutdown.is_requested() {
+            return Err(ListenRefused::Stopping);
+        }
+        self.listening.listen(address, port)
     }
 
     /// Accepts no more connections to `port` at this address, or by the listener at all of them; whether anybody did. Connections
@@ -176,7 +224,28 @@ impl Running {
     /// # Errors
     /// Where a worker does not answer.
     pub fn unlisten(&self, address: Option<IpAddr>, port: u16) -> Result<bool, ListenRefused> {
-        self.listening.as_ref().map_or(Ok(false), |listening| listening.unlisten(address, port))
+        self.listening.unlisten(address, port)
+    }
+
+    /// Takes datagrams for `port`, at one address or at all that are served, on every worker: [`Service::datagram`] gets them, and an
+    /// application hears of them by [`Event::Datagram`].
+    ///
+    /// [`Service::datagram`]: crate::Service::datagram
+    /// [`Event::Datagram`]: crate::Event::Datagram
+    ///
+    /// # Errors
+    /// [`BindRefused`] says what to do. Nothing is taken there then that was not before.
+    pub fn bind_udp(&self, address: Option<IpAddr>, port: u16) -> Result<(), BindRefused> {
+        self.listening.bind_udp(address, port)
+    }
+
+    /// Takes no more datagrams for `port` at this address, or by the socket at all of them; whether anybody did. Those that wait are
+    /// lost.
+    ///
+    /// # Errors
+    /// Where a worker does not answer.
+    pub fn unbind_udp(&self, address: Option<IpAddr>, port: u16) -> Result<bool, BindRefused> {
+        self.listening.unbind_udp(address, port)
     }
 
     /// Whether all workers are at work and the interfaces are there. Where that is not so, [`Running::stop`] says why.
@@ -187,6 +256,13 @@ impl Running {
     /// What stops it from any thread, while this one [waits](Running::wait).
     pub fn stopper(&self) -> Stopper {
         Stopper { ended: self.ended.0.clone(), shutdown: self.shutdown.clone() }
+    }
+
+    /// Begins to end: nothing is accepted any more, and connections have the time to finish that was given to them
+    /// ([`Server::drain`](crate::Server::drain)). Workers end when theirs have, or all have where frames come by other workers' queues, and
+    /// can be looked at and spoken to until then; [`Running::wait`] waits for all of them.
+    pub fn drain(&self) {
+        self.request_stop();
     }
 
     /// Ends every connection and every worker, detaches the programs, and reports.
@@ -206,6 +282,15 @@ impl Running {
     pub fn wait(self) -> Result<RunReport, RuntimeError> {
         self.ended.1.recv().ok();
         self.stop()
+    }
+
+    /// Waits until a signal comes, an interface is gone or a worker ends by itself; everything goes on meanwhile, and until
+    /// [`Running::stop`] says why. Returns the signal, where it was one.
+    pub fn linger(&self, signals: StopSignals) -> Option<StopSignal> {
+        let stopper = self.stopper();
+        let listener = signals.listen(End(self.ended.0.clone()), move || stopper.hurry());
+        self.ended.1.recv().ok();
+        listener.end()
     }
 
     /// Serves until a signal comes, or as [`Running::wait`]. A second signal resets connections that were still given time to finish.
@@ -234,7 +319,7 @@ impl Running {
             match thread.join() {
                 Ok(Ok(report)) => reports.push(report),
                 Ok(Err(error)) => failure = Some(error.into()),
-                Err(_) => failure = Some(RuntimeError::WorkerPanicked { queue }),
+                Err(payload) => failure = Some(panicked(queue, &*payload)),
             }
         }
         let gone = self.interfaces.iter().find(|served| served.link_watch.is_gone());
@@ -308,6 +393,16 @@ fn needs_bpf(program: &Program) -> Result<bool, HostError> {
         Ok(matches!(program.verdicts(), Err(XdpError::NotPermitted { .. })))
     };
     thread::scope(|scope| scope.spawn(is_refused).join()).unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+/// Whose panic it was that a worker ended in.
+fn panicked(queue: u32, payload: &(dyn Any + Send)) -> RuntimeError {
+    match payload.downcast_ref::<ApplicationPanic>() {
+        Some(panic) => {
+            RuntimeError::ApplicationPanicked { queue, message: panic.message().unwrap_or("no message").to_owned() }
+        }
+        None => RuntimeError::WorkerPanicked { queue },
+    }
 }
 
 fn mailboxes(count: usize) -> Result<Arc<[Mailbox]>, RuntimeError> {

@@ -176,8 +176,9 @@ macro_rules! settings {
             $self
         }
 
-        /// The same from a file of 32 hexadecimal digits. When it holds another secret, that one counts from the next epoch on: a
-        /// fleet's files should change within one epoch ([`EPOCH`](crate::tcp::cookie::EPOCH)).
+        /// A file of 32 hexadecimal digits with the secret from which the keys of cookies come, for servers that are to accept each
+        /// other's. When it holds another secret, that one counts from the next epoch on: a fleet's files should change within one
+        /// epoch ([`EPOCH`](crate::tcp::cookie::EPOCH)).
         ///
         /// It is a regular file of 64 octets at most, which nobody else may write to; a key of zeros is refused. With a
         /// `confinement` that changes the user, it is that user who reads it, from the beginning on.
@@ -266,7 +267,8 @@ macro_rules! settings {
         }
 
         /// Has `handler` hear of every [`Notice`]: what the kernel gave instead of what was asked for, and what changes under way. It is
-        /// called on the server's own threads, and none of those is a worker. Without it, notices go to `tracing`; and where no
+        /// called on the server's own threads, and none of those is a worker; it must not wait for them, as what changes a running server
+        /// does ([`Running::add_address`](crate::runtime::Running::add_address)). Without it, notices go to `tracing`; and where no
         /// subscriber is set there, [`Server::run`](crate::Server::run) says warnings on standard error.
         #[must_use]
         pub fn on_notice(mut $self, handler: impl Fn(&Notice) + Send + Sync + 'static) -> Self {

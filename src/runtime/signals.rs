@@ -12,6 +12,15 @@ use std::thread::{self, JoinHandle};
 #[derive(Debug)]
 pub struct StopSignals(Signals);
 
+/// What such a signal says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StopSignal {
+    /// SIGINT: somebody has pressed Ctrl-C.
+    Interrupt,
+    /// SIGTERM: what looks after services ends this one, perhaps to start it again.
+    Terminate,
+}
+
 impl StopSignals {
     /// Catches them.
     ///
@@ -26,14 +35,18 @@ impl StopSignals {
     pub(super) fn listen<T: Send + 'static>(mut self, first: T, again: impl Fn() + Send + 'static) -> Listener {
         let handle = self.0.handle();
         let thread = thread::spawn(move || {
-            let mut first = Some(first);
+            let (mut first, mut came) = (Some(first), None);
             for signal in self.0.forever() {
                 tracing::info!(signal, "stopping");
                 match first.take() {
-                    Some(first) => drop(first),
+                    Some(first) => {
+                        came = Some(if signal == SIGINT { StopSignal::Interrupt } else { StopSignal::Terminate });
+                        drop(first);
+                    }
                     None => again(),
                 }
             }
+            came
         });
         Listener { handle, thread }
     }
@@ -42,13 +55,13 @@ impl StopSignals {
 /// Whoever waits for the signals.
 pub(super) struct Listener {
     handle: Handle,
-    thread: JoinHandle<()>,
+    thread: JoinHandle<Option<StopSignal>>,
 }
 
 impl Listener {
-    /// Waits for them no longer.
-    pub fn end(self) {
+    /// Waits for them no longer. Returns the first one, if any has come.
+    pub fn end(self) -> Option<StopSignal> {
         self.handle.close();
-        self.thread.join().ok();
+        self.thread.join().ok().flatten()
     }
 }

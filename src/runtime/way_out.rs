@@ -8,7 +8,7 @@
 
 use super::{Cookies, Notice, Runtime, notice::Notices, plan::InterfacePlan};
 use crate::{
-    host::{Link, netdev::Netdev, veth::FarEnd},
+    host::{Link, far_end::FarEnd, netdev::Netdev},
     xdp::{Guard, WayOut, XdpMode},
 };
 use std::sync::Arc;

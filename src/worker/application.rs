@@ -55,7 +55,7 @@ impl WorkerIndex {
     pub const ONLY: Self = Self { number: 0, workers: 1 };
 }
 
-/// What else a listener needs where a stack is one of several, behind an XDP program: the other workers' stacks, and the program, must
+/// What else a port needs where a stack is one of several, behind an XDP program: the other workers' stacks, and the program, must
 /// know of it.
 pub trait Steering: Send + Sync {
     /// The limit on segments of the listener's connections.
@@ -69,6 +69,18 @@ pub trait Steering: Send + Sync {
 
     /// This worker listens there no longer, or never did: has the program and the other workers follow.
     fn unlisten(&self, worker: usize, address: Option<IpAddr>, port: u16);
+
+    /// This worker has a UDP socket there now: has the program and the other workers follow.
+    ///
+    /// # Errors
+    /// [`BindRefused`], and nobody has followed then.
+    fn bind_udp(&self, worker: usize, address: Option<IpAddr>, port: u16) -> Result<(), BindRefused>;
+
+    /// Whether the socket that this worker has there was another worker's idea, and not yet its own: from now on it is.
+    fn shares_udp(&self, worker: usize, address: Option<IpAddr>, port: u16) -> bool;
+
+    /// This worker has no socket there any more: has the program and the other workers follow.
+    fn unbind_udp(&self, worker: usize, address: Option<IpAddr>, port: u16);
 }
 
 impl fmt::Debug for dyn Steering + '_ {
@@ -99,6 +111,21 @@ pub enum ListenRefused {
     /// The worker has been told to end, and accepts nothing more.
     #[error("the server is stopping and listens nowhere any more; start another one")]
     Stopping,
+}
+
+/// Why no datagrams are taken there.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BindRefused {
+    /// The stack does not.
+    #[error(transparent)]
+    Stack(#[from] BindError),
+    /// The XDP program cannot know of it.
+    #[error(transparent)]
+    Program(#[from] ServeError),
+    /// Another worker cannot be told.
+    #[error(transparent)]
+    Worker(#[from] CommandError),
 }
 
 /// What a worker has around its stack.
@@ -244,13 +271,28 @@ impl<'a> Context<'a> {
         self.stack.cancel_timer(id);
     }
 
-    /// Takes datagrams for `port`, at one address or at all of the stack's, on this worker alone. At a shared address they come only for
-    /// ports that were given from the start ([`Server::udp_port`](crate::Server::udp_port)).
+    /// Takes datagrams for `port`, at one address or at all of the stack's: here and, a moment later, on every other worker, because a
+    /// datagram may come to any of them. The XDP program hands them over from now on, at shared addresses as well. Other workers name
+    /// the socket by ids of their own, which [`Event::Datagram`] tells; where their applications bind it as well, they get that one.
     ///
     /// # Errors
-    /// [`BindError`] says what to do.
-    pub fn bind_udp(&mut self, address: Option<IpAddr>, port: u16) -> Result<UdpId, BindError> {
-        let id = self.stack.bind_udp(address, port)?;
+    /// [`BindRefused`] says what to do. Nothing is taken there then that was not before.
+    pub fn bind_udp(&mut self, address: Option<IpAddr>, port: u16) -> Result<UdpId, BindRefused> {
+        let (worker, steering) = (self.worker.number, self.surroundings.steering);
+        let id = match (self.stack.bind_udp(address, port), steering) {
+            (Err(BindError::InUse(_)), Some(steering)) if steering.shares_udp(worker, address, port) => {
+                self.stack.udp_socket_at(address, port).ok_or(BindError::InUse(port))?
+            }
+            (bound, None) => bound?,
+            (bound, Some(steering)) => {
+                let id = bound?;
+                if let Err(refused) = steering.bind_udp(worker, address, port) {
+                    self.stack.unbind_udp(id);
+                    return Err(refused);
+                }
+                id
+            }
+        };
         self.note(Begun::Udp(id));
         Ok(id)
     }
@@ -260,8 +302,11 @@ impl<'a> Context<'a> {
         self.stack.udp(self.now, id)
     }
 
-    /// Takes no more datagrams at a socket; those that wait are lost.
+    /// Takes no more datagrams at a socket: here, on every other worker and in the XDP program. Those that wait are lost.
     pub fn unbind_udp(&mut self, id: UdpId) {
+        if let (Some(steering), Some((address, port))) = (self.surroundings.steering, self.stack.udp_place(id)) {
+            steering.unbind_udp(self.worker.number, address, port);
+        }
         self.stack.unbind_udp(id);
     }
 

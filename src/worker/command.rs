@@ -44,6 +44,11 @@ pub(super) fn become_worker() {
     IS_WORKER.set(true);
 }
 
+/// Whether this thread may wait for workers: it is none itself.
+pub(crate) fn check_may_wait() -> Result<(), CommandError> {
+    if IS_WORKER.get() { Err(CommandError::OnWorker) } else { Ok(()) }
+}
+
 /// Why a command was not carried out, or has no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -114,9 +119,7 @@ impl WorkerHandle {
         command: impl FnOnce(&mut Context<'_>) -> R + Send + 'static,
     ) -> Result<R, CommandError> {
         let worker = self.number;
-        if IS_WORKER.get() {
-            return Err(CommandError::OnWorker);
-        }
+        check_may_wait()?;
         let (answer, answered) = channel::bounded(1);
         self.post(move |cx| {
             let result = panic::catch_unwind(AssertUnwindSafe(|| command(cx)));

@@ -1,4 +1,4 @@
-//! Pinned threads that run everything to completion: one thread, one core, one queue.
+//! Pinned threads that run everything to completion: one thread, one core, a queue of each interface.
 //!
 //! A [`Worker`] carries frames from its queues through its stack to its application and back, a batch at a time, and
 //! sleeps when there is nothing to do. It is the only one to read a clock, and shares nothing with other workers but
@@ -9,6 +9,7 @@ mod application;
 mod clock;
 mod command;
 mod hand_off;
+mod mailbox;
 mod port;
 mod run;
 mod snapshot;
@@ -17,14 +18,15 @@ pub mod tap;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use self::application::Begun;
+pub(crate) use self::{application::Begun, command::check_may_wait};
 pub use self::{
-    application::{Application, Context, ListenRefused, Steering, WorkerIndex},
+    application::{Application, BindRefused, Context, ListenRefused, Steering, WorkerIndex},
     clock::Clock,
     command::{CommandError, MAX_COMMANDS, Waker, WorkerHandle, Workers},
-    hand_off::{HandOff, Mailbox, Parcel, Placement},
+    hand_off::{HandOff, Placement},
+    mailbox::{Mailbox, Parcel},
     port::{MAX_PORTS, Port},
-    run::{Idle, PortReport, Report, Shutdown, Worker, WorkerOptions},
+    run::{ApplicationPanic, Idle, PortReport, Report, Shutdown, Worker, WorkerOptions},
     snapshot::{PortSnapshot, Published, Rates, SNAPSHOT_INTERVAL, Snapshot},
     tap::{Direction, Tap, TapEvent},
 };

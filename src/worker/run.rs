@@ -6,15 +6,14 @@ use super::{
     command::{COMMANDS_AT_ONCE, become_worker},
     port::{BATCH, MAX_PORTS, Port},
     snapshot::{SNAPSHOT_INTERVAL, Snapshot},
-    tap::{Direction, Tap, TapEvent},
+    tap::{Direction, Tap, show, take_in},
 };
 use crate::{
     drops::{DropReason, Drops},
     stack::{Incoming, Stack},
     stats::StackStats,
-    tcp::State,
     time::Instant,
-    wire::{self, ChecksumPolicy, FourTuple, InterfaceId, Packet},
+    wire::{self, InterfaceId},
     xdp::{FrameAudit, QueueStatistics, XdpError},
 };
 use nix::{
@@ -22,7 +21,8 @@ use nix::{
     sys::time::TimeSpec,
 };
 use std::{
-    array,
+    any::Any,
+    array, fmt,
     panic::{self, AssertUnwindSafe},
     sync::{
         Arc,
@@ -119,6 +119,8 @@ pub struct Worker {
     steering: Option<Arc<dyn Steering>>,
     /// Whether the application has been told that the worker is to end.
     is_draining: bool,
+    /// Whether the application has its turn, so that a panic is its own.
+    is_calling: bool,
     /// When there was last something to do.
     last_work: Instant,
     /// When the application wants to be called again, if nothing else happens.
@@ -153,6 +155,7 @@ impl Worker {
             handle,
             steering: None,
             is_draining: false,
+            is_calling: false,
             last_work: Instant::ZERO,
             due: None,
             resting_since: None,
@@ -180,23 +183,41 @@ impl Worker {
     ///
     /// # Errors
     /// Where a queue cannot be closed in order. An interface that goes down is waited for instead.
+    ///
+    /// # Panics
+    /// Where the application does: connections are reset first, so that no peer waits for one that is gone, and the panic's payload is an
+    /// [`ApplicationPanic`]. Any other panic goes on as it is, behind the resets as well.
     pub fn run<A: Application>(mut self, make: impl FnOnce(&mut Context<'_>) -> A) -> Result<Report, XdpError> {
         become_worker();
         // Dropped by whichever way out, a panic's included: nobody waits for answers in vain.
         let _closing = Closing(self.hand_off.mailboxes().clone(), self.hand_off.index());
-        let mut application = {
-            let now = self.clock.now();
-            make(&mut self.context(now))
-        };
+        // Of what is seen behind a panic, the stack is only ever changed by whole calls, and the application is gone.
+        if let Err(payload) = panic::catch_unwind(AssertUnwindSafe(|| self.serve(make))) {
+            let was_the_applications = self.is_calling;
+            // Where it is the stack itself that panics, it may do so again: then there is nothing more to say to anybody.
+            let _ = panic::catch_unwind(AssertUnwindSafe(|| self.abandon()));
+            panic::resume_unwind(if was_the_applications { Box::new(ApplicationPanic(payload)) } else { payload });
+        }
+        self.show(self.clock.now());
+        let ports = self.ports.into_iter().map(Port::close).collect::<Result<_, _>>()?;
+        Ok(Report { stats: *self.stack.stats(), drops: self.stack.drops().clone(), ports })
+    }
+
+    /// From the making of the application to its end.
+    fn serve<A: Application>(&mut self, make: impl FnOnce(&mut Context<'_>) -> A) {
+        let now = self.clock.now();
+        self.is_calling = true;
+        let mut application = make(&mut self.context(now));
+        self.is_calling = false;
         while !self.shutdown.is_requested() {
             if !self.turn(&mut application) {
                 self.rest(None);
             }
         }
         self.drain(&mut application);
-        self.show(self.clock.now());
-        let ports = self.ports.into_iter().map(Port::close).collect::<Result<_, _>>()?;
-        Ok(Report { stats: *self.stack.stats(), drops: self.stack.drops().clone(), ports })
+        self.is_calling = true;
+        drop(application);
+        self.is_calling = false;
     }
 
     fn context(&mut self, now: Instant) -> Context<'_> {
@@ -230,6 +251,7 @@ impl Worker {
     fn run_application(&mut self, now: Instant, application: &mut impl Application) {
         let begins_to_drain = !self.is_draining && self.shutdown.is_requested();
         self.is_draining |= begins_to_drain;
+        self.is_calling = true;
         let cx = &mut self.context(now);
         while let Some(event) = cx.stack().poll_event() {
             application.event(event, cx);
@@ -238,6 +260,7 @@ impl Worker {
             application.draining(cx);
         }
         self.due = application.on_turn(cx);
+        self.is_calling = false;
     }
 
     /// Carries out commands. How many.
@@ -301,7 +324,7 @@ impl Worker {
             port.transmit(|buffer| {
                 let length = stack.poll_transmit(now, interface, buffer)?;
                 if let Some(tap) = tap.as_deref() {
-                    show(tap, clock, stack, Direction::Transmitted, &buffer[..length]);
+                    show(tap, clock, stack, (Direction::Transmitted, interface), &buffer[..length]);
                 }
                 Some(length)
             })
@@ -365,10 +388,12 @@ impl Worker {
         mailbox.woke(rung);
     }
 
-    /// Ends the connections: lets them finish for a while, then resets what is left.
+    /// Ends the connections: lets them finish for a while, then resets what is left. As long as other workers have some, and time, what
+    /// comes by this one's queues is handed over.
     fn drain(&mut self, application: &mut impl Application) {
         self.stack.stop_listening();
-        let mut deadline = self.clock.now() + self.options.drain;
+        let end = self.clock.now() + self.options.drain;
+        let mut deadline = end;
         while self.stack.flow_counts().0 > 0 && self.clock.now() < deadline && !self.shutdown.is_hurried() {
             if self.turn(application) {
                 continue;
@@ -378,14 +403,66 @@ impl Worker {
             }
             self.rest(Some(Duration::from_millis(10)));
         }
+        self.reset_all(application);
+        self.hand_off.mailbox().be_through();
+        while self.hand_off.is_needed() && self.clock.now() < end && !self.shutdown.is_hurried() {
+            if !self.turn(application) {
+                self.rest(Some(Duration::from_millis(10)));
+            }
+        }
+        // A handshake may have ended meanwhile.
+        if self.stack.flow_counts().0 > 0 {
+            self.reset_all(application);
+        }
+    }
+
+    fn reset_all(&mut self, application: &mut impl Application) {
         self.stack.abort_all(self.clock.now());
         // Each turn sends what the rings take; a link that is down takes nothing, and is not waited for.
         for _ in 0..BATCH {
-            let waits = self.ports.iter().any(|port| port.queue.wants_flush() && !port.link_down);
-            if !self.turn(application) && !waits {
+            if !self.turn(application) && !self.is_behind() {
                 break;
             }
         }
+    }
+
+    /// Whether the kernel is yet to take frames that it can.
+    fn is_behind(&self) -> bool {
+        self.ports.iter().any(|port| port.queue.wants_flush() && !port.link_down)
+    }
+
+    /// Resets the connections of an application that is gone, as [`Worker::drain`] does in the end.
+    #[cold]
+    fn abandon(&mut self) {
+        if !self.is_calling {
+            // It may have been the tap, which would panic at the resets, too.
+            self.tap = None;
+        }
+        self.stack.stop_listening();
+        let now = self.clock.now();
+        self.stack.abort_all(now);
+        for _ in 0..BATCH {
+            if self.transmit(now) == 0 && !self.is_behind() {
+                break;
+            }
+        }
+    }
+}
+
+/// What a worker's thread panics with where its application did: the application's own payload.
+pub struct ApplicationPanic(pub Box<dyn Any + Send>);
+
+impl ApplicationPanic {
+    /// The panic's message, where it has one.
+    pub fn message(&self) -> Option<&str> {
+        let Self(payload) = self;
+        payload.downcast_ref::<&str>().copied().or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+    }
+}
+
+impl fmt::Debug for ApplicationPanic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ApplicationPanic").field(&self.message()).finish()
     }
 }
 
@@ -395,40 +472,5 @@ struct Closing(Arc<[Mailbox]>, WorkerIndex);
 impl Drop for Closing {
     fn drop(&mut self) {
         self.0[self.1.number].close();
-    }
-}
-
-/// Lets the stack have a batch: as a whole, or one by one where somebody wants to see what each of them did.
-fn take_in<'a>(
-    stack: &mut Stack,
-    tap: Option<&dyn Tap>,
-    clock: &Clock,
-    (now, interface): (Instant, InterfaceId),
-    frames: impl Iterator<Item = Incoming<'a>>,
-) {
-    let Some(tap) = tap else { return stack.handle_frames(now, interface, frames) };
-    for incoming in frames {
-        stack.handle_frame(now, interface, incoming);
-        show(tap, clock, stack, Direction::Received, incoming.frame);
-    }
-}
-
-/// Shows a frame to whoever looks on, with the state it left behind and the time of this very frame, not of its batch.
-fn show(tap: &dyn Tap, clock: &Clock, stack: &Stack, direction: Direction, frame: &[u8]) {
-    let at = clock.calendar(clock.now());
-    let state = wire::parse(frame, ChecksumPolicy::AcceptPartial).ok().and_then(|parsed| match parsed.packet {
-        Packet::Tcp(ip, segment) => {
-            let tuple = FourTuple::of_received(&ip, &segment.header);
-            Some(state_after(stack, direction, tuple))
-        }
-        _ => None,
-    });
-    tap.frame(&TapEvent { at, direction, frame, state });
-}
-
-fn state_after(stack: &Stack, direction: Direction, tuple: FourTuple) -> State {
-    match direction {
-        Direction::Received => stack.state_of(&tuple),
-        Direction::Transmitted => stack.state_of(&tuple.reversed()),
     }
 }

@@ -1,6 +1,12 @@
 //! Where one can look on: every frame in and out, with the state it left behind.
 
-use crate::tcp::State;
+use super::Clock;
+use crate::{
+    stack::{Incoming, Stack},
+    tcp::State,
+    time::Instant,
+    wire::{self, ChecksumPolicy, FourTuple, InterfaceId, Packet},
+};
 use std::{fmt, time::Duration};
 
 /// Which way a frame went, seen from the stack.
@@ -19,6 +25,8 @@ pub struct TapEvent<'a> {
     pub at: Duration,
     /// Which way it went.
     pub direction: Direction,
+    /// By which of the worker's interfaces.
+    pub interface: InterfaceId,
     /// The whole frame, from the Ethernet header on.
     pub frame: &'a [u8],
     /// Our side's state of the frame's connection after it; `None` where the frame is not TCP.
@@ -36,5 +44,46 @@ pub trait Tap: Send + Sync {
 impl fmt::Debug for dyn Tap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Tap")
+    }
+}
+
+/// Lets the stack have a batch: as a whole, or one by one where somebody wants to see what each of them did.
+pub(super) fn take_in<'a>(
+    stack: &mut Stack,
+    tap: Option<&dyn Tap>,
+    clock: &Clock,
+    (now, interface): (Instant, InterfaceId),
+    frames: impl Iterator<Item = Incoming<'a>>,
+) {
+    let Some(tap) = tap else { return stack.handle_frames(now, interface, frames) };
+    for incoming in frames {
+        stack.handle_frame(now, interface, incoming);
+        show(tap, clock, stack, (Direction::Received, interface), incoming.frame);
+    }
+}
+
+/// Shows a frame to whoever looks on, with the state it left behind and the time of this very frame, not of its batch.
+pub(super) fn show(
+    tap: &dyn Tap,
+    clock: &Clock,
+    stack: &Stack,
+    (direction, interface): (Direction, InterfaceId),
+    frame: &[u8],
+) {
+    let at = clock.calendar(clock.now());
+    let state = wire::parse(frame, ChecksumPolicy::AcceptPartial).ok().and_then(|parsed| match parsed.packet {
+        Packet::Tcp(ip, segment) => {
+            let tuple = FourTuple::of_received(&ip, &segment.header);
+            Some(state_after(stack, direction, tuple))
+        }
+        _ => None,
+    });
+    tap.frame(&TapEvent { at, direction, interface, frame, state });
+}
+
+fn state_after(stack: &Stack, direction: Direction, tuple: FourTuple) -> State {
+    match direction {
+        Direction::Received => stack.state_of(&tuple),
+        Direction::Transmitted => stack.state_of(&tuple.reversed()),
     }
 }

@@ -1,6 +1,6 @@
 //! What is done alike with every XDP program that is loaded: to attach it, and to try it on a frame.
 
-use super::{Queue, Require, XdpError, XdpMode, refusal};
+use super::{LeftLink, Pins, Queue, Require, XdpError, XdpMode, pins, refusal};
 use libbpf_rs::{
     MapCore, MapFlags, MapHandle,
     libbpf_sys::{self, BPF_XDP, XDP_FLAGS_DRV_MODE, XDP_FLAGS_SKB_MODE},
@@ -8,13 +8,15 @@ use libbpf_rs::{
 use std::{
     io,
     os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
+    ptr,
+    time::Duration,
 };
 
 /// `BPF_F_TEST_XDP_LIVE_FRAMES`: what the program decides about a frame really happens.
 const LIVE_FRAMES: u32 = 1 << 1;
 
 /// A loaded program. Once attached, it stays so until this value is dropped or the process dies, however it dies: the
-/// attachment is a `bpf_link`, which the kernel closes with the process.
+/// attachment is a `bpf_link`, which the kernel closes with the process unless it is pinned.
 #[derive(Debug)]
 pub struct Loaded {
     program: OwnedFd,
@@ -52,6 +54,30 @@ impl Loaded {
         }
     }
 
+    /// Takes the place of the program that is attached by this link, between one frame and the next.
+    pub fn replace(&mut self, left: LeftLink) -> Result<(), XdpError> {
+        let (link, program) = (left.link.as_raw_fd(), self.program.as_raw_fd());
+        // SAFETY: both descriptors are open, and there are no options.
+        let result = unsafe { libbpf_sys::bpf_link_update(link, program, ptr::null()) };
+        if result < 0 {
+            let source = io::Error::from_raw_os_error(-result);
+            return Err(XdpError::refused(
+                "exchange the XDP program that is attached, which `xskip lb detach` takes away",
+                source,
+            ));
+        }
+        self.link = Some(left.link);
+        Ok(())
+    }
+
+    /// Has it stay attached when the process ends, for as long as it is pinned.
+    pub fn pin(&self, pins: &Pins, interface: &str) -> Result<(), XdpError> {
+        match &self.link {
+            Some(link) => pins.pin(link.as_fd(), &pins::link_name(interface)),
+            None => Ok(()),
+        }
+    }
+
     /// One explicit mode: without a flag the kernel would fall back in silence.
     fn create_link(&self, ifindex: u32, mode: u32) -> io::Result<OwnedFd> {
         let options = libbpf_sys::bpf_link_create_opts {
@@ -71,6 +97,13 @@ impl Loaded {
 
     /// Runs it once on `frame`; returns the action and the frame as the program left it.
     pub fn test_run(&self, frame: &[u8]) -> Result<(u32, Vec<u8>), XdpError> {
+        let (action, output, _) = self.test_runs(frame, 1)?;
+        Ok((action, output))
+    }
+
+    /// Runs it so many times, at least once, each on what the one before has left of `frame`; returns what the last one did, and the
+    /// time of one.
+    pub fn test_runs(&self, frame: &[u8], count: u32) -> Result<(u32, Vec<u8>, Duration), XdpError> {
         let mut output = vec![0; frame.len() + 256];
         let mut options = libbpf_sys::bpf_test_run_opts {
             sz: size_of::<libbpf_sys::bpf_test_run_opts>() as libbpf_sys::size_t,
@@ -78,7 +111,7 @@ impl Loaded {
             data_size_in: frame.len() as u32,
             data_out: output.as_mut_ptr().cast(),
             data_size_out: output.len() as u32,
-            repeat: 1,
+            repeat: count.try_into().unwrap_or(i32::MAX),
             ..Default::default()
         };
         // SAFETY: the pointers in `options` lead to buffers of the lengths beside them, which outlive the call.
@@ -87,7 +120,7 @@ impl Loaded {
             return Err(XdpError::refused("run the XDP program on a frame", io::Error::from_raw_os_error(-result)));
         }
         output.truncate(options.data_size_out as usize);
-        Ok((options.retval, output))
+        Ok((options.retval, output, Duration::from_nanos(options.duration.into())))
     }
 }
 

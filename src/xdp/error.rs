@@ -1,7 +1,7 @@
 //! What XDP and AF_XDP can refuse.
 
 use super::ServeError;
-use std::io;
+use std::{io, path::PathBuf};
 use thiserror::Error;
 
 /// Why the kernel would not do something with XDP.
@@ -151,6 +151,13 @@ pub enum XdpError {
     LinkDown {
         /// The interface.
         interface: String,
+    },
+
+    /// Another process keeps there what outlives it.
+    #[error("a process that lives has {path}: stop it, or serve other interfaces", path = .path.display())]
+    PinsTaken {
+        /// The folder of its pins.
+        path: PathBuf,
     },
 
     /// The program cannot serve what it is to serve.

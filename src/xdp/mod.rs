@@ -11,7 +11,10 @@
 //! [`Queue::audit`] counts them all.
 
 mod attach;
+mod balance;
 mod busy_poll;
+#[cfg(test)]
+mod cases;
 mod error;
 mod filter;
 mod frame;
@@ -21,6 +24,7 @@ mod ledger;
 mod link_socket;
 mod memory;
 mod open;
+mod pins;
 mod pool;
 mod program;
 mod queue;
@@ -30,24 +34,30 @@ mod settings;
 mod socket_options;
 mod statistics;
 mod steer;
+#[doc(hidden)]
+pub mod tc;
 mod verdicts;
 mod wake;
 
+pub use crate::transport::Transport;
+
 pub use self::{
+    balance::{Balance, BalanceOptions, Heartbeat, Outcomes, Tally},
     error::XdpError,
     filter::FlowFilter,
     frame::{FRAME_SIZES, Frame, FrameAudit, MTU_MAX, WHOLE_MTU_MAX, frame_len, packet_room},
     guard::{Guard, Unfinished, WayOut},
     link_socket::{Instruction, LinkSocket},
     open::QueueOptions,
+    pins::{LeftLink, Pins},
     program::{Program, ProgramOptions, Steering},
     queue::Queue,
-    services::{Action, Listener, MAX_LISTENERS, MAX_SERVICES, ServeError, Service, Services, SynAckFields, Transport},
+    services::{Action, Listener, MAX_LISTENERS, MAX_SERVICES, ServeError, Service, Services, Steered, SynAckFields},
     statistics::QueueStatistics,
     verdicts::Verdicts,
 };
 
-/// What a crate of this repository makes other XDP programs of. Not for anybody else: it changes without notice.
+/// What a crate of this repository makes other programs of, XDP's and tc's. Not for anybody else: it changes without notice.
 #[doc(hidden)]
 pub mod programs {
     pub use super::{

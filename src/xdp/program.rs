@@ -1,7 +1,7 @@
 //! The XDP program: loaded, told whom it serves, attached, asked what it decided.
 
 use super::{
-    FlowFilter, Guard, Queue, Require, Verdicts, XdpError, XdpMode,
+    Balance, FlowFilter, Guard, LeftLink, Outcomes, Pins, Queue, Require, Verdicts, XdpError, XdpMode,
     attach::{Loaded, register_socket},
     filter,
     guard::GuardCounters,
@@ -24,6 +24,7 @@ use std::{
     net::{IpAddr, SocketAddr},
     os::fd::AsFd,
     sync::Arc,
+    time::Duration,
 };
 
 /// Whom the program serves when it is loaded; [`Services`] changes it later, but for the VLAN.
@@ -44,7 +45,7 @@ pub struct Steering {
 }
 
 /// The loaded program. Once attached, it stays so until this value is dropped or the process dies, however it dies: the
-/// attachment is a `bpf_link`, which the kernel closes with the process.
+/// attachment is a `bpf_link`, which the kernel closes with the process unless it is [pinned](Program::pin).
 #[derive(Debug)]
 pub struct Program {
     loaded: Loaded,
@@ -89,6 +90,29 @@ impl Program {
     /// # Errors
     /// As [`Program::load`].
     pub fn load_with_key(steering: &Steering, options: &ProgramOptions, key: SipKey) -> Result<Self, XdpError> {
+        Self::load_with(steering, options, key, None)
+    }
+
+    /// Loads the program as [`Program::load_with_key`] does, to balance by these tables what [`Services::balance`] says. The programs
+    /// of several interfaces may share them.
+    ///
+    /// # Errors
+    /// As [`Program::load`].
+    pub fn load_balancing(
+        steering: &Steering,
+        options: &ProgramOptions,
+        key: SipKey,
+        balance: &Balance,
+    ) -> Result<Self, XdpError> {
+        Self::load_with(steering, options, key, Some(balance))
+    }
+
+    fn load_with(
+        steering: &Steering,
+        options: &ProgramOptions,
+        key: SipKey,
+        balance: Option<&Balance>,
+    ) -> Result<Self, XdpError> {
         refusal::listen();
         let mut object = MaybeUninit::uninit();
         let mut open = SteerSkelBuilder::default().open(&mut object).map_err(not_loaded)?;
@@ -96,6 +120,10 @@ impl Program {
         let buckets = filter::buckets_for(options.flows);
         open.maps.filter.set_max_entries(buckets).map_err(not_loaded)?;
         open.maps.syns.set_max_entries(MAX_LISTENERS as u32).map_err(not_loaded)?;
+        for (name, map) in balance.into_iter().flat_map(Balance::maps) {
+            let its = open.open_object_mut().maps_mut().find(|it| it.name() == name);
+            its.map_or(Ok(()), |mut its| its.reuse_fd(map)).map_err(not_loaded)?;
+        }
         let (fingerprint, slots) = (filter::HashKeys::derive(&key), slot_keys(&key));
         if let Some(constants) = open.maps.rodata_data.as_deref_mut() {
             constants.place = types::place { vlan: steering.vlan.unwrap_or_default().into() };
@@ -135,6 +163,23 @@ impl Program {
         self.loaded.attach(interface, ifindex, require)
     }
 
+    /// Takes the place of a program that another process has left, between one frame and the next. It should be told all it is to
+    /// know before.
+    ///
+    /// # Errors
+    /// The kernel's; then the other one stays attached.
+    pub fn replace(&mut self, left: LeftLink) -> Result<(), XdpError> {
+        self.loaded.replace(left)
+    }
+
+    /// Has it stay attached to this interface when the process ends, until somebody takes it or [clears](Pins::clear) the pins.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn pin(&self, pins: &Pins, interface: &str) -> Result<(), XdpError> {
+        self.loaded.pin(pins, interface)
+    }
+
     /// Lets a queue's frames come to its socket.
     ///
     /// # Errors
@@ -161,6 +206,14 @@ impl Program {
         Verdicts::read(&self.verdicts)
     }
 
+    /// What has become of packets for services that backends serve.
+    ///
+    /// # Errors
+    /// [`XdpError::Refused`] where the kernel does not tell.
+    pub fn outcomes(&self) -> Result<Outcomes, XdpError> {
+        Outcomes::read(&self.verdicts)
+    }
+
     /// Runs the program once on `frame`, as `BPF_PROG_TEST_RUN` does: nothing is received or sent. Returns the action
     /// (`XDP_PASS` is 2, `XDP_REDIRECT` 4) and the frame as the program left it.
     ///
@@ -168,6 +221,14 @@ impl Program {
     /// [`XdpError::Refused`], as for frames shorter than an Ethernet header, which the kernel never shows to a program.
     pub fn test_run(&self, frame: &[u8]) -> Result<(u32, Vec<u8>), XdpError> {
         self.loaded.test_run(frame)
+    }
+
+    /// How long one run of so many takes, by the kernel's clock, each on what the one before has left of `frame`.
+    ///
+    /// # Errors
+    /// As [`test_run`](Self::test_run).
+    pub fn time_runs(&self, frame: &[u8], count: u32) -> Result<Duration, XdpError> {
+        self.loaded.test_runs(frame, count).map(|(_, _, time)| time)
     }
 }
 

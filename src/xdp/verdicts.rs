@@ -1,32 +1,38 @@
 //! What the XDP program decided, counted: `enum verdict` of `bpf/maps.h`.
 
-use super::{XdpError, refusal, steer::types::verdict};
+use super::{Outcomes, XdpError, refusal, steer::types::verdict};
 use libbpf_rs::{MapCore, MapFlags, MapHandle};
 
-/// Declares [`Verdicts`]: each counter with the verdict that it counts.
+/// Declares [`Verdicts`]: each counter with the verdict that it counts, and those with the outcomes that it sums up.
 macro_rules! verdicts {
-    ($($(#[$doc:meta])* $field:ident = $verdict:ident,)*) => {
+    ($($(#[$doc:meta])* $field:ident = $verdict:ident,)*; $($(#[$of_several:meta])* $sum:ident = $outcomes:expr,)*) => {
         /// What the program decided, in frames, over all CPUs.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         pub struct Verdicts {
             $($(#[$doc])* pub $field: u64,)*
+            $($(#[$of_several])* pub $sum: u64,)*
         }
 
         impl Verdicts {
             const COUNT: usize = [$(stringify!($field),)*].len();
 
             pub(super) fn read(counters: &MapHandle) -> Result<Self, XdpError> {
-                Ok(Self { $($field: sum_of_cpus(counters, verdict::$verdict.0)?,)* })
+                let outcomes = Outcomes::read(counters)?;
+                Ok(Self {
+                    $($field: sum_of_cpus(counters, verdict::$verdict.0)?,)*
+                    $($sum: outcomes.sum($outcomes),)*
+                })
             }
 
             /// Adds what another program decided.
             pub fn merge(&mut self, other: &Self) {
                 $(self.$field += other.$field;)*
+                $(self.$sum += other.$sum;)*
             }
 
             /// Each verdict with its name.
             pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
-                [$((stringify!($field), self.$field),)*].into_iter()
+                [$((stringify!($field), self.$field),)* $((stringify!($sum), self.$sum),)*].into_iter()
             }
         }
     };
@@ -65,6 +71,17 @@ verdicts! {
     dropped_stray = DROPPED_STRAY,
     /// A segment whose TCP header is cut off.
     dropped_partial = DROPPED_PARTIAL,
+    ;
+    /// Sent to a backend of the load balancer.
+    balanced = Outcomes::SENT,
+    /// Sent by one, and on to its client, in mode `nat`.
+    sent_to_client = Outcomes::ANSWERS,
+    /// Too big for the way to its backend; its sender was told.
+    answered_too_big = Outcomes::TOLD,
+    /// Ours: a flow of the load balancer's that is to be reset, or lost where no socket serves the queue.
+    redirected_reset = Outcomes::RESET,
+    /// For a service of the load balancer, and no backend can have it.
+    dropped_balanced = Outcomes::LOST,
 }
 
 // A verdict more in C than here does not compile.

@@ -2,10 +2,12 @@
 
 #![allow(dead_code)] // each test uses some of it
 
+#[path = "../../src/xdp/cases.rs"]
+pub mod cases;
 pub mod frames;
 pub mod pair;
 
-/// Says why a test cannot run here. Under `CI=true`, where everything can, that is a failure.
+/// Says why a test cannot run here, in words that `scripts/skipped` counts. Under `CI=true`, where everything can, that is a failure.
 pub fn skip(why: &str) {
     assert!(std::env::var_os("CI").is_none_or(|value| value != "true"), "SKIPPED under CI=true: {why}");
     println!("SKIPPED: {why}");

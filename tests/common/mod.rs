@@ -4,8 +4,11 @@
 
 #[path = "library.rs"]
 mod library;
+pub mod packet;
+pub mod scene;
 pub mod served;
 pub mod station;
+pub mod tunnel;
 
 pub use library::{frames, is_root, pair, skip};
 

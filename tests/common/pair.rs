@@ -2,7 +2,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+use super::cases::cases;
+use proptest::test_runner::{Config, RngSeed, TestRunner};
 use xskip::{
     config::StackConfig,
     stack::{Addresses, Cidr, LocalAddress, Ownership, Secrets, Stack, SynAckProfile, SynMode},
@@ -136,13 +137,17 @@ pub fn read(frame: &[u8]) -> TcpHeader {
     segment.header
 }
 
-/// The same cases each time.
-pub fn runner(cases: u32) -> TestRunner {
-    runner_of(0, cases)
+/// Runs a test with so many cases ([`cases`]).
+pub fn runner(count: u32) -> TestRunner {
+    TestRunner::new(cases(count))
 }
 
-/// The same for each seed.
-pub fn runner_of(seed: u64, cases: u32) -> TestRunner {
-    let config = Config { cases, failure_persistence: None, ..Config::default() };
-    TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &[seed as u8; 32]))
+/// One of several such runs, each of which has cases of its own.
+pub fn runner_of(number: u64, count: u32) -> TestRunner {
+    let config = cases(count);
+    let rng_seed = match config.rng_seed {
+        RngSeed::Fixed(seed) => RngSeed::Fixed(seed.wrapping_add(number)),
+        RngSeed::Random => RngSeed::Random,
+    };
+    TestRunner::new(Config { rng_seed, ..config })
 }

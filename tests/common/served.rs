@@ -72,12 +72,12 @@ impl Served {
         Self::prepared(queues, arguments, |_| ())
     }
 
-    /// The same on a link with this MTU.
+    /// [`Served::new`] on a link with this MTU.
     pub fn with_mtu(mtu: u32, queues: u32, arguments: &[&str]) -> Self {
         Self::in_lab(LabOptions { queues, mtu, ..LabOptions::default() }, arguments, |_| ())
     }
 
-    /// The same in a lab where something was done before.
+    /// [`Served::new`] in a lab where something was done before.
     pub fn prepared(queues: u32, arguments: &[&str], prepare: impl FnOnce(&Lab)) -> Self {
         Self::in_lab(LabOptions { queues, ..LabOptions::default() }, arguments, prepare)
     }
@@ -180,7 +180,7 @@ impl Served {
         self.wait_balanced()
     }
 
-    /// The same for a server that has been told already.
+    /// As [`Served::stop_balanced`], for a server that has been told to stop already.
     #[track_caller]
     pub fn wait_balanced(&mut self) -> Value {
         let stopped = self.wait();

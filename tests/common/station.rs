@@ -71,13 +71,13 @@ impl Station {
         Self::with_program(side, own, mode, options, false)
     }
 
-    /// The same with a program that takes packets in several pieces, or not.
+    /// A station whose program takes packets in several pieces, or not.
     pub fn with_program(side: &Side, own: Ipv4Addr, mode: XdpMode, options: &QueueOptions, fragments: bool) -> Self {
         let steering = Steering { own: vec![own.into()], ..Steering::default() };
         Self::steered(side, own, mode, options, (&steering, fragments))
     }
 
-    /// The same in a VLAN.
+    /// A station in a VLAN.
     pub fn in_vlan(side: &Side, own: Ipv4Addr, vlan: u16) -> Self {
         let steering = Steering { own: vec![own.into()], vlan: Some(vlan), ..Steering::default() };
         Self::steered(side, own, XdpMode::Native, &QueueOptions::default(), (&steering, false))

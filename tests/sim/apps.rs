@@ -18,7 +18,7 @@ pub enum Ending {
     FinishLast,
     /// It closes both sides when it has written everything.
     Close,
-    /// The same, but what comes later is thrown away.
+    /// It closes both sides when it has written everything, and what comes later is thrown away.
     Linger,
     /// It resets the connection when it has written so much.
     Abort(u64),

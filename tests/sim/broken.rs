@@ -2,7 +2,7 @@
 
 use crate::{
     link::Wire,
-    manners::Change,
+    misbehaviour::Change,
     scenario::Scenario,
     verdict::{try_scenario, try_world},
 };

@@ -1,4 +1,4 @@
-//! The same stack at both ends of a wire, in virtual time, with everything going wrong that can.
+//! One kind of stack at both ends of a wire, in virtual time, with everything going wrong that can.
 //!
 //! A run is named by its seed, which decides all of it; one that fails prints how to see it again.
 
@@ -9,12 +9,12 @@ mod golden;
 mod heard;
 mod icmp;
 mod link;
-mod manners;
+mod misbehaviour;
 mod pattern;
 mod scenario;
 mod seeds;
 mod speed;
-mod story;
+mod trace;
 mod verdict;
 mod waiting;
 mod watch;

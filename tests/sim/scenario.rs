@@ -4,7 +4,7 @@ use crate::{
     apps::{Ending, Work},
     dice::{Dice, PERCENT},
     link::{Bursts, Faults, Narrowing, Wire},
-    manners::{Garbage, Manners},
+    misbehaviour::{Garbage, Misbehaviour},
 };
 use std::time::Duration;
 use xskip_core::{
@@ -47,7 +47,7 @@ pub struct Scenario {
     /// The wire to the server, and back.
     pub wires: [Wire; 2],
     /// What becomes of the frames of clients, and of the server's.
-    pub manners: [Manners; 2],
+    pub misbehaviour: [Misbehaviour; 2],
     /// Who guesses.
     pub garbage: Option<Garbage>,
     /// The connections.
@@ -68,13 +68,13 @@ impl Scenario {
             ipv6: false,
             syn_mode: SynMode::Cache,
             wires: [wire.clone(), wire],
-            manners: [Manners::Good; 2],
+            misbehaviour: [Misbehaviour::None; 2],
             garbage: None,
             plans: Vec::new(),
         }
     }
 
-    /// The same with one more connection, over which the client sends.
+    /// This scenario with one more connection, over which the client sends.
     #[must_use]
     pub fn sending(mut self, start: Duration, octets: u64) -> Self {
         let works = [Work::send(octets), Work::send(0)];
@@ -97,16 +97,16 @@ impl Scenario {
         draw_stragglers(&mut Dice::new(seed, 7), &mut wires);
         let connections = dice.one_of(&[1, 1, 1, 2, 4]);
         let plans = (0..connections).map(|_| draw_plan(&mut dice, clients)).collect();
-        let manners = draw_manners(&mut dice);
+        let misbehaviour = draw_misbehaviour(&mut dice);
         // With cookies alone, whoever sees the wire can reset a handshake that nobody remembers.
         let guesses = dice.happens(10 * PERCENT) && syn_mode == SynMode::Cache;
         let garbage = guesses.then(|| Garbage { every: millis(dice.between(1, 200)) });
-        Self { seed, hosts, ipv6: dice.happens(40 * PERCENT), syn_mode, wires, manners, garbage, plans }
+        Self { seed, hosts, ipv6: dice.happens(40 * PERCENT), syn_mode, wires, misbehaviour, garbage, plans }
     }
 
     /// Whether acknowledgments claim what has not come, so that data are gone for good.
     pub fn is_fooled(&self) -> bool {
-        self.manners.contains(&Manners::AcknowledgesAhead)
+        self.misbehaviour.contains(&Misbehaviour::AcknowledgesAhead)
     }
 
     /// Whether it may be impossible to end in order, whatever the stacks do.
@@ -215,13 +215,13 @@ fn draw_stragglers(dice: &mut Dice, wires: &mut [Wire; 2]) {
     }
 }
 
-fn draw_manners(dice: &mut Dice) -> [Manners; 2] {
+fn draw_misbehaviour(dice: &mut Dice) -> [Misbehaviour; 2] {
     let mut draw = || match dice.below(100) {
-        0..5 => Manners::StretchesAcks(8),
-        5..12 => Manners::ShrinksWindows(4),
-        12..15 => Manners::AcknowledgesAhead,
-        15..23 => Manners::LiesInReports,
-        _ => Manners::Good,
+        0..5 => Misbehaviour::StretchesAcks(8),
+        5..12 => Misbehaviour::ShrinksWindows(4),
+        12..15 => Misbehaviour::AcknowledgesAhead,
+        15..23 => Misbehaviour::LiesInReports,
+        _ => Misbehaviour::None,
     };
     [draw(), draw()]
 }

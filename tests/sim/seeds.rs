@@ -94,9 +94,9 @@ fn replay() {
     let seed = asked_for("XSKIP_SIM_SEED").unwrap_or(1);
     let scenario = Scenario::from_seed(seed);
     let mut world = World::new(&scenario);
-    world.story.whole = true;
+    world.trace.whole = true;
     let result = panic::catch_unwind(AssertUnwindSafe(|| run(&mut world, &scenario)));
-    let ladder = world.story.draw();
+    let ladder = world.trace.draw();
     println!("{scenario:#?}\n{ladder}");
     assert!(ladder.lines().count() > 4, "there is something to see");
     if let Err(panic) = result {

@@ -42,7 +42,7 @@ pub fn try_scenario(scenario: &Scenario) -> Result<Outcome, String> {
     try_world(scenario, |_| ())
 }
 
-/// The same for a world that is prepared in some way.
+/// Runs a scenario in a world that is prepared in some way.
 pub fn try_world(scenario: &Scenario, prepare: impl FnOnce(&mut World)) -> Result<Outcome, String> {
     let mut world = World::new(scenario);
     prepare(&mut world);
@@ -50,7 +50,7 @@ pub fn try_world(scenario: &Scenario, prepare: impl FnOnce(&mut World)) -> Resul
     result.map_err(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str);
         let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic");
-        format!("{text}\nat {}, in\n{}", world.now, world.story.draw())
+        format!("{text}\nat {}, in\n{}", world.now, world.trace.draw())
     })
 }
 

@@ -4,7 +4,7 @@ use crate::{
     apps::{Ending, Work},
     dice::PERCENT,
     link::Wire,
-    manners::{Garbage, Manners},
+    misbehaviour::{Garbage, Misbehaviour},
     scenario::{Plan, Scenario},
     verdict::{run, try_scenario},
     world::World,
@@ -93,7 +93,7 @@ fn those_who_wait_for_each_other_after_a_lie_come_to_rest_among_garbage() {
         .map(|seed| {
             let mut scenario = scenario(seed, TcpConfig::default(), Work::send(20_000), listens());
             scenario.wires[0].faults.loss = 10 * PERCENT;
-            scenario.manners[1] = Manners::AcknowledgesAhead;
+            scenario.misbehaviour[1] = Misbehaviour::AcknowledgesAhead;
             scenario.garbage = Some(Garbage { every: Duration::from_millis(50) });
             try_scenario(&scenario).expect("data that were acknowledged and have not come are gone for good").end
         })

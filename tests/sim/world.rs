@@ -5,9 +5,9 @@ use crate::{
     dice::Dice,
     icmp,
     link::{Fate, Kind, Link},
-    manners::{Change, Garbage, Rewriter, changed, marked},
+    misbehaviour::{Change, Garbage, Rewriter, changed, marked},
     scenario::{Plan, Scenario},
-    story::Story,
+    trace::Trace,
     watch::{Limits, Watch, client_of, stream_key},
 };
 use std::{
@@ -64,7 +64,7 @@ impl Host {
 }
 
 /// What is to happen.
-enum Happening {
+enum SimEvent {
     Arrival { host: usize, frame: Vec<u8>, forged: bool },
     Wake(usize),
     Act { host: usize, app: usize },
@@ -83,7 +83,7 @@ pub struct World {
     /// The onlooker.
     pub watch: Watch,
     /// What happened lately.
-    pub story: Story,
+    pub trace: Trace,
     /// Who connects, when, and for what.
     pub plans: Vec<Plan>,
     /// The client's application of each plan, and the server's, by their place among their host's.
@@ -105,8 +105,8 @@ pub struct World {
     /// The last frame each way: what is forged is made from it.
     models: [Vec<u8>; 2],
     dice: Dice,
-    agenda: BTreeMap<(Instant, u64), Happening>,
-    happenings: u64,
+    queue: BTreeMap<(Instant, u64), SimEvent>,
+    planned: u64,
     by_client: HashMap<Endpoint, usize>,
     /// Whether the server may reset whom it likes,
     is_tight: bool,
@@ -143,21 +143,24 @@ impl World {
             hosts: hosts.collect(),
             links: [Link::new(scenario.wires[0].clone(), dice(1)), Link::new(scenario.wires[1].clone(), dice(2))],
             watch: Watch::default(),
-            story: Story::default(),
+            trace: Trace::default(),
             ends: vec![[None; 2]; scenario.plans.len()],
             plans: scenario.plans.clone(),
             frames: 0,
             forged: 0,
             broken_stack: None,
             broken_wire: None,
-            rewriters: [Rewriter::new(scenario.manners[0], dice(3)), Rewriter::new(scenario.manners[1], dice(4))],
+            rewriters: [
+                Rewriter::new(scenario.misbehaviour[0], dice(3)),
+                Rewriter::new(scenario.misbehaviour[1], dice(4)),
+            ],
             garbage: scenario.garbage,
             last_progress: Instant::ZERO,
             is_dull: false,
             models: Default::default(),
             dice: dice(5),
-            agenda: BTreeMap::new(),
-            happenings: 0,
+            queue: BTreeMap::new(),
+            planned: 0,
             by_client: HashMap::new(),
             is_tight: scenario.is_tight(),
             unheard: HashSet::new(),
@@ -166,38 +169,38 @@ impl World {
             buffer: vec![0; 4_096],
         };
         for (number, plan) in scenario.plans.iter().enumerate() {
-            world.plan(plan.start, Happening::Connect(number));
+            world.plan(plan.start, SimEvent::Connect(number));
         }
         if scenario.garbage.is_some() {
-            world.plan(Instant::from_millis(1), Happening::Forge);
+            world.plan(Instant::from_millis(1), SimEvent::Forge);
         }
         world
     }
 
-    fn plan(&mut self, at: Instant, what: Happening) {
-        self.happenings += 1;
-        self.agenda.insert((at.max(self.now), self.happenings), what);
+    fn plan(&mut self, at: Instant, what: SimEvent) {
+        self.planned += 1;
+        self.queue.insert((at.max(self.now), self.planned), what);
     }
 
     /// Lets the next thing happen, unless that is later than `end`; whether it did.
     pub fn step(&mut self, end: Instant) -> bool {
-        let Some(next) = self.agenda.first_entry().filter(|next| next.key().0 <= end) else { return false };
+        let Some(next) = self.queue.first_entry().filter(|next| next.key().0 <= end) else { return false };
         self.now = next.key().0;
         match next.remove() {
-            Happening::Arrival { host, frame, forged } => self.arrive(host, &frame, forged),
-            Happening::Wake(host) => {
+            SimEvent::Arrival { host, frame, forged } => self.arrive(host, &frame, forged),
+            SimEvent::Wake(host) => {
                 if self.hosts[host].wakes_at == Some(self.now) {
                     self.hosts[host].wakes_at = None;
                     self.settle(host);
                 }
             }
-            Happening::Act { host, app } => {
+            SimEvent::Act { host, app } => {
                 self.hosts[host].apps[app].alarm = false;
                 self.act(host, app);
                 self.settle(host);
             }
-            Happening::Connect(plan) => self.connect(plan),
-            Happening::Forge => self.forge(),
+            SimEvent::Connect(plan) => self.connect(plan),
+            SimEvent::Forge => self.forge(),
         }
         true
     }
@@ -247,20 +250,20 @@ impl World {
                 && let Some(frame) = Garbage::forge(&self.models[way], &mut self.dice)
                 && let Some(host) = self.receivers(&frame, way == 0).first().copied()
             {
-                self.story.note(self.now, way == 0, "a forged segment arrives".to_owned());
+                self.trace.note(self.now, way == 0, "a forged segment arrives".to_owned());
                 self.forged += 1;
-                self.plan(self.now, Happening::Arrival { host, frame, forged: true });
+                self.plan(self.now, SimEvent::Arrival { host, frame, forged: true });
             }
         }
         let pause = self.dice.exponential(garbage.every).max(Duration::from_micros(10));
-        self.plan(self.now + pause, Happening::Forge);
+        self.plan(self.now + pause, SimEvent::Forge);
     }
 
     /// An application got further: that is of interest again.
     fn progress(&mut self) {
         self.last_progress = self.now;
         if std::mem::take(&mut self.is_dull) {
-            self.plan(self.now, Happening::Forge);
+            self.plan(self.now, SimEvent::Forge);
         }
     }
 
@@ -333,7 +336,7 @@ impl World {
         assert!(at > self.now, "what is due has been done: {deadline} at {}", self.now);
         if host.wakes_at.is_none_or(|known| at < known || known <= self.now) {
             host.wakes_at = Some(at);
-            self.plan(at, Happening::Wake(number));
+            self.plan(at, SimEvent::Wake(number));
         }
     }
 
@@ -342,7 +345,7 @@ impl World {
         match event {
             Event::Accepted(id, _) | Event::Connected(id) => {
                 let Some(app) = self.opened(host, id) else { return };
-                self.story.note(self.now, at_server, "opened".to_owned());
+                self.trace.note(self.now, at_server, "opened".to_owned());
                 self.progress();
                 self.act(host, app);
             }
@@ -353,7 +356,7 @@ impl World {
                 self.act(host, app);
             }
             Event::Closed(id, reason) => {
-                self.story.note(self.now, at_server, format!("closed: {reason:?}"));
+                self.trace.note(self.now, at_server, format!("closed: {reason:?}"));
                 self.progress();
                 let app = self.hosts[host].apps.iter().rposition(|app| app.id == id);
                 let place = app.expect("only what was opened is closed");
@@ -421,7 +424,7 @@ impl World {
         // An alarm that is set already stays.
         if let Some(pause) = again.filter(|_| !std::mem::replace(&mut host.apps[app].alarm, true)) {
             let at = self.now + pause.max(Duration::from_micros(1));
-            self.plan(at, Happening::Act { host: number, app });
+            self.plan(at, SimEvent::Act { host: number, app });
         }
         if has_moved {
             self.progress();
@@ -452,7 +455,7 @@ impl World {
         }
         let original = frame.clone();
         let Some(mut frame) = self.rewriters[way].rewrite(self.now, frame) else {
-            return self.story.sent(self.now, !by_server, &original, Fate::Lost("kept back"));
+            return self.trace.sent(self.now, !by_server, &original, Fate::Lost("kept back"));
         };
         if let Some(change) = self.broken_wire {
             frame = changed(frame, change);
@@ -462,18 +465,18 @@ impl World {
         }
         let receivers = self.receivers(&frame, !by_server);
         let fate = self.links[way].carry(self.now, &mut frame, kind);
-        self.story.sent(self.now, !by_server, &frame, fate);
+        self.trace.sent(self.now, !by_server, &frame, fate);
         if let Fate::TooBig(mtu) = fate
             && let Some(error) = icmp::too_big(&frame, mtu)
         {
-            self.story.note(self.now, by_server, format!("a router says that the MTU is {mtu}"));
-            self.plan(self.now, Happening::Arrival { host: from, frame: error, forged: true });
+            self.trace.note(self.now, by_server, format!("a router says that the MTU is {mtu}"));
+            self.plan(self.now, SimEvent::Arrival { host: from, frame: error, forged: true });
         }
         let Fate::Arrives(at, again) = fate else { return };
         let late = self.links[way].straggler(at);
         for host in receivers {
             for at in [Some(at), again, late].into_iter().flatten() {
-                self.plan(at, Happening::Arrival { host, frame: frame.clone(), forged: false });
+                self.plan(at, SimEvent::Arrival { host, frame: frame.clone(), forged: false });
             }
         }
     }

@@ -61,7 +61,7 @@ impl Answer {
         }
     }
 
-    /// The same, and the connection closes behind it.
+    /// This response, as the last one of its connection, which closes behind it.
     pub fn last(self) -> Self {
         Self { then: Then::Close, says_keep_alive: false, ..self }
     }

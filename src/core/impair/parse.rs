@@ -5,6 +5,7 @@ use std::{fmt, str::FromStr, time::Duration};
 use thiserror::Error;
 
 use super::{Chance, DELAY_MAX, Direction, HELD_MAX, Impairment, RATE_MAX, RATE_MIN};
+use crate::time::span::{self, decimal, split_unit};
 
 const KNOWN: &str = "loss, delay, jitter, reorder, rate, queue, duplicate, corrupt and seed";
 
@@ -109,7 +110,7 @@ impl Name {
     fn set(self, direction: &mut Direction, value: &str) -> Result<(), String> {
         let percent =
             || chance(value).ok_or_else(|| "a percentage from 0% to 100%, with four decimals at most".to_owned());
-        let time = || span(value).ok_or_else(|| format!("a time in us, ms or s, up to {} s", DELAY_MAX.as_secs()));
+        let time = || delay(value).ok_or_else(|| format!("a time in us, ms or s, up to {} s", DELAY_MAX.as_secs()));
         match self {
             Self::Loss => direction.loss = percent()?,
             Self::Reorder => direction.reorder = percent()?,
@@ -133,14 +134,14 @@ impl Name {
     fn get(self, direction: &Direction) -> Option<String> {
         let default = Direction::default();
         let chance = |chance: Chance| (chance > Chance::NEVER).then(|| write_chance(chance));
-        let span = |span: Duration| (!span.is_zero()).then(|| write_span(span));
+        let shown = |span: Duration| (!span.is_zero()).then(|| span::show(span));
         match self {
             Self::Loss => chance(direction.loss),
             Self::Reorder => chance(direction.reorder),
             Self::Duplicate => chance(direction.duplicate),
             Self::Corrupt => chance(direction.corrupt),
-            Self::Delay => span(direction.delay),
-            Self::Jitter => span(direction.jitter),
+            Self::Delay => shown(direction.delay),
+            Self::Jitter => shown(direction.jitter),
             Self::Rate => direction.rate.map(write_rate),
             Self::Queue => (direction.queue != default.queue).then(|| direction.queue.to_string()),
         }
@@ -244,27 +245,6 @@ impl fmt::Display for Impairment {
     }
 }
 
-/// Reads a decimal number times `unit`; `None` where the unit cannot tell its last digits.
-fn decimal(text: &str, unit: u64) -> Option<u64> {
-    let (whole, part) = text.split_once('.').unwrap_or((text, "0"));
-    let is_number = |digits: &str| !digits.is_empty() && digits.bytes().all(|digit| digit.is_ascii_digit());
-    // Eighteen digits fit.
-    if !is_number(whole) || !is_number(part) || whole.len() > 18 || part.len() > 9 {
-        return None;
-    }
-    let scale = 10u64.pow(part.len() as u32);
-    let fraction = part.parse::<u64>().ok()?.checked_mul(unit)?;
-    if fraction % scale != 0 {
-        return None;
-    }
-    whole.parse::<u64>().ok()?.checked_mul(unit)?.checked_add(fraction / scale)
-}
-
-/// The number and the unit of a quantity.
-fn split_unit(text: &str) -> (&str, &str) {
-    text.split_at(text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len()))
-}
-
 fn chance(text: &str) -> Option<Chance> {
     let millionths = decimal(text.strip_suffix('%')?, 10_000)?;
     u32::try_from(millionths).ok().filter(|millionths| *millionths <= 1_000_000).map(Chance::per_million)
@@ -276,19 +256,8 @@ fn write_chance(chance: Chance) -> String {
     format!("{}%", text.trim_end_matches('0').trim_end_matches('.'))
 }
 
-const SPANS: [(&str, u64); 3] = [("s", 1_000_000), ("ms", 1_000), ("us", 1)];
-
-fn span(text: &str) -> Option<Duration> {
-    let (number, unit) = split_unit(text);
-    let (_, micros) = SPANS.into_iter().find(|(name, _)| *name == unit)?;
-    Some(Duration::from_micros(decimal(number, micros)?)).filter(|span| *span <= DELAY_MAX)
-}
-
-fn write_span(span: Duration) -> String {
-    let micros = span.as_micros() as u64;
-    let fits = SPANS.into_iter().find(|(_, unit)| micros.is_multiple_of(*unit));
-    let (name, unit) = fits.unwrap_or(("us", 1));
-    format!("{}{name}", micros / unit)
+fn delay(text: &str) -> Option<Duration> {
+    span::parse(text).filter(|span| *span <= DELAY_MAX)
 }
 
 const RATES: [(&str, u64); 4] = [("gbit", 1_000_000_000), ("mbit", 1_000_000), ("kbit", 1_000), ("bit", 1)];

@@ -89,7 +89,8 @@ impl Cidr {
         Ok(self.check_neighbour(address)?)
     }
 
-    /// Whether a host of this subnet can have `address`, or somebody else; it is neither the subnet's own nor its broadcast.
+    /// Whether `address` may be a host's, as far as this subnet goes: it is neither the subnet's own address nor its broadcast address.
+    /// An address outside of the subnet may be.
     ///
     /// # Errors
     /// [`AddressError`] says why not.

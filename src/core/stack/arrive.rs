@@ -1,7 +1,7 @@
 //! A segment arrives: which flow it belongs to, and what TIME-WAIT does about it (RFC 9293 §3.10.7). LISTEN and CLOSED are in
 //! `listen`, SYN-RECEIVED in `syn_received`. Synchronized connections climb their own ladder in [`crate::tcp`].
 
-use super::{FlowHash, Stack, flow_table::Flow, time_wait::TimeWaitAction};
+use super::{FlowHash, Glimpse, Stack, flow_table::Flow, time_wait::TimeWaitAction};
 use crate::{
     drops::DropReason,
     time::Instant,
@@ -11,7 +11,7 @@ use crate::{
 /// A segment that has arrived, and whose it is.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Received<'a> {
-    /// The way back.
+    /// The link header of an answer to it.
     pub link: &'a LinkHeader,
     pub tuple: &'a FourTuple,
     pub hash: FlowHash,
@@ -25,9 +25,10 @@ impl Stack {
         link: &LinkHeader,
         ip: &IpHeader,
         segment: &Segment<'_>,
-        (tuple, hash): (FourTuple, FlowHash),
+        flow: &Glimpse,
     ) -> Result<(), DropReason> {
-        let found = self.find(&tuple, hash);
+        let Glimpse { tuple, hash } = flow;
+        let found = self.find(tuple, *hash);
         // Where there is a connection its addresses have been found good before it was opened.
         if !matches!(found, Some(Flow::Connection(_))) || link.destination.is_group() {
             self.check_source(ip.source)?;
@@ -36,7 +37,7 @@ impl Stack {
         self.stats.segments_received += 1;
         // It was for our station: no group's, or it would have been refused.
         let back = link.answered_by(link.destination);
-        let received = Received { link: &back, tuple: &tuple, hash, segment };
+        let received = Received { link: &back, tuple, hash: *hash, segment };
         match found {
             Some(Flow::Connection(index)) => self.arrive_at_connection(now, index, received),
             Some(Flow::HalfOpen(index)) => self.arrive_at_half_open(now, index, received),
@@ -52,16 +53,43 @@ impl Stack {
         index: u32,
         received: Received<'_>,
     ) -> Result<(), DropReason> {
-        let connection = &mut self.connections[index].connection;
-        let outcome = connection.arrive(now, received.link, received.segment, &self.config.tcp);
-        if let Err(reason) = outcome {
-            self.refused_by_connection(now, index, reason, received)?;
+        let cx = self.config.tcp.at(now);
+        let entry = self.connections.get_mut(index, cx.config).expect("an index held by the flow table is taken");
+        if entry.via.is_some() {
+            return self.arrive_by_any_way(now, index, received);
         }
-        self.settle(now, index);
+        let outcome = entry.connection.arrive(cx, received.link, received.segment);
+        self.conclude_arrival(now, index, received, outcome)
+    }
+
+    /// Where a connection keeps its way, whichever way a segment came.
+    #[cold]
+    #[inline(never)]
+    fn arrive_by_any_way(&mut self, now: Instant, index: u32, received: Received<'_>) -> Result<(), DropReason> {
+        let cx = self.config.tcp.at(now);
+        let connection = &mut self.connections[index].connection;
+        let link = *connection.link();
+        let outcome = connection.arrive(cx, &link, received.segment);
+        self.conclude_arrival(now, index, Received { link: &link, ..received }, outcome)
+    }
+
+    #[inline]
+    fn conclude_arrival(
+        &mut self,
+        now: Instant,
+        index: u32,
+        received: Received<'_>,
+        mut outcome: Result<(), DropReason>,
+    ) -> Result<(), DropReason> {
+        if let Err(reason) = outcome {
+            outcome = self.refused_by_connection(now, index, reason, received);
+        }
+        self.apply_effects(now, index);
         outcome
     }
 
-    /// What a connection refuses is counted, and reset where the connection is not open yet.
+    /// What a connection refuses is counted, and reset where the connection is not open yet. Returns why it was refused, or why that
+    /// went unanswered.
     #[cold]
     fn refused_by_connection(
         &mut self,
@@ -72,15 +100,17 @@ impl Stack {
     ) -> Result<(), DropReason> {
         let connection = &self.connections[index].connection;
         let (is_opening, clocks) = (connection.is_opening(), connection.clocks());
+        let tunnel = self.connections[index].tunnel();
         if !self.is_stray(received.tuple, received.segment) {
-            return Ok(());
+            return Err(reason);
         }
         if reason == DropReason::UnacceptableAck && is_opening {
-            return self.reset(now, received, clocks);
+            self.reset_in(tunnel, now, received, clocks)?;
+            return Err(reason);
         }
         // Where nothing is left, a challenge may be due all the same: it has a limit of its own.
         let _ = self.admit_stray(now, received.tuple);
-        Ok(())
+        Err(reason)
     }
 
     fn arrive_at_time_wait(&mut self, now: Instant, index: u32, received: Received<'_>) -> Result<(), DropReason> {
@@ -115,7 +145,7 @@ impl Stack {
                 }
             }
         }
-        let (ip, tcp) = entry.acknowledgment(now, tuple, &self.config.tcp);
+        let (ip, tcp) = entry.acknowledgment(self.config.tcp.at(now), tuple);
         self.send_reply(link, &ip, &tcp)
     }
 }

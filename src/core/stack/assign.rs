@@ -40,7 +40,7 @@ pub enum AddAddressError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RemoveAddressError {
     /// It is none of the stack's.
-    #[error("{0} is no address of this stack")]
+    #[error("{0} is no address of this stack; remove one that it has")]
     NotOurs(IpAddr),
     /// Somebody needs it.
     #[error(
@@ -96,6 +96,11 @@ impl Stack {
         }
         self.addresses.insert(interface, local);
         Ok(())
+    }
+
+    /// Connections from or to an address of ours, and UDP sockets that are bound to it and no other: those whom its removal would hit.
+    pub fn users_of(&self, address: IpAddr) -> (usize, usize) {
+        (self.connections.at(address).len(), self.udp.at(address).len())
     }
 
     /// Takes an address away; returns how many connections were reset. Packets to it are another host's from now on.

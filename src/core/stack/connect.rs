@@ -3,9 +3,9 @@
 use super::{ConnectionId, FlowHash, Stack, flow_table::Flow, interface::Interface, route::Route};
 use crate::{
     rng::SipKey,
-    tcp::{Connection, isn},
+    tcp::{Connection, Cx, isn},
     time::Instant,
-    wire::{Endpoint, FourTuple, ReceiveScaling, check_host},
+    wire::{Endpoint, FourTuple, InterfaceId, ReceiveScaling, check_host},
 };
 use std::{hash::Hasher, net::IpAddr};
 
@@ -60,7 +60,7 @@ impl EphemeralPorts {
     }
 
     /// The next place in a range of `count` ports to try between these two.
-    fn next(&mut self, local: IpAddr, remote: &Endpoint, count: u32) -> u32 {
+    pub fn next(&mut self, local: IpAddr, remote: &Endpoint, count: u32) -> u32 {
         let ends = FourTuple { local: Endpoint { address: local, port: 0 }, remote: *remote };
         // F and G of the algorithm: either half of a keyed hash tells nothing of the other.
         let hash = ends.with_octets(|octets| self.key.hash(|hasher| hasher.write(octets)));
@@ -78,7 +78,8 @@ impl Stack {
         self.ownership = FlowOwnership::ByHash { ours, workers };
     }
 
-    /// The same for a stack behind queue `ours` of a NIC that spreads flows in this way.
+    /// Says that this stack is behind queue `ours` of a NIC that spreads flows over its queues in this way: connections it opens are such
+    /// that their segments come back to that queue.
     pub fn set_receive_scaling(&mut self, ours: u32, scaling: ReceiveScaling) {
         self.ownership = FlowOwnership::ByQueue { ours, scaling };
     }
@@ -96,7 +97,7 @@ impl Stack {
         remote: Endpoint,
         local: Option<IpAddr>,
     ) -> Result<ConnectionId, ConnectError> {
-        let route = self.way_out(&remote, local)?;
+        let route = self.route_out(&remote, local)?;
         let source = route.source;
         let range = self.config.ephemeral_ports.clone();
         let count = u32::from(*range.end()).saturating_sub((*range.start()).into()) + 1;
@@ -105,8 +106,8 @@ impl Stack {
             let port = *range.start() + place as u16;
             let tuple = FourTuple { local: Endpoint { address: source, port }, remote };
             let hash = self.secrets.identify(&tuple);
-            if self.ownership.owns(&tuple, hash.slot) && self.is_free(&tuple, hash) {
-                return self.open(now, tuple, hash.slot, route);
+            if self.owns(&tuple, hash) && self.is_free(&tuple, hash) {
+                return self.open_by(now, tuple, hash.slot, route);
             }
         }
         Err(ConnectError::NoPortLeft(remote))
@@ -123,7 +124,7 @@ impl Stack {
         remote: Endpoint,
         local: Endpoint,
     ) -> Result<ConnectionId, ConnectError> {
-        let route = self.way_out(&remote, Some(local.address))?;
+        let route = self.route_out(&remote, Some(local.address))?;
         let tuple = FourTuple { local, remote };
         let hash = self.secrets.identify(&tuple);
         if local.port == 0 {
@@ -132,11 +133,11 @@ impl Stack {
         if !self.is_free(&tuple, hash) {
             return Err(ConnectError::InUse(tuple));
         }
-        self.open(now, tuple, hash.slot, route)
+        self.open_by(now, tuple, hash.slot, route)
     }
 
     /// The next hop to `remote`, and the address to come from: `local`, where that is given.
-    fn way_out(&self, remote: &Endpoint, local: Option<IpAddr>) -> Result<Route, ConnectError> {
+    fn route_out(&self, remote: &Endpoint, local: Option<IpAddr>) -> Result<Route, ConnectError> {
         let Endpoint { address, port } = *remote;
         if check_host(address).is_err() || self.addresses.is_broadcast(address) {
             return Err(ConnectError::NotUnicast(address));
@@ -158,19 +159,24 @@ impl Stack {
     /// Whether the neighbour that takes packets for this destination has answered lately.
     pub fn is_within_reach(&self, now: Instant, remote: IpAddr) -> bool {
         let route = self.route(remote, None);
-        route.is_some_and(|route| self.interfaces[route.interface].neighbours.way(now, route.next_hop).is_some())
+        route.is_some_and(|route| self.interfaces[route.interface].neighbours.resolved(now, route.next_hop).is_some())
     }
 
-    /// The way to `remote`: where `local` is given, by the interface that has this address.
+    /// The route to `remote`: where `local` is given, by the interface that has this address.
     pub(super) fn route(&self, remote: IpAddr, local: Option<IpAddr>) -> Option<Route> {
         self.addresses.route(remote, local, self.interfaces.gateways())
     }
 
-    fn is_free(&self, tuple: &FourTuple, hash: FlowHash) -> bool {
+    /// Whether what comes back of such a connection comes to this stack.
+    pub(super) fn owns(&self, tuple: &FourTuple, hash: FlowHash) -> bool {
+        self.ownership.owns(tuple, hash.slot)
+    }
+
+    pub(super) fn is_free(&self, tuple: &FourTuple, hash: FlowHash) -> bool {
         !self.listeners.have(tuple.local.port) && self.find(tuple, hash).is_none()
     }
 
-    fn open(
+    fn open_by(
         &mut self,
         now: Instant,
         tuple: FourTuple,
@@ -178,25 +184,40 @@ impl Stack {
         Route { interface, next_hop, .. }: Route,
     ) -> Result<ConnectionId, ConnectError> {
         let Interface { mtu, neighbours, .. } = &mut self.interfaces[interface];
-        let (mtu, way) = (*mtu, neighbours.way(now, next_hop));
+        let (mtu, link) = (*mtu, neighbours.resolved(now, next_hop));
         // It would wait for an answer to a question that is never asked.
-        if way.is_none() && !neighbours.admit(next_hop) {
+        if link.is_none() && !neighbours.admit(next_hop) {
             return Err(ConnectError::Neighbours(self.config.max_neighbours));
         }
+        let id = self.open(now, tuple, hash, (interface, mtu))?;
+        let link = link.or_else(|| self.resolve(now, interface, next_hop, id));
+        self.touch_id(now, id, |connection, _| {
+            if let Some(link) = link {
+                connection.set_link(now, link);
+            }
+        });
+        Ok(id)
+    }
+
+    /// A connection that does not know yet where to send its SYN, but by which interface, and how large packets may be there.
+    pub(super) fn open(
+        &mut self,
+        now: Instant,
+        tuple: FourTuple,
+        hash: u32,
+        (interface, mtu): (InterfaceId, usize),
+    ) -> Result<ConnectionId, ConnectError> {
         let key = self.secrets.numbers();
         let since_epoch = now + self.calendar;
         let (iss, timestamp) = isn::initial_numbers(since_epoch, key, &tuple);
-        let mut connection = Connection::opening(tuple, iss, timestamp, now, &self.config.tcp);
-        connection.leaves_by(interface, mtu);
-        let id = self.insert(now, connection, hash).ok_or(ConnectError::Limit(self.config.max_connections))?;
+        let open = |cx: Cx<'_>| {
+            let mut connection = Connection::opening(cx, tuple, iss, timestamp);
+            connection.leaves_by(interface, mtu);
+            connection
+        };
+        let id = self.insert(now, tuple, hash, open).ok_or(ConnectError::Limit(self.config.max_connections))?;
         self.flows.insert(hash, Flow::Connection(id.index));
         self.stats.connections_begun += 1;
-        if let Some(way) = way.or_else(|| self.way_to(now, interface, next_hop, id))
-            && let Some(entry) = self.entry_mut(id)
-        {
-            entry.connection.set_link(now, way);
-        }
-        self.settle(now, id.index);
         Ok(id)
     }
 }

@@ -1,12 +1,15 @@
 //! The connections of a stack. One that is awake has a control block; one that has been idle for long sleeps in an eighth of that.
 
+mod idle;
+
 use super::{
     ConnectionId, ListenerId,
     aged_slab::AgedSlab,
+    icmp_in::PendingErrors,
     memory::{Account, Memory},
     silent::Silent,
     slab::Slab,
-    trouble::Untold,
+    via::Kept,
 };
 use crate::{
     config::{StackConfig, TcpConfig, Thrift},
@@ -33,18 +36,21 @@ pub(super) struct Entry {
     pub interface: InterfaceId,
     /// Where it stands in the list of those that may be put to sleep.
     idle_at: Option<u32>,
-    /// When the timer wheel will call at the latest, as far as is known: most deadlines are later, and need not be told it.
-    pub called_at: Instant,
+    /// The deadline that is armed in the timer wheel. A later one is not armed anew: when the wheel calls, the timer is found to have
+    /// moved. Only an earlier one is.
+    pub armed_for: Instant,
     /// Where it stands in the list of those whose peers keep their windows shut.
     pub stalled: Option<u32>,
     /// RCV.NXT and SND.UNA when the handshake was over, for as long as they are what they were: its peer has said nothing yet.
     silent: Option<(SeqNumber, SeqNumber)>,
     /// What of the memory of all is its own.
     pub account: Account,
-    /// What the application has not been told of yet.
-    pub untold: Untold,
+    /// Soft errors that the application has not been told of yet.
+    pub pending_errors: PendingErrors,
     /// Segments sent again, since it was created or last woke.
     pub retransmitted: u32,
+    /// There where its way is the caller's choice, and stays.
+    pub via: Option<Box<Kept>>,
 }
 
 impl Entry {
@@ -58,12 +64,13 @@ impl Entry {
             transmit_queued: false,
             interface: InterfaceId::FIRST,
             idle_at: None,
-            called_at: Instant::NEVER,
+            armed_for: Instant::NEVER,
             stalled: None,
             silent: None,
             account: Account::new(),
-            untold: Untold::default(),
+            pending_errors: PendingErrors::default(),
             retransmitted: 0,
+            via: None,
         }
     }
 
@@ -72,21 +79,15 @@ impl Entry {
         self.interface = interface;
         (self.generation, self.hash) = (generation, hash);
         (self.attached, self.ready_queued, self.transmit_queued) = (true, false, false);
-        (self.called_at, self.idle_at, self.stalled, self.silent) = (Instant::NEVER, None, None, None);
-        (self.untold, self.retransmitted) = (Untold::default(), 0);
+        (self.armed_for, self.idle_at, self.stalled, self.silent) = (Instant::NEVER, None, None, None);
+        (self.pending_errors, self.retransmitted) = (PendingErrors::default(), 0);
+        self.via = None;
         self.account.begin();
     }
 
     /// Whether it stands in line with those whose peers have said nothing, and its peer has said something.
     pub fn has_spoken(&self) -> bool {
         self.silent.is_some_and(|numbers| numbers != self.connection.heard_up_to())
-    }
-
-    /// What is left of it while it sleeps, if it can.
-    fn rest(&self, now: Instant, config: &TcpConfig) -> Option<Dormant> {
-        let is_wanted = self.ready_queued || self.transmit_queued || self.stalled.is_some() || !self.untold.is_empty();
-        let is_wanted = is_wanted || self.account.keeps();
-        if is_wanted || !self.attached { None } else { self.connection.suspend(now, config) }
     }
 }
 
@@ -123,7 +124,6 @@ const _: () =
 #[derive(Debug)]
 pub(super) struct Connections {
     pub(super) slots: Slab<Slot>,
-    config: TcpConfig,
     /// By interface, our link address and the MTU: no sleeper has to remember them.
     links: Vec<(MacAddress, usize)>,
     awake: u32,
@@ -146,11 +146,11 @@ impl Connections {
     /// None yet, within the limits of a stack.
     pub fn new(config: &StackConfig, mac: MacAddress) -> Self {
         let StackConfig { max_connections: limit, max_awake, .. } = *config;
-        let (memory, config) = (Memory::new(config.memory), config.tcp.clone());
-        let links = vec![(mac, config.mtu)];
+        let memory = Memory::new(config.memory);
+        let links = vec![(mac, config.tcp.mtu)];
         let (slots, idle, silent) = (Slab::with_slack(limit, MAX_UNTOLD), AgedSlab::new(limit), AgedSlab::new(limit));
         let spare = Vec::new();
-        Self { slots, config, links, awake: 0, max_awake, idle, silent, spare, memory, hand: 0, generation: 0 }
+        Self { slots, links, awake: 0, max_awake, idle, silent, spare, memory, hand: 0, generation: 0 }
     }
 
     /// Connections, awake or asleep.
@@ -163,7 +163,7 @@ impl Connections {
         self.slots.len() - self.awake
     }
 
-    /// Whether no index is left, because too many ends have not been told.
+    /// Whether no index is left, because the application has not been told of too many ends.
     pub fn is_out_of_places(&self) -> bool {
         self.slots.is_out_of_places()
     }
@@ -178,21 +178,22 @@ impl Connections {
         self.slots.indices()
     }
 
-    /// Takes in a connection, awake; `None` at the limit.
-    pub fn insert(&mut self, mut connection: Connection, hash: u32) -> Option<ConnectionId> {
+    /// Takes in the connection that `open` makes, awake; `None` at the limit. It is made here because it is large: each hand that it
+    /// went through would copy it.
+    pub fn insert(&mut self, tuple: FourTuple, hash: u32, open: impl FnOnce() -> Connection) -> Option<ConnectionId> {
         if self.is_full() {
             return None;
         }
         self.generation = self.generation.wrapping_add(1);
         let generation = self.generation;
-        let tuple = *connection.tuple();
         let mut entry = match self.spare.pop() {
             Some(mut spare) => {
+                let mut connection = open();
                 connection.adopt_memory(&mut spare.connection);
                 spare.connection = connection;
                 spare
             }
-            None => self.block(connection),
+            None => self.block(open()),
         };
         entry.begin(generation, hash, entry.connection.link().interface);
         let slot = Slot { tuple, hash, generation, silent: NOWHERE, listener: None, body: Body::Awake(entry) };
@@ -208,7 +209,7 @@ impl Connections {
         }
     }
 
-    /// The same for the connection's control block; its slot should be at hand by now.
+    /// Brings the control block of the connection at `index` closer, which takes its slot: that should be at hand by now.
     pub fn prefetch(&self, index: u32) {
         if let Some(Slot { body: Body::Awake(entry), .. }) = self.slots.get(index) {
             prefetch(&**entry);
@@ -266,57 +267,42 @@ impl Connections {
     }
 
     /// When the connection at `index` wants to be looked at, asleep or awake.
-    pub fn deadline(&self, index: u32) -> Option<Instant> {
+    pub fn deadline(&self, index: u32, config: &TcpConfig) -> Option<Instant> {
         match &self.slots.get(index)?.body {
             Body::Awake(entry) => entry.connection.poll_timeout(),
-            Body::Asleep(dormant) => dormant.deadline(&self.config),
+            Body::Asleep(dormant) => dormant.deadline(config),
         }
     }
 
-    /// The timer wheel will call the connection at `index` at that time.
-    pub fn will_be_called(&mut self, index: u32, at: Instant) {
+    /// The timer of the connection at `index` is armed for that time.
+    pub fn note_armed(&mut self, index: u32, at: Instant) {
         if let Some(Slot { body: Body::Awake(entry), .. }) = self.slots.get_mut(index) {
-            entry.called_at = at;
+            entry.armed_for = at;
         }
     }
 
     /// The connection at `index`, woken if it sleeps.
     #[inline]
-    pub fn get_mut(&mut self, index: u32) -> Option<&mut Entry> {
+    pub fn get_mut(&mut self, index: u32, config: &TcpConfig) -> Option<&mut Entry> {
         if let Some(Slot { body: Body::Asleep(_), .. }) = self.slots.get(index) {
-            self.wake(index);
+            self.wake(index, config);
         }
+        self.awake_mut(index)
+    }
+
+    /// The connection at `index`, where it is awake.
+    #[inline]
+    pub fn awake_mut(&mut self, index: u32) -> Option<&mut Entry> {
         match &mut self.slots.get_mut(index)?.body {
             Body::Awake(entry) => Some(entry),
             Body::Asleep(_) => None,
         }
     }
 
-    #[cold]
-    fn wake(&mut self, index: u32) {
-        let spare = self.spare.pop();
-        let entry = spare.unwrap_or_else(|| self.block(Connection::blank(&self.config)));
-        let Some(slot) = self.slots.get_mut(index) else { return };
-        // The slot is whole at every moment: the blank block goes in before it is filled.
-        if let Body::Asleep(dormant) = std::mem::replace(&mut slot.body, Body::Awake(entry))
-            && let Body::Awake(entry) = &mut slot.body
-        {
-            let interface = dormant.interface();
-            let (mac, mtu) = self.links[interface.index()];
-            entry.begin(slot.generation, slot.hash, interface);
-            entry.connection.resume(slot.tuple, mac, dormant, &self.config);
-            // The link may have become narrower meanwhile.
-            entry.connection.fit_link(mtu, &self.config);
-            // Who sleeps hears nothing, so these are still the first numbers.
-            entry.silent = (slot.silent != NOWHERE).then(|| entry.connection.heard_up_to());
-            self.awake += 1;
-        }
-    }
-
     /// The connection that `id` means, woken if it sleeps; `None` where it is no more.
-    pub fn find_mut(&mut self, id: ConnectionId) -> Option<&mut Entry> {
+    pub fn find_mut(&mut self, id: ConnectionId, config: &TcpConfig) -> Option<&mut Entry> {
         self.slots.get(id.index).filter(|slot| slot.generation == id.generation)?;
-        self.get_mut(id.index)
+        self.get_mut(id.index, config)
     }
 
     /// Two different connections, both woken; `None` where either is no more.
@@ -324,9 +310,10 @@ impl Connections {
         &mut self,
         first: ConnectionId,
         second: ConnectionId,
+        config: &TcpConfig,
     ) -> Option<(&mut Connection, &mut Connection)> {
-        self.find_mut(first)?;
-        self.find_mut(second)?;
+        self.find_mut(first, config)?;
+        self.find_mut(second, config)?;
         match self.slots.get_two_mut(first.index, second.index)? {
             (Slot { body: Body::Awake(first), .. }, Slot { body: Body::Awake(second), .. }) => {
                 Some((&mut first.connection, &mut second.connection))
@@ -375,36 +362,19 @@ impl Connections {
         }
     }
 
-    /// The connection has nothing to do for now: once enough others are in that state it may be put to sleep.
-    pub fn mark_idle(&mut self, index: u32) {
-        if let Some(Slot { body: Body::Awake(entry), .. }) = self.slots.get_mut(index)
-            && entry.idle_at.is_none()
-        {
-            entry.idle_at = self.idle.insert(index).ok();
-        }
-    }
-
-    /// Those that may be put to sleep.
-    #[cfg(test)]
-    pub fn idle(&self) -> u32 {
-        self.idle.len()
-    }
-
     /// There is one more interface.
     pub fn add_link(&mut self, mac: MacAddress, mtu: usize) {
         self.links.push((mac, mtu));
-        self.config.mtu = self.config.mtu.max(mtu);
     }
 
-    /// Says what `interface` takes from now on, and the `largest` that any does; returns which of those that are awake send smaller
-    /// segments therefore. Bounded by the number of connections.
-    pub fn set_mtu(&mut self, interface: InterfaceId, mtu: usize, largest: usize) -> Vec<u32> {
+    /// Says what `interface` takes from now on; returns which of those that are awake send smaller segments therefore. Bounded by the
+    /// number of connections.
+    pub fn set_mtu(&mut self, interface: InterfaceId, mtu: usize, config: &TcpConfig) -> Vec<u32> {
         self.links[interface.index()].1 = mtu;
-        self.config.mtu = largest;
         let mut smaller: Vec<u32> = self.slots.indices().collect();
         smaller.retain(|&index| match self.slots.get_mut(index) {
             Some(Slot { body: Body::Awake(entry), .. }) if entry.interface == interface => {
-                entry.connection.fit_link(mtu, &self.config)
+                entry.connection.fit_link(entry.room_within(mtu), config)
             }
             _ => false,
         });
@@ -421,34 +391,6 @@ impl Connections {
                 entry.connection.set_mac(mac);
             }
         }
-    }
-
-    /// Puts those to sleep that have been idle for longest, while more are awake than should be. One that has something to do
-    /// after all leaves the list until its next turn, so no turn of any connection is followed by more than one look at it.
-    pub fn suspend_idle(&mut self, now: Instant) {
-        while self.awake > self.max_awake
-            && let Some(place) = self.idle.oldest()
-            && let Some(index) = self.idle.remove(place)
-        {
-            if let Some(Slot { body: Body::Awake(entry), .. }) = self.slots.get_mut(index) {
-                entry.idle_at = None;
-            }
-            self.lay_down(now, index);
-        }
-    }
-
-    /// Puts one to sleep, where it can; whether it could.
-    pub(super) fn lay_down(&mut self, now: Instant, index: u32) -> bool {
-        let Some(Slot { body, .. }) = self.slots.get_mut(index) else { return false };
-        let Body::Awake(entry) = body else { return false };
-        let Some(dormant) = entry.rest(now, &self.config) else { return false };
-        if let Body::Awake(entry) = std::mem::replace(body, Body::Asleep(dormant)) {
-            if let Some(place) = entry.idle_at {
-                self.idle.remove(place);
-            }
-            self.retire(entry);
-        }
-        true
     }
 
     /// A new control block.
@@ -489,6 +431,9 @@ impl std::ops::Index<u32> for Connections {
 impl std::ops::IndexMut<u32> for Connections {
     #[inline]
     fn index_mut(&mut self, index: u32) -> &mut Entry {
-        self.get_mut(index).expect("an index held by the flow table is taken")
+        match &mut self.slots[index].body {
+            Body::Awake(entry) => entry,
+            Body::Asleep(_) => unreachable!("whoever looks at a connection has woken it"),
+        }
     }
 }

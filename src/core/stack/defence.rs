@@ -1,4 +1,4 @@
-//! How a stack meets SYNs, and who hears of its flows.
+//! How a stack answers SYNs, and who hears of its flows.
 
 use crate::wire::FourTuple;
 
@@ -12,29 +12,29 @@ pub enum SynMode {
     Cookie,
 }
 
-/// Someone who keeps a list of the flows that are real: connections, and what is left of them in TIME-WAIT.
-pub trait FlowWatch: Send {
+/// Keeps a list of the flows that are real: connections, and what is left of them in TIME-WAIT.
+pub trait FlowObserver: Send {
     /// A flow has come to be. Called before anyone can use it.
     fn opened(&mut self, tuple: &FourTuple);
 
-    /// By what name it knows a flow. Two flows may have the same.
-    fn name(&self, tuple: &FourTuple) -> FlowName;
+    /// By what number it knows a flow. Two flows may have the same.
+    fn fingerprint(&self, tuple: &FourTuple) -> FlowFingerprint;
 
     /// A flow is no more.
-    fn closed(&mut self, name: FlowName);
+    fn closed(&mut self, fingerprint: FlowFingerprint);
 
-    /// A flow will soon be no more: whoever needs memory for that can have it fetched.
-    fn closes_soon(&self, _: FlowName) {}
+    /// A flow will soon be no more: memory that [`FlowObserver::closed`] needs can be prefetched.
+    fn prefetch_close(&self, _: FlowFingerprint) {}
 }
 
-/// What is left of a 4-tuple in TIME-WAIT, for whoever watches: 48 bits.
+/// What is left of a 4-tuple in TIME-WAIT, for an observer of flows: 48 bits of a hash of its own.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct FlowName([u16; 3]);
+pub struct FlowFingerprint([u16; 3]);
 
-impl FlowName {
-    /// The lower 48 bits of `name`.
-    pub const fn new(name: u64) -> Self {
-        Self([name as u16, (name >> 16) as u16, (name >> 32) as u16])
+impl FlowFingerprint {
+    /// The lower 48 bits of `number`.
+    pub const fn new(number: u64) -> Self {
+        Self([number as u16, (number >> 16) as u16, (number >> 32) as u16])
     }
 
     /// The number it was made of.
@@ -44,40 +44,40 @@ impl FlowName {
     }
 }
 
-/// Whoever watches, if anyone does.
+/// The observer, if there is one.
 #[derive(Default)]
-pub(super) struct Watch(Option<Box<dyn FlowWatch>>);
+pub(super) struct Observer(Option<Box<dyn FlowObserver>>);
 
-impl Watch {
-    pub fn set(&mut self, watch: Box<dyn FlowWatch>) {
-        self.0 = Some(watch);
+impl Observer {
+    pub fn set(&mut self, observer: Box<dyn FlowObserver>) {
+        self.0 = Some(observer);
     }
 
     pub fn opened(&mut self, tuple: &FourTuple) {
-        if let Some(watch) = &mut self.0 {
-            watch.opened(tuple);
+        if let Some(observer) = &mut self.0 {
+            observer.opened(tuple);
         }
     }
 
-    pub fn name(&self, tuple: &FourTuple) -> FlowName {
-        self.0.as_ref().map_or(FlowName::default(), |watch| watch.name(tuple))
+    pub fn fingerprint(&self, tuple: &FourTuple) -> FlowFingerprint {
+        self.0.as_ref().map_or(FlowFingerprint::default(), |observer| observer.fingerprint(tuple))
     }
 
-    pub fn closed(&mut self, name: FlowName) {
-        if let Some(watch) = &mut self.0 {
-            watch.closed(name);
+    pub fn closed(&mut self, fingerprint: FlowFingerprint) {
+        if let Some(observer) = &mut self.0 {
+            observer.closed(fingerprint);
         }
     }
 
-    pub fn closes_soon(&self, name: FlowName) {
-        if let Some(watch) = &self.0 {
-            watch.closes_soon(name);
+    pub fn prefetch_close(&self, fingerprint: FlowFingerprint) {
+        if let Some(observer) = &self.0 {
+            observer.prefetch_close(fingerprint);
         }
     }
 }
 
-impl std::fmt::Debug for Watch {
+impl std::fmt::Debug for Observer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Watch").field(&self.0.is_some()).finish()
+        f.debug_tuple("Observer").field(&self.0.is_some()).finish()
     }
 }

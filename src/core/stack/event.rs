@@ -51,8 +51,8 @@ impl Stack {
             let event = self.events.pop_front()?;
             match event {
                 Event::Accepted(..) | Event::Connected(_) => self.backlog = self.backlog.saturating_sub(1),
-                Event::Ready(id) | Event::SoftError(id, _) => self.note_told(id, event),
-                Event::Datagram(id) => self.udp.told(id),
+                Event::Ready(id) | Event::SoftError(id, _) => self.note_notified(id, event),
+                Event::Datagram(id) => self.udp.notified(id),
                 Event::Closed(id, _) => self.connections.release(id.index),
                 Event::Timer(id, _) if self.app_timers.take(id).is_none() => continue, // cancelled meanwhile
                 Event::Timer(..) => {}

@@ -3,7 +3,7 @@
 use super::{aged_slab::AgedSlab, listeners::Begun, timer_wheel::TimerWheel};
 use crate::{
     config::TcpConfig,
-    tcp::{Challenges, Handshake, Passage},
+    tcp::{Challenges, Cx, Handshake, SynTiming},
     time::Instant,
     wire::{InterfaceId, IpHeader, LinkHeader, MacAddress, TcpHeader, TcpOptions, ip::Codepoint},
 };
@@ -42,16 +42,16 @@ pub(super) enum Overdue {
 
 impl HalfOpen {
     /// A handshake that begins now.
-    pub fn new(handshake: Handshake, begun: Begun, hash: u32, now: Instant, config: &TcpConfig) -> Self {
-        let options = handshake.syn_ack_options(now, config);
-        let due = now + config.rto_initial;
+    pub fn new(cx: Cx<'_>, handshake: Handshake, begun: Begun, hash: u32) -> Self {
+        let options = handshake.syn_ack_options(cx);
+        let due = cx.now + cx.config.rto_initial;
         Self {
             handshake,
             begun,
             hash,
             options,
-            challenges: Challenges::new(now),
-            answered: now,
+            challenges: Challenges::new(cx.now),
+            answered: cx.now,
             retries: 0,
             asked_again: false,
             due,
@@ -59,14 +59,14 @@ impl HalfOpen {
     }
 
     /// One whose SYN-ACK was sent at a time that nobody remembers: it tells no round-trip time.
-    pub fn resumed(handshake: Handshake, begun: Begun, hash: u32, now: Instant, config: &TcpConfig) -> Self {
-        Self { asked_again: true, ..Self::new(handshake, begun, hash, now, config) }
+    pub fn resumed(cx: Cx<'_>, handshake: Handshake, begun: Begun, hash: u32) -> Self {
+        Self { asked_again: true, ..Self::new(cx, handshake, begun, hash) }
     }
 
     /// How the SYN-ACK has fared, if it is acknowledged at `now`.
-    pub fn passage(&self, now: Instant) -> Passage {
+    pub fn syn_timing(&self, now: Instant) -> SynTiming {
         let sent_once = self.retries == 0 && !self.asked_again;
-        Passage { took: sent_once.then(|| now - self.answered), timeouts: self.retries }
+        SynTiming { took: sent_once.then(|| now - self.answered), timeouts: self.retries }
     }
 
     /// The SYN-ACK: its IP and TCP header.
@@ -110,8 +110,8 @@ impl HalfOpens {
         self.entries.get_mut(index).is_some_and(|entry| entry.challenges.allow(now))
     }
 
-    /// Takes the way of a segment that has proved to be the client's for the handshake's.
-    pub fn set_way(&mut self, index: u32, link: &LinkHeader) {
+    /// Answers follow a segment that has proved to be the client's: this is the link header of what is sent from now on.
+    pub fn set_link(&mut self, index: u32, link: &LinkHeader) {
         if let Some(entry) = self.entries.get_mut(index) {
             entry.handshake.link = *link;
         }
@@ -156,14 +156,14 @@ impl HalfOpens {
     }
 
     /// Takes one overdue handshake; to be called until it returns `None`.
-    pub fn expire(&mut self, now: Instant, config: &TcpConfig) -> Option<Overdue> {
-        let index = self.timers.expire(now)?;
+    pub fn expire(&mut self, cx: Cx<'_>) -> Option<Overdue> {
+        let index = self.timers.expire(cx.now)?;
         let entry = self.entries.get_mut(index)?;
-        if entry.retries == config.syn_ack_retries {
+        if entry.retries == cx.config.syn_ack_retries {
             return Some(Overdue::GaveUp(index));
         }
         entry.retries += 1;
-        entry.due = now + config.rto_initial * 2u32.saturating_pow(entry.retries);
+        entry.due = cx.now + cx.config.rto_initial * 2u32.saturating_pow(entry.retries);
         self.timers.arm(index, entry.due);
         Some(Overdue::SendAgain(index))
     }

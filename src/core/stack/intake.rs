@@ -76,7 +76,7 @@ impl Stack {
         };
         if let Err(reason) = handled {
             self.drops.count(reason);
-            self.complain(now, interface, frame, reason);
+            self.answer_by_icmp_error(now, interface, frame, reason);
         }
     }
 
@@ -93,8 +93,8 @@ impl Stack {
         if frame.link.destination != *mac && !frame.link.destination.is_group() {
             return Err(DropReason::OtherStation);
         }
-        let turned = turned(&frame.link, *answers_to);
-        let link = turned.as_ref().unwrap_or(&frame.link);
+        let redirected = answered_to(&frame.link, *answers_to);
+        let link = redirected.as_ref().unwrap_or(&frame.link);
         match &frame.packet {
             Packet::Arp(packet) => self.handle_arp(now, &frame.link, packet),
             Packet::Icmp(ip, message) => {
@@ -112,7 +112,7 @@ impl Stack {
                     Some(glimpse) if glimpse.tuple == tuple => glimpse.hash,
                     _ => self.secrets.identify(&tuple),
                 };
-                self.handle_segment(now, link, ip, segment, (tuple, hash))
+                self.handle_segment(now, link, ip, segment, &Glimpse { tuple, hash })
             }
         }
     }
@@ -144,8 +144,9 @@ impl Stack {
     }
 }
 
-/// Behind a director, where a packet counts as coming from: answers go to the router, and no segment says anything of the way.
+/// The link header of a packet as it counts behind a director: as if it had come from the router, which is where answers go, wherever
+/// it came from.
 #[inline]
-pub(super) fn turned(link: &LinkHeader, answers_to: Option<MacAddress>) -> Option<LinkHeader> {
+pub(super) fn answered_to(link: &LinkHeader, answers_to: Option<MacAddress>) -> Option<LinkHeader> {
     answers_to.map(|station| LinkHeader { source: station, ..*link })
 }

@@ -1,6 +1,8 @@
 //! What a stack has for each of its interfaces: its own link address, who its neighbours are, and what waits to be sent there.
 
-use super::{Stack, next_hop::Neighbours, path_mtu::PathMtus, replies::Replies, stations::Stations, transmit::Turns};
+use super::{
+    Stack, neighbour_cache::Neighbours, path_mtu::PathMtus, replies::Replies, stations::Stations, transmit::Turns,
+};
 use crate::{
     config::{InterfaceConfig, StackConfig},
     tcp::{MaxSegment, handshake::mss_for},
@@ -161,9 +163,9 @@ impl Stack {
         known.mtu = mtu;
         self.config.tcp.mtu = self.interfaces.largest_mtu();
         self.stats.mtu_changes += 1;
-        for index in self.connections.set_mtu(interface, mtu, self.config.tcp.mtu) {
+        for index in self.connections.set_mtu(interface, mtu, &self.config.tcp) {
             self.stats.path_mtus_lowered += 1;
-            self.settle(now, index);
+            self.apply_effects(now, index);
         }
     }
 

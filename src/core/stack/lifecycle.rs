@@ -1,25 +1,25 @@
 //! How connections come, what follows from each thing that happens to them, and how they go.
 
 use super::{
-    ConnectionId, Event, ListenerId, SoftError, Stack, connections::Entry, flow_table::Flow, time_wait::TimeWait,
+    ConnectionId, Event, ListenerId, SoftError, Stack, connections::Entry, flow_table::Flow, reset::bare,
+    time_wait::TimeWait,
 };
 use crate::{
-    config::TcpConfig,
     drops::DropReason,
     prefetch::prefetch,
-    tcp::{CloseReason, Connection, Handshake, Signals, State},
+    tcp::{CloseReason, Connection, Cx, Handshake, Signals, State},
     time::Instant,
-    wire::TcpFlags,
+    wire::{FourTuple, TcpFlags},
 };
 
-/// Of entries in TIME-WAIT that make room for others, this one's memory is fetched while the ones before it go.
-const EVICTED_SOON: u32 = 8;
+/// How many evictions ahead the memory of a TIME-WAIT entry is prefetched.
+const EVICTIONS_AHEAD: u32 = 8;
 
 impl Entry {
-    /// The application has heard of this.
-    pub fn told(&mut self, event: Event) {
+    /// The application has taken this event.
+    pub fn notified(&mut self, event: Event) {
         match event {
-            Event::SoftError(_, trouble) => self.untold.remove(trouble),
+            Event::SoftError(_, error) => self.pending_errors.remove(error),
             _ => self.ready_queued = false,
         }
     }
@@ -27,7 +27,7 @@ impl Entry {
 
 impl Stack {
     pub(super) fn entry_mut(&mut self, id: ConnectionId) -> Option<&mut Entry> {
-        self.connections.find_mut(id)
+        self.connections.find_mut(id, &self.config.tcp)
     }
 
     /// Opens the connection that a handshake has agreed on; [`DropReason::ConnectionLimit`] at the limit. Its flow is the
@@ -39,19 +39,13 @@ impl Stack {
         hash: u32,
         listener: ListenerId,
     ) -> Result<u32, DropReason> {
-        let established = Connection::established(handshake, now, &self.config.tcp);
-        let index = self.add_connection(now, established, hash, listener).ok_or(DropReason::ConnectionLimit)?;
-        self.connections.listen_to(now, index);
-        self.heed_path_mtu(now, index);
-        Ok(index)
-    }
-
-    /// Takes in a connection that has just reached ESTABLISHED; `None` at the limit. Its flow is the caller's business.
-    fn add_connection(&mut self, now: Instant, connection: Connection, hash: u32, listener: ListenerId) -> Option<u32> {
-        let id = self.insert(now, connection, hash)?;
+        let open = |cx: Cx<'_>| Connection::established(cx, handshake);
+        let id = self.insert(now, handshake.tuple, hash, open).ok_or(DropReason::ConnectionLimit)?;
         self.connections.set_listener(id.index, listener);
         self.announce(Event::Accepted(id, listener));
-        Some(id.index)
+        self.connections.listen_to(now, id.index);
+        self.apply_path_mtu(now, id.index);
+        Ok(id.index)
     }
 
     fn announce(&mut self, event: Event) {
@@ -62,9 +56,9 @@ impl Stack {
 
     /// The application has been told of something. Where that was the end of the data of a connection that the protocol needs no
     /// more, it is told next that the connection is no more, whether it looks or not.
-    pub(super) fn note_told(&mut self, id: ConnectionId, event: Event) {
+    pub(super) fn note_notified(&mut self, id: ConnectionId, event: Event) {
         let Some(entry) = self.entry_mut(id) else { return };
-        entry.told(event);
+        entry.notified(event);
         if !entry.attached {
             self.last_words = Some(id);
         }
@@ -79,7 +73,14 @@ impl Stack {
         }
     }
 
-    pub(super) fn insert(&mut self, now: Instant, connection: Connection, hash: u32) -> Option<ConnectionId> {
+    /// Takes in the connection that `open` makes; `None` at the limit. Its flow is the caller's business.
+    pub(super) fn insert(
+        &mut self,
+        now: Instant,
+        tuple: FourTuple,
+        hash: u32,
+        open: impl FnOnce(Cx<'_>) -> Connection,
+    ) -> Option<ConnectionId> {
         // Who has said nothing yet loses least, and is no loss.
         if self.connections.is_out_of_places() {
             return None; // and nobody has to go in vain
@@ -87,38 +88,40 @@ impl Stack {
         if self.connections.is_full() && !self.evict_silent(now) {
             self.evict_stalled(now);
         }
-        let tuple = *connection.tuple();
-        let id = self.connections.insert(connection, hash)?;
+        let cx = self.config.tcp.at(now);
+        let id = self.connections.insert(tuple, hash, || open(cx))?;
         self.note_growth(now, id.index);
-        self.watch.opened(&tuple);
+        self.observer.opened(&tuple);
         Some(id)
     }
 
     pub(super) fn connection_timer_expired(&mut self, now: Instant, index: u32) {
         // The wheel's deadline is the earliest the connection ever had; meanwhile it may have moved, or gone.
-        let deadline = self.connections.deadline(index).unwrap_or(Instant::NEVER);
+        let deadline = self.connections.deadline(index, &self.config.tcp).unwrap_or(Instant::NEVER);
         if deadline > now {
-            self.connections.will_be_called(index, deadline);
+            self.connections.note_armed(index, deadline);
             if deadline != Instant::NEVER {
                 self.timers.arm(index, deadline);
             }
             return;
         }
-        self.connections.will_be_called(index, Instant::NEVER);
-        self.touch(now, index, |connection, config| connection.handle_timeout(now, config));
+        self.connections.note_armed(index, Instant::NEVER);
+        self.touch(now, index, |connection, cx| connection.handle_timeout(cx));
     }
 
-    /// Does something to the connection at `index`, woken if it sleeps, and draws the consequences; `None` where there is none.
+    /// Does something to the connection at `index`, resumed if it was suspended, and what follows from that; `None` where there is
+    /// none.
     #[inline]
     pub(super) fn touch<T>(
         &mut self,
         now: Instant,
         index: u32,
-        act: impl FnOnce(&mut Connection, &TcpConfig) -> T,
+        act: impl FnOnce(&mut Connection, Cx<'_>) -> T,
     ) -> Option<T> {
-        let entry = self.connections.get_mut(index)?;
-        let done = act(&mut entry.connection, &self.config.tcp);
-        self.settle(now, index);
+        let cx = self.config.tcp.at(now);
+        let entry = self.connections.get_mut(index, cx.config)?;
+        let done = act(&mut entry.connection, cx);
+        self.apply_effects(now, index);
         Some(done)
     }
 
@@ -127,16 +130,17 @@ impl Stack {
         &mut self,
         now: Instant,
         id: ConnectionId,
-        act: impl FnOnce(&mut Connection, &TcpConfig) -> T,
+        act: impl FnOnce(&mut Connection, Cx<'_>) -> T,
     ) -> Option<T> {
         self.entry_mut(id)?;
         self.touch(now, id.index, act)
     }
 
-    /// Draws the consequences of whatever has just been done to a connection, for [`Stack::touch`] and whoever cannot use that: events
-    /// for the application, a turn to send, and its end.
-    pub(super) fn settle(&mut self, now: Instant, index: u32) {
-        let Some(entry) = self.connections.get_mut(index) else { return };
+    /// What follows from whatever has just been done to a connection: events for the application, a turn to send, and its end.
+    /// [`Stack::touch`] calls this by itself. Who cannot use that, because two connections are at hand or the caller's code has one in
+    /// its hands, calls it in the end; to forget that would be silent.
+    pub(super) fn apply_effects(&mut self, now: Instant, index: u32) {
+        let Some(entry) = self.connections.awake_mut(index) else { return };
         let id = ConnectionId { index, generation: entry.generation };
         let signals = entry.connection.take_signals();
         let is_stalled = entry.connection.is_stalled();
@@ -167,42 +171,42 @@ impl Stack {
         }
         if signals.contains(Signals::OPENED) {
             self.announce(Event::Connected(id));
-            self.heed_path_mtu(now, index);
+            self.apply_path_mtu(now, index);
         }
         if is_first_news {
             self.events.push_back(Event::Ready(id));
         }
         if signals.intersects(Signals::OTHER_LINK | Signals::UNANSWERED) {
-            self.confirm_way_of(now, id);
+            self.confirm_neighbour_of(now, id);
         }
         if signals.contains(Signals::R1_REACHED) {
-            self.look_for_another_way_of(now, id);
+            self.reprobe_neighbour_of(now, id);
         }
         if changes_stall {
             self.note_stall(now, id, is_stalled);
         }
         if matches!(state, State::TimeWait | State::Closed) {
-            self.conclude(now, id);
+            self.finish_protocol(now, id);
         }
     }
 
-    /// Somebody has sent a segment by another way, and proved nothing; or nobody answers: the neighbours must know.
-    fn confirm_way_of(&mut self, now: Instant, id: ConnectionId) {
+    /// A segment came from another link address and proved nothing by its numbers, or nobody answers: the next hop is asked.
+    fn confirm_neighbour_of(&mut self, now: Instant, id: ConnectionId) {
         let Some(entry) = self.entry_mut(id) else { return };
         let remote = entry.connection.tuple().remote.address;
-        self.confirm_way(now, id, remote);
+        self.confirm_neighbour(now, id, remote);
     }
 
-    /// R1 of RFC 9293 §3.8.3: the way to the peer may have changed, and the application should know.
-    fn look_for_another_way_of(&mut self, now: Instant, id: ConnectionId) {
+    /// R1 of RFC 9293 §3.8.3: the next hop may have another address, and the application should know.
+    fn reprobe_neighbour_of(&mut self, now: Instant, id: ConnectionId) {
         let Some(entry) = self.entry_mut(id) else { return };
         let remote = entry.connection.tuple().remote.address;
-        self.look_for_another_way(now, id, remote);
-        self.tell(id.index, SoftError::ExcessiveRetransmission);
+        self.reprobe_neighbour(now, id, remote);
+        self.report_soft_error(id.index, SoftError::ExcessiveRetransmission);
     }
 
-    /// The protocol needs the connection no more.
-    fn conclude(&mut self, now: Instant, id: ConnectionId) {
+    /// The protocol needs the connection no more: TIME-WAIT or nothing takes its place in the flow table.
+    fn finish_protocol(&mut self, now: Instant, id: ConnectionId) {
         let entry = &mut self.connections[id.index];
         let was_attached = std::mem::replace(&mut entry.attached, false);
         let reason = entry.connection.end().unwrap_or(CloseReason::Finished);
@@ -210,7 +214,7 @@ impl Stack {
             if entry.connection.state() == State::TimeWait {
                 self.enter_time_wait(now, id.index);
             } else {
-                self.leave(now, id.index, reason);
+                self.unlink(now, id.index, reason);
             }
         }
         self.release(id);
@@ -236,45 +240,47 @@ impl Stack {
         if let Some((oldest, evicted)) = self.time_wait.make_room() {
             self.forget_time_wait(oldest, &evicted);
             self.drops.count(DropReason::TimeWaitEvicted);
-            if let Some(later) = self.time_wait.behind_oldest(EVICTED_SOON) {
+            if let Some(later) = self.time_wait.behind_oldest(EVICTIONS_AHEAD) {
                 prefetch(self.flows.home(later.hash().slot));
-                self.watch.closes_soon(later.name);
+                self.observer.prefetch_close(later.fingerprint);
             }
         }
-        let connection = &self.connections[index].connection;
+        let (connection, tunnel) = (&self.connections[index].connection, self.connections[index].tunnel());
         let (tuple, link) = (*connection.tuple(), *connection.link());
-        let (hash, name) = (self.secrets.identify(&tuple), self.watch.name(&tuple));
+        let (hash, fingerprint) = (self.secrets.identify(&tuple), self.observer.fingerprint(&tuple));
         let owes_acknowledgment = connection.owes_acknowledgment();
-        let entry = TimeWait::new((hash, name), connection.sequence(), connection.clocks(), connection.dscp());
-        let (ip, tcp) = entry.acknowledgment(now, &tuple, &self.config.tcp);
+        let entry = TimeWait::new(hash, fingerprint, connection);
+        let (ip, tcp) = entry.acknowledgment(self.config.tcp.at(now), &tuple);
         self.flows.remove(hash.slot, Flow::Connection(index));
         match self.time_wait.insert(entry, now) {
             Some(waiting) => self.flows.insert(hash.slot, Flow::TimeWait(waiting)),
-            None => self.watch.closed(name),
+            None => self.observer.closed(fingerprint),
         }
         // The control block goes, so the acknowledgment of the peer's FIN leaves as a reply, unless it left before: from CLOSING.
-        if owes_acknowledgment && let Err(reason) = self.send_reply(&link, &ip, &tcp) {
+        if owes_acknowledgment && let Err(reason) = self.send_reply_in(tunnel, &link, &ip, &tcp) {
             self.drops.count(reason);
         }
     }
 
-    /// A TIME-WAIT entry that was taken out of its ring leaves the rest as well.
+    /// A TIME-WAIT entry that was taken out of its ring is taken out of the flow table and the observer's list as well.
     pub(super) fn forget_time_wait(&mut self, index: u32, entry: &TimeWait) {
         self.flows.remove(entry.hash().slot, Flow::TimeWait(index));
-        self.watch.closed(entry.name);
+        self.observer.closed(entry.fingerprint);
     }
 
-    fn leave(&mut self, now: Instant, index: u32, reason: CloseReason) {
-        let Entry { connection, hash, .. } = &self.connections[index];
+    /// Takes a connection that has ended out of the flow table. Where we have reset it, its peer hears of that.
+    fn unlink(&mut self, now: Instant, index: u32, reason: CloseReason) {
+        let entry = &self.connections[index];
+        let (Entry { connection, hash, .. }, tunnel) = (entry, entry.tunnel());
+        let (tuple, link, dscp) = (*connection.tuple(), *connection.link(), connection.dscp());
         let (seq, ack) = connection.sequence();
-        let (tuple, link) = (*connection.tuple(), *connection.link());
-        let (dscp, timestamps) = (connection.dscp(), connection.clocks().map(|clocks| clocks.option(now)));
+        let mut rst = bare(&tuple, TcpFlags::RST | TcpFlags::ACK, seq, ack);
+        rst.options.timestamps = connection.clocks().map(|clocks| clocks.option(now));
         self.flows.remove(*hash, Flow::Connection(index));
-        self.watch.closed(self.watch.name(&tuple));
+        self.observer.closed(self.observer.fingerprint(&tuple));
         if reason == CloseReason::Aborted
             && connection.knows_peer()
-            && let Err(reason) =
-                self.send_reset(&link, &tuple, (dscp, timestamps), (TcpFlags::RST | TcpFlags::ACK, seq, ack))
+            && let Err(reason) = self.send_reset((&link, tunnel), &tuple, dscp, rst)
         {
             self.drops.count(reason);
         }

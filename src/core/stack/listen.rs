@@ -66,16 +66,16 @@ impl Stack {
         };
         let offer = held.unwrap_or(whole);
         let cookie = self.cookies.make(now, tuple, irs, &offer);
-        let fresh = self.unused(now, hash, (irs, cookie.iss));
+        let fresh = self.unused(now, hash, irs, cookie.iss);
         // MAY-2: beyond everything the connection before sent. Half of all cookies are; where this one is not, the handshake
         // lives by its entry alone.
         let iss = used.map_or(fresh, |used| fresh.latest(used.advance(u16::MAX.into())));
         let clocks =
             options.timestamps.zip(cookie.timestamp).map(|(theirs, ours)| TimestampState::new(now, ours, theirs.value));
         let max_segment = self.fitted(link.interface, tuple.local.address, begun.max_segment);
-        let agreed = Handshake::new(*tuple, *link, (iss, irs), &offer, &self.config.tcp);
+        let agreed = Handshake::new(*tuple, *link, iss, irs, &offer, &self.config.tcp);
         let handshake = Handshake { clocks, max_segment, ..agreed };
-        let entry = HalfOpen::new(handshake, begun, hash, now, &self.config.tcp);
+        let entry = HalfOpen::new(self.config.tcp.at(now), handshake, begun, hash);
         self.stats.handshakes_begun += 1;
         // Where the cookie is all there is, it must be one.
         if held.is_some() && iss == cookie.iss {
@@ -103,7 +103,7 @@ impl Stack {
     /// SYN and an ACK that the network delivers a second time would open their connection a second time (RFC 9293 §3.4.1). Such
     /// a handshake begins with a number of its own, from a clock and the secret that is in the cookie, and lives by its entry. It is
     /// far beyond what the connection before may have sent, so that no late acknowledgment of that ends it.
-    fn unused(&self, now: Instant, hash: u32, (irs, cookie): (SeqNumber, SeqNumber)) -> SeqNumber {
+    fn unused(&self, now: Instant, hash: u32, irs: SeqNumber, cookie: SeqNumber) -> SeqNumber {
         if self.used.contains(hash, cookie) || self.broken_off.contains(hash, irs.advance(1)) {
             return cookie.advance(FAR | (now.as_micros() / 4) as u32 & (FAR - 1));
         }
@@ -132,11 +132,11 @@ impl Stack {
         };
         let clocks = timestamps.map(|theirs| TimestampState::new(now, theirs.echo, theirs.value));
         let max_segment = self.fitted(link.interface, tuple.local.address, begun.max_segment);
-        let agreed = Handshake::new(*tuple, *link, (iss, irs), &offer, &self.config.tcp);
+        let agreed = Handshake::new(*tuple, *link, iss, irs, &offer, &self.config.tcp);
         let handshake = Handshake { clocks, max_segment, ..agreed };
         if let Err(reason) = self.check_backlog() {
             // A client that has nothing to say yet would not come again by itself: the SYN-ACK, sent again, asks it to.
-            self.remember(now, HalfOpen::resumed(handshake, begun, hash, now, &self.config.tcp))?;
+            self.remember(now, HalfOpen::resumed(self.config.tcp.at(now), handshake, begun, hash))?;
             return Err(reason);
         }
         let connection = self.open_or_refuse(now, received, &handshake, begun.listener)?;

@@ -2,12 +2,12 @@
 //! keep within them may ask for more than a machine has: octets that cost their sender next to nothing may cost us a page each.
 //!
 //! What counts is what is allocated, whether it is touched or not: control blocks, rings, and the lists of what is in flight or
-//! early. A connection says when one of them was resized, which is seldom; so keeping the sum takes a flag's look at a time.
+//! out of order. A connection says when one of them was resized, which is seldom; so keeping the sum takes a flag's look at a time.
 //!
 //! - Below three quarters of the budget nothing is done.
-//! - Above ([`Thrift::Sparing`]) windows and large buffers grow no more, nobody writes ahead, and early data are refused that would
-//!   need room. What grows all the same pays with a look at a few connections, which give back what they do not need: idle ones
-//!   sleep, and the largest forgets what came early.
+//! - Above ([`Thrift::Sparing`]) windows and large buffers grow no more, nobody writes ahead, and out-of-order data are refused that
+//!   would need room. What grows all the same pays with a look at a few connections, which give back what they do not need: idle ones
+//!   sleep, and the largest forgets what came out of order.
 //! - At its end ([`Thrift::Strict`]) nothing grows but a first small buffer, and of each few connections the slowest is reset,
 //!   until a sixteenth is free. Who grows all the same, or is new, pays at once, with the slowest of a few others: so the budget is
 //!   never exceeded by more than one connection's growth, however many come in one batch.
@@ -20,7 +20,7 @@ use super::{
     Stack,
     connections::{Body, Connections, Entry, Slot},
 };
-use crate::{config::Thrift, time::Instant, wire::SeqNumber};
+use crate::{config::Thrift, tcp::Cx, time::Instant, wire::SeqNumber};
 use std::{ops::Range, time::Duration};
 
 /// What a connection that is awake takes, beside its buffers: its control block, and what the allocator needs for that.
@@ -141,13 +141,13 @@ impl Memory {
             self.owed = (self.owed + 1).min(LOOKS_AT_ONCE);
         }
         if !self.steady.contains(&self.used) {
-            self.judge();
+            self.update_thrift();
         }
     }
 
-    /// What was begun ends a little later than it began, so that it does not begin again at once.
+    /// Says how sparing connections are to be, with hysteresis: each step is taken back a little below where it was taken.
     #[cold]
-    fn judge(&mut self) {
+    fn update_thrift(&mut self) {
         let part = |sixteenths: usize| self.limit / 16 * sixteenths;
         let is_strict = self.used >= if self.thrift == Thrift::Strict { part(15) } else { self.limit };
         let is_sparing = self.used >= if self.thrift == Thrift::None { part(12) } else { part(10) };
@@ -199,7 +199,7 @@ impl Entry {
 impl Connections {
     /// The connection at `index` takes more or less than before.
     pub fn charge(&mut self, now: Instant, index: u32) {
-        let Some(entry) = self.get_mut(index) else { return };
+        let Some(entry) = self.awake_mut(index) else { return };
         if entry.account.since == Instant::NEVER {
             (entry.account.since, entry.account.numbers) = (now, entry.connection.heard_up_to());
         }
@@ -213,7 +213,7 @@ impl Connections {
     }
 
     fn keep(&mut self, index: u32, octets: usize) {
-        if let Some(entry) = self.get_mut(index) {
+        if let Some(entry) = self.awake_mut(index) {
             entry.account.kept = octets;
             self.recharge(index);
         }
@@ -228,18 +228,18 @@ impl Connections {
 
     /// Looks at the next few connections that are awake, whose turn comes round again and again. What they can do without is
     /// given back; of those that are left, but for `spared`, this returns the slowest, and how slow it is.
-    fn look_around(&mut self, now: Instant, spared: Option<u32>) -> Option<(u64, u32)> {
+    fn look_around(&mut self, cx: Cx<'_>, spared: Option<u32>) -> Option<(u64, u32)> {
         let (mut slowest, mut largest, mut seen) = (None, None, 0);
         let places = self.slots.places();
         for _ in 0..places.min(SCANNED) {
             self.hand = if self.hand + 1 < places { self.hand + 1 } else { 0 };
-            if spared == Some(self.hand) || self.lay_down(now, self.hand) {
+            if spared == Some(self.hand) || self.suspend(cx, self.hand) {
                 continue;
             }
             let Some(Slot { body: Body::Awake(entry), .. }) = self.slots.get_mut(self.hand) else { continue };
             entry.connection.give_back();
             self.memory.charge(entry);
-            slowest = slowest.max(Some((entry.slowness(now), self.hand)));
+            slowest = slowest.max(Some((entry.slowness(cx.now), self.hand)));
             if entry.connection.has_out_of_order() {
                 largest = largest.max(Some((entry.account.held, self.hand)));
             }
@@ -300,7 +300,7 @@ impl Stack {
     #[cold]
     fn pay(&mut self, now: Instant, payer: u32) {
         for look in 1..=LOOKS_PAID {
-            let slowest = self.connections.look_around(now, Some(payer));
+            let slowest = self.connections.look_around(self.config.tcp.at(now), Some(payer));
             if !self.connections.memory.is_exceeded() {
                 break;
             }
@@ -330,7 +330,7 @@ impl Stack {
                 Thrift::Sparing if !self.connections.memory.owes_look() => break,
                 _ => {}
             }
-            let slowest = self.connections.look_around(now, None);
+            let slowest = self.connections.look_around(self.config.tcp.at(now), None);
             if self.connections.memory.thrift() == Thrift::Strict
                 && let Some(index) = self.connections.memory.pick(slowest)
             {
@@ -342,11 +342,12 @@ impl Stack {
     }
 
     fn reset_slow(&mut self, now: Instant, index: u32) {
-        if let Some(entry) = self.connections.get_mut(index) {
+        if let Some(entry) = self.connections.awake_mut(index) {
             entry.connection.abort();
             self.stats.connections_slow += 1;
+            // Before what follows from it, or the end of one would have others pay.
             self.connections.charge(now, index);
-            self.settle(now, index);
+            self.apply_effects(now, index);
         }
     }
 }

@@ -1,9 +1,9 @@
-//! Many connections on one queue.
+//! Many connections on the interfaces of one worker.
 //!
 //! A [`Stack`] has five verbs: [`handle_frame`](Stack::handle_frame) and [`handle_timeout`](Stack::handle_timeout) take
 //! things in, [`poll_event`](Stack::poll_event), [`poll_transmit`](Stack::poll_transmit) and
-//! [`poll_timeout`](Stack::poll_timeout) let them out. It never looks at a clock, never blocks, and knows nothing of
-//! AF_XDP: the same stack runs on a simulated wire.
+//! [`poll_timeout`](Stack::poll_timeout) let them out: its documentation says in which order. It knows nothing of AF_XDP: the tests
+//! run it on a simulated wire.
 //!
 //! A flow has four sizes, and each is a type of its own: a handshake under way (`half_open`), a
 //! [`Connection`](crate::tcp::Connection), one that sleeps ([`Dormant`](crate::tcp::Dormant)), and a TIME-WAIT entry
@@ -14,7 +14,6 @@ mod aged_slab;
 mod app_timers;
 mod arrive;
 mod assign;
-mod complain;
 mod connect;
 mod connections;
 mod defence;
@@ -22,18 +21,20 @@ mod event;
 mod flow_table;
 mod glimpse;
 mod half_open;
+mod icmp_in;
+mod icmp_out;
 mod intake;
 mod interface;
 mod lifecycle;
 mod listen;
 mod listeners;
 mod memory;
-mod neighbour;
-mod next_hop;
+mod neighbour_cache;
 mod path_mtu;
 mod rate_limit;
 mod replies;
 mod reset;
+mod responder;
 mod route;
 mod secrets;
 mod silent;
@@ -45,15 +46,15 @@ mod stalled;
 mod stations;
 mod strangers;
 mod stream;
-mod syn_ack;
+mod syn_ack_profile;
 mod syn_received;
 mod time_wait;
 mod timer_wheel;
 mod transmit;
-mod trouble;
 mod udp;
 mod udp_socket;
 mod used;
+mod via;
 
 #[cfg(test)]
 mod tests;
@@ -63,10 +64,11 @@ pub use self::{
     app_timers::TimerId,
     assign::{AddAddressError, InUse, RemoveAddressError},
     connect::ConnectError,
-    defence::{FlowName, FlowWatch, SynMode},
+    defence::{FlowFingerprint, FlowObserver, SynMode},
     event::{ConnectionId, Event},
     flow_table::{Flow, FlowTable},
     glimpse::{Glimpse, Incoming},
+    icmp_in::SoftError,
     interface::TooManyInterfaces,
     listeners::{ListenError, ListenerId},
     secrets::Secrets,
@@ -74,11 +76,11 @@ pub use self::{
     splice::Spliced,
     stack::Stack,
     stream::Stream,
-    syn_ack::SynAckProfile,
+    syn_ack_profile::SynAckProfile,
     timer_wheel::TimerWheel,
-    trouble::SoftError,
     udp::{BindError, SendError, UdpId},
     udp_socket::Udp,
+    via::Via,
 };
 
 use self::secrets::FlowHash;

@@ -43,7 +43,7 @@ impl PathMtus {
 
 impl Stack {
     /// Lets a connection that has just been opened begin with what is known of its path.
-    pub(super) fn heed_path_mtu(&mut self, now: Instant, index: u32) {
+    pub(super) fn apply_path_mtu(&mut self, now: Instant, index: u32) {
         let connection = &mut self.connections[index].connection;
         let path_mtus = &self.interfaces[connection.link().interface].path_mtus;
         if let Some((mtu, until)) = path_mtus.get(now, connection.tuple().remote.address) {

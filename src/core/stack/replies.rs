@@ -39,6 +39,7 @@ impl Replies {
     }
 
     /// Moves the oldest reply into `frame` and returns its length.
+    #[inline]
     pub fn pop_into(&mut self, frame: &mut [u8]) -> Option<usize> {
         let reply = self.waiting.pop_front()?;
         let length = reply.len();

@@ -6,7 +6,7 @@ use crate::{
     tcp::timestamps::TimestampState,
     time::Instant,
     wire::{
-        self, FourTuple, IpHeader, LinkHeader, SeqNumber, TcpFlags, TcpHeader, TcpOptions,
+        self, FourTuple, IpHeader, LinkHeader, SeqNumber, TcpFlags, TcpHeader, TcpOptions, Tunnel,
         ip::{Codepoint, Dscp},
         tcp_options::Timestamps,
     },
@@ -31,6 +31,17 @@ impl Stack {
     pub(super) fn reset(
         &mut self,
         now: Instant,
+        received: Received<'_>,
+        clocks: Option<TimestampState>,
+    ) -> Result<(), DropReason> {
+        self.reset_in(None, now, received, clocks)
+    }
+
+    /// As [`Stack::reset`], where the connection's segments go into a tunnel.
+    pub(super) fn reset_in(
+        &mut self,
+        tunnel: Option<Tunnel>,
+        now: Instant,
         Received { link, tuple, segment, .. }: Received<'_>,
         clocks: Option<TimestampState>,
     ) -> Result<(), DropReason> {
@@ -40,44 +51,31 @@ impl Stack {
         } else {
             (TcpFlags::RST | TcpFlags::ACK, SeqNumber::default(), segment.header.seq.advance(segment.len()))
         };
-        let timestamps = clocks.map(|clocks| clocks.option(now));
-        self.send_reset(link, tuple, (self.config.tcp.dscp, timestamps), (flags, seq, ack))
+        let mut rst = bare(tuple, flags, seq, ack);
+        rst.options.timestamps = clocks.map(|clocks| clocks.option(now));
+        self.send_reset((link, tunnel), tuple, self.config.tcp.dscp, rst)
     }
 
-    /// RFC 7323 §3.2: an RST, too, should carry `timestamps` where they were agreed on.
+    /// Sends an RST. RFC 7323 §3.2: it, too, should carry timestamps where they were agreed on.
     pub(super) fn send_reset(
         &mut self,
-        link: &LinkHeader,
+        (link, tunnel): (&LinkHeader, Option<Tunnel>),
         tuple: &FourTuple,
-        (dscp, timestamps): (Dscp, Option<Timestamps>),
-        (flags, seq, ack): (TcpFlags, SeqNumber, SeqNumber),
+        dscp: Dscp,
+        mut rst: TcpHeader,
     ) -> Result<(), DropReason> {
         // Many connections may be reset at once, and whoever wants a new one is to be answered meanwhile.
         if self.interfaces[link.interface].replies.is_crowded() {
             return Err(DropReason::ReplyQueueFull);
         }
-        let (mut ip, mut tcp) = self.bare(tuple, flags, seq, ack);
-        ip.traffic_class = dscp.with(Codepoint::NotCapable);
         // What acknowledges nothing echoes nothing.
-        let echoes = flags.contains(TcpFlags::ACK);
-        tcp.options.timestamps = timestamps.map(|ours| if echoes { ours } else { Timestamps { echo: 0, ..ours } });
-        self.send_reply(link, &ip, &tcp)?;
+        if !rst.flags.contains(TcpFlags::ACK) {
+            rst.options.timestamps = rst.options.timestamps.map(|ours| Timestamps { echo: 0, ..ours });
+        }
+        let ip = self.config.tcp.ip_header(tuple, dscp.with(Codepoint::NotCapable));
+        self.send_reply_in(tunnel, link, &ip, &rst)?;
         self.stats.resets_transmitted += 1;
         Ok(())
-    }
-
-    /// The headers of a segment without data or options.
-    pub(super) fn bare(
-        &self,
-        tuple: &FourTuple,
-        flags: TcpFlags,
-        seq: SeqNumber,
-        ack: SeqNumber,
-    ) -> (IpHeader, TcpHeader) {
-        let ip = self.config.tcp.ip_header(tuple, self.config.tcp.dscp.with(Codepoint::NotCapable));
-        let (source_port, destination_port) = (tuple.local.port, tuple.remote.port);
-        let options = TcpOptions::default();
-        (ip, TcpHeader { source_port, destination_port, seq, ack, flags, window: 0, urgent: 0, options })
     }
 
     pub(super) fn send_reply(&mut self, link: &LinkHeader, ip: &IpHeader, tcp: &TcpHeader) -> Result<(), DropReason> {
@@ -85,4 +83,26 @@ impl Stack {
             wire::write_tcp(link, ip, tcp, (&[], &[]), buffer);
         })
     }
+
+    /// As [`Stack::send_reply`], in a tunnel where there is one.
+    pub(super) fn send_reply_in(
+        &mut self,
+        tunnel: Option<Tunnel>,
+        link: &LinkHeader,
+        ip: &IpHeader,
+        tcp: &TcpHeader,
+    ) -> Result<(), DropReason> {
+        let Some(tunnel) = tunnel else { return self.send_reply(link, ip, tcp) };
+        let length = wire::tcp_frame_len(link, ip, tcp) + tunnel.overhead();
+        self.interfaces[link.interface].replies.push(length, |buffer| {
+            let length = wire::write_tcp(link, ip, tcp, (&[], &[]), buffer);
+            tunnel.wrap(link.len(), length, buffer);
+        })
+    }
+}
+
+/// The header of a segment without data or options.
+pub(super) fn bare(tuple: &FourTuple, flags: TcpFlags, seq: SeqNumber, ack: SeqNumber) -> TcpHeader {
+    let (source_port, destination_port) = (tuple.local.port, tuple.remote.port);
+    TcpHeader { source_port, destination_port, seq, ack, flags, window: 0, urgent: 0, options: TcpOptions::default() }
 }

@@ -7,7 +7,7 @@ use std::{
     net::{IpAddr, Ipv6Addr},
 };
 
-/// The way to a destination: the interface that packets for it leave by, the neighbour there that takes them, and the address of
+/// The route to a destination: the interface that packets for it leave by, the neighbour there that takes them, and the address of
 /// ours that they come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Route {
@@ -17,7 +17,7 @@ pub(super) struct Route {
 }
 
 impl Addresses {
-    /// The way to `remote` (MUST-44), from an address that is ours alone: by the narrowest subnet that contains it, or else by the
+    /// The route to `remote` (MUST-44), from an address that is ours alone: by the narrowest subnet that contains it, or else by the
     /// first gateway of its family. Where packets come from a given address of ours, they leave by its interface.
     pub(super) fn route<'a>(
         &self,

@@ -5,7 +5,10 @@
 //! sent. So where the server speaks first, a client that takes in what it says is not silent, however little it says itself.
 
 use super::{ConnectionId, Stack, connections::Connections};
-use crate::time::{Coarse, Instant};
+use crate::{
+    tcp::Cx,
+    time::{Coarse, Instant},
+};
 use std::time::Duration;
 
 /// Most that are reset in one turn of the stack, because their time is over: each draws an RST, for which there must be room.
@@ -49,7 +52,7 @@ impl Stack {
             }
             let Some(id) = self.longest_silent() else { return };
             // What is outstanding has a patience of its own: R2, or the user timeout.
-            if self.connections.excuse_silence(now, id.index) {
+            if self.connections.excuse_silence(self.config.tcp.at(now), id.index) {
                 continue;
             }
             self.reset_silent(now, id);
@@ -86,11 +89,11 @@ impl Connections {
     }
 
     /// Lets one begin anew that we have said something to, for which it has its own time to answer; whether we have.
-    fn excuse_silence(&mut self, now: Instant, index: u32) -> bool {
-        let waits = self.get_mut(index).is_some_and(|entry| entry.connection.has_outstanding());
+    fn excuse_silence(&mut self, cx: Cx<'_>, index: u32) -> bool {
+        let waits = self.get_mut(index, cx.config).is_some_and(|entry| entry.connection.has_outstanding());
         if waits {
             self.leave_silent(index);
-            self.listen_to(now, index);
+            self.listen_to(cx.now, index);
         }
         waits
     }

@@ -23,26 +23,26 @@ impl Stack {
     pub fn splice(&mut self, now: Instant, from: ConnectionId, to: ConnectionId) -> Option<Spliced> {
         let config = &self.config.tcp;
         let spliced = if from == to {
-            let connection = &mut self.connections.find_mut(from)?.connection;
+            let connection = &mut self.connections.find_mut(from, config)?.connection;
             let moved = connection.echo(config);
             let ended = connection.is_at_end();
             if ended {
-                connection.finish();
+                connection.shutdown_write();
             }
             Spliced { moved, ended, blocked: connection.readable_len() > 0 }
         } else {
-            let (source, sink) = self.connections.find_two_mut(from, to)?;
+            let (source, sink) = self.connections.find_two_mut(from, to, config)?;
             let moved = source.splice_to(sink, config);
             let ended = source.is_at_end();
             if ended {
-                sink.finish();
+                sink.shutdown_write();
             }
             Spliced { moved, ended, blocked: source.readable_len() > 0 }
         };
         // Consuming may owe the peer a window update, and writing a segment.
-        self.settle(now, from.index);
+        self.apply_effects(now, from.index);
         if from != to {
-            self.settle(now, to.index);
+            self.apply_effects(now, to.index);
         }
         Some(spliced)
     }

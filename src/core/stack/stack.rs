@@ -1,13 +1,13 @@
 //! The stack itself: what it consists of, its verbs, and what may be asked and changed beside them.
 
 use super::{
-    Addresses, ConnectionId, Event, Flow, FlowHash, FlowTable, FlowWatch, LocalAddress, Secrets, Stream, SynAckProfile,
-    SynMode, TimerWheel,
+    Addresses, ConnectionId, Event, Flow, FlowHash, FlowObserver, FlowTable, LocalAddress, Secrets, Stream,
+    SynAckProfile, SynMode, TimerWheel,
     aged_slab::AgedSlab,
     app_timers::AppTimers,
     connect::{EphemeralPorts, FlowOwnership},
     connections::Connections,
-    defence::Watch,
+    defence::Observer,
     half_open::HalfOpens,
     interface::Interfaces,
     listeners::Listeners,
@@ -33,23 +33,80 @@ use std::{collections::VecDeque, time::Duration};
 /// Refused cookies a second of which it is found out whether another clock made them: a dozen hashes each.
 const MISDATED_PER_SECOND: u32 = 100;
 
-/// A TCP/IP stack for the interfaces of one worker. It never looks at a clock and never blocks: time is an argument, frames are octets.
+/// A TCP/IP stack, sans I/O, for the interfaces of one worker.
+///
+/// It reads no clock, blocks never, and sends nothing by itself: frames are octets, and time is an argument. Its methods form four
+/// families:
+///
+/// - **Input**: [`handle_frame`](Self::handle_frame), or [`handle_frames`](Self::handle_frames) for a batch, takes frames in;
+///   [`handle_timeout`](Self::handle_timeout) deals with every timer that is due.
+/// - **Output**: [`poll_event`](Self::poll_event) says what applications should know, [`poll_transmit`](Self::poll_transmit) writes
+///   the next frame, and [`poll_timeout`](Self::poll_timeout) says when `handle_timeout` is to be called next.
+/// - **Commands of applications**: [`listen`](Self::listen) and [`connect`](Self::connect) begin connections,
+///   [`stream`](Self::stream) is one in its application's hands, and [`splice`](Self::splice) moves octets between two;
+///   [`bind_udp`](Self::bind_udp) and [`udp`](Self::udp) do so for datagrams, and [`set_timer`](Self::set_timer) has an event come
+///   later.
+/// - **Its owner's business**: interfaces and addresses ([`add_interface`](Self::add_interface),
+///   [`add_address`](Self::add_address)), which change while it runs; what several stacks share ([`set_share`](Self::set_share),
+///   cookies, calendars); and what it has seen ([`stats`](Self::stats), [`drops`](Self::drops)).
 ///
 /// # Order of calls
-/// It has five verbs. Two take things in: [`handle_frames`](Stack::handle_frames) (or [`handle_frame`](Stack::handle_frame)) and
-/// [`handle_timeout`](Stack::handle_timeout). Three let things out: [`poll_event`](Stack::poll_event), until it returns `None`,
-/// because what an application does makes room; then [`poll_transmit`](Stack::poll_transmit), for each interface until it returns
-/// `None`; and then [`poll_timeout`](Stack::poll_timeout), which says when to come back at the latest.
+/// After any input and any command the outputs are to be asked, in this order:
 ///
-/// What is asked of it beside, such as [`connect`](Stack::connect), [`listen`](Stack::listen), or a change to a
-/// [`stream`](Stack::stream), may be asked at any time between two verbs, and has effect with the next `poll_transmit`. A [`Stream`]
-/// takes effect when it is dropped.
+/// 1. [`poll_event`](Self::poll_event), until it returns `None`. What an application does about an event is done at once, between
+///    two calls: it makes room, and has something sent.
+/// 2. [`poll_transmit`](Self::poll_transmit), for each interface until it returns `None`. Only then does every timer stand as it
+///    should. Sending may make room to write, so there may be events again.
+/// 3. [`poll_timeout`](Self::poll_timeout). It says at once where there are such events: begin anew with them, or take in frames
+///    first.
+///
+/// Several frames may be taken in before the outputs are asked, and should be: acknowledgments and events of a batch are merged. An
+/// owner that stops before `None`, for want of buffers, goes on later; nothing is lost, but timers that wait for it to be sent are
+/// not armed yet.
+///
+/// A [`Stream`] is a borrow: what was done to it has its consequences when it is dropped, and segments of it with the next
+/// `poll_transmit`.
 ///
 /// # Time
-/// `now` never goes back from one call to the next. It may stand still for a batch: nothing is measured below its resolution.
+/// `now` must not go back from one call to the next, whichever they are; it may stand still for a batch or longer, and nothing is
+/// measured below its resolution ([`TcpConfig::clock_tick`](crate::config::TcpConfig::clock_tick) says how coarse it is). It counts
+/// from any moment: [`set_calendar`](Self::set_calendar) says which, for what has to outlive the stack. A call of `handle_timeout`
+/// before the deadline does nothing, and one that is late deals with all that is overdue.
 ///
 /// # Names
-/// A [`ConnectionId`] means one connection and after it no other one, until four thousand million others have come to be.
+/// A [`ConnectionId`] means one connection and after it no other one, until four thousand million others have come to be. Asking for
+/// one that is no more yields `None`, and does no harm. [`Event::Closed`] is the last that is heard of it.
+///
+/// # Errors
+/// Nothing that comes from the wire is an error, nor can it panic: a frame that is refused is counted by its
+/// [`DropReason`](crate::drops::DropReason). Commands have errors of their own, each with its remedy.
+///
+/// # Example
+/// A client and a server without a wire: what one has to send, the other takes in.
+///
+/// ```
+/// use xskip_core::{Event, Stack, config::StackConfig, stack::*, time::Instant, wire::*};
+///
+/// let stack = |host: u8| {
+///     let cidr = format!("192.0.2.{host}/24").parse().unwrap();
+///     let addresses = vec![LocalAddress { cidr, ownership: Ownership::Own }];
+///     Stack::new(StackConfig::default(), MacAddress([2, 0, 0, 0, 0, host]), addresses, Secrets::from_seed(host.into()))
+/// };
+/// let (now, mut client, mut server) = (Instant::from_millis(1), stack(2), stack(1));
+/// server.listen(None, 7).unwrap();
+/// let id = client.connect(now, "192.0.2.1:7".parse::<std::net::SocketAddr>().unwrap().into(), None).unwrap();
+///
+/// let mut buffer = [0; 1_600];
+/// while client.poll_event() != Some(Event::Connected(id)) {
+///     while let Some(length) = client.poll_transmit(now, InterfaceId::FIRST, &mut buffer) {
+///         server.handle_frame(now, InterfaceId::FIRST, &buffer[..length]);
+///     }
+///     while let Some(length) = server.poll_transmit(now, InterfaceId::FIRST, &mut buffer) {
+///         client.handle_frame(now, InterfaceId::FIRST, &buffer[..length]);
+///     }
+/// }
+/// assert_eq!(client.stream(now, id).unwrap().write(b"hello"), 5);
+/// ```
 #[derive(Debug)]
 pub struct Stack {
     pub(super) config: StackConfig,
@@ -70,11 +127,12 @@ pub struct Stack {
     pub(super) syn_mode: SynMode,
     /// Until when cookies count, whatever the mode: for their life after the last handshake was answered and is not remembered.
     pub(super) cookies_until: Instant,
-    /// Handshakes that have opened a connection, by our initial sequence number,
+    /// Handshakes that have opened a connection, by our initial sequence number: their cookies are used up.
     pub(super) used: UsedHandshakes,
-    /// and those that were reset, by where the client's data would have begun. Strangers fill this one as they like.
+    /// Handshakes that were reset, by the number of the client's first octet of data: their cookies open nothing. Strangers fill this
+    /// as they like, so it is apart.
     pub(super) broken_off: UsedHandshakes,
-    pub(super) watch: Watch,
+    pub(super) observer: Observer,
     pub(super) timers: TimerWheel,
     pub(super) strangers: Strangers,
     /// How often refused cookies are looked at closely.
@@ -112,7 +170,7 @@ impl Stack {
             cookies_until: Instant::ZERO,
             used: UsedHandshakes::new(config.max_used_handshakes),
             broken_off: UsedHandshakes::new(config.max_reset_handshakes),
-            watch: Watch::default(),
+            observer: Observer::default(),
             timers: TimerWheel::new(config.max_connections),
             strangers: Strangers::new(&config),
             misdated: RateLimit::new(MISDATED_PER_SECOND),
@@ -138,8 +196,8 @@ impl Stack {
         self.cookies.set_calendar(calendar);
     }
 
-    /// The same where the calendar was set meanwhile, as far as cookies go: numbers and timestamps of connections that we open
-    /// only ever grow.
+    /// Says what the calendar showed at [`Instant::ZERO`] after somebody has set the clock: cookies are dated by that from now on.
+    /// Sequence numbers and timestamps of connections that we open go on by the first calendar, because they must only ever grow.
     pub fn set_cookie_calendar(&mut self, calendar: Duration) {
         self.cookies.set_calendar(calendar);
     }
@@ -162,8 +220,8 @@ impl Stack {
     }
 
     /// Lets someone keep a list of the flows that are real. To be called before there are any.
-    pub fn watch_flows(&mut self, watch: Box<dyn FlowWatch>) {
-        self.watch.set(watch);
+    pub fn observe_flows(&mut self, observer: Box<dyn FlowObserver>) {
+        self.observer.set(observer);
     }
 
     /// What is done about SYNs from now on. Handshakes under way go on whichever it was.

@@ -39,12 +39,12 @@ impl Stations {
         let key = (station, address.is_ipv4());
         let is_taken = self.names.get(&key).is_some_and(|name| self.places.get(name) == Some(&station));
         if !is_taken {
-            self.settle(address, station);
+            self.record(address, station);
         }
     }
 
     /// `address` has answered from `station`. Who asks where the one before went still gets its name.
-    pub fn settle(&mut self, address: IpAddr, station: MacAddress) {
+    pub fn record(&mut self, address: IpAddr, station: MacAddress) {
         // Strangers may fill it; whoever matters introduces himself again before long, and in the meantime answers to gateways and
         // to on-link neighbours find their way without it.
         if self.names.len() >= self.limit || self.places.len() >= self.limit {

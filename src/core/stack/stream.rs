@@ -3,7 +3,7 @@
 use super::{ConnectionId, Stack};
 use crate::{
     config::KeepAlive,
-    tcp::{Connection, MaxSegment, State, TcpInfo, Writer},
+    tcp::{Connection, Cx, MaxSegment, State, TcpInfo, Writer},
     time::Instant,
     wire::ip::Dscp,
 };
@@ -32,6 +32,13 @@ impl<'a> Stream<'a> {
 
     fn connection_mut(&mut self) -> &mut Connection {
         &mut self.stack.connections[self.id.index].connection
+    }
+
+    /// The connection, and what most that is asked of it depends on.
+    #[inline]
+    fn parts(&mut self) -> (&mut Connection, Cx<'_>) {
+        let Stack { connections, config, .. } = &mut *self.stack;
+        (&mut connections[self.id.index].connection, config.tcp.at(self.now))
     }
 
     /// The connection's name.
@@ -79,8 +86,8 @@ impl<'a> Stream<'a> {
     /// All received data as [`Stream::readable_pieces`] has them, and a [`Writer`] beside them: to parse a request where it lies and to
     /// answer it at once. What was parsed is [consumed](Stream::consume) afterwards.
     pub fn split(&mut self) -> ([&[u8]; 2], Writer<'_>) {
-        let Stack { connections, config, .. } = &mut *self.stack;
-        connections[self.id.index].connection.split(&config.tcp)
+        let (connection, cx) = self.parts();
+        connection.split(cx.config)
     }
 
     /// Bytes received and not yet read, in however many pieces they lie.
@@ -132,51 +139,49 @@ impl<'a> Stream<'a> {
     /// ([`TcpConfig::write_ahead`](crate::config::TcpConfig::write_ahead)), the application is called again when it is as much: so
     /// whoever waits for room asks for no more than half of it.
     pub fn room_or_wait(&mut self) -> usize {
-        let Stack { connections, config, .. } = &mut *self.stack;
-        connections[self.id.index].connection.room_or_wait(&config.tcp)
+        let (connection, cx) = self.parts();
+        connection.room_or_wait(cx.config)
     }
 
     /// Queues as much of `data` as there is room for; returns how many bytes. Where no room is left, the application is called
     /// again when there is.
     pub fn write(&mut self, data: &[u8]) -> usize {
-        let Stack { connections, config, .. } = &mut *self.stack;
-        connections[self.id.index].connection.write(data, &config.tcp)
+        let (connection, cx) = self.parts();
+        connection.write(data, cx.config)
     }
 
     /// Lets `fill` write in place into at most `limit` bytes of room in one piece; it returns how many it wrote, and so
     /// does this.
     pub fn write_with(&mut self, limit: usize, fill: impl FnOnce(&mut [u8]) -> usize) -> usize {
-        let Stack { connections, config, .. } = &mut *self.stack;
-        connections[self.id.index].connection.write_with(limit, &config.tcp, fill)
+        let (connection, cx) = self.parts();
+        connection.write_with(limit, cx.config, fill)
     }
 
     /// Sends back what was received, as much as there is room for; returns how many octets. For another connection there is
     /// [`Stack::splice`].
     pub fn echo(&mut self) -> usize {
-        let Stack { connections, config, .. } = &mut *self.stack;
-        connections[self.id.index].connection.echo(&config.tcp)
+        let (connection, cx) = self.parts();
+        connection.echo(cx.config)
     }
 
     /// Closes our side of it, as [`std::net::Shutdown::Write`] does: the peer sees the end of the data once it has read what was
     /// written. It may go on sending (half-close), and what it sends should be read until [`Stream::at_end`].
     pub fn shutdown_write(&mut self) {
-        self.connection_mut().finish();
+        self.connection_mut().shutdown_write();
     }
 
     /// Closes both sides. What was written is still delivered; if unread data have come, or more come, the connection is reset
     /// (RFC 9293 SHLD-3).
     pub fn close(&mut self) {
-        let now = self.now;
-        let Stack { connections, config, .. } = &mut *self.stack;
-        connections[self.id.index].connection.close(now, &config.tcp);
+        let (connection, cx) = self.parts();
+        connection.close(cx);
     }
 
     /// Closes both sides as [`Stream::close`] does, but throws away unread data and what still comes, so that a peer that is
     /// not done with sending gets to read our last words (RFC 9112 §9.6 on why servers want this).
     pub fn close_discarding(&mut self) {
-        let now = self.now;
-        let Stack { connections, config, .. } = &mut *self.stack;
-        connections[self.id.index].connection.linger(now, &config.tcp);
+        let (connection, cx) = self.parts();
+        connection.close_discarding(cx);
     }
 
     /// Ends the connection at once with an RST.
@@ -192,8 +197,8 @@ impl<'a> Stream<'a> {
     /// Writes as [`Stream::write`] does, and tells the peer that everything up to the end of it is urgent. New protocols should
     /// not need this (RFC 6093).
     pub fn write_urgent(&mut self, data: &[u8]) -> usize {
-        let Stack { connections, config, .. } = &mut *self.stack;
-        connections[self.id.index].connection.write_urgent(data, &config.tcp)
+        let (connection, cx) = self.parts();
+        connection.write_urgent(data, cx.config)
     }
 
     /// Says how much memory the application keeps for this connection, octets: it counts toward [`StackConfig::memory`], as if it
@@ -223,8 +228,8 @@ impl<'a> Stream<'a> {
     /// Limits the size of segments (TCP_MAXSEG of other stacks). Of a connection that we open, said before its SYN has been sent, it
     /// is what the peer is asked for as well; later it counts for what we send from now on, and makes segments smaller only.
     pub fn set_max_segment(&mut self, limit: MaxSegment) {
-        let Stack { connections, config, .. } = &mut *self.stack;
-        connections[self.id.index].connection.set_max_segment(limit, &config.tcp);
+        let (connection, cx) = self.parts();
+        connection.set_max_segment(limit, cx.config);
     }
 
     /// Sets the Differentiated Services code point of everything sent from now on (MUST-48).
@@ -240,7 +245,7 @@ impl<'a> Stream<'a> {
 
 impl Drop for Stream<'_> {
     fn drop(&mut self) {
-        self.stack.settle(self.now, self.id.index);
+        self.stack.apply_effects(self.now, self.id.index);
     }
 }
 

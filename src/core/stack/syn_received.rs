@@ -1,11 +1,11 @@
 //! SYN-RECEIVED (RFC 9293 §3.10.7.4), as far as a handshake goes that came from LISTEN: `half_open` has what is kept of it.
 
-use super::{ListenerId, Stack, arrive::Received, flow_table::Flow, half_open::Overdue};
+use super::{ListenerId, Stack, arrive::Received, flow_table::Flow, half_open::Overdue, reset::bare};
 use crate::{
     drops::DropReason,
     tcp::{Handshake, handshake::syn_ack_window, receive::window_scale_for},
     time::Instant,
-    wire::{Segment, SeqNumber, TcpFlags},
+    wire::{Segment, SeqNumber, TcpFlags, ip::Codepoint},
 };
 
 impl Stack {
@@ -25,7 +25,7 @@ impl Stack {
     ) -> Result<(), DropReason> {
         let Received { link, segment, .. } = received;
         let entry = self.half_open.get(index);
-        let (handshake, passage) = (entry.handshake, entry.passage(now));
+        let (mut handshake, syn_timing) = (entry.handshake, entry.syn_timing(now));
         let (hash, begun) = (entry.hash, entry.begun);
         if !self.listeners.may_end(&begun) {
             self.forget_half_open(index, hash);
@@ -37,7 +37,7 @@ impl Stack {
             && segment.header.seq == handshake.irs
         {
             self.admit_at_half_open(now, index, segment)?;
-            self.half_open.set_way(index, link);
+            self.half_open.set_link(index, link);
             self.half_open.note_asked_again(index);
             self.stats.syn_acks_retransmitted += 1;
             return self.send_syn_ack(index);
@@ -68,13 +68,13 @@ impl Stack {
         }
         self.check_backlog()?;
         // Its acknowledgment is of a number that only its client has seen.
-        let handshake = Handshake { link: *link, ..handshake };
+        handshake.link = *link;
         let connection = self.open_or_refuse(now, received, &handshake, begun.listener);
         let connection = connection.inspect_err(|_| self.forget_half_open(index, hash))?;
         self.flows.replace(hash, Flow::HalfOpen(index), Flow::Connection(connection));
         self.half_open.remove(index);
         self.used.insert(hash, handshake.iss);
-        self.connections[connection].connection.heed_handshake(passage, &self.config.tcp);
+        self.connections[connection].connection.apply_syn_timing(syn_timing, &self.config.tcp);
         self.arrive_at_connection(now, connection, received)
     }
 
@@ -112,16 +112,18 @@ impl Stack {
 
     fn acknowledge_half_open(&mut self, now: Instant, handshake: &Handshake) -> Result<(), DropReason> {
         let seq = handshake.iss.advance(1);
-        let (ip, mut tcp) = self.bare(&handshake.tuple, TcpFlags::ACK, seq, handshake.irs.advance(1));
+        let config = &self.config.tcp;
+        let ip = config.ip_header(&handshake.tuple, config.dscp.with(Codepoint::NotCapable));
+        let mut tcp = bare(&handshake.tuple, TcpFlags::ACK, seq, handshake.irs.advance(1));
         // No SYN, so its window is scaled like any other's: down, or it would promise more than there is (RFC 7323 §2.2).
-        let scale = handshake.peer_window_scale.map_or(0, |_| window_scale_for(self.config.tcp.receive_buffer));
-        tcp.window = syn_ack_window(&self.config.tcp) >> scale;
+        let scale = handshake.peer_window_scale.map_or(0, |_| window_scale_for(config.receive_buffer));
+        tcp.window = syn_ack_window(config) >> scale;
         tcp.options.timestamps = handshake.clocks.map(|clocks| clocks.option(now));
         self.send_reply(&handshake.link, &ip, &tcp)
     }
 
     pub(super) fn expire_handshakes(&mut self, now: Instant) {
-        while let Some(overdue) = self.half_open.expire(now, &self.config.tcp) {
+        while let Some(overdue) = self.half_open.expire(self.config.tcp.at(now)) {
             match overdue {
                 Overdue::SendAgain(index) if !self.listeners.may_end(&self.half_open.get(index).begun) => {
                     self.forget_half_open(index, self.half_open.get(index).hash);

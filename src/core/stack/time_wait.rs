@@ -3,10 +3,9 @@
 //! A segment that arrives brings the 4-tuple and the way back with it, so neither is kept: a keyed hash of 48 bits tells whose
 //! segment it is. Of a million entries, one flow in 10^8 would be taken for another that is over.
 
-use super::{FlowHash, defence::FlowName};
+use super::{FlowHash, defence::FlowFingerprint};
 use crate::{
-    config::TcpConfig,
-    tcp::timestamps::TimestampState,
+    tcp::{Connection, Cx, timestamps::TimestampState},
     time::{Coarse, Instant},
     wire::{
         FourTuple, IpHeader, Segment, SeqNumber, TcpFlags, TcpHeader, TcpOptions,
@@ -20,8 +19,8 @@ use std::time::Duration;
 pub struct TimeWait {
     slot: u32,
     check: u16,
-    /// What the flow is called by whoever watches.
-    pub name: FlowName,
+    /// What the observer of flows knows the flow by.
+    pub fingerprint: FlowFingerprint,
     /// SND.NXT: behind our FIN.
     pub snd_nxt: SeqNumber,
     /// RCV.NXT: behind the peer's FIN.
@@ -39,7 +38,7 @@ const _: () = assert!(size_of::<TimeWait>() <= 32, "millions of these stay aroun
 const HAS_CLOCKS: u8 = 1;
 /// Its place in the queue is all that is left of it.
 const GONE: u8 = 2;
-/// The same, because it waits anew in another place. There is no code point where there is no entry.
+/// [`GONE`], because it waits anew in another place. There is no code point where there is no entry.
 const MOVED: u8 = GONE | 4;
 
 /// The peer has shown that it has nothing left of the connection.
@@ -75,16 +74,13 @@ pub enum TimeWaitAction {
 }
 
 impl TimeWait {
-    /// An entry for the flow with this hash and name, at the end of its sequence numbers.
-    pub fn new(
-        (hash, name): (FlowHash, FlowName),
-        (snd_nxt, rcv_nxt): (SeqNumber, SeqNumber),
-        clocks: Option<TimestampState>,
-        dscp: Dscp,
-    ) -> Self {
-        let marks = dscp.with(Codepoint::NotCapable) | if clocks.is_some() { HAS_CLOCKS } else { 0 };
+    /// What is left of a connection, whose flow has this hash and fingerprint.
+    pub fn new(hash: FlowHash, fingerprint: FlowFingerprint, connection: &Connection) -> Self {
+        let (snd_nxt, rcv_nxt) = connection.sequence();
+        let clocks = connection.clocks();
+        let marks = connection.dscp().with(Codepoint::NotCapable) | if clocks.is_some() { HAS_CLOCKS } else { 0 };
         let FlowHash { slot, check } = hash;
-        Self { slot, check, name, snd_nxt, rcv_nxt, clocks: clocks.unwrap_or_default(), marks, times: [0; 3] }
+        Self { slot, check, fingerprint, snd_nxt, rcv_nxt, clocks: clocks.unwrap_or_default(), marks, times: [0; 3] }
     }
 
     /// The 4-tuple's hash.
@@ -157,8 +153,8 @@ impl TimeWait {
     }
 
     /// The acknowledgment of the peer's FIN.
-    pub fn acknowledgment(&self, now: Instant, tuple: &FourTuple, config: &TcpConfig) -> (IpHeader, TcpHeader) {
-        let ip = config.ip_header(tuple, Dscp::of(self.marks).with(Codepoint::NotCapable));
+    pub fn acknowledgment(&self, cx: Cx<'_>, tuple: &FourTuple) -> (IpHeader, TcpHeader) {
+        let ip = cx.config.ip_header(tuple, Dscp::of(self.marks).with(Codepoint::NotCapable));
         let tcp = TcpHeader {
             source_port: tuple.local.port,
             destination_port: tuple.remote.port,
@@ -167,7 +163,10 @@ impl TimeWait {
             flags: TcpFlags::ACK,
             window: 0,
             urgent: 0,
-            options: TcpOptions { timestamps: self.clocks().map(|clocks| clocks.option(now)), ..TcpOptions::default() },
+            options: TcpOptions {
+                timestamps: self.clocks().map(|clocks| clocks.option(cx.now)),
+                ..TcpOptions::default()
+            },
         };
         (ip, tcp)
     }

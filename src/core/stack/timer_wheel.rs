@@ -5,7 +5,7 @@ use crate::time::Instant;
 use std::time::Duration;
 
 /// The wheel's tick, its finest distinction.
-pub const TICK: Duration = crate::tcp::rtt::CLOCK_GRANULARITY;
+pub const TICK: Duration = crate::tcp::rto::CLOCK_GRANULARITY;
 
 const SLOT_BITS: u32 = 6;
 const SLOTS: usize = 1 << SLOT_BITS;

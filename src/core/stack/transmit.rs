@@ -47,10 +47,11 @@ impl Stack {
 
     fn transmit_from_connections(&mut self, now: Instant, interface: InterfaceId, buffer: &mut [u8]) -> Option<usize> {
         loop {
+            let cx = self.config.tcp.at(now);
             let turns = &mut self.interfaces[interface].turns;
             let Some(&id) = turns.queue.front() else { break };
             // One that has ended since it was queued says nothing more.
-            let Some(entry) = self.connections.find_mut(id).filter(|entry| entry.attached) else {
+            let Some(entry) = self.connections.find_mut(id, cx.config).filter(|entry| entry.attached) else {
                 turns.next(None);
                 continue;
             };
@@ -58,26 +59,30 @@ impl Stack {
                 self.change_interface(interface, id);
                 continue;
             }
-            let sent = entry.connection.poll_transmit(now, &self.config.tcp, buffer);
-            if sent.is_none() || entry.connection.has_sent_all(now, &self.config.tcp) {
+            let sent = entry.connection.poll_transmit(cx, buffer);
+            let sent = sent.map(|(length, kind)| (entry.wrap(length, buffer), kind));
+            if sent.is_none() || entry.connection.has_sent_all(cx) {
                 turns.next(None);
                 entry.transmit_queued = false;
                 if let Some(deadline) = entry.connection.poll_timeout()
-                    && deadline < entry.called_at
+                    && deadline < entry.armed_for
                 {
-                    entry.called_at = deadline;
+                    entry.armed_for = deadline;
                     self.timers.arm(id.index, deadline);
                 }
                 // Sending has made room to write: the application hears of it now, not with the acknowledgment.
-                if entry.connection.has_room_again(&self.config.tcp) && !entry.ready_queued {
+                if entry.connection.has_room_again(cx.config) && !entry.ready_queued {
                     entry.ready_queued = true;
                     self.events.push_back(Event::Ready(id));
                 }
+                let is_in_line = entry.is_in_line_of_idle();
                 // What is in flight takes memory, too.
                 if entry.connection.was_resized() {
                     self.charge(now, id.index);
                 }
-                self.connections.mark_idle(id.index);
+                if !is_in_line {
+                    self.connections.mark_idle(id.index);
+                }
             } else {
                 turns.burst += 1;
                 if turns.burst >= BURST {
@@ -89,7 +94,7 @@ impl Stack {
                 return Some(length);
             }
         }
-        self.connections.suspend_idle(now);
+        self.connections.suspend_idle(self.config.tcp.at(now));
         None
     }
 
@@ -98,7 +103,7 @@ impl Stack {
     #[cold]
     fn change_interface(&mut self, queued: InterfaceId, id: ConnectionId) {
         self.interfaces[queued].turns.next(None);
-        let Some(entry) = self.connections.find_mut(id) else { return };
+        let Some(entry) = self.connections.find_mut(id, &self.config.tcp) else { return };
         let to = entry.connection.link().interface;
         if to != entry.interface {
             entry.interface = to;

@@ -116,7 +116,7 @@ struct Socket {
     /// Bytes in `queue`.
     bytes: usize,
     /// Whether an [`Event::Datagram`] is under way.
-    told: bool,
+    notified: bool,
 }
 
 /// All UDP sockets, and what they need besides.
@@ -163,6 +163,13 @@ impl Sockets {
         self.get(id).map(|socket| socket.port)
     }
 
+    /// The socket that is bound to `port` at this address, or at all of them.
+    fn bound_at(&self, address: Option<IpAddr>, port: u16) -> Option<UdpId> {
+        let mut there = self.ports.get(&port)?.iter().copied();
+        let index = there.find(|&index| self.sockets[index].address == address)?;
+        Some(UdpId { index, generation: self.sockets[index].generation })
+    }
+
     /// Those that are bound to this address and no other.
     pub fn at(&self, address: IpAddr) -> Vec<UdpId> {
         let bound = |index| self.sockets.get(index).filter(|socket| socket.address == Some(address));
@@ -178,12 +185,12 @@ impl Sockets {
         bound_to(Some(local.address)).or_else(|| bound_to(None))
     }
 
-    /// Who was answered at the station `left` and is meant by `moves` gets answers by this way from now on. Bounded by the number of
-    /// peers.
-    pub fn follow(&mut self, left: MacAddress, way: LinkHeader, moves: impl Fn(IpAddr) -> bool) {
-        let is_there = |link: &LinkHeader| link.destination == left && link.interface == way.interface;
+    /// Peers that were answered at the station `left`, and that `moves` says have moved, are answered with `to` from now on. Bounded by
+    /// the number of peers.
+    pub fn follow(&mut self, left: MacAddress, to: LinkHeader, moves: impl Fn(IpAddr) -> bool) {
+        let is_there = |link: &LinkHeader| link.destination == left && link.interface == to.interface;
         let there = self.peers.iter_mut().filter(|(peer, link)| is_there(link) && moves(**peer));
-        there.for_each(|(_, link)| *link = way);
+        there.for_each(|(_, link)| *link = to);
     }
 
     /// Our station has another address on `interface` from now on.
@@ -193,9 +200,9 @@ impl Sockets {
     }
 
     /// The application has heard of what waits.
-    pub fn told(&mut self, id: UdpId) {
+    pub fn notified(&mut self, id: UdpId) {
         if let Some(socket) = self.get_mut(id) {
-            socket.told = false;
+            socket.notified = false;
         }
     }
 
@@ -237,10 +244,21 @@ impl Stack {
             return Err(BindError::InUse(port));
         }
         *generation = generation.wrapping_add(1);
-        let socket = Socket { generation: *generation, address, port, queue: VecDeque::new(), bytes: 0, told: false };
+        let socket =
+            Socket { generation: *generation, address, port, queue: VecDeque::new(), bytes: 0, notified: false };
         let index = sockets.insert(socket).map_err(|_| BindError::Limit(self.config.max_udp_sockets))?;
         there.push(index);
         Ok(UdpId { index, generation: *generation })
+    }
+
+    /// The socket that is bound to `port` at this address, or, where that is `None`, at all of them.
+    pub fn udp_socket_at(&self, address: Option<IpAddr>, port: u16) -> Option<UdpId> {
+        self.udp.bound_at(address, port)
+    }
+
+    /// Where a socket is bound: its address, `None` for all of the stack's, and its port.
+    pub fn udp_place(&self, id: UdpId) -> Option<(Option<IpAddr>, u16)> {
+        self.udp.get(id).map(|socket| (socket.address, socket.port))
     }
 
     /// Takes no more datagrams at a socket; those that wait are lost.
@@ -272,7 +290,7 @@ impl Stack {
         data.extend_from_slice(datagram.payload);
         socket.queue.push_back(Waiting { local, remote, data });
         socket.bytes = bytes;
-        if !std::mem::replace(&mut socket.told, true) {
+        if !std::mem::replace(&mut socket.notified, true) {
             self.events.push_back(Event::Datagram(UdpId { index, generation: socket.generation }));
         }
         self.udp.remember(remote.address, link.answered_by(self.interfaces[link.interface].mac));
@@ -331,38 +349,40 @@ impl Stack {
             return Err(SendError::TooLong { length: data.len(), most });
         }
         let ports = (source_port, port);
-        let sent = match self.link_to(now, address, (known, route))? {
-            Way::Known(link) => {
+        let sent = match self.next_hop_for(now, address, known, route)? {
+            NextHop::Resolved(link) => {
                 let replies = &mut self.interfaces[link.interface].replies;
                 replies.push(udp::frame_len(&link, &ip, data.len()), |buffer| {
                     udp::write(&link, &ip, ports, data, buffer);
                 })
             }
-            Way::AskedFor(route) => self.queue_until_resolved(route, &ip, ports, data),
+            NextHop::Awaited(route) => self.queue_until_resolved(route, &ip, ports, data),
         };
         sent.map_err(|_| SendError::QueueFull)?;
         self.stats.datagrams_transmitted += 1;
         Ok(())
     }
 
-    /// How a datagram gets to `remote`: the way its last one came, where that is `known`, or else as routes and neighbours have it.
-    fn link_to(
+    /// The next hop of a datagram to `remote`: where its last one came from, if that is `known`, or else what routes and the neighbour
+    /// cache say.
+    fn next_hop_for(
         &mut self,
         now: Instant,
         remote: IpAddr,
-        (known, route): (Option<LinkHeader>, Option<Route>),
-    ) -> Result<Way, SendError> {
+        known: Option<LinkHeader>,
+        route: Option<Route>,
+    ) -> Result<NextHop, SendError> {
         if let Some(link) = known {
-            return Ok(Way::Known(link));
+            return Ok(NextHop::Resolved(link));
         }
         let route = route.ok_or(SendError::NoRoute(remote))?;
         let Route { interface, next_hop, .. } = route;
         if !self.interfaces[interface].neighbours.admit(next_hop) {
             return Err(SendError::Neighbours(self.config.max_neighbours));
         }
-        Ok(match self.way_to(now, interface, next_hop, None) {
-            Some(link) => Way::Known(link),
-            None => Way::AskedFor(route),
+        Ok(match self.resolve(now, interface, next_hop, None) {
+            Some(link) => NextHop::Resolved(link),
+            None => NextHop::Awaited(route),
         })
     }
 
@@ -417,9 +437,10 @@ impl Stack {
     }
 }
 
-/// What is known of the way to a destination.
-enum Way {
-    Known(LinkHeader),
-    /// The next hop has been asked for its address.
-    AskedFor(Route),
+/// What is known of the next hop to a destination.
+enum NextHop {
+    /// Its link-layer address, in the header of a frame to it.
+    Resolved(LinkHeader),
+    /// It has been asked for its address.
+    Awaited(Route),
 }

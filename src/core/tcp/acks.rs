@@ -1,8 +1,8 @@
 //! When what has arrived is acknowledged: at once, with whatever is sent next, or after a short wait (RFC 9293 §3.8.6.3, RFC 5681
 //! §4.2).
 
-use super::{connection::Connection, receive::Stored, timer::Timer};
-use crate::{config::TcpConfig, time::Instant, wire::SeqNumber};
+use super::{connection::Connection, cx::Cx, receive::Stored, timers::Timer};
+use crate::{time::Instant, wire::SeqNumber};
 use std::time::Duration;
 
 /// How long a peer may keep the acknowledgment of a single segment (MUST-40 says less than 500 ms; Linux has 200).
@@ -21,7 +21,7 @@ pub(super) struct AckSchedule {
     /// Acknowledgments to be sent without waiting. More than one only for out-of-order segments: the peer counts these
     /// duplicates, one for each segment (RFC 5681 §3.2).
     owed: u32,
-    /// Whether the next one is to be a segment of its own ([`TcpConfig::separate_fin_ack`]).
+    /// Whether the next one is to be a segment of its own ([`separate_fin_ack`](crate::config::TcpConfig::separate_fin_ack)).
     alone: bool,
 }
 
@@ -107,7 +107,7 @@ impl QuickAcks {
 
     /// When data came last.
     #[inline]
-    fn last(&self) -> Instant {
+    pub fn last(&self) -> Instant {
         self.last
     }
 
@@ -135,17 +135,17 @@ impl Connection {
     /// wait. What is owed at once is sent when all that has arrived was taken in and the application had its turn (MUST-59). A window
     /// too small for two segments must not make its peer wait for that.
     #[inline]
-    pub(super) fn schedule_ack(&mut self, now: Instant, stored: Stored, config: &TcpConfig) {
+    pub(super) fn schedule_ack(&mut self, cx: Cx<'_>, stored: Stored) {
         self.acks.unacknowledged += stored.advanced;
         let enough = (2 * self.send.mss()).min(self.receive.limit() / 2);
         let idle_at = self.rtt.timeout_after(self.quick_acks.last());
-        let quick = self.quick_acks.arrived(now, idle_at, config.quick_acks);
+        let quick = self.quick_acks.arrived(cx.now, idle_at, cx.config.quick_acks);
         if stored.ack_now {
             if stored.advanced > 0 { self.acks.owe_one() } else { self.acks.owe_duplicate() }
         } else if quick || self.acks.unacknowledged >= enough {
             self.acks.owe();
         } else {
-            self.timers.arm_if_idle(Timer::DelayedAck, now + config.delayed_ack);
+            self.timers.arm_if_idle(Timer::DelayedAck, cx.now + cx.config.delayed_ack);
         }
     }
 
@@ -157,9 +157,9 @@ impl Connection {
     }
 
     /// A bare acknowledgment. One is paid with it; duplicates owed besides are sent one by one.
-    pub(super) fn write_acknowledgment(&mut self, now: Instant, config: &TcpConfig, buffer: &mut [u8]) -> usize {
+    pub(super) fn write_acknowledgment(&mut self, cx: Cx<'_>, buffer: &mut [u8]) -> usize {
         let remaining = self.acks.owed.saturating_sub(1);
-        let length = self.write_bare(self.send.nxt(), now, config, buffer);
+        let length = self.write_bare(cx, self.send.nxt(), buffer);
         self.acks.owed = remaining;
         length
     }

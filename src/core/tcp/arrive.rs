@@ -5,12 +5,13 @@
 use super::{
     congestion::{Ack, Controller},
     connection::Connection,
+    cx::Cx,
     options::Reader,
     outcome::AckEvent,
     send::{AckTime, Acknowledged, Resent},
     signals::{CloseReason, Signals},
     state::{State, Step},
-    timer::Timer,
+    timers::Timer,
     timestamps::OUTDATED_AFTER,
 };
 use crate::{
@@ -26,72 +27,59 @@ impl Connection {
     ///
     /// # Errors
     /// Why it was refused, for the counters; there is nothing left to do about it.
-    pub fn arrive(
-        &mut self,
-        now: Instant,
-        link: &LinkHeader,
-        segment: &Segment<'_>,
-        config: &TcpConfig,
-    ) -> Result<(), DropReason> {
+    pub fn arrive(&mut self, cx: Cx<'_>, link: &LinkHeader, segment: &Segment<'_>) -> Result<(), DropReason> {
         // Where nothing may grow, each step asks for room.
-        if config.thrift != Thrift::Strict && self.process_predicted(now, link, segment, config) {
+        if cx.config.thrift != Thrift::Strict && self.process_predicted(cx, link, segment) {
             return Ok(());
         }
-        self.process_segment(now, link, segment, config)
+        self.process_segment(cx, link, segment)
     }
 
     /// The ladder. Where a segment came with another link header than answers have, the stack is told.
     pub(super) fn process_segment(
         &mut self,
-        now: Instant,
+        cx: Cx<'_>,
         link: &LinkHeader,
         segment: &Segment<'_>,
-        config: &TcpConfig,
     ) -> Result<(), DropReason> {
-        let outcome = self.process_steps(now, link, segment, config);
+        let outcome = self.process_steps(cx, link, segment);
         if *link != self.link && !self.is_opening() {
             self.signals |= Signals::OTHER_LINK;
         }
         outcome
     }
 
-    fn process_steps(
-        &mut self,
-        now: Instant,
-        link: &LinkHeader,
-        segment: &Segment<'_>,
-        config: &TcpConfig,
-    ) -> Result<(), DropReason> {
+    fn process_steps(&mut self, cx: Cx<'_>, link: &LinkHeader, segment: &Segment<'_>) -> Result<(), DropReason> {
         if self.is_opening()
-            && let Some(outcome) = self.process_opening(now, link, segment, config)
+            && let Some(outcome) = self.process_opening(cx, link, segment)
         {
             return outcome;
         }
-        self.check_paws(now, segment)?;
-        self.check_sequence(now, segment)?;
+        self.check_paws(cx.now, segment)?;
+        self.check_sequence(cx.now, segment)?;
         if segment.has(TcpFlags::RST) {
-            return self.take_reset(now, segment);
+            return self.take_reset(cx.now, segment);
         }
-        self.check_syn(now, segment)?;
+        self.check_syn(cx.now, segment)?;
         let ends_handshake = self.is_opening() && segment.header.ack == self.send.una();
-        self.check_ack(now, segment, config)?;
+        self.check_ack(cx, segment)?;
         let known = (self.send.una(), self.receive.nxt());
         self.diffserv.theirs = Dscp::of(segment.traffic_class);
-        if self.is_ts_recent_outdated(now) {
+        if self.is_ts_recent_outdated(cx.now) {
             self.replace_ts_recent(segment);
         }
         self.update_ts_recent(segment);
         self.ecn.arrived(segment);
-        self.liveness.heard(now);
+        self.liveness.heard(cx.now);
         let was_active = self.recovery.is_active();
-        self.take_acknowledgment(now, segment, config);
+        self.take_acknowledgment(cx, segment);
         if self.recovery.is_active() && !was_active {
             self.ecn.reduced(self.send.nxt());
         }
         self.take_urgent(segment);
-        let taken = self.take_data(now, segment, config);
+        let taken = self.take_data(cx, segment);
         if taken.is_ok() {
-            self.take_fin(now, segment, config);
+            self.take_fin(cx, segment);
         }
         // Answers follow a segment's link only where it acknowledges something new or brings what comes next. To forge that, numbers
         // must be met exactly; an empty segment need only fall into two windows, which are large.
@@ -186,19 +174,19 @@ impl Connection {
     }
 
     /// Fifth: without a plausible acknowledgment it is not from our peer (RFC 5961 §5.2).
-    fn check_ack(&mut self, now: Instant, segment: &Segment<'_>, config: &TcpConfig) -> Result<(), DropReason> {
+    fn check_ack(&mut self, cx: Cx<'_>, segment: &Segment<'_>) -> Result<(), DropReason> {
         if !segment.has(TcpFlags::ACK) {
             return Err(DropReason::NoAck);
         }
         if !self.send.is_plausible_ack(segment.header.ack) {
             // Before the handshake is over the answer is an RST, which the stack sends (RFC 9293 §3.10.7.4).
             if !self.is_opening() {
-                self.challenge(now);
+                self.challenge(cx.now);
             }
             return Err(DropReason::UnacceptableAck);
         }
         if self.is_opening() {
-            self.opened(now, config);
+            self.opened(cx);
         }
         Ok(())
     }
@@ -220,32 +208,32 @@ impl Connection {
         }
     }
 
-    pub(super) fn take_acknowledgment(&mut self, now: Instant, segment: &Segment<'_>, config: &TcpConfig) {
+    pub(super) fn take_acknowledgment(&mut self, cx: Cx<'_>, segment: &Segment<'_>) {
         let ack = segment.header.ack;
         if !self.send.una().at_or_before(ack) {
-            return self.process_old_sack(now, segment);
+            return self.process_old_sack(cx.now, segment);
         }
         if self.acknowledges_in_order(segment) {
             if self.send.una() == ack {
                 self.send.update_window(segment);
-            } else if self.acknowledged_in_order(now, segment, config) {
-                self.step(Step::FinAcknowledged, now, config);
+            } else if self.acknowledged_in_order(cx, segment) {
+                self.step(cx, Step::FinAcknowledged);
             }
             return;
         }
         // The window counts as tested where it was at least half used (RFC 7661 §4.1).
         let limited = self.send.peak() >= self.congestion.window() / 2;
-        let time = AckTime { now, echo: self.clocks.zip(segment.header.options.timestamps) };
+        let time = AckTime { now: cx.now, echo: self.clocks.zip(segment.header.options.timestamps) };
         let advances = self.send.una().precedes(ack);
         let mut acknowledged = if advances { self.send.acknowledge(ack, &time) } else { Acknowledged::default() };
         if self.sack {
             self.send.process_sack(ack, segment.header.options.sack.as_slice(), &time, &mut acknowledged);
         }
         if acknowledged.resent.is_some() {
-            acknowledged.rtt = acknowledged.rtt.or_else(|| self.time_of_resent(&acknowledged, &time, config));
+            acknowledged.rtt = acknowledged.rtt.or_else(|| self.time_of_resent(&acknowledged, &time, cx.config));
         }
         if advances {
-            self.data_acknowledged(&acknowledged, config);
+            self.data_acknowledged(&acknowledged, cx.config);
         }
         let window_changed = self.take_window(segment);
         let is_duplicate = !advances && !window_changed && segment.is_empty() && self.send.flight_size() > 0;
@@ -253,10 +241,10 @@ impl Connection {
         let smoothed = self.rtt.smoothed();
         // What was sacked before has had its effect.
         let octets = acknowledged.octets.min(acknowledged.delivered);
-        let ack = Ack { octets, limited, now, rtt: smoothed.unwrap_or_default() };
+        let ack = Ack { octets, limited, now: cx.now, rtt: smoothed.unwrap_or_default() };
         let event = AckEvent { ack, acknowledged, time, is_duplicate, sack: self.sack, smoothed };
         let wait = self.recovery.acknowledged(&event, &mut self.send, &mut self.congestion);
-        self.set_reordering_timer(wait, now);
+        self.set_reordering_timer(wait, cx.now);
         // While a loss is repaired the window has been reduced already; the peer is told all the same.
         if self.ecn.acknowledged(segment, self.send.nxt()) && !self.recovery.is_active() {
             self.congestion.marked(self.send.peak());
@@ -266,7 +254,7 @@ impl Connection {
             self.timers.cancel(Timer::TailProbe);
         }
         if acknowledged.fin {
-            self.step(Step::FinAcknowledged, now, config);
+            self.step(cx, Step::FinAcknowledged);
         }
     }
 
@@ -325,12 +313,7 @@ impl Connection {
     }
 
     /// Seventh: the text of the segment.
-    pub(super) fn take_data(
-        &mut self,
-        now: Instant,
-        segment: &Segment<'_>,
-        config: &TcpConfig,
-    ) -> Result<(), DropReason> {
+    pub(super) fn take_data(&mut self, cx: Cx<'_>, segment: &Segment<'_>) -> Result<(), DropReason> {
         if segment.payload.is_empty() {
             return Ok(());
         }
@@ -343,8 +326,8 @@ impl Connection {
             return Err(DropReason::DataAfterClose);
         }
         let (seq, length) = (segment.header.seq, segment.payload.len() as u32);
-        let fits = self.check_memory(seq, length, config.thrift);
-        let stored = match fits.and_then(|()| self.receive.store(seq, segment.payload, config.max_holes)) {
+        let fits = self.check_memory(seq, length, cx.config.thrift);
+        let stored = match fits.and_then(|()| self.receive.store(seq, segment.payload, cx.config.max_holes)) {
             Ok(stored) => stored,
             Err(reason) => {
                 self.acks.owe_duplicate();
@@ -356,28 +339,28 @@ impl Connection {
         } else if stored.advanced > 0 {
             self.signals |= Signals::READABLE;
         }
-        self.tune_window(now, segment, config);
-        self.schedule_ack(now, stored, config);
+        self.tune_window(cx, segment);
+        self.schedule_ack(cx, stored);
         Ok(())
     }
 
     /// Offers more where the application reads fast enough, and there is memory for that.
-    pub(super) fn tune_window(&mut self, now: Instant, segment: &Segment<'_>, config: &TcpConfig) {
+    pub(super) fn tune_window(&mut self, cx: Cx<'_>, segment: &Segment<'_>) {
         if let (Some(clocks), Some(received)) = (&self.clocks, segment.header.options.timestamps) {
-            self.tuning.measured(clocks.since_echo(now, received));
+            self.tuning.measured(clocks.since_echo(cx.now, received));
         }
         if let Some(smoothed) = self.rtt.smoothed() {
             self.tuning.measured(smoothed);
         }
-        if let Some(limit) = self.tuning.arrived(self.receive.nxt(), now)
-            && config.thrift == Thrift::None
+        if let Some(limit) = self.tuning.arrived(self.receive.nxt(), cx.now)
+            && cx.config.thrift == Thrift::None
         {
             self.receive.raise_limit(limit);
         }
     }
 
     /// Eighth: the FIN, which counts only when everything before it has arrived.
-    pub(super) fn take_fin(&mut self, now: Instant, segment: &Segment<'_>, config: &TcpConfig) {
+    pub(super) fn take_fin(&mut self, cx: Cx<'_>, segment: &Segment<'_>) {
         if segment.has(TcpFlags::FIN) {
             let seq = segment.header.seq.advance(segment.payload.len() as u32);
             if seq.since(self.receive.nxt()) <= self.receive.window() {
@@ -386,13 +369,13 @@ impl Connection {
             self.acks.owe();
         }
         if self.receive.take_fin() {
-            if config.separate_fin_ack {
+            if cx.config.separate_fin_ack {
                 self.acks.owe_alone()
             } else {
                 self.acks.owe()
             }
             self.signals |= Signals::READABLE;
-            self.step(Step::FinReceived, now, config);
+            self.step(cx, Step::FinReceived);
         }
     }
 }

@@ -10,7 +10,7 @@ const KEPT_CAPACITY: usize = 256 * 1_024;
 const SHRUNK_BELOW: usize = 8;
 
 /// The largest allocation that goes from one connection to the next, bytes.
-const RESTING_CAPACITY: usize = 16 * 1_024;
+const HANDED_ON_CAPACITY: usize = 16 * 1_024;
 
 /// A queue of bytes whose content is at most two slices. It grows by doubling; its owner keeps the limit.
 #[derive(Debug, Default)]
@@ -134,10 +134,10 @@ impl ByteRing {
         self.head = self.index(length);
     }
 
-    /// Forgets everything, early bytes too; memory that few connections would need goes back.
+    /// Forgets everything, out-of-order bytes too; memory that few connections would need goes back.
     pub fn clear(&mut self) {
         (self.head, self.len) = (0, 0);
-        if self.bytes.len() > RESTING_CAPACITY {
+        if self.bytes.len() > HANDED_ON_CAPACITY {
             self.drop_memory();
         }
     }
@@ -145,7 +145,7 @@ impl ByteRing {
     /// To be called while no bytes wait behind the queue's back: gives back what is not used, where that is most of it and
     /// little has to move.
     pub fn give_back(&mut self) {
-        let is_little_used = self.len <= self.bytes.len() / SHRUNK_BELOW && self.len <= RESTING_CAPACITY;
+        let is_little_used = self.len <= self.bytes.len() / SHRUNK_BELOW && self.len <= HANDED_ON_CAPACITY;
         if self.bytes.len() > MIN_CAPACITY && is_little_used {
             self.shrink(MIN_CAPACITY);
         }

@@ -4,6 +4,7 @@ use super::{
     acks::{AckSchedule, QuickAcks},
     challenges::Challenges,
     congestion::{Congestion, Controller},
+    cx::Cx,
     ecn::Ecn,
     handshake::{Handshake, syn_ack_window},
     liveness::Liveness,
@@ -13,17 +14,16 @@ use super::{
     persist::Persist,
     receive::{ReceiveSide, window_scale_for},
     recovery::Recovery,
-    rtt::RttEstimator,
+    rto::RttEstimator,
     send::SendSide,
     signals::{CloseReason, Signals},
     state::{State, Step},
-    timer::{Timer, Timers},
+    timers::{Timer, Timers},
     timestamps::TimestampState,
     tuning::Tuning,
     urgent::Urgent,
 };
 use crate::{
-    config::TcpConfig,
     time::Instant,
     wire::{FourTuple, LinkHeader, SeqNumber, ip::Dscp},
 };
@@ -40,8 +40,8 @@ use std::time::Duration;
 ///   `handle_timeout` is to be called next, and [`state`](Self::state) whether the connection is over.
 /// - **Commands of the application**: [`readable`](Self::readable) and [`consume`](Self::consume) to read;
 ///   [`write`](Self::write), [`write_with`](Self::write_with) and [`room_or_wait`](Self::room_or_wait) to write;
-///   [`finish`](Self::finish), [`close`](Self::close), [`linger`](Self::linger) and [`abort`](Self::abort) to end; and options
-///   (`set_...`).
+///   [`shutdown_write`](Self::shutdown_write), [`close`](Self::close), [`close_discarding`](Self::close_discarding) and
+///   [`abort`](Self::abort) to end; and options (`set_...`).
 /// - **Its owner's business**: [`established`](Self::established) and [`opening`](Self::opening) begin a connection,
 ///   [`suspend`](Self::suspend) and [`resume`](Self::resume) let an idle one take less memory, and `memory`, `give_back` and
 ///   `adopt_memory` say what it takes and hand it on.
@@ -59,9 +59,10 @@ use std::time::Duration;
 /// Several segments may arrive before the outputs are asked; acknowledgments are merged then, and so is what the application hears.
 ///
 /// # Time
-/// `now` is an argument of whatever depends on it, and must not go back from one call to the next; it may stand still. A call of
-/// `handle_timeout` before the deadline does nothing, and one that is late deals with all that is overdue. The configuration is
-/// an argument, too: that of the stack, which changes only how much memory may be taken ([`TcpConfig::thrift`]) and the MTU.
+/// What depends on the time or on the stack's configuration is told both, by a [`Cx`]: `config.at(now)`. `now` must not go back from
+/// one call to the next; it may stand still. A call of `handle_timeout` before the deadline does nothing, and one that is late deals
+/// with all that is overdue. Of the configuration only [`thrift`](crate::config::TcpConfig::thrift) and the MTU may change while there
+/// is a connection.
 #[derive(Debug)]
 pub struct Connection {
     pub(super) tuple: FourTuple,
@@ -101,7 +102,8 @@ pub struct Connection {
 
 impl Connection {
     /// The connection that a handshake has opened: ESTABLISHED, our SYN acknowledged.
-    pub fn established(handshake: &Handshake, now: Instant, config: &TcpConfig) -> Self {
+    pub fn established(cx: Cx<'_>, handshake: &Handshake) -> Self {
+        let Cx { now, config } = cx;
         let mss = handshake.effective_mss(config);
         let (peer_scale, our_scale) = match handshake.peer_window_scale {
             Some(scale) => (scale, window_scale_for(config.receive_buffer)),
@@ -239,17 +241,17 @@ impl Connection {
     }
 
     /// Closes our side: a FIN follows what was written. The peer may go on sending (half-close).
-    pub fn finish(&mut self) {
+    pub fn shutdown_write(&mut self) {
         self.send.close();
     }
 
     /// Closes both sides. Data that the application has not read, or that come later, reset the connection, because
     /// otherwise the peer would believe they were read (SHLD-3).
-    pub fn close(&mut self, now: Instant, config: &TcpConfig) {
+    pub fn close(&mut self, cx: Cx<'_>) {
         if self.state == State::SynSent {
             return self.finish_with(CloseReason::Aborted); // RFC 9293 §3.10.4
         }
-        self.leave_to(Reader::Nobody, now, config);
+        self.close_to(cx, Reader::Nobody);
         if !self.receive.readable().is_empty() {
             self.finish_with(CloseReason::Aborted);
         }
@@ -257,16 +259,16 @@ impl Connection {
 
     /// Closes both sides, and throws away what was not read or comes later: a peer that is still sending gets to read our last
     /// words instead of an RST.
-    pub fn linger(&mut self, now: Instant, config: &TcpConfig) {
-        self.leave_to(Reader::Sink, now, config);
+    pub fn close_discarding(&mut self, cx: Cx<'_>) {
+        self.close_to(cx, Reader::Sink);
         self.consume(self.readable_len());
     }
 
-    fn leave_to(&mut self, reader: Reader, now: Instant, config: &TcpConfig) {
+    fn close_to(&mut self, cx: Cx<'_>, reader: Reader) {
         self.send.close();
         self.reader = reader;
         if self.state == State::FinWait2 {
-            self.timers.arm_if_idle(Timer::FinWait2, now + config.fin_wait_2);
+            self.timers.arm_if_idle(Timer::FinWait2, cx.now + cx.config.fin_wait_2);
         }
     }
 
@@ -313,33 +315,33 @@ impl Connection {
     }
 
     /// Deals with every timer that is due.
-    pub fn handle_timeout(&mut self, now: Instant, config: &TcpConfig) {
-        while let Some(timer) = self.timers.expire(now) {
+    pub fn handle_timeout(&mut self, cx: Cx<'_>) {
+        while let Some(timer) = self.timers.expire(cx.now) {
             match timer {
-                Timer::Retransmit if self.is_opening() => self.opening_timed_out(now, config),
-                Timer::Retransmit => self.retransmission_timed_out(now, config),
-                Timer::Reordering => self.reordering_timed_out(now),
+                Timer::Retransmit if self.is_opening() => self.opening_timed_out(cx),
+                Timer::Retransmit => self.retransmission_timed_out(cx),
+                Timer::Reordering => self.reordering_timed_out(cx.now),
                 Timer::TailProbe => self.tail_probe_timed_out(),
-                Timer::Persist => self.persist_timed_out(config),
+                Timer::Persist => self.persist_timed_out(cx.config),
                 Timer::DelayedAck => self.acks.owe(),
                 Timer::FinWait2 => self.finish_with(CloseReason::Finished),
                 Timer::User => self.finish_with(CloseReason::TimedOut),
-                Timer::KeepAlive => self.keep_alive_expired(now),
+                Timer::KeepAlive => self.keep_alive_expired(cx.now),
             }
         }
     }
 
     /// RFC 6298 §5.4 to §5.6.
-    fn retransmission_timed_out(&mut self, now: Instant, config: &TcpConfig) {
-        if !self.count_timeout(config) {
+    fn retransmission_timed_out(&mut self, cx: Cx<'_>) {
+        if !self.count_timeout(cx.config) {
             return;
         }
         // RFC 5681 §3.1: the threshold is held when the same segment times out again.
         let (first, smoothed) = (self.timeouts == 1, self.rtt.smoothed());
-        self.recovery.timed_out(first, now, smoothed, self.sack, &mut self.send, &mut self.congestion);
+        self.recovery.timed_out(first, cx.now, smoothed, self.sack, &mut self.send, &mut self.congestion);
         self.timers.cancel(Timer::Reordering);
         self.ecn.reduced(self.send.nxt());
-        self.rtt.back_off(config);
+        self.rtt.back_off(cx.config);
     }
 
     /// RFC 8985 §6.2 step 5.
@@ -361,17 +363,17 @@ impl Connection {
     }
 
     /// Sees to it that a timer runs exactly when something is outstanding. Called when everything that could be sent was.
-    pub(super) fn update_timers(&mut self, now: Instant, config: &TcpConfig) {
-        self.update_liveness_timers(now);
-        if self.arm_persist(now, config) {
+    pub(super) fn update_timers(&mut self, cx: Cx<'_>) {
+        self.update_liveness_timers(cx.now);
+        if self.arm_persist(cx) {
             return;
         }
         if self.send.flight_size() > 0 {
-            self.timers.arm_if_idle(Timer::Retransmit, self.rtt.timeout_after(now));
+            self.timers.arm_if_idle(Timer::Retransmit, self.rtt.timeout_after(cx.now));
         } else {
             self.timers.cancel(Timer::Retransmit);
         }
-        self.arm_tail_probe(now, config);
+        self.arm_tail_probe(cx);
     }
 
     // Shared by the families.
@@ -383,7 +385,7 @@ impl Connection {
     }
 
     /// Moves on in figure 5 of RFC 9293.
-    pub(super) fn step(&mut self, step: Step, now: Instant, config: &TcpConfig) {
+    pub(super) fn step(&mut self, cx: Cx<'_>, step: Step) {
         let Some(state) = self.state.after(step) else {
             debug_assert!(false, "{step:?} cannot happen in {}", self.state);
             return;
@@ -391,7 +393,7 @@ impl Connection {
         self.state = state;
         match state {
             State::Closed => self.finish_with(CloseReason::Finished),
-            State::FinWait2 if self.is_discarding() => self.timers.arm(Timer::FinWait2, now + config.fin_wait_2),
+            State::FinWait2 if self.is_discarding() => self.timers.arm(Timer::FinWait2, cx.now + cx.config.fin_wait_2),
             _ => {}
         }
     }

@@ -8,22 +8,22 @@ use super::{
     challenges::Challenges,
     congestion::{Congestion, QuietCongestion},
     connection::Connection,
+    cx::Cx,
     ecn::{Ecn, Said},
     handshake::Handshake,
     liveness::Liveness,
-    micros::Micros,
     options::{Diffserv, Options, Reader},
     path_mtu::PathLimit,
     persist::Persist,
     receive::QuietReceive,
     recovery::Recovery,
-    rtt::{QuietRtt, RttEstimator},
+    rto::{QuietRtt, RttEstimator},
     send::QuietSend,
     signals::Signals,
     state::State,
-    timer::{Timer, Timers},
+    timers::{Timer, Timers},
     timestamps::TimestampState,
-    tuning::Tuning,
+    tuning::{QuietTuning, Tuning},
     urgent::Urgent,
 };
 use crate::{
@@ -41,11 +41,15 @@ pub struct Dormant {
     interface: InterfaceId,
     send: QuietSend,
     receive: QuietReceive,
-    clocks: Option<TimestampState>,
+    /// They mean nothing where there are none: an `Option` would take four bytes more.
+    clocks: TimestampState,
+    has_clocks: bool,
     congestion: QuietCongestion,
     rtt: QuietRtt,
-    tuning: (u32, Micros),
+    tuning: QuietTuning,
     heard: Coarse,
+    /// How long before that data came last, as [`Coarse::since`] has it.
+    data_before: u16,
     full_mss: u16,
     ecn: Said,
     diffserv: Diffserv,
@@ -76,7 +80,7 @@ impl Connection {
         let nobody = Endpoint { address: IpAddr::V4(Ipv4Addr::UNSPECIFIED), port: 0 };
         let tuple = FourTuple { local: nobody, remote: nobody };
         let handshake = Handshake::unanswered(tuple, SeqNumber::default(), config);
-        Self::established(&handshake, Instant::ZERO, config)
+        Self::established(config.at(Instant::ZERO), &handshake)
     }
 
     /// It is over: what it holds is forgotten, and its memory is there for another one.
@@ -92,19 +96,21 @@ impl Connection {
     }
 
     /// What has to be kept of it while it sleeps; `None` where it has something to do, or something that is due.
-    pub fn suspend(&self, now: Instant, config: &TcpConfig) -> Option<Dormant> {
-        let heard = self.liveness.last_heard().filter(|_| self.is_quiet(now))?;
+    pub fn suspend(&self, cx: Cx<'_>) -> Option<Dormant> {
+        let heard = self.liveness.last_heard().filter(|_| self.is_quiet(cx.now))?;
         Some(Dormant {
             next_hop: self.link.destination,
             vlan: self.link.vlan,
             interface: self.link.interface,
             send: self.send.suspend(),
             receive: self.receive.suspend(),
-            clocks: self.clocks,
+            clocks: self.clocks.unwrap_or_default(),
+            has_clocks: self.clocks.is_some(),
             congestion: self.congestion.suspend(),
             rtt: self.rtt.suspend(),
             tuning: self.tuning.suspend(),
             heard: heard.into(),
+            data_before: Coarse::from(heard).since(self.quick_acks.last().into()),
             full_mss: u16::try_from(self.path.full_mss).unwrap_or(u16::MAX),
             ecn: self.ecn.suspend(),
             diffserv: self.diffserv,
@@ -112,7 +118,7 @@ impl Connection {
             sack: self.sack,
             write_blocked: self.write_blocked,
             awaits_probe: self.recovery.awaits_probe(),
-            options: (self.options != Options::of(config)).then(|| Box::new(self.options)),
+            options: (self.options != Options::of(cx.config)).then(|| Box::new(self.options)),
         })
     }
 
@@ -135,7 +141,7 @@ impl Connection {
 
     /// Becomes the connection that slept, in the memory that this one has; `ours` is our link address.
     pub fn resume(&mut self, tuple: FourTuple, ours: MacAddress, dormant: Dormant, config: &TcpConfig) {
-        let heard = dormant.heard.into();
+        let (heard, data_heard) = (dormant.heard.into(), dormant.heard.before(dormant.data_before));
         let options = dormant.options.map_or_else(|| Options::of(config), |options| *options);
         self.tuple = tuple;
         self.link = LinkHeader {
@@ -149,7 +155,7 @@ impl Connection {
         self.send.resume(&dormant.send, config.clock_tick);
         self.receive.resume(&dormant.receive);
         self.sack = dormant.sack;
-        self.clocks = dormant.clocks;
+        self.clocks = dormant.has_clocks.then_some(dormant.clocks);
         self.ecn = Ecn::resume(dormant.ecn);
         self.diffserv = dormant.diffserv;
         self.rtt = RttEstimator::resume(&dormant.rtt);
@@ -161,7 +167,7 @@ impl Connection {
             self.timers.arm(Timer::KeepAlive, heard + keep_alive.idle);
         }
         self.acks = AckSchedule::new(self.receive.nxt());
-        self.quick_acks = QuickAcks::new(dormant.quick_acks.into(), heard);
+        self.quick_acks = QuickAcks::new(dormant.quick_acks.into(), data_heard.into());
         self.tuning = Tuning::resume(dormant.tuning, heard);
         self.signals = Signals::default();
         self.end = None;

@@ -1,6 +1,8 @@
 //! What is on its way: the retransmission queue of RFC 9293, with what the peer has sacked of it (RFC 2018) and when it was
 //! sent, which together tell what is lost (RFC 8985).
 
+mod resegment;
+
 pub use super::outcome::{AckTime, Acknowledged, LossScan, Resent, SendRange};
 
 use super::{
@@ -8,7 +10,10 @@ use super::{
     in_flight::{InFlight, Tally},
     rack::{Delivered, QuietRack, Rack},
 };
-use crate::{time::Instant, wire::SeqNumber};
+use crate::{
+    time::{Instant, nanos},
+    wire::SeqNumber,
+};
 use std::{collections::VecDeque, time::Duration};
 
 /// The segments sent and not acknowledged.
@@ -18,8 +23,8 @@ pub(super) struct Flight {
     /// What of them the peer has sacked, so that a block which is sent again costs nothing, however often it comes.
     scoreboard: Assembler,
     tally: Tally,
-    /// What was sent again and may be under way, in the order of transmission: where it begins, and the transmission's number.
-    retransmissions: VecDeque<(SeqNumber, u32)>,
+    /// What was sent again and may be under way, in the order of transmission.
+    retransmissions: VecDeque<Retransmission>,
     /// Transmissions so far, on a circle.
     transmissions: u32,
     /// RACK has examined originals, segments sent only once, up to here: before it none is still under way.
@@ -29,6 +34,14 @@ pub(super) struct Flight {
     rack: Rack,
     /// Whether the memory it takes has changed since [`Flight::weighed`] was called.
     resized: bool,
+}
+
+/// A segment that was sent again.
+#[derive(Clone, Copy, Debug)]
+struct Retransmission {
+    start: SeqNumber,
+    /// The transmission's number.
+    order: u32,
 }
 
 /// Segments for which room is kept when a queue goes from one connection to the next, or memory is scarce.
@@ -52,7 +65,7 @@ impl Flight {
     /// Octets of memory it takes.
     pub fn memory(&self) -> usize {
         let segments = self.segments.capacity() * size_of::<InFlight>();
-        segments + self.scoreboard.memory() + self.retransmissions.capacity() * size_of::<(SeqNumber, u32)>()
+        segments + self.scoreboard.memory() + self.retransmissions.capacity() * size_of::<Retransmission>()
     }
 
     /// Whether that has changed since [`Flight::weighed`] was called.
@@ -82,9 +95,9 @@ impl Flight {
         self.segments.is_empty()
     }
 
-    /// Remembers what was learned of the path before a rest that ended at `una`.
-    pub fn recall(&mut self, rack: &QuietRack, una: SeqNumber) {
-        self.rack.recall(rack, una);
+    /// Remembers what was learned of the path before the connection was suspended, at SND.UNA = `una`.
+    pub fn resume(&mut self, rack: &QuietRack, una: SeqNumber) {
+        self.rack.resume(rack, una);
     }
 
     /// Forgets everything but its memory.
@@ -103,6 +116,7 @@ impl Flight {
     }
 
     /// Segments that are kept.
+    #[inline]
     pub fn len(&self) -> usize {
         self.segments.len()
     }
@@ -113,16 +127,19 @@ impl Flight {
     }
 
     /// Octets sent, not acknowledged, not sacked and not taken for lost: the pipe of RFC 6675.
+    #[inline]
     pub fn under_way(&self) -> u32 {
         self.tally.under_way
     }
 
     /// Whether anything is taken for lost.
+    #[inline]
     pub fn has_lost(&self) -> bool {
         self.tally.lost > 0
     }
 
     /// Octets sacked.
+    #[inline]
     pub fn sacked(&self) -> u32 {
         self.tally.sacked
     }
@@ -312,7 +329,8 @@ impl Flight {
         self.scan_originals(allowed, now, &mut scan);
         while let Some(&entry) = self.retransmissions.front() {
             if let Some(index) = find_retransmission(&self.segments, entry) {
-                if !self.rack.note_if_lost(self.segments[index].transmission(), allowed, now, &mut scan) {
+                let InFlight { order, sent_at, .. } = self.segments[index];
+                if !self.rack.note_if_lost(order, sent_at, allowed, now, &mut scan) {
                     break;
                 }
                 self.change(index, |segment| segment.lost = true);
@@ -329,7 +347,7 @@ impl Flight {
         let mut lost = 0;
         for segment in self.segments.range_mut(from..) {
             if !segment.retransmitted && segment.is_under_way() {
-                if !self.rack.note_if_lost(segment.transmission(), allowed, now, scan) {
+                if !self.rack.note_if_lost(segment.order, segment.sent_at, allowed, now, scan) {
                     break;
                 }
                 segment.lost = true;
@@ -342,6 +360,7 @@ impl Flight {
     }
 
     /// Whether nothing that is on its way has been overtaken, sacked, or taken for lost.
+    #[inline]
     pub fn is_in_order(&self) -> bool {
         let in_order = |oldest: &InFlight| !oldest.retransmitted && !self.rack.has_overtaken(oldest.order);
         let nothing_missing = self.tally.lost == 0 && self.tally.sacked == 0 && self.retransmissions.is_empty();
@@ -349,7 +368,7 @@ impl Flight {
     }
 
     /// Takes the oldest segment for lost.
-    pub fn lose_first(&mut self) {
+    pub fn mark_first_lost(&mut self) {
         if self.segments.front().is_some_and(InFlight::is_under_way) {
             self.change(0, |oldest| oldest.lost = true);
         }
@@ -357,17 +376,19 @@ impl Flight {
 
     /// Takes for lost the oldest segment, and of the others what had time to arrive (RFC 8985 §6.3), but for what the peer has
     /// sacked: unless it must have thrown that away, because it would have acknowledged it otherwise (RFC 2018 §8).
-    pub fn lose_overdue(&mut self, smoothed: Option<Duration>, now: Instant) {
+    pub fn mark_overdue_lost(&mut self, smoothed: Option<Duration>, now: Instant) {
         let allowed = self.rack.rtt() + self.rack.window(true, self.tally.sacked_segments, smoothed);
-        self.lose(|segment| segment.sent_at + allowed <= now);
+        // What was sent up to then; nothing, where that is before all time.
+        let latest = now.as_nanos().checked_sub(nanos(allowed)).map(Instant::from_nanos);
+        self.mark_lost(|segment| latest.is_some_and(|latest| segment.sent_at <= latest));
     }
 
     /// Takes everything for lost, with the same exception.
-    pub fn lose_all(&mut self) {
-        self.lose(|_| true);
+    pub fn mark_all_lost(&mut self) {
+        self.mark_lost(|_| true);
     }
 
-    fn lose(&mut self, had_time: impl Fn(&InFlight) -> bool) {
+    fn mark_lost(&mut self, had_time: impl Fn(&InFlight) -> bool) {
         let reneged = self.segments.front().is_some_and(|oldest| oldest.sacked);
         if reneged {
             self.scoreboard.clear();
@@ -378,50 +399,8 @@ impl Flight {
         });
     }
 
-    /// Cuts what has more than `mss` octets of data into pieces, and takes them for lost, unless the peer has sacked them;
-    /// whether there was any such.
-    pub fn resegment(&mut self, mss: u32) -> bool {
-        if self.segments.iter().all(|segment| segment.data() <= mss) {
-            return false;
-        }
-        let before = std::mem::take(&mut self.segments);
-        self.segments.reserve(before.len());
-        let mut run: Option<InFlight> = None;
-        for mut segment in before {
-            segment.lost |= segment.data() > mss && !segment.sacked;
-            // What has to be sent again in any case is cut as if it had never been sent: into pieces as large as they may be.
-            match &mut run {
-                Some(run) if run.lost && segment.lost => {
-                    run.length += segment.length;
-                    (run.fin, run.retransmitted) = (segment.fin, run.retransmitted | segment.retransmitted);
-                }
-                run => {
-                    if let Some(run) = run.replace(segment) {
-                        self.push_in_pieces(run, mss);
-                    }
-                }
-            }
-        }
-        if let Some(run) = run {
-            self.push_in_pieces(run, mss);
-        }
-        self.change_all(|_, _| {});
-        self.resized = true;
-        true
-    }
-
-    fn push_in_pieces(&mut self, mut segment: InFlight, mss: u32) {
-        while segment.data() > mss {
-            self.segments.push_back(InFlight { length: mss, fin: false, ..segment });
-            segment.start = segment.start.advance(mss);
-            segment.length -= mss;
-        }
-        self.segments.push_back(segment);
-    }
-
-    /// Nothing was lost after all. A peer may have that happen with every other acknowledgment, so it takes little for each
-    /// segment.
-    pub fn forgive(&mut self) {
+    /// Nothing was lost after all. A peer may bring that about with every other acknowledgment, so it costs little for each segment.
+    pub fn mark_none_lost(&mut self) {
         let from = self.index_of(self.lost_from);
         self.segments.range_mut(from..).for_each(|segment| segment.lost = false);
         (self.tally.under_way, self.tally.lost) = (self.tally.under_way + self.tally.lost, 0);
@@ -445,6 +424,7 @@ impl Flight {
     }
 
     /// Notes that a range was sent for the first time.
+    #[inline]
     pub fn sent(&mut self, range: &SendRange, now: Instant) {
         let segment = InFlight {
             start: range.seq,
@@ -473,7 +453,7 @@ impl Flight {
             // A window probe sends only the first octet again: the rest stays as lost as it was.
             segment.lost &= segment.length != range.len();
         });
-        let entry = (range.seq, order);
+        let entry = Retransmission { start: range.seq, order };
         if find_retransmission(&self.segments, entry).is_none() {
             return;
         }
@@ -493,8 +473,8 @@ impl Flight {
 }
 
 /// The segment whose transmission under way is the one that `entry` tells of.
-fn find_retransmission(segments: &VecDeque<InFlight>, (start, order): (SeqNumber, u32)) -> Option<usize> {
-    let index = segments.partition_point(|segment| segment.start.precedes(start));
+fn find_retransmission(segments: &VecDeque<InFlight>, entry: Retransmission) -> Option<usize> {
+    let index = segments.partition_point(|segment| segment.start.precedes(entry.start));
     let segment = segments.get(index)?;
-    (segment.order == order && segment.is_under_way()).then_some(index)
+    (segment.order == entry.order && segment.is_under_way()).then_some(index)
 }

@@ -2,13 +2,13 @@
 //! RFC 3168).
 
 use super::{
+    cx::Cx,
     ecn,
     receive::window_scale_for,
     timestamps::{self, TimestampState},
 };
 use crate::{
     config::TcpConfig,
-    time::Instant,
     wire::{FourTuple, LinkHeader, SeqNumber, TcpFlags, TcpHeader, TcpOptions, ip, tcp},
 };
 use std::net::IpAddr;
@@ -121,7 +121,8 @@ impl Handshake {
     pub fn new(
         tuple: FourTuple,
         link: LinkHeader,
-        (iss, irs): (SeqNumber, SeqNumber),
+        iss: SeqNumber,
+        irs: SeqNumber,
         offer: &Offer,
         config: &TcpConfig,
     ) -> Self {
@@ -142,7 +143,7 @@ impl Handshake {
     /// One of which nothing is known but our own side: the peer has not answered.
     pub(super) fn unanswered(tuple: FourTuple, iss: SeqNumber, config: &TcpConfig) -> Self {
         let nothing = Offer::of_syn(&TcpOptions::default(), false, default_mss(tuple.remote.address));
-        Self::new(tuple, LinkHeader::default(), (iss, SeqNumber::default()), &nothing, config)
+        Self::new(tuple, LinkHeader::default(), iss, SeqNumber::default(), &nothing, config)
     }
 
     /// Eff.snd.MSS (MUST-16): the most data in one segment, octets.
@@ -154,12 +155,12 @@ impl Handshake {
     }
 
     /// The options of our SYN-ACK, if it is sent at `now`.
-    pub fn syn_ack_options(&self, now: Instant, config: &TcpConfig) -> TcpOptions {
+    pub fn syn_ack_options(&self, cx: Cx<'_>) -> TcpOptions {
         TcpOptions {
-            mss: Some(self.max_segment.of(mss_for(self.tuple.local.address, config.mtu))),
-            window_scale: self.peer_window_scale.map(|_| window_scale_for(config.receive_buffer)),
+            mss: Some(self.max_segment.of(mss_for(self.tuple.local.address, cx.config.mtu))),
+            window_scale: self.peer_window_scale.map(|_| window_scale_for(cx.config.receive_buffer)),
             sack_permitted: self.sack,
-            timestamps: self.clocks.map(|clocks| clocks.option(now)),
+            timestamps: self.clocks.map(|clocks| clocks.option(cx.now)),
             ..TcpOptions::default()
         }
     }

@@ -32,12 +32,6 @@ impl InFlight {
         self.start.advance(self.length)
     }
 
-    /// Its number, and when that was.
-    #[inline]
-    pub fn transmission(&self) -> (u32, Instant) {
-        (self.order, self.sent_at)
-    }
-
     /// Octets of data.
     #[inline]
     pub fn data(&self) -> u32 {

@@ -2,8 +2,9 @@
 
 use super::{
     connection::Connection,
+    cx::Cx,
     signals::{CloseReason, SentKind, Signals},
-    timer::Timer,
+    timers::Timer,
 };
 use crate::{
     config::{KeepAlive, TcpConfig},
@@ -32,16 +33,19 @@ impl Liveness {
     }
 
     /// When the peer was last heard.
+    #[inline]
     pub fn heard_at(&self) -> Instant {
         self.heard
     }
 
     /// Whether the peer is about to be asked.
+    #[inline]
     pub fn owes_probe(&self) -> bool {
         self.probe_due
     }
 
     /// A segment has come that only the peer can have sent.
+    #[inline]
     pub fn heard(&mut self, now: Instant) {
         (self.heard, self.probes) = (now, 0);
     }
@@ -114,16 +118,11 @@ impl Connection {
 
     /// The probe, where one is due: a segment without data, one octet before what the peer expects, so that it has to answer
     /// (SHLD-12).
-    pub(super) fn transmit_keep_alive(
-        &mut self,
-        now: Instant,
-        config: &TcpConfig,
-        buffer: &mut [u8],
-    ) -> Option<(usize, SentKind)> {
+    pub(super) fn transmit_keep_alive(&mut self, cx: Cx<'_>, buffer: &mut [u8]) -> Option<(usize, SentKind)> {
         if !std::mem::take(&mut self.liveness.probe_due) {
             return None;
         }
         let before = self.send.nxt().back(1);
-        Some((self.write_bare(before, now, config, buffer), SentKind::Acknowledgment))
+        Some((self.write_bare(cx, before, buffer), SentKind::Acknowledgment))
     }
 }

@@ -1,8 +1,16 @@
 //! Spans in four bytes, for connections that sleep.
 
+use crate::time::nanos;
 use std::time::Duration;
 
-/// A span in microseconds: an hour at most, which is more than any that TCP measures.
+/// The longest round trip that is believed: somewhat more than an hour. No segment lives that long (RFC 9293 §3.4.1: two minutes), nor
+/// does a connection that hears nothing (R2). Where one seems to have taken longer, an end stood still meanwhile, and how long it did
+/// says nothing of the path.
+pub(super) const LONGEST_ROUND_TRIP: Duration = Duration::from_micros((u32::MAX - 1) as u64);
+/// [`LONGEST_ROUND_TRIP`], nanoseconds.
+pub(super) const LONGEST_ROUND_TRIP_NANOS: u64 = nanos(LONGEST_ROUND_TRIP);
+
+/// A span in microseconds, [`LONGEST_ROUND_TRIP`] at most: nothing that TCP measures is longer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Micros(u32);
 

@@ -3,7 +3,7 @@
 //! The files follow RFC 9293. [`connection`] holds the control block, `arrive` the ladder of §3.10.7.4: the steps that process a
 //! received segment, unless it was `predicted`. `transmit` is what is sent and when, `acks` when that is an acknowledgment, `persist`
 //! and `tail_probe` when it is a probe. [`send`] and [`receive`] are the two sides with their sequence variables; [`recovery`],
-//! [`congestion`] and [`rtt`] decide what is lost, how much may be in flight, and how long to wait, with `flight`, `rack` and `prr`
+//! [`congestion`] and [`rto`] decide what is lost, how much may be in flight, and how long to wait, with `flight`, `rack` and `prr`
 //! behind them; `liveness` when to give up; `challenges` how often unacceptable segments are answered. A connection begins with what
 //! the [`handshake`] agreed on, or with the SYN where that is ours (`opening`), may be suspended while it is idle (`dormant`), and
 //! ends at TIME-WAIT or CLOSED: what comes before and after is smaller, and lives in [`crate::stack`].
@@ -14,12 +14,12 @@
 mod acks;
 mod arrive;
 pub mod assembler;
-mod beginning;
 pub mod byte_ring;
 mod challenges;
 pub mod congestion;
 pub mod connection;
 pub mod cookie;
+mod cx;
 mod dormant;
 pub mod ecn;
 mod flight;
@@ -40,12 +40,13 @@ mod prr;
 mod rack;
 pub mod receive;
 pub mod recovery;
-pub mod rtt;
+pub mod rto;
 pub mod send;
 pub mod signals;
 pub mod state;
+mod syn_timing;
 mod tail_probe;
-pub mod timer;
+pub mod timers;
 pub mod timestamps;
 mod transmit;
 mod tuning;
@@ -56,13 +57,14 @@ mod write;
 mod tests;
 
 pub use self::{
-    beginning::Passage,
     challenges::Challenges,
     connection::Connection,
+    cx::Cx,
     dormant::Dormant,
     handshake::{Handshake, MaxSegment, Offer},
     info::TcpInfo,
     signals::{CloseReason, SentKind, Signals},
     state::State,
+    syn_timing::SynTiming,
     write::Writer,
 };

@@ -4,18 +4,18 @@
 //! RST does (MUST-11), and here the type says it.
 
 use super::{
-    beginning::Passage,
     connection::Connection,
+    cx::Cx,
     ecn,
     handshake::{Handshake, MaxSegment, Offer, default_mss, mss_for, syn_ack_window},
     receive::window_scale_for,
     signals::{CloseReason, SentKind, Signals},
     state::State,
-    timer::Timer,
+    syn_timing::SynTiming,
+    timers::Timer,
     timestamps::TimestampState,
 };
 use crate::{
-    config::TcpConfig,
     drops::DropReason,
     time::Instant,
     wire::{
@@ -46,14 +46,14 @@ pub(super) struct Opening {
 impl Connection {
     /// A connection that we open: SYN-SENT, though the SYN waits until [`Connection::set_link`] has told where to send it. `timestamp`
     /// is what ours begin with.
-    pub fn opening(tuple: FourTuple, iss: SeqNumber, timestamp: u32, now: Instant, config: &TcpConfig) -> Self {
-        let unknown = Handshake::unanswered(tuple, iss, config);
-        let clocks = TimestampState::new(now, timestamp, 0);
+    pub fn opening(cx: Cx<'_>, tuple: FourTuple, iss: SeqNumber, timestamp: u32) -> Self {
+        let unknown = Handshake::unanswered(tuple, iss, cx.config);
+        let clocks = TimestampState::new(cx.now, timestamp, 0);
         let max_segment = MaxSegment::default();
-        let mtu = config.mtu;
+        let mtu = cx.config.mtu;
         let opening =
-            Opening { iss, clocks, max_segment, mtu, handshake: None, is_resolved: false, due: true, begun: now };
-        Self { state: State::SynSent, opening: Some(Box::new(opening)), ..Self::established(&unknown, now, config) }
+            Opening { iss, clocks, max_segment, mtu, handshake: None, is_resolved: false, due: true, begun: cx.now };
+        Self { state: State::SynSent, opening: Some(Box::new(opening)), ..Self::established(cx, &unknown) }
     }
 
     /// Whether the handshake is not over yet.
@@ -114,26 +114,19 @@ impl Connection {
     /// What a segment means before the ladder: `None` where that is to be climbed.
     pub(super) fn process_opening(
         &mut self,
-        now: Instant,
+        cx: Cx<'_>,
         link: &LinkHeader,
         segment: &Segment<'_>,
-        config: &TcpConfig,
     ) -> Option<Result<(), DropReason>> {
         match self.state {
-            State::SynSent => Some(self.process_syn_sent(now, link, segment, config)),
-            State::SynReceived if segment.has(TcpFlags::SYN) => self.process_syn_received(now, segment, config),
+            State::SynSent => Some(self.process_syn_sent(cx, link, segment)),
+            State::SynReceived if segment.has(TcpFlags::SYN) => self.process_syn_received(cx, segment),
             _ => None,
         }
     }
 
     /// RFC 9293 §3.10.7.3.
-    fn process_syn_sent(
-        &mut self,
-        now: Instant,
-        link: &LinkHeader,
-        segment: &Segment<'_>,
-        config: &TcpConfig,
-    ) -> Result<(), DropReason> {
+    fn process_syn_sent(&mut self, cx: Cx<'_>, link: &LinkHeader, segment: &Segment<'_>) -> Result<(), DropReason> {
         let has_ack = segment.has(TcpFlags::ACK);
         if has_ack && segment.header.ack != self.send.una() {
             return Err(DropReason::UnacceptableAck);
@@ -149,9 +142,9 @@ impl Connection {
         if !segment.has(TcpFlags::SYN) {
             return Err(DropReason::NoSyn);
         }
-        self.agree(now, link, segment, config);
+        self.agree(cx, link, segment);
         if has_ack {
-            self.open_with(now, segment, config)
+            self.open_with(cx, segment)
         } else {
             // Both open at once. Data on the SYN will come again.
             self.state = State::SynReceived;
@@ -160,12 +153,7 @@ impl Connection {
     }
 
     /// SYN-RECEIVED: the peer's SYN again, or its SYN-ACK, which ends a simultaneous open. Any other SYN climbs the ladder.
-    fn process_syn_received(
-        &mut self,
-        now: Instant,
-        segment: &Segment<'_>,
-        config: &TcpConfig,
-    ) -> Option<Result<(), DropReason>> {
+    fn process_syn_received(&mut self, cx: Cx<'_>, segment: &Segment<'_>) -> Option<Result<(), DropReason>> {
         if segment.header.seq.advance(1) != self.receive.nxt() || segment.has(TcpFlags::RST) {
             return None;
         }
@@ -176,31 +164,31 @@ impl Connection {
         if segment.header.ack != self.send.una() {
             return Some(Err(DropReason::UnacceptableAck));
         }
-        Some(self.open_with(now, segment, config))
+        Some(self.open_with(cx, segment))
     }
 
     /// Takes in what the peer's SYN says. From here on, this is the connection that the two have agreed on.
-    fn agree(&mut self, now: Instant, link: &LinkHeader, segment: &Segment<'_>, config: &TcpConfig) {
+    fn agree(&mut self, cx: Cx<'_>, link: &LinkHeader, segment: &Segment<'_>) {
         let Some(mut opening) = self.opening.take() else { return };
         let options = &segment.header.options;
         let flags = segment.header.flags;
         let ecn = if segment.has(TcpFlags::ACK) {
-            ecn::is_agreed_by_syn_ack(config.ecn, flags)
+            ecn::is_agreed_by_syn_ack(cx.config.ecn, flags)
         } else {
-            ecn::agrees_to_syn(config.ecn, flags)
+            ecn::agrees_to_syn(cx.config.ecn, flags)
         };
-        let theirs = options.timestamps.filter(|_| config.timestamps);
+        let theirs = options.timestamps.filter(|_| cx.config.timestamps);
         // Who acknowledges our SYN has seen it. A bare SYN, which anyone can send, does not decide where answers go.
         let link = if segment.has(TcpFlags::ACK) { *link } else { self.link };
         let offer = Offer::of_syn(options, ecn, default_mss(self.tuple.remote.address));
         let handshake = Handshake {
             clocks: theirs.map(|theirs| opening.clocks.with_recent(theirs.value)),
             max_segment: opening.fitted(self.tuple.local.address),
-            ..Handshake::new(self.tuple, link, (opening.iss, segment.header.seq), &offer, config)
+            ..Handshake::new(self.tuple, link, opening.iss, segment.header.seq, &offer, cx.config)
         };
         opening.handshake = Some(handshake);
         opening.due = true;
-        let mut agreed = Self::established(&handshake, now, config);
+        let mut agreed = Self::established(cx, &handshake);
         agreed.send.inherit(&mut self.send);
         agreed.receive.adopt_memory(&mut self.receive);
         agreed.opening = Some(opening);
@@ -213,25 +201,25 @@ impl Connection {
     }
 
     /// ESTABLISHED, by a segment with the peer's SYN and an acknowledgment of ours; what else is in it counts too.
-    fn open_with(&mut self, now: Instant, segment: &Segment<'_>, config: &TcpConfig) -> Result<(), DropReason> {
-        self.opened(now, config);
+    fn open_with(&mut self, cx: Cx<'_>, segment: &Segment<'_>) -> Result<(), DropReason> {
+        self.opened(cx);
         self.acks.owe();
-        self.take_acknowledgment(now, segment, config);
+        self.take_acknowledgment(cx, segment);
         let mut header = segment.header;
         header.seq = self.receive.nxt();
         header.flags.remove(TcpFlags::SYN);
         let behind = Segment { header, ..*segment };
-        self.take_data(now, &behind, config)?;
-        self.take_fin(now, &behind, config);
+        self.take_data(cx, &behind)?;
+        self.take_fin(cx, &behind);
         Ok(())
     }
 
     /// Our SYN is acknowledged: ESTABLISHED.
-    pub(super) fn opened(&mut self, now: Instant, config: &TcpConfig) {
+    pub(super) fn opened(&mut self, cx: Cx<'_>) {
         // Where both ends opened at once, our SYN-ACK was the SYN once more.
         let sent_once = self.timeouts == 0 && self.state != State::SynReceived;
-        let took = self.opening.take().filter(|_| sent_once).map(|opening| now - opening.begun);
-        self.heed_handshake(Passage { took, timeouts: self.timeouts }, config);
+        let took = self.opening.take().filter(|_| sent_once).map(|opening| cx.now - opening.begun);
+        self.apply_syn_timing(SynTiming { took, timeouts: self.timeouts }, cx.config);
         self.state = State::Established;
         self.timers.cancel(Timer::Retransmit);
         self.timeouts = 0;
@@ -239,39 +227,31 @@ impl Connection {
     }
 
     /// Our SYN, or SYN-ACK, was not answered in time.
-    pub(super) fn opening_timed_out(&mut self, now: Instant, config: &TcpConfig) {
+    pub(super) fn opening_timed_out(&mut self, cx: Cx<'_>) {
         let Some(opening) = &mut self.opening else { return };
         opening.due = true;
-        let (begun, limit) = (opening.begun, self.options.user_timeout.unwrap_or(config.syn_timeout));
-        self.note_timeout(config);
-        self.rtt.back_off(config);
-        if now - begun >= limit {
+        let (begun, limit) = (opening.begun, self.options.user_timeout.unwrap_or(cx.config.syn_timeout));
+        self.note_timeout(cx.config);
+        self.rtt.back_off(cx.config);
+        if cx.now - begun >= limit {
             self.finish_with(CloseReason::TimedOut);
         }
     }
 
     /// The SYN, the SYN-ACK, or an acknowledgment, where one of them is due.
-    pub(super) fn transmit_opening(
-        &mut self,
-        now: Instant,
-        config: &TcpConfig,
-        buffer: &mut [u8],
-    ) -> Option<(usize, SentKind)> {
+    pub(super) fn transmit_opening(&mut self, cx: Cx<'_>, buffer: &mut [u8]) -> Option<(usize, SentKind)> {
         let opening = self.opening.as_mut().filter(|opening| opening.is_resolved)?;
         if !std::mem::take(&mut opening.due) {
-            return self
-                .acks
-                .is_due()
-                .then(|| (self.write_acknowledgment(now, config, buffer), SentKind::Acknowledgment));
+            return self.acks.is_due().then(|| (self.write_acknowledgment(cx, buffer), SentKind::Acknowledgment));
         }
         let is_retransmission = self.timeouts > 0;
         if !is_retransmission && opening.handshake.is_none() {
-            opening.begun = now; // what came before was waiting for a neighbour
+            opening.begun = cx.now; // what came before was waiting for a neighbour
         }
-        let limit = self.options.user_timeout.unwrap_or(config.syn_timeout);
-        let ip = config.ip_header(&self.tuple, self.diffserv.ours.with(Codepoint::NotCapable));
-        let tcp = opening.syn(&self.tuple, is_retransmission, now, config);
-        let deadline = (now + self.rtt.rto()).min((opening.begun + limit).max(now));
+        let limit = self.options.user_timeout.unwrap_or(cx.config.syn_timeout);
+        let ip = cx.config.ip_header(&self.tuple, self.diffserv.ours.with(Codepoint::NotCapable));
+        let tcp = opening.syn(cx, &self.tuple, is_retransmission);
+        let deadline = (cx.now + self.rtt.rto()).min((opening.begun + limit).max(cx.now));
         self.timers.arm(Timer::Retransmit, deadline);
         let length = wire::write_tcp(&self.link, &ip, &tcp, (&[], &[]), buffer);
         Some((length, if is_retransmission { SentKind::Retransmission } else { SentKind::New }))
@@ -280,19 +260,19 @@ impl Connection {
 
 impl Opening {
     /// Our SYN, or SYN-ACK.
-    fn syn(&self, tuple: &FourTuple, is_retransmission: bool, now: Instant, config: &TcpConfig) -> TcpHeader {
+    fn syn(&self, cx: Cx<'_>, tuple: &FourTuple, is_retransmission: bool) -> TcpHeader {
         if let Some(handshake) = &self.handshake {
-            return handshake.syn_ack(handshake.syn_ack_options(now, config), config);
+            return handshake.syn_ack(handshake.syn_ack_options(cx), cx.config);
         }
         TcpHeader {
             source_port: tuple.local.port,
             destination_port: tuple.remote.port,
             seq: self.iss,
             ack: SeqNumber::default(),
-            flags: TcpFlags::SYN | ecn::syn_flags(config.ecn, is_retransmission),
-            window: syn_ack_window(config),
+            flags: TcpFlags::SYN | ecn::syn_flags(cx.config.ecn, is_retransmission),
+            window: syn_ack_window(cx.config),
             urgent: 0,
-            options: self.offer(tuple, now, config),
+            options: self.offer(cx, tuple),
         }
     }
 
@@ -302,12 +282,12 @@ impl Opening {
     }
 
     /// What our SYN offers.
-    fn offer(&self, tuple: &FourTuple, now: Instant, config: &TcpConfig) -> TcpOptions {
+    fn offer(&self, cx: Cx<'_>, tuple: &FourTuple) -> TcpOptions {
         TcpOptions {
             mss: Some(self.max_segment.of(mss_for(tuple.local.address, self.mtu))),
-            window_scale: Some(window_scale_for(config.receive_buffer)),
-            sack_permitted: config.sack,
-            timestamps: config.timestamps.then(|| self.clocks.option(now)),
+            window_scale: Some(window_scale_for(cx.config.receive_buffer)),
+            sack_permitted: cx.config.sack,
+            timestamps: cx.config.timestamps.then(|| self.clocks.option(cx.now)),
             ..TcpOptions::default()
         }
     }

@@ -1,8 +1,8 @@
 //! The persist timer (RFC 9293 §3.8.6.1): a peer whose window holds data back is asked from time to time whether it has opened,
 //! because the segment that said so may have been lost.
 
-use super::{connection::Connection, timer::Timer};
-use crate::{config::TcpConfig, time::Instant, wire::Segment};
+use super::{connection::Connection, cx::Cx, timers::Timer};
+use crate::{config::TcpConfig, wire::Segment};
 
 /// Doublings of the interval between probes at most; [`TcpConfig::rto_max`] limits it long before.
 const MAX_DOUBLINGS: u32 = 16;
@@ -48,7 +48,7 @@ impl Connection {
 
     /// Lets the persist timer, and no timer of retransmission, run while the window holds data back or is shut; whether it does.
     #[inline]
-    pub(super) fn arm_persist(&mut self, now: Instant, config: &TcpConfig) -> bool {
+    pub(super) fn arm_persist(&mut self, cx: Cx<'_>) -> bool {
         let in_flight = self.send.flight_size() > 0;
         // With nothing in flight only the window can hold data back: it is shut, or too small to be worth filling.
         let held_back = self.send.has_unsent() && !in_flight;
@@ -57,7 +57,7 @@ impl Connection {
             self.timers.cancel(Timer::TailProbe);
             // MUST-35, SHLD-29 and SHLD-30: first after one timeout, then at intervals that double.
             let interval = self.rtt.rto() * 2u32.saturating_pow(self.persist.probes.min(MAX_DOUBLINGS));
-            self.timers.arm_if_idle(Timer::Persist, now + interval.min(config.rto_max));
+            self.timers.arm_if_idle(Timer::Persist, cx.now + interval.min(cx.config.rto_max));
             return true;
         }
         self.timers.cancel(Timer::Persist);

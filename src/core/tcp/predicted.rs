@@ -5,17 +5,14 @@
 use super::{
     congestion::{Ack, Controller},
     connection::Connection,
+    cx::Cx,
     options::Reader,
     receive::Stored,
     signals::Signals,
     state::State,
-    timer::Timer,
+    timers::Timer,
 };
-use crate::{
-    config::TcpConfig,
-    time::Instant,
-    wire::{LinkHeader, Segment, TcpFlags, ip::Dscp},
-};
+use crate::wire::{LinkHeader, Segment, TcpFlags, ip::Dscp};
 use std::time::Duration;
 
 #[cfg(test)]
@@ -26,13 +23,7 @@ thread_local! {
 
 impl Connection {
     /// Takes in a segment that is what it was expected to be; returns whether it was. Where not, nothing has been done.
-    pub(super) fn process_predicted(
-        &mut self,
-        now: Instant,
-        link: &LinkHeader,
-        segment: &Segment<'_>,
-        config: &TcpConfig,
-    ) -> bool {
+    pub(super) fn process_predicted(&mut self, cx: Cx<'_>, link: &LinkHeader, segment: &Segment<'_>) -> bool {
         if !self.expects(segment) {
             return false;
         }
@@ -44,18 +35,18 @@ impl Connection {
         self.link = *link;
         self.diffserv.theirs = Dscp::of(segment.traffic_class);
         self.update_ts_recent(segment);
-        self.liveness.heard(now);
+        self.liveness.heard(cx.now);
         if segment.header.ack != self.send.una() {
-            self.acknowledged_in_order(now, segment, config);
+            self.acknowledged_in_order(cx, segment);
         } else {
             self.send.update_window(segment);
         }
         if !segment.payload.is_empty() {
             self.receive.push(segment.payload);
             self.signals |= Signals::READABLE;
-            self.tune_window(now, segment, config);
+            self.tune_window(cx, segment);
             let advanced = segment.payload.len() as u32;
-            self.schedule_ack(now, Stored { advanced, ack_now: false }, config);
+            self.schedule_ack(cx, Stored { advanced, ack_now: false });
         }
         true
     }
@@ -111,14 +102,14 @@ impl Connection {
 
     /// As [`Connection::take_acknowledgment`], where nothing has been lost, sacked or overtaken. Returns whether our FIN is
     /// acknowledged now.
-    pub(super) fn acknowledged_in_order(&mut self, now: Instant, segment: &Segment<'_>, config: &TcpConfig) -> bool {
+    pub(super) fn acknowledged_in_order(&mut self, cx: Cx<'_>, segment: &Segment<'_>) -> bool {
         let limited = self.send.peak() >= self.congestion.window() / 2;
-        let acknowledged = self.send.acknowledge_in_order(segment.header.ack, now);
-        self.data_acknowledged(&acknowledged, config);
+        let acknowledged = self.send.acknowledge_in_order(segment.header.ack, cx.now);
+        self.data_acknowledged(&acknowledged, cx.config);
         self.send.update_window(segment);
         // Nobody asks for it where the window does not grow.
         let rtt = if limited { self.rtt.smoothed().unwrap_or_default() } else { Duration::ZERO };
-        self.congestion.acknowledged(&Ack { octets: acknowledged.octets, limited, now, rtt });
+        self.congestion.acknowledged(&Ack { octets: acknowledged.octets, limited, now: cx.now, rtt });
         self.timers.cancel(Timer::Reordering);
         self.timers.cancel(Timer::TailProbe);
         acknowledged.fin

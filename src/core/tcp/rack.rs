@@ -1,7 +1,11 @@
 //! What the time of a delivery says of what was sent before it (RFC 8985): recent acknowledgment, and how long reordering may
 //! take on this path.
 
-use super::{micros::Micros, outcome::LossScan, rtt::CLOCK_GRANULARITY};
+use super::{
+    micros::{LONGEST_ROUND_TRIP_NANOS, Micros},
+    outcome::LossScan,
+    rto::CLOCK_GRANULARITY,
+};
 use crate::{
     time::{Coarse, Instant, nanos},
     wire::SeqNumber,
@@ -12,6 +16,8 @@ use std::time::Duration;
 const DUPLICATE_THRESHOLD: u32 = 3;
 /// Recoveries without D-SACK after which a wide window for reordering is given up (RFC 8985 §6.2 step 4).
 const PATIENT_RECOVERIES: u32 = 16;
+/// The widest such window, in quarters of a round trip: what a connection that sleeps can remember.
+const MOST_PATIENT: u32 = u8::MAX as u32;
 /// How long a minimum of the round-trip time is believed at least: paths change.
 const MINIMUM_LIFETIME: Duration = Duration::from_secs(300);
 
@@ -37,10 +43,12 @@ struct Minimum {
 }
 
 impl Minimum {
+    #[inline]
     fn get(&self) -> u64 {
-        self.current.min(self.previous)
+        self.current.min(self.previous).min(LONGEST_ROUND_TRIP_NANOS)
     }
 
+    #[inline]
     fn take(&mut self, rtt: u64, now: Instant) {
         if now >= self.since + MINIMUM_LIFETIME {
             *self = Self { since: now, current: rtt, previous: self.current };
@@ -57,7 +65,7 @@ pub(super) struct Rack {
     /// The RFC compares times, and sequence numbers where they are equal. Numbered transmissions say the same of what was
     /// sent once, and stay exact where the clock is so coarse that a segment is sent again in the same tick as new ones.
     latest: Option<u32>,
-    /// RACK.rtt: the round-trip time of the last delivery, nanoseconds.
+    /// The time of the last delivery, nanoseconds, however long: [`Rack::rtt`] is asked less often than this is set.
     rtt: u64,
     minimum: Option<Minimum>,
     /// RACK.fack: the highest sequence number delivered.
@@ -106,14 +114,14 @@ impl Rack {
             rtt: self.rtt().into(),
             least,
             since: since.into(),
-            multiplier: u8::try_from(self.multiplier).unwrap_or(u8::MAX),
+            multiplier: self.multiplier as u8,
             patience: u8::try_from(self.patience).unwrap_or(u8::MAX),
             reordering_seen: self.reordering_seen,
         }
     }
 
     /// Goes on from there with a flight that begins at `una`.
-    pub fn recall(&mut self, quiet: &QuietRack, una: SeqNumber) {
+    pub fn resume(&mut self, quiet: &QuietRack, una: SeqNumber) {
         let minimum = |least| Minimum { since: quiet.since.into(), current: least, previous: least };
         *self = Self {
             rtt: quiet.rtt.get().map(nanos).unwrap_or_default(),
@@ -130,8 +138,10 @@ impl Rack {
         self.highest
     }
 
+    /// RACK.rtt: the round-trip time of the last delivery.
+    #[inline]
     pub fn rtt(&self) -> Duration {
-        Duration::from_nanos(self.rtt)
+        Duration::from_nanos(self.rtt.min(LONGEST_ROUND_TRIP_NANOS))
     }
 
     /// Steps 1 to 3 of §6.2, for one segment.
@@ -155,6 +165,7 @@ impl Rack {
     /// Whether a round trip would be so short that its end answers an earlier transmission.
     ///
     /// The RFC says shorter than any before, but a probe on a line that has fallen idle may well be the first to meet no queue.
+    #[inline]
     fn is_too_soon(&self, rtt: u64) -> bool {
         self.minimum.is_some_and(|minimum| rtt < minimum.get() / 4 * 3)
     }
@@ -164,11 +175,13 @@ impl Rack {
         !self.is_too_soon(nanos(rtt))
     }
 
-    /// Whether what was sent as number `order` is to be taken for lost: it has been overtaken, and has had more time than is
-    /// `allowed`. Where it has some left, that is noted.
+    /// Whether what was sent at `sent_at`, as number `order`, is to be taken for lost: it has been overtaken, and has had more time
+    /// than is `allowed`. Where it has some left, that is noted.
+    #[inline]
     pub fn note_if_lost(
         &self,
-        (order, sent_at): (u32, Instant),
+        order: u32,
+        sent_at: Instant,
         allowed: Duration,
         now: Instant,
         scan: &mut LossScan,
@@ -187,6 +200,7 @@ impl Rack {
     }
 
     /// Whether something was delivered that was sent after transmission number `order`.
+    #[inline]
     pub fn has_overtaken(&self, order: u32) -> bool {
         self.latest.is_some_and(|latest| is_later(latest, order))
     }
@@ -196,7 +210,8 @@ impl Rack {
         if !self.reordering_seen && (recovering || sacked >= DUPLICATE_THRESHOLD) {
             return Duration::ZERO;
         }
-        let quarter = Duration::from_nanos(self.minimum.map_or(self.rtt, |minimum| minimum.get()) / 4);
+        let least = self.minimum.map_or_else(|| nanos(self.rtt()), |minimum| minimum.get());
+        let quarter = Duration::from_nanos(least / 4);
         let most = smoothed.unwrap_or(self.rtt()).max(CLOCK_GRANULARITY);
         // It is compared how long ago a segment was sent, and how long another took that arrived. On a coarse clock the one may
         // look longer by a tick, and the other shorter.
@@ -209,7 +224,7 @@ impl Rack {
             return; // once a round trip
         }
         self.grown_until = Some(nxt);
-        self.multiplier = (self.multiplier + 1).min(1 << 10);
+        self.multiplier = (self.multiplier + 1).min(MOST_PATIENT);
         self.patience = PATIENT_RECOVERIES;
     }
 

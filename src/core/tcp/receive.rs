@@ -156,11 +156,13 @@ impl ReceiveSide {
     }
 
     /// RCV.NXT.
+    #[inline]
     pub fn nxt(&self) -> SeqNumber {
         self.nxt
     }
 
     /// Octets kept for the application at most.
+    #[inline]
     pub fn limit(&self) -> u32 {
         self.limit
     }
@@ -171,16 +173,19 @@ impl ReceiveSide {
     }
 
     /// RCV.NXT + RCV.WND as last advertised.
+    #[inline]
     pub fn edge(&self) -> SeqNumber {
         self.edge
     }
 
     /// RCV.WND as last advertised.
+    #[inline]
     pub fn window(&self) -> u32 {
         self.edge.since(self.nxt)
     }
 
     /// Data ready for the application.
+    #[inline]
     pub fn readable(&self) -> &ByteRing {
         &self.buffer
     }
@@ -199,6 +204,7 @@ impl ReceiveSide {
     }
 
     /// Whether octets beyond a hole are waiting.
+    #[inline]
     pub fn has_holes(&self) -> bool {
         !self.out_of_order.is_empty()
     }
@@ -240,11 +246,13 @@ impl ReceiveSide {
     }
 
     /// Whether nothing has come out of order or twice, and no FIN.
+    #[inline]
     pub(super) fn is_in_order(&self) -> bool {
         self.out_of_order.is_empty() && self.dsack.is_none() && self.fin.is_none()
     }
 
     /// Stores data that begin at RCV.NXT, lie within the window and behind which nothing is waiting.
+    #[inline]
     pub(super) fn push(&mut self, payload: &[u8]) {
         debug_assert!(self.is_in_order() && payload.len() as u32 <= self.window());
         self.buffer.push(payload);
@@ -260,6 +268,7 @@ impl ReceiveSide {
     }
 
     /// Whether there is something to be said in SACK blocks.
+    #[inline]
     pub fn has_sack_blocks(&self) -> bool {
         self.dsack.is_some() || self.has_holes()
     }

@@ -77,11 +77,13 @@ pub struct Recovery {
 
 impl Recovery {
     /// Whether a loss is being repaired.
+    #[inline]
     pub fn is_active(&self) -> bool {
         !matches!(self.phase, Phase::Open)
     }
 
     /// Whether there is nothing to be repaired, proved or undone.
+    #[inline]
     pub(super) fn is_undisturbed(&self) -> bool {
         let is_counting = self.duplicates > 0 || self.dupack_inflation > 0 || self.force_retransmit;
         !is_counting && !self.is_active() && self.undo_state.is_none() && self.tail == TailProbe::None
@@ -128,6 +130,7 @@ impl Recovery {
     }
 
     /// Whether the next lost segment goes out at once. Asked when it does, so the answer counts once.
+    #[inline]
     pub fn take_force_retransmit(&mut self) -> bool {
         std::mem::take(&mut self.force_retransmit)
     }

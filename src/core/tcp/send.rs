@@ -122,31 +122,37 @@ impl SendSide {
     }
 
     /// SND.UNA.
+    #[inline]
     pub fn una(&self) -> SeqNumber {
         self.una
     }
 
     /// SND.NXT.
+    #[inline]
     pub fn nxt(&self) -> SeqNumber {
         self.nxt
     }
 
     /// SND.WND.
+    #[inline]
     pub fn window(&self) -> u32 {
         self.window
     }
 
     /// Eff.snd.MSS.
+    #[inline]
     pub fn mss(&self) -> u32 {
         self.mss
     }
 
     /// Octets sent, not acknowledged, not sacked and not taken for lost.
+    #[inline]
     pub fn in_flight(&self) -> u32 {
         self.flight.under_way()
     }
 
     /// Octets the peer has sacked and not acknowledged.
+    #[inline]
     pub fn sacked(&self) -> u32 {
         self.flight.sacked()
     }
@@ -157,11 +163,13 @@ impl SendSide {
     }
 
     /// Octets sent and not acknowledged: FlightSize of RFC 5681.
+    #[inline]
     pub fn flight_size(&self) -> u32 {
         self.nxt.since(self.una)
     }
 
     /// The most that was in flight lately: what the congestion window was used for.
+    #[inline]
     pub fn peak(&self) -> u32 {
         self.peak.last.max(self.peak.current).max(self.in_flight())
     }
@@ -172,6 +180,7 @@ impl SendSide {
     }
 
     /// When the last segment was sent.
+    #[inline]
     pub fn last_sent(&self) -> Instant {
         self.last_sent
     }
@@ -185,6 +194,7 @@ impl SendSide {
     }
 
     /// Segments sent and not acknowledged.
+    #[inline]
     pub fn segments(&self) -> usize {
         self.flight.len()
     }
@@ -230,6 +240,7 @@ impl SendSide {
     }
 
     /// Octets of data never sent.
+    #[inline]
     fn unsent(&self) -> usize {
         match self.fin {
             Fin::Open | Fin::Queued => self.buffer.len() - self.flight_size() as usize,
@@ -238,6 +249,7 @@ impl SendSide {
     }
 
     /// Whether data, or the FIN, wait to be sent for the first time.
+    #[inline]
     pub fn has_unsent(&self) -> bool {
         self.unsent() > 0 || self.fin == Fin::Queued
     }
@@ -331,11 +343,13 @@ impl SendSide {
     }
 
     /// Whether all that was sent arrives in the order in which it was sent, as far as acknowledgments have told.
+    #[inline]
     pub(super) fn is_in_order(&self) -> bool {
         self.flight.is_in_order()
     }
 
     /// Whether anything waits to be sent, for the first time or again.
+    #[inline]
     pub(super) fn wants_to_send(&self) -> bool {
         self.has_unsent() || self.flight.has_lost()
     }
@@ -347,22 +361,22 @@ impl SendSide {
 
     /// Takes the oldest segment for lost.
     pub fn mark_first_lost(&mut self) {
-        self.flight.lose_first();
+        self.flight.mark_first_lost();
     }
 
-    /// Takes for lost what had time to arrive (`Flight::lose_overdue`).
+    /// Takes for lost what had time to arrive (`Flight::mark_overdue_lost`).
     pub fn mark_overdue_lost(&mut self, smoothed: Option<Duration>, now: Instant) {
-        self.flight.lose_overdue(smoothed, now);
+        self.flight.mark_overdue_lost(smoothed, now);
     }
 
-    /// Takes everything in flight for lost (`Flight::lose_all`).
+    /// Takes everything in flight for lost (`Flight::mark_all_lost`).
     pub fn mark_all_lost(&mut self) {
-        self.flight.lose_all();
+        self.flight.mark_all_lost();
     }
 
     /// What was taken for lost is under way after all.
     pub fn mark_none_lost(&mut self) {
-        self.flight.forgive();
+        self.flight.mark_none_lost();
     }
 
     /// Changes Eff.snd.MSS. What is in flight in larger pieces did not fit the path: it is cut to size and taken for lost, unless
@@ -385,6 +399,7 @@ impl SendSide {
     /// The next range of new data that may be sent, `allowance` being the octets that may be in flight.
     ///
     /// This is where silly windows are avoided on our side (RFC 9293 §3.8.6.2.1) and where Nagle's algorithm waits.
+    #[inline]
     pub fn next_new(&self, allowance: u32, nagle: bool) -> Option<SendRange> {
         let unsent = self.unsent() as u32;
         let window = self.window.saturating_sub(self.flight_size());
@@ -425,6 +440,7 @@ impl SendSide {
     }
 
     /// Notes that a range was sent: again, if it was before. Returns whether it carried our FIN for the first time.
+    #[inline]
     pub fn sent(&mut self, range: &SendRange, now: Instant) -> bool {
         self.last_sent = now;
         if range.seq != self.nxt {
@@ -449,8 +465,8 @@ impl SendSide {
     }
 }
 
-/// Whether a first block tells of something that has arrived dsack: it was acknowledged already, or is part of the second
-/// (RFC 2883 §4).
+/// Whether a first block is a D-SACK block, which tells of what has arrived twice: it was acknowledged already, or is part of the
+/// second block (RFC 2883 §4).
 fn is_dsack((left, right): (SeqNumber, SeqNumber), second: Option<(SeqNumber, SeqNumber)>, ack: SeqNumber) -> bool {
     let is_part = |(start, end): (SeqNumber, SeqNumber)| start.at_or_before(left) && right.at_or_before(end);
     left.precedes(right) && (right.at_or_before(ack) || second.is_some_and(is_part))

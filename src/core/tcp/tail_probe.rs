@@ -4,16 +4,13 @@
 use super::{
     acks::LONGEST_DELAYED_ACK,
     connection::Connection,
+    cx::Cx,
     outcome::AckEvent,
-    rtt::granularity,
+    rto::granularity,
     send::{SendRange, SendSide},
-    timer::Timer,
+    timers::Timer,
 };
-use crate::{
-    config::TcpConfig,
-    time::{Instant, nanos},
-    wire::SeqNumber,
-};
+use crate::{config::TcpConfig, time::nanos, wire::SeqNumber};
 use std::time::Duration;
 
 /// The probe. There is one at a time.
@@ -65,12 +62,12 @@ impl TailProbe {
 
 impl Connection {
     /// Lets the timer of the probe run where one may be sent, and only there (RFC 8985 §7.2).
-    pub(super) fn arm_tail_probe(&mut self, now: Instant, config: &TcpConfig) {
+    pub(super) fn arm_tail_probe(&mut self, cx: Cx<'_>) {
         if !self.may_probe_tail() {
             self.timers.cancel(Timer::TailProbe);
         } else if !self.timers.is_armed(Timer::TailProbe) {
             // Where the timeout would come first, the probe goes out instead of it.
-            let deadline = now + self.tail_probe_after(config);
+            let deadline = cx.now + self.tail_probe_after(cx.config);
             let timeout = self.timers.deadline(Timer::Retransmit).unwrap_or(deadline);
             self.timers.arm(Timer::TailProbe, deadline.min(timeout));
         }

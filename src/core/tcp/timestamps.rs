@@ -36,11 +36,13 @@ impl TimestampState {
     }
 
     /// The option of a segment sent at `now`.
+    #[inline]
     pub fn option(&self, now: Instant) -> Timestamps {
         Timestamps { value: self.offset.wrapping_add(ticks(now)), echo: self.recent }
     }
 
     /// Whether a segment's clock shows a time before the last one's: PAWS, protection against wrapped sequence numbers (§5.3).
+    #[inline]
     pub fn is_old(&self, received: Timestamps) -> bool {
         // Sequence numbers compare as these clocks do: on a circle.
         SeqNumber::new(received.value).precedes(SeqNumber::new(self.recent))
@@ -52,6 +54,7 @@ impl TimestampState {
     }
 
     /// How long ago at most the segment was sent that a segment's echo is of.
+    #[inline]
     pub fn since_echo(&self, now: Instant, received: Timestamps) -> Duration {
         let ticks = self.option(now).value.wrapping_sub(received.echo);
         Duration::from_millis(u64::from(ticks) + 1)
@@ -63,6 +66,7 @@ impl TimestampState {
     }
 
     /// Takes in the clock of a segment that begins at or before the last octet acknowledged (§4.3).
+    #[inline]
     pub fn update(&mut self, received: Timestamps) {
         if !self.is_old(received) {
             self.recent = received.value;

@@ -1,12 +1,11 @@
 //! Segments to be sent, most pressing first: what was lost, a window probe, new data, a bare acknowledgment.
 
 use super::{
-    congestion::Controller, connection::Connection, send::SendRange, signals::SentKind, state::Step,
-    tail_probe::TailProbe, timer::Timer, timestamps,
+    congestion::Controller, connection::Connection, cx::Cx, send::SendRange, signals::SentKind, state::Step,
+    tail_probe::TailProbe, timers::Timer, timestamps,
 };
 use crate::{
     config::TcpConfig,
-    time::Instant,
     wire::{self, SeqNumber, TcpFlags, TcpHeader, TcpOptions, tcp_options::SackBlocks},
 };
 
@@ -20,50 +19,50 @@ impl Connection {
     ///
     /// # Panics
     /// Where `buffer` cannot hold a frame of the configured MTU.
-    pub fn poll_transmit(&mut self, now: Instant, config: &TcpConfig, buffer: &mut [u8]) -> Option<(usize, SentKind)> {
+    pub fn poll_transmit(&mut self, cx: Cx<'_>, buffer: &mut [u8]) -> Option<(usize, SentKind)> {
         if self.is_opening() {
-            return self.transmit_opening(now, config, buffer);
+            return self.transmit_opening(cx, buffer);
         }
-        self.lift_path_limit(now);
+        self.lift_path_limit(cx.now);
         if self.acks.is_alone() {
-            return Some((self.write_acknowledgment(now, config, buffer), SentKind::Acknowledgment));
+            return Some((self.write_acknowledgment(cx, buffer), SentKind::Acknowledgment));
         }
-        if let Some(range) = self.next_range(now, config) {
+        if let Some(range) = self.next_range(cx) {
             let is_retransmission = range.seq != self.send.nxt();
-            let length = self.write_range(&range, now, config, buffer);
-            self.recovery.sent(&range, is_retransmission, now);
+            let length = self.write_range(cx, &range, buffer);
+            self.recovery.sent(&range, is_retransmission, cx.now);
             self.timers.cancel(Timer::TailProbe); // it counts from the last segment on (RFC 8985 §7.2)
             if is_retransmission && range.seq == self.send.una() {
                 self.timers.cancel(Timer::Retransmit); // what is repaired gets a full timeout of its own
             }
-            if self.send.sent(&range, now) {
-                self.step(Step::FinSent, now, config);
+            if self.send.sent(&range, cx.now) {
+                self.step(cx, Step::FinSent);
             }
             return Some((length, if is_retransmission { SentKind::Retransmission } else { SentKind::New }));
         }
-        self.update_timers(now, config);
+        self.update_timers(cx);
         if !self.acks.is_due() {
-            return self.transmit_keep_alive(now, config, buffer);
+            return self.transmit_keep_alive(cx, buffer);
         }
-        Some((self.write_acknowledgment(now, config, buffer), SentKind::Acknowledgment))
+        Some((self.write_acknowledgment(cx, buffer), SentKind::Acknowledgment))
     }
 
     /// To be asked when a segment was sent: whether that was all for now. If so, every timer stands as it should.
-    pub fn has_sent_all(&mut self, now: Instant, config: &TcpConfig) -> bool {
+    pub fn has_sent_all(&mut self, cx: Cx<'_>) -> bool {
         let owes = self.acks.is_due() || self.acks.is_alone() || self.persist.is_due() || self.liveness.owes_probe();
         if owes || self.is_opening() || self.send.wants_to_send() || self.recovery.tail == TailProbe::Due {
             return false;
         }
-        self.update_timers(now, config);
+        self.update_timers(cx);
         true
     }
 
     /// A segment at `seq` without data.
-    pub(super) fn write_bare(&mut self, seq: SeqNumber, now: Instant, config: &TcpConfig, buffer: &mut [u8]) -> usize {
-        self.write_range(&SendRange { seq, length: 0, fin: false }, now, config, buffer)
+    pub(super) fn write_bare(&mut self, cx: Cx<'_>, seq: SeqNumber, buffer: &mut [u8]) -> usize {
+        self.write_range(cx, &SendRange { seq, length: 0, fin: false }, buffer)
     }
 
-    fn next_range(&mut self, now: Instant, config: &TcpConfig) -> Option<SendRange> {
+    fn next_range(&mut self, cx: Cx<'_>) -> Option<SendRange> {
         if self.persist.take_due() {
             return self.send.probe();
         }
@@ -75,19 +74,20 @@ impl Connection {
             return None;
         }
         // RFC 5681 §4.1
-        if self.send.flight_size() == 0 && now > self.rtt.timeout_after(self.send.last_sent()) {
+        if self.send.flight_size() == 0 && cx.now > self.rtt.timeout_after(self.send.last_sent()) {
             self.congestion.idled();
         }
-        if let Some(range) = self.take_tail_probe(config) {
+        if let Some(range) = self.take_tail_probe(cx.config) {
             return Some(range);
         }
         let allowance = self.recovery.allowance(self.congestion.window(), self.send.in_flight());
         let within = if self.recovery.take_force_retransmit() { u32::MAX } else { allowance };
         let lost = if self.recovery.holds_back() { None } else { self.send.next_lost(within) };
-        lost.or_else(|| self.next_new(allowance, config.nagle && !self.options.no_delay, config))
+        lost.or_else(|| self.next_new(allowance, cx.config.nagle && !self.options.no_delay, cx.config))
     }
 
     /// What is sent for the first time, where there is room for one segment more among those in flight.
+    #[inline]
     pub(super) fn next_new(&self, allowance: u32, nagle: bool, config: &TcpConfig) -> Option<SendRange> {
         let has_room = self.send.segments() < config.max_segments.max(1);
         if has_room { self.send.next_new(allowance, nagle) } else { None }
@@ -104,7 +104,7 @@ impl Connection {
     }
 
     /// Every segment acknowledges and tells the window, so what was owed is paid with it.
-    fn write_range(&mut self, range: &SendRange, now: Instant, config: &TcpConfig, buffer: &mut [u8]) -> usize {
+    fn write_range(&mut self, cx: Cx<'_>, range: &SendRange, buffer: &mut [u8]) -> usize {
         self.acks.paid(self.receive.nxt());
         self.timers.cancel(Timer::DelayedAck);
         let mut flags = TcpFlags::ACK;
@@ -117,7 +117,7 @@ impl Connection {
         let edge = self.receive.edge();
         let window = self.receive.advertise(self.send.mss());
         if self.receive.edge() != edge {
-            self.tuning.announced(self.receive.edge(), now);
+            self.tuning.announced(self.receive.edge(), cx.now);
         }
         let header = TcpHeader {
             source_port: self.tuple.local.port,
@@ -128,12 +128,12 @@ impl Connection {
             window,
             urgent: urgent.unwrap_or(0),
             options: TcpOptions {
-                timestamps: self.clocks.map(|clocks| clocks.option(now)),
+                timestamps: self.clocks.map(|clocks| clocks.option(cx.now)),
                 sack: self.sack_blocks(range.length),
                 ..TcpOptions::default()
             },
         };
-        let ip = config.ip_header(&self.tuple, self.diffserv.ours.with(codepoint));
+        let ip = cx.config.ip_header(&self.tuple, self.diffserv.ours.with(codepoint));
         wire::write_tcp(&self.link, &ip, &header, self.send.data(range), buffer)
     }
 }

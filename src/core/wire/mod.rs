@@ -1,4 +1,4 @@
-//! Bytes to values and values to bytes. No state, no allocation.
+//! Bytes to values and values to bytes. No state; nothing is allocated for a frame.
 //!
 //! A frame is parsed once, by [`parse`], into a value that cannot be wrong; a frame that cannot be trusted becomes a
 //! [`DropReason`].
@@ -24,10 +24,12 @@ pub mod ipv4;
 pub mod ipv6;
 pub mod offending_packet;
 mod peek;
+mod quoted_flow;
 pub mod seq;
 pub mod tcp;
 pub mod tcp_options;
 pub mod toeplitz;
+pub mod tunnel;
 pub mod udp;
 
 #[cfg(test)]
@@ -44,10 +46,12 @@ pub use self::{
     ip::{IpHeader, Protocol},
     offending_packet::OffendingPacket,
     peek::peek_flow,
+    quoted_flow::QuotedFlow,
     seq::SeqNumber,
     tcp::{ChecksumPolicy, Segment, TcpFlags, TcpHeader},
     tcp_options::TcpOptions,
     toeplitz::ReceiveScaling,
+    tunnel::{Encapsulation, Tunnel},
     udp::Datagram,
 };
 

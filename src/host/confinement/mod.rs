@@ -107,6 +107,50 @@ pub fn give_up_capabilities() -> Result<(), HostError> {
     keep_only(&CapsHashSet::new())
 }
 
+/// Takes from the calling thread, and from those it starts from now on, all capabilities but CAP_BPF: some kernels let nobody else
+/// read a map where `kernel.unprivileged_bpf_disabled` is set. Where that is missing, CAP_SYS_ADMIN, which stands for it, stays.
+///
+/// # Errors
+/// The kernel's refusal.
+pub fn keep_for_reading_maps() -> Result<(), HostError> {
+    let permitted = held()?;
+    let its = [Capability::CAP_BPF, Capability::CAP_SYS_ADMIN].into_iter().find(|it| permitted.contains(it));
+    keep_only(&its.into_iter().collect())
+}
+
+/// Takes from the calling thread, and from those it starts from now on, all capabilities but those that a load balancer needs while it
+/// runs: [`Rights::FOR_SERVING`](super::rights::Rights::FOR_SERVING), and CAP_DAC_OVERRIDE where it has that, for files of other users.
+/// Nothing that is run gains any from now on, and there are no core dumps. [Threads](EarlierThread) that are there already give all up.
+///
+/// # Errors
+/// The kernel's refusal.
+pub fn keep_for_balancing() -> Result<(), HostError> {
+    let mut keep = CapsHashSet::from([
+        Capability::CAP_NET_ADMIN,
+        Capability::CAP_NET_RAW,
+        Capability::CAP_BPF,
+        Capability::CAP_PERFMON,
+        Capability::CAP_IPC_LOCK,
+        Capability::CAP_DAC_OVERRIDE,
+    ]);
+    let permitted = held()?;
+    if !permitted.contains(&Capability::CAP_BPF) || !permitted.contains(&Capability::CAP_PERFMON) {
+        // Then it stands for both.
+        keep.insert(Capability::CAP_SYS_ADMIN);
+    }
+    keep_only(&keep.intersection(&permitted).copied().collect())?;
+    let threads: Vec<_> = earlier().iter().filter_map(Weak::upgrade).collect();
+    threads.iter().for_each(|thread| thread.follow());
+    prctl::set_dumpable(false).map_err(|errno| HostError::refused("forbid core dumps", errno))?;
+    prctl::set_no_new_privs().map_err(|errno| HostError::refused("renounce new privileges", errno))
+}
+
+fn held() -> Result<CapsHashSet, HostError> {
+    let failed =
+        |error: CapsError| HostError::Reply { what: "read the capabilities".to_owned(), why: error.to_string() };
+    caps::read(None, CapSet::Permitted).map_err(failed)
+}
+
 /// Effective before permitted: what is effective must be permitted. What is ambient goes with the permitted.
 fn keep_only(keep: &CapsHashSet) -> Result<(), HostError> {
     let set = |set, capabilities: &CapsHashSet| {

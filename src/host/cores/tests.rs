@@ -9,6 +9,7 @@ fn cores_that_a_process_may_not_use_are_not_offered_and_refused_by_another_sente
     let nodes = [(0, 0), (1, 0), (2, 1), (3, 1)].into_iter().collect();
     let cores = Cores::of(nodes, &BTreeSet::from([1, 2, 9]));
     assert_eq!((cores.iter().collect::<Vec<_>>(), cores.forbidden().collect::<Vec<_>>()), (vec![1, 2], vec![0, 3]));
+    assert_eq!(cores.end(), 4, "those of others count");
     assert_eq!((cores.count(), cores.node_count(), cores.to_string()), (2, 2, "1-2".to_owned()));
     assert_eq!(cores.on_node(1).collect::<Vec<_>>(), [2]);
     assert!(cores.require(1).is_ok());

@@ -95,7 +95,7 @@ pub fn plain_wire() -> impl Iterator<Item = (&'static str, bool)> {
     off.chain([(GRO, true)])
 }
 
-/// The same, and no merging of what is received either: every frame on the link is a segment for TCP.
+/// The settings of [`plain_wire`], without merging of what is received either: every frame on the link is a segment for TCP.
 pub fn no_offloads() -> impl Iterator<Item = (&'static str, bool)> {
     plain_wire().map(|(name, on)| (name, on && name != GRO))
 }

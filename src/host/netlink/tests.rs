@@ -123,3 +123,42 @@ fn octets_that_are_no_messages_are_an_error_and_no_panic() {
     }
     assert!(taken(&[vec![1; 7]]).unwrap_err().contains("list"));
 }
+
+/// What comes of these datagrams for requests with the numbers from `SEQUENCE` on: the index of the link, if one, or the error
+/// number; none where it is missing still.
+fn answers(requests: usize, datagrams: &[Vec<u8>]) -> Vec<Option<Result<Option<u32>, i32>>> {
+    let mut answers = Answers::<RouteNetlinkMessage>::new(SEQUENCE, requests);
+    datagrams.iter().for_each(|datagram| answers.take("list", datagram).unwrap());
+    let missing = answers.of_each.iter().filter(|answer| answer.is_none()).count();
+    assert_eq!(answers.missing, missing);
+    let index = |message| match message {
+        RouteNetlinkMessage::NewLink(link) => link.header.index,
+        other => panic!("{other:?}"),
+    };
+    let of_each = answers.of_each.into_iter();
+    let read = |answer: io::Result<Option<_>>| {
+        answer.map(|message| message.map(index)).map_err(|error| error.raw_os_error().unwrap())
+    };
+    of_each.map(|answer| answer.map(read)).collect()
+}
+
+#[test]
+fn many_requests_have_their_answers_each() {
+    let first = [message(SEQUENCE, 0, link(4)), message(SEQUENCE + 2, 0, error(-libc::ENOENT))].concat();
+    assert_eq!(answers(4, std::slice::from_ref(&first)), [Some(Ok(Some(4))), None, Some(Err(libc::ENOENT)), None]);
+    let mut strange = message(SEQUENCE + 3, 0, link(2))[..16].to_vec();
+    strange[..4].copy_from_slice(&16u32.to_ne_bytes());
+    let others = [message(SEQUENCE - 1, 0, link(9)), message(SEQUENCE + 4, 0, link(9))].concat();
+    let all = answers(4, &[first, others, message(SEQUENCE + 1, 0, error(0)), strange]);
+    assert_eq!(all, [Some(Ok(Some(4))), Some(Ok(None)), Some(Err(libc::ENOENT)), Some(Ok(None))]);
+}
+
+#[test]
+fn numbers_of_requests_begin_again() {
+    let mut answers = Answers::<RouteNetlinkMessage>::new(u32::MAX, 2);
+    answers.take("list", &message(0, 0, link(1))).unwrap();
+    assert!(answers.of_each[0].is_none() && answers.of_each[1].is_some());
+    answers.take("list", &message(u32::MAX, 0, link(1))).unwrap();
+    assert_eq!(answers.missing, 0);
+    assert!(answers.take("list", &[1; 7]).unwrap_err().to_string().contains("list"));
+}

@@ -1,6 +1,6 @@
 //! Who used the processor, and how much memory: what `/proc` tells.
 
-use super::turns::Placement;
+use super::placement::Placement;
 use crate::host::memory;
 use nix::unistd::{Pid, SysconfVar, sysconf};
 use std::{

@@ -1,4 +1,4 @@
-use super::{Comparison, Contender, contender::ContenderError, process::ProcessError};
+use super::{Contender, contender::ContenderError, process::ProcessError};
 use crate::{flood::FloodError, host::HostError, lab::LabError};
 use std::io;
 use thiserror::Error;
@@ -44,13 +44,24 @@ pub enum BenchError {
     /// One that has no part in the scenario.
     #[error(
         "{contender} is no contender of {scenario}: name {names}",
-        names = Comparison::CONTENDERS.map(|contender| contender.to_string()).join(", ")
+        names = Contender::COMPARED.map(|contender| contender.to_string()).join(", ")
     )]
     NotInScenario {
         /// The scenario.
         scenario: &'static str,
         /// Who was named.
         contender: Contender,
+    },
+
+    /// A balancer that has no part in what is tried.
+    #[error("{contender} is no contender of lb --scenario {trial}: name {names}")]
+    NotInTrial {
+        /// What is tried.
+        trial: super::lb::Trial,
+        /// Who was named.
+        contender: &'static str,
+        /// Who has a part in it.
+        names: String,
     },
 
     /// Too many connections, or none.

@@ -2,6 +2,7 @@
 //!
 //! * [`SynFlood`]: legitimate clients of a server under a flood;
 //! * [`Comparison`]: the scenarios in which one client drives two servers in turn;
+//! * [`lb`]: load balancers, each in turn before the same backends;
 //! * [`scenario`]: what each scenario measures, and how its numbers are to be read;
 //! * [`contender`]: the servers that are compared;
 //! * [`legit`]: the legitimate clients, whose fate under a flood is what counts;
@@ -12,7 +13,9 @@ mod account;
 mod comparison;
 pub mod contender;
 mod error;
+pub mod lb;
 pub mod legit;
+mod placement;
 mod process;
 pub mod report;
 pub mod scenario;
@@ -28,6 +31,6 @@ pub use self::{
     error::BenchError,
     process::ProcessError,
     summary::Report,
-    syn_flood::{Second, SynFlood},
-    turns::Progress,
+    syn_flood::SynFlood,
+    turns::{Progress, Second},
 };

@@ -163,6 +163,11 @@ impl Process {
                 None => break,
             }
         }
+        self.kill()
+    }
+
+    /// Ends it, and all that it started, without giving it a say.
+    pub fn kill(&mut self) -> Result<ExitStatus, ProcessError> {
         killpg(self.id(), Signal::SIGKILL).ok();
         self.child.wait().map_err(|source| ProcessError::Lost { name: self.name, source })
     }

@@ -1,6 +1,7 @@
 //! The scenarios as data: what each measures, how its numbers are to be read, and what is said of it to somebody who was not
 //! there.
 
+use super::lb;
 use Unit::{Bytes, Count, Gigabits, Kibibytes, Microseconds, PerSecond, Percent};
 
 /// How a number is to be read.
@@ -12,6 +13,8 @@ pub enum Unit {
     Count,
     /// Microseconds.
     Microseconds,
+    /// Milliseconds.
+    Milliseconds,
     /// Units of 1,024 bytes.
     Kibibytes,
     /// Bytes.
@@ -33,13 +36,13 @@ pub struct Metric {
     pub unit: Unit,
 }
 
-const fn metric(name: &'static str, label: &'static str, unit: Unit) -> Metric {
+pub(super) const fn metric(name: &'static str, label: &'static str, unit: Unit) -> Metric {
     Metric { name, label, unit }
 }
 
 /// One of the figures that a scenario is about.
 #[derive(Clone, Copy, Debug)]
-pub struct Lead {
+pub struct Headline {
     /// The metric's name.
     pub metric: &'static str,
     /// What stands above its chart.
@@ -48,13 +51,26 @@ pub struct Lead {
     pub caption: &'static str,
 }
 
-/// A base of comparison.
+/// Whom the others are compared with.
 #[derive(Clone, Copy, Debug)]
-pub struct Base {
+pub struct Baseline {
     /// The contender that others are compared to.
     pub name: &'static str,
     /// The metrics compared, or `None` for all.
     pub metrics: Option<&'static [&'static str]>,
+}
+
+/// What is drawn of each contender, from left to right.
+#[derive(Clone, Copy, Debug)]
+pub struct Series {
+    /// What stands above it.
+    pub heading: &'static str,
+    /// What its lines mean.
+    pub caption: &'static str,
+    /// What goes from left to right.
+    pub x: &'static str,
+    /// What is drawn, in a few words.
+    pub name: &'static str,
 }
 
 /// A scenario, in the terms of its report.
@@ -69,14 +85,29 @@ pub struct Scenario {
     /// What is measured, in the order in which it is shown.
     pub metrics: &'static [Metric],
     /// What it is about: these are charted, and their ratios shown.
-    pub leads: &'static [Lead],
+    pub headlines: &'static [Headline],
     /// What contenders are compared to.
-    pub bases: &'static [Base],
+    pub baselines: &'static [Baseline],
+    /// What is drawn beside that.
+    pub series: Option<Series>,
 }
 
 impl Scenario {
     /// All of them.
-    pub const ALL: [&'static Self; 6] = [&SYN_FLOOD, &HTTP, &CONNECT_RATE, &BULK, &LATENCY, &IDLE_CONNECTIONS];
+    pub const ALL: [&'static Self; 12] = [
+        &SYN_FLOOD,
+        &HTTP,
+        &CONNECT_RATE,
+        &BULK,
+        &LATENCY,
+        &IDLE_CONNECTIONS,
+        &lb::STEADY,
+        &lb::KILL,
+        &lb::DRAIN,
+        &lb::RELOAD,
+        &lb::FLOOD,
+        &lb::STATE,
+    ];
 
     /// The one of this name.
     pub fn find(name: &str) -> Option<&'static Self> {
@@ -127,13 +158,14 @@ pub const SYN_FLOOD: Scenario = Scenario {
         metric("idle_handshake_us_p99", "handshake before the flood, 99 %", Microseconds),
         metric("server_memory_growth_kib", "server memory growth", Kibibytes),
     ],
-    leads: &[Lead {
+    headlines: &[Headline {
         metric: SYN_ACKS,
         heading: "How much of the flood was answered",
         caption: "SYN-ACKs per second: the median over the rounds; the thin line spans the least to the greatest. More is \
                   better.",
     }],
-    bases: &[Base { name: "kernel", metrics: None }, Base { name: "xdp-tx", metrics: Some(&[SYN_ACKS]) }],
+    baselines: &[Baseline { name: "kernel", metrics: None }, Baseline { name: "xdp-tx", metrics: Some(&[SYN_ACKS]) }],
+    series: None,
 };
 
 /// How a scenario with one client and two servers is introduced, whatever it is about.
@@ -141,7 +173,7 @@ const SAME_CLIENT: &str = "A server on one end of a virtual Ethernet cable is dr
      generator is the same for each contender, with the same settings: xskip's own stack, on AF_XDP, on a core of its own. The \
      contenders took turns, round by round, each in a lab of its own.";
 
-const KERNEL: &[Base] = &[Base { name: "kernel", metrics: None }];
+const KERNEL: &[Baseline] = &[Baseline { name: "kernel", metrics: None }];
 
 /// Busy cores are measured in all scenarios that keep them busy.
 const SERVER_CORE: Metric = metric("server_core_busy_percent", "server's core busy", Percent);
@@ -169,25 +201,26 @@ pub const HTTP: Scenario = Scenario {
         CLIENT_CORE,
         metric("failed_requests", "requests that failed", Count),
     ],
-    leads: &[
-        Lead {
+    headlines: &[
+        Headline {
             metric: "requests_per_second",
             heading: "How many requests were answered",
             caption: "Requests per second: the median over the rounds; the thin line spans the least to the greatest. More is \
                       better.",
         },
-        Lead {
+        Headline {
             metric: "latency_us_p99",
             heading: "How long they took",
             caption: "Within this time 99 % of the answers had arrived. Less is better.",
         },
-        Lead {
+        Headline {
             metric: "server_cpu_us_per_request",
             heading: "What they cost the server",
             caption: "CPU time for each request, the kernel's work included wherever it was done. Less is better.",
         },
     ],
-    bases: KERNEL,
+    baselines: KERNEL,
+    series: None,
 };
 
 /// Connections that are opened, used once and closed.
@@ -214,25 +247,26 @@ pub const CONNECT_RATE: Scenario = Scenario {
         CLIENT_CORE,
         metric("failed_connections", "connections that failed", Count),
     ],
-    leads: &[
-        Lead {
+    headlines: &[
+        Headline {
             metric: "connections_per_second",
             heading: "How many connections came and went",
             caption: "Connections per second: the median over the rounds; the thin line spans the least to the greatest. More \
                       is better.",
         },
-        Lead {
+        Headline {
             metric: "latency_us_p99",
             heading: "How long they took",
             caption: "Within this time 99 % of the clients had their page. Less is better.",
         },
-        Lead {
+        Headline {
             metric: "server_cpu_us_per_connection",
             heading: "What they cost the server",
             caption: "CPU time for each connection, the kernel's work included wherever it was done. Less is better.",
         },
     ],
-    bases: KERNEL,
+    baselines: KERNEL,
+    series: None,
 };
 
 /// As many bytes as there is room for, one way and then the other.
@@ -253,20 +287,21 @@ pub const BULK: Scenario = Scenario {
         metric("upload_client_core_busy_percent", "client's core busy meanwhile", Percent),
         metric("failed_connections", "connections that failed", Count),
     ],
-    leads: &[
-        Lead {
+    headlines: &[
+        Headline {
             metric: "download_gbit_per_second",
             heading: "How much the server sent",
             caption: "Gbit/s of payload: the median over the rounds; the thin line spans the least to the greatest. More is \
                       better.",
         },
-        Lead {
+        Headline {
             metric: "upload_gbit_per_second",
             heading: "How much the server received",
             caption: "Gbit/s of payload. More is better.",
         },
     ],
-    bases: KERNEL,
+    baselines: KERNEL,
+    series: None,
 };
 
 /// Sixty-four bytes to an echo server and back.
@@ -283,20 +318,21 @@ pub const LATENCY: Scenario = Scenario {
         CLIENT_CORE,
         metric("failed_round_trips", "round trips that failed", Count),
     ],
-    leads: &[
-        Lead {
+    headlines: &[
+        Headline {
             metric: "rtt_us_p50",
             heading: "The round trip in the middle",
             caption: "Half of all round trips were as fast as this or faster: the median over the rounds; the thin line spans \
                       the least to the greatest. Less is better.",
         },
-        Lead {
+        Headline {
             metric: "rtt_us_p99",
             heading: "The slow ones",
             caption: "99 % of all round trips were as fast as this or faster. Less is better.",
         },
     ],
-    bases: KERNEL,
+    baselines: KERNEL,
+    series: None,
 };
 
 /// Connections that are open and silent.
@@ -313,11 +349,12 @@ pub const IDLE_CONNECTIONS: Scenario = Scenario {
         metric("client_bytes_per_connection", "client's memory a connection", Bytes),
         metric("failed_connections", "connections that failed", Count),
     ],
-    leads: &[Lead {
+    headlines: &[Headline {
         metric: "bytes_per_connection",
         heading: "How much memory a connection takes",
         caption: "Bytes of the server for each connection: the median over the rounds; the thin line spans the least to the \
                   greatest. Less is better.",
     }],
-    bases: KERNEL,
+    baselines: KERNEL,
+    series: None,
 };

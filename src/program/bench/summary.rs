@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer, ser::SerializeMap};
 
 use super::{
     legit::LegitFigures,
-    scenario::{ATTEMPTS, Base, FAILURES, HANDSHAKE_P99, Scenario},
+    scenario::{ATTEMPTS, Baseline, FAILURES, HANDSHAKE_P99, Scenario},
 };
 
 /// Names with values, in the order in which they were set; a JSON object. A metric that could not be taken is `null`.
@@ -136,19 +136,28 @@ pub struct Results {
     /// How long handshakes took, by percentile, where that was measured.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub curves: Option<Curves>,
+    /// What the scenario draws, where it draws anything: where from left to right, and how much; summed up over the rounds.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub series: Vec<(f64, f64)>,
 }
 
 impl Results {
     /// One that ran.
     pub fn new(name: impl Into<String>, rounds: Vec<Metrics>) -> Self {
         let median = Metrics::median(&rounds);
-        Self { name: name.into(), unavailable: None, rounds, median, curves: None }
+        Self { name: name.into(), unavailable: None, rounds, median, curves: None, series: Vec::new() }
     }
 
     /// Adds how long handshakes took.
     #[must_use]
     pub fn with_curves(self, curves: Curves) -> Self {
         Self { curves: Some(curves), ..self }
+    }
+
+    /// Adds what the scenario draws.
+    #[must_use]
+    pub fn with_series(self, series: Vec<(f64, f64)>) -> Self {
+        Self { series, ..self }
     }
 
     /// One that could not run, and why.
@@ -185,26 +194,26 @@ pub struct Ratio {
 /// Ratios by metric, by pair of names (`"xskip/kernel"`).
 pub type Ratios = BTreeMap<String, BTreeMap<&'static str, Ratio>>;
 
-/// Each contender against each base. A pair of rounds counts where both have the metric, and the base's is not 0.
-pub fn ratios(contenders: &[Results], bases: &[Base]) -> Ratios {
+/// Each contender against each baseline. A pair of rounds counts where both have the metric, and the baseline's is not 0.
+pub fn ratios(contenders: &[Results], baselines: &[Baseline]) -> Ratios {
     let mut all = Ratios::new();
-    for base in bases {
-        let Some(against) = contenders.iter().find(|contender| contender.name == base.name) else { continue };
-        for contender in contenders.iter().filter(|contender| contender.name != base.name) {
+    for baseline in baselines {
+        let Some(against) = contenders.iter().find(|contender| contender.name == baseline.name) else { continue };
+        for contender in contenders.iter().filter(|contender| contender.name != baseline.name) {
             let of_pair: BTreeMap<_, _> = (contender.median.iter())
-                .filter(|(name, _)| base.metrics.is_none_or(|wanted| wanted.contains(name)))
+                .filter(|(name, _)| baseline.metrics.is_none_or(|wanted| wanted.contains(name)))
                 .filter_map(|(name, _)| Some((name, ratio(contender, against, name)?)))
                 .collect();
             if !of_pair.is_empty() {
-                all.insert(format!("{}/{}", contender.name, base.name), of_pair);
+                all.insert(format!("{}/{}", contender.name, baseline.name), of_pair);
             }
         }
     }
     all
 }
 
-fn ratio(contender: &Results, base: &Results, name: &str) -> Option<Ratio> {
-    let mut values: Vec<f64> = (contender.rounds.iter().zip(&base.rounds))
+fn ratio(contender: &Results, baseline: &Results, name: &str) -> Option<Ratio> {
+    let mut values: Vec<f64> = (contender.rounds.iter().zip(&baseline.rounds))
         .filter_map(|(ours, theirs)| Some(ours.get(name)? / theirs.get(name)?))
         .filter(|ratio| ratio.is_finite())
         .collect();
@@ -269,14 +278,14 @@ pub struct Report {
 }
 
 impl Report {
-    /// Puts together what was measured on this machine, and compares it to the scenario's bases. Commands, placement and
+    /// Puts together what was measured on this machine, and compares it to the scenario's baselines. Commands, placement and
     /// notes are left to be filled in.
     pub fn new(scenario: &Scenario, contenders: Vec<Results>) -> Self {
         Self {
             scenario: scenario.name.to_owned(),
             rounds: contenders.iter().map(|contender| contender.rounds.len()).max().unwrap_or(0),
             machine: Machine::read(),
-            ratios: ratios(&contenders, scenario.bases),
+            ratios: ratios(&contenders, scenario.baselines),
             contenders,
             commands: Vec::new(),
             placement: Vec::new(),

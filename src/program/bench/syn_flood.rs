@@ -5,12 +5,13 @@ use super::{
     BenchError,
     contender::Contender,
     legit::{LegitFigures, LegitLoad, LegitOptions},
+    placement::Placement,
     scenario::SYN_FLOOD,
     summary::{self, Curves, Metrics, Report},
-    turns::{Placement, Progress, Record, take_turns, wait},
+    turns::{Progress, Record, Second, take_turns, wait},
 };
 use crate::{
-    flood::{Flood, FloodCounts, FloodKind, FloodOptions},
+    flood::{Flood, FloodKind, FloodOptions},
     lab::{INTERFACE, Lab, LabName, LabOptions},
 };
 use std::{
@@ -59,17 +60,6 @@ impl Default for SynFlood {
     }
 }
 
-/// What one second of a turn brought.
-#[derive(Clone, Debug)]
-pub struct Second {
-    /// Whose turn it is.
-    pub contender: Contender,
-    /// What the flood did; none at peace.
-    pub flood: Option<FloodCounts>,
-    /// What the clients saw.
-    pub clients: LegitFigures,
-}
-
 /// What one turn of a contender brought.
 struct Turn {
     metrics: Metrics,
@@ -104,23 +94,23 @@ impl SynFlood {
         let name: LabName = format!("bench{}", std::process::id()).parse()?;
         let lab = Lab::temporary_unless(&LabOptions { name, ..LabOptions::default() }, interrupted)?;
         steer_answers(&lab, placement)?;
-        let standing = contender.start(&lab, placement.server)?;
-        let stage = Stage { contender, lab: &lab, targets: standing.targets(), placement, interrupted };
+        let running = contender.start(&lab, placement.server)?;
+        let stage = Stage { contender, lab: &lab, targets: running.targets(), placement, interrupted };
         stage.clients(self.clients, WARM_UP, None, &mut |_| ())?;
         let idle = match contender.serves_clients() {
             true => stage.clients(self.clients, self.idle, None, progress)?,
             false => LegitFigures::default(),
         };
-        let memory = standing.resident_kib();
+        let memory = running.resident_kib();
         let flood = lab.client().run(|| Flood::start(&self.flood_options(&stage)))??;
         wait(WARM_UP, interrupted)?;
         let (before, began) = (flood.counts()?, Instant::now());
         let flooded = stage.clients(self.clients, self.duration, Some(&flood), progress)?;
         let (counts, elapsed) = (flood.counts()?.since(&before), began.elapsed().as_secs_f64());
-        let grown = standing.resident_kib().zip(memory).map(|(after, before)| after as f64 - before as f64);
+        let grown = running.resident_kib().zip(memory).map(|(after, before)| after as f64 - before as f64);
         flood.stop();
         flood.finish()?;
-        standing.stop()?;
+        running.stop()?;
         let mut metrics = Metrics::default();
         metrics.set("offered_syn_per_second", counts.sent as f64 / elapsed);
         metrics.set("syn_ack_per_second", counts.syn_acks as f64 / elapsed);
@@ -216,7 +206,7 @@ impl Stage<'_> {
 }
 
 /// Puts the turns of a contender together.
-fn results(record: Record<Turn>) -> summary::Results {
+fn results(record: Record<Contender, Turn>) -> summary::Results {
     let name = record.contender.to_string();
     if let Some(reason) = record.unavailable {
         return summary::Results::unavailable(name, reason);

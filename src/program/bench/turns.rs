@@ -1,12 +1,13 @@
 //! Contenders in turn, round by round: A B A B. Whatever else the machine does meanwhile meets all of them alike.
 
 use super::{
-    BenchError, Second,
+    BenchError,
     contender::{Contender, ContenderError},
+    legit::LegitFigures,
     scenario::Scenario,
     summary::Metrics,
 };
-use crate::host::cores::Cores;
+use crate::flood::FloodCounts;
 use std::{
     sync::atomic::{AtomicBool, Ordering},
     thread,
@@ -24,12 +25,12 @@ pub enum Progress {
         /// The round, from 1.
         round: usize,
         /// Who it is.
-        contender: Contender,
+        contender: &'static str,
     },
     /// A contender is left out from now on.
     Unavailable {
         /// Who it is.
-        contender: Contender,
+        contender: &'static str,
         /// Why.
         reason: String,
     },
@@ -40,37 +41,60 @@ pub enum Progress {
         /// What is measured.
         scenario: &'static Scenario,
         /// Whose turn it was.
-        contender: Contender,
+        contender: &'static str,
         /// What it brought.
         metrics: Metrics,
     },
 }
 
-/// A contender with all that its turns brought.
-pub(super) struct Record<T> {
+/// What one second of a turn brought.
+#[derive(Clone, Debug)]
+pub struct Second {
+    /// Whose turn it is.
     pub contender: Contender,
+    /// What the flood did; none at peace.
+    pub flood: Option<FloodCounts>,
+    /// What the clients saw.
+    pub clients: LegitFigures,
+}
+
+/// Whoever takes turns.
+pub(super) trait Named: Copy {
+    /// What it is called on the command line and in reports.
+    fn name(self) -> &'static str;
+}
+
+impl Named for Contender {
+    fn name(self) -> &'static str {
+        Contender::name(self)
+    }
+}
+
+/// A contender with all that its turns brought.
+pub(super) struct Record<C, T> {
+    pub contender: C,
     /// Why it cannot run here.
     pub unavailable: Option<String>,
     pub turns: Vec<T>,
 }
 
 /// Gives each contender its turn, in each round. One that this machine cannot run is left out from then on.
-pub(super) fn take_turns<T>(
-    contenders: &[Contender],
+pub(super) fn take_turns<C: Named, T>(
+    contenders: &[C],
     rounds: usize,
     progress: &mut dyn FnMut(Progress),
-    mut turn: impl FnMut(Contender, &mut dyn FnMut(Progress)) -> Result<T, BenchError>,
-) -> Result<Vec<Record<T>>, BenchError> {
+    mut turn: impl FnMut(C, &mut dyn FnMut(Progress)) -> Result<T, BenchError>,
+) -> Result<Vec<Record<C, T>>, BenchError> {
     let record = |&contender| Record { contender, unavailable: None, turns: Vec::new() };
     let mut records: Vec<_> = contenders.iter().map(record).collect();
     for round in 1..=rounds {
         for record in records.iter_mut().filter(|record| record.unavailable.is_none()) {
             let contender = record.contender;
-            progress(Progress::Turn { round, contender });
+            progress(Progress::Turn { round, contender: contender.name() });
             match turn(contender, progress) {
                 Ok(turn) => record.turns.push(turn),
                 Err(BenchError::Contender(ContenderError::Unavailable { reason, .. })) => {
-                    progress(Progress::Unavailable { contender, reason: reason.clone() });
+                    progress(Progress::Unavailable { contender: contender.name(), reason: reason.clone() });
                     record.unavailable = Some(reason);
                 }
                 Err(error) => return Err(error),
@@ -78,26 +102,6 @@ pub(super) fn take_turns<T>(
         }
     }
     Ok(records)
-}
-
-/// Where things run: the server has a core of its own where there are two.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Placement {
-    /// The server's core.
-    pub server: usize,
-    /// The core of all that drives it.
-    pub clients: usize,
-}
-
-impl Placement {
-    /// The first core and the last.
-    pub fn choose() -> Result<Self, BenchError> {
-        let cores: Vec<_> = Cores::read()?.iter().collect();
-        match (cores.first(), cores.last()) {
-            (Some(&server), Some(&clients)) => Ok(Self { server, clients }),
-            _ => Err(BenchError::NoCore),
-        }
-    }
 }
 
 /// Waits, unless it is interrupted.

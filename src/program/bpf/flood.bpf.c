@@ -3,7 +3,7 @@
  * The flood generator. `generate` runs on live frames: it turns whatever it is given into the next template, stamps it with
  * random numbers, and sends it by XDP_TX. `count_replies`, on the same interface, counts what comes back and ends it there.
  *
- * src/xdp/flood.rs mirrors the layouts, and src/flood/stamp.rs does the same to a frame in Rust: a test holds them together.
+ * src/program/bpf/flood.rs mirrors the layouts, and src/program/flood/stamp.rs does the same to a frame in Rust: a test holds them together.
  */
 #include "checksum.h"
 #include "parse.h"

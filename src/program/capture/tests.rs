@@ -1,5 +1,5 @@
-use super::{file::as_two_words, *};
-use crate::{telemetry::lookout::Observer, worker::Direction};
+use super::{pcapng::as_two_words, *};
+use crate::{telemetry::lookout::Observer, wire::InterfaceId, worker::Direction};
 use pcap_file::{
     DataLink,
     pcapng::{
@@ -24,14 +24,14 @@ use std::{
 const AT: Duration = Duration::new(1_700_000_000, 123_456_789);
 
 fn event(at: Duration, direction: Direction, frame: &[u8]) -> TapEvent<'_> {
-    TapEvent { at, direction, frame, state: None }
+    TapEvent { at, direction, interface: InterfaceId::FIRST, frame, state: None }
 }
 
 /// A capture of `events` on `xskip0`, and the blocks behind the section header of its file.
 fn captured(events: &[TapEvent<'_>]) -> (CaptureSummary, Vec<Block<'static>>) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("trace.pcapng");
-    let capture = Capture::create(&path, "xskip0").unwrap();
+    let capture = Capture::create(&path, &["xskip0"]).unwrap();
     for event in events {
         capture.frame(event);
     }
@@ -70,7 +70,7 @@ fn the_interface_is_described_first() {
 fn the_section_says_who_wrote_it() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("trace.pcapng");
-    Capture::create(&path, "xskip0").unwrap().finish().unwrap();
+    Capture::create(&path, &["xskip0"]).unwrap().finish().unwrap();
     let reader = PcapNgReader::new(File::open(&path).unwrap()).unwrap();
     let writer = SectionHeaderOption::UserApplication(Cow::Owned(format!("xskip {}", env!("CARGO_PKG_VERSION"))));
     assert!(reader.section().options.contains(&writer), "{:?}", reader.section().options);
@@ -113,14 +113,14 @@ fn a_capture_replaces_an_old_file() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("trace.pcapng");
     std::fs::write(&path, vec![0xff; 100_000]).unwrap();
-    Capture::create(&path, "xskip0").unwrap().finish().unwrap();
+    Capture::create(&path, &["xskip0"]).unwrap().finish().unwrap();
     assert!(std::fs::metadata(&path).unwrap().len() < 1_000);
 }
 
 #[test]
 fn finishing_twice_changes_nothing() {
     let folder = tempfile::tempdir().unwrap();
-    let capture = Capture::create(folder.path().join("trace.pcapng"), "xskip0").unwrap();
+    let capture = Capture::create(folder.path().join("trace.pcapng"), &["xskip0"]).unwrap();
     capture.frame(&event(AT, Direction::Received, b"frame"));
     let first = capture.finish().unwrap();
     assert_eq!(first, CaptureSummary { frames: 1, bytes: 5, lost: 0 });
@@ -131,7 +131,7 @@ fn finishing_twice_changes_nothing() {
 fn a_file_that_cannot_be_made_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("missing").join("trace.pcapng");
-    let error = Capture::create(&path, "xskip0").unwrap_err();
+    let error = Capture::create(&path, &["xskip0"]).unwrap_err();
     assert!(matches!(error, CaptureError::Create { .. }));
     assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
 }
@@ -160,12 +160,12 @@ fn the_file_says_at_its_end_how_many_frames_were_seen() {
 fn a_gap_is_marked_where_it_is_and_added_up_at_the_end() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("trace.pcapng");
-    let mut file = PcapNg::new(Destination::open(&path, Arc::default()).unwrap(), "xskip0", Arc::default());
+    let mut file = PcapNg::new(Destination::open(&path, Arc::default()).unwrap(), &["xskip0"], Arc::default());
     let show = |file: &mut PcapNg, frame: &[u8]| file.frame(&event(AT, Direction::Received, frame));
     show(&mut file, b"one");
-    file.lost(5);
+    file.lost(InterfaceId::FIRST, 5);
     show(&mut file, b"two");
-    file.lost(2);
+    file.lost(InterfaceId::FIRST, 2);
     assert_eq!(file.end(), Ok(6));
     let mut reader = PcapNgReader::new(File::open(&path).unwrap()).unwrap();
     let mut blocks = Vec::new();
@@ -175,6 +175,34 @@ fn a_gap_is_marked_where_it_is_and_added_up_at_the_end() {
     let [_, Block::EnhancedPacket(_), gap, Block::EnhancedPacket(_), _] = &blocks[..] else { panic!("{blocks:?}") };
     assert_eq!(statistics(std::slice::from_ref(gap)).0, counts(6, 5));
     assert_eq!(statistics(&blocks).0, counts(9, 7));
+}
+
+#[test]
+fn each_interface_has_a_name_and_frames_and_gaps_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("trace.pcapng");
+    let names = ["veth0", "veth1"];
+    let mut file = PcapNg::new(Destination::open(&path, Arc::default()).unwrap(), &names, Arc::default());
+    let [first, second, unnamed] = [0, 1, 2].map(|index| InterfaceId::at(index).unwrap());
+    for (interface, frame) in [(first, &b"one"[..]), (second, b"two"), (second, b"three"), (unnamed, b"four")] {
+        file.frame(&TapEvent { interface, ..event(AT, Direction::Received, frame) });
+    }
+    file.lost(second, 5);
+    file.end().unwrap();
+    let mut reader = PcapNgReader::new(File::open(&path).unwrap()).unwrap();
+    let (mut described, mut packets, mut statistics) = (Vec::new(), Vec::new(), Vec::new());
+    while let Some(block) = reader.next_block() {
+        match block.unwrap().into_owned() {
+            Block::InterfaceDescription(one) => described.push(one.options[0].clone()),
+            Block::EnhancedPacket(packet) => packets.push((packet.interface_id, packet.data.into_owned())),
+            Block::InterfaceStatistics(one) => statistics.push((one.interface_id, one.options)),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(described, names.map(|name| InterfaceDescriptionOption::IfName(Cow::Borrowed(name))));
+    let numbers = packets.iter().map(|&(number, _)| number).collect::<Vec<_>>();
+    assert_eq!((numbers, &packets[2].1[..]), (vec![0, 1, 1, 1], &b"three"[..]));
+    assert_eq!(statistics, [(0, counts(1, 0)), (1, counts(8, 5))]);
 }
 
 /// A FIFO of that name.
@@ -188,7 +216,7 @@ fn fifo(folder: &tempfile::TempDir) -> PathBuf {
 fn a_fifo_without_a_reader_keeps_nobody_waiting_and_what_nobody_reads_is_lost() {
     let folder = tempfile::tempdir().unwrap();
     let path = fifo(&folder);
-    let capture = Capture::create(&path, "xskip0").unwrap();
+    let capture = Capture::create(&path, &["xskip0"]).unwrap();
     (0..3).for_each(|_| capture.frame(&event(AT, Direction::Received, b"frame")));
     match capture.finish() {
         Err(error @ CaptureError::Unread { frames: 0, lost: 3, .. }) => {
@@ -202,7 +230,7 @@ fn a_fifo_without_a_reader_keeps_nobody_waiting_and_what_nobody_reads_is_lost() 
 fn a_reader_of_a_fifo_that_comes_later_gets_a_whole_capture_from_then_on() {
     let folder = tempfile::tempdir().unwrap();
     let path = fifo(&folder);
-    let capture = Capture::create(&path, "xskip0").unwrap();
+    let capture = Capture::create(&path, &["xskip0"]).unwrap();
     capture.frame(&event(AT, Direction::Received, b"nobody sees this"));
     capture.lookout.catch_up();
     // Opening waits for the writer, which looks for readers now and then.
@@ -234,7 +262,7 @@ fn a_reader_that_pauses_holds_nobody_up_and_every_frame_it_did_not_get_is_counte
         let path = path.clone();
         move || File::open(path).unwrap()
     });
-    let capture = Capture::create(&path, "xskip0").unwrap();
+    let capture = Capture::create(&path, &["xskip0"]).unwrap();
     let paused = paused.join().unwrap();
     let frame = [0; 1_000];
     // Far more than the FIFO and both backlogs hold: each call comes back.
@@ -253,7 +281,7 @@ fn a_reader_that_pauses_holds_nobody_up_and_every_frame_it_did_not_get_is_counte
 #[test]
 fn a_full_disk_is_told_with_the_frames_that_fitted() {
     // A device of the kernel's that is always full.
-    let capture = Capture::create("/dev/full", "xskip0").unwrap();
+    let capture = Capture::create("/dev/full", &["xskip0"]).unwrap();
     let frame = vec![0; 60_000];
     for _ in 0..100 {
         capture.frame(&event(AT, Direction::Received, &frame));
@@ -274,7 +302,7 @@ fn nobody_else_may_read_a_capture() {
         if let Some(mode) = before {
             std::fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
         }
-        Capture::create(&path, "xskip0").unwrap();
+        Capture::create(&path, &["xskip0"]).unwrap();
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o600, "was {before:?}");
     }
 }
@@ -285,10 +313,10 @@ fn a_capture_follows_no_link() {
     let (path, target) = (folder.path().join("trace.pcapng"), folder.path().join("target"));
     std::fs::write(&target, "precious").unwrap();
     std::os::unix::fs::symlink(&target, &path).unwrap();
-    let error = Capture::create(&path, "xskip0").unwrap_err();
+    let error = Capture::create(&path, &["xskip0"]).unwrap_err();
     assert!(matches!(error, CaptureError::Link { .. }), "{error}");
     assert_eq!(std::fs::read_to_string(&target).unwrap(), "precious");
     // Nor one that leads nowhere.
     std::fs::remove_file(&target).unwrap();
-    assert!(Capture::create(&path, "xskip0").is_err() && !target.exists());
+    assert!(Capture::create(&path, &["xskip0"]).is_err() && !target.exists());
 }

@@ -16,9 +16,14 @@ use std::{
     time::Duration,
 };
 use xskip_cli::{
-    bench::{BenchError, Comparison, Contender, Progress, Report, SynFlood, Work, report},
+    bench::{
+        BenchError, Comparison, Contender, Progress, Report, SynFlood, Work,
+        lb::{Consistency, LbBench, LbContender, LbState, Trial},
+        report,
+    },
     flood::FloodKind,
     lab::{IMPAIRED_MTU_MAX, MTU_MIN},
+    lb::Mode,
 };
 
 /// The scenarios.
@@ -48,7 +53,24 @@ pub enum Scenario {
     /// The memory of connections that are open and silent, beside nginx
     #[command(after_help = "Example:\n  sudo xskip bench idle-connections --connections 1000000 --contenders xskip")]
     IdleConnections(ComparisonArguments),
+
+    /// Load balancers before the same backends: at work, when one of these dies or is drained, when all is reloaded, or flooded
+    #[command(after_help = LB_HELP)]
+    Lb(LbArguments),
 }
+
+const LB_HELP: &str = "Scenarios:\n  \
+    steady  requests on connections that stay, then connections that come and go; direct is no balancer\n  \
+    kill    one of three backends is killed: who fails, and for how long\n  \
+    drain   one of three backends is drained: nobody should fail\n  \
+    reload  ten reloads, with another backend and other weights: nobody should fail, no datagram be lost\n  \
+    flood   packets a second on one core, beside a program that only redirects\n\n\
+    Backends are nginx. haproxy and nginx-stream take no part in flood; redirect takes part in nothing else, direct only in steady.\n\n\
+    Examples:\n  \
+    sudo xskip bench lb --duration 5 --html lb.html\n  \
+    sudo xskip bench lb --scenario drain --mode gue --contenders xskip,haproxy --json -\n  \
+    sudo xskip bench lb --scenario flood --json flood.json\n  \
+    xskip bench lb --state rows,hash,lru --rounds 10 --html state.html";
 
 /// What every scenario takes.
 #[derive(Debug, Args)]
@@ -124,6 +146,34 @@ pub struct BulkArguments {
     mtu: u32,
 }
 
+/// What is typed behind `xskip bench lb`.
+#[derive(Debug, Args)]
+pub struct LbArguments {
+    #[command(flatten)]
+    common: Common,
+
+    /// What is tried: steady, kill, drain, reload or flood
+    #[arg(long, value_name = "SCENARIO", default_value_t, conflicts_with = "state")]
+    scenario: Trial,
+
+    /// How xskip sends packets on: dsr, ipip, gue or nat
+    #[arg(long, value_name = "MODE", default_value_t, value_parser = mode, conflicts_with = "state")]
+    mode: Mode,
+
+    /// Who takes part: xskip, haproxy, nginx-stream, nft-dnat, redirect, direct; whoever is named has to run, or the exit status is
+    /// 1 [default: all that the scenario has and this machine can run]
+    #[arg(long, value_name = "LIST", value_delimiter = ',', conflicts_with = "state")]
+    contenders: Vec<LbContender>,
+
+    /// Instead, in virtual time, how well flows keep their backends by what is remembered: rows, hash, lru; a world each round
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    state: Vec<LbState>,
+
+    /// The number that the first of these worlds is drawn from; the next one has the next [default: 1]
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+}
+
 /// From what IPv6 asks of a link to what XDP in native mode takes on a veth.
 const MTU_RANGE: RangeInclusive<i64> = MTU_MIN as i64..=IMPAIRED_MTU_MAX as i64;
 
@@ -133,8 +183,14 @@ fn seconds(text: &str) -> Result<Duration, String> {
 
 /// A name for the scenarios with one client and two servers, which not every contender has a part in.
 fn compared(text: &str) -> Result<Contender, String> {
-    let names = Comparison::CONTENDERS.map(|contender| contender.to_string()).join(", ");
+    let names = Contender::COMPARED.map(|contender| contender.to_string()).join(", ");
     text.parse().map_err(|_| format!("{text:?} is no contender here: name {names}"))
+}
+
+fn mode(text: &str) -> Result<Mode, String> {
+    let names = LbBench::MODES.map(Mode::name).join(", ");
+    let found = LbBench::MODES.into_iter().find(|mode| mode.name() == text);
+    found.ok_or_else(|| format!("{text:?} is no mode that can be measured: name one of {names}"))
 }
 
 /// Measures.
@@ -146,6 +202,7 @@ pub fn run(scenario: Scenario) -> Result<ExitCode, Failure> {
         Scenario::Bulk(arguments) => compare(Work::Bulk, arguments.comparison, Some(arguments.mtu)),
         Scenario::Latency(arguments) => compare(Work::Latency, arguments, None),
         Scenario::IdleConnections(arguments) => compare(Work::IdleConnections, arguments, None),
+        Scenario::Lb(arguments) => balance(arguments),
     }
 }
 
@@ -162,17 +219,16 @@ fn syn_flood(arguments: SynFloodArguments) -> Result<ExitCode, Failure> {
     if !arguments.contenders.is_empty() {
         bench.contenders.clone_from(&arguments.contenders);
     }
-    measure(common, &arguments.contenders, |progress, interrupted| bench.run(progress, interrupted))
+    measure(common, !arguments.contenders.is_empty(), |progress, interrupted| bench.run(progress, interrupted))
 }
 
 fn compare(work: Work, arguments: ComparisonArguments, mtu: Option<u32>) -> Result<ExitCode, Failure> {
     let common = &arguments.common;
-    let program = env::current_exe().map_err(|error| format!("this program cannot find itself: {error}"))?;
     let mut comparison = Comparison {
         duration: common.duration,
         rounds: common.rounds as usize,
         spin: arguments.spin,
-        ..Comparison::new(work, program)
+        ..Comparison::new(work, this_program()?)
     };
     if let Some(connections) = arguments.connections {
         comparison.connections = connections;
@@ -186,14 +242,45 @@ fn compare(work: Work, arguments: ComparisonArguments, mtu: Option<u32>) -> Resu
     if let Err(error) = comparison.check() {
         return Ok(bad_use(error));
     }
-    measure(common, &arguments.contenders, |progress, interrupted| comparison.run(progress, interrupted))
+    measure(common, !arguments.contenders.is_empty(), |progress, interrupted| comparison.run(progress, interrupted))
 }
 
-/// Runs a bench, and writes down what it brought. Whoever was `named` has to run; of those that take part by default some may be
-/// missing, as long as somebody runs.
+fn balance(arguments: LbArguments) -> Result<ExitCode, Failure> {
+    let common = &arguments.common;
+    if !arguments.state.is_empty() {
+        let seed = arguments.seed.unwrap_or(1);
+        let bench = Consistency { seed, rounds: common.rounds as usize, states: arguments.state };
+        return measure(common, true, |progress, interrupted| bench.run(progress, interrupted));
+    }
+    if arguments.seed.is_some() {
+        return Ok(bad_use(
+            "--seed draws the worlds of --state, and nothing else: leave it out, or add --state rows,hash,lru",
+        ));
+    }
+    let mut bench = LbBench {
+        mode: arguments.mode,
+        duration: common.duration,
+        rounds: common.rounds as usize,
+        ..LbBench::new(arguments.scenario, this_program()?)
+    };
+    if !arguments.contenders.is_empty() {
+        bench.contenders.clone_from(&arguments.contenders);
+    }
+    if let Err(error) = bench.check() {
+        return Ok(bad_use(error));
+    }
+    measure(common, !arguments.contenders.is_empty(), |progress, interrupted| bench.run(progress, interrupted))
+}
+
+fn this_program() -> Result<PathBuf, String> {
+    env::current_exe().map_err(|error| format!("this program cannot find itself: {error}"))
+}
+
+/// Runs a bench, and writes down what it brought. Where contenders were named, all of them have to run; of those that take part by
+/// default some may be missing, as long as somebody runs.
 fn measure(
     common: &Common,
-    named: &[Contender],
+    are_named: bool,
     bench: impl FnOnce(&mut dyn FnMut(Progress), &AtomicBool) -> Result<Report, BenchError>,
 ) -> Result<ExitCode, Failure> {
     let interrupted = Arc::new(AtomicBool::new(false));
@@ -224,7 +311,7 @@ fn measure(
     for (name, reason) in &missing {
         eprintln!("xskip: {name} was left out: {reason}");
     }
-    let is_enough = if named.is_empty() { missing.len() < report.contenders.len() } else { missing.is_empty() };
+    let is_enough = if are_named { missing.is_empty() } else { missing.len() < report.contenders.len() };
     Ok(if is_enough { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -233,7 +320,7 @@ fn line(progress: &Progress) -> String {
         Progress::Turn { round, contender } => format!("round {round}: {contender}"),
         Progress::Unavailable { contender, reason } => format!("{contender} cannot run here: {reason}"),
         Progress::Second(second) => report::second(second),
-        Progress::Measured { scenario, contender, metrics } => report::measured(scenario, *contender, metrics),
+        Progress::Measured { scenario, contender, metrics } => report::measured(scenario, contender, metrics),
     }
 }
 

@@ -7,6 +7,7 @@ use signal_hook::{
     flag,
 };
 use std::{
+    env,
     path::PathBuf,
     process::ExitCode,
     sync::{Arc, atomic::AtomicBool},
@@ -32,9 +33,10 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     for signal in [SIGINT, SIGTERM] {
         flag::register(signal, interrupted.clone())?;
     }
-    let capture = arguments.capture.map(|path| Capture::create(path, "veth0")).transpose()?.map(Arc::new);
+    let capture = arguments.capture.map(|path| Capture::create(path, &["veth0"])).transpose()?.map(Arc::new);
+    let program = env::current_exe().map_err(|error| format!("this program cannot find itself: {error}"))?;
     let tap = capture.clone().map(|capture| capture as Arc<dyn Tap>);
-    demo::run(&DemoOptions { tap }, &interrupted).map_err(|error| match error {
+    demo::run(&DemoOptions { tap, program: Some(program) }, &interrupted).map_err(|error| match error {
         DemoError::Print(error) => print::not_written(error),
         other => other.into(),
     })?;

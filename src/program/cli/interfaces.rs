@@ -62,10 +62,9 @@ impl Interfaces {
         self.0.iter()
     }
 
-    /// All names in one, for a capture, which does not tell the interfaces apart.
-    pub fn names(&self) -> String {
-        let names: Vec<&str> = self.iter().map(|interface| interface.name.as_str()).collect();
-        names.join(", ")
+    /// Their names, in the order in which they were given.
+    pub fn names(&self) -> Vec<&str> {
+        self.iter().map(|interface| interface.name.as_str()).collect()
     }
 }
 

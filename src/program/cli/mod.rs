@@ -1,5 +1,6 @@
 //! What is typed, and what it stands for. One file a subcommand; the work is the library's.
 
+mod backend;
 mod bench;
 mod confine;
 mod demo;
@@ -7,6 +8,7 @@ mod doctor;
 mod flood;
 mod interfaces;
 mod lab;
+mod lb;
 mod list;
 mod load;
 mod log;
@@ -55,9 +57,17 @@ enum Command {
     #[command(subcommand)]
     Bench(bench::Scenario),
 
+    /// Take IPIP and GUE off in front of the kernel of a balancer's backend
+    #[command(subcommand)]
+    Backend(backend::Command),
+
     /// Make, look into and remove labs: two network namespaces joined by a veth pair
     #[command(subcommand)]
     Lab(lab::Command),
+
+    /// Balance load over backends
+    #[command(subcommand)]
+    Lb(lb::Command),
 
     /// Say what stands between this machine and a running server, and what to do about it
     #[command(after_help = "Exit status: 0 if nothing is in the way, 1 otherwise.\n\n\
@@ -78,7 +88,9 @@ pub fn run() -> ExitCode {
         Command::Flood(arguments) => flood::run(arguments),
         Command::Load(arguments) => load::run(arguments),
         Command::Bench(scenario) => bench::run(scenario),
+        Command::Backend(command) => backend::run(command),
         Command::Lab(command) => lab::run(command),
+        Command::Lb(command) => lb::run(command),
         Command::Doctor(arguments) => doctor::run(arguments),
     };
     drop(log);

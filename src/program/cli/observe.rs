@@ -38,8 +38,8 @@ pub struct Seen {
 }
 
 impl Observation {
-    pub fn begin(arguments: &Arguments, interface: &str) -> Result<Self, Failure> {
-        let capture = arguments.capture.as_ref().map(|path| Capture::create(path, interface)).transpose()?;
+    pub fn begin(arguments: &Arguments, interfaces: &[&str]) -> Result<Self, Failure> {
+        let capture = arguments.capture.as_ref().map(|path| Capture::create(path, interfaces)).transpose()?;
         let ladder = arguments.ladder.then(|| Ladder::new(io::stdout(), LadderOptions::default())).transpose()?;
         Ok(Self { capture: capture.map(Arc::new), ladder: ladder.map(Arc::new) })
     }

@@ -36,8 +36,8 @@ pub fn result(text: impl Display) -> Result<(), Failure> {
     writeln!(output, "{text}").and_then(|()| output.flush()).map_err(not_written)
 }
 
-/// The same at the end of a command that others may look on at, whose pager may have stopped to read long ago: that is noticed, and
-/// not waited for.
+/// Writes a result as [`result`] does, at the end of a command that others may look on at. Their pager may have stopped to read long
+/// ago: that is noticed, and not waited for.
 pub fn last(text: impl Display) -> Result<(), Failure> {
     write_soon(io::stdout().as_fd(), format!("{text}\n").as_bytes()).map_err(not_written)
 }
@@ -54,6 +54,11 @@ pub fn not_written(error: io::Error) -> Failure {
 pub fn note(text: impl Display) {
     // In one piece, so that lines of several threads do not mix.
     write_soon(io::stderr().as_fd(), format!("xskip: {text}\n").as_bytes()).ok();
+}
+
+/// Says on standard error what has a form that others read, such as `FILE:LINE:COLUMN: what`, and no word of ours before it.
+pub fn as_it_is(text: impl Display) {
+    write_soon(io::stderr().as_fd(), format!("{text}\n").as_bytes()).ok();
 }
 
 /// Writes as long as somebody takes it.

@@ -3,6 +3,7 @@
 //! Everything is real: the namespaces, the veth pair, the XDP program, the AF_XDP rings, curl, ping. The demonstration checks
 //! what it shows, and fails where it is not so.
 
+mod drain;
 mod watch;
 
 use self::watch::Watch;
@@ -22,6 +23,7 @@ use crate::{
 use std::{
     io::{self, Write},
     net::IpAddr,
+    path::PathBuf,
     process::Output,
     sync::{
         Arc,
@@ -98,6 +100,8 @@ pub enum DemoError {
 pub struct DemoOptions {
     /// Looks on at every frame, as a capture does.
     pub tap: Option<Arc<dyn Tap>>,
+    /// The program `xskip`, which runs as a load balancer in the last chapter; without it there is none.
+    pub program: Option<PathBuf>,
 }
 
 /// Shows it. `interrupted` may become true, from a signal handler, to end it early; nothing is left behind either way.
@@ -132,6 +136,12 @@ pub fn run(options: &DemoOptions, interrupted: &AtomicBool) -> Result<(), DemoEr
     accounts(&running.stop()?)?;
     drop(lab);
     flood(interrupted)?;
+    if let Some(program) = &options.program {
+        drain::show(program, interrupted).map_err(|error| match error {
+            DemoError::Bench(BenchError::Interrupted) => DemoError::Interrupted,
+            other => other,
+        })?;
+    }
     writeln!(io::stdout(), "\ndemo: ok")?;
     Ok(())
 }
@@ -267,7 +277,7 @@ fn succeeded(command: &str, output: Output) -> Result<Vec<u8>, DemoError> {
     Err(DemoError::Client { command: command.to_owned(), status: output.status.to_string(), said })
 }
 
-/// The same flood for the kernel and for us, with clients that come and go meanwhile.
+/// One flood for the kernel and one like it for us, with clients that come and go meanwhile.
 fn flood(interrupted: &AtomicBool) -> Result<(), DemoError> {
     chapter("9. A SYN flood, and clients who want a page meanwhile")?;
     say(

@@ -2,7 +2,7 @@
 
 use super::Line;
 use crate::{
-    host::{Link, netdev::Netdev, veth::FarEnd},
+    host::{Link, far_end::FarEnd, netdev::Netdev},
     xdp::XdpMode,
 };
 

@@ -3,8 +3,8 @@ use crate::{
     host::{
         Link,
         ethtool::{Feature, Features, Rss, plain_wire},
+        far_end::FarEnd,
         rights::{AfXdp, KernelVersion, Rights},
-        veth::FarEnd,
     },
     xdp::{CopyMode, XdpMode},
 };

@@ -2,12 +2,19 @@
 
 use super::{Line, Trial};
 use crate::{
-    host::Link,
+    host::{Link, bpf_fs::PINS},
     xdp::{
-        CopyMode, Program, ProgramOptions, Queue, QueueOptions, Require, Steering, WHOLE_MTU_MAX, XdpError, XdpMode,
-        frame_len,
+        CopyMode, Pins, Program, ProgramOptions, Queue, QueueOptions, Require, Steering, WHOLE_MTU_MAX, XdpError,
+        XdpMode, frame_len,
     },
 };
+use std::path::Path;
+
+/// Whether a program is one that has outlived its balancer.
+fn is_left(interface: &str, program: u32) -> bool {
+    let pins = Pins::find(Path::new(PINS), interface).ok().flatten();
+    pins.and_then(|pins| pins.link(interface)).is_some_and(|left| left.program == program)
+}
 
 /// A socket's memory and rings, small: nothing is going to be received.
 const SMALL: QueueOptions =
@@ -18,6 +25,13 @@ pub(super) fn examine(link: &Link, trial: Trial) -> (Vec<Line>, Option<XdpMode>)
     let name = &link.name;
     if let Some(attachment) = link.xdp {
         let id = attachment.program;
+        if is_left(name, id) {
+            let finding = format!("a balancer that has ended has left the program {id} attached ({})", attachment.mode);
+            let remedy = format!(
+                "start it again; or run `xskip lb detach --interface {name}`, and the kernel has its traffic back at once"
+            );
+            return (vec![Line::fail("xdp", finding, remedy)], None);
+        }
         let finding = format!("the program {id} is attached already ({}), so nothing was tried", attachment.mode);
         let remedy = format!(
             "see whose it is with `bpftool prog show id {id}`; end that process, or run `ip link set dev {name} xdp off`"

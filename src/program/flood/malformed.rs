@@ -1,6 +1,6 @@
 //! Segments that break a rule each. What tries to end a parser is here, by name.
 
-use super::template::{Draft, Way};
+use super::draft::{Draft, Way};
 use crate::{bpf::FloodTemplate, wire::tcp::TcpFlags};
 
 /// Bytes behind the beginning of the TCP header.

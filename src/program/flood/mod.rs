@@ -7,6 +7,7 @@
 //!
 //! A flood does not leave a lab by accident: see [`FloodError::OutsideLab`].
 
+mod draft;
 mod error;
 mod kind;
 mod malformed;

@@ -1,4 +1,4 @@
-use super::{FloodError, FloodKind, Prefix, template::Way};
+use super::{FloodError, FloodKind, Prefix, draft::Way};
 use crate::{
     bpf::FloodPlan,
     host::{Link, cores::Cores, neighbour},

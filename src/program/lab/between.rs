@@ -21,8 +21,7 @@ use nix::{
 
 use super::{
     INTERFACE, LabError, LabName, LabOptions, RELAY_READY, Removed, Role,
-    build::set_offloads,
-    status::{AUTOMATIC, named_namespace},
+    parts::{AUTOMATIC, named_namespace, set_offloads},
 };
 use crate::{
     host::{

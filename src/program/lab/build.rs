@@ -9,12 +9,11 @@ use std::{
 
 use super::{
     FLOODS, INTERFACE, LabError, LabName, LabOptions, Removed, Role, between,
-    side::kernel_addresses,
-    status::{is_ours, side_namespace},
+    parts::{is_ours, set_offloads, side_namespace},
+    role::kernel_addresses,
 };
 use crate::host::{
     HostError, Link,
-    ethtool::{self, Ethtool},
     link::{VethEnd, create_veth},
     netns::{Namespace, Registry},
     sysctl,
@@ -105,12 +104,6 @@ pub(super) fn configure(name: &LabName, is_impaired: bool) -> Result<(), LabErro
     for (_, namespace) in &namespaces {
         namespace.run(|| wait_for_carrier(INTERFACE, deadline))??;
     }
-    Ok(())
-}
-
-/// GRO makes an end run NAPI, without which frames redirected or sent by XDP on the other end are refused here.
-pub(super) fn set_offloads(interface: &str) -> Result<(), HostError> {
-    Ethtool::open()?.set_features(&Link::find(interface)?, ethtool::plain_wire())?;
     Ok(())
 }
 

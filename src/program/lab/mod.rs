@@ -27,6 +27,8 @@ mod between;
 mod build;
 mod name;
 mod options;
+mod parts;
+mod role;
 mod side;
 mod status;
 
@@ -42,7 +44,8 @@ use self::{build::Scaffold, status::Found};
 pub use self::{
     name::LabName,
     options::{IMPAIRED_MTU_MAX, LabOptions, MTU_MAX, MTU_MIN, QUEUES_MAX},
-    side::{Role, Side, SideCommand},
+    role::Role,
+    side::{Side, SideCommand},
     status::{LabState, RelayStatus, SideStatus, Status},
 };
 use crate::{
@@ -185,7 +188,8 @@ impl Lab {
         Self::up_unless(options, &AtomicBool::new(false))
     }
 
-    /// The same, but gives up, leaving nothing behind, when `interrupted` becomes true: for a signal handler to set.
+    /// Makes a lab as [`Lab::up`] does, but gives up, leaving nothing behind, when `interrupted` becomes true: for a signal handler to
+    /// set.
     ///
     /// # Errors
     /// Those of [`Lab::up`], and [`LabError::Interrupted`].
@@ -193,8 +197,8 @@ impl Lab {
         Self::up_with(options, interrupted, |name, impairment| Ok(Some(between::start(name, impairment)?)))
     }
 
-    /// The same, but an impaired lab stays up when this process ends: its relay is a process of its own, that runs
-    /// `PROGRAM lab relay NAME`, until the lab is taken down.
+    /// Makes a lab as [`Lab::up_unless`] does, but an impaired one stays up when this process ends: its relay is a process of its own,
+    /// that runs `PROGRAM lab relay NAME`, until the lab is taken down.
     ///
     /// # Errors
     /// Those of [`Lab::up_unless`], and [`LabError::RelayProcess`].
@@ -258,7 +262,7 @@ impl Lab {
         Self::temporary_unless(options, &AtomicBool::new(false))
     }
 
-    /// The same, but gives up when `interrupted` becomes true.
+    /// Makes a lab as [`Lab::temporary`] does, but gives up when `interrupted` becomes true.
     ///
     /// # Errors
     /// Those of [`Lab::temporary`], and [`LabError::Interrupted`].

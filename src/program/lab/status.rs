@@ -4,20 +4,19 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::{INTERFACE, LabError, LabName, Role, between};
+use super::{
+    INTERFACE, LabError, LabName, Role, between,
+    parts::{AUTOMATIC, is_ours, named_namespace, side_namespace},
+};
 use crate::{
     host::{
         HostError, Link,
         ethtool::{Ethtool, Features},
         link::Attachment,
-        netns::{self, Namespace, Process},
+        netns::{self, Process},
     },
     impair::Impairment,
 };
-
-/// Interfaces that some kernels put into each new network namespace by themselves.
-pub(super) const AUTOMATIC: [&str; 10] =
-    ["lo", "tunl0", "gre0", "gretap0", "erspan0", "ip_vti0", "ip6_vti0", "sit0", "ip6tnl0", "ip6gre0"];
 
 /// What is found under a lab's name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,25 +99,6 @@ fn judge_side(links: Vec<Link>, role: Role) -> SideFound {
         }
     }
     stranger.map_or(SideFound::Empty, |interface| SideFound::Foreign { interface })
-}
-
-/// Whether a link is one that only a lab has.
-pub(super) fn is_ours(link: &Link, role: Role) -> bool {
-    link.is_veth() && link.name == INTERFACE && link.mac == role.mac()
-}
-
-/// One side's namespace, if there is one.
-pub(super) fn side_namespace(name: &LabName, role: Role) -> Result<Option<Namespace>, HostError> {
-    named_namespace(&name.namespace(role))
-}
-
-/// The namespace of that name, if there is one; a name alone is none.
-pub(super) fn named_namespace(name: &str) -> Result<Option<Namespace>, HostError> {
-    match Namespace::open(name) {
-        Ok(namespace) => Ok(Some(namespace)),
-        Err(HostError::NoSuchNamespace { .. }) => Ok(None),
-        Err(error) => Err(error),
-    }
 }
 
 /// Whether a lab is there.

@@ -12,7 +12,7 @@ use super::{
     options::PORTS,
     schedule::{Ramp, Schedule},
     tally::{Failure, Tally},
-    task::{Board, Gauge, Talk, Task},
+    task::{Gauge, SharedProgress, Task, Workload},
 };
 use crate::{
     config::{StackConfig, TcpConfig},
@@ -40,7 +40,7 @@ const SPARE: u32 = 4_096;
 
 /// Where a connection stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Standing {
+enum SlotState {
     /// There is none.
     #[default]
     Free,
@@ -65,8 +65,8 @@ enum Stage {
 /// The application.
 pub(super) struct Client {
     task: Arc<Task>,
-    seat: WorkerIndex,
-    board: Arc<Board>,
+    worker: WorkerIndex,
+    shared: Arc<SharedProgress>,
     gauge: Arc<CachePadded<Gauge>>,
     /// Where the figures go. Dropped when every connection has been left.
     figures: Option<Sender<(usize, Tally)>>,
@@ -82,7 +82,7 @@ pub(super) struct Client {
     ramp: Ramp,
     schedule: Option<Schedule>,
     /// By index.
-    standings: Vec<Standing>,
+    slots: Vec<SlotState>,
     /// By index, where anything is said.
     exchanges: Vec<Exchange>,
     /// When connections that are being opened were begun, or due.
@@ -98,7 +98,7 @@ pub(super) struct Client {
     /// When the places of connections that failed may be taken again.
     vacant: VecDeque<Instant>,
     /// Open connections that wait for a request to be due.
-    resting: VecDeque<ConnectionId>,
+    parked: VecDeque<ConnectionId>,
     /// The address that the next connection comes from, and until when there is no use in trying.
     source: usize,
     exhausted_until: Instant,
@@ -108,13 +108,18 @@ pub(super) struct Client {
 }
 
 impl Client {
-    pub fn new(task: Arc<Task>, seat: WorkerIndex, board: Arc<Board>, figures: Sender<(usize, Tally)>) -> Self {
-        let ramp = Ramp { begin: Instant::ZERO, length: task.ramp, count: share(task.connections, seat) };
+    pub fn new(
+        task: Arc<Task>,
+        worker: WorkerIndex,
+        shared: Arc<SharedProgress>,
+        figures: Sender<(usize, Tally)>,
+    ) -> Self {
+        let ramp = Ramp { begin: Instant::ZERO, length: task.ramp, count: share(task.connections, worker) };
         Self {
             ramp,
-            seat,
-            gauge: board.gauge(),
-            board,
+            worker,
+            gauge: shared.gauge(),
+            shared,
             figures: Some(figures),
             begun: None,
             stage: Stage::WarmUp,
@@ -123,7 +128,7 @@ impl Client {
             completed_ever: 0,
             received_before: 0,
             schedule: None,
-            standings: Vec::new(),
+            slots: Vec::new(),
             exchanges: Vec::new(),
             openings: FxHashMap::default(),
             open: 0,
@@ -132,7 +137,7 @@ impl Client {
             failed_in_a_row: 0,
             is_alone: true,
             vacant: VecDeque::new(),
-            resting: VecDeque::new(),
+            parked: VecDeque::new(),
             source: 0,
             exhausted_until: Instant::ZERO,
             pings: 0,
@@ -167,52 +172,52 @@ impl Client {
         self.begun = Some(now);
         (self.ramp.begin, self.measured_from, self.last_opened) = (now, now, now);
         let begin = now + self.task.ramp;
-        self.schedule = self.task.rate.map(|rate| Schedule::new(begin, rate, self.seat.number, self.seat.workers));
+        self.schedule = self.task.rate.map(|rate| Schedule::new(begin, rate, self.worker.number, self.worker.workers));
     }
 
-    fn set_standing(&mut self, index: usize, standing: Standing) {
-        if self.standings.len() <= index {
-            self.standings.resize(index + 1, Standing::Free);
-            if self.task.talk != Talk::Silence {
+    fn set_slot(&mut self, index: usize, state: SlotState) {
+        if self.slots.len() <= index {
+            self.slots.resize(index + 1, SlotState::Free);
+            if self.task.workload != Workload::Silence {
                 self.exchanges.resize(index + 1, Exchange::default());
             }
         }
-        self.standings[index] = standing;
+        self.slots[index] = state;
     }
 
     // Talking.
 
     fn opened(&mut self, now: Instant, id: ConnectionId, stack: &mut Stack) {
         let since = self.openings.remove(&id.index()).unwrap_or(now);
-        self.set_standing(id.index(), Standing::Open);
+        self.set_slot(id.index(), SlotState::Open);
         self.open += 1;
         (self.last_opened, self.failed_in_a_row, self.is_alone) = (now, 0, false);
         self.tally.peak = self.tally.peak.max(self.open.into());
         self.tally.opened(now, since);
         match (self.task.mode, &self.schedule) {
             (Mode::Idle, _) => {}
-            (Mode::Connect, _) => self.ask(now, since, id, stack),
-            (_, Some(_)) => self.rest(id),
-            (_, None) => self.ask(now, now, id, stack),
+            (Mode::Connect, _) => self.send_request(now, since, id, stack),
+            (_, Some(_)) => self.park(id),
+            (_, None) => self.send_request(now, now, id, stack),
         }
     }
 
     /// Sends a request that is, or was, due.
-    fn ask(&mut self, now: Instant, since: Instant, id: ConnectionId, stack: &mut Stack) {
+    fn send_request(&mut self, now: Instant, since: Instant, id: ConnectionId, stack: &mut Stack) {
         let Some(mut stream) = stack.stream(now, id) else { return };
         self.pings += 1;
         let exchange = &mut self.exchanges[id.index()];
-        self.tally.sent += exchange.begin(now, since, &self.task.talk, self.pings, &mut stream) as u64;
+        self.tally.sent += exchange.begin(now, since, &self.task.workload, self.pings, &mut stream) as u64;
         drop(stream);
         // Bytes of no meaning can be written at once; anything else waits for an answer.
-        if matches!(self.task.talk, Talk::Bytes { writes: true }) {
+        if matches!(self.task.workload, Workload::Bytes { writes: true }) {
             self.converse(now, id, stack);
         }
     }
 
-    fn rest(&mut self, id: ConnectionId) {
+    fn park(&mut self, id: ConnectionId) {
         self.exchanges[id.index()] = Exchange::default();
-        self.resting.push_back(id);
+        self.parked.push_back(id);
     }
 
     fn converse(&mut self, now: Instant, id: ConnectionId, stack: &mut Stack) {
@@ -227,7 +232,7 @@ impl Client {
             }
             return;
         };
-        let step = exchange.advance(now, &self.task.talk, &mut self.pieces, &mut self.tally, &mut stream);
+        let step = exchange.advance(now, &self.task.workload, &mut self.pieces, &mut self.tally, &mut stream);
         let since = exchange.since;
         match step {
             Step::Wait => {}
@@ -268,10 +273,10 @@ impl Client {
     /// The next request on the same connection: at once, or when it is due.
     fn go_on(&mut self, now: Instant, id: ConnectionId, stack: &mut Stack) {
         match &mut self.schedule {
-            None => self.ask(now, now, id, stack),
+            None => self.send_request(now, now, id, stack),
             Some(schedule) => match schedule.take(now) {
-                Some(due) => self.ask(now, due, id, stack),
-                None => self.rest(id),
+                Some(due) => self.send_request(now, due, id, stack),
+                None => self.park(id),
             },
         }
     }
@@ -283,13 +288,13 @@ impl Client {
         }
         for _ in 0..TURN {
             // One that has gone since it rested is forgotten.
-            while self.resting.front().is_some_and(|&id| stack.connection_at(id.index()) != Some(id)) {
-                self.resting.pop_front();
+            while self.parked.front().is_some_and(|&id| stack.connection_at(id.index()) != Some(id)) {
+                self.parked.pop_front();
             }
-            let Some(&id) = self.resting.front() else { return false };
+            let Some(&id) = self.parked.front() else { return false };
             let Some(due) = self.schedule.as_mut().and_then(|schedule| schedule.take(now)) else { return false };
-            self.resting.pop_front();
-            self.ask(now, due, id, stack);
+            self.parked.pop_front();
+            self.send_request(now, due, id, stack);
         }
         true
     }
@@ -300,7 +305,7 @@ impl Client {
     fn end(&mut self, id: ConnectionId) {
         self.open -= 1;
         self.pieces.forget(id.index());
-        self.set_standing(id.index(), Standing::Over);
+        self.set_slot(id.index(), SlotState::Over);
         if let Some(exchange) = self.exchanges.get_mut(id.index()) {
             *exchange = Exchange::default();
         }
@@ -314,25 +319,25 @@ impl Client {
     }
 
     fn closed(&mut self, now: Instant, id: ConnectionId, reason: CloseReason) {
-        match self.standings.get(id.index()) {
-            Some(Standing::Opening) => {
+        match self.slots.get(id.index()) {
+            Some(SlotState::Opening) => {
                 self.openings.remove(&id.index());
                 self.failed_in_a_row += 1;
                 self.fail(now, reason.into());
             }
-            Some(Standing::Open) => {
+            Some(SlotState::Open) => {
                 self.end(id);
                 self.fail(now, reason.into());
             }
             _ => {}
         }
-        self.set_standing(id.index(), Standing::Free);
+        self.set_slot(id.index(), SlotState::Free);
     }
 
     /// Gives up connections whose peers have been silent for too long, now and then.
     fn sweep(&mut self, now: Instant, stack: &mut Stack) {
         // Who writes without end is told by the stack where nothing is acknowledged: the user timeout.
-        if now < self.next_sweep || self.task.talk == (Talk::Bytes { writes: true }) {
+        if now < self.next_sweep || self.task.workload == (Workload::Bytes { writes: true }) {
             return;
         }
         self.next_sweep = now + self.task.timeout / 8;
@@ -359,7 +364,7 @@ impl Client {
     /// When there is something to do again, if nothing happens meanwhile.
     fn next_call(&self, now: Instant) -> Instant {
         let end = if let Stage::Measure(end) = self.stage { end } else { now + LOOK };
-        let has_place = if self.task.mode == Mode::Connect { self.may_open(now) } else { !self.resting.is_empty() };
+        let has_place = if self.task.mode == Mode::Connect { self.may_open(now) } else { !self.parked.is_empty() };
         let due = self.schedule.as_ref().filter(|_| has_place).map(Schedule::due);
         let vacant = self.vacant.front().copied();
         let taken = self.taken() as u32;
@@ -378,9 +383,7 @@ impl Application for Client {
         let (now, stack) = (cx.now(), cx.stack());
         match event {
             Event::Connected(id) => self.opened(now, id, stack),
-            Event::Ready(id) if self.standings.get(id.index()) == Some(&Standing::Open) => {
-                self.converse(now, id, stack)
-            }
+            Event::Ready(id) if self.slots.get(id.index()) == Some(&SlotState::Open) => self.converse(now, id, stack),
             Event::Closed(id, reason) => self.closed(now, id, reason),
             _ => {}
         }
@@ -399,13 +402,13 @@ impl Application for Client {
             Stage::WarmUp => self.warm_up(now, begun),
             Stage::Measure(end) if now >= end => self.finish(now, stack),
             Stage::Measure(_) => {}
-            Stage::Leave(index) => self.stage = self.leave(now, index, stack),
+            Stage::Leave(index) => self.stage = self.abort_batch(now, index, stack),
             Stage::Over => return None,
         }
         if matches!(self.stage, Stage::Leave(_) | Stage::Over) {
             return Some(now);
         }
-        if self.board.is_stopped() {
+        if self.shared.is_stopped() {
             self.finish(now, stack);
             return Some(now);
         }

@@ -88,7 +88,7 @@ pub enum LoadError {
         most: u32,
     },
 
-    /// The same address again.
+    /// An address that was given before.
     #[error("address {0} was given twice: name each address once")]
     AddressTwice(IpAddr),
 

@@ -4,7 +4,7 @@ use super::{
     chunks::{Chunks, Taken},
     response::{Body, Head, Parsed},
     tally::{Failure, Tally},
-    task::Talk,
+    task::Workload,
 };
 use crate::{stack::Stream, time::Instant};
 use std::collections::HashMap;
@@ -102,22 +102,29 @@ impl Exchange {
     }
 
     /// Says what there is to say. `since` is when that was due, or else now; `number` tells pings apart.
-    pub fn begin(&mut self, now: Instant, since: Instant, talk: &Talk, number: u64, stream: &mut Stream<'_>) -> usize {
+    pub fn begin(
+        &mut self,
+        now: Instant,
+        since: Instant,
+        workload: &Workload,
+        number: u64,
+        stream: &mut Stream<'_>,
+    ) -> usize {
         (self.since, self.heard) = (since, now);
-        match talk {
-            Talk::Http { request } => {
+        match workload {
+            Workload::Http { request } => {
                 self.stage = Stage::Head;
                 stream.write(request)
             }
-            Talk::Pings => {
+            Workload::Pings => {
                 self.stage = Stage::Ping { number, back: 0 };
                 stream.write(&ping(number))
             }
-            Talk::Bytes { .. } => {
+            Workload::Bytes { .. } => {
                 self.stage = Stage::Flow;
                 0
             }
-            Talk::Silence => 0,
+            Workload::Silence => 0,
         }
     }
 
@@ -125,14 +132,14 @@ impl Exchange {
     pub fn advance(
         &mut self,
         now: Instant,
-        talk: &Talk,
+        workload: &Workload,
         pieces: &mut Pieces,
         tally: &mut Tally,
         stream: &mut Stream<'_>,
     ) -> Step {
         let before = stream.readable_len();
         let sent = tally.sent;
-        let step = self.look(talk, pieces, tally, stream);
+        let step = self.look(workload, pieces, tally, stream);
         let taken = before - stream.readable_len();
         tally.received += taken as u64;
         if taken > 0 || tally.sent > sent {
@@ -141,7 +148,7 @@ impl Exchange {
         step
     }
 
-    fn look(&mut self, talk: &Talk, pieces: &mut Pieces, tally: &mut Tally, stream: &mut Stream<'_>) -> Step {
+    fn look(&mut self, workload: &Workload, pieces: &mut Pieces, tally: &mut Tally, stream: &mut Stream<'_>) -> Step {
         while self.stage == Stage::Head {
             self.stage = match head(pieces, stream) {
                 Parsed::Head(Head { body: Body::Octets(left), closes, .. }) => Stage::Body { left, closes },
@@ -169,7 +176,7 @@ impl Exchange {
             Stage::Ping { number, back } => self.pong(number, back, stream),
             Stage::Flow => {
                 read_all(stream);
-                if *talk == (Talk::Bytes { writes: true }) {
+                if *workload == (Workload::Bytes { writes: true }) {
                     tally.sent += write_all(stream);
                 }
                 if stream.at_end() { Step::Failed(Failure::Other) } else { Step::Wait }

@@ -23,6 +23,7 @@ mod chunks;
 mod client;
 mod error;
 mod exchange;
+mod mode;
 mod options;
 mod report;
 mod response;
@@ -35,7 +36,7 @@ mod tests;
 
 pub use self::{
     error::LoadError,
-    options::{Direction, Mode},
+    mode::{Direction, Mode},
     report::{LoadReport, Percentiles, WorkerFigures},
     tally::Failures,
 };
@@ -43,7 +44,7 @@ pub use self::{
 use self::{
     client::Client,
     tally::Tally,
-    task::{Board, Task},
+    task::{SharedProgress, Task},
 };
 use crate::{
     host::{Link, confinement::Confinement, memory},
@@ -286,21 +287,21 @@ impl Load {
         self.run_watched(interrupted, |_| ())
     }
 
-    /// The same; `watch` is told several times a second how far it is.
+    /// Makes the load as [`Load::run`] does, and tells `watch` several times a second how far it is.
     ///
     /// # Errors
     /// As [`Load::run`].
     pub fn run_watched(&self, interrupted: &AtomicBool, watch: impl FnMut(Progress)) -> Result<LoadReport, LoadError> {
         let task = Arc::new(self.task()?);
         let resident_before = memory::resident("self");
-        let board = Arc::new(Board::default());
+        let shared = Arc::new(SharedProgress::default());
         let (sender, tallies) = unbounded();
         let client = {
-            let (task, board) = (task.clone(), board.clone());
-            move |cx: &mut Context<'_>| Client::new(task.clone(), cx.worker(), board.clone(), sender.clone())
+            let (task, shared) = (task.clone(), shared.clone());
+            move |cx: &mut Context<'_>| Client::new(task.clone(), cx.worker(), shared.clone(), sender.clone())
         };
         let running = self.runtime(&task)?.start(client)?;
-        let (tallies, resident) = collect(&tallies, &board, &running, interrupted, watch);
+        let (tallies, resident) = collect(&tallies, &shared, &running, interrupted, watch);
         let setup = running.setups()[0].clone();
         let server_report = running.stop()?;
         if let Some(diagnosis) = server_report.diagnosis() {
@@ -344,7 +345,7 @@ impl Load {
 /// that idle were open, bytes.
 fn collect(
     tallies: &Receiver<(usize, Tally)>,
-    board: &Board,
+    shared: &SharedProgress,
     running: &Running,
     interrupted: &AtomicBool,
     mut watch: impl FnMut(Progress),
@@ -353,18 +354,18 @@ fn collect(
     loop {
         match tallies.recv_timeout(POLL) {
             Ok(tally) => told.push(tally),
-            Err(RecvTimeoutError::Timeout) if told.is_empty() => watch(board.progress()),
+            Err(RecvTimeoutError::Timeout) if told.is_empty() => watch(shared.progress()),
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return (told, resident),
         }
-        if resident.is_none() && (!told.is_empty() || board.are_ready(running.workers().len())) {
+        if resident.is_none() && (!told.is_empty() || shared.are_ready(running.workers().len())) {
             resident = memory::resident("self");
         }
         if !running.is_running() {
             return (told, resident); // whoever stops it hears why
         }
         if interrupted.load(Ordering::Relaxed) {
-            board.stop();
+            shared.stop();
         }
     }
 }

@@ -1,9 +1,9 @@
 //! What is asked for, checked before anything is touched.
 
 use super::{
-    Load, LoadError,
+    Direction, Load, LoadError, Mode,
     error::MAX_PATH,
-    task::{Talk, Task},
+    task::{Task, Workload},
 };
 use crate::{
     runtime::RuntimeError,
@@ -12,10 +12,8 @@ use crate::{
 };
 use std::{
     collections::HashSet,
-    fmt,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     ops::RangeInclusive,
-    str::FromStr,
     time::Duration,
 };
 
@@ -25,73 +23,6 @@ pub(super) const PORTS: RangeInclusive<u16> = 1_024..=65_535;
 const MAX_ADDRESSES: u32 = 1_024;
 /// How long a load warms up, unless told otherwise.
 const WARM_UP: Duration = Duration::from_secs(1);
-
-/// What is done with the connections.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// Requests on connections that stay open.
-    Keepalive,
-    /// A connection for each request.
-    Connect,
-    /// As many bytes as will go.
-    Bulk,
-    /// Nothing: they are there.
-    Idle,
-    /// 64 bytes there and back, again and again.
-    Latency,
-}
-
-impl Mode {
-    const ALL: [(Self, &'static str); 5] = [
-        (Self::Keepalive, "keepalive"),
-        (Self::Connect, "connect"),
-        (Self::Bulk, "bulk"),
-        (Self::Idle, "idle"),
-        (Self::Latency, "latency"),
-    ];
-}
-
-impl fmt::Display for Mode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        Self::ALL.iter().filter(|(mode, _)| mode == self).try_for_each(|(_, name)| f.write_str(name))
-    }
-}
-
-impl FromStr for Mode {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let found = Self::ALL.iter().find(|(_, name)| *name == text);
-        found
-            .map(|(mode, _)| *mode)
-            .ok_or_else(|| format!("{text:?} is no mode: choose keepalive, connect, bulk, idle or latency"))
-    }
-}
-
-/// Which way the bytes of [`Mode::Bulk`] go.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Direction {
-    /// To us.
-    #[default]
-    Download,
-    /// From us.
-    Upload,
-    /// Both ways at once.
-    Both,
-}
-
-impl FromStr for Direction {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "download" => Ok(Self::Download),
-            "upload" => Ok(Self::Upload),
-            "both" => Ok(Self::Both),
-            _ => Err(format!("{text:?} is no direction: choose download, upload or both")),
-        }
-    }
-}
 
 impl Load {
     /// Everything that the workers need to know, or what is wrong with it.
@@ -114,7 +45,7 @@ impl Load {
             rate: self.rate,
             timeout: self.timeout,
             max_segment: self.max_segment,
-            talk: self.talk()?,
+            workload: self.workload()?,
         })
     }
 
@@ -224,13 +155,13 @@ impl Load {
     }
 
     /// What is said on a connection.
-    fn talk(&self) -> Result<Talk, LoadError> {
+    fn workload(&self) -> Result<Workload, LoadError> {
         let direction = self.direction.unwrap_or_default();
         Ok(match (self.mode, &self.request) {
-            (Mode::Idle, _) => Talk::Silence,
-            (Mode::Latency, _) => Talk::Pings,
-            (Mode::Bulk, None) => Talk::Bytes { writes: direction != Direction::Download },
-            (_, path) => Talk::Http { request: self.http_request(path.as_deref().unwrap_or("/"))? },
+            (Mode::Idle, _) => Workload::Silence,
+            (Mode::Latency, _) => Workload::Pings,
+            (Mode::Bulk, None) => Workload::Bytes { writes: direction != Direction::Download },
+            (_, path) => Workload::Http { request: self.http_request(path.as_deref().unwrap_or("/"))? },
         })
     }
 

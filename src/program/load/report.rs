@@ -76,7 +76,7 @@ pub struct LoadReport {
     pub offered_per_second: Option<u64>,
     /// Requests, connections, pings or downloads completed.
     pub completed: u64,
-    /// The same in a second.
+    /// `completed` in a second.
     pub per_second: f64,
     /// What failed, by kind, from the beginning on.
     pub failed: Failures,

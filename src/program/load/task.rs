@@ -14,7 +14,7 @@ use std::{
 
 /// What is said on a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Talk {
+pub(super) enum Workload {
     /// A request, and what answers it.
     Http { request: Vec<u8> },
     /// 64 bytes that come back.
@@ -43,7 +43,7 @@ pub(super) struct Task {
     pub timeout: Duration,
     /// The limit on segments of each connection.
     pub max_segment: MaxSegment,
-    pub talk: Talk,
+    pub workload: Workload,
 }
 
 /// One worker's word on how far it is.
@@ -56,14 +56,14 @@ pub(super) struct Gauge {
 
 /// Where workers tell how far they are, and are told to end.
 #[derive(Debug, Default)]
-pub(super) struct Board {
+pub(super) struct SharedProgress {
     gauges: Mutex<Vec<Arc<CachePadded<Gauge>>>>,
     /// Workers whose connections have all been opened, or failed to be.
     ready: AtomicUsize,
     stop: AtomicBool,
 }
 
-impl Board {
+impl SharedProgress {
     /// A gauge for one more worker.
     pub fn gauge(&self) -> Arc<CachePadded<Gauge>> {
         let gauge = Arc::default();

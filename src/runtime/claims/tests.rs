@@ -72,6 +72,22 @@ fn workers_hear_who_asks_for_us_and_who_announces_himself_and_nothing_else() {
 }
 
 #[test]
+fn who_has_no_address_of_a_version_hears_nothing_of_its_neighbours_until_there_is_one() {
+    for (ours, theirs) in [("198.18.0.1", "2001:2::2"), ("2001:2::1", "198.18.0.2")] {
+        let (mut claims, theirs) = (claims(OURS).of(address(ours)), address(theirs));
+        let said = Claims { station: THEIRS, ..claims.clone() }.announcement(theirs);
+        assert!(!claims.concerns(&said), "{theirs} to {ours}");
+        for (other, ownership) in [("198.18.0.77", Ownership::Shared), ("2001:2::77", Ownership::Own)] {
+            claims.add(address(other), ownership);
+        }
+        assert!(claims.concerns(&said), "{theirs}");
+        claims.remove(address("198.18.0.77"));
+        claims.remove(address("2001:2::77"));
+        assert!(!claims.concerns(&said), "{theirs}");
+    }
+}
+
+#[test]
 fn the_answer_to_a_probe_names_its_sender_and_nobody_as_its_target() {
     let IpAddr::V4(sender_ip) = address("198.18.0.1") else { unreachable!("it is IPv4") };
     let target_ip = Ipv4Addr::UNSPECIFIED;

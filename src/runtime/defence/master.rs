@@ -5,21 +5,17 @@
 mod tests;
 
 use crate::{
+    host::key_file,
     rng::SipKey,
     runtime::{Notice, RuntimeError, notice::Notices},
 };
 use crossbeam::channel::{Receiver, Sender, TryRecvError, bounded};
 use std::{
-    fs::OpenOptions,
-    io::Read,
-    os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     thread,
     time::Duration,
 };
 
-/// The largest file that is taken for one with a key.
-const MOST: u64 = 64;
 /// How long the file may take in the beginning.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Looks in vain, one a second, after which it is said that the file does not answer.
@@ -122,34 +118,11 @@ impl Complaints {
     }
 }
 
-/// The secret that a file holds. Links are followed: Kubernetes, for one, changes secrets by them.
 fn read(path: &Path) -> Result<Found, String> {
+    let key_file::Found { key, readable } = key_file::read(path).map_err(|error| error.to_string())?;
     let shown = path.display();
-    let unread = |error: std::io::Error| format!("{shown} cannot be read: {error}");
-    // Without O_NONBLOCK, to open a FIFO is to wait for whoever writes to it.
-    let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
-    let file = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(unread)?;
-    // Asked of what was opened, not of a name that may lead elsewhere by now.
-    let about = file.metadata().map_err(unread)?;
-    if !about.is_file() {
-        return Err(format!("{shown} is no regular file: put the key into one"));
-    }
-    let mode = about.mode() & 0o7777;
-    if mode & 0o022 != 0 {
-        return Err(format!("others may write to {shown} (mode {mode:04o}): run `chmod 600 {shown}`"));
-    }
-    let caution =
-        format!("others may read the cookies' master key in {shown} (mode {mode:04o}): run `chmod 600 {shown}`");
-    let caution = (mode & 0o044 != 0).then_some(caution);
-    let mut octets = Vec::new();
-    file.take(MOST + 1).read_to_end(&mut octets).map_err(unread)?;
-    let make = "`head -c 16 /dev/urandom | od -An -tx1 | tr -d ' \\n'` makes one";
-    let text = std::str::from_utf8(&octets).ok().filter(|text| text.len() as u64 <= MOST);
-    let key = text
-        .and_then(|text| SipKey::from_hex(text.trim()))
-        .ok_or_else(|| format!("{shown} must hold 32 hexadecimal digits, and nothing else: {make}"))?;
-    if key.to_bytes() == [0; 16] {
-        return Err(format!("{shown} holds nothing but zeros, which anybody may guess: {make}"));
-    }
+    let caution = readable.map(|mode| {
+        format!("others may read the cookies' master key in {shown} (mode {mode:04o}): run `chmod 600 {shown}`")
+    });
     Ok(Found { key, caution })
 }

@@ -1,6 +1,8 @@
 //! The defence against SYN floods: a thread that keeps the cookies' keys up to date, watches the pressure, and decides who
 //! answers SYNs.
 
+mod errand;
+mod keys;
 mod master;
 mod policy;
 #[cfg(test)]
@@ -11,17 +13,20 @@ pub use self::policy::{Cookies, Level};
 pub(super) use self::master::MasterFile;
 
 use self::policy::{Policy, Sample};
-use super::{Notice, notice::Notices};
+use super::{
+    Notice,
+    errands::{self, Errand},
+    notice::Notices,
+};
 use crate::{
-    rng::SipKey,
-    stack::{FlowName, FlowWatch, SynMode},
+    stack::{FlowFingerprint, FlowObserver, SynMode},
     tcp::cookie::{CookieJar, EPOCH, MasterKey, SHORT_GRACE},
     time::Instant,
     wire::{Endpoint, FourTuple},
     worker::{Clock, Published, Workers},
     xdp::{FlowFilter, Guard, Listener, Services, XdpError},
 };
-use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use crossbeam::channel::{Receiver, Sender, unbounded};
 use std::{
     collections::HashSet,
     net::SocketAddr,
@@ -41,29 +46,27 @@ const GUESSING: u64 = 10_000;
 const SET: Duration = Duration::from_millis(100);
 /// That is worth a word.
 const JUMP: Duration = Duration::from_secs(1);
-/// How often a file is looked at for another secret.
-const FILE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Enters a worker's flows into the filters of the XDP programs: a flow may come by any interface. There is at least one, and all hash
 /// by the same key, so that a flow has one name.
 pub(super) struct FilterWriter(pub Vec<FlowFilter>);
 
-impl FlowWatch for FilterWriter {
+impl FlowObserver for FilterWriter {
     fn opened(&mut self, tuple: &FourTuple) {
         let (remote, local) = (socket(tuple.remote), socket(tuple.local));
         self.0.iter_mut().for_each(|filter| filter.insert(remote, local));
     }
 
-    fn name(&self, tuple: &FourTuple) -> FlowName {
-        FlowName::new(self.0[0].name(socket(tuple.remote), socket(tuple.local)))
+    fn fingerprint(&self, tuple: &FourTuple) -> FlowFingerprint {
+        FlowFingerprint::new(self.0[0].name(socket(tuple.remote), socket(tuple.local)))
     }
 
-    fn closed(&mut self, name: FlowName) {
-        self.0.iter_mut().for_each(|filter| filter.remove_named(name.get()));
+    fn closed(&mut self, fingerprint: FlowFingerprint) {
+        self.0.iter_mut().for_each(|filter| filter.remove_named(fingerprint.get()));
     }
 
-    fn closes_soon(&self, name: FlowName) {
-        self.0.iter().for_each(|filter| filter.prefetch(name.get()));
+    fn prefetch_close(&self, fingerprint: FlowFingerprint) {
+        self.0.iter().for_each(|filter| filter.prefetch(fingerprint.get()));
     }
 }
 
@@ -113,7 +116,7 @@ pub struct ListenerDefence {
 #[derive(Debug)]
 pub(super) struct Defence {
     records: Arc<Mutex<Vec<ListenerDefence>>>,
-    stop: Option<Sender<()>>,
+    errands: Option<Sender<Errand<Watch>>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -122,11 +125,11 @@ impl Defence {
     pub fn start(setup: Setup) -> Result<Self, XdpError> {
         let mut watch = Watch::new(setup)?;
         let records = watch.records.clone();
-        let (stop, stopped) = bounded(0);
-        let thread = thread::Builder::new().name("xskip-defence".to_owned()).spawn(move || watch.run(&stopped));
+        let (errands, waiting) = unbounded();
+        let thread = thread::Builder::new().name("xskip-defence".to_owned()).spawn(move || watch.run(&waiting));
         let thread =
             thread.map_err(|source| XdpError::Refused { what: "start the defence's thread".to_owned(), source })?;
-        Ok(Self { records, stop: Some(stop), thread: Some(thread) })
+        Ok(Self { records, errands: Some(errands), thread: Some(thread) })
     }
 
     /// How each listener is defended now.
@@ -138,7 +141,7 @@ impl Defence {
 impl Defence {
     /// Ends its thread, once all SYNs are counted.
     pub fn end(&mut self) {
-        drop(self.stop.take());
+        drop(self.errands.take());
         if let Some(thread) = self.thread.take() {
             thread.join().ok();
         }
@@ -265,12 +268,14 @@ impl Watch {
         Ok(watch)
     }
 
-    fn run(&mut self, stopped: &Receiver<()>) {
-        while stopped.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
-            if let Err(error) = self.tick() {
-                self.notices.tell(Notice::DefenceStuck { reason: error.to_string() });
+    fn run(&mut self, errands: &Receiver<Errand<Self>>) {
+        errands::attend(self, errands, TICK, |watch| {
+            if let Err(error) = watch.tick() {
+                watch.notices.tell(Notice::DefenceStuck { reason: error.to_string() });
             }
-        }
+            true
+        });
+        // Those of the last moment are counted, too.
         let mut records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
         for (record, state) in records.iter_mut().zip(&self.listeners) {
             let syns = self.guard_of(state).syns(state.listener.number).map(|syns| syns - state.syns_before);
@@ -331,46 +336,6 @@ impl Watch {
         let accepts = !guessing || age <= SHORT_GRACE;
         self.guards().for_each(|guard| guard.accept_last_epoch(accepts));
         Ok(())
-    }
-
-    fn rotate_if_due(&mut self, now: Instant) {
-        let interval = match &self.rotation {
-            Rotation::Never => return,
-            &Rotation::Every(interval) => interval,
-            Rotation::File(_) => FILE_INTERVAL,
-        };
-        if now - self.rotated < interval {
-            return;
-        }
-        self.rotated = now;
-        let key = match &mut self.rotation {
-            Rotation::File(file) => file.look(),
-            _ => SipKey::random()
-                .map_err(|error| self.notices.tell(Notice::CookiesKeepKey { reason: error.to_string() }))
-                .ok(),
-        };
-        if let Some(key) = key {
-            self.rotate(now, key);
-        }
-    }
-
-    /// Another master, from the next epoch on, for everybody.
-    fn rotate(&mut self, now: Instant, key: SipKey) {
-        if let Rotation::File(_) = &self.rotation {
-            self.notices.tell(Notice::CookiesHaveNewKey);
-        }
-        self.master.rotate(key, self.jar.epoch(now));
-        self.jar.set_master(self.master.clone());
-        self.set_keys();
-        let master = self.master.clone();
-        self.workers.tell_all(move |cx| cx.stack().set_cookie_master(master));
-    }
-
-    /// The program holds the keys of the last epoch, this one and the next: so the next one begins with a single store.
-    fn set_keys(&self) {
-        for epoch in self.epoch.saturating_sub(1)..=self.epoch + 1 {
-            self.guards().for_each(|guard| guard.set_epoch_key(epoch, self.jar.key_of(epoch)));
-        }
     }
 
     /// Samples each listener, and lets its policy decide.

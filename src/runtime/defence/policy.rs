@@ -94,6 +94,12 @@ impl Policy {
         Self { cookies, level, last_pressure: now }
     }
 
+    /// Goes by something else from now on. Where that is the pressure, it begins with the level there is, and comes down as from a flood.
+    pub fn set(&mut self, cookies: Cookies, now: Instant) {
+        let level = if cookies == Cookies::Auto { self.level } else { Self::new(cookies, now).level };
+        *self = Self { cookies, level, last_pressure: now };
+    }
+
     pub fn level(&self) -> Level {
         self.level
     }

@@ -28,7 +28,7 @@ impl Bench {
         self.take(seconds, Sample { lost_syns_per_second, evictions, ..Sample::default() })
     }
 
-    /// The same sample for some time; each change of level with its second.
+    /// One sample again and again for some time; each change of level with its second.
     fn take(&mut self, seconds: u64, sample: Sample) -> Vec<(u64, Level)> {
         let begun = self.now;
         let mut changes = Vec::new();
@@ -100,6 +100,19 @@ fn what_is_set_stays_set() {
         assert_eq!((bench.feed(10, 1_000_000, 1_000), bench.feed(1_000, 0, 0)), (vec![], vec![]));
         assert_eq!(bench.policy.level(), level);
     }
+}
+
+#[test]
+fn what_is_set_under_way_counts_at_once_and_pressure_begins_with_the_level_there_is() {
+    let mut bench = Bench::new(Cookies::Never);
+    for (cookies, level) in
+        [(Cookies::Always, Level::Xdp), (Cookies::Worker, Level::Worker), (Cookies::Always, Level::Xdp)]
+    {
+        bench.policy.set(cookies, bench.now);
+        assert_eq!((bench.policy.level(), bench.feed(300, 0, 0)), (level, vec![]));
+    }
+    bench.policy.set(Cookies::Auto, bench.now);
+    assert_eq!(bench.feed(600, 0, 0), [(128, Level::Worker), (256, Level::Cache)], "as from a flood that is over");
 }
 
 #[test]

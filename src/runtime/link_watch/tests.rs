@@ -64,6 +64,23 @@ fn queues_that_nobody_serves_are_named() {
 }
 
 #[test]
+fn what_becomes_of_an_address_between_its_choice_and_its_service_is_said() {
+    let taken = LocalAddress { cidr: "198.18.0.77/24".parse().unwrap(), ownership: Ownership::Own };
+    let shared = LocalAddress { cidr: "198.18.0.78/24".parse().unwrap(), ownership: Ownership::Shared };
+    let address = |local: LocalAddress| local.cidr.address;
+    let mut with = link();
+    with.addresses.push((address(taken), 24));
+    // Both were looked for, the first one has come to the kernel since, and the second one has gone.
+    let mut watched = watched();
+    assert_eq!(watched.notice(with.clone()), []);
+    watched.add(taken);
+    watched.add(shared);
+    let gone = Change::Shared { address: address(shared), there: false };
+    assert_eq!(watched.notice(with.clone()), [Change::Taken(address(taken)), gone]);
+    assert_eq!(watched.notice(with), []);
+}
+
+#[test]
 fn a_shared_address_that_comes_back_is_good_news() {
     let mut watched = watched();
     let without = Link { addresses: Vec::new(), ..link() };

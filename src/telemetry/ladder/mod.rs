@@ -12,7 +12,7 @@ use self::diagram::{Diagram, Row};
 use super::lookout::{Ended, Lookout, Metered, Observer, Progress, Room};
 use crate::{
     tcp::State,
-    wire::{self, ChecksumPolicy, FourTuple, Packet},
+    wire::{self, ChecksumPolicy, FourTuple, InterfaceId, Packet},
     worker::{Direction, Tap, TapEvent},
 };
 use std::{
@@ -195,7 +195,7 @@ impl Observer for Drawing {
 
     /// Nobody knows which diagrams are the poorer for it, and whose ends are among what is missing. So all of them end here: what
     /// comes later begins others.
-    fn lost(&mut self, frames: u64) {
+    fn lost(&mut self, _: InterfaceId, frames: u64) {
         self.print_unfinished();
         self.print(&format!("({frames} frames are missing here: they came faster than this is read)\n"));
     }

@@ -76,7 +76,8 @@ impl Scene {
         wire::write_tcp(&link, &ip, tcp, (&vec![b'x'; length], &[]), &mut frame);
         // A segment of no connection comes without a state.
         let state = (state != Closed).then_some(state);
-        self.ladder.frame(&TapEvent { at: BEGIN + Duration::from_micros(micros), direction, frame: &frame, state });
+        let (at, interface) = (BEGIN + Duration::from_micros(micros), InterfaceId::FIRST);
+        self.ladder.frame(&TapEvent { at, direction, interface, frame: &frame, state });
     }
 
     /// The three-way handshake, in the first 300 microseconds after `micros`.
@@ -328,7 +329,8 @@ fn a_diagram_has_a_greatest_length() {
 fn other_frames_leave_no_trace() {
     let scene = Scene::new(LadderOptions::default());
     for frame in [&[][..], &[0; 60], &[0xff; 60]] {
-        let event = TapEvent { at: BEGIN, direction: Direction::Received, frame, state: None };
+        let (direction, interface) = (Direction::Received, InterfaceId::FIRST);
+        let event = TapEvent { at: BEGIN, direction, interface, frame, state: None };
         scene.ladder.frame(&event);
     }
     assert_eq!(scene.finished(), "\n");

@@ -2,7 +2,8 @@
 
 use crate::{
     tcp::State,
-    worker::{Direction, TapEvent},
+    wire::InterfaceId,
+    worker::{Direction, MAX_PORTS, TapEvent},
 };
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ pub struct Room {
 struct Record {
     at: Duration,
     direction: Direction,
+    interface: InterfaceId,
     state: Option<State>,
     length: usize,
 }
@@ -30,14 +32,16 @@ pub(super) struct Backlog {
     room: Room,
     records: Vec<Record>,
     octets: Vec<u8>,
-    lost: u64,
+    /// By interface.
+    lost: [u64; MAX_PORTS],
+    any_lost: bool,
 }
 
 impl Backlog {
     /// Reserves the room; the kernel backs it when it is first used.
     pub fn new(room: Room) -> Self {
         let (records, octets) = (Vec::with_capacity(room.frames), Vec::with_capacity(room.octets));
-        Self { room, records, octets, lost: 0 }
+        Self { room, records, octets, lost: [0; MAX_PORTS], any_lost: false }
     }
 
     /// Keeps a copy of a frame, or counts it as lost. Once one is lost, so are all that follow until the backlog is cleared: then
@@ -45,39 +49,41 @@ impl Backlog {
     pub fn push(&mut self, event: &TapEvent<'_>) {
         let has_room =
             self.records.len() < self.room.frames && self.octets.len() + event.frame.len() <= self.room.octets;
-        if self.lost > 0 || !has_room {
-            self.lost += 1;
+        let &TapEvent { at, direction, interface, frame, state } = event;
+        if self.any_lost || !has_room {
+            self.any_lost = true;
+            self.lost[interface.index().min(MAX_PORTS - 1)] += 1;
             return;
         }
-        let &TapEvent { at, direction, frame, state } = event;
-        self.records.push(Record { at, direction, state, length: frame.len() });
+        self.records.push(Record { at, direction, interface, state, length: frame.len() });
         self.octets.extend_from_slice(frame);
     }
 
     /// The frames kept.
     pub fn events(&self) -> impl Iterator<Item = TapEvent<'_>> {
         let mut rest = &self.octets[..];
-        self.records.iter().map(move |&Record { at, direction, state, length }| {
+        self.records.iter().map(move |&Record { at, direction, interface, state, length }| {
             let (frame, behind) = rest.split_at(length);
             rest = behind;
-            TapEvent { at, direction, frame, state }
+            TapEvent { at, direction, interface, frame, state }
         })
     }
 
-    /// Frames that came after those kept, and were not.
-    pub fn lost(&self) -> u64 {
-        self.lost
+    /// Frames that came after those kept, and were not: how many, for each interface that has some.
+    pub fn lost(&self) -> impl Iterator<Item = (InterfaceId, u64)> {
+        let counts = self.lost.iter().enumerate().filter(|&(_, &count)| count > 0);
+        counts.filter_map(|(index, &count)| Some((InterfaceId::at(index)?, count)))
     }
 
     /// Whether nothing has come.
     pub fn is_empty(&self) -> bool {
-        self.records.is_empty() && self.lost == 0
+        self.records.is_empty() && !self.any_lost
     }
 
     /// Forgets everything, and keeps the memory.
     pub fn clear(&mut self) {
         self.records.clear();
         self.octets.clear();
-        self.lost = 0;
+        (self.lost, self.any_lost) = ([0; MAX_PORTS], false);
     }
 }

@@ -14,6 +14,7 @@ pub use self::backlog::Room;
 use self::backlog::Backlog;
 use crate::{
     host::confinement::{self, EarlierThread},
+    wire::InterfaceId,
     worker::TapEvent,
 };
 use crossbeam::channel::{Receiver, RecvTimeoutError, bounded};
@@ -45,8 +46,8 @@ pub trait Observer: Send + 'static {
     /// Takes note of one frame.
     fn frame(&mut self, event: &TapEvent<'_>);
 
-    /// So many frames are missing here.
-    fn lost(&mut self, frames: u64);
+    /// So many frames of this interface are missing here.
+    fn lost(&mut self, interface: InterfaceId, frames: u64);
 
     /// There is nothing else for the moment. How soon it wants to be called again, if nothing comes.
     fn rest(&mut self) -> Option<Duration>;
@@ -166,9 +167,7 @@ impl<O: Observer> Lookout<O> {
             let mut taken = Backlog::new(room);
             while theirs.wait(&mut observer, &mut taken) {
                 taken.events().for_each(|event| observer.frame(&event));
-                if taken.lost() > 0 {
-                    observer.lost(taken.lost());
-                }
+                taken.lost().for_each(|(interface, frames)| observer.lost(interface, frames));
                 taken.clear();
             }
             // Whoever waits may have gone.

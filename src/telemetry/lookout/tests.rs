@@ -1,12 +1,17 @@
 use super::*;
-use crate::{tcp::State, worker::Direction};
+use crate::{tcp::State, wire::InterfaceId, worker::Direction};
 use std::sync::mpsc;
 
 const ROOM: Room = Room { frames: 10, octets: 1_000 };
 
+/// The second of a worker's interfaces.
+fn second() -> InterfaceId {
+    InterfaceId::at(1).unwrap()
+}
+
 fn event(frame: &[u8]) -> TapEvent<'_> {
     let at = Duration::from_nanos(frame.len() as u64);
-    TapEvent { at, direction: Direction::Received, frame, state: Some(State::Established) }
+    TapEvent { at, direction: Direction::Received, interface: second(), frame, state: Some(State::Established) }
 }
 
 /// Writes down what it is shown, when it is let.
@@ -35,7 +40,7 @@ impl Observer for Clerk {
         self.progress.settle(1);
     }
 
-    fn lost(&mut self, frames: u64) {
+    fn lost(&mut self, _: InterfaceId, frames: u64) {
         self.notes.send(Note::Lost(frames)).ok();
     }
 
@@ -87,7 +92,7 @@ fn a_backlog_gives_back_what_it_was_given() {
     assert!(backlog.is_empty());
     let given = [
         event(b"one"),
-        TapEvent { direction: Direction::Transmitted, state: None, ..event(b"") },
+        TapEvent { direction: Direction::Transmitted, interface: InterfaceId::FIRST, state: None, ..event(b"") },
         TapEvent { at: Duration::new(1_700_000_000, 5), ..event(b"three") },
     ];
     given.iter().for_each(|event| backlog.push(event));
@@ -103,7 +108,11 @@ fn a_backlog_has_room_for_so_many_frames_and_octets_and_no_more() {
     for (length, most) in [(0, 10), (100, 10), (101, 9), (334, 2), (1_000, 1), (1_001, 0)] {
         let mut backlog = Backlog::new(ROOM);
         (0..25).for_each(|_| backlog.push(&event(&vec![0; length])));
-        assert_eq!((backlog.events().count(), backlog.lost()), (most, 25 - most as u64), "of {length} octets each");
+        assert_eq!(
+            (backlog.events().count(), backlog.lost().collect::<Vec<_>>()),
+            (most, vec![(second(), 25 - most as u64)]),
+            "of {length} octets each"
+        );
     }
 }
 
@@ -113,10 +122,10 @@ fn what_comes_after_a_lost_frame_is_lost_too_so_that_there_is_one_gap_and_its_pl
     backlog.push(&event(&[0; 900]));
     backlog.push(&event(&[0; 200]));
     backlog.push(&event(&[0; 10]));
-    assert_eq!((backlog.events().count(), backlog.lost()), (1, 2));
+    assert_eq!((backlog.events().count(), backlog.lost().collect::<Vec<_>>()), (1, vec![(second(), 2)]));
     backlog.clear();
     backlog.push(&event(&[0; 10]));
-    assert_eq!((backlog.events().count(), backlog.lost()), (1, 0));
+    assert_eq!((backlog.events().count(), backlog.lost().count()), (1, 0));
 }
 
 #[test]
@@ -194,7 +203,7 @@ fn a_panic_of_an_observer_is_its_own() {
         fn frame(&mut self, _: &TapEvent<'_>) {
             panic!("on purpose, in a test");
         }
-        fn lost(&mut self, _: u64) {}
+        fn lost(&mut self, _: InterfaceId, _: u64) {}
         fn rest(&mut self) -> Option<Duration> {
             None
         }

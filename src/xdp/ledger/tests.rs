@@ -1,6 +1,7 @@
 //! Accounts of frames that are moved at random, without a ring or a kernel.
 
 use super::Ledger;
+use crate::xdp::cases::cases;
 use proptest::prelude::*;
 
 /// Where each frame is, as a queue would have it.
@@ -90,6 +91,8 @@ impl Model {
 }
 
 proptest! {
+    #![proptest_config(cases(256))]
+
     #[test]
     fn every_frame_is_in_one_place_whatever_is_done(
         (total, ring_size, more_chunks) in (4..200u32, 0..8u32, 0..5u32),

@@ -7,8 +7,12 @@ mod tests;
 pub(super) use table::{SlotKeys, Table};
 
 use super::{settings::Settings, steer::address_octets};
+use crate::{
+    lb::{self, Mode},
+    transport::Transport,
+};
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
     fmt,
     net::{IpAddr, SocketAddr},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -16,30 +20,12 @@ use std::{
 use table::{Entry, Key, NoSlot};
 use thiserror::Error;
 
-/// The most services, addresses and sources that a program knows at a time.
-pub const MAX_SERVICES: usize = 16_384;
+/// The most services, addresses and sources that a program knows at a time: as many as a balancer's 16,384 services need where each
+/// has an address of its own, from which nobody may send.
+pub const MAX_SERVICES: usize = 49_152;
 
 /// The most of them that are listeners: whoever defends them asks for the SYNs of each ten times a second.
 pub const MAX_LISTENERS: usize = 4_096;
-
-/// What a port belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Transport {
-    /// TCP.
-    Tcp,
-    /// UDP.
-    Udp,
-}
-
-impl Transport {
-    /// Its protocol number in IP.
-    pub const fn number(self) -> u8 {
-        match self {
-            Self::Tcp => 6,
-            Self::Udp => 17,
-        }
-    }
-}
 
 /// A port at an address of this host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -61,6 +47,12 @@ impl Service {
         Self { local, transport: Transport::Udp }
     }
 
+    /// What stands for it where no port is to be seen.
+    fn portless(mut self) -> Self {
+        self.local.set_port(0);
+        self
+    }
+
     fn key(&self) -> Key {
         Key::Port(self.local.ip().to_canonical(), self.local.port(), self.transport)
     }
@@ -73,6 +65,27 @@ impl fmt::Display for Service {
             Transport::Udp => "UDP",
         };
         write!(f, "{transport} {}", self.local)
+    }
+}
+
+/// How the frames of a service get to its backends, as far as its ports matter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Steered {
+    /// Whole packets, by their ports.
+    ByPorts,
+    /// All packets, fragments as well, by their addresses alone.
+    ByAddresses,
+    /// Whole packets, which get other ends: in mode `nat`.
+    Translated,
+}
+
+impl From<&lb::Service> for Steered {
+    fn from(service: &lb::Service) -> Self {
+        match service.mode {
+            Mode::Nat => Self::Translated,
+            _ if service.is_by_address() => Self::ByAddresses,
+            _ => Self::ByPorts,
+        }
     }
 }
 
@@ -101,6 +114,23 @@ pub enum Action {
     Kernel,
     /// The stack gets them.
     Stack,
+    /// Backends get them, by the tables of the [`Balance`](super::Balance) that the program was loaded with.
+    Balance {
+        /// The service's number there.
+        number: u32,
+        /// Whether this is about later fragments only, which show no port.
+        portless: bool,
+    },
+    /// Likewise, with other ends: in mode `nat`.
+    Translate {
+        /// The service's number there.
+        number: u32,
+    },
+    /// Clients get them, in mode `nat`: it is an address that packets to backends come from.
+    Clients {
+        /// The address's number among these.
+        number: u32,
+    },
     /// The stack gets them and listens: the program counts SYNs, and while the [`Guard`](super::Guard) is armed it knows the port
     /// for an open one.
     Listener(SynAckFields),
@@ -109,10 +139,18 @@ pub enum Action {
 }
 
 impl Action {
+    /// The number in the balancer's tables, where it has one.
+    fn balanced(&self) -> u32 {
+        match *self {
+            Self::Balance { number, .. } | Self::Translate { number } | Self::Clients { number } => number,
+            _ => 0,
+        }
+    }
+
     fn syn_ack(&self) -> Option<&SynAckFields> {
         match self {
-            Self::Kernel | Self::Stack => None,
             Self::Listener(fields) | Self::Guarded(fields) => Some(fields),
+            _ => None,
         }
     }
 }
@@ -169,7 +207,7 @@ pub struct Services {
 /// What was entered, and how to go on.
 struct Book {
     table: Table,
-    entries: HashMap<Key, Entry>,
+    entries: BTreeMap<Key, Entry>,
     /// Listeners by their keys, with the id that each was given.
     ids: HashMap<Key, u64>,
     sources: HashSet<IpAddr>,
@@ -189,7 +227,7 @@ impl Services {
     pub(super) fn new(table: Table, settings: Arc<Settings>) -> Self {
         let book = Book {
             table,
-            entries: HashMap::new(),
+            entries: BTreeMap::new(),
             ids: HashMap::new(),
             sources: HashSet::new(),
             next_id: 0,
@@ -203,7 +241,7 @@ impl Services {
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Says what becomes of a service's frames from now on: whole packets, first fragments, and ICMP errors that quote its TCP
+    /// Says what becomes of a service's frames from now on: whole packets, first fragments, and ICMP errors that quote its
     /// port. For a service that is known already it changes what is said of it.
     ///
     /// # Errors
@@ -216,6 +254,59 @@ impl Services {
             return Err(ServeError::NotTcp { local: service.local });
         }
         self.book().serve(service.key(), action)
+    }
+
+    /// Lets backends get a service's frames: whole packets, ICMP errors that quote it, and, where it is balanced by addresses alone,
+    /// fragments. Port 0 stands for every port of the address that is not served otherwise. `number` is the service's in the
+    /// [`Balance`](super::Balance) that the program was loaded with.
+    ///
+    /// # Errors
+    /// [`ServeError::TooManyServices`]; then nothing has changed.
+    pub fn balance(&self, service: Service, number: u32, by_address: bool) -> Result<(), ServeError> {
+        let mut book = self.book();
+        if by_address && service.local.port() != 0 {
+            book.serve(service.portless().key(), Action::Balance { number, portless: true })?;
+        }
+        let served = book.serve(service.key(), Action::Balance { number, portless: false });
+        if served.is_err() {
+            book.forget_portless(service, number);
+        }
+        served
+    }
+
+    /// Lets backends get a service's frames in this way, as [`Services::balance`] does.
+    ///
+    /// # Errors
+    /// [`ServeError::TooManyServices`]; then nothing has changed.
+    pub fn steer(&self, service: Service, number: u32, steered: Steered) -> Result<(), ServeError> {
+        match steered {
+            Steered::Translated => self.book().serve(service.key(), Action::Translate { number }),
+            _ => self.balance(service, number, steered == Steered::ByAddresses),
+        }
+    }
+
+    /// Lets clients get what answers their flows at an address of the stack's own, which is the source with this number in the
+    /// [`NatSettings`](crate::lb::NatSettings) of the [`Balance`](super::Balance).
+    ///
+    /// # Errors
+    /// [`ServeError::TooManyServices`].
+    pub fn answer_clients(&self, source: IpAddr, number: u8) -> Result<(), ServeError> {
+        let all_ports = SocketAddr::new(source, 0);
+        let action = Action::Clients { number: number.into() };
+        let mut book = self.book();
+        book.serve(Service::tcp(all_ports).key(), action)?;
+        book.serve(Service::udp(all_ports).key(), action)
+    }
+
+    /// Takes back [`Services::balance`] and [`Services::steer`]. Returns whether it was said.
+    pub fn stop_balancing(&self, service: Service) -> bool {
+        let mut book = self.book();
+        match book.entries.get(&service.key()).map(|entry| entry.action) {
+            Some(Action::Balance { number, .. }) => book.forget_portless(service, number),
+            Some(Action::Translate { .. }) => {}
+            _ => return false,
+        }
+        book.forget(service.key())
     }
 
     /// From now on a service's frames are whose the address is: the stack's where it is the stack's own, and else the kernel's.
@@ -237,9 +328,7 @@ impl Services {
     /// Gives an address back to the kernel, services at it included. Returns whether it was the stack's own.
     pub fn forget_address(&self, address: IpAddr) -> bool {
         let (address, mut book) = (address.to_canonical(), self.book());
-        let is_at = |key: &&Key| matches!(key, Key::Port(at, ..) if *at == address);
-        let services: Vec<Key> = book.entries.keys().filter(is_at).copied().collect();
-        for service in services {
+        for service in book.services_at(address) {
             book.forget(service);
         }
         book.forget(Key::Address(address))
@@ -329,11 +418,12 @@ impl Book {
         let own = self.entries.contains_key(&Key::Address(key.address())) || key == Key::Address(key.address());
         let had_number = old.filter(|old| old.action.syn_ack().is_some()).map(|old| old.number);
         let number = match (action.syn_ack(), had_number) {
-            (None, _) => 0,
+            (None, _) => action.balanced(),
             (Some(_), Some(number)) => number,
             (Some(_), None) => self.next_number().ok_or(ServeError::TooManyListeners)?,
         };
-        let entry = Entry { action, own, number };
+        let rest = self.rest_of(key);
+        let entry = Entry { action, own, number, rest };
         self.table.insert(key, &entry).map_err(|NoSlot| ServeError::TooManyServices)?;
         self.entries.insert(key, entry);
         match (action.syn_ack(), had_number) {
@@ -345,7 +435,35 @@ impl Book {
             (None, Some(number)) => self.give_number_back(key, number),
             _ => {}
         }
+        self.refresh_rest(key);
         Ok(())
+    }
+
+    /// For which protocols something is said of all ports of an address, where this is its key.
+    fn rest_of(&self, key: Key) -> u8 {
+        let Key::Address(address) = key else { return 0 };
+        let is_said = |transport| self.entries.contains_key(&Key::Port(address, 0, transport));
+        u8::from(is_said(Transport::Tcp)) | u8::from(is_said(Transport::Udp)) << 1
+    }
+
+    /// Lets an address know what is said of all its ports, where this key did.
+    fn refresh_rest(&mut self, key: Key) {
+        let Key::Port(at, 0, _) = key else { return };
+        let address = Key::Address(at);
+        let rest = self.rest_of(address);
+        if let Some(entry) = self.entries.get_mut(&address) {
+            entry.rest = rest;
+            // It has its slot.
+            self.table.insert(address, entry).ok();
+        }
+    }
+
+    fn forget_portless(&mut self, service: Service, number: u32) {
+        let key = service.portless().key();
+        let is_its = |entry: &Entry| entry.action == Action::Balance { number, portless: true };
+        if self.entries.get(&key).is_some_and(is_its) {
+            self.forget(key);
+        }
     }
 
     fn forget(&mut self, key: Key) -> bool {
@@ -354,18 +472,22 @@ impl Book {
         if entry.action.syn_ack().is_some() {
             self.give_number_back(key, entry.number);
         }
+        self.refresh_rest(key);
         if let Key::Address(address) = key {
             // Services are forgotten before their address.
-            debug_assert!(!self.entries.keys().any(|key| matches!(key, Key::Port(at, ..) if *at == address)));
+            debug_assert!(self.services_at(address).is_empty());
         }
         true
     }
 
+    fn services_at(&self, address: IpAddr) -> Vec<Key> {
+        let all = Key::Port(address, 0, Transport::Tcp)..=Key::Port(address, u16::MAX, Transport::Udp);
+        self.entries.range(all).map(|(key, _)| *key).collect()
+    }
+
     /// Lets services that came before their address know that it is the stack's own.
     fn mark_own(&mut self, address: IpAddr) -> Result<(), ServeError> {
-        let is_at = |key: &&Key| matches!(key, Key::Port(at, ..) if *at == address);
-        let services: Vec<Key> = self.entries.keys().filter(is_at).copied().collect();
-        services.into_iter().try_for_each(|key| match self.entries.get(&key) {
+        self.services_at(address).into_iter().try_for_each(|key| match self.entries.get(&key) {
             Some(entry) => self.serve(key, entry.action),
             None => Ok(()),
         })

@@ -8,19 +8,20 @@ use super::{
         memory::SharedMemory,
         steer::{address_octets, types},
     },
-    Action, SynAckFields, Transport,
+    Action, SynAckFields,
 };
+use crate::transport::Transport;
 use std::{
     mem::{offset_of, size_of},
     net::IpAddr,
     sync::atomic::{AtomicU64, Ordering},
 };
 
-const SLOT_BITS: u32 = 16;
-/// Slots there are: four for each entry at least.
+const SLOT_BITS: u32 = 17;
+/// Slots there are: well over twice as many as entries, so that most of these are where their hash points.
 pub(crate) const SLOTS: usize = 1 << SLOT_BITS;
 /// How far from where its hash points an entry may be.
-const MAX_PROBES: usize = 32;
+pub(super) const MAX_PROBES: usize = 64;
 /// Numbers that the hash takes.
 pub(crate) const KEYS: usize = 3;
 
@@ -40,14 +41,15 @@ const _: () = {
     assert!(offset_of!(types::service, mss) == 24 && offset_of!(types::service, window) == 26);
     assert!(offset_of!(types::service, window_scale) == 28 && offset_of!(types::service, hop_limit) == 29);
     assert!(offset_of!(types::service, sack) == 30 && offset_of!(types::service, traffic_class) == 31);
-    assert!(offset_of!(types::service, number) == 32);
+    assert!(offset_of!(types::service, number) == 32 && offset_of!(types::service, rest) == 36);
+    assert!(offset_of!(types::service, portless) == 37);
 };
 
 const EMPTY: u32 = types::action::SLOT_EMPTY.0;
 const FORGOTTEN: u32 = types::action::SLOT_FORGOTTEN.0;
 
-/// What an entry is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// What an entry is about. In this order, all ports of an address lie beside each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Key {
     /// A port at an address.
     Port(IpAddr, u16, Transport),
@@ -84,8 +86,10 @@ pub(crate) struct Entry {
     pub action: Action,
     /// Whether the address is the stack's own.
     pub own: bool,
-    /// A listener's number.
+    /// A listener's number, a balanced service's, or a source's.
     pub number: u32,
+    /// Of an address: for which protocols its port 0 is known.
+    pub rest: u8,
 }
 
 impl Entry {
@@ -93,6 +97,9 @@ impl Entry {
         let action = match self.action {
             Action::Kernel => types::action::TO_KERNEL,
             Action::Stack => types::action::TO_STACK,
+            Action::Balance { .. } => types::action::TO_BALANCE,
+            Action::Translate { .. } => types::action::TO_TRANSLATE,
+            Action::Clients { .. } => types::action::TO_CLIENTS,
             Action::Listener(_) => types::action::TO_LISTENER,
             Action::Guarded(_) => types::action::TO_GUARDED,
         };
@@ -131,7 +138,9 @@ impl Table {
         self.store(slot, 0, low);
         self.store(slot, 1, high);
         self.store(slot, ANSWERS, entry.action.syn_ack().map_or(0, answers));
-        self.store(slot, NUMBER, entry.number.into());
+        let portless = matches!(entry.action, Action::Balance { portless: true, .. });
+        let number = u64::from(entry.number) | u64::from(entry.rest) << 32 | u64::from(portless) << 40;
+        self.store(slot, NUMBER, number);
         let verdict = if entry.own { types::verdict::REDIRECTED_OWN } else { types::verdict::REDIRECTED_SHARED };
         self.finish(slot, u64::from(what) | u64::from(verdict.0) << 24 | u64::from(action) << 32);
         Ok(())

@@ -1,10 +1,10 @@
 //! The table of services in plain memory, without a kernel: what `find_slot` of `bpf/service.h` would find.
 
 use super::{
-    Action, MAX_LISTENERS, MAX_SERVICES, ServeError, Service, Services, SlotKeys, SynAckFields, Table,
-    table::{Entry, Key},
+    Action, MAX_LISTENERS, MAX_SERVICES, ServeError, Service, Services, SlotKeys, Steered, SynAckFields, Table,
+    table::{self, Entry, Key},
 };
-use crate::xdp::{memory::SharedMemory, settings::Settings};
+use crate::xdp::{cases::cases, memory::SharedMemory, settings::Settings};
 use proptest::prelude::*;
 use std::{
     collections::{HashMap, HashSet},
@@ -45,18 +45,38 @@ fn port(local: SocketAddr) -> Key {
 const REDIRECTED_OWN: u64 = 3;
 const TO_KERNEL: u32 = 3;
 const TO_STACK: u32 = 4;
-const TO_LISTENER: u32 = 5;
-const TO_GUARDED: u32 = 6;
+const TO_BALANCE: u32 = 5;
+const TO_TRANSLATE: u32 = 6;
+const TO_CLIENTS: u32 = 7;
+const TO_LISTENER: u32 = 8;
+const TO_GUARDED: u32 = 9;
 
 #[test]
 fn a_slot_holds_what_the_program_reads() {
     let table = table(SPREAD);
     let key = Key::Port("2001:2::1".parse().unwrap(), 0x1234, super::Transport::Tcp);
-    table.insert(key, &Entry { action: Action::Guarded(FIELDS), own: true, number: 0x0102_0304 }).unwrap();
+    table.insert(key, &Entry { action: Action::Guarded(FIELDS), own: true, number: 0x0102_0304, rest: 3 }).unwrap();
     let (what, answers, number) = table.lookup(key).unwrap();
     assert_eq!(what, u64::from(TO_GUARDED) << 8 | REDIRECTED_OWN);
     assert_eq!(answers.to_le_bytes(), [0x22, 0x11, 0x44, 0x33, 0x55, 0x66, 1, 0x77]);
-    assert_eq!(number, 0x0102_0304);
+    assert_eq!(number, 0x0003_0102_0304);
+}
+
+#[test]
+fn what_is_rewritten_has_its_number_and_addresses_that_it_comes_from_theirs() {
+    let services = services(SPREAD);
+    let (service, source) = (Service::udp(at(1, 53)), at(2, 0).ip());
+    services.serve_address(source).unwrap();
+    services.steer(service, 9, Steered::Translated).unwrap();
+    services.answer_clients(source, 3).unwrap();
+    let number = |key| services.book().table.lookup(key).map(|(.., number)| number as u32);
+    assert_eq!((said(&services, service.key()), number(service.key())), (Some((TO_TRANSLATE, false)), Some(9)));
+    for of in [Service::tcp, Service::udp] {
+        let all_ports = of(SocketAddr::new(source, 0)).key();
+        assert_eq!((said(&services, all_ports), number(all_ports)), (Some((TO_CLIENTS, true)), Some(3)));
+    }
+    assert!(services.stop_balancing(service) && !services.stop_balancing(service));
+    assert_eq!(said(&services, service.key()), None);
 }
 
 #[test]
@@ -124,6 +144,25 @@ fn a_listener_keeps_its_number_and_a_forgotten_ones_is_given_again_last() {
 }
 
 #[test]
+fn what_backends_serve_has_its_number_and_an_address_says_whose_its_other_ports_are() {
+    let services = services(SPREAD);
+    let word = |key| services.book().table.lookup(key).map(|(what, _, number)| ((what >> 8) as u32, number));
+    let address = Key::Address(at(1, 0).ip());
+    services.balance(Service::tcp(at(1, 0)), 7, false).unwrap();
+    services.serve_address(at(1, 0).ip()).unwrap();
+    assert_eq!(word(port(at(1, 0))), Some((TO_BALANCE, 7)));
+    assert_eq!(word(address), Some((TO_STACK, 1 << 32)), "said before the address was the stack's own");
+    services.balance(Service::udp(at(1, 53)), 8, true).unwrap();
+    assert_eq!(word(Service::udp(at(1, 53)).key()), Some((TO_BALANCE, 8)));
+    assert_eq!(word(Service::udp(at(1, 0)).key()), Some((TO_BALANCE, 8 | 1 << 40)), "for later fragments only");
+    assert_eq!(word(address), Some((TO_STACK, 3 << 32)));
+    assert!(services.stop_balancing(Service::udp(at(1, 53))) && !services.stop_balancing(Service::udp(at(1, 53))));
+    assert_eq!(word(address), Some((TO_STACK, 1 << 32)));
+    assert!(services.stop_balancing(Service::tcp(at(1, 0))));
+    assert_eq!((word(address), services.len()), (Some((TO_STACK, 0)), 1));
+}
+
+#[test]
 fn a_table_filled_to_its_limit_finds_everything_and_refuses_the_next() {
     let services = services(SPREAD);
     let service = |number: usize| Service::udp(at((number >> 14) as u8, (number & 0x3fff) as u16 + 1));
@@ -140,12 +179,12 @@ fn a_table_filled_to_its_limit_finds_everything_and_refuses_the_next() {
 #[test]
 fn where_no_slot_is_within_reach_nothing_changes() {
     let services = services(CROWDED);
-    (1..=32).for_each(|port| services.serve(Service::tcp(at(1, port)), Action::Stack).unwrap());
-    let refused = services.serve(Service::tcp(at(1, 33)), Action::Listener(FIELDS));
+    (1..=table::MAX_PROBES as u16).for_each(|port| services.serve(Service::tcp(at(1, port)), Action::Stack).unwrap());
+    let refused = services.serve(Service::tcp(at(1, table::MAX_PROBES as u16 + 1)), Action::Listener(FIELDS));
     assert_eq!(refused, Err(ServeError::TooManyServices));
-    assert_eq!((services.len(), services.listeners().len()), (32, 0));
+    assert_eq!((services.len(), services.listeners().len()), (table::MAX_PROBES, 0));
     assert!(services.forget(Service::tcp(at(1, 1))));
-    services.serve(Service::tcp(at(1, 33)), Action::Listener(FIELDS)).unwrap();
+    services.serve(Service::tcp(at(1, table::MAX_PROBES as u16 + 1)), Action::Listener(FIELDS)).unwrap();
     assert_eq!(services.listeners()[0].number, 0, "the number was not lost");
 }
 
@@ -170,7 +209,7 @@ fn sources_are_suspected_by_their_last_octet_and_may_be_taken_back() {
 #[test]
 fn one_that_stays_is_found_at_any_moment_while_others_around_it_come_and_go() {
     let table = table(CROWDED);
-    let entry = Entry { action: Action::Stack, own: false, number: 0 };
+    let entry = Entry { action: Action::Stack, own: false, number: 0, rest: 0 };
     let (early, stays) = (port(at(1, 1)), port(at(1, 2)));
     table.insert(early, &entry).unwrap();
     table.insert(stays, &entry).unwrap();
@@ -193,6 +232,8 @@ fn one_that_stays_is_found_at_any_moment_while_others_around_it_come_and_go() {
 }
 
 proptest! {
+    #![proptest_config(cases(256))]
+
     #[test]
     fn the_table_says_what_was_last_said(steps in prop::collection::vec((0..24u16, 0..3u8), 0..200), crowded: bool) {
         let services = services(if crowded { CROWDED } else { SPREAD });

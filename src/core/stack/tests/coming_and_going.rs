@@ -52,6 +52,7 @@ fn an_address_in_use_stays_and_the_refusal_says_by_how_many() {
         let (id, iss) = bench.connect();
         bench.stack.bind_udp(Some(bench.ours), 53).unwrap();
         bench.stack.bind_udp(None, 53).unwrap();
+        assert_eq!(bench.stack.users_of(bench.ours), (1, 1));
         let error = bench.stack.remove_address(bench.now, bench.ours, InUse::Refuse).unwrap_err();
         assert_eq!(error, RemoveAddressError::InUse { address: bench.ours, connections: 1, sockets: 1 });
         bench.send(bench.header(IRS.advance(1), iss.advance(1), ACK), b"data");

@@ -375,7 +375,7 @@ fn who_is_asked_anew_has_as_long_to_answer_as_at_first() {
     bench.answer(neighbour);
     bench.sent_segments();
     bench.pass(Duration::from_millis(900));
-    bench.stack.look_for_another_way(bench.now, id, bench.theirs);
+    bench.stack.reprobe_neighbour(bench.now, id, bench.theirs);
     let begun = bench.now;
     let mut asked = Vec::new();
     while bench.now - begun < Duration::from_secs(5) {

@@ -218,19 +218,19 @@ fn in_cookie_mode_nothing_is_remembered_and_handshakes_end_well() {
 
 /// Counts how often each flow was opened and not closed.
 #[derive(Clone, Default)]
-struct Census(std::sync::Arc<std::sync::Mutex<std::collections::HashMap<FlowName, i32>>>);
+struct Census(std::sync::Arc<std::sync::Mutex<std::collections::HashMap<FlowFingerprint, i32>>>);
 
-impl FlowWatch for Census {
+impl FlowObserver for Census {
     fn opened(&mut self, tuple: &FourTuple) {
-        *self.0.lock().unwrap().entry(self.name(tuple)).or_default() += 1;
+        *self.0.lock().unwrap().entry(self.fingerprint(tuple)).or_default() += 1;
     }
 
-    fn name(&self, tuple: &FourTuple) -> FlowName {
-        FlowName::new(tuple.remote.port.into())
+    fn fingerprint(&self, tuple: &FourTuple) -> FlowFingerprint {
+        FlowFingerprint::new(tuple.remote.port.into())
     }
 
-    fn closed(&mut self, name: FlowName) {
-        *self.0.lock().unwrap().entry(name).or_default() -= 1;
+    fn closed(&mut self, fingerprint: FlowFingerprint) {
+        *self.0.lock().unwrap().entry(fingerprint).or_default() -= 1;
     }
 }
 
@@ -238,7 +238,7 @@ impl FlowWatch for Census {
 fn a_watch_hears_of_each_flow_once_until_time_wait_is_over() {
     let census = Census::default();
     let mut bench = Bench::with(StackConfig { max_time_wait: 3, ..StackConfig::default() });
-    bench.stack.watch_flows(Box::new(census.clone()));
+    bench.stack.observe_flows(Box::new(census.clone()));
     let open = || -> i32 {
         let flows = census.0.lock().unwrap();
         assert!(flows.values().all(|count| (0..=1).contains(count)), "{flows:?}");

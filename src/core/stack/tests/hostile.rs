@@ -181,7 +181,7 @@ fn a_clock_that_goes_back_is_refused_and_one_that_wraps_is_not() {
 
 /// The only connection there is.
 fn id_of(bench: &mut Bench) -> ConnectionId {
-    ConnectionId { index: 0, generation: bench.stack.connections.get_mut(0).unwrap().generation }
+    ConnectionId { index: 0, generation: bench.stack.connections.awake_mut(0).unwrap().generation }
 }
 
 #[test]
@@ -265,7 +265,7 @@ fn peers_that_never_open_their_windows_are_bounded() {
     assert_eq!((bench.stack.flow_counts().0, bench.stack.stats().connections_evicted), (3, 2));
     let gone: Vec<u16> = victims
         .iter()
-        .filter(|(_, id, _)| bench.stack.connections.get_mut(id.index).is_none())
+        .filter(|(_, id, _)| bench.stack.connections.id_at(id.index).is_none())
         .map(|(port, ..)| *port)
         .collect();
     assert_eq!(gone, [1, 2], "those that were stalled for longest");

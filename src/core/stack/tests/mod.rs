@@ -3,7 +3,6 @@
 mod again;
 mod beginnings;
 mod coming_and_going;
-mod complaints;
 mod connecting;
 mod cookies;
 mod ecn;
@@ -11,6 +10,8 @@ mod ends;
 mod flows;
 mod handshakes;
 mod hostile;
+mod icmp_in;
+mod icmp_out;
 mod interfaces;
 mod link;
 mod max_segment;
@@ -28,12 +29,13 @@ mod strangers;
 mod streams;
 mod time_wait;
 mod timestamps;
-mod trouble;
 mod udp;
 mod used;
+mod via;
 
 use super::{
-    Cidr, ConnectionId, Event, FlowName, FlowWatch, LocalAddress, Ownership, Secrets, SoftError, Stack, SynMode,
+    Cidr, ConnectionId, Event, FlowFingerprint, FlowObserver, LocalAddress, Ownership, Secrets, SoftError, Stack,
+    SynMode,
 };
 use crate::{
     config::StackConfig,

@@ -1,7 +1,7 @@
 //! The parts of a stack against models simple enough to be right.
 
 use super::super::{
-    Addresses, Cidr, Flow, FlowHash, FlowName, FlowTable, Secrets,
+    Addresses, Cidr, Flow, FlowFingerprint, FlowHash, FlowTable, Secrets,
     aged_slab::AgedSlab,
     rate_limit::RateLimit,
     slab::Slab,
@@ -9,8 +9,10 @@ use super::super::{
     timer_wheel::{TICK, TimerWheel},
 };
 use crate::{
+    config::TcpConfig,
+    tcp::Connection,
     time::{Coarse, Instant},
-    wire::{Endpoint, FourTuple, ip::Dscp},
+    wire::{Endpoint, FourTuple},
 };
 use proptest::prelude::*;
 use std::{
@@ -19,12 +21,8 @@ use std::{
     time::Duration,
 };
 
-fn cases() -> ProptestConfig {
-    ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() }
-}
-
 proptest! {
-    #![proptest_config(cases())]
+    #![proptest_config(crate::rng::cases(256))]
 
     /// Few hashes, so that probes collide, and many of them near the end, so that they wrap.
     #[test]
@@ -201,7 +199,7 @@ const MSL_TWICE: Duration = Duration::from_secs(60);
 
 fn time_wait(slot: u32) -> TimeWait {
     let hash = FlowHash { slot, check: 7 };
-    TimeWait::new((hash, FlowName::default()), Default::default(), None, Dscp::default())
+    TimeWait::new(hash, FlowFingerprint::default(), &Connection::blank(&TcpConfig::default()))
 }
 
 #[test]

@@ -19,8 +19,12 @@ struct Peer {
 
 impl Peer {
     fn new(max_awake: u32, has_clock: bool) -> Self {
+        Self::with(max_awake, has_clock, TcpConfig::default().quick_acks)
+    }
+
+    fn with(max_awake: u32, has_clock: bool, quick_acks: u32) -> Self {
         // CUBIC's curve begins anew after a rest; all else is the same.
-        let tcp = TcpConfig { congestion_control: CongestionControl::Reno, ..TcpConfig::default() };
+        let tcp = TcpConfig { congestion_control: CongestionControl::Reno, quick_acks, ..TcpConfig::default() };
         let mut bench = Bench::with(StackConfig { tcp, max_awake, silence: None, ..StackConfig::default() });
         let mut clock = has_clock.then(|| TimestampState::new(bench.now, 77_000, 0));
         let options = TcpOptions {
@@ -63,17 +67,28 @@ impl Peer {
         received
     }
 
+    fn is_open(&mut self) -> bool {
+        self.bench.stack.stream(self.bench.now, self.id).is_some()
+    }
+
+    /// Acts on the connection while there is one: what nobody acknowledges for long enough ends it.
+    fn act(&mut self, act: impl FnOnce(&mut crate::stack::Stream<'_>)) {
+        if self.is_open() {
+            self.bench.with_stream(self.id, act);
+        }
+    }
+
     fn step(&mut self, &(what, number): &(u8, u16)) -> (Vec<(TcpHeader, usize)>, Vec<Event>) {
-        let (id, number) = (self.id, usize::from(number));
+        let number = usize::from(number);
         match what {
             0 => self.send(&vec![b'r'; number % 3_000 % 1_460]),
-            1 => drop(self.bench.with_stream(id, |stream| stream.echo())),
-            2 => drop(self.bench.with_stream(id, |stream| stream.write(&vec![b'w'; number % 9_000]))),
+            1 => self.act(|stream| _ = stream.echo()),
+            2 => self.act(|stream| _ = stream.write(&vec![b'w'; number % 9_000])),
             3 => self.send(b""),
             4 => self.bench.pass(Duration::from_millis(number as u64)),
-            5 => self.bench.with_stream(id, |stream| stream.set_nodelay(number % 2 == 0)),
+            5 => self.act(|stream| stream.set_nodelay(number % 2 == 0)),
             6 => self.bench.pass(Duration::from_secs(25 * 24 * 3_600)),
-            _ => self.bench.with_stream(id, |stream| stream.set_dscp(Dscp::new(number as u8 % 64).unwrap())),
+            _ => self.act(|stream| stream.set_dscp(Dscp::new(number as u8 % 64).unwrap())),
         }
         let events = self.bench.events();
         (self.receive(), events)
@@ -81,26 +96,98 @@ impl Peer {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(crate::rng::cases(256))]
 
     #[test]
     fn one_that_sleeps_does_what_one_does_that_never_sleeps(
         has_clock in any::<bool>(),
         steps in prop::collection::vec((0..8u8, any::<u16>()), 1..60),
     ) {
-        let (mut sleeper, mut other) = (Peer::new(0, has_clock), Peer::new(1, has_clock));
-        for step in &steps {
-            prop_assert_eq!(sleeper.step(step), other.step(step), "{:?}", step);
-            prop_assert_eq!(other.bench.stack.connections_asleep(), 0);
-        }
-        for _ in 0..20 {
-            // In the end everything has arrived, however late, and both are at rest.
-            sleeper.step(&(4, 60_000));
-            sleeper.step(&(1, 0));
-            sleeper.step(&(3, 0));
-        }
-        prop_assert_eq!(sleeper.bench.stack.connections_asleep(), 1);
+        do_the_same([0, 1].map(|max_awake| Peer::new(max_awake, has_clock)), &steps)?;
     }
+}
+
+proptest! {
+    #![proptest_config(crate::rng::cases(64))] // they are long
+
+    /// At the pace of a network, with a peer that mostly answers. Without quick acknowledgments: there they begin anew after a silence
+    /// as long as the timeout, and one that has slept knows when that began to 17 ms only.
+    #[test]
+    fn one_that_sleeps_does_so_on_an_ordinary_path(
+        has_clock in any::<bool>(),
+        steps in prop::collection::vec(ordinary_step(), 1..200),
+    ) {
+        do_the_same([0, 1].map(|max_awake| Peer::with(max_awake, has_clock, 0)), &steps)?;
+    }
+}
+
+fn ordinary_step() -> impl Strategy<Value = (u8, u16)> {
+    prop_oneof![
+        4 => (Just(0), 0..3_000u16),
+        4 => (Just(1), Just(0)),
+        2 => (Just(2), 0..9_000u16),
+        6 => (Just(3), Just(0)),
+        4 => (Just(4), 0..300u16),
+        1 => (Just(4), 0..10_000u16),
+        1 => (prop::sample::select(vec![5, 7]), any::<u16>()),
+    ]
+}
+
+/// Does each step to a connection that sleeps and to one that does not, and sees them do the same.
+fn do_the_same([mut sleeper, mut other]: [Peer; 2], steps: &[(u8, u16)]) -> Result<(), TestCaseError> {
+    for step in steps {
+        prop_assert_eq!(sleeper.step(step), other.step(step), "{:?}", step);
+        prop_assert_eq!(other.bench.stack.connections_asleep(), 0);
+    }
+    for _ in 0..20 {
+        // In the end everything has arrived, however late, and it is at rest or long gone.
+        sleeper.step(&(4, 60_000));
+        sleeper.step(&(1, 0));
+        sleeper.step(&(3, 0));
+    }
+    let asleep = sleeper.bench.stack.connections_asleep(); // asked first: to be looked for wakes it
+    prop_assert_eq!(asleep, u32::from(sleeper.is_open()));
+    Ok(())
+}
+
+/// Found by chance: data that was never acknowledged, the peer away for 25 days again and again.
+#[test]
+fn one_that_sleeps_gives_its_peer_up_no_sooner_and_no_later() {
+    let (mut sleeper, mut other) = (Peer::new(0, false), Peer::new(1, false));
+    let steps = [(0, 10), (1, 0)].into_iter().chain([(6, 0); 30]).chain([(5, 1), (2, 100), (3, 0)]);
+    for step in steps {
+        assert_eq!(sleeper.step(&step), other.step(&step), "{step:?}");
+    }
+    assert!(!sleeper.is_open() && !other.is_open());
+}
+
+/// Found by chance: an answer after 25 days, which were no round trip.
+#[test]
+fn one_that_sleeps_takes_as_much_for_lost_after_an_answer_that_took_weeks() {
+    let (mut sleeper, mut other) = (Peer::new(0, true), Peer::new(1, true));
+    let weeks = (6, 0);
+    let answered_late = [(2, 2_897), weeks, (4, 200), (3, 0)];
+    // Behind a probe of the tail both of its segments have been under way for long enough, whatever a round trip took.
+    let lost = [(0, 1), (1, 0), (2, 1), weeks];
+    for step in answered_late.into_iter().chain(lost) {
+        assert_eq!(sleeper.step(&step), other.step(&step), "{step:?}");
+    }
+    let (sent, _) = sleeper.step(&weeks);
+    assert_eq!(sent.iter().map(|(_, length)| *length).collect::<Vec<_>>(), [1, 1]);
+    assert_eq!((sent, Vec::new()), other.step(&weeks));
+}
+
+/// A peer that has been heard since, but has sent no data, may be in slow start again.
+#[test]
+fn one_that_sleeps_acknowledges_at_once_after_a_rest_from_data() {
+    let (mut sleeper, mut other) = (Peer::new(0, true), Peer::new(1, true));
+    let data = [(0, 1), (1, 0), (3, 0)];
+    let steps = data.into_iter().cycle().take(3 * 20).chain([(4, 60_000), (3, 0), (4, 50)]);
+    for step in steps {
+        assert_eq!(sleeper.step(&step), other.step(&step), "{step:?}");
+    }
+    assert_eq!(sleeper.bench.stack.connections_asleep(), 1);
+    assert_eq!((sleeper.step(&(0, 1)).0.len(), other.step(&(0, 1)).0.len()), (1, 1));
 }
 
 #[test]
@@ -184,6 +271,22 @@ fn a_link_that_has_become_narrower_is_heeded_by_those_that_wake() {
     assert_eq!(peer.bench.stack.connections_asleep(), 1, "it wakes nobody");
     peer.bench.with_stream(peer.id, |stream| stream.write(&[7; 2_000]));
     assert_eq!(peer.bench.sent().iter().map(|sent| sent.data.len()).collect::<Vec<_>>(), [1_360, 640]);
+}
+
+#[test]
+fn an_icmp_error_wakes_nobody() {
+    let mut bench = Bench::with(StackConfig { max_awake: 0, ..StackConfig::default() });
+    let (id, quoted) = bench.connect_and_write(100);
+    bench.send_error(3, 1, 0, &quoted[0]);
+    assert_eq!(bench.stack.stats().icmp_errors_accepted, 1, "it is about what is in flight");
+    let iss = SeqNumber::new(u32::from_be_bytes(quoted[0][24..28].try_into().unwrap())).back(1);
+    bench.send(bench.header(IRS.advance(1), iss.advance(101), ACK), b"");
+    bench.events();
+    bench.frames();
+    assert_eq!(bench.stack.connections_asleep(), 1);
+    bench.send_error(3, 1, 0, &quoted[0]);
+    assert_eq!((bench.drops(DropReason::UnmatchedIcmp), bench.stack.connections_asleep()), (1, 1));
+    bench.with_stream(id, |stream| assert_eq!(stream.write(b"still there"), 11));
 }
 
 #[test]

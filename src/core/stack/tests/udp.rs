@@ -101,6 +101,10 @@ fn a_socket_at_one_address_comes_before_one_at_all_of_them() {
     let mut bench = Bench::new();
     let all = bench.bind(ECHO);
     let one = bench.stack.bind_udp(Some(bench.ours), ECHO).unwrap();
+    assert_eq!(bench.stack.udp_socket_at(None, ECHO), Some(all));
+    assert_eq!(bench.stack.udp_socket_at(Some(bench.ours), ECHO), Some(one));
+    assert_eq!(bench.stack.udp_socket_at(None, 9), None);
+    assert_eq!(bench.stack.udp_place(one), Some((Some(bench.ours), ECHO)));
     bench.send_datagram(ECHO, b"for one");
     let mut bench = bench.over_ipv6();
     bench.send_datagram(ECHO, b"for all");
@@ -124,6 +128,7 @@ fn a_socket_that_is_unbound_is_gone_for_good() {
     assert_eq!((bench.drops(DropReason::UnservedPort), bench.frames().len()), (1, 1));
     let new = bench.bind(ECHO);
     assert!(new != old);
+    assert_eq!((bench.stack.udp_place(old), bench.stack.udp_place(new)), (None, Some((None, ECHO))));
     bench.send_datagram(ECHO, b"new");
     assert_eq!(bench.read(old), None);
     assert_eq!(bench.stack.send_udp(bench.now, old, None, bench.client(), b""), Err(SendError::Unbound));

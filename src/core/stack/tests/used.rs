@@ -79,7 +79,7 @@ impl Bench {
         id
     }
 
-    /// The same segment again draws an RST and nothing else.
+    /// A segment that comes again draws an RST and nothing else.
     #[track_caller]
     fn opens_nothing(&mut self, segment: TcpHeader) {
         for data in [GET, b""] {

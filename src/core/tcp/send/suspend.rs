@@ -39,7 +39,7 @@ impl SendSide {
         let mut resumed = Self::new(una.back(1), window_seq, mss.into(), scale, quiet.last_sent.into(), tick);
         (resumed.window, resumed.max_window) = (window, max_window);
         resumed.peak.last = quiet.peak;
-        resumed.flight.recall(&quiet.rack, una);
+        resumed.flight.resume(&quiet.rack, una);
         resumed.adopt_memory(self);
         *self = resumed;
     }
@@ -59,9 +59,9 @@ impl SendSide {
     }
 
     /// Takes over what was written before the handshake was over, and all memory.
-    pub fn inherit(&mut self, early: &mut Self) {
-        self.buffer = std::mem::take(&mut early.buffer);
-        self.flight.adopt_memory(&mut early.flight);
-        self.fin = early.fin;
+    pub fn inherit(&mut self, before: &mut Self) {
+        self.buffer = std::mem::take(&mut before.buffer);
+        self.flight.adopt_memory(&mut before.flight);
+        self.fin = before.fin;
     }
 }

@@ -52,7 +52,7 @@ fn a_passive_close() {
     assert!(bench.connection.is_at_end());
     let answer = bench.sent_one();
     assert_eq!((answer.ack, answer.flags), (2, ACK));
-    bench.connection.close(bench.now, &bench.config);
+    bench.connection.close(bench.config.at(bench.now));
     let fin = bench.sent_one();
     assert_eq!((fin.seq, fin.ack, fin.flags), (1, 2, FIN | ACK));
     assert_eq!(bench.connection.state(), State::LastAck);
@@ -63,7 +63,7 @@ fn a_passive_close() {
 #[test]
 fn an_active_close_with_data_after_our_fin() {
     let mut bench = Bench::new();
-    bench.connection.finish();
+    bench.connection.shutdown_write();
     assert_eq!(bench.sent_one().flags, FIN | ACK);
     assert_eq!(bench.connection.state(), State::FinWait1);
     bench.receive(1, 2, ACK, b"");
@@ -78,7 +78,7 @@ fn an_active_close_with_data_after_our_fin() {
 #[test]
 fn a_fin_that_acknowledges_ours_leads_straight_to_time_wait() {
     let mut bench = Bench::new();
-    bench.connection.finish();
+    bench.connection.shutdown_write();
     bench.sent();
     bench.receive(1, 2, FIN | ACK, b"");
     assert_eq!(bench.connection.state(), State::TimeWait);
@@ -87,7 +87,7 @@ fn a_fin_that_acknowledges_ours_leads_straight_to_time_wait() {
 #[test]
 fn a_simultaneous_close() {
     let mut bench = Bench::new();
-    bench.connection.finish();
+    bench.connection.shutdown_write();
     bench.sent();
     bench.receive(1, 1, FIN | ACK, b"");
     assert_eq!(bench.connection.state(), State::Closing);
@@ -100,7 +100,7 @@ fn a_simultaneous_close() {
 fn data_that_come_before_our_fin_is_acknowledged_are_acknowledged() {
     let mut bench = Bench::new();
     bench.write(10);
-    bench.connection.finish();
+    bench.connection.shutdown_write();
     assert_eq!(bench.sent_one().flags, FIN | PSH | ACK);
     bench.receive(1, 1, ACK, &pattern(0, 2_920));
     let answer = bench.sent_one();
@@ -123,7 +123,7 @@ fn a_fin_waits_for_the_data_before_it() {
 fn our_fin_rides_on_the_last_data_and_is_retransmitted_with_them() {
     let mut bench = Bench::new();
     bench.write(100);
-    bench.connection.finish();
+    bench.connection.shutdown_write();
     let last = bench.sent_one();
     assert_eq!((last.data.len(), last.flags), (100, FIN | PSH | ACK));
     bench.wait_for_timer();
@@ -139,7 +139,7 @@ fn the_acknowledgment_of_a_fin_can_be_a_segment_of_its_own() {
     let config = TcpConfig { separate_fin_ack: true, ..TcpConfig::default() };
     let mut bench = Bench::with(config, &handshake());
     bench.receive(1, 1, FIN | ACK, b"");
-    bench.connection.close(bench.now, &bench.config);
+    bench.connection.close(bench.config.at(bench.now));
     let flags: Vec<_> = bench.sent().iter().map(|sent| sent.flags).collect();
     assert_eq!(flags, [ACK, FIN | ACK]);
 }
@@ -148,14 +148,14 @@ fn the_acknowledgment_of_a_fin_can_be_a_segment_of_its_own() {
 fn shld_3_closing_with_unread_data_resets() {
     let mut bench = Bench::new();
     bench.receive(1, 1, ACK, b"unread");
-    bench.connection.close(bench.now, &bench.config);
+    bench.connection.close(bench.config.at(bench.now));
     assert_eq!(bench.connection.end(), Some(CloseReason::Aborted));
 }
 
 #[test]
 fn may_1_data_after_a_full_close_reset() {
     let mut bench = Bench::new();
-    bench.connection.close(bench.now, &bench.config);
+    bench.connection.close(bench.config.at(bench.now));
     bench.sent();
     bench.receive(1, 2, ACK, b"");
     bench.refuse(1, 2, ACK, b"too late", DropReason::DataAfterClose);
@@ -167,7 +167,7 @@ fn lingering_throws_data_away_and_lets_our_last_words_arrive() {
     let mut bench = Bench::new();
     bench.receive(1, 1, ACK, b"unread");
     bench.write(10);
-    bench.connection.linger(bench.now, &bench.config);
+    bench.connection.close_discarding(bench.config.at(bench.now));
     assert_eq!(bench.sent_one().flags, FIN | PSH | ACK);
     bench.receive(7, 1, ACK, &pattern(0, 1_000));
     bench.receive(1_007, 12, ACK, &pattern(0, 1_000));
@@ -180,7 +180,7 @@ fn lingering_throws_data_away_and_lets_our_last_words_arrive() {
 #[test]
 fn nobody_waits_for_ever_in_fin_wait_2() {
     let mut bench = Bench::new();
-    bench.connection.close(bench.now, &bench.config);
+    bench.connection.close(bench.config.at(bench.now));
     bench.sent();
     bench.receive(1, 2, ACK, b"");
     bench.sent();
@@ -225,7 +225,7 @@ fn x_syn_1_a_syn_anywhere_draws_no_more_than_ten_challenges_a_second() {
     let clocked = Handshake { clocks: Some(TimestampState::new(Instant::ZERO, 5, 70)), ..handshake() };
     for (handshake, timestamps) in [(handshake(), None), (clocked, None), (clocked, Some(9)), (clocked, Some(71))] {
         for (seq, flags) in [(70_000, SYN), (0, SYN), (1 << 31, SYN | ACK), (70_000, SYN | FIN), (5, SYN)] {
-            let connection = Connection::established(&handshake, Instant::ZERO, &quiet());
+            let connection = Connection::established(quiet().at(Instant::ZERO), &handshake);
             let timestamps = timestamps.map(|value| Timestamps { value, echo: 5 });
             let options = TcpOptions { timestamps, ..TcpOptions::default() };
             let (seq, ack) = (IRS.advance(seq), ISS.advance(1));
@@ -235,7 +235,7 @@ fn x_syn_1_a_syn_anywhere_draws_no_more_than_ten_challenges_a_second() {
             for _ in 0..300 {
                 bench.pass(Duration::from_millis(3));
                 let segment = Segment { header, payload: b"data", traffic_class: 0 };
-                assert!(bench.connection.arrive(bench.now, &handshake.link, &segment, &bench.config).is_err());
+                assert!(bench.connection.arrive(bench.config.at(bench.now), &handshake.link, &segment).is_err());
                 answers += bench.sent().len();
             }
             assert_eq!(answers, 10, "{flags:?} at {seq:?}, {timestamps:?}");

@@ -33,7 +33,7 @@ impl Bench {
         let header = TcpHeader { seq, ack, flags: flags | ACK, window: 64_000, ..TcpHeader::default() };
         let link = *self.connection.link();
         let segment = Segment { header, payload: data, traffic_class: class };
-        self.connection.arrive(self.now, &link, &segment, &self.config)
+        self.connection.arrive(self.config.at(self.now), &link, &segment)
     }
 
     #[track_caller]
@@ -45,7 +45,7 @@ impl Bench {
     fn packets(&mut self) -> Vec<(u32, TcpFlags, u8)> {
         let mut buffer = vec![0; 2_000];
         let mut packets = Vec::new();
-        while let Some((length, _)) = self.connection.poll_transmit(self.now, &self.config, &mut buffer) {
+        while let Some((length, _)) = self.connection.poll_transmit(self.config.at(self.now), &mut buffer) {
             let frame = wire::parse(&buffer[..length], ChecksumPolicy::Verify).expect("what is sent is well-formed");
             let Packet::Tcp(ip, segment) = frame.packet else { panic!("a connection sends TCP") };
             packets.push((segment.header.seq.since(ISS), segment.header.flags & (ECE | CWR), ip.traffic_class));
@@ -74,7 +74,7 @@ fn shld_8_new_data_can_be_marked_and_nothing_else() {
     bench.marked(1, NONE, NOT_CAPABLE, &pattern(0, 3_000));
     assert_eq!(bench.packet(), (NONE, NOT_CAPABLE), "a bare acknowledgment");
     bench.receive(3_001, 11, ACK, b"");
-    bench.connection.finish();
+    bench.connection.shutdown_write();
     assert_eq!(bench.packet(), (NONE, NOT_CAPABLE), "a bare FIN");
 }
 
@@ -177,7 +177,7 @@ fn shld_8_while_a_loss_is_repaired_an_echo_takes_nothing_more() {
         let header = TcpHeader { seq, ack, flags: flags | ACK, window: 64_000, options, ..TcpHeader::default() };
         let link = *bench.connection.link();
         let segment = Segment { header, payload: b"", traffic_class: 0 };
-        assert_eq!(bench.connection.arrive(bench.now, &link, &segment, &bench.config), Ok(()));
+        assert_eq!(bench.connection.arrive(bench.config.at(bench.now), &link, &segment), Ok(()));
     };
     reported(&mut bench, 5, NONE);
     bench.packets();

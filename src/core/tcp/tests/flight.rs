@@ -3,7 +3,7 @@
 use super::*;
 use crate::tcp::{
     flight::{AckTime, Acknowledged, Flight, SendRange},
-    timer::Timer,
+    timers::Timer,
 };
 use proptest::prelude::*;
 
@@ -79,7 +79,7 @@ impl Model {
         before - self.sum(|segment| !segment.reported)
     }
 
-    fn lose_all(&mut self) {
+    fn mark_all_lost(&mut self) {
         let reneged = self.segments.first().is_some_and(|first| first.reported);
         for segment in &mut self.segments {
             segment.reported &= !reneged;
@@ -108,7 +108,7 @@ impl Model {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(crate::rng::cases(256))]
 
     #[test]
     fn a_flight_is_a_list_of_segments(steps in prop::collection::vec(step(), 0..80)) {
@@ -137,15 +137,15 @@ proptest! {
                     prop_assert_eq!(result.delivered, model.acknowledge(ack));
                 }
                 Step::LoseFirst => {
-                    flight.lose_first();
+                    flight.mark_first_lost();
                     model.segments.iter_mut().take(1).for_each(|first| first.lost = !first.reported);
                 }
                 Step::LoseAll => {
-                    flight.lose_all();
-                    model.lose_all();
+                    flight.mark_all_lost();
+                    model.mark_all_lost();
                 }
                 Step::Forgive => {
-                    flight.forgive();
+                    flight.mark_none_lost();
                     model.segments.iter_mut().for_each(|segment| segment.lost = false);
                 }
                 Step::Resend => {
@@ -196,7 +196,7 @@ fn there_is_a_limit_to_segments_in_flight() {
     let config = TcpConfig { max_segments: 4, ..quiet() };
     let mut bench = Bench::with(config, &handshake());
     bench.write(6 * MSS as usize);
-    bench.connection.finish();
+    bench.connection.shutdown_write();
     assert_eq!(bench.sent().len(), 4, "though the congestion window has room for ten");
     assert!(bench.is_armed(Timer::Retransmit));
     bench.receive(1, 1 + 2 * MSS, ACK, b"");

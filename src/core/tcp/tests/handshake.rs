@@ -7,7 +7,7 @@ use crate::{
 };
 
 fn agreed(offer: &Offer, config: &TcpConfig) -> Handshake {
-    Handshake::new(tuple(), LinkHeader::default(), (ISS, IRS), offer, config)
+    Handshake::new(tuple(), LinkHeader::default(), ISS, IRS, offer, config)
 }
 
 #[test]
@@ -24,7 +24,7 @@ fn the_syn_ack_answers_the_syn_and_promises_what_was_agreed() {
     let config = TcpConfig::default();
     let syn = TcpOptions { mss: Some(1_000), window_scale: Some(7), sack_permitted: true, ..TcpOptions::default() };
     let handshake = agreed(&Offer::of_syn(&syn, true, 536), &config);
-    let syn_ack = handshake.syn_ack(handshake.syn_ack_options(Instant::ZERO, &config), &config);
+    let syn_ack = handshake.syn_ack(handshake.syn_ack_options(config.at(Instant::ZERO)), &config);
     assert_eq!((syn_ack.seq, syn_ack.ack), (ISS, IRS.advance(1)));
     assert_eq!(syn_ack.flags, SYN | ACK | TcpFlags::ECE);
     let options = syn_ack.options;
@@ -38,7 +38,7 @@ fn a_syn_without_options_is_answered_without_any_but_the_mss() {
     let address = tuple().remote.address;
     let handshake = agreed(&Offer::of_syn(&TcpOptions::default(), false, default_mss(address)), &config);
     assert_eq!(handshake.peer_mss, 536);
-    let options = handshake.syn_ack_options(Instant::ZERO, &config);
+    let options = handshake.syn_ack_options(config.at(Instant::ZERO));
     assert_eq!(options, TcpOptions { mss: Some(1_460), ..TcpOptions::default() });
 }
 

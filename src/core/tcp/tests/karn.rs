@@ -77,7 +77,7 @@ fn a_clock_that_comes_back_tells_which_transmission_was_answered() {
         let now = Instant::from_millis(1_000);
         let clocks = Some(TimestampState::new(now, 7, 1));
         let config = TcpConfig::default();
-        let connection = Connection::established(&Handshake { clocks, ..handshake() }, now, &config);
+        let connection = Connection::established(config.at(now), &Handshake { clocks, ..handshake() });
         let mut bench = Bench { connection, config, now };
         let answer = |bench: &mut Bench, ack: u32, echo: Duration| {
             let timestamps = Some(Timestamps { value: 1, echo: 7 + echo.as_millis() as u32 });
@@ -86,7 +86,7 @@ fn a_clock_that_comes_back_tells_which_transmission_was_answered() {
             let header = TcpHeader { seq, ack, flags: ACK, window: 64_000, options, ..TcpHeader::default() };
             let link = *bench.connection.link();
             let segment = Segment { header, payload: b"", traffic_class: 0 };
-            assert_eq!(bench.connection.arrive(bench.now, &link, &segment, &bench.config), Ok(()));
+            assert_eq!(bench.connection.arrive(bench.config.at(bench.now), &link, &segment), Ok(()));
         };
         answer(&mut bench, 1, Duration::ZERO);
         bench.write(1_000);
@@ -110,7 +110,7 @@ fn a_segment_that_comes_again_is_echoed_again() {
     let handshake = Handshake { clocks: Some(TimestampState::new(now, 7, 1)), ..handshake() };
     for (seq, length, echoed) in [(1, 100, 50), (51, 50, 50), (1, 99, 1), (52, 50, 50), (1_000_000, 100, 1)] {
         let config = TcpConfig::default();
-        let connection = Connection::established(&handshake, now, &config);
+        let connection = Connection::established(config.at(now), &handshake);
         let mut bench = Bench { connection, config, now };
         let link = *bench.connection.link();
         let come = |bench: &mut Bench, seq: u32, length: usize, value: u32| {
@@ -119,9 +119,10 @@ fn a_segment_that_comes_again_is_echoed_again() {
             let header = TcpHeader { seq, ack, flags: ACK, window: 64_000, options, ..TcpHeader::default() };
             let payload = pattern(0, length);
             let segment = Segment { header, payload: &payload, traffic_class: 0 };
-            let _ = bench.connection.arrive(bench.now, &link, &segment, &bench.config);
+            let _ = bench.connection.arrive(bench.config.at(bench.now), &link, &segment);
             let mut buffer = vec![0; 2_000];
-            let (length, _) = bench.connection.poll_transmit(bench.now, &bench.config, &mut buffer).expect("an answer");
+            let (length, _) =
+                bench.connection.poll_transmit(bench.config.at(bench.now), &mut buffer).expect("an answer");
             let frame = wire::parse(&buffer[..length], ChecksumPolicy::Verify).expect("what is sent is well-formed");
             let Packet::Tcp(_, segment) = frame.packet else { panic!("a connection sends TCP") };
             segment.header.options.timestamps.expect("every segment has timestamps").echo

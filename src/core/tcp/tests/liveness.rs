@@ -15,7 +15,7 @@ impl Bench {
         let mut sent = self.sent();
         while let Some(deadline) = self.connection.poll_timeout().filter(|deadline| *deadline <= until) {
             self.now = self.now.max(deadline);
-            self.connection.handle_timeout(self.now, &self.config);
+            self.connection.handle_timeout(self.config.at(self.now));
             if self.connection.state() == State::Closed {
                 break;
             }
@@ -74,7 +74,7 @@ fn must_26_only_an_idle_peer_is_asked() {
     bench.sent();
     for _ in 0..100 {
         bench.now += Duration::from_millis(50);
-        bench.connection.handle_timeout(bench.now, &bench.config);
+        bench.connection.handle_timeout(bench.config.at(bench.now));
         assert_eq!(bench.sent(), []);
         bench.receive(1, 2, ACK, b"");
     }

@@ -3,7 +3,7 @@
 use super::{super::state::State, *};
 use crate::{
     rng::splitmix64,
-    tcp::{CloseReason, timestamps::TimestampState},
+    tcp::{CloseReason, Cx, timestamps::TimestampState},
 };
 use std::{cmp::Reverse, collections::BinaryHeap};
 
@@ -41,18 +41,18 @@ struct Side {
 
 impl Side {
     /// Writes and reads what there is to write and read, in pieces of random size.
-    fn act(&mut self, now: Instant, config: &TcpConfig, dice: &mut Dice) {
+    fn act(&mut self, cx: Cx<'_>, dice: &mut Dice) {
         let length = (self.total - self.written).min(dice.below(20_000) as usize);
-        self.written += self.connection.write(&pattern(self.written, length), config);
+        self.written += self.connection.write(&pattern(self.written, length), cx.config);
         let front = self.connection.readable();
         let length = front.len().min(dice.below(20_000) as usize);
         assert!(front[..length] == pattern(self.read, length), "octets come as they were written");
         self.connection.consume(length);
         self.read += length;
         if self.written == self.total {
-            self.connection.finish();
+            self.connection.shutdown_write();
             if self.connection.is_at_end() {
-                self.connection.close(now, config);
+                self.connection.close(cx);
             }
         }
     }
@@ -102,7 +102,7 @@ impl World {
             [(ours, totals[0], one, two), (theirs, totals[1], two, one)].map(|(handshake, total, ours, theirs)| {
                 let clocks = with_clocks.then(|| TimestampState::new(now, ours, theirs));
                 let handshake = Handshake { peer_window_scale: Some(scale), sack, clocks, ..handshake };
-                let mut connection = Connection::established(&handshake, now, &config);
+                let mut connection = Connection::established(config.at(now), &handshake);
                 // Each hears of the other's window by a segment that may be lost like any other.
                 connection.acks.owe();
                 Side { connection, written: 0, read: 0, total }
@@ -156,7 +156,7 @@ impl World {
             // The flow table would not have found another 4-tuple: a bit may have fallen where two faults cancel out.
             if FourTuple::of_received(&ip, &segment.header) == *side.connection.tuple() {
                 let link = *side.connection.link();
-                let _ = side.connection.arrive(self.now, &link, &segment, &self.config);
+                let _ = side.connection.arrive(self.config.at(self.now), &link, &segment);
             }
         }
     }
@@ -168,7 +168,7 @@ impl World {
             if connection.state() == State::Closed {
                 return;
             }
-            let Some((length, kind)) = connection.poll_transmit(self.now, &self.config, &mut buffer) else { break };
+            let Some((length, kind)) = connection.poll_transmit(self.config.at(self.now), &mut buffer) else { break };
             self.again += u64::from(kind == SentKind::Retransmission);
             self.send(1 - from, buffer[..length].to_vec());
         }
@@ -186,8 +186,8 @@ impl World {
             self.deliver();
             for number in 0..2 {
                 let side = &mut self.sides[number];
-                side.connection.handle_timeout(self.now, &self.config);
-                side.act(self.now, &self.config, &mut self.dice);
+                side.connection.handle_timeout(self.config.at(self.now));
+                side.act(self.config.at(self.now), &mut self.dice);
                 self.transmit(number);
             }
             let arrival = self.wire.peek().map(|Reverse((arrives, ..))| *arrives);

@@ -27,7 +27,7 @@ mod timestamps;
 mod urgent;
 mod windows;
 
-use super::{Connection, Handshake, MaxSegment, SentKind, timer::Timer};
+use super::{Connection, Handshake, MaxSegment, SentKind, timers::Timer};
 use crate::{
     config::{CongestionControl, TcpConfig},
     drops::DropReason,
@@ -109,7 +109,7 @@ impl Bench {
 
     fn with(config: TcpConfig, handshake: &Handshake) -> Self {
         let now = Instant::from_millis(1_000);
-        let connection = Connection::established(handshake, now, &config);
+        let connection = Connection::established(config.at(now), handshake);
         let mut bench = Self { connection, config, now };
         bench.receive(1, 1, ACK, b"");
         assert_eq!(bench.sent(), [], "the handshake's last segment is not answered");
@@ -127,7 +127,7 @@ impl Bench {
         assert_eq!(self.arrive(seq, ack, flags, window, data), Ok(()));
     }
 
-    /// The same for a segment that must be refused.
+    /// The peer sends a segment that must be refused.
     #[track_caller]
     fn refuse(&mut self, seq: u32, ack: u32, flags: TcpFlags, data: &[u8], reason: DropReason) {
         assert_eq!(self.arrive(seq, ack, flags, 64_000, data), Err(reason));
@@ -144,14 +144,14 @@ impl Bench {
             ..TcpHeader::default()
         };
         let link = *self.connection.link();
-        self.connection.arrive(self.now, &link, &Segment { header, payload: data, traffic_class: 0 }, &self.config)
+        self.connection.arrive(self.config.at(self.now), &link, &Segment { header, payload: data, traffic_class: 0 })
     }
 
     /// Everything the connection has to send now.
     fn sent(&mut self) -> Vec<Sent> {
         let mut buffer = vec![0; 2_000];
         let mut sent = Vec::new();
-        while let Some((length, kind)) = self.connection.poll_transmit(self.now, &self.config, &mut buffer) {
+        while let Some((length, kind)) = self.connection.poll_transmit(self.config.at(self.now), &mut buffer) {
             let frame = wire::parse(&buffer[..length], ChecksumPolicy::Verify).expect("what is sent is well-formed");
             let Packet::Tcp(_, segment) = frame.packet else { panic!("a connection sends TCP") };
             sent.push(Sent {
@@ -186,13 +186,13 @@ impl Bench {
         let deadline = self.connection.poll_timeout().expect("a timer runs");
         let waited = deadline - self.now;
         self.now = self.now.max(deadline);
-        self.connection.handle_timeout(self.now, &self.config);
+        self.connection.handle_timeout(self.config.at(self.now));
         waited
     }
 
     fn pass(&mut self, span: Duration) {
         self.now += span;
-        self.connection.handle_timeout(self.now, &self.config);
+        self.connection.handle_timeout(self.config.at(self.now));
     }
 
     #[track_caller]

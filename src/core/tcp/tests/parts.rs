@@ -6,15 +6,12 @@ use crate::tcp::{
     byte_ring::ByteRing,
     congestion::{Ack, Controller, Cubic, Reno},
     receive::window_scale_for,
-    rtt::RttEstimator,
-    timer::Timers,
+    rto::RttEstimator,
+    timers::Timers,
+    tuning::Tuning,
 };
 use proptest::prelude::*;
 use std::collections::{BTreeSet, VecDeque};
-
-fn cases() -> ProptestConfig {
-    ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() }
-}
 
 #[derive(Clone, Debug)]
 enum RingStep {
@@ -38,7 +35,7 @@ fn ring_step() -> impl Strategy<Value = RingStep> {
 }
 
 proptest! {
-    #![proptest_config(cases())]
+    #![proptest_config(crate::rng::cases(256))]
 
     #[test]
     fn a_byte_ring_is_a_queue(steps in prop::collection::vec(ring_step(), 0..60)) {
@@ -155,6 +152,32 @@ fn the_retransmission_timeout_follows_rfc_6298() {
         rtt.measured(millis(1), &config);
     }
     assert_eq!(rtt.rto(), config.rto_min, "§2.4");
+}
+
+/// Somebody stood still meanwhile. What is remembered of it is what a connection that sleeps can remember, to the microsecond.
+#[test]
+fn what_took_weeks_is_remembered_alike_asleep_and_awake() {
+    let (config, weeks) = (TcpConfig::default(), Duration::from_secs(25 * 24 * 3_600));
+    let mut awake = RttEstimator::new(&config);
+    awake.measured(weeks, &config);
+    assert_eq!(awake.rto(), config.rto_max);
+    let mut resumed = RttEstimator::resume(&awake.suspend());
+    for _ in 0..100 {
+        assert_eq!((resumed.rto(), resumed.smoothed()), (awake.rto(), awake.smoothed()));
+        awake.measured(Duration::from_millis(100), &config);
+        resumed.measured(Duration::from_millis(100), &config);
+    }
+    assert!(awake.rto() < Duration::from_secs(1), "{:?}", awake.rto());
+
+    let (begin, nxt) = (Instant::from_millis(1), SeqNumber::new(1));
+    let mut awake = Tuning::new(1 << 20, begin);
+    awake.measured(weeks);
+    let mut resumed = Tuning::resume(awake.suspend(), begin);
+    let told = [1, 2].map(|hours| {
+        let later = begin + Duration::from_secs(hours * 3_600);
+        (awake.arrived(nxt, later), resumed.arrived(nxt, later))
+    });
+    assert_eq!(told, [(None, None), (Some(0), Some(0))]);
 }
 
 fn ack(octets: u32, limited: bool) -> Ack {

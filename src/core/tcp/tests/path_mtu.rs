@@ -46,7 +46,7 @@ fn a_claim_is_believed_within_reason() {
 fn shld_6_everything_too_large_is_sent_again_in_pieces_that_fit() {
     let mut bench = Bench::new();
     bench.write(5_000);
-    bench.connection.finish();
+    bench.connection.shutdown_write();
     assert_eq!(bench.sent_ranges(), [(1, 1_460), (1_461, 1_460), (2_921, 1_460), (4_381, 620)]);
     assert_eq!(bench.limit(1_040), Ok(()));
     // Pieces are as large as they may be, wherever segments ended before.
@@ -112,7 +112,7 @@ fn a_router_that_says_the_same_of_each_segment_draws_one() {
 fn shld_6_a_fin_stays_with_the_last_piece() {
     let mut bench = Bench::new();
     bench.write(1_400);
-    bench.connection.finish();
+    bench.connection.shutdown_write();
     assert!(bench.sent_one().flags.contains(FIN));
     assert_eq!(bench.limit(740), Ok(()));
     let mut again = bench.sent();
@@ -165,7 +165,7 @@ fn must_16_options_count_and_a_fresh_connection_begins_with_a_window_to_match() 
         let clocks = clocks.then(|| super::super::timestamps::TimestampState::new(Instant::ZERO, 1, 2));
         let handshake = Handshake { clocks, ..handshake() };
         let config = TcpConfig { congestion_control: CongestionControl::Reno, ..TcpConfig::default() };
-        let mut connection = Connection::established(&handshake, Instant::ZERO, &config);
+        let mut connection = Connection::established(config.at(Instant::ZERO), &handshake);
         assert_eq!(connection.limit_path(1_040, Instant::from_millis(1), &config), Ok(()));
         assert_eq!(connection.send.mss(), expected);
         assert_eq!(connection.congestion.window(), 10 * expected, "RFC 6928");
@@ -196,7 +196,7 @@ fn a_controller_that_learns_of_smaller_segments_keeps_its_window() {
 #[test]
 fn a_path_that_becomes_wider_again_is_used_as_far_as_the_application_wants() {
     let config = TcpConfig::default();
-    let mut connection = Connection::established(&handshake(), Instant::ZERO, &config);
+    let mut connection = Connection::established(config.at(Instant::ZERO), &handshake());
     assert_eq!(connection.limit_path(1_040, Instant::from_millis(1), &config), Ok(()));
     connection.set_max_segment(MaxSegment::new(1_200), &config);
     assert_eq!(connection.send.mss(), 1_000, "the path takes less still");

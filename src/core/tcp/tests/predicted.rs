@@ -18,7 +18,7 @@ enum Clock {
     Missing,
 }
 
-/// The same connection twice: one takes the shortcut where it can, the other never does.
+/// One connection twice: one takes the shortcut where it can, the other never does.
 struct Twins {
     ends: [Connection; 2],
     config: TcpConfig,
@@ -36,7 +36,7 @@ impl Twins {
         let clock = has_clocks.then(|| TimestampState::new(now, 70_000, 5));
         let ours = has_clocks.then(|| TimestampState::new(now, 5, 70_000));
         let handshake = Handshake { sack, clocks: ours, peer_window_scale: Some(2), ..handshake() };
-        let end = || Connection::established(&handshake, now, &config);
+        let end = || Connection::established(config.at(now), &handshake);
         Self { ends: [end(), end()], config, now, clock, nxt: IRS.advance(1), predicted: 0 }
     }
 
@@ -45,9 +45,9 @@ impl Twins {
         let segment = Segment { header, payload: data, traffic_class: 0 };
         let [quick, slow] = &mut self.ends;
         self.predicted += u32::from(quick.expects(&segment));
-        let outcome = quick.arrive(self.now, &link, &segment, &self.config);
+        let outcome = quick.arrive(self.config.at(self.now), &link, &segment);
         STEP_BY_STEP.set(true);
-        let step_by_step = slow.process_segment(self.now, &link, &segment, &self.config);
+        let step_by_step = slow.process_segment(self.config.at(self.now), &link, &segment);
         STEP_BY_STEP.set(false);
         assert_eq!(outcome, step_by_step);
     }
@@ -79,8 +79,8 @@ impl Twins {
         for _ in 0..most {
             let (now, config) = (self.now, &self.config);
             let [quick, slow] = &mut self.ends;
-            let sent = quick.poll_transmit(now, config, &mut buffers[0]);
-            assert_eq!(sent, slow.poll_transmit(now, config, &mut buffers[1]));
+            let sent = quick.poll_transmit(config.at(now), &mut buffers[0]);
+            assert_eq!(sent, slow.poll_transmit(config.at(now), &mut buffers[1]));
             assert_eq!(buffers[0], buffers[1]);
             if sent.is_none() {
                 break;
@@ -94,7 +94,7 @@ impl Twins {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(crate::rng::cases(256))]
 
     #[test]
     fn the_shortcut_leads_to_where_the_ladder_leads(
@@ -121,7 +121,7 @@ proptest! {
                     // The peer's clock is forgotten meanwhile. Nobody owes an acknowledgment for so long.
                     twins.now += Duration::from_secs(1);
                     let now = twins.now;
-                    twins.each(|end, config, _| end.handle_timeout(now, config));
+                    twins.each(|end, config, _| end.handle_timeout(config.at(now)));
                     twins.send(1_000);
                     twins.now += OUTDATED_AFTER + Duration::from_micros(number.into());
                 }
@@ -130,7 +130,7 @@ proptest! {
                 _ => twins.send(usize::from(number % 8)),
             }
             let now = twins.now;
-            twins.each(|end, config, _| end.handle_timeout(now, config));
+            twins.each(|end, config, _| end.handle_timeout(config.at(now)));
             prop_assert_eq!(twins.ends[0].take_signals(), twins.ends[1].take_signals());
             let [quick, slow] = &twins.ends;
             prop_assert_eq!(format!("{quick:?}"), format!("{slow:?}"));

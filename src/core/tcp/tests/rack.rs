@@ -209,7 +209,8 @@ fn an_echo_says_nothing_of_a_probe_that_is_reported_early() {
     // RFC 7323 §4.3: what lies beyond a hole is not echoed. The last two of four are lost, and the last is sent again.
     let clocks = Some(TimestampState::new(Instant::ZERO, 7, 1));
     let config = TcpConfig::default();
-    let connection = Connection::established(&Handshake { sack: true, clocks, ..handshake() }, Instant::ZERO, &config);
+    let connection =
+        Connection::established(config.at(Instant::ZERO), &Handshake { sack: true, clocks, ..handshake() });
     let mut bench = Bench { connection, config, now: Instant::ZERO };
     let length = MSS - 12;
     let answer = |bench: &mut Bench, ack: u32, early: Option<(u32, u32)>| {
@@ -221,7 +222,7 @@ fn an_echo_says_nothing_of_a_probe_that_is_reported_early() {
         let header = TcpHeader { seq, ack, flags: ACK, window: 64_000, options, ..TcpHeader::default() };
         let link = *bench.connection.link();
         let segment = Segment { header, payload: b"", traffic_class: 0 };
-        assert_eq!(bench.connection.arrive(bench.now, &link, &segment, &bench.config), Ok(()));
+        assert_eq!(bench.connection.arrive(bench.config.at(bench.now), &link, &segment), Ok(()));
     };
     answer(&mut bench, 1, None);
     bench.write(4 * length as usize);

@@ -235,10 +235,9 @@ fn only_a_plausible_segment_changes_the_way_back() {
         let header =
             TcpHeader { seq: IRS.advance(seq), ack: ISS.advance(1), flags: ACK, window: 9, ..TcpHeader::default() };
         let _ = bench.connection.arrive(
-            bench.now,
+            bench.config.at(bench.now),
             &elsewhere,
             &Segment { header, payload: b"x", traffic_class: 0 },
-            &bench.config,
         );
         bench.connection.link().destination
     };

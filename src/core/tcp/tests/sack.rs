@@ -36,8 +36,11 @@ impl Bench {
             ..TcpHeader::default()
         };
         let link = *self.connection.link();
-        let arrived =
-            self.connection.arrive(self.now, &link, &Segment { header, payload: b"", traffic_class: 0 }, &self.config);
+        let arrived = self.connection.arrive(
+            self.config.at(self.now),
+            &link,
+            &Segment { header, payload: b"", traffic_class: 0 },
+        );
         assert_eq!(arrived, Ok(()));
     }
 
@@ -45,7 +48,7 @@ impl Bench {
     fn reports(&mut self) -> Vec<Vec<(u32, u32)>> {
         let mut buffer = vec![0; 2_000];
         let mut reports = Vec::new();
-        while let Some((length, _)) = self.connection.poll_transmit(self.now, &self.config, &mut buffer) {
+        while let Some((length, _)) = self.connection.poll_transmit(self.config.at(self.now), &mut buffer) {
             assert!(length <= 14 + self.config.mtu, "no frame is longer than the MTU allows");
             let frame = wire::parse(&buffer[..length], ChecksumPolicy::Verify).unwrap();
             let Packet::Tcp(_, segment) = frame.packet else { panic!("a connection sends TCP") };
@@ -151,7 +154,7 @@ fn with_timestamps_there_is_room_for_three_blocks() {
     let now = Instant::from_millis(1_000);
     let clocks = Some(TimestampState::new(now, 1, 1));
     let config = TcpConfig::default();
-    let connection = Connection::established(&Handshake { sack: true, clocks, ..handshake() }, now, &config);
+    let connection = Connection::established(config.at(now), &Handshake { sack: true, clocks, ..handshake() });
     let mut bench = Bench { connection, config, now };
     let link = *bench.connection.link();
     for seq in [101, 201, 301, 401] {
@@ -167,7 +170,7 @@ fn with_timestamps_there_is_room_for_three_blocks() {
             ..TcpHeader::default()
         };
         let segment = Segment { header, payload: b"0123456789", traffic_class: 0 };
-        assert_eq!(bench.connection.arrive(bench.now, &link, &segment, &bench.config), Ok(()));
+        assert_eq!(bench.connection.arrive(bench.config.at(bench.now), &link, &segment), Ok(()));
     }
     let reports = bench.reports();
     assert_eq!(reports[0], [(401, 411), (301, 311), (201, 211)]);

@@ -310,7 +310,7 @@ fn who_has_filled_the_room_to_the_last_octet_hears_of_more() {
 #[test]
 fn nothing_can_be_written_after_our_side_is_closed() {
     let mut bench = Bench::new();
-    bench.connection.finish();
+    bench.connection.shutdown_write();
     assert_eq!(bench.connection.write(b"late", &bench.config), 0);
     let length = bench.connection.write_with(100, &bench.config, |room| room.len());
     assert_eq!(length, 0);

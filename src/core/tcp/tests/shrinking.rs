@@ -92,7 +92,7 @@ fn must_35_a_shut_window_is_probed_with_data_in_flight_or_without() {
 fn must_35_a_fin_alone_asks_as_well() {
     let mut bench = Bench::new();
     bench.receive_with_window(1, 1, ACK, 0, b"");
-    bench.connection.finish();
+    bench.connection.shutdown_write();
     assert_eq!(bench.sent(), []);
     bench.wait_for_timer();
     assert!(bench.sent_one().flags.contains(FIN));

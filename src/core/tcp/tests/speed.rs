@@ -49,7 +49,7 @@ impl<F: FnMut(u32, bool) -> Fate> Path<F> {
         let scale = crate::tcp::receive::window_scale_for(config.receive_buffer);
         let ours = Handshake { peer_window_scale: Some(scale), sack, ..handshake() };
         let theirs = Handshake { tuple: ours.tuple.reversed(), iss: ours.irs, irs: ours.iss, ..ours };
-        let sides = [ours, theirs].map(|handshake| Connection::established(&handshake, Instant::ZERO, &config));
+        let sides = [ours, theirs].map(|handshake| Connection::established(config.at(Instant::ZERO), &handshake));
         let (frames, again) = (BinaryHeap::new(), Vec::new());
         let (now, line_is_free) = (Instant::ZERO, Instant::ZERO);
         let mut path = Self {
@@ -103,14 +103,14 @@ impl<F: FnMut(u32, bool) -> Fate> Path<F> {
             let parsed = wire::parse(&frame, ChecksumPolicy::Verify).unwrap();
             let Packet::Tcp(_, segment) = parsed.packet else { panic!() };
             let (link, clock) = (*self.sides[to].link(), self.clock());
-            let _ = self.sides[to].arrive(clock, &link, &segment, &self.config);
+            let _ = self.sides[to].arrive(self.config.at(clock), &link, &segment);
         }
     }
 
     fn transmit(&mut self, from: usize) {
         let mut buffer = vec![0; 2_000];
         let clock = self.clock();
-        while let Some((length, kind)) = self.sides[from].poll_transmit(clock, &self.config, &mut buffer) {
+        while let Some((length, kind)) = self.sides[from].poll_transmit(self.config.at(clock), &mut buffer) {
             let at = self.now - Instant::ZERO;
             match kind {
                 SentKind::Retransmission => self.again.push(at),
@@ -128,7 +128,7 @@ impl<F: FnMut(u32, bool) -> Fate> Path<F> {
             self.deliver();
             for number in 0..2 {
                 let clock = self.clock();
-                self.sides[number].handle_timeout(clock, &self.config);
+                self.sides[number].handle_timeout(self.config.at(clock));
                 self.timed_out |= self.sides[number].timeouts > 0;
                 if number == 0 {
                     // Whole segments, so that none is small but the last.

@@ -108,7 +108,7 @@ fn a_timestamp_from_before_the_retransmission_undoes_it_at_once() {
         let now = Instant::from_millis(1_000);
         let clocks = Some(TimestampState::new(now, 7, 1));
         let config = TcpConfig::default();
-        let connection = Connection::established(&Handshake { clocks, ..handshake() }, now, &config);
+        let connection = Connection::established(config.at(now), &Handshake { clocks, ..handshake() });
         let mut bench = Bench { connection, config, now };
         let answer = |bench: &mut Bench, ack: u32, echo: u32| {
             let timestamps = Some(Timestamps { value: 1, echo: 7 + echo });
@@ -117,7 +117,7 @@ fn a_timestamp_from_before_the_retransmission_undoes_it_at_once() {
             let header = TcpHeader { seq, ack, flags: ACK, window: 64_000, options, ..TcpHeader::default() };
             let link = *bench.connection.link();
             let segment = Segment { header, payload: b"", traffic_class: 0 };
-            assert_eq!(bench.connection.arrive(bench.now, &link, &segment, &bench.config), Ok(()));
+            assert_eq!(bench.connection.arrive(bench.config.at(bench.now), &link, &segment), Ok(()));
         };
         answer(&mut bench, 1, 0);
         bench.write(10 * SEGMENT);

@@ -14,7 +14,7 @@ fn bench() -> Bench {
     let now = Instant::from_millis(1_000);
     let clocks = Some(TimestampState::new(now, OURS, THEIRS));
     let config = TcpConfig::default();
-    let mut connection = Connection::established(&Handshake { clocks, ..handshake() }, now, &config);
+    let mut connection = Connection::established(config.at(now), &Handshake { clocks, ..handshake() });
     connection.acks.paid(IRS.advance(1));
     let mut bench = Bench { connection, config, now };
     assert_eq!(bench.at(0, 1, 1, b""), Ok(()));
@@ -29,13 +29,13 @@ impl Bench {
         let (seq, ack) = (IRS.advance(seq), ISS.advance(ack));
         let header = TcpHeader { seq, ack, flags: ACK, window: 64_000, options, ..TcpHeader::default() };
         let link = *self.connection.link();
-        self.connection.arrive(self.now, &link, &Segment { header, payload: data, traffic_class: 0 }, &self.config)
+        self.connection.arrive(self.config.at(self.now), &link, &Segment { header, payload: data, traffic_class: 0 })
     }
 
     /// The option of the one segment that is sent now.
     fn option(&mut self) -> Timestamps {
         let mut buffer = vec![0; 2_000];
-        let (length, _) = self.connection.poll_transmit(self.now, &self.config, &mut buffer).expect("one is sent");
+        let (length, _) = self.connection.poll_transmit(self.config.at(self.now), &mut buffer).expect("one is sent");
         assert!(length <= 14 + self.config.mtu);
         let parsed = wire::parse(&buffer[..length], ChecksumPolicy::Verify).unwrap();
         let Packet::Tcp(_, segment) = parsed.packet else { panic!() };

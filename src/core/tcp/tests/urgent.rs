@@ -17,14 +17,14 @@ impl Bench {
             ..TcpHeader::default()
         };
         let link = *self.connection.link();
-        self.connection.arrive(self.now, &link, &Segment { header, payload: data, traffic_class: 0 }, &self.config)
+        self.connection.arrive(self.config.at(self.now), &link, &Segment { header, payload: data, traffic_class: 0 })
     }
 
     /// The urgent pointers of everything the connection has to send now, by sequence number.
     fn sent_urgent(&mut self) -> Vec<(u32, Option<u16>)> {
         let mut buffer = vec![0; 2_000];
         let mut sent = Vec::new();
-        while let Some((length, _)) = self.connection.poll_transmit(self.now, &self.config, &mut buffer) {
+        while let Some((length, _)) = self.connection.poll_transmit(self.config.at(self.now), &mut buffer) {
             let frame = wire::parse(&buffer[..length], ChecksumPolicy::Verify).expect("what is sent is well-formed");
             let Packet::Tcp(_, segment) = frame.packet else { panic!("a connection sends TCP") };
             let header = segment.header;

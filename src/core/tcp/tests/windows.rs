@@ -29,7 +29,7 @@ impl Path {
         let clocks = with_clocks.then(|| TimestampState::new(now, 7, 7));
         let ours = Handshake { peer_window_scale: scale, sack: true, clocks, ..handshake() };
         let theirs = Handshake { tuple: ours.tuple.reversed(), iss: ours.irs, irs: ours.iss, ..ours };
-        let ends = [ours, theirs].map(|handshake| Connection::established(&handshake, now, &config));
+        let ends = [ours, theirs].map(|handshake| Connection::established(config.at(now), &handshake));
         let mut path =
             Self { ends, config, now, wire: Wire::new(), frames: 0, free: [now; 2], megabits, one_way: round_trip / 2 };
         path.ends[1].acks.owe(); // the first one hears of the window
@@ -38,7 +38,7 @@ impl Path {
 
     fn transmit(&mut self, from: usize) {
         let mut buffer = vec![0; 2_000];
-        while let Some((length, _)) = self.ends[from].poll_transmit(self.now, &self.config, &mut buffer) {
+        while let Some((length, _)) = self.ends[from].poll_transmit(self.config.at(self.now), &mut buffer) {
             let takes = Duration::from_nanos(length as u64 * 8_000 / self.megabits);
             self.free[from] = self.free[from].max(self.now) + takes;
             self.frames += 1;
@@ -59,11 +59,11 @@ impl Path {
                 let parsed = wire::parse(&frame, ChecksumPolicy::Verify).expect("what is sent is well-formed");
                 let Packet::Tcp(_, segment) = parsed.packet else { panic!("a connection sends TCP") };
                 let link = *self.ends[to].link();
-                assert_eq!(self.ends[to].arrive(self.now, &link, &segment, &self.config), Ok(()));
+                assert_eq!(self.ends[to].arrive(self.config.at(self.now), &link, &segment), Ok(()));
                 moved = self.now;
             }
             for end in &mut self.ends {
-                end.handle_timeout(self.now, &self.config);
+                end.handle_timeout(self.config.at(self.now));
             }
             written += self.ends[0].write(&data[..data.len().min(octets - written)], &self.config);
             let readable = if reads { self.ends[1].readable_len() } else { 0 };
@@ -136,7 +136,7 @@ fn queues_that_have_run_empty_take_little_memory() {
 fn a_window_begins_small_and_its_scale_is_that_of_the_largest() {
     let config = TcpConfig::default();
     assert_eq!(syn_ack_window(&config), u16::MAX);
-    let options = Handshake { peer_window_scale: Some(0), ..handshake() }.syn_ack_options(Instant::ZERO, &config);
+    let options = Handshake { peer_window_scale: Some(0), ..handshake() }.syn_ack_options(config.at(Instant::ZERO));
     let scale = options.window_scale.unwrap();
     assert!(config.receive_buffer >> scale <= usize::from(u16::MAX));
     assert!(config.receive_buffer >> (scale - 1) > usize::from(u16::MAX));

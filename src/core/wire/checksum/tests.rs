@@ -81,11 +81,7 @@ fn a_copy_needs_room() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig {
-        cases: if cfg!(miri) { 8 } else { 512 },
-        failure_persistence: None,
-        ..ProptestConfig::default()
-    })]
+    #![proptest_config(crate::rng::cases(if cfg!(miri) { 8 } else { 512 }))]
 
     #[test]
     fn parts_of_any_length_make_a_whole(

@@ -100,7 +100,7 @@ fn pseudo_headers_are_those_of_the_rfcs() {
 }
 
 proptest! {
-    #![proptest_config(super::random::config())]
+    #![proptest_config(crate::rng::cases(256))]
 
     #[test]
     fn the_checksum_is_the_references(bytes in prop::collection::vec(any::<u8>(), 0..=2_000)) {

@@ -134,7 +134,7 @@ fn any_options() -> impl Strategy<Value = TcpOptions> {
 }
 
 proptest! {
-    #![proptest_config(super::random::config())]
+    #![proptest_config(crate::rng::cases(256))]
 
     #[test]
     fn options_that_fit_are_read_back(options in any_options(), payload in prop::collection::vec(any::<u8>(), 0..50)) {

@@ -80,6 +80,8 @@ fn what_is_not_plain_is_left_to_the_parser() {
 }
 
 proptest! {
+    #![proptest_config(crate::rng::cases(256))]
+
     #[test]
     fn the_glance_never_contradicts_the_parser(
         v6: bool, local: [u8; 16], remote: [u8; 16], ports: (u16, u16), at in 0usize..80, flip: u8,

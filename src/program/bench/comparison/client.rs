@@ -6,7 +6,8 @@ use crate::{
         process::Process,
         turns::{check, wait},
     },
-    lab::{INTERFACE, Lab, PREFIX_V4},
+    host::netns::Namespace,
+    lab::{INTERFACE, PREFIX_V4, SideCommand},
 };
 use serde::Deserialize;
 use std::{
@@ -19,7 +20,7 @@ use std::{
 /// The first of the client's addresses; those of the kernels in a lab are not among those that follow.
 const FIRST_ADDRESS: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 10);
 /// Connections that an address has ports for, with some to spare.
-pub(super) const CONNECTIONS_PER_ADDRESS: u32 = 60_000;
+pub(in crate::bench) const CONNECTIONS_PER_ADDRESS: u32 = 60_000;
 /// How much longer than asked for a client may take: it starts, it resolves its neighbour, it takes leave.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Connections a second that any client opens.
@@ -29,7 +30,7 @@ const STEP: Duration = Duration::from_millis(100);
 
 /// What a client is to do.
 #[derive(Clone, Debug)]
-pub(super) struct Job<'a> {
+pub(in crate::bench) struct Job<'a> {
     /// The program of this crate.
     pub program: &'a Path,
     /// The core that is its own.
@@ -46,7 +47,7 @@ pub(super) struct Job<'a> {
 
 /// How it uses its connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Mode {
+pub(in crate::bench) enum Mode {
     KeepAlive,
     Connect,
     Download,
@@ -109,8 +110,8 @@ impl Job<'_> {
     }
 
     /// Starts the client.
-    pub fn start(&self, lab: &Lab) -> Result<Client, BenchError> {
-        let command = lab.client().command(self.program).args(self.arguments());
+    pub fn start(&self, side: &Namespace) -> Result<Client, BenchError> {
+        let command = SideCommand::inside(side, self.program).args(self.arguments());
         let process = Process::start("xskip load", command, "")?;
         let opening = Duration::from_secs((self.connections / SLOWEST_OPENING).into());
         let allowed = self.warm_up + self.duration + opening + PATIENCE;
@@ -120,7 +121,7 @@ impl Job<'_> {
 
 /// A client at work. Dropping it ends it.
 #[derive(Debug)]
-pub(super) struct Client {
+pub(in crate::bench) struct Client {
     process: Process,
     begun: Instant,
     allowed: Duration,
@@ -156,7 +157,7 @@ impl Client {
 
 /// What a client saw.
 #[derive(Clone, Debug, Default, Deserialize)]
-pub(super) struct Figures {
+pub(in crate::bench) struct Figures {
     /// Requests, connections or round trips, each second.
     pub per_second: Option<f64>,
     /// Those that failed, for whatever reason.
@@ -172,7 +173,7 @@ pub(super) struct Figures {
 
 /// Times, microseconds.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
-pub(super) struct Quantiles {
+pub(in crate::bench) struct Quantiles {
     pub p50: Option<f64>,
     pub p99: Option<f64>,
     pub p999: Option<f64>,

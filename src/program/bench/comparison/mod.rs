@@ -1,6 +1,6 @@
 //! The scenarios with one client and two servers: this crate's and the kernel's, each in turn, driven by the same load.
 
-mod client;
+pub(in crate::bench) mod client;
 #[cfg(test)]
 mod tests;
 
@@ -10,11 +10,12 @@ use super::{
     account::{self, Sample, Usage},
     contender::{
         Contender,
-        serving::{Duty, Order, Serving},
+        serving::{ServeOptions, ServerRole, Serving},
     },
+    placement::Placement,
     scenario::{BULK, CONNECT_RATE, HTTP, IDLE_CONNECTIONS, LATENCY, Scenario},
     summary::{Metrics, Report, Results},
-    turns::{Placement, Progress, take_turns},
+    turns::{Progress, take_turns},
 };
 use crate::{
     host::{Link, ethtool},
@@ -105,7 +106,7 @@ pub struct Comparison {
     pub duration: Duration,
     /// How often each contender has its turn.
     pub rounds: usize,
-    /// Who takes part, of [`Comparison::CONTENDERS`].
+    /// Who takes part, of [`Contender::COMPARED`].
     pub contenders: Vec<Contender>,
     /// Connections at a time, 1 to [`Work::most_connections`].
     pub connections: u32,
@@ -118,16 +119,13 @@ pub struct Comparison {
 }
 
 impl Comparison {
-    /// Those that can take part, in the order of a report.
-    pub const CONTENDERS: [Contender; 2] = [Contender::Xskip, Contender::Kernel];
-
     /// A comparison of all contenders in this work.
     pub fn new(work: Work, program: impl Into<PathBuf>) -> Self {
         Self {
             work,
             duration: Duration::from_secs(10),
             rounds: 3,
-            contenders: Self::CONTENDERS.to_vec(),
+            contenders: Contender::COMPARED.to_vec(),
             connections: work.connections(),
             mtu: 1_500,
             spin: false,
@@ -145,7 +143,7 @@ impl Comparison {
         let (scenario, placement) = (self.work.scenario(), Placement::choose()?);
         let records = take_turns(&self.contenders, self.rounds, &mut progress, |contender, progress| {
             let metrics = self.turn(contender, placement, interrupted)?;
-            progress(Progress::Measured { scenario, contender, metrics: metrics.clone() });
+            progress(Progress::Measured { scenario, contender: contender.name(), metrics: metrics.clone() });
             Ok(metrics)
         })?;
         let results = records.into_iter().map(|record| {
@@ -172,7 +170,7 @@ impl Comparison {
         if !(1..=most).contains(&asked) {
             return Err(BenchError::Connections { scenario, asked, most });
         }
-        match self.contenders.iter().find(|contender| !Self::CONTENDERS.contains(contender)) {
+        match self.contenders.iter().find(|contender| !Contender::COMPARED.contains(contender)) {
             Some(&contender) => Err(BenchError::NotInScenario { scenario, contender }),
             None => Ok(()),
         }
@@ -290,16 +288,16 @@ struct Stage<'a> {
 }
 
 impl Stage<'_> {
-    fn serve(&self, duty: Duty) -> Result<Serving, BenchError> {
+    fn serve(&self, role: ServerRole) -> Result<Serving, BenchError> {
         let Comparison { connections, spin, program, .. } = self.comparison;
-        let order = Order {
-            duty,
+        let options = ServeOptions {
+            role,
             core: self.placement.server,
             connections: *connections,
             spin: *spin,
             program: program.as_path(),
         };
-        Ok(Serving::start(self.contender, self.lab, &order)?)
+        Ok(Serving::start(self.contender, self.lab, &options)?)
     }
 
     fn job<'s>(&'s self, mode: Mode, server: &'s Serving) -> Job<'s> {
@@ -318,9 +316,9 @@ impl Stage<'_> {
     }
 
     /// Lets the client drive a server, and looks at both cores while it does.
-    fn drive(&self, duty: Duty, mode: Mode) -> Result<(Figures, Option<Usage>), BenchError> {
-        let server = self.serve(duty)?;
-        let mut client = self.job(mode, &server).start(self.lab)?;
+    fn drive(&self, role: ServerRole, mode: Mode) -> Result<(Figures, Option<Usage>), BenchError> {
+        let server = self.serve(role)?;
+        let mut client = self.job(mode, &server).start(self.lab.client().namespace())?;
         let stats = server.stats();
         // The client has begun by then, and is not at its end yet.
         let duration = self.comparison.duration;
@@ -334,7 +332,7 @@ impl Stage<'_> {
     }
 
     fn pages(&self, mode: Mode, rate: &'static str, failed: &'static str) -> Result<Metrics, BenchError> {
-        let (figures, usage) = self.drive(Duty::Pages, mode)?;
+        let (figures, usage) = self.drive(ServerRole::Pages, mode)?;
         let mut metrics = Metrics::default();
         metrics.set(rate, figures.per_second);
         metrics.set("latency_us_p50", figures.latency().p50);
@@ -358,8 +356,8 @@ impl Stage<'_> {
             let link = Link::find(INTERFACE)?;
             ethtool::Ethtool::open()?.set_features(&link, ethtool::no_offloads()).map(drop)
         })??;
-        let (down, down_usage) = self.drive(Duty::Large, Mode::Download)?;
-        let (up, up_usage) = self.drive(Duty::Discard, Mode::Upload)?;
+        let (down, down_usage) = self.drive(ServerRole::Large, Mode::Download)?;
+        let (up, up_usage) = self.drive(ServerRole::Discard, Mode::Upload)?;
         let mut metrics = Metrics::default();
         metrics.set("download_gbit_per_second", down.download_gbit_per_second);
         metrics.set("upload_gbit_per_second", up.upload_gbit_per_second);
@@ -371,7 +369,7 @@ impl Stage<'_> {
     }
 
     fn latency(&self) -> Result<Metrics, BenchError> {
-        let (figures, usage) = self.drive(Duty::Echo, Mode::Latency)?;
+        let (figures, usage) = self.drive(ServerRole::Echo, Mode::Latency)?;
         let mut metrics = Metrics::default();
         metrics.set("rtt_us_p50", figures.latency().p50);
         metrics.set("rtt_us_p99", figures.latency().p99);
@@ -383,12 +381,12 @@ impl Stage<'_> {
     }
 
     fn idle(&self) -> Result<Metrics, BenchError> {
-        let server = self.serve(Duty::Hold)?;
+        let server = self.serve(ServerRole::Hold)?;
         let is_kernel = self.contender == Contender::Kernel;
         let sockets = || if is_kernel { account::sockets() } else { Some(0) };
         let before = (server.resident(), sockets());
         let mut most = before;
-        let client = self.job(Mode::Idle, &server).start(self.lab)?;
+        let client = self.job(Mode::Idle, &server).start(self.lab.client().namespace())?;
         let figures = client.finish(self.interrupted, || {
             most = (most.0.max(server.resident()), most.1.max(sockets()));
         })?;

@@ -11,7 +11,7 @@ fn every_scenario_is_found_by_its_name_and_leads_with_what_it_measures() {
         assert_eq!(Scenario::find(scenario.name).map(|found| found.title), Some(scenario.title));
         let known = |name: &str| scenario.metrics.iter().any(|metric| metric.name == name);
         assert!(
-            !scenario.leads.is_empty() && scenario.leads.iter().all(|lead| known(lead.metric)),
+            !scenario.headlines.is_empty() && scenario.headlines.iter().all(|headline| known(headline.metric)),
             "{}",
             scenario.name
         );
@@ -88,7 +88,7 @@ fn a_report_says_what_was_measured_and_how() {
         assert!(text.contains(piece), "{piece} in {text}");
     }
     let page = html(&report);
-    assert_eq!(page.matches("<svg").count(), 3, "a chart for each lead");
+    assert_eq!(page.matches("<svg").count(), 3, "a chart for each headline");
     for piece in
         ["<title>Requests on connections that stay</title>", "server&#39;s CPU time a request", "neither contender"]
     {

@@ -58,7 +58,7 @@ pub enum ContenderError {
 }
 
 impl ContenderError {
-    pub(super) fn system(what: impl Into<String>, source: impl Into<io::Error>) -> Self {
+    pub(in crate::bench) fn system(what: impl Into<String>, source: impl Into<io::Error>) -> Self {
         Self::System { what: what.into(), source: source.into() }
     }
 }

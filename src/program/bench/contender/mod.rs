@@ -2,9 +2,10 @@
 
 mod error;
 mod kernel;
-mod nginx;
+pub(super) mod nft;
+pub(super) mod nginx;
 pub(super) mod serving;
-mod settings;
+pub(super) mod settings;
 mod synproxy;
 #[cfg(test)]
 mod tests;
@@ -39,7 +40,7 @@ pub enum Contender {
     XskipUserspace,
     /// A server on the kernel's sockets, with the kernel's SYN cookies.
     Kernel,
-    /// The same behind the SYN proxy of nftables.
+    /// A server on the kernel's sockets, behind the SYN proxy of nftables.
     NftSynproxy,
     /// An XDP program that answers every SYN by a SYN-ACK that means nothing.
     XdpTx,
@@ -49,7 +50,10 @@ impl Contender {
     /// All of them, in the order of a report.
     pub const ALL: [Self; 5] = [Self::Xskip, Self::XskipUserspace, Self::Kernel, Self::NftSynproxy, Self::XdpTx];
 
-    fn name(self) -> &'static str {
+    /// Those of scenarios with connections, in the order of a report.
+    pub const COMPARED: [Self; 2] = [Self::Xskip, Self::Kernel];
+
+    pub(in crate::bench) fn name(self) -> &'static str {
         match self {
             Self::Xskip => "xskip",
             Self::XskipUserspace => "xskip-userspace",
@@ -86,7 +90,7 @@ impl Contender {
     /// # Errors
     /// [`ContenderError`] says what stands in the way; it is [`ContenderError::Unavailable`] where this machine lacks what
     /// the contender is made of. Nothing is left behind then.
-    pub fn start(self, lab: &Lab, core: usize) -> Result<Standing, ContenderError> {
+    pub fn start(self, lab: &Lab, core: usize) -> Result<RunningContender, ContenderError> {
         Cores::read()?.require(core)?;
         let (stack, kernel) = (STACK, Role::Server.addresses());
         let (targets, works) = match self {
@@ -99,7 +103,7 @@ impl Contender {
             }
             Self::XdpTx => (kernel, Works::Reflector(start_reflector(lab)?)),
         };
-        Ok(Standing { targets: sockets(targets), works })
+        Ok(RunningContender { targets: sockets(targets), works })
     }
 }
 
@@ -127,7 +131,7 @@ impl FromStr for Contender {
 
 /// A contender at work. Dropping it ends it, and undoes what was set up for it.
 #[derive(Debug)]
-pub struct Standing {
+pub struct RunningContender {
     targets: Vec<SocketAddr>,
     works: Works,
 }
@@ -148,7 +152,7 @@ struct Tuned {
     settings: Settings,
 }
 
-impl Standing {
+impl RunningContender {
     /// Where it is reached: over IPv4, then over IPv6.
     pub fn targets(&self) -> Vec<SocketAddr> {
         self.targets.clone()
@@ -193,7 +197,7 @@ fn start_stack(lab: &Lab, core: usize, cookies: Cookies) -> Result<Running, Cont
 }
 
 fn start_kernel(lab: &Lab, core: usize, proxy: Option<Synproxy>) -> Result<Tuned, ContenderError> {
-    let mut settings = Settings::of(lab.server())?;
+    let mut settings = Settings::of(lab.server().namespace())?;
     settings.write(&kernel::TUNING)?;
     if proxy.is_some() {
         settings.write(&synproxy::TUNING).map_err(|error| synproxy::unavailable(error.to_string()))?;

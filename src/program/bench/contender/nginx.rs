@@ -6,8 +6,8 @@ use crate::{
         account,
         process::{Process, ProcessError},
     },
-    host::{HostError, sysctl},
-    lab::{LabError, Side},
+    host::{HostError, netns::Namespace, sysctl},
+    lab::{LabError, SideCommand},
 };
 use caps::{CapSet, Capability};
 use nix::{
@@ -23,7 +23,7 @@ use std::{
 use tempfile::TempDir;
 
 /// What makes the kernel serve best where no flood is. All are settings of the network namespace.
-pub(super) const TUNING: [(&str, &str); 8] = [
+pub(in crate::bench) const TUNING: [(&str, &str); 8] = [
     ("net/core/somaxconn", "65535"),
     ("net/ipv4/tcp_max_syn_backlog", "65536"),
     ("net/ipv4/tcp_syncookies", "1"),
@@ -51,9 +51,28 @@ const CONNECTIONS: u64 = 8_192;
 /// The most workers: beyond that it is another server than the one that was asked for.
 const MOST_WORKERS: u64 = 64;
 
+/// What nginx is to serve.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::bench) struct NginxOptions<'a> {
+    pub target: SocketAddr,
+    /// The core of its workers.
+    pub core: usize,
+    /// How many connections there is to be room for.
+    pub connections: u32,
+    /// Bytes at [`LARGE`].
+    pub large: u64,
+    /// What is at `/`.
+    pub page: &'a str,
+}
+
+/// The page of every server on the kernel's sockets.
+pub(super) fn page() -> String {
+    String::from_utf8_lossy(kernel::RESPONSE).split("\r\n\r\n").nth(1).unwrap_or_default().to_owned()
+}
+
 /// nginx at work. Dropping it ends it.
 #[derive(Debug)]
-pub(super) struct Nginx {
+pub(in crate::bench) struct Nginx {
     master: Process,
     workers: Vec<Pid>,
     /// Its configuration and its large object.
@@ -61,14 +80,9 @@ pub(super) struct Nginx {
 }
 
 impl Nginx {
-    /// Starts it on one side of a lab, with room for so many connections, and `large` bytes at [`LARGE`].
-    pub fn start(
-        side: &Side,
-        target: SocketAddr,
-        core: usize,
-        connections: u32,
-        large: u64,
-    ) -> Result<Self, ContenderError> {
+    /// Starts it in a namespace.
+    pub fn start(side: &Namespace, options: &NginxOptions<'_>) -> Result<Self, ContenderError> {
+        let connections = options.connections;
         let crew = Crew::for_connections(connections.into(), descriptors()?)?;
         check_memory(connections.into(), account::available())?;
         let folder = tempfile::Builder::new().prefix("xskip-nginx-").tempdir();
@@ -79,10 +93,11 @@ impl Nginx {
                 .map_err(|error| ContenderError::system(format!("write {}", path.display()), error))?;
             Ok::<_, ContenderError>(path)
         };
-        let configuration = write("nginx.conf", &configuration(folder.path(), target, core, crew))?;
-        provide(&folder.path().join(&LARGE[1..]), large)
+        let configuration = write("nginx.conf", &configuration(folder.path(), options, crew))?;
+        provide(&folder.path().join(&LARGE[1..]), options.large)
             .map_err(|error| ContenderError::system("make a large file for nginx", error))?;
-        let command = side.command("nginx").args([Path::new("-p"), folder.path(), Path::new("-c"), &configuration]);
+        let words = [Path::new("-p"), folder.path(), Path::new("-c"), &configuration];
+        let command = SideCommand::inside(side, "nginx").args(words);
         let mut master = match Process::start("nginx", command, "") {
             Err(ProcessError::Start(LabError::Host(HostError::CannotStart { source, .. }))) => {
                 let remedy = "install nginx, as by `apt install nginx-light`, or name the contenders without it";
@@ -104,6 +119,11 @@ impl Nginx {
     /// That it runs.
     pub fn check(&mut self) -> Result<(), ProcessError> {
         self.master.check()
+    }
+
+    /// Ends it as a crash would: the kernel closes all it had.
+    pub fn kill(&mut self) -> Result<(), ProcessError> {
+        self.master.kill().map(drop)
     }
 
     /// Ends it.
@@ -174,14 +194,13 @@ fn provide(path: &Path, length: u64) -> io::Result<()> {
 
 /// Nothing is logged, nothing ends by a time-out or by a number of requests, and files go from the page cache to the socket
 /// without a copy in between.
-fn configuration(folder: &Path, target: SocketAddr, core: usize, crew: Crew) -> String {
+fn configuration(folder: &Path, options: &NginxOptions<'_>, crew: Crew) -> String {
     let Crew { workers, connections } = crew;
+    let &NginxOptions { target, core, page, .. } = options;
     let folder = folder.display();
     let mask = format!("1{}", "0".repeat(core));
     // With one worker there is nothing to divide.
     let divided = if workers > 1 { " reuseport" } else { "" };
-    let page = String::from_utf8_lossy(kernel::RESPONSE);
-    let page = page.split("\r\n\r\n").nth(1).unwrap_or_default();
     format!(
         "daemon off;
         user root;

@@ -3,7 +3,7 @@
 use super::{
     Contender, ContenderError,
     kernel::{Kernel, Service},
-    nginx::{self, Nginx},
+    nginx::{self, Nginx, NginxOptions},
     settings::Settings,
 };
 use crate::{
@@ -23,7 +23,7 @@ const SPARE_CONNECTIONS: u32 = 8_192;
 
 /// What a server is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::bench) enum Duty {
+pub(in crate::bench) enum ServerRole {
     /// Answers requests by a small page.
     Pages,
     /// Answers requests by a large object.
@@ -36,7 +36,7 @@ pub(in crate::bench) enum Duty {
     Hold,
 }
 
-impl Duty {
+impl ServerRole {
     fn port(self) -> u16 {
         match self {
             Self::Pages | Self::Large | Self::Hold => 80,
@@ -57,8 +57,8 @@ impl Duty {
 
 /// A server that is wanted.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::bench) struct Order<'a> {
-    pub duty: Duty,
+pub(in crate::bench) struct ServeOptions<'a> {
+    pub role: ServerRole,
     /// The core that is its own.
     pub core: usize,
     /// How many connections it will have.
@@ -87,15 +87,15 @@ enum Works {
 impl Serving {
     /// Starts a contender on the server's side of a lab: `xskip`, or one on the kernel's sockets. nginx answers requests; what
     /// it has no module for, a small server of this crate's does.
-    pub fn start(contender: Contender, lab: &Lab, order: &Order<'_>) -> Result<Self, ContenderError> {
-        let at = |address: Ipv4Addr| SocketAddr::new(address.into(), order.duty.port());
+    pub fn start(contender: Contender, lab: &Lab, options: &ServeOptions<'_>) -> Result<Self, ContenderError> {
+        let at = |address: Ipv4Addr| SocketAddr::new(address.into(), options.role.port());
         let (target, request, works) = if contender == Contender::Xskip {
-            let request = if order.duty == Duty::Large { format!("/bytes/{LARGE}") } else { "/".to_owned() };
-            (at(STACK.0), request, Works::Stack(start_stack(lab, order)?))
+            let request = if options.role == ServerRole::Large { format!("/bytes/{LARGE}") } else { "/".to_owned() };
+            (at(STACK.0), request, Works::Stack(start_stack(lab, options)?))
         } else {
             let target = at(Role::Server.addresses().0);
-            let request = if order.duty == Duty::Large { nginx::LARGE } else { "/" };
-            (target, request.to_owned(), start_kernel(lab, order, target)?)
+            let request = if options.role == ServerRole::Large { nginx::LARGE } else { "/" };
+            (target, request.to_owned(), start_kernel(lab, options, target)?)
         };
         Ok(Self { target, request, works })
     }
@@ -151,40 +151,47 @@ impl Serving {
     }
 }
 
-fn start_stack(lab: &Lab, order: &Order<'_>) -> Result<Process, ContenderError> {
+fn start_stack(lab: &Lab, options: &ServeOptions<'_>) -> Result<Process, ContenderError> {
     let mut arguments = vec![
         "serve".to_owned(),
         format!("--interface={INTERFACE}"),
         format!("--address={}/{PREFIX_V4}", STACK.0),
-        format!("--port={}", order.duty.port()),
-        format!("--app={}", order.duty.app()),
-        format!("--cores={}", order.core),
+        format!("--port={}", options.role.port()),
+        format!("--app={}", options.role.app()),
+        format!("--cores={}", options.core),
     ];
-    if order.duty == Duty::Hold {
-        arguments.push(format!("--max-connections={}", order.connections + SPARE_CONNECTIONS));
+    if options.role == ServerRole::Hold {
+        arguments.push(format!("--max-connections={}", options.connections + SPARE_CONNECTIONS));
         arguments.push("--idle-timeout=0".to_owned());
     }
-    if order.spin {
+    if options.spin {
         arguments.push("--spin".to_owned());
     }
-    let command = lab.server().command(order.program).args(arguments);
+    let command = lab.server().command(options.program).args(arguments);
     let mut process = Process::start("xskip serve", command, "serving")?;
     process.wait_until("begin to serve", Process::is_ready)?;
     Ok(process)
 }
 
-fn start_kernel(lab: &Lab, order: &Order<'_>, target: SocketAddr) -> Result<Works, ContenderError> {
-    let mut settings = Settings::of(lab.server())?;
+fn start_kernel(lab: &Lab, options: &ServeOptions<'_>, target: SocketAddr) -> Result<Works, ContenderError> {
+    let mut settings = Settings::of(lab.server().namespace())?;
     settings.write(&nginx::TUNING)?;
-    let service = match order.duty {
-        Duty::Pages | Duty::Large | Duty::Hold => {
-            let large = if order.duty == Duty::Large { LARGE } else { 0 };
-            let nginx = Nginx::start(lab.server(), target, order.core, order.connections, large)?;
+    let service = match options.role {
+        ServerRole::Pages | ServerRole::Large | ServerRole::Hold => {
+            let large = if options.role == ServerRole::Large { LARGE } else { 0 };
+            let options = NginxOptions {
+                target,
+                core: options.core,
+                connections: options.connections,
+                large,
+                page: &nginx::page(),
+            };
+            let nginx = Nginx::start(lab.server().namespace(), &options)?;
             return Ok(Works::Nginx(Box::new(nginx), settings));
         }
-        Duty::Discard => Service::Discard,
-        Duty::Echo => Service::Echo,
+        ServerRole::Discard => Service::Discard,
+        ServerRole::Echo => Service::Echo,
     };
-    let server = lab.server().run(|| Kernel::start(&[target], service, order.core))??;
+    let server = lab.server().run(|| Kernel::start(&[target], service, options.core))??;
     Ok(Works::Sockets(server, settings))
 }

@@ -1,23 +1,20 @@
 //! Settings of one side's kernel that are there for a contender only, and put back when it goes.
 
 use super::ContenderError;
-use crate::{
-    host::{netns::Namespace, sysctl},
-    lab::Side,
-};
+use crate::host::{netns::Namespace, sysctl};
 use std::mem;
 
 /// Changed settings, with what they were before. Dropping the value puts them back.
 #[derive(Debug)]
-pub(super) struct Settings {
+pub(in crate::bench) struct Settings {
     namespace: Namespace,
     before: Vec<(&'static str, String)>,
 }
 
 impl Settings {
     /// None changed yet.
-    pub fn of(side: &Side) -> Result<Self, ContenderError> {
-        let namespace = Namespace::open(side.namespace().name())?;
+    pub fn of(side: &Namespace) -> Result<Self, ContenderError> {
+        let namespace = Namespace::open(side.name())?;
         Ok(Self { namespace, before: Vec::new() })
     }
 

@@ -1,14 +1,11 @@
 //! The SYN proxy of nftables: rules before the kernel's server, for as long as it stands.
 
-use super::{Contender, ContenderError};
+use super::{Contender, ContenderError, nft};
 use crate::{
-    host::{HostError, netns::Namespace},
-    lab::{INTERFACE, LabError, Side},
+    host::netns::Namespace,
+    lab::{INTERFACE, Side},
 };
-use std::{
-    io::Write,
-    process::{Command, Stdio},
-};
+use std::process::Command;
 
 /// The table that the rules are in: theirs alone.
 const TABLE: &str = "xskip_bench";
@@ -27,26 +24,8 @@ impl Synproxy {
     /// Puts the rules before `port`.
     pub fn install(side: &Side, port: u16) -> Result<Self, ContenderError> {
         let namespace = Namespace::open(side.namespace().name())?;
-        let nft = side
-            .command("nft")
-            .args(["-f", "-"])
-            .with(|command| command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()));
-        let mut nft = match nft.spawn() {
-            Err(LabError::Host(HostError::CannotStart { source, .. })) => {
-                let remedy = "install nftables, as by `apt install nftables`, or name the contenders without it";
-                return Err(unavailable(format!("nft did not start ({source}): {remedy}")));
-            }
-            other => other?,
-        };
-        let written = nft.stdin.take().map_or(Ok(()), |mut input| input.write_all(rules(port).as_bytes()));
-        let output = nft.wait_with_output().map_err(|error| ContenderError::system("wait for nft", error))?;
-        if !output.status.success() {
-            let said = String::from_utf8_lossy(&output.stderr);
-            return Err(unavailable(format!("nft said {:?}", said.lines().next().unwrap_or_default())));
-        }
-        let installed = Self { namespace };
-        written.map_err(|error| ContenderError::system("hand nft its rules", error))?;
-        Ok(installed)
+        nft::load(&namespace, &rules(port))?.map_err(unavailable)?;
+        Ok(Self { namespace })
     }
 }
 

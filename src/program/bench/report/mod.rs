@@ -4,17 +4,17 @@ mod html;
 mod table;
 
 use super::{
-    Contender,
     scenario::{Scenario, Unit},
     summary::{Metrics, Ratio, Report},
-    syn_flood::Second,
+    turns::Second,
 };
 
 pub use self::{html::html, table::table};
 
 /// What is known of a report's scenario. One that is not known has nothing but its name, in the report.
 fn scenario(report: &Report) -> &'static Scenario {
-    const UNKNOWN: Scenario = Scenario { name: "", title: "", about: &[], metrics: &[], leads: &[], bases: &[] };
+    const UNKNOWN: Scenario =
+        Scenario { name: "", title: "", about: &[], metrics: &[], headlines: &[], baselines: &[], series: None };
     Scenario::find(&report.scenario).unwrap_or(&UNKNOWN)
 }
 
@@ -37,12 +37,12 @@ pub fn second(second: &Second) -> String {
 }
 
 /// What a turn brought in the figures that its scenario is about, as a line for those who wait.
-pub fn measured(scenario: &Scenario, contender: Contender, metrics: &Metrics) -> String {
-    let leads = scenario.leads.iter().map(|lead| {
-        let metric = scenario.describe(lead.metric);
+pub fn measured(scenario: &Scenario, contender: &str, metrics: &Metrics) -> String {
+    let headlines = scenario.headlines.iter().map(|headline| {
+        let metric = scenario.describe(headline.metric);
         format!("{} {}", metric.label, show(metrics.get(metric.name), metric.unit))
     });
-    format!("{contender:<15} {}", leads.collect::<Vec<_>>().join("; "))
+    format!("{contender:<15} {}", headlines.collect::<Vec<_>>().join("; "))
 }
 
 /// A number with its unit, as short as it is readable.
@@ -55,6 +55,7 @@ fn show(value: Option<f64>, unit: Unit) -> String {
         Unit::Bytes => format!("{} B", thousands(value)),
         Unit::Gigabits => format!("{value:.2} Gbit/s"),
         Unit::Percent => format!("{value:.1} %"),
+        Unit::Milliseconds => format!("{} ms", thousands(value)),
         Unit::Microseconds if value < 10.0 => format!("{value:.2} µs"),
         Unit::Microseconds if value < 100.0 => format!("{value:.1} µs"),
         Unit::Microseconds if value < 10_000.0 => format!("{} µs", thousands(value)),

@@ -17,13 +17,13 @@ pub fn table(report: &Report) -> String {
     }
     let mut text = format!("{}: medians of {} rounds\n\n", report.scenario, report.rounds);
     text.push_str(&align(&rows));
-    for lead in scenario.leads {
+    for headline in scenario.headlines {
         let ratios: Vec<String> = (report.ratios.iter())
-            .filter_map(|(pair, of_pair)| Some((pair.replace('/', " / "), range(of_pair.get(lead.metric)?))))
+            .filter_map(|(pair, of_pair)| Some((pair.replace('/', " / "), range(of_pair.get(headline.metric)?))))
             .map(|(pair, range)| format!("  {pair}: {range}\n"))
             .collect();
         if !ratios.is_empty() {
-            let label = scenario.describe(lead.metric).label;
+            let label = scenario.describe(headline.metric).label;
             text.push_str(&format!("\n{label}, compared round by round: median (range)\n"));
             text.extend(ratios);
         }

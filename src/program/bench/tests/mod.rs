@@ -30,7 +30,7 @@ fn sample() -> Report {
         scenario: "syn-flood".to_owned(),
         rounds: 2,
         machine,
-        ratios: ratios(&contenders, SYN_FLOOD.bases),
+        ratios: ratios(&contenders, SYN_FLOOD.baselines),
         contenders,
         commands: vec!["xskip bench syn-flood --rounds 2".to_owned()],
         placement: vec!["core 0: server".to_owned()],

@@ -32,7 +32,7 @@ fn ratios_pair_the_rounds() {
         Results::new("kernel", vec![round(2.0, 0.0), Metrics::default(), round(1.0, 0.0)]),
         Results::new("xdp-tx", vec![round(16.0, 0.0), round(18.0, 0.0), round(20.0, 0.0)]),
     ];
-    let all = ratios(&contenders, SYN_FLOOD.bases);
+    let all = ratios(&contenders, SYN_FLOOD.baselines);
     let pairs: Vec<_> = all.keys().map(String::as_str).collect();
     assert_eq!(pairs, ["kernel/xdp-tx", "xdp-tx/kernel", "xskip/kernel", "xskip/xdp-tx"]);
     let ours = &all["xskip/kernel"];

@@ -29,3 +29,28 @@ fn users_are_checked_where_they_are_typed() {
         assert_eq!(error.exit_code(), 2, "{user:?}");
     }
 }
+
+#[test]
+fn weights_deadlines_and_backends_are_checked_where_they_are_typed() {
+    let is_taken = |words: &[&str]| Arguments::try_parse_from([&["xskip", "lb"], words].concat()).is_ok();
+    for weight in ["0", "100", "10000"] {
+        assert!(is_taken(&["weight", "web/web-1", weight]), "{weight}");
+    }
+    for weight in ["10001", "4294967296", "-1", "", "1.5", "many"] {
+        assert!(!is_taken(&["weight", "web/web-1", weight]), "{weight}");
+    }
+    for deadline in ["1s", "5m", "1.5m", "8760h"] {
+        assert!(is_taken(&["drain", "web/web-1", "--deadline", deadline]), "{deadline}");
+    }
+    for deadline in ["0s", "999ms", "8761h", "5", "m", "-5m", "", "5d"] {
+        assert!(!is_taken(&["drain", "web/web-1", "--deadline", deadline]), "{deadline}");
+    }
+    for backend in ["web", "web/", "/web-1", "a/b/c", ""] {
+        assert!(!is_taken(&["serve", backend]), "{backend}");
+    }
+    for source in ["198.18.0.2", "198.18.0.2:65536", "host:80", ""] {
+        assert!(!is_taken(&["explain", source, "web"]), "{source}");
+    }
+    assert!(is_taken(&["explain", "[2001:2::2]:5000", "web"]));
+    assert!(!is_taken(&["status", "--config", "lb.toml", "--control", "socket"]), "either, or");
+}

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 /// What else a command needs to be understood.
 const NEEDED: &[(&str, &[&str])] = &[
     ("serve", &["--interface", "lo"]),
+    ("lb run", &["--config", "lb.toml"]),
     ("flood", &["--interface", "lo", "--target", "198.18.0.1:80"]),
     ("load", &["--interface", "lo", "--target", "198.18.0.1:80", "--mode", "keepalive"]),
 ];
@@ -34,6 +35,7 @@ const NUMBERS: &[Number] = &[
     Number("serve --mss", &["88", "65535"], &["87", "65536"]),
     Number("serve --vlan", &["1", "4094"], &["0", "4095"]),
     Number("serve --drain", &["0", "31536000"], &["31536001"]),
+    Number("lb run --cores", LIST_OF_CORES.0, LIST_OF_CORES.1),
     Number("flood --rate", &["1", "100000000", "1_000", "max"], &["0", "100000001", "maximum"]),
     Number("flood --duration", &["0.001", "3600"], &["0", "3600.1", "NaN", "inf"]),
     Number("flood --source-port", &["1", "65535"], &["0", "65536"]),
@@ -57,6 +59,9 @@ const NUMBERS: &[Number] = &[
     Number("bench syn-flood --rounds", &["1", "1000"], &["0", "1001"]),
     Number("bench syn-flood --rate", &["1", "100000000", "max"], &["0", "100000001"]),
     Number("bench syn-flood --clients", &["1", "10000"], &["0", "10001"]),
+    Number("bench lb --duration", BENCHED.0, BENCHED.1),
+    Number("bench lb --rounds", &["1", "1000"], &["0", "1001"]),
+    Number("bench lb --seed", &["0", "18446744073709551615"], &["18446744073709551616"]),
     Number("bench bulk --mtu", &["1280", "3498"], &["1279", "3499"]),
     Number("lab up --queues", &["1", "256"], &["0", "257"]),
     Number("lab up --mtu", &["1280", "65535"], &["1279", "65536"]),
@@ -65,9 +70,11 @@ const NUMBERS: &[Number] = &[
 /// The scenarios of `bench` that take the same numbers; how many connections, each says itself, before it begins.
 const COMPARISONS: [&str; 5] = ["http", "connect-rate", "bulk", "latency", "idle-connections"];
 
-/// Options whose value is a word, a name, an address or a path. An impairment's numbers, and sizes, are tested where they are parsed.
+/// Options whose value is a word, a name, an address or a path. An impairment's numbers, sizes and times are tested where they are
+/// parsed, and what has a place instead of a name by itself.
 const WORDS: &[&str] = &[
     "interface",
+    "pins",
     "address",
     "shared",
     "answers_to",
@@ -92,11 +99,23 @@ const WORDS: &[&str] = &[
     "json",
     "html",
     "contenders",
+    "scenario",
+    "state",
     "lab",
     "option",
     "name",
     "impair",
     "command",
+    "config",
+    "from",
+    "vip",
+    "hook",
+    "control",
+    "source",
+    "service",
+    "backend",
+    "deadline",
+    "weight",
 ];
 
 fn numbers() -> impl Iterator<Item = (String, &'static [&'static str], &'static [&'static str])> {
@@ -115,7 +134,8 @@ fn numbers() -> impl Iterator<Item = (String, &'static [&'static str], &'static 
 fn typed(option: &str, value: &str) -> [Result<Arguments, clap::Error>; 2] {
     let words: Vec<&str> = option.split(' ').collect();
     let (option, commands) = words.split_last().unwrap();
-    let needed = NEEDED.iter().find(|(command, _)| *command == commands[0]).map_or(&[][..], |(_, needed)| needed);
+    let needed =
+        NEEDED.iter().find(|(command, _)| *command == commands.join(" ")).map_or(&[][..], |(_, needed)| needed);
     let front = [&["xskip"][..], commands, needed].concat();
     let one = format!("{option}={value}");
     [[&front[..], &[option, value]].concat(), [&front[..], &[&one]].concat()].map(Arguments::try_parse_from)

@@ -1,6 +1,6 @@
 //! How connections are opened: by the clock, no more at a time than may be, and again where one has failed.
 
-use super::{Client, RETRY, Standing, TURN};
+use super::{Client, RETRY, SlotState, TURN};
 use crate::{
     load::{Mode, schedule::Schedule, tally::Failure},
     stack::{ConnectError, ConnectionId, Stack},
@@ -41,7 +41,7 @@ impl Client {
 
     /// Connections that may be opening at a time.
     pub(super) fn half_open_limit(&self) -> usize {
-        self.task.half_open.div_ceil(self.seat.workers as u32) as usize
+        self.task.half_open.div_ceil(self.worker.workers as u32) as usize
     }
 
     /// Places that are taken, of those that the ramp allows. One that idles has its place once.
@@ -57,7 +57,7 @@ impl Client {
         match self.connect(now, stack) {
             Ok(id) => {
                 self.openings.insert(id.index(), since);
-                self.set_standing(id.index(), Standing::Opening);
+                self.set_slot(id.index(), SlotState::Opening);
             }
             Err(error) => {
                 self.tally.obstacle = Some(error);

@@ -1,8 +1,8 @@
 //! From one stage to the next: when it counts, what is told in the end, and how connections are left.
 
-use super::{Client, Stage, Standing, TURN};
+use super::{Client, SlotState, Stage, TURN};
 use crate::{
-    load::{Mode, exchange::Exchange, tally::Failure, task::Talk},
+    load::{Mode, exchange::Exchange, tally::Failure, task::Workload},
     stack::Stack,
     time::Instant,
 };
@@ -23,9 +23,9 @@ impl Client {
         let is_done = self.attempts >= u64::from(self.ramp.count) && self.openings.is_empty();
         if is_done && self.tally.opened_in.is_none() {
             self.tally.opened_in = Some(now - begun);
-            self.board.report_ready();
+            self.shared.report_ready();
         }
-        if self.board.are_ready(self.seat.workers) {
+        if self.shared.are_ready(self.worker.workers) {
             self.measured_from = now;
             self.stage = Stage::Measure(now + self.task.duration);
         }
@@ -47,7 +47,7 @@ impl Client {
         }
         if let Some(figures) = &self.figures {
             // Where nobody waits for them any more, nobody misses them.
-            let _ = figures.send((self.seat.number, std::mem::take(&mut self.tally)));
+            let _ = figures.send((self.worker.number, std::mem::take(&mut self.tally)));
         }
         self.stage = Stage::Leave(0);
     }
@@ -64,7 +64,7 @@ impl Client {
         }
         let received = self.received_before + self.tally.received;
         // Who only sends is told by the stack where nothing is acknowledged: the user timeout.
-        if self.completed_ever == 0 && received == 0 && self.task.talk != (Talk::Bytes { writes: true }) {
+        if self.completed_ever == 0 && received == 0 && self.task.workload != (Workload::Bytes { writes: true }) {
             let silent = self.exchanges.iter_mut().filter(|exchange| exchange.is_under_way());
             let silent = silent.map(|exchange| *exchange = Exchange::default()).count();
             self.tally.failed.count(Failure::TimedOut, silent as u64);
@@ -72,14 +72,14 @@ impl Client {
     }
 
     /// Resets connections, so many in a turn that each reset is sent. Where it has to go on.
-    pub(super) fn leave(&mut self, now: Instant, mut index: usize, stack: &mut Stack) -> Stage {
+    pub(super) fn abort_batch(&mut self, now: Instant, mut index: usize, stack: &mut Stack) -> Stage {
         let mut left = 0;
         while left < TURN {
-            if index >= self.standings.len() {
+            if index >= self.slots.len() {
                 self.figures = None;
                 return Stage::Over;
             }
-            if matches!(self.standings[index], Standing::Opening | Standing::Open)
+            if matches!(self.slots[index], SlotState::Opening | SlotState::Open)
                 && let Some(id) = stack.connection_at(index)
                 && let Some(mut stream) = stack.stream(now, id)
             {

@@ -1,6 +1,6 @@
 //! What is asked for: what it comes to, and what is refused in which words.
 
-use crate::load::{Direction, Load, LoadError, Mode, task::Talk};
+use crate::load::{Direction, Load, LoadError, Mode, task::Workload};
 use std::{net::IpAddr, time::Duration};
 
 fn load(mode: Mode) -> Load {
@@ -42,7 +42,7 @@ fn a_path_is_what_a_request_line_can_hold() {
         refused(load(Mode::Keepalive).request(bad), &["is no path"]);
     }
     let task = load(Mode::Connect).request("/bytes/5?x=%20").task().unwrap();
-    let Talk::Http { request } = task.talk else { panic!("HTTP was expected") };
+    let Workload::Http { request } = task.workload else { panic!("HTTP was expected") };
     let request = String::from_utf8(request).unwrap();
     assert!(request.starts_with("GET /bytes/5?x=%20 HTTP/1.1\r\nHost: 198.18.0.1:80\r\n"), "{request}");
     assert!(request.contains("Connection: close\r\n") && request.ends_with("\r\n\r\n"), "{request}");

@@ -200,7 +200,7 @@ fn a_short_load_on_nobody_has_failed_for_a_reason_and_is_no_silent_zero() {
     let mut wire = Wire::new(&load, Http::default());
     wire.deaf = true;
     wire.pass(500 * MILLISECOND);
-    wire.board.stop();
+    wire.shared.stop();
     let report = wire.finish();
     assert!((49..=52).contains(&report.failed.timed_out) && report.unfinished <= Some(1), "{report:?}");
 }
@@ -352,9 +352,9 @@ fn an_early_end_has_the_figures_so_far() {
     let load = load(Mode::Latency).duration(3_600_000 * MILLISECOND);
     let mut wire = Wire::new(&load, Echo);
     wire.pass(50 * MILLISECOND);
-    let Progress { completed, open, failed } = wire.board.progress();
+    let Progress { completed, open, failed } = wire.shared.progress();
     assert!(completed > 1_000 && open == 1 && failed == 0);
-    wire.board.stop();
+    wire.shared.stop();
     let report = wire.finish();
     assert!((0.04..0.06).contains(&report.seconds) && report.completed >= completed, "{report:?}");
     assert_left(&wire);

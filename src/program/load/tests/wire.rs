@@ -7,7 +7,7 @@ use crate::{
         Load, LoadReport, Mode,
         client::Client,
         tally::Tally,
-        task::{Board, Task},
+        task::{SharedProgress, Task},
     },
     runtime::Setup,
     stack::{Cidr, LocalAddress, Ownership, Secrets, Stack},
@@ -37,7 +37,7 @@ pub struct Wire {
     pub now: Instant,
     pub server: Stack,
     pub client: Stack,
-    pub board: Arc<Board>,
+    pub shared: Arc<SharedProgress>,
     /// Whether frames to the server are lost.
     pub cut: bool,
     /// Whether all of them are but questions of neighbours.
@@ -59,20 +59,20 @@ impl Wire {
         Self::with(load, service, StackConfig::default())
     }
 
-    /// The same with a server of this configuration.
+    /// A wire to a server of this configuration.
     pub fn with<S: Service + 'static>(load: &Load, service: S, config: StackConfig) -> Self {
         let task = Arc::new(load.task().unwrap());
-        let board = Arc::new(Board::default());
+        let shared = Arc::new(SharedProgress::default());
         let (sender, figures) = unbounded();
-        let seat = WorkerIndex::ONLY;
+        let worker = WorkerIndex::ONLY;
         let mut server = stack(config, 1, vec!["198.18.0.1/24".parse().unwrap()]);
         server.listen(None, 80).unwrap();
         Self {
             now: Instant::from_millis(1_000),
             server,
             client: stack(Client::stack_config(&task, 1), 2, load.local_addresses().unwrap()),
-            load: Client::new(task.clone(), seat, board.clone(), sender),
-            board,
+            load: Client::new(task.clone(), worker, shared.clone(), sender),
+            shared,
             cut: false,
             deaf: false,
             longest: 0,

@@ -24,7 +24,8 @@ fn memory_that_is_not_there_is_not_asked_for() {
 #[test]
 fn the_configuration_names_core_folder_and_address() {
     let target = "198.18.0.254:80".parse().unwrap();
-    let text = configuration(Path::new("/folder"), target, 3, Crew { workers: 1, connections: 8_192 });
+    let options = NginxOptions { target, core: 3, connections: 64, large: 0, page: &page() };
+    let text = configuration(Path::new("/folder"), &options, Crew { workers: 1, connections: 8_192 });
     for piece in [
         "worker_cpu_affinity 1000;",
         "listen 198.18.0.254:80 backlog=65535;",
@@ -36,7 +37,11 @@ fn the_configuration_names_core_folder_and_address() {
         assert!(text.contains(piece), "{piece} in {text}");
     }
     assert_eq!(text.matches('{').count(), text.matches('}').count());
-    let divided = configuration(Path::new("/folder"), target, 0, Crew { workers: 6, connections: 19_872 });
+    let divided = configuration(
+        Path::new("/folder"),
+        &NginxOptions { core: 0, ..options },
+        Crew { workers: 6, connections: 19_872 },
+    );
     assert!(divided.contains("backlog=65535 reuseport;") && divided.contains("worker_cpu_affinity 1;"), "{divided}");
 }
 

@@ -3,7 +3,7 @@ use crate::bench::{
     summary::{Curves, Point, Results},
 };
 
-use super::{super::show, markup::Markup};
+use super::{super::show, markup::Markup, series::FRAME};
 
 /// Colours that the style has; further contenders share the last, which their labels make up for.
 const COLOURS: usize = 6;
@@ -44,8 +44,6 @@ pub(super) fn bars(page: &mut Markup, title: &str, bars: &[Bar]) {
     });
 }
 
-/// The frame of the curves: left, right, top, bottom.
-const FRAME: (f64, f64, f64, f64) = (80.0, 690.0, 16.0, 340.0);
 /// What the axis of percentiles is labelled with, as far as curves go.
 const PERCENTILES: [f64; 6] = [0.0, 50.0, 90.0, 99.0, 99.9, 99.99];
 /// Labels at the ends of lines are at least so far apart.
@@ -115,7 +113,11 @@ pub(super) fn curves(page: &mut Markup, ran: &[(usize, &Results)]) {
                 }
             }
         }
-        ends(page, &drawn, &scale);
+        let last = |drawn: &Drawn<'_>| {
+            let end = drawn.curves.flood.last()?;
+            Some(((scale.x(end.0), scale.y(end.1)), drawn.colour, drawn.name.to_owned()))
+        };
+        ends(page, drawn.iter().filter_map(last).collect());
     });
 }
 
@@ -149,12 +151,10 @@ fn grid(page: &mut Markup, scale: &Scale) {
     label(page, "soft middle", ((FRAME.0 + FRAME.1) / 2.0, FRAME.3 + 36.0), "of all attempts were connected within");
 }
 
-/// Names at the right, as near to the ends of the solid lines as they can be without touching each other.
-fn ends(page: &mut Markup, drawn: &[Drawn<'_>], scale: &Scale) {
-    let mut labels: Vec<_> = (drawn.iter())
-        .filter_map(|drawn| Some((drawn.curves.flood.last()?, drawn.colour, drawn.name)))
-        .map(|(end, colour, name)| ((scale.x(end.0), scale.y(end.1)), scale.y(end.1), colour, name))
-        .collect();
+/// Names at the right, as near to the ends of lines as they can be without touching each other. Each line has its end, its colour
+/// and its name.
+pub(super) fn ends(page: &mut Markup, lines: Vec<((f64, f64), usize, String)>) {
+    let mut labels: Vec<_> = lines.into_iter().map(|(end, colour, name)| (end, end.1, colour, name)).collect();
     labels.sort_by(|one, other| one.1.total_cmp(&other.1));
     let mut lowest = f64::NEG_INFINITY;
     for label in &mut labels {
@@ -169,11 +169,11 @@ fn ends(page: &mut Markup, drawn: &[Drawn<'_>], scale: &Scale) {
     }
     for (end, y, colour, name) in labels {
         line(page, "grid", end, (FRAME.1 + 12.0, y));
-        label(page, &class("f", colour), (FRAME.1 + 16.0, y + 5.0), name);
+        label(page, &class("f", colour), (FRAME.1 + 16.0, y + 5.0), &name);
     }
 }
 
-fn svg(page: &mut Markup, title: &str, told: &str, height: f64, inside: impl FnOnce(&mut Markup)) {
+pub(super) fn svg(page: &mut Markup, title: &str, told: &str, height: f64, inside: impl FnOnce(&mut Markup)) {
     let view = format!("0 0 {WIDTH} {height}");
     page.element("svg", &[("viewBox", &view), ("role", "img"), ("aria-label", title)], |page| {
         page.leaf("title", &[], title);
@@ -182,7 +182,7 @@ fn svg(page: &mut Markup, title: &str, told: &str, height: f64, inside: impl FnO
     });
 }
 
-fn class(kind: &str, colour: usize) -> String {
+pub(super) fn class(kind: &str, colour: usize) -> String {
     format!("{kind}{}", colour.min(COLOURS - 1))
 }
 
@@ -191,12 +191,12 @@ fn rectangle(page: &mut Markup, class: &str, top: f64, width: f64) {
     page.empty("rect", &[("class", class), ("x", &x), ("y", &y), ("width", &width), ("height", "24"), ("rx", "3")]);
 }
 
-fn line(page: &mut Markup, class: &str, from: (f64, f64), to: (f64, f64)) {
+pub(super) fn line(page: &mut Markup, class: &str, from: (f64, f64), to: (f64, f64)) {
     let [x1, y1, x2, y2] = [from.0, from.1, to.0, to.1].map(|place| format!("{place:.1}"));
     page.empty("line", &[("class", class), ("x1", &x1), ("y1", &y1), ("x2", &x2), ("y2", &y2)]);
 }
 
-fn label(page: &mut Markup, class: &str, at: (f64, f64), text: &str) {
+pub(super) fn label(page: &mut Markup, class: &str, at: (f64, f64), text: &str) {
     let [x, y] = [at.0, at.1].map(|place| format!("{place:.1}"));
     page.leaf("text", &[("class", class), ("x", &x), ("y", &y)], text);
 }

@@ -1,14 +1,16 @@
 mod charts;
 mod markup;
+mod series;
 
 use crate::bench::{
-    scenario::{FAILURES, HANDSHAKE_P99, Lead, SYN_FLOOD, Scenario, Unit},
+    scenario::{FAILURES, HANDSHAKE_P99, Headline, SYN_FLOOD, Scenario, Unit},
     summary::{Report, Results},
 };
 
 use self::{
     charts::{Bar, bars, curves},
     markup::Markup,
+    series::series,
 };
 use super::{percent, range, scenario, show, table::names, times};
 
@@ -47,10 +49,14 @@ fn body(page: &mut Markup, report: &Report) {
     tiles(page, report);
     let ran: Vec<(usize, &Results)> =
         report.contenders.iter().enumerate().filter(|(_, contender)| contender.unavailable.is_none()).collect();
-    for lead in scenario.leads {
-        page.leaf("h2", &[], lead.heading);
-        let name = format!("{}, by contender", scenario.describe(lead.metric).label);
-        figure(page, lead.caption, |page| bars(page, &name, &compared(scenario, lead, &ran)));
+    for headline in scenario.headlines {
+        page.leaf("h2", &[], headline.heading);
+        let name = format!("{}, by contender", scenario.describe(headline.metric).label);
+        figure(page, headline.caption, |page| bars(page, &name, &compared(scenario, headline, &ran)));
+    }
+    if let Some(drawn) = scenario.series.as_ref().filter(|_| ran.iter().any(|(_, it)| !it.series.is_empty())) {
+        page.leaf("h2", &[], drawn.heading);
+        figure(page, drawn.caption, |page| series(page, drawn, &ran));
     }
     if scenario.name == SYN_FLOOD.name {
         clients(page, &ran);
@@ -91,9 +97,9 @@ fn tiles(page: &mut Markup, report: &Report) {
     let kernel = report.contender("kernel");
     let scenario = scenario(report);
     page.element("div", &[("class", "tiles")], |page| {
-        for lead in scenario.leads {
-            if let Some(ratio) = report.ratio("xskip/kernel", lead.metric) {
-                let label = scenario.describe(lead.metric).label;
+        for headline in scenario.headlines {
+            if let Some(ratio) = report.ratio("xskip/kernel", headline.metric) {
+                let label = scenario.describe(headline.metric).label;
                 let spread = format!("from {} to {} over the rounds", times(ratio.min), times(ratio.max));
                 tile(page, &times(ratio.median), &format!("the kernel's figure: {label} ({spread})"));
             }
@@ -122,18 +128,18 @@ fn tile(page: &mut Markup, number: &str, text: &str) {
 }
 
 /// A metric of all contenders, side by side.
-fn compared(scenario: &Scenario, lead: &Lead, ran: &[(usize, &Results)]) -> Vec<Bar> {
-    let greatest = (ran.iter().filter_map(|(_, contender)| contender.range(lead.metric)))
+fn compared(scenario: &Scenario, headline: &Headline, ran: &[(usize, &Results)]) -> Vec<Bar> {
+    let greatest = (ran.iter().filter_map(|(_, contender)| contender.range(headline.metric)))
         .map(|(_, max)| max)
         .fold(f64::MIN_POSITIVE, f64::max);
-    let unit = scenario.describe(lead.metric).unit;
+    let unit = scenario.describe(headline.metric).unit;
     let bar = |(colour, contender): &(usize, &Results)| {
-        let value = contender.median.get(lead.metric);
+        let value = contender.median.get(headline.metric);
         Bar {
             colour: *colour,
             name: contender.name.clone(),
             share: value.map(|value| value / greatest),
-            span: contender.range(lead.metric).map(|(min, max)| (min / greatest, max / greatest)),
+            span: contender.range(headline.metric).map(|(min, max)| (min / greatest, max / greatest)),
             text: show(value, unit),
         }
     };
@@ -196,15 +202,19 @@ fn row(page: &mut Markup, scenario: &Scenario, name: &'static str, ran: &[(usize
 
 fn comparisons(page: &mut Markup, report: &Report) {
     let scenario = scenario(report);
-    if scenario.leads.iter().all(|lead| report.ratios.values().all(|of_pair| !of_pair.contains_key(lead.metric))) {
+    if scenario
+        .headlines
+        .iter()
+        .all(|headline| report.ratios.values().all(|of_pair| !of_pair.contains_key(headline.metric)))
+    {
         return;
     }
     page.leaf("h2", &[], "Compared round by round");
-    for lead in scenario.leads {
-        let text = format!("{}: the median of the ratios, and their range.", scenario.describe(lead.metric).label);
+    for headline in scenario.headlines {
+        let text = format!("{}: the median of the ratios, and their range.", scenario.describe(headline.metric).label);
         page.leaf("p", &[("class", "soft")], &text);
         page.element("dl", &[], |page| {
-            let pairs = report.ratios.iter().filter_map(|(pair, of_pair)| Some((pair, of_pair.get(lead.metric)?)));
+            let pairs = report.ratios.iter().filter_map(|(pair, of_pair)| Some((pair, of_pair.get(headline.metric)?)));
             for (pair, ratio) in pairs {
                 page.leaf("dt", &[], &pair.replace('/', " / "));
                 page.leaf("dd", &[], &range(ratio));

@@ -1,0 +1,37 @@
+//! Services that are right by themselves, and not for the programs, or for what these run on.
+
+use super::BalancerError;
+use crate::{
+    lb::{Mode, Plan, Service},
+    runtime::Running,
+    xdp::{self, ServeError, XdpMode},
+};
+use std::{collections::HashSet, net::IpAddr};
+
+/// Whether the programs have room for all services and what stands for fragments, for their addresses, from which nobody sends, and for
+/// those that packets come from in mode `nat`, with both their protocols.
+pub(super) fn check_room(plan: &Plan, sources: usize) -> Result<(), ServeError> {
+    let vips: HashSet<IpAddr> = plan.services().map(|service| service.address).collect();
+    let services: usize = plan.services().map(|service| 1 + usize::from(service.is_by_address())).sum();
+    if 2 * vips.len() + 4 * sources + services > xdp::MAX_SERVICES { Err(ServeError::TooManyServices) } else { Ok(()) }
+}
+
+/// Whether no flow would end with the process that is to be outlived.
+pub(super) fn check_survival<'a>(
+    survives: bool,
+    mut services: impl Iterator<Item = &'a Service>,
+) -> Result<(), BalancerError> {
+    let rewritten = services.find(|service| survives && service.mode == Mode::Nat);
+    rewritten.map_or(Ok(()), |service| Err(BalancerError::NatEnds { service: service.name.clone() }))
+}
+
+/// Whether frames are single packets with whole checksums on all interfaces, where any service is one of tunnels or rewritten.
+pub(super) fn check_modes<'a>(
+    running: &Running,
+    mut services: impl Iterator<Item = &'a Service>,
+) -> Result<(), BalancerError> {
+    let Some(setup) = running.setups().iter().find(|setup| setup.mode == XdpMode::Generic) else { return Ok(()) };
+    services.find(|service| service.mode != Mode::Dsr).map_or(Ok(()), |service| {
+        Err(BalancerError::GenericMode { service: service.name.clone(), interface: setup.interface.clone() })
+    })
+}

@@ -1,0 +1,86 @@
+//! This crate's: `xskip lb run`, and a file that is rewritten.
+
+use super::{
+    BACK, Balancing, BenchError, ContenderError, DATAGRAMS, Member, Mode, PORT, Process, SOURCE, VIP, Works, backend,
+};
+use crate::{
+    lab::INTERFACE,
+    lb_run::{Answer, Request, StatusReport, ask},
+};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+impl Balancing<'_> {
+    pub(super) fn start_xskip(&mut self, members: &[Member]) -> Result<(), BenchError> {
+        let path = self.write_xskip(members)?;
+        let core = format!("--cores={}", self.options.core);
+        let mut words = vec!["lb".into(), "run".into(), "--config".into(), path.into_os_string(), core.into()];
+        if self.options.is_flood {
+            words.push("--no-probe".into());
+        }
+        let command = self.ground.command("balancer", self.options.program).args(words);
+        let mut process = Process::start("xskip lb run", command, "balancing;")?;
+        process.wait_until("begin to balance", Process::is_ready)?;
+        let (control, is_flood) = (self.control(), self.options.is_flood);
+        process.wait_until(
+            "reach its backends",
+            |_| matches!(ask(&control, &Request::Status {}), Ok(Answer::Status(status)) if reaches(&status, is_flood)),
+        )?;
+        self.works = Works::Process(process);
+        Ok(())
+    }
+
+    pub(super) fn reload_xskip(&mut self, members: &[Member]) -> Result<(), BenchError> {
+        self.write_xskip(members)?;
+        match ask(&self.control(), &Request::Reload {}) {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                Err(ContenderError::system("have the balancer read its file", io::Error::other(error)).into())
+            }
+        }
+    }
+
+    fn write_xskip(&self, members: &[Member]) -> Result<PathBuf, BenchError> {
+        let text = configuration(self.folder.path(), self.options.mode, self.options.is_flood, members);
+        self.write("lb.toml", &text)
+    }
+
+    /// Where this crate's is spoken to.
+    pub fn control(&self) -> PathBuf {
+        self.folder.path().join("control.sock")
+    }
+}
+
+/// Whether all that get new flows can be reached and, where they are checked, are known to be well.
+fn reaches(status: &StatusReport, is_flood: bool) -> bool {
+    status.services.iter().all(|service| {
+        let is_checked = service.protocol == "tcp" && !is_flood;
+        service.backends.iter().all(|it| it.trouble.is_none() && (!is_checked || it.health == "up"))
+    })
+}
+
+pub(super) fn configuration(folder: &Path, mode: Mode, is_flood: bool, members: &[Member]) -> String {
+    let interfaces = if is_flood { format!("{INTERFACE:?}, {BACK:?}") } else { format!("{INTERFACE:?}") };
+    let folder = folder.display();
+    let mut text = format!(
+        "interfaces = [{interfaces}]\ncontrol = \"{folder}/control.sock\"\nrow_key_file = \"{folder}/row.key\"\n"
+    );
+    if mode == Mode::Nat {
+        text += &format!("nat = {{ sources = [\"{SOURCE}\"] }}\n");
+    }
+    let http = "{ kind = \"http\", path = \"/\", interval = \"500ms\", timeout = \"500ms\", rise = 2, fall = 2 }";
+    let none = "{ kind = \"none\" }";
+    for (name, port, protocol) in [("web", PORT, "tcp"), ("datagrams", DATAGRAMS, "udp")] {
+        let check = if protocol == "tcp" && !is_flood { http } else { none };
+        text += &format!("\n[[service]]\nname = \"{name}\"\naddress = \"{VIP}:{port}\"\nprotocol = \"{protocol}\"\n");
+        text += &format!("mode = \"{mode}\"\ncheck = {check}\n");
+        for &Member { number, weight, drains } in members {
+            let (address, state) = (backend(number), if drains { "drain" } else { "serve" });
+            text += &format!("\n[[service.backend]]\nname = \"b{number}\"\naddress = \"{address}\"\n");
+            text += &format!("weight = {weight}\nstate = \"{state}\"\n");
+        }
+    }
+    text
+}

@@ -1,0 +1,79 @@
+//! The table of flows that are rewritten, shared with programs: `bpf/nat.h`.
+
+use super::{XdpError, create, mmapable, options};
+use crate::{
+    lb::{MAX_SOURCES, NatSettings, NatTable},
+    xdp::{
+        memory::SharedMemory,
+        refusal,
+        steer::{address_octets, types},
+    },
+};
+use libbpf_rs::{MapCore, MapFlags, MapHandle, MapType};
+use std::{
+    mem::{offset_of, size_of},
+    os::fd::{AsFd, BorrowedFd},
+    sync::atomic::{AtomicU32, AtomicU64},
+};
+
+const SET_LEN: usize = size_of::<types::nat_set>();
+const BUCKET_LEN: usize = size_of::<types::nat_bucket>();
+const ADDRESS_LEN: usize = 16;
+
+/// The maps.
+#[derive(Debug)]
+pub(super) struct Nat {
+    settings: NatSettings,
+    said: MapHandle,
+    sets: MapHandle,
+    index: MapHandle,
+    flows: SharedMemory<AtomicU64>,
+    places: SharedMemory<AtomicU32>,
+}
+
+impl Nat {
+    /// A table without flows.
+    pub fn new(settings: &NatSettings) -> Result<Self, XdpError> {
+        let array = |name, value, entries| create(MapType::Array, name, (4, value), entries, &mmapable());
+        let said = create(MapType::Array, "nat_settings", (4, size_of::<types::nat_settings>()), 1, &options(0))?;
+        let sets = array("nat_sets", SET_LEN, settings.sets() as usize)?;
+        let index = array("nat_index", BUCKET_LEN, settings.buckets() as usize)?;
+        let flows = SharedMemory::of_map(sets.as_fd(), NatTable::words(settings))?;
+        let places = SharedMemory::of_map(index.as_fd(), NatTable::places(settings))?;
+        said.update(&0u32.to_ne_bytes(), &octets(settings), MapFlags::ANY)
+            .map_err(|error| refusal::refused("tell the XDP program how to rewrite packets", &error))?;
+        Ok(Self { settings: settings.clone(), said, sets, index, flows, places })
+    }
+
+    /// The maps by their names in the program.
+    pub fn maps(&self) -> [(&'static str, BorrowedFd<'_>); 3] {
+        [("nat_settings", self.said.as_fd()), ("nat_sets", self.sets.as_fd()), ("nat_index", self.index.as_fd())]
+    }
+
+    pub fn table(&self) -> Option<NatTable<'_>> {
+        NatTable::new(&self.settings, self.flows.as_slice(), self.places.as_slice())
+    }
+}
+
+/// `struct nat_settings`.
+fn octets(settings: &NatSettings) -> Vec<u8> {
+    let mut octets = vec![0; size_of::<types::nat_settings>()];
+    let mut put = |at: usize, field: &[u8]| octets[at..at + field.len()].copy_from_slice(field);
+    let keys: Vec<u8> = settings.keys.iter().flat_map(|key| key.to_ne_bytes()).collect();
+    put(offset_of!(types::nat_settings, keys), &keys);
+    put(offset_of!(types::nat_settings, set_mask), &(settings.sets() - 1).to_ne_bytes());
+    put(offset_of!(types::nat_settings, bucket_mask), &(settings.buckets() - 1).to_ne_bytes());
+    put(offset_of!(types::nat_settings, cpus), &settings.cpus().to_ne_bytes());
+    put(offset_of!(types::nat_settings, ports), &settings.ports_of_cpu().to_ne_bytes());
+    for (version, first) in [(true, 0), (false, MAX_SOURCES)] {
+        let sources = settings.sources(version);
+        let count = offset_of!(types::nat_settings, sources) + size_of::<u32>() * usize::from(!version);
+        put(count, &(sources.len() as u32).to_ne_bytes());
+        for (number, source) in (first..).zip(sources) {
+            put(offset_of!(types::nat_settings, source) + number * ADDRESS_LEN, &address_octets(*source));
+        }
+    }
+    octets
+}
+
+const _: () = assert!(SET_LEN == 8 * 96 && BUCKET_LEN == 64);
