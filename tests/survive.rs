@@ -15,53 +15,71 @@ use bpf_fs::BpfFs;
 use common::{is_root, wait_until};
 use net::{Talk, VIPS};
 use nix::sys::signal::Signal;
-use std::{collections::BTreeSet, fs, path::Path, process::Output};
+use std::{collections::BTreeSet, fs, net::SocketAddr, path::Path, process::Output};
 use stream::{DATAGRAMS, Stream};
+
+/// Where packets are rewritten, and where they come from then.
+const REWRITTEN: [&str; 2] = ["198.18.0.81", "2001:2::81"];
+const SOURCES: [&str; 2] = ["198.18.0.5", "2001:2::5"];
+/// All services, each with its address: those that are talked to, and then that for datagrams, which backends get in GUE or in frames.
+const SERVICES: [(&str, &str, &str, u16); 6] = [
+    ("four", "198.18.0.80", "tcp", TALK),
+    ("six", "[2001:2::80]", "tcp", TALK),
+    ("rewritten-four", "198.18.0.81", "tcp", TALK),
+    ("rewritten-six", "[2001:2::81]", "tcp", TALK),
+    ("datagrams", "198.18.0.80", "udp", DATAGRAMS),
+    ("rewritten-datagrams", "198.18.0.81", "udp", DATAGRAMS),
+];
 
 /// A net, a file and a place for what survives.
 struct Scene {
     ground: Ground,
     bpf: BpfFs,
     survive: Option<&'static str>,
+    sources: &'static [&'static str],
 }
 
 impl Scene {
     fn new(survive: Option<&'static str>) -> Self {
-        let scene = Self { ground: Ground::new(3), bpf: BpfFs::new(), survive };
+        let scene = Self { ground: Ground::new(3), bpf: BpfFs::new(), survive, sources: &SOURCES };
+        for (number, is_ipv6) in [(1, false), (2, false), (3, false), (1, true), (2, true), (3, true)] {
+            let at = |port| SocketAddr::new(net::address(10 + number, is_ipv6), port);
+            [TALK, DATAGRAMS].into_iter().for_each(|port| scene.ground.net.serve_at(&format!("b{number}"), at(port)));
+        }
         scene.write(&BOTH);
         scene
     }
 
-    /// Writes the file: a service that is talked to at each VIP, and one for datagrams, which backends get in GUE or in frames.
+    /// Writes the file.
     fn write(&self, backends: &[(&str, &str)]) {
         let mut text =
             format!("interface = \"eth0\"\ncontrol = \"control.sock\"\npins = \"{}\"\n", self.bpf.pins().display());
         text += &self.survive.map(|time| format!("survive = \"{time}\"\n")).unwrap_or_default();
-        for (name, vip, protocol, port) in [
-            ("four", "198.18.0.80", "tcp", TALK),
-            ("six", "[2001:2::80]", "tcp", TALK),
-            ("datagrams", "198.18.0.80", "udp", DATAGRAMS),
-        ] {
-            text += &format!(
-                "\n[[service]]\nname = \"{name}\"\naddress = \"{vip}:{port}\"\nprotocol = \"{protocol}\"\ncheck.kind = \"none\"\n"
-            );
+        text += &format!("nat = {{ sources = {:?} }}\n", self.sources);
+        for (name, vip, protocol, port) in SERVICES {
+            let mode = if name.starts_with("rewritten") { "nat" } else { "dsr" };
+            text +=
+                &format!("\n[[service]]\nname = \"{name}\"\naddress = \"{vip}:{port}\"\nprotocol = \"{protocol}\"\n");
+            text += &format!("mode = \"{mode}\"\ncheck.kind = \"none\"\n");
             for (backend, said) in backends {
                 let number: u16 = backend[1..].parse().unwrap();
-                let address = net::address(10 + number, name == "six");
+                let address = net::address(10 + number, vip.starts_with('['));
                 text += &format!("[[service.backend]]\nname = \"{backend}\"\naddress = \"{address}\"\n{said}\n");
             }
         }
         self.ground.write(&text);
     }
 
-    /// Long connections, at both VIPs, and who has each.
+    /// Long connections, at all addresses, and who has each.
     fn talks(&self, count: usize) -> Vec<(Talk, String)> {
-        let open = |number: usize| {
-            let mut talk = self.ground.net.connect(VIPS[number % 2], TALK);
-            let who = talk.ask(1_000).unwrap();
-            (talk, who)
-        };
-        (0..count).map(open).collect()
+        let all = VIPS.iter().chain(&REWRITTEN).cycle();
+        all.take(count).map(|vip| self.talk(vip)).collect()
+    }
+
+    fn talk(&self, vip: &str) -> (Talk, String) {
+        let mut talk = self.ground.net.connect(vip, TALK);
+        let who = talk.ask(1_000).unwrap();
+        (talk, who)
     }
 
     /// What the kernel says of the balancer's interface.
@@ -90,7 +108,7 @@ fn ended_and_started_again_it_loses_no_packet_and_breaks_no_connection() {
     let Scene { ground, bpf, .. } = &scene;
     let mut running = ground.run();
     let mut talks = scene.talks(40);
-    let stream = Stream::start(&ground.net, 3);
+    let (stream, rewritten) = (Stream::start(&ground.net, 3), Stream::to(&ground.net, REWRITTEN[0]));
     for signal in [Signal::SIGTERM, Signal::SIGKILL, Signal::SIGTERM, Signal::SIGKILL] {
         stream.goes_on(300);
         running.signal(signal);
@@ -103,9 +121,11 @@ fn ended_and_started_again_it_loses_no_packet_and_breaks_no_connection() {
         still(&mut talks);
         let said = text(&ground.lb(&["status"]));
         assert!(said.contains("has sent packets to backends without it for ") && said.contains("lb detach"), "{said}");
-        // Who has forgotten where the VIPs are finds them again.
-        ground.net.sh("client", "ip neigh flush dev eth0; ip -6 neigh flush dev eth0");
-        let mut new = scene.talks(6);
+        // Who has forgotten where the VIPs are, or the sources, finds them again.
+        for host in ["client", "b1", "b2"] {
+            ground.net.sh(host, "ip neigh flush dev eth0; ip -6 neigh flush dev eth0");
+        }
+        let mut new = scene.talks(8);
         stream.goes_on(100);
         running = ground.run();
         running.wait_for("going on from the balancer before");
@@ -113,8 +133,9 @@ fn ended_and_started_again_it_loses_no_packet_and_breaks_no_connection() {
         still(&mut talks);
     }
     stream.goes_on(300);
-    let (lost, moved) = stream.end();
-    assert_eq!((lost, moved), (0, 0), "datagrams lost, and flows that have met two backends");
+    for stream in [stream, rewritten] {
+        assert_eq!(stream.end(), (0, 0), "datagrams lost, and flows that have met two backends");
+    }
 
     // Ctrl-C ends it for good.
     running.signal(Signal::SIGINT);
@@ -213,7 +234,7 @@ fn what_nobody_starts_again_gives_the_kernel_its_traffic_back() {
     ground.net.sh("balancer", "ip address add 198.18.0.80/32 dev eth0; ip address add 2001:2::80/128 dev eth0 nodad");
     ground.net.serve("balancer", TALK);
     ground.net.sh("client", "ip neigh flush dev eth0; ip -6 neigh flush dev eth0");
-    assert!(scene.talks(4).iter().all(|(_, who)| who == "balancer"));
+    assert!(VIPS.iter().all(|vip| scene.talk(vip).1 == "balancer"));
     ground.net.sh("balancer", "ip address del 198.18.0.80/32 dev eth0; ip address del 2001:2::80/128 dev eth0");
     // Another one takes its place, and then that is taken away.
     let mut running = ground.run();
@@ -269,7 +290,7 @@ fn what_cannot_be_read_is_replaced_and_settled_flows_go_on() {
     let scene = Scene::new(Some("60s"));
     let ground = &scene.ground;
     let mut running = ground.run();
-    let mut talks = scene.talks(20);
+    let mut talks: Vec<_> = VIPS.iter().cycle().take(20).map(|vip| scene.talk(vip)).collect();
     let stream = Stream::start(&ground.net, 3);
     let spoil: [fn(&Path); 3] = [
         // What was written down is something else.
@@ -306,6 +327,29 @@ fn what_cannot_be_read_is_replaced_and_settled_flows_go_on() {
     wait_until("nobody holds the program", || !scene.link().contains("xdp"));
     let _running = ground.run();
     still(&mut scene.talks(4));
+}
+
+#[test]
+fn rewritten_flows_end_where_they_would_come_from_elsewhere() {
+    if !is_root() {
+        return;
+    }
+    let mut scene = Scene::new(Some("60s"));
+    let mut running = scene.ground.run();
+    let (mut kept, mut ended) = (scene.talk(VIPS[0]), scene.talk(REWRITTEN[0]));
+    running.signal(Signal::SIGKILL);
+    running.ends();
+    scene.sources = &["198.18.0.6", "2001:2::6"];
+    scene.write(&BOTH);
+    let mut running = scene.ground.run();
+    running.wait_for("going on from the balancer before");
+    assert!(kept.0.ask(10).is_ok() && ended.0.ask(10).is_err());
+    // And nobody goes on later from what was left then.
+    let new = scene.talk(REWRITTEN[0]);
+    running.signal(Signal::SIGKILL);
+    running.ends();
+    let _running = scene.ground.run();
+    still(&mut [kept, new]);
 }
 
 #[test]

@@ -50,16 +50,6 @@ pub enum BalancerError {
         version: &'static str,
     },
 
-    /// A service in mode `nat` in a balancer that is to be outlived by its programs.
-    #[error(
-        "service `{service}` is of mode nat, whose flows end with the process, so `survive` would keep nothing of them: leave survive \
-         out, or have another balancer for that service"
-    )]
-    NatEnds {
-        /// Its name.
-        service: String,
-    },
-
     /// A service, or one of its backends, at an address that packets of mode `nat` come from.
     #[error("{address} of `{whose}` is an address that packets of mode nat come from: take it out of [nat] sources")]
     IsSource {

@@ -16,15 +16,6 @@ pub(super) fn check_room(plan: &Plan, sources: usize) -> Result<(), ServeError> 
     if 2 * vips.len() + 4 * sources + services > xdp::MAX_SERVICES { Err(ServeError::TooManyServices) } else { Ok(()) }
 }
 
-/// Whether no flow would end with the process that is to be outlived.
-pub(super) fn check_survival<'a>(
-    survives: bool,
-    mut services: impl Iterator<Item = &'a Service>,
-) -> Result<(), BalancerError> {
-    let rewritten = services.find(|service| survives && service.mode == Mode::Nat);
-    rewritten.map_or(Ok(()), |service| Err(BalancerError::NatEnds { service: service.name.clone() }))
-}
-
 /// Whether frames are single packets with whole checksums on all interfaces, where any service is one of tunnels or rewritten.
 pub(super) fn check_modes<'a>(
     running: &Running,

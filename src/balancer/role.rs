@@ -170,7 +170,6 @@ impl LoadBalancer {
         if vips.is_empty() {
             return Err(BalancerError::NoServices);
         }
-        fit::check_survival(self.survive.is_some(), services.iter())?;
         let settings = self.nat.settings(&self.key)?;
         let sources = self.nat.sources.iter().filter_map(|&it| Some((it, settings.as_ref()?.number_of(it)?))).collect();
         let options = BalanceOptions { nat: settings, ..self.options.clone() };
@@ -294,7 +293,6 @@ impl Balancing {
         fit::check_room(plan, self.nat.sources.len())?;
         fit::check_modes(&self.running, plan.services())?;
         self.nat.check(plan.services())?;
-        fit::check_survival(self.pins.is_some(), plan.services())?;
         let added: Vec<IpAddr> = wanted.difference(&vips).copied().collect();
         self.add_all(&added, plan)?;
         let before = self.services();

@@ -228,7 +228,7 @@ impl Pins {
         fs::remove_dir(&self.folder).ok();
     }
 
-    fn remove(&self, is_gone: impl Fn(&str) -> bool) {
+    pub(super) fn remove(&self, is_gone: impl Fn(&str) -> bool) {
         for name in self.names().into_iter().filter(|name| is_gone(name)) {
             let path = self.folder.join(name);
             let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };

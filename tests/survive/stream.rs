@@ -41,7 +41,12 @@ impl Stream {
     /// To the IPv4 VIP, which so many backends have.
     pub fn start(net: &Net, backends: u16) -> Self {
         (1..=backends).for_each(|number| net.serve(&format!("b{number}"), DATAGRAMS));
-        let vip = SocketAddr::new(super::net::VIPS[0].parse().unwrap(), DATAGRAMS);
+        Self::to(net, super::net::VIPS[0])
+    }
+
+    /// To an address where somebody answers them.
+    pub fn to(net: &Net, address: &str) -> Self {
+        let vip = SocketAddr::new(address.parse().unwrap(), DATAGRAMS);
         let socket = |_| {
             let socket = net.on("client", || UdpSocket::bind("198.18.0.2:0").unwrap());
             socket.connect(vip).unwrap();

@@ -162,8 +162,8 @@ pub use self::{
     health::{Health, HealthSource, Pace, Script, Tally},
     image::{BadImage, Image, ServiceImage, Share},
     nat::{
-        Arrival, Census, MAX_FLOWS, MAX_SOURCES, NatFlow, NatMemory, NatSettings, NatTable, NatTicks, NatWindows,
-        NoFlow, Opening, Said,
+        Arrival, Census, MAX_FLOWS, MAX_SOURCES, NatClaim, NatFlow, NatMemory, NatSettings, NatTable, NatTicks,
+        NatWindows, NoFlow, Opening, Said,
     },
     placement::{Candidate, Maglev, Placement, Rendezvous, RowCount},
     plan::{ApplyError, MAX_SERVICES, Plan, PlanError, check},

@@ -22,7 +22,6 @@ pub(super) fn judge(file: &File, wrong: &Wrong) {
         wrong.note(at, what);
     }
     judge_sources(file, wrong);
-    judge_survival(file, wrong);
     for service in file.services.iter().filter(|it| it.places.is_whole && !it.backends.is_empty()) {
         if !service.backends.iter().any(|it| it.weight > 0 && it.state == State::Serve) {
             let what = "nobody serves it, as every backend drains, is off or has weight 0: let one serve";
@@ -49,18 +48,6 @@ fn judge_sources(file: &File, wrong: &Wrong) {
             let what = "is one of the sources of [nat], which nobody else may have: give another";
             wrong.note(at.clone(), format!("{address} {what}"));
         }
-    }
-}
-
-/// Notes that flows of services in mode `nat` do not survive.
-fn judge_survival(file: &File, wrong: &Wrong) {
-    let rewritten = file.services.iter().find(|service| service.mode == Mode::Nat);
-    if let (Some(at), Some(service)) = (&file.places.survive, rewritten) {
-        let what = format!("flows of service `{}`, in mode nat, end with the process", service.name);
-        wrong.note(
-            at.clone(),
-            format!("`survive`: {what}: leave `survive` out, or have another balancer for that service"),
-        );
     }
 }
 

@@ -103,12 +103,13 @@ impl Balance {
     /// [`XdpError::NotPermitted`], or the kernel's, as where there is no memory.
     pub fn new(key: &RowKey, options: &BalanceOptions) -> Result<Self, XdpError> {
         let entries = Entries::new(options.limits.exceptions, &self::options(0))?;
-        Self::with(key, options, entries, None)
+        let nat = options.nat.as_ref().map(Nat::new).transpose()?;
+        Self::with(key, options, entries, nat, None)
     }
 
-    /// Tables of no services whose rows are pinned, so that another process can go on from them. Where one has left remembered flows,
-    /// and `goes_on`, they are in these tables as well, for the programs of both: what either enters, both have. But for the rows
-    /// nothing is pinned before [`Balance::pin`].
+    /// Tables of no services whose rows are pinned, so that another process can go on from them. Where one has left flows, remembered
+    /// or rewritten, and `goes_on`, they are in these tables as well, for the programs of both: what either enters, both have. But for
+    /// the rows nothing is pinned before [`Balance::pin`].
     ///
     /// # Errors
     /// As [`Balance::new`].
@@ -124,12 +125,22 @@ impl Balance {
             Some(left) => left,
             None => Entries::new(limit, &self::options(0))?,
         };
-        Self::with(key, options, entries, Some(Arc::clone(pins)))
+        let go_on = |settings| if goes_on { Nat::left(pins, settings) } else { Ok(None) };
+        let nat = match &options.nat {
+            Some(settings) => Some(go_on(settings)?.map_or_else(|| Nat::new(settings), Ok)?),
+            None => None,
+        };
+        Self::with(key, options, entries, nat, Some(Arc::clone(pins)))
     }
 
-    /// Pins flows that are remembered, and what the programs are told of their process: [`Heartbeat::left`].
+    /// Pins flows, remembered and rewritten, and what the programs are told of their process: [`Heartbeat::left`]. Nobody else is at
+    /// work on them any more.
     pub(crate) fn pin(&self, pins: &Pins) -> Result<(), XdpError> {
         self.entries.pin(pins)?;
+        nat::unpin(pins);
+        if let Some(nat) = &self.nat {
+            nat.pin(pins)?;
+        }
         pins.pin(self.settings.as_fd(), SETTINGS)
     }
 
@@ -137,6 +148,7 @@ impl Balance {
         key: &RowKey,
         options: &BalanceOptions,
         entries: Entries,
+        nat: Option<Nat>,
         pins: Option<Arc<Pins>>,
     ) -> Result<Self, XdpError> {
         refusal::listen();
@@ -149,7 +161,7 @@ impl Balance {
             backends: Backends::new(MAX_SERVICES)?,
             entries,
             counters: Counters::new(options.tallies, &none)?,
-            nat: options.nat.as_ref().map(Nat::new).transpose()?,
+            nat,
             said: HashMap::new(),
         };
         balance.tell(key, &options.limits.windows, options.too_big_budget)?;

@@ -2,8 +2,9 @@
 
 use super::{XdpError, create, mmapable, options};
 use crate::{
-    lb::{MAX_SOURCES, NatSettings, NatTable},
+    lb::{MAX_SOURCES, NatClaim, NatSettings, NatTable},
     xdp::{
+        Pins,
         memory::SharedMemory,
         refusal,
         steer::{address_octets, types},
@@ -20,6 +21,11 @@ const SET_LEN: usize = size_of::<types::nat_set>();
 const BUCKET_LEN: usize = size_of::<types::nat_bucket>();
 const ADDRESS_LEN: usize = 16;
 
+/// What the maps are called, and pinned as.
+const SETTINGS: &str = "nat_settings";
+const SETS: &str = "nat_sets";
+const INDEX: &str = "nat_index";
+
 /// The maps.
 #[derive(Debug)]
 pub(super) struct Nat {
@@ -29,30 +35,72 @@ pub(super) struct Nat {
     index: MapHandle,
     flows: SharedMemory<AtomicU64>,
     places: SharedMemory<AtomicU32>,
+    /// What a process that is gone may have been at when it was killed.
+    claims: Vec<NatClaim>,
 }
 
 impl Nat {
     /// A table without flows.
     pub fn new(settings: &NatSettings) -> Result<Self, XdpError> {
         let array = |name, value, entries| create(MapType::Array, name, (4, value), entries, &mmapable());
-        let said = create(MapType::Array, "nat_settings", (4, size_of::<types::nat_settings>()), 1, &options(0))?;
-        let sets = array("nat_sets", SET_LEN, settings.sets() as usize)?;
-        let index = array("nat_index", BUCKET_LEN, settings.buckets() as usize)?;
-        let flows = SharedMemory::of_map(sets.as_fd(), NatTable::words(settings))?;
-        let places = SharedMemory::of_map(index.as_fd(), NatTable::places(settings))?;
+        let said = create(MapType::Array, SETTINGS, (4, size_of::<types::nat_settings>()), 1, &options(0))?;
+        let sets = array(SETS, SET_LEN, settings.sets() as usize)?;
+        let index = array(INDEX, BUCKET_LEN, settings.buckets() as usize)?;
         said.update(&0u32.to_ne_bytes(), &octets(settings), MapFlags::ANY)
             .map_err(|error| refusal::refused("tell the XDP program how to rewrite packets", &error))?;
-        Ok(Self { settings: settings.clone(), said, sets, index, flows, places })
+        Self::of(settings, said, sets, index)
+    }
+
+    /// The table that another process has left, where it is one of the same sources, size and secrets.
+    pub fn left(pins: &Pins, settings: &NatSettings) -> Result<Option<Self>, XdpError> {
+        let array = |name, value: usize, entries: u32| {
+            let form = (MapType::Array, value as u32, entries);
+            pins.map(name).filter(|map| (map.map_type(), map.value_size(), map.max_entries()) == form)
+        };
+        let said = array(SETTINGS, size_of::<types::nat_settings>(), 1);
+        let is_same = |map: &MapHandle| {
+            map.lookup(&0u32.to_ne_bytes(), MapFlags::ANY).is_ok_and(|it| it == Some(octets(settings)))
+        };
+        let (Some(said), Some(sets), Some(index)) =
+            (said.filter(is_same), array(SETS, SET_LEN, settings.sets()), array(INDEX, BUCKET_LEN, settings.buckets()))
+        else {
+            return Ok(None);
+        };
+        let mut left = Self::of(settings, said, sets, index)?;
+        left.claims = left.table().map(|table| table.claims()).unwrap_or_default();
+        Ok(Some(left))
+    }
+
+    fn of(settings: &NatSettings, said: MapHandle, sets: MapHandle, index: MapHandle) -> Result<Self, XdpError> {
+        let flows = SharedMemory::of_map(sets.as_fd(), NatTable::words(settings))?;
+        let places = SharedMemory::of_map(index.as_fd(), NatTable::places(settings))?;
+        Ok(Self { settings: settings.clone(), said, sets, index, flows, places, claims: Vec::new() })
+    }
+
+    /// Leaves the table to whoever comes next. What nobody is at any more is freed.
+    pub fn pin(&self, pins: &Pins) -> Result<(), XdpError> {
+        if let Some(table) = self.table() {
+            table.free(&self.claims);
+        }
+        // The settings last: without them the others are nobody's.
+        pins.pin(self.sets.as_fd(), SETS)?;
+        pins.pin(self.index.as_fd(), INDEX)?;
+        pins.pin(self.said.as_fd(), SETTINGS)
     }
 
     /// The maps by their names in the program.
     pub fn maps(&self) -> [(&'static str, BorrowedFd<'_>); 3] {
-        [("nat_settings", self.said.as_fd()), ("nat_sets", self.sets.as_fd()), ("nat_index", self.index.as_fd())]
+        [(SETTINGS, self.said.as_fd()), (SETS, self.sets.as_fd()), (INDEX, self.index.as_fd())]
     }
 
     pub fn table(&self) -> Option<NatTable<'_>> {
         NatTable::new(&self.settings, self.flows.as_slice(), self.places.as_slice())
     }
+}
+
+/// Leaves nothing to anybody: what is pinned is of another table.
+pub(super) fn unpin(pins: &Pins) {
+    pins.remove(|name| [SETTINGS, SETS, INDEX].contains(&name));
 }
 
 /// `struct nat_settings`.

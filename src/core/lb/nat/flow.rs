@@ -189,6 +189,10 @@ impl Key {
         Self(self.0 & !STATE_BITS | 3 << 21)
     }
 
+    pub const fn is_claimed(self) -> bool {
+        self.0 & STATE_BITS == 1 << 21
+    }
+
     pub const fn is_found(self) -> bool {
         self.0 >> 21 & 2 != 0
     }

@@ -39,6 +39,6 @@ pub use self::{
     expiry::{Census, NatTicks, NatWindows},
     flow::{NatFlow, Said},
     settings::{MAX_FLOWS, MAX_SOURCES, NatSettings},
-    table::{NatMemory, NatTable, NoFlow, Opening},
+    table::{NatClaim, NatMemory, NatTable, NoFlow, Opening},
     translate::Arrival,
 };

@@ -75,6 +75,13 @@ pub struct Opening {
     pub ours: MacAddress,
 }
 
+/// A place in the table that somebody was at when it was looked at: to be filled, or emptied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NatClaim {
+    number: u32,
+    key: Key,
+}
+
 /// Why a flow was not opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoFlow {
@@ -311,6 +318,22 @@ impl<'a> NatTable<'a> {
         claimed
     }
 
+    /// Places that somebody is at. A claim takes less than a microsecond, unless it is of a process that was killed.
+    pub fn claims(&self) -> Vec<NatClaim> {
+        let claim = |number| NatClaim { number, key: Key(self.key(number).load(Ordering::Acquire)) };
+        (0..self.settings.flows()).map(claim).filter(|it| it.key.is_claimed()).collect()
+    }
+
+    /// Frees places whose claims are the same as a while ago: nobody has been at them since.
+    pub fn free(&self, claims: &[NatClaim]) {
+        for &NatClaim { number, key } in claims {
+            if self.key(number).load(Ordering::Acquire) == key.0 {
+                self.leave_index(number);
+                self.key(number).compare_exchange(key.0, Key::FREE.0, Ordering::AcqRel, Ordering::Relaxed).ok();
+            }
+        }
+    }
+
     fn leave_index(&self, number: u32) {
         let place = self.word(number, PLACE).load(Ordering::Relaxed) as u32 as usize;
         let Some(place) = self.index.get(place) else { return };
@@ -332,5 +355,52 @@ impl<'a> NatTable<'a> {
         let hash = hash.get();
         let mask = self.settings.buckets() as usize - 1;
         ((hash as u32 & 0xff).max(1) << 24, [(hash >> 8) as usize & mask, (hash >> 36) as usize & mask])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        lb::{Number, ServiceId},
+        rng::SipKey,
+    };
+    use std::net::IpAddr;
+
+    #[test]
+    fn claims_of_who_was_killed_are_freed_and_those_of_others_are_not() {
+        let sources = [IpAddr::from([198, 18, 0, 5])];
+        let memory = NatMemory::new(NatSettings::new(SipKey::from_seed(5), 64, 1, &sources));
+        let table = memory.table();
+        let end = |last, port| Endpoint { address: IpAddr::from([198, 18, 1, last]), port };
+        let opening = |client| Opening {
+            hash: FlowHash::from_bits(u64::from(client) << 8 | 7),
+            cpu: 0,
+            tick: Tick::new(1),
+            transport: Transport::Tcp,
+            client: end(1, client),
+            service: end(2, 443),
+            backend: end(3, 443),
+            id: BackendId { service: ServiceId(0), number: Number::new(1).unwrap() },
+            interface: 1,
+            station: MacAddress([2; 6]),
+            ours: MacAddress([4; 6]),
+        };
+        // One was killed when it had begun, one when it was ending a flow; and one is at work yet.
+        let (begun, _) = table.claim(&opening(1)).unwrap();
+        let ending = table.open(&opening(2)).unwrap();
+        let key = Key(table.key(ending).load(Ordering::Acquire));
+        table.key(ending).store(key.claimed().0, Ordering::Release);
+        let (busy, its) = table.claim(&opening(3)).unwrap();
+        let lives = table.open(&opening(4)).unwrap();
+        let claims = table.claims();
+        assert_eq!(claims.len(), 3);
+        table.key(busy).store(its.live().0, Ordering::Release);
+        table.free(&claims);
+        assert!(table.claims().is_empty());
+        let is_free = |number| Key(table.key(number).load(Ordering::Acquire)).is_free();
+        assert_eq!([begun, ending, busy, lives].map(is_free), [true, true, false, false]);
+        let places = table.index.iter().filter(|place| place.load(Ordering::Acquire) != 0);
+        assert_eq!(places.count(), 1, "of the flow that lives");
     }
 }
