@@ -5,6 +5,7 @@ use super::{Tables, key, timed};
 use std::{
     fs,
     net::{IpAddr, Ipv4Addr},
+    ops::Range,
     os::fd::AsRawFd,
 };
 use xskip_cli::{
@@ -16,6 +17,10 @@ use xskip_cli::{
 };
 
 const FLOWS: u32 = 200_000;
+const VIP: (Ipv4Addr, u16) = (Ipv4Addr::new(198, 18, 0, 80), 443);
+/// As many as are held at a time, in the largest table there is.
+const HELD: u32 = 10_000_000;
+const LARGEST: u32 = 16 << 20;
 const SYN: u8 = 0x02;
 const ACK: u8 = 0x10;
 const SYN_ACK: u8 = 0x12;
@@ -33,9 +38,26 @@ fn frame(from: (Ipv4Addr, u16), to: (Ipv4Addr, u16), flags: u8) -> Vec<u8> {
     [&link[..], &ip, &from.0.octets(), &to.0.octets(), &ports, &rest].concat()
 }
 
+fn client(number: u32) -> (Ipv4Addr, u16) {
+    (Ipv4Addr::from(0xcb00_0000 + number), 40_000)
+}
+
+fn tables(mode: Mode, backends: u16, flows: u32) -> Tables {
+    let mut tables = Tables::new("198.18.0.80:443", mode, backends);
+    let options = BalanceOptions { nat: Some(settings(flows)), ..BalanceOptions::default() };
+    tables.balance = Balance::new(&key(), &options).expect("maps");
+    let way = Way {
+        interface: 1,
+        next_hop: MacAddress([2, 0, 0, 0, 0, 9]),
+        ours: MacAddress([2, 0, 0, 0, 0, 8]),
+        mtu: 1_500,
+        source: "198.18.1.200".parse().expect("an address"),
+    };
+    tables.balance.publish(&tables.balancer, &|_: BackendId| Some(way)).expect("room");
+    tables
+}
+
 pub fn compare() {
-    let vip = (Ipv4Addr::new(198, 18, 0, 80), 443);
-    let client = |number: u32| (Ipv4Addr::from(0xcb00_0000 + number), 40_000);
     println!("\nthe program's time a packet, each of another one of {FLOWS} flows");
     let time = |name: &str, program: &Program, frames: Vec<Vec<u8>>| {
         let run = |frame: &Vec<u8>| assert_ne!(program.test_run(frame).expect("a run").0, 1, "{name}: dropped");
@@ -43,19 +65,9 @@ pub fn compare() {
         println!("{name:<34} {nanos:>10.0} ns");
     };
     for mode in [Mode::Dsr, Mode::Nat] {
-        let mut tables = Tables::new("198.18.0.80:443", mode, 10);
-        let options = BalanceOptions { nat: Some(settings(1 << 19)), ..BalanceOptions::default() };
-        tables.balance = Balance::new(&key(), &options).expect("maps");
-        let way = Way {
-            interface: 1,
-            next_hop: MacAddress([2, 0, 0, 0, 0, 9]),
-            ours: MacAddress([2, 0, 0, 0, 0, 8]),
-            mtu: 1_500,
-            source: "198.18.1.200".parse().expect("an address"),
-        };
-        tables.balance.publish(&tables.balancer, &|_: BackendId| Some(way)).expect("room");
+        let tables = tables(mode, 10, 1 << 19);
         let program = load(&tables);
-        let all = |flags: u8| (0..FLOWS).map(|number| frame(client(number), vip, flags)).collect();
+        let all = |flags: u8| (0..FLOWS).map(|number| frame(client(number), VIP, flags)).collect();
         time(&format!("{mode}, SYNs"), &program, all(SYN));
         time(&format!("{mode}, segments"), &program, all(ACK));
         if mode == Mode::Nat {
@@ -63,7 +75,6 @@ pub fn compare() {
             time("nat, segments of open flows", &program, all(ACK));
         }
     }
-    memory();
 }
 
 fn load(tables: &Tables) -> Program {
@@ -98,17 +109,29 @@ fn answers(balance: &Balance) -> Vec<Vec<u8>> {
     answer.collect()
 }
 
-/// What the largest table takes, as the kernel accounts it.
-fn memory() {
-    let settings = settings(16 << 20);
-    let balance = Balance::new(&key(), &BalanceOptions { nat: Some(settings.clone()), ..BalanceOptions::default() });
-    let balance = balance.expect("memory");
+/// Has ten million flows opened, says how long the last million took, and counts those that are there.
+pub fn hold() {
+    let tables = tables(Mode::Nat, 200, LARGEST);
+    let program = load(&tables);
+    let open = |numbers: Range<u32>| {
+        numbers.for_each(|number| _ = program.test_run(&frame(client(number), VIP, SYN)).expect("a run"));
+    };
+    open(0..HELD / 10 * 9);
+    let nanos = timed("steer", || open(HELD / 10 * 9..HELD));
+    let table = tables.balance.nat().expect("a table");
+    let held = (0..LARGEST).filter(|&number| table.get(number).is_some()).count();
+    println!("{held} of {HELD} flows are held at a time; a SYN among the last {}: {nanos:.0} ns", HELD / 10);
+    memory(&tables.balance);
+}
+
+/// What a table takes, as the kernel accounts it.
+fn memory(balance: &Balance) {
     let held = |fd: std::os::fd::BorrowedFd<'_>| -> u64 {
         let told = fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.as_raw_fd())).expect("it is open");
         let memory = told.lines().find_map(|line| line.strip_prefix("memlock:")).expect("it is a map");
         memory.trim().parse().expect("a number")
     };
     let octets: u64 = balance.nat_maps().map(held).sum();
-    let flows = settings.flows();
+    let flows = balance.nat().expect("a table").settings().flows();
     println!("memory of {flows} flows: {} MiB, {} octets each", octets >> 20, octets / u64::from(flows));
 }

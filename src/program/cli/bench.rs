@@ -18,7 +18,7 @@ use std::{
 use xskip_cli::{
     bench::{
         BenchError, Comparison, Contender, Progress, Report, SynFlood, Work,
-        lb::{Consistency, LbBench, LbContender, LbState, Trial},
+        lb::{Consistency, LbBench, LbContender, LbState, MAX_CONNECTIONS, Trial},
         report,
     },
     flood::FloodKind,
@@ -160,6 +160,10 @@ pub struct LbArguments {
     #[arg(long, value_name = "MODE", default_value_t, value_parser = mode, conflicts_with = "state")]
     mode: Mode,
 
+    /// The client's connections at a time, in steady: with one, what a request takes when nothing is busy [default: 64]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=MAX_CONNECTIONS.into()), conflicts_with = "state")]
+    connections: Option<u32>,
+
     /// Who takes part: xskip, haproxy, nginx-stream, nft-dnat, redirect, direct; whoever is named has to run, or the exit status is
     /// 1 [default: all that the scenario has and this machine can run]
     #[arg(long, value_name = "LIST", value_delimiter = ',', conflicts_with = "state")]
@@ -257,12 +261,20 @@ fn balance(arguments: LbArguments) -> Result<ExitCode, Failure> {
             "--seed draws the worlds of --state, and nothing else: leave it out, or add --state rows,hash,lru",
         ));
     }
+    if arguments.connections.is_some() && arguments.scenario != Trial::Steady {
+        return Ok(bad_use(
+            "--connections counts those of the client in the scenario steady: leave it out, as the others have theirs",
+        ));
+    }
     let mut bench = LbBench {
         mode: arguments.mode,
         duration: common.duration,
         rounds: common.rounds as usize,
         ..LbBench::new(arguments.scenario, this_program()?)
     };
+    if let Some(connections) = arguments.connections {
+        bench.connections = connections;
+    }
     if !arguments.contenders.is_empty() {
         bench.contenders.clone_from(&arguments.contenders);
     }

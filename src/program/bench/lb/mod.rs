@@ -48,8 +48,10 @@ use std::{
 
 /// Backends in front of which balancers are.
 const BACKENDS: u8 = 3;
-/// Connections that a backend has room for.
-const CONNECTIONS: u32 = 8_192;
+/// Connections that a backend has room for: its worker needs some of them for itself.
+const ROOM: u32 = 8_192;
+/// The most that a client can have, as they may all go to one backend.
+pub const MAX_CONNECTIONS: u32 = 8_000;
 
 /// What is tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -120,6 +122,8 @@ pub struct LbBench {
     pub duration: Duration,
     /// How often each contender has its turn.
     pub rounds: usize,
+    /// The client's connections at a time in [`Trial::Steady`]: 1 to [`MAX_CONNECTIONS`].
+    pub connections: u32,
     /// Who takes part, of [`LbContender::of`].
     pub contenders: Vec<LbContender>,
     /// The program `xskip`, which runs as balancer and as client.
@@ -137,6 +141,7 @@ impl LbBench {
             mode: Mode::Dsr,
             duration: Duration::from_secs(10),
             rounds: 3,
+            connections: 64,
             contenders: LbContender::of(trial),
             program: program.into(),
         }
@@ -199,8 +204,12 @@ impl LbBench {
 
     /// As one would type it.
     fn command(&self) -> String {
+        let connections = match self.trial {
+            Trial::Steady => format!(" --connections {}", self.connections),
+            _ => String::new(),
+        };
         format!(
-            "xskip bench lb --scenario {} --mode {} --duration {} --rounds {} --contenders {}",
+            "xskip bench lb --scenario {} --mode {} --duration {} --rounds {}{connections} --contenders {}",
             self.trial,
             self.mode,
             self.duration.as_secs_f64(),
@@ -307,7 +316,7 @@ impl Stage<'_> {
             let options = NginxOptions {
                 target: SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), PORT),
                 core: self.places.backends,
-                connections: CONNECTIONS,
+                connections: ROOM,
                 large: 0,
                 page: &format!("b{number}"),
             };

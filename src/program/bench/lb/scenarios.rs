@@ -32,7 +32,7 @@ pub(in crate::bench) const STEADY: Scenario = Scenario {
     name: "lb-steady",
     title: "A load balancer at work",
     about: &[
-        "First 64 connections stay, and on each of them a small page is asked for, again and again. Then each page takes a \
+        "First connections stay, 64 unless another number was asked for, and on each of them a small page is asked for, again and again. Then each page takes a \
          connection of its own. One contender is no balancer: there the clients go straight to one of the servers.",
         SAME_GROUND,
     ],

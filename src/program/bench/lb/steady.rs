@@ -11,8 +11,6 @@ use crate::bench::{
 };
 use std::{net::SocketAddr, time::Duration};
 
-/// Connections at a time.
-const CONNECTIONS: u32 = 64;
 /// Nothing is measured before.
 const WARM_UP: Duration = Duration::from_secs(1);
 
@@ -48,7 +46,7 @@ impl Stage<'_> {
             target,
             mode,
             request: "/",
-            connections: CONNECTIONS,
+            connections: self.bench.connections,
             warm_up: WARM_UP,
             duration: self.bench.duration,
             spin: false,

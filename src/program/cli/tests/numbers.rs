@@ -61,6 +61,7 @@ const NUMBERS: &[Number] = &[
     Number("bench syn-flood --clients", &["1", "10000"], &["0", "10001"]),
     Number("bench lb --duration", BENCHED.0, BENCHED.1),
     Number("bench lb --rounds", &["1", "1000"], &["0", "1001"]),
+    Number("bench lb --connections", &["1", "8000"], &["0", "8001"]),
     Number("bench lb --seed", &["0", "18446744073709551615"], &["18446744073709551616"]),
     Number("bench bulk --mtu", &["1280", "3498"], &["1279", "3499"]),
     Number("lab up --queues", &["1", "256"], &["0", "257"]),
