@@ -70,7 +70,7 @@ fn last_word(bytes: &[u8]) -> u64 {
 #[cfg(all(target_arch = "x86_64", not(miri)))]
 mod avx2 {
     use std::arch::{is_x86_feature_detected, x86_64::*};
-    use zerocopy::transmute;
+    use zerocopy::{transmute, transmute_mut, transmute_ref};
 
     /// Octets of a vector.
     const WIDTH: usize = 32;
@@ -119,8 +119,13 @@ mod avx2 {
         let (blocks, rest) = source.as_chunks::<BLOCK>();
         let (copies, rest_copy) = destination.as_chunks_mut::<BLOCK>();
         for (block, copy) in blocks.iter().zip(copies) {
-            *copy = *block;
-            lanes.add_all(block.as_chunks().0);
+            let (from, to): (&[[u8; WIDTH]; 4], &mut [[u8; WIDTH]; 4]) = (transmute_ref!(block), transmute_mut!(copy));
+            // One by one: what is copied block by block the compiler may copy all at once instead, and read twice.
+            to[0] = from[0];
+            to[1] = from[1];
+            to[2] = from[2];
+            to[3] = from[3];
+            lanes.add_all(from);
         }
         let (vectors, rest) = rest.as_chunks();
         for (vector, copy) in vectors.iter().zip(rest_copy.as_chunks_mut().0) {
