@@ -383,7 +383,13 @@ __attribute__((noinline)) int nat_claim_free(__u32 index, __u64 key)
 	return swap_64(&set->keys[way], 0, key | NAT_CLAIMED) ? NAT_TAKEN : (int)(index * NAT_WAYS + way);
 }
 
-/* Claims the place of the oldest flow in a set that nobody has answered for a tick or more: its number, or NAT_FULL. */
+/* Whether a flow may make room for another: nobody has answered it for a tick or more, or it has been over for as long. */
+static __always_inline int may_go(const struct nat_flow *flow, __u16 tick)
+{
+	return (is_opening(flow) || is_closing(flow)) && is_beyond(tick, flow->heard, 1);
+}
+
+/* Claims the place of the oldest flow in a set that may go: its number, or NAT_FULL. */
 __attribute__((noinline)) int nat_recycle(__u32 index, __u64 key, __u16 tick)
 {
 	struct nat_set *set = bpf_map_lookup_elem(&nat_sets, &index);
@@ -397,7 +403,7 @@ __attribute__((noinline)) int nat_recycle(__u32 index, __u64 key, __u16 tick)
 		__u64 there = set->keys[i];
 		int age = (__u16)(tick - flow->heard);
 
-		if (there & NAT_LIVE && is_opening(flow) && is_beyond(tick, flow->heard, 1) && age > most) {
+		if (there & NAT_LIVE && may_go(flow, tick) && age > most) {
 			oldest = i;
 			most = age;
 			its = there;
@@ -412,40 +418,98 @@ __attribute__((noinline)) int nat_recycle(__u32 index, __u64 key, __u16 tick)
 	return index * NAT_WAYS + oldest;
 }
 
-/* Claims a number for a flow, from a port that no other has to its backend, and sets its key: or NAT_TAKEN, or NAT_FULL. */
-static __always_inline int nat_claim(const struct nat_settings *settings, const struct nat_opening *opening, __u64 *key)
+/* Claims the place and the port of a flow that is over and may go: its number, or NAT_TAKEN. */
+__attribute__((noinline)) int nat_succeed(__u32 index, __u64 key, __u16 tick)
 {
-	int is_ipv6 = !(opening->backend.halves[0] == 0 && opening->backend.words[2] == bpf_htonl(0xffff)), number = NAT_TAKEN;
-	__u32 sources = settings->sources[is_ipv6], draw = opening->ends.hash ^ opening->ends.hash >> 32, start = draw;
-	__u32 cpu = bpf_get_smp_processor_id(), full_index = 0, is_full = 0;
-	struct nat_answer answer = {};
-	__u64 full_key = 0, hash;
+	struct nat_set *set = bpf_map_lookup_elem(&nat_sets, &index);
 
+	if (!set)
+		return NAT_TAKEN;
+	for (int i = 0; i < NAT_WAYS; i++) {
+		const struct nat_flow *flow = &set->flows[i];
+		__u64 there = set->keys[i];
+
+		if ((there ^ key) & ~NAT_STATE || !(there & NAT_LIVE) || !is_closing(flow) || !may_go(flow, tick))
+			continue;
+		if (swap_64(&set->keys[i], there, key | NAT_CLAIMED) != there)
+			return NAT_TAKEN;
+		nat_leave_index(index * NAT_WAYS + i, flow->place);
+		return index * NAT_WAYS + i;
+	}
+	return NAT_TAKEN;
+}
+
+/* Where a flow could be: a set, and the key that it would have there. */
+struct nat_wish {
+	__u64 key;
+	__u32 set;
+	__u32 padding;
+};
+
+/* The place that a flow would have with the port of this try; 0 where it can have none. */
+__attribute__((noinline)) int nat_wish_of(__u32 round, struct nat_wish *wish)
+{
+	const struct nat_settings *settings = nat();
+	const struct nat_opening *opening = nat_opening();
+	__u32 cpu = bpf_get_smp_processor_id(), sources, start, draw;
+	struct nat_answer answer = {};
+	int is_ipv6;
+	__u64 hash;
+
+	if (!settings || !opening || !wish)
+		return 0;
+	is_ipv6 = !(opening->backend.halves[0] == 0 && opening->backend.words[2] == bpf_htonl(0xffff));
+	sources = settings->sources[is_ipv6];
 	/* A CPU that was not there when ports were shared out has none. */
 	if (!sources || cpu >= settings->cpus)
-		return NAT_TAKEN;
+		return 0;
+	start = draw = opening->ends.hash ^ opening->ends.hash >> 32;
+	for (__u32 i = 0; i < NAT_TRIES; i++) {
+		if (i <= round)
+			draw = draw * 0x9e3779b1 + 0x7f4a7c15;
+	}
 	answer.backend = opening->backend;
 	answer.backend_port = opening->backend_port;
 	answer.is_udp = opening->ends.is_udp;
+	answer.source = (start % sources + round) % sources + (is_ipv6 ? MAX_NAT_SOURCES : 0);
+	answer.port = FIRST_NAT_PORT + part(draw, settings->ports) * settings->cpus + cpu;
+	hash = hash_answer(settings, &answer);
+	wish->key = nat_key(hash, &answer);
+	wish->set = hash & settings->set_mask;
+	return 1;
+}
+
+/*
+ * Claims a number for a flow, from a port that no other has to its backend, and says its key: or NAT_TAKEN, or NAT_FULL. Where no such
+ * port is found, from one whose flow is over: its backend may still wait for the last of that, and let the new one in when it is asked
+ * again (RFC 9293 section 3.6.1).
+ */
+static __always_inline int nat_claim(struct nat_wish *wish, __u16 tick)
+{
+	int number = NAT_TAKEN, full = -1;
+
 	for (int i = 0; i < NAT_TRIES; i++) {
-		draw = draw * 0x9e3779b1 + 0x7f4a7c15;
-		answer.source = (start % sources + i) % sources + (is_ipv6 ? MAX_NAT_SOURCES : 0);
-		answer.port = FIRST_NAT_PORT + part(draw, settings->ports) * settings->cpus + cpu;
-		hash = hash_answer(settings, &answer);
-		*key = nat_key(hash, &answer);
-		number = nat_claim_free(hash & settings->set_mask, *key);
+		if (!nat_wish_of(i, wish))
+			return NAT_TAKEN;
+		number = nat_claim_free(wish->set, wish->key);
 		if (number >= 0)
 			return number;
-		if (number == NAT_FULL && !is_full) {
-			is_full = 1;
-			full_index = hash & settings->set_mask;
-			full_key = *key;
-		}
+		if (number == NAT_FULL && full < 0)
+			full = i;
 	}
-	if (!is_full)
-		return NAT_TAKEN;
-	*key = full_key;
-	return nat_recycle(full_index, full_key, opening->tick);
+	if (full >= 0 && nat_wish_of(full, wish)) {
+		number = nat_recycle(wish->set, wish->key, tick);
+		if (number >= 0)
+			return number;
+	}
+	for (int i = 0; i < NAT_TRIES; i++) {
+		if (!nat_wish_of(i, wish))
+			return NAT_TAKEN;
+		number = nat_succeed(wish->set, wish->key, tick);
+		if (number >= 0)
+			return number;
+	}
+	return full >= 0 ? NAT_FULL : NAT_TAKEN;
 }
 
 /* A place in the index for a flow that is claimed, or -1. */
@@ -467,15 +531,15 @@ __attribute__((noinline)) int nat_open(void)
 {
 	const struct nat_settings *settings = nat();
 	const struct nat_opening *opening = nat_opening();
+	struct nat_wish wish = {};
 	struct nat_flow *flow;
 	struct nat_set *set;
 	int number, place;
-	__u64 key = 0;
 	__u32 entry;
 
 	if (!settings || !opening)
 		return NAT_FULL;
-	number = nat_claim(settings, opening, &key);
+	number = nat_claim(&wish, opening->tick);
 	if (number < 0)
 		return number;
 	set = nat_set_of(number);
@@ -505,7 +569,7 @@ __attribute__((noinline)) int nat_open(void)
 	flow->ifindex = opening->ifindex;
 	__builtin_memcpy(flow->link, opening->link, sizeof(flow->link));
 	/* A full barrier, so that whoever finds it finds all of it. */
-	swap_64(&set->keys[number & (NAT_WAYS - 1)], key | NAT_CLAIMED, key | NAT_LIVE);
+	swap_64(&set->keys[number & (NAT_WAYS - 1)], wish.key | NAT_CLAIMED, wish.key | NAT_LIVE);
 	return number;
 }
 

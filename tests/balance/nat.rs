@@ -15,6 +15,7 @@ use xskip::{
 const SYN: u8 = 0x02;
 const RST: u8 = 0x04;
 const ACK: u8 = 0x10;
+const FIN_ACK: u8 = 0x11;
 const SYN_ACK: u8 = 0x12;
 
 fn frame_of(forwarded: Forwarded) -> Option<Vec<u8>> {
@@ -89,10 +90,7 @@ fn a_flood_of_syns_crowds_out_itself_and_no_flow() {
     };
     flood(1_000..3_000);
     assert!(scene.outcomes()["nat_full"] > 1_000);
-    let begin = Tick::of(scene.now());
-    while !Tick::of(scene.now()).is_beyond(begin, 2) {
-        thread::sleep(Duration::from_millis(20));
-    }
+    wait_for_ticks(&scene);
     assert!(flood(3_000..3_040) >= 10, "the flood of before makes room");
     for client in established {
         assert_ne!(scene.run(&draw::nat(client, ACK)).0, XDP_DROP, "client {client}");
@@ -120,4 +118,42 @@ fn segments_of_no_flow_are_reset_and_nothing_but_a_client_opens_one() {
     let other = NatFlow { port: flow.port ^ 4, ..flow };
     assert_eq!(scene.check(0, &draw::nat_answer(&other, SYN_ACK)), Forwarded::NotOurs);
     assert_eq!(scene.check_flows(), 1);
+}
+
+/// Waits until what was heard of by now may make room for another.
+fn wait_for_ticks(scene: &Scene) {
+    let begin = Tick::of(scene.now());
+    while !Tick::of(scene.now()).is_beyond(begin, 2) {
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn more_connections_come_and_go_than_there_are_ports_or_places() {
+    if !is_root() {
+        return;
+    }
+    // A port of each source for a CPU; or eight sets of places.
+    for (flows, cpus) in [(1 << 12, 64_512), (64, 2)] {
+        let mut scene = Scene::with_table(BalanceOptions::default(), flows, cpus);
+        let mut opened = 0;
+        for (round, clients) in [(0, 0..200), (1, 200..400), (2, 400..600)] {
+            let before = opened;
+            for client in clients {
+                // As the model does, each of them.
+                if frame_of(scene.check(client.into(), &draw::nat(client, SYN))).is_none() {
+                    continue;
+                }
+                opened += 1;
+                let flow = scene.flow_of(draw::client(client, false)).expect("it is opened");
+                for flags in [SYN_ACK, FIN_ACK] {
+                    assert!(frame_of(scene.check(client.into(), &draw::nat_answer(&flow, flags))).is_some());
+                }
+                assert!(frame_of(scene.check(client.into(), &draw::nat(client, FIN_ACK))).is_some());
+            }
+            assert!(opened > before, "round {round} of {cpus} CPUs");
+            scene.check_flows();
+            wait_for_ticks(&scene);
+        }
+    }
 }

@@ -156,12 +156,16 @@ impl Scene {
 
     /// With room for so many flows that are rewritten.
     pub fn with_flows(options: BalanceOptions, flows: u32) -> Self {
-        // Ports are shared out by CPU.
+        Self::with_table(options, flows, 2)
+    }
+
+    /// Likewise, with ports shared out to so many CPUs.
+    pub fn with_table(options: BalanceOptions, flows: u32, share: u32) -> Self {
         let mut cpus = CpuSet::new();
         cpus.set(ARRIVAL.cpu as usize).unwrap();
         sched_setaffinity(Pid::from_raw(0), &cpus).unwrap();
         let sources = SOURCES.map(|source| source.parse().unwrap());
-        let nat = NatSettings::new(SipKey::from_seed(6), flows, 2, &sources);
+        let nat = NatSettings::new(SipKey::from_seed(6), flows, share, &sources);
         let options = BalanceOptions { nat: Some(nat.clone()), ..options };
         let key = RowKey::new(SipKey::from_seed(3));
         let balance = Balance::new(&key, &options).unwrap();

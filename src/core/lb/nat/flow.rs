@@ -143,6 +143,11 @@ impl NatFlow {
         !self.client_said.has(Said::SPOKEN) || !self.backend_said.has(Said::SPOKEN)
     }
 
+    /// Whether it may make room for another: nobody has answered it for a tick or more, or it has been over for as long.
+    pub(super) fn may_go(&self, tick: Tick) -> bool {
+        (self.is_opening() || self.is_closing()) && tick.is_beyond(self.heard, 1)
+    }
+
     /// Whether both ends have said that they will say nothing more, or one that there is nothing.
     pub(super) fn is_closing(&self) -> bool {
         let both = self.client_said.has(Said::FIN) && self.backend_said.has(Said::FIN);

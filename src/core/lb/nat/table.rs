@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 pub(super) const SET: usize = WAYS * (1 + WORDS);
 
 /// Ports that are tried for a flow, each of the next source.
-const TRIES: u32 = 16;
+const TRIES: usize = 16;
 const NUMBER: u32 = (1 << 24) - 1;
 
 /// Memory of a table that is no map's.
@@ -256,12 +256,16 @@ impl<'a> NatTable<'a> {
             return Err(NoFlow::NoPort);
         }
         let start = (opening.hash.get() ^ opening.hash.get() >> 32) as u32;
-        let (mut draw, mut full) = (start, None);
-        for round in 0..TRIES {
-            let source = (start % sources + round) % sources + if is_ipv4 { 0 } else { super::MAX_SOURCES as u32 };
+        let mut draw = start;
+        let wishes: [Wish; TRIES] = std::array::from_fn(|round| {
+            let source =
+                (start % sources + round as u32) % sources + if is_ipv4 { 0 } else { super::MAX_SOURCES as u32 };
             draw = draw.wrapping_mul(0x9e37_79b1).wrapping_add(0x7f4a_7c15);
             let port = self.settings.port(draw, opening.cpu);
-            let wish = self.wish(source as u8, port, opening.transport, opening.backend);
+            self.wish(source as u8, port, opening.transport, opening.backend)
+        });
+        let mut full = None;
+        for wish in wishes {
             let keys = self.keys(wish.set);
             let there: [Key; WAYS] = std::array::from_fn(|way| Key(keys[way].load(Ordering::Acquire)));
             if there.iter().any(|key| !key.is_free() && key.is_same(wish.key)) {
@@ -276,11 +280,28 @@ impl<'a> NatTable<'a> {
                 return Ok(((wish.set * WAYS + way) as u32, wish.key));
             }
         }
-        let Some(wish) = full else { return Err(NoFlow::NoPort) };
-        self.recycle(wish, opening.tick).map(|number| (number, wish.key)).ok_or(NoFlow::Full)
+        if let Some(wish) = full
+            && let Some(number) = self.recycle(wish, opening.tick)
+        {
+            return Ok((number, wish.key));
+        }
+        // Its backend may still wait for the last of that flow, and lets the new one in when it is asked again (RFC 9293 section 3.6.1).
+        let successor = wishes.into_iter().find_map(|wish| Some((self.succeed(wish, opening.tick)?, wish.key)));
+        successor.ok_or(if full.is_some() { NoFlow::Full } else { NoFlow::NoPort })
     }
 
-    /// Takes the place of the oldest flow in a set that nobody has answered for a tick or more.
+    /// Takes the place and the port of a flow that is over.
+    fn succeed(&self, wish: Wish, tick: Tick) -> Option<u32> {
+        let numbers = (0..WAYS).map(|way| (wish.set * WAYS + way) as u32);
+        let mut its = numbers.map(|number| (number, Key(self.key(number).load(Ordering::Acquire))));
+        let (number, key) = its.find(|(number, key)| {
+            let flow = self.read(*number, *key);
+            key.is_found() && key.is_same(wish.key) && flow.is_closing() && flow.may_go(tick)
+        })?;
+        self.claim_from(number, key, wish)
+    }
+
+    /// Takes the place of the oldest flow in a set that may go.
     fn recycle(&self, wish: Wish, tick: Tick) -> Option<u32> {
         let mut oldest: Option<(u16, u32, Key)> = None;
         for number in (0..WAYS).map(|way| (wish.set * WAYS + way) as u32) {
@@ -290,11 +311,15 @@ impl<'a> NatTable<'a> {
             }
             let flow = self.read(number, key);
             let age = tick.get().wrapping_sub(flow.heard.get());
-            if flow.is_opening() && tick.is_beyond(flow.heard, 1) && oldest.is_none_or(|(most, ..)| age > most) {
+            if flow.may_go(tick) && oldest.is_none_or(|(most, ..)| age > most) {
                 oldest = Some((age, number, key));
             }
         }
         let (_, number, key) = oldest?;
+        self.claim_from(number, key, wish)
+    }
+
+    fn claim_from(&self, number: u32, key: Key, wish: Wish) -> Option<u32> {
         let claim = self.key(number).compare_exchange(key.0, wish.key.claimed().0, Ordering::AcqRel, Ordering::Relaxed);
         claim.ok()?;
         self.leave_index(number);

@@ -103,6 +103,12 @@ fn establish(table: NatTable<'_>, number: u32, tick: Tick) {
     assert!(table.hear(number, SEGMENT, false, tick));
 }
 
+/// Says that both ends have finished.
+fn finish(table: NatTable<'_>, number: u32, tick: Tick) {
+    assert!(table.hear(number, FIN, true, tick));
+    assert!(table.hear(number, FIN, false, tick));
+}
+
 #[test]
 fn flows_end_when_they_have_been_silent_for_as_long_as_their_state_allows() {
     let windows = ticks();
@@ -215,6 +221,48 @@ fn ports_run_out_before_two_flows_share_one() {
     assert!(all.iter().any(|it| table.open(it).is_ok()));
     let none = NatMemory::new(NatSettings::new(SipKey::from_seed(1), 64, 1, &[]));
     assert_eq!(none.table().open(&all[0]), Err(NoFlow::NoPort));
+}
+
+#[test]
+fn a_flow_that_is_over_leaves_its_port_to_another_where_none_is_free() {
+    // With so many CPUs each has one port; so there are four flows, of two sources, for TCP and UDP.
+    let memory = NatMemory::new(settings(1 << 12, 64_512, 2));
+    let table = memory.table();
+    let all = (1..).filter(|it| it % 8 == 1 && it % 5 != 0).map(|it| opening(it, 3, Tick::new(0)));
+    let all: Vec<Opening> = all.take(100).filter(|it| it.transport == Transport::Tcp).collect();
+    let opened: Vec<(&Opening, u32)> = all.iter().filter_map(|it| Some((it, table.open(it).ok()?))).collect();
+    assert_eq!(opened.len(), 2);
+    opened.iter().for_each(|(_, number)| establish(table, *number, Tick::new(0)));
+    let later = |tick| Opening { tick: Tick::new(tick), ..*all.last().unwrap() };
+    assert_eq!(table.open(&later(9)), Err(NoFlow::NoPort));
+    let (before, number) = opened[0];
+    let flow = table.get(number).unwrap();
+    finish(table, number, Tick::new(9));
+    assert_eq!(table.open(&later(10)), Err(NoFlow::NoPort), "the last of it may be under way yet");
+    assert_eq!(table.open(&later(11)), Ok(number));
+    let successor = table.get(number).unwrap();
+    assert_eq!((successor.source, successor.port, successor.client), (flow.source, flow.port, later(11).client));
+    assert!(successor.state() == "opening" && find(table, before).is_none());
+    assert_eq!(find(table, &later(11)), Some(number));
+    assert_eq!(find(table, opened[1].0), Some(opened[1].1));
+}
+
+#[test]
+fn a_full_table_forgets_first_what_is_over() {
+    let memory = NatMemory::new(settings(64, 1, 2));
+    let table = memory.table();
+    let tcp = || (1..).filter(|client: &u32| !client.is_multiple_of(3));
+    let mut flows = 0;
+    for number in tcp().take(2_000).filter_map(|client| table.open(&opening(client, 0, Tick::new(0))).ok()) {
+        establish(table, number, Tick::new(0));
+        finish(table, number, Tick::new(0));
+        flows += 1;
+    }
+    assert!((50..=64).contains(&flows), "{flows}");
+    let later = tcp().skip(3_000).take(400).filter(|&client| table.open(&opening(client, 0, Tick::new(2))).is_ok());
+    let later = later.count() as u64;
+    assert!(later >= 50, "{later}");
+    assert_eq!(sweep(table, Tick::new(2)).opening, later, "none of these made room for another");
 }
 
 #[test]

@@ -70,6 +70,7 @@ impl Ground {
         let mut ground = Self::empty();
         ground.add("switch")?;
         ground.ip("switch", &["link", "add", "br0", "type", "bridge"])?;
+        ground.host("switch").run(without_filters)??;
         ground.ip("switch", &["link", "set", "br0", "up"])?;
         ground.add_to_switch("balancer", 1, &BALANCER)?;
         ground.add_to_switch("client", 2, &[CLIENT])?;
@@ -241,6 +242,16 @@ impl Drop for Ground {
             tracing::warn!("leftovers of the bench were not removed: {error}");
         }
     }
+}
+
+/// A switch looks at no IP packets. Where the machine has filters for those that cross bridges, each namespace begins with them on.
+fn without_filters() -> Result<(), HostError> {
+    for key in ["arptables", "ip6tables", "iptables"].map(|tables| format!("net/bridge/bridge-nf-call-{tables}")) {
+        if sysctl::read(&key)?.is_some() {
+            sysctl::write(&key, "0")?;
+        }
+    }
+    Ok(())
 }
 
 fn mac(kind: u8, number: u8) -> [u8; 6] {

@@ -218,6 +218,8 @@ pub(super) const SHARED_CORE: &str = "There was no core for the balancer alone: 
 const DELIVERY: &str = "A veth delivers on the sender's core. What XDP or the kernel forwards is forwarded there, and costs a \
      balancer's process nothing; a proxy's process receives, copies and sends. Offloads are set as on a wire: no segment is \
      larger than the MTU, and checksums are complete.";
+const SLICES: &str = "Servers that share a core take turns of milliseconds where all of them are busy: that is what 99 % tells then, whoever \
+     balances. direct has one server. What a balancer adds is seen with --connections 1.";
 const PROXIES: &str = "A proxy ends connections and opens others, so that it may try another server where one refuses. HAProxy \
      checks servers every 500 ms, as xskip does, 2 checks in a row; nginx notices when a connection is refused; nftables never \
      does.";
@@ -232,7 +234,7 @@ const TRACKING: &str = "Packets are segments with ACK from 65,536 addresses, and
 /// What one has to know about the numbers.
 pub(super) fn notes(trial: Trial) -> &'static [&'static str] {
     match trial {
-        Trial::Steady => &[DELIVERY, RETURN],
+        Trial::Steady => &[DELIVERY, RETURN, SLICES],
         Trial::Kill => &[PROXIES, RETURN],
         Trial::Drain | Trial::Reload => &[RELOADS, RETURN],
         Trial::Flood => &[TRACKING],
