@@ -126,7 +126,7 @@ struct nat_opening {
 	__u16 tick;
 	__u32 ifindex;
 	__u16 link[6];
-	__u32 padding;
+	__u32 taken; /* Tries whose port another flow has, one bit each. Here the verifier does not follow each of them. */
 };
 
 /* The flow that a CPU is about to open: a program's stack has no room for it. */
@@ -203,6 +203,12 @@ static __always_inline int is_same_address(const struct address *one, const stru
 	return one->halves[0] == other->halves[0] && one->halves[1] == other->halves[1];
 }
 
+static __always_inline int is_between(const struct nat_flow *flow, const struct nat_ends *ends)
+{
+	return flow->client_port == ends->client_port && flow->service_port == ends->service_port &&
+	       is_same_address(&flow->client, &ends->client) && is_same_address(&flow->service, &ends->service);
+}
+
 /* Whether the flow of a number is a client's. Functions of their own here are so that the verifier walks each once. */
 __attribute__((noinline)) int nat_is_of(__u32 number, const struct nat_ends *ends)
 {
@@ -214,9 +220,7 @@ __attribute__((noinline)) int nat_is_of(__u32 number, const struct nat_ends *end
 		return 0;
 	key = set->keys[number & (NAT_WAYS - 1)];
 	flow = &set->flows[number & (NAT_WAYS - 1)];
-	return key & NAT_LIVE && !(key & NAT_UDP) == !ends->is_udp && flow->client_port == ends->client_port &&
-	       flow->service_port == ends->service_port && is_same_address(&flow->client, &ends->client) &&
-	       is_same_address(&flow->service, &ends->service);
+	return key & NAT_LIVE && !(key & NAT_UDP) == !ends->is_udp && is_between(flow, ends);
 }
 
 static __always_inline __u32 nat_tag(__u64 hash)
@@ -291,6 +295,20 @@ static __always_inline int is_closing(const struct nat_flow *flow)
 	return flow->client_said & flow->backend_said & SAID_FIN || (flow->client_said | flow->backend_said) & SAID_RST;
 }
 
+/* Whether a place is that flow's still, which somebody else may just have taken for over. */
+static __always_inline int is_still(const __u64 *at, __u64 key)
+{
+	__u64 there = *(volatile const __u64 *)at;
+
+	return there & NAT_LIVE && !((there ^ key) & ~NAT_STATE);
+}
+
+/* Whether nothing more is to come of it: of who has the port at the backend's, at least. A client's RST may be forged. */
+static __always_inline int has_ended(const struct nat_flow *flow)
+{
+	return flow->client_said & flow->backend_said & SAID_FIN || flow->backend_said & SAID_RST;
+}
+
 /* Takes down that a flow's packet has come; 0 where the flow has gone. What is there already is not written again. */
 static __always_inline int nat_hear(struct nat_set *set, __u32 number, enum kind kind, int answers, __u16 tick)
 {
@@ -312,7 +330,7 @@ static __always_inline int nat_hear(struct nat_set *set, __u32 number, enum kind
 	if (kind == KIND_SYN && !answers) {
 		if (is_closing(flow))
 			flow->client_said = flow->backend_said = 0;
-		return 1;
+		return is_still(at, key);
 	}
 	if (kind == KIND_RST)
 		next |= SAID_RST;
@@ -326,7 +344,7 @@ static __always_inline int nat_hear(struct nat_set *set, __u32 number, enum kind
 		else
 			flow->client_said = next;
 	}
-	return 1;
+	return is_still(at, key);
 }
 
 static __always_inline void nat_leave_index(__u32 number, __u32 place)
@@ -341,18 +359,22 @@ static __always_inline void nat_leave_index(__u32 number, __u32 place)
 		swap_32(&bucket->entries[place & (NAT_BUCKET - 1)], entry, 0);
 }
 
-/* Ends a flow at once. */
-__attribute__((noinline)) int nat_release(__u32 number)
+/* Ends a client's flow at once, if it has this number still. */
+__attribute__((noinline)) int nat_release(__u32 number, const struct nat_ends *ends)
 {
 	struct nat_set *set = nat_set_of(number);
 	__u64 *at, key;
 
-	if (!set)
+	if (!set || !ends)
 		return 0;
 	at = &set->keys[number & (NAT_WAYS - 1)];
 	key = *at;
 	if (!(key & NAT_LIVE) || swap_64(at, key, (key & ~NAT_STATE) | NAT_CLAIMED) != key)
 		return 0;
+	if (!is_between(&set->flows[number & (NAT_WAYS - 1)], ends)) {
+		*(volatile __u64 *)at = key;
+		return 0;
+	}
 	nat_leave_index(number, set->flows[number & (NAT_WAYS - 1)].place);
 	*(volatile __u64 *)at = 0;
 	return 1;
@@ -383,10 +405,23 @@ __attribute__((noinline)) int nat_claim_free(__u32 index, __u64 key)
 	return swap_64(&set->keys[way], 0, key | NAT_CLAIMED) ? NAT_TAKEN : (int)(index * NAT_WAYS + way);
 }
 
-/* Whether a flow may make room for another: nobody has answered it for a tick or more, or it has been over for as long. */
+/* Whether a flow may make room for another: nobody has answered it for a tick or more, or it ended as long ago. */
 static __always_inline int may_go(const struct nat_flow *flow, __u16 tick)
 {
-	return (is_opening(flow) || is_closing(flow)) && is_beyond(tick, flow->heard, 1);
+	return (is_opening(flow) || has_ended(flow)) && is_beyond(tick, flow->heard, 1);
+}
+
+/* Takes the place of a flow that may go; 0 where somebody else has, or it has just spoken. */
+static __always_inline int nat_oust(struct nat_set *set, __u32 index, __u32 way, __u64 its, __u64 key, __u16 tick)
+{
+	if (swap_64(&set->keys[way], its, key | NAT_CLAIMED) != its)
+		return 0;
+	if (!may_go(&set->flows[way], tick)) {
+		*(volatile __u64 *)&set->keys[way] = its;
+		return 0;
+	}
+	nat_leave_index(index * NAT_WAYS + way, set->flows[way].place);
+	return 1;
 }
 
 /* Claims the place of the oldest flow in a set that may go: its number, or NAT_FULL. */
@@ -412,13 +447,10 @@ __attribute__((noinline)) int nat_recycle(__u32 index, __u64 key, __u16 tick)
 	if (oldest < 0)
 		return NAT_FULL;
 	oldest &= NAT_WAYS - 1;
-	if (swap_64(&set->keys[oldest], its, key | NAT_CLAIMED) != its)
-		return NAT_FULL;
-	nat_leave_index(index * NAT_WAYS + oldest, set->flows[oldest].place);
-	return index * NAT_WAYS + oldest;
+	return nat_oust(set, index, oldest, its, key, tick) ? (int)(index * NAT_WAYS + oldest) : NAT_FULL;
 }
 
-/* Claims the place and the port of a flow that is over and may go: its number, or NAT_TAKEN. */
+/* Claims the place and the port of a flow that has ended: its number, or NAT_TAKEN. */
 __attribute__((noinline)) int nat_succeed(__u32 index, __u64 key, __u16 tick)
 {
 	struct nat_set *set = bpf_map_lookup_elem(&nat_sets, &index);
@@ -429,29 +461,36 @@ __attribute__((noinline)) int nat_succeed(__u32 index, __u64 key, __u16 tick)
 		const struct nat_flow *flow = &set->flows[i];
 		__u64 there = set->keys[i];
 
-		if ((there ^ key) & ~NAT_STATE || !(there & NAT_LIVE) || !is_closing(flow) || !may_go(flow, tick))
+		if ((there ^ key) & ~NAT_STATE || !(there & NAT_LIVE) || !has_ended(flow) || !may_go(flow, tick))
 			continue;
-		if (swap_64(&set->keys[i], there, key | NAT_CLAIMED) != there)
-			return NAT_TAKEN;
-		nat_leave_index(index * NAT_WAYS + i, flow->place);
-		return index * NAT_WAYS + i;
+		return nat_oust(set, index, i, there, key, tick) ? (int)(index * NAT_WAYS + i) : NAT_TAKEN;
 	}
 	return NAT_TAKEN;
 }
 
-/* Where a flow could be: a set, and the key that it would have there. */
+/* Where a flow could be: a set, the key that it would have there, and what its port is drawn by. */
 struct nat_wish {
 	__u64 key;
 	__u32 set;
-	__u32 padding;
+	__u32 draw;
 };
 
-/* The place that a flow would have with the port of this try; 0 where it can have none. */
+static __always_inline __u32 nat_next_draw(__u32 draw)
+{
+	return draw * 0x9e3779b1 + 0x7f4a7c15;
+}
+
+static __always_inline __u32 nat_start(const struct nat_opening *opening)
+{
+	return opening->ends.hash ^ opening->ends.hash >> 32;
+}
+
+/* The place that a flow would have with the port of this try, and of this draw; 0 where it can have none. */
 __attribute__((noinline)) int nat_wish_of(__u32 round, struct nat_wish *wish)
 {
 	const struct nat_settings *settings = nat();
 	const struct nat_opening *opening = nat_opening();
-	__u32 cpu = bpf_get_smp_processor_id(), sources, start, draw;
+	__u32 cpu = bpf_get_smp_processor_id(), sources;
 	struct nat_answer answer = {};
 	int is_ipv6;
 	__u64 hash;
@@ -463,16 +502,11 @@ __attribute__((noinline)) int nat_wish_of(__u32 round, struct nat_wish *wish)
 	/* A CPU that was not there when ports were shared out has none. */
 	if (!sources || cpu >= settings->cpus)
 		return 0;
-	start = draw = opening->ends.hash ^ opening->ends.hash >> 32;
-	for (__u32 i = 0; i < NAT_TRIES; i++) {
-		if (i <= round)
-			draw = draw * 0x9e3779b1 + 0x7f4a7c15;
-	}
 	answer.backend = opening->backend;
 	answer.backend_port = opening->backend_port;
 	answer.is_udp = opening->ends.is_udp;
-	answer.source = (start % sources + round) % sources + (is_ipv6 ? MAX_NAT_SOURCES : 0);
-	answer.port = FIRST_NAT_PORT + part(draw, settings->ports) * settings->cpus + cpu;
+	answer.source = (nat_start(opening) % sources + round) % sources + (is_ipv6 ? MAX_NAT_SOURCES : 0);
+	answer.port = FIRST_NAT_PORT + part(wish->draw, settings->ports) * settings->cpus + cpu;
 	hash = hash_answer(settings, &answer);
 	wish->key = nat_key(hash, &answer);
 	wish->set = hash & settings->set_mask;
@@ -484,28 +518,41 @@ __attribute__((noinline)) int nat_wish_of(__u32 round, struct nat_wish *wish)
  * port is found, from one whose flow is over: its backend may still wait for the last of that, and let the new one in when it is asked
  * again (RFC 9293 section 3.6.1).
  */
-static __always_inline int nat_claim(struct nat_wish *wish, __u16 tick)
+static __always_inline int nat_claim(struct nat_opening *opening, struct nat_wish *wish)
 {
 	int number = NAT_TAKEN, full = -1;
+	__u32 draw_of_full = 0;
 
+	opening->taken = 0;
+	wish->draw = nat_start(opening);
 	for (int i = 0; i < NAT_TRIES; i++) {
+		wish->draw = nat_next_draw(wish->draw);
 		if (!nat_wish_of(i, wish))
 			return NAT_TAKEN;
 		number = nat_claim_free(wish->set, wish->key);
 		if (number >= 0)
 			return number;
-		if (number == NAT_FULL && full < 0)
+		if (number == NAT_TAKEN) {
+			opening->taken |= 1 << i;
+		} else if (full < 0) {
 			full = i;
+			draw_of_full = wish->draw;
+		}
 	}
-	if (full >= 0 && nat_wish_of(full, wish)) {
-		number = nat_recycle(wish->set, wish->key, tick);
+	if (full >= 0) {
+		wish->draw = draw_of_full;
+		if (!nat_wish_of(full, wish))
+			return NAT_TAKEN;
+		number = nat_recycle(wish->set, wish->key, opening->tick);
 		if (number >= 0)
 			return number;
 	}
+	wish->draw = nat_start(opening);
 	for (int i = 0; i < NAT_TRIES; i++) {
-		if (!nat_wish_of(i, wish))
-			return NAT_TAKEN;
-		number = nat_succeed(wish->set, wish->key, tick);
+		wish->draw = nat_next_draw(wish->draw);
+		if (!(opening->taken & 1 << i) || !nat_wish_of(i, wish))
+			continue;
+		number = nat_succeed(wish->set, wish->key, opening->tick);
 		if (number >= 0)
 			return number;
 	}
@@ -530,7 +577,7 @@ __attribute__((noinline)) int nat_enter_index(__u32 index, __u32 entry)
 __attribute__((noinline)) int nat_open(void)
 {
 	const struct nat_settings *settings = nat();
-	const struct nat_opening *opening = nat_opening();
+	struct nat_opening *opening = nat_opening();
 	struct nat_wish wish = {};
 	struct nat_flow *flow;
 	struct nat_set *set;
@@ -539,7 +586,7 @@ __attribute__((noinline)) int nat_open(void)
 
 	if (!settings || !opening)
 		return NAT_FULL;
-	number = nat_claim(&wish, opening->tick);
+	number = nat_claim(opening, &wish);
 	if (number < 0)
 		return number;
 	set = nat_set_of(number);

@@ -158,7 +158,7 @@ static __always_inline int follow(struct xdp_md *ctx, const struct flow *flow, c
 	backend = backend_of(known->service_number, known->backend_number);
 	if (!stays(known, backend, flow->kind)) {
 		if (flow->kind == KIND_SYN || flow->kind == KIND_DATAGRAM)
-			nat_release(number);
+			nat_release(number, ends);
 		return -1;
 	}
 	if (is_like(backend, RESETS, 0) && (flow->kind == KIND_SEGMENT || flow->kind == KIND_FIN))

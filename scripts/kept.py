@@ -1,8 +1,10 @@
 """Opens so many connections to ADDRESS PORT, asks each for /name again and again until its input ends, and then once more.
 
-Says "open" when all are there, and at last how many failed, and on how many another server answered than the first time.
+Says "open" when all are there, and at last how many failed, and on how many another server answered than the first time. They are
+spread over as many processes as the limit of open files asks for.
 """
 
+import multiprocessing
 import resource
 import select
 import socket
@@ -13,16 +15,14 @@ REQUEST = b"GET /name HTTP/1.1\r\nHost: x\r\n\r\n"
 AT_A_TIME = 256
 PATIENCE = 30.0
 
-address, port, count = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-resource.setrlimit(resource.RLIMIT_NOFILE, (count + 100, count + 100))
-family = socket.AF_INET6 if ":" in address else socket.AF_INET
-
 
 class Connection:
-    """One that stays: what is asked, what has come of the answer, and who answered first."""
+    """One that stays: what has come of the answer, and who answered first."""
 
-    def __init__(self):
+    def __init__(self, address, port):
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
         self.socket = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        self.socket.connect_ex((address, port))
         self.server = None
         self.failed = self.moved = False
         self.answers = 0
@@ -91,21 +91,47 @@ def ask_all(connections):
             del asked[number]
 
 
-def opened():
-    for _ in range(count):
-        connection = Connection()
-        connection.socket.connect_ex((address, port))
-        connections.append(connection)
-        yield connection
+def hold(address, port, count, are_open, is_over, results):
+    """Holds so many, in a process of their own."""
+    connections = []
+
+    def opened():
+        for _ in range(count):
+            connections.append(Connection(address, port))
+            yield connections[-1]
+
+    ask_all(opened())
+    are_open.release()
+    is_last = False
+    while not is_last:
+        is_last = is_over.is_set()
+        ask_all([it for it in connections if not it.failed])
+    failed, moved = sum(it.failed for it in connections), sum(it.moved for it in connections)
+    results.put((failed, moved, sum(it.answers for it in connections), {it.server for it in connections if it.server}))
 
 
-connections = []
-ask_all(opened())
-print("open", flush=True)
-is_last = False
-while not is_last:
-    is_last = bool(select.select([sys.stdin], [], [], 0)[0])
-    ask_all([it for it in connections if not it.failed])
-failed, moved = sum(it.failed for it in connections), sum(it.moved for it in connections)
-servers = sorted({it.server.decode() for it in connections if it.server})
-print(f"{count} connections to {', '.join(servers)}: {failed} failed, {moved} moved; {sum(it.answers for it in connections)} answers")
+def main():
+    address, port, count = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+    holders = -(-count // (limit - 1_000))
+    are_open, is_over, results = multiprocessing.Semaphore(0), multiprocessing.Event(), multiprocessing.Queue()
+    shares = [count * (place + 1) // holders - count * place // holders for place in range(holders)]
+    processes = [
+        multiprocessing.Process(target=hold, args=(address, port, share, are_open, is_over, results), daemon=True)
+        for share in shares
+    ]
+    for process in processes:
+        process.start()
+    for _ in processes:
+        are_open.acquire()
+    print("open", flush=True)
+    sys.stdin.read()
+    is_over.set()
+    failed, moved, answers, servers = zip(*(results.get() for _ in processes))
+    names = ", ".join(sorted(name.decode() for name in set.union(*servers)))
+    print(f"{count} connections to {names}: {sum(failed)} failed, {sum(moved)} moved; {sum(answers)} answers")
+
+
+if __name__ == "__main__":
+    main()

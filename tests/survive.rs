@@ -292,7 +292,13 @@ fn what_cannot_be_read_is_replaced_and_settled_flows_go_on() {
     let mut running = ground.run();
     let mut talks: Vec<_> = VIPS.iter().cycle().take(20).map(|vip| scene.talk(vip)).collect();
     let stream = Stream::start(&ground.net, 3);
-    let spoil: [fn(&Path); 3] = [
+    let spoil: [fn(&Path); 5] = [
+        // Flows that were rewritten are somebody else's.
+        |folder| fs::rename(folder.join("entries"), folder.join("nat_sets")).unwrap(),
+        |folder| {
+            fs::remove_file(folder.join("nat_settings")).unwrap();
+            fs::create_dir(folder.join("nat_settings")).unwrap();
+        },
         // What was written down is something else.
         |folder| fs::rename(folder.join("settings"), folder.join("record")).unwrap(),
         // Names stand for what no balancer has made.
@@ -310,13 +316,14 @@ fn what_cannot_be_read_is_replaced_and_settled_flows_go_on() {
         },
     ];
     let replaced = Some("the balancer before was of another version or row key");
-    for (spoil, said) in spoil.into_iter().zip([replaced, replaced, None]) {
+    for (spoil, said) in spoil.into_iter().zip([None, None, replaced, replaced, None]) {
         running.signal(Signal::SIGKILL);
         running.ends();
         spoil(&scene.bpf.folder());
         running = ground.run();
         said.into_iter().for_each(|said| running.wait_for(said));
         still(&mut talks);
+        still(&mut [scene.talk(REWRITTEN[0]), scene.talk(REWRITTEN[1])]);
         stream.goes_on(100);
     }
     assert_eq!(stream.end(), (0, 0));
@@ -342,6 +349,7 @@ fn rewritten_flows_end_where_they_would_come_from_elsewhere() {
     scene.sources = &["198.18.0.6", "2001:2::6"];
     scene.write(&BOTH);
     let mut running = scene.ground.run();
+    running.wait_for("flows in mode nat end");
     running.wait_for("going on from the balancer before");
     assert!(kept.0.ask(10).is_ok() && ended.0.ask(10).is_err());
     // And nobody goes on later from what was left then.

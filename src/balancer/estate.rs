@@ -107,11 +107,14 @@ impl Estate {
         let rows = |name: &str| Balance::left_rows(&self.pins, name);
         let image = left.image(rows, |name| wanted.get(name).copied(), balance.remembered().collect());
         let remembered = image.entries.len();
-        Ok(match Balancer::resume(*key, options.limits, image, now()) {
-            Ok(balancer) => (balance, balancer, Origin::Resumed { remembered }),
-            // What is remembered goes when the tables are written.
-            Err(_) => (balance, fresh(options.limits), Origin::Replaced),
-        })
+        match Balancer::resume(*key, options.limits, image, now()) {
+            Ok(balancer) => Ok((balance, balancer, Origin::Resumed { remembered })),
+            // Flows have numbers that mean nothing to a fresh one.
+            Err(_) => {
+                let balance = Balance::after(key, options, &self.pins, false)?;
+                Ok((balance, fresh(options.limits), Origin::Replaced))
+            }
+        }
     }
 
     /// From now on others go on from this balancer, which is at work: one that does not get so far leaves what is there as it was.

@@ -14,7 +14,7 @@ use std::{
     sync::Arc,
 };
 
-/// The form of a record, of rows and of entries: another number where any of them means something else.
+/// The form of a record, of rows, of entries and of flows in mode `nat`: another number where any of them means something else.
 const FORM: u64 = 2;
 
 /// What is written down.

@@ -137,9 +137,9 @@ impl Balance {
     /// work on them any more.
     pub(crate) fn pin(&self, pins: &Pins) -> Result<(), XdpError> {
         self.entries.pin(pins)?;
-        nat::unpin(pins);
-        if let Some(nat) = &self.nat {
-            nat.pin(pins)?;
+        match &self.nat {
+            Some(nat) => nat.pin(pins)?,
+            None => nat::unpin(pins),
         }
         pins.pin(self.settings.as_fd(), SETTINGS)
     }

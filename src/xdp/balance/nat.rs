@@ -35,8 +35,8 @@ pub(super) struct Nat {
     index: MapHandle,
     flows: SharedMemory<AtomicU64>,
     places: SharedMemory<AtomicU32>,
-    /// What a process that is gone may have been at when it was killed.
-    claims: Vec<NatClaim>,
+    /// Where another process has left it: what that may have been at when it was killed.
+    left: Option<Vec<NatClaim>>,
 }
 
 impl Nat {
@@ -64,25 +64,32 @@ impl Nat {
         let (Some(said), Some(sets), Some(index)) =
             (said.filter(is_same), array(SETS, SET_LEN, settings.sets()), array(INDEX, BUCKET_LEN, settings.buckets()))
         else {
+            if pins.names().iter().any(|name| name == SETTINGS) {
+                tracing::warn!(
+                    "flows in mode nat end: [nat] has other sources or room than before, or the machine other CPUs"
+                );
+            }
             return Ok(None);
         };
-        let mut left = Self::of(settings, said, sets, index)?;
-        left.claims = left.table().map(|table| table.claims()).unwrap_or_default();
-        Ok(Some(left))
+        let mut its = Self::of(settings, said, sets, index)?;
+        its.left = its.table().map(|table| table.claims());
+        Ok(Some(its))
     }
 
     fn of(settings: &NatSettings, said: MapHandle, sets: MapHandle, index: MapHandle) -> Result<Self, XdpError> {
         let flows = SharedMemory::of_map(sets.as_fd(), NatTable::words(settings))?;
         let places = SharedMemory::of_map(index.as_fd(), NatTable::places(settings))?;
-        Ok(Self { settings: settings.clone(), said, sets, index, flows, places, claims: Vec::new() })
+        Ok(Self { settings: settings.clone(), said, sets, index, flows, places, left: None })
     }
 
-    /// Leaves the table to whoever comes next. What nobody is at any more is freed.
+    /// Leaves the table to whoever comes next. Of one that is there already, what nobody is at any more is freed.
     pub fn pin(&self, pins: &Pins) -> Result<(), XdpError> {
-        if let Some(table) = self.table() {
-            table.free(&self.claims);
+        if let (Some(table), Some(claims)) = (self.table(), &self.left) {
+            table.free(claims);
+            return Ok(());
         }
-        // The settings last: without them the others are nobody's.
+        // The settings first and last: without them the others are nobody's.
+        pins.remove(|name| name == SETTINGS);
         pins.pin(self.sets.as_fd(), SETS)?;
         pins.pin(self.index.as_fd(), INDEX)?;
         pins.pin(self.said.as_fd(), SETTINGS)

@@ -143,9 +143,14 @@ impl NatFlow {
         !self.client_said.has(Said::SPOKEN) || !self.backend_said.has(Said::SPOKEN)
     }
 
-    /// Whether it may make room for another: nobody has answered it for a tick or more, or it has been over for as long.
+    /// Whether it may make room for another: nobody has answered it for a tick or more, or it ended as long ago.
     pub(super) fn may_go(&self, tick: Tick) -> bool {
-        (self.is_opening() || self.is_closing()) && tick.is_beyond(self.heard, 1)
+        (self.is_opening() || self.has_ended()) && tick.is_beyond(self.heard, 1)
+    }
+
+    /// Whether nothing more is to come of it: of who has the port at the backend's, at least. A client's RST may be forged.
+    pub(super) fn has_ended(&self) -> bool {
+        self.client_said.has(Said::FIN) && self.backend_said.has(Said::FIN) || self.backend_said.has(Said::RST)
     }
 
     /// Whether both ends have said that they will say nothing more, or one that there is nothing.

@@ -25,9 +25,9 @@
 //! - **Only a client opens flows**: by a SYN, or a datagram. Answers, ICMP errors and segments in the midst of nothing do not.
 //! - **A client that uses its port again keeps the flow's port** at the same backend. There a TIME-WAIT may wait for it, which
 //!   accepts what goes on from the client's own last connection (RFC 6191): of another client it would know nothing.
-//! - **Established flows are never thrown out.** Where a set is full, the oldest flow in it that nobody has answered, or that is
-//!   over, makes room when it has been silent for a tick or two: a flood of SYNs crowds out itself. Where no port is free,
-//!   that of a flow that is over is used again: so many connections come and go that to wait for a TIME-WAIT would be to refuse.
+//! - **Established flows are never thrown out.** Where a set is full, the oldest flow in it that nobody has answered, or that
+//!   has ended, makes room when it has been silent for a tick or two: a flood of SYNs crowds out itself. Where no port is free,
+//!   that of a flow that has ended is used again: so many connections come and go that to wait for a TIME-WAIT would be to refuse.
 
 mod expiry;
 mod flow;

@@ -197,7 +197,9 @@ impl<'a> NatTable<'a> {
         let words = next.to_words();
         self.word(number, PORTS).store(words[PORTS], Ordering::Relaxed);
         self.word(number, STATE).store(words[STATE], Ordering::Relaxed);
-        true
+        // Somebody else may just have taken it for over.
+        let there = Key(self.key(number).load(Ordering::Acquire));
+        there.is_found() && there.is_same(key)
     }
 
     /// Takes down whence a client's frame came.
@@ -290,15 +292,15 @@ impl<'a> NatTable<'a> {
         successor.ok_or(if full.is_some() { NoFlow::Full } else { NoFlow::NoPort })
     }
 
-    /// Takes the place and the port of a flow that is over.
+    /// Takes the place and the port of a flow that has ended.
     fn succeed(&self, wish: Wish, tick: Tick) -> Option<u32> {
         let numbers = (0..WAYS).map(|way| (wish.set * WAYS + way) as u32);
         let mut its = numbers.map(|number| (number, Key(self.key(number).load(Ordering::Acquire))));
         let (number, key) = its.find(|(number, key)| {
             let flow = self.read(*number, *key);
-            key.is_found() && key.is_same(wish.key) && flow.is_closing() && flow.may_go(tick)
+            key.is_found() && key.is_same(wish.key) && flow.has_ended() && flow.may_go(tick)
         })?;
-        self.claim_from(number, key, wish)
+        self.oust(number, key, wish, tick)
     }
 
     /// Takes the place of the oldest flow in a set that may go.
@@ -316,12 +318,17 @@ impl<'a> NatTable<'a> {
             }
         }
         let (_, number, key) = oldest?;
-        self.claim_from(number, key, wish)
+        self.oust(number, key, wish, tick)
     }
 
-    fn claim_from(&self, number: u32, key: Key, wish: Wish) -> Option<u32> {
+    /// Takes the place of a flow that may go; `None` where somebody else has, or it has just spoken.
+    fn oust(&self, number: u32, key: Key, wish: Wish, tick: Tick) -> Option<u32> {
         let claim = self.key(number).compare_exchange(key.0, wish.key.claimed().0, Ordering::AcqRel, Ordering::Relaxed);
         claim.ok()?;
+        if !self.read(number, key).may_go(tick) {
+            self.key(number).store(key.0, Ordering::Release);
+            return None;
+        }
         self.leave_index(number);
         Some(number)
     }

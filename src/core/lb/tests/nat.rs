@@ -235,6 +235,9 @@ fn a_flow_that_is_over_leaves_its_port_to_another_where_none_is_free() {
     opened.iter().for_each(|(_, number)| establish(table, *number, Tick::new(0)));
     let later = |tick| Opening { tick: Tick::new(tick), ..*all.last().unwrap() };
     assert_eq!(table.open(&later(9)), Err(NoFlow::NoPort));
+    // A client's RST may be forged.
+    assert!(table.hear(opened[1].1, RST, false, Tick::new(3)));
+    assert_eq!(table.open(&later(9)), Err(NoFlow::NoPort));
     let (before, number) = opened[0];
     let flow = table.get(number).unwrap();
     finish(table, number, Tick::new(9));
@@ -248,20 +251,26 @@ fn a_flow_that_is_over_leaves_its_port_to_another_where_none_is_free() {
 }
 
 #[test]
-fn a_full_table_forgets_first_what_is_over() {
+fn a_full_table_forgets_what_has_ended_and_not_what_lives() {
     let memory = NatMemory::new(settings(64, 1, 2));
     let table = memory.table();
     let tcp = || (1..).filter(|client: &u32| !client.is_multiple_of(3));
-    let mut flows = 0;
+    let (mut flows, mut living) = (0, Vec::new());
     for number in tcp().take(2_000).filter_map(|client| table.open(&opening(client, 0, Tick::new(0))).ok()) {
         establish(table, number, Tick::new(0));
-        finish(table, number, Tick::new(0));
         flows += 1;
+        if flows % 4 == 0 {
+            living.push(number);
+        } else {
+            finish(table, number, Tick::new(0));
+        }
     }
     assert!((50..=64).contains(&flows), "{flows}");
+    let before: Vec<_> = living.iter().map(|&number| table.get(number)).collect();
     let later = tcp().skip(3_000).take(400).filter(|&client| table.open(&opening(client, 0, Tick::new(2))).is_ok());
     let later = later.count() as u64;
-    assert!(later >= 50, "{later}");
+    assert!(later >= 35, "{later}");
+    assert!(living.iter().map(|&number| table.get(number)).eq(before));
     assert_eq!(sweep(table, Tick::new(2)).opening, later, "none of these made room for another");
 }
 

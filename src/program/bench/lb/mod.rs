@@ -152,6 +152,7 @@ impl LbBench {
     /// # Errors
     /// [`BenchError::NotInTrial`].
     pub fn check(&self) -> Result<(), BenchError> {
+        debug_assert!((1..=MAX_CONNECTIONS).contains(&self.connections), "the command line sees to that");
         let known = LbContender::of(self.trial);
         match self.contenders.iter().find(|it| !known.contains(it)) {
             Some(&contender) => {
