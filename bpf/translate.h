@@ -4,7 +4,7 @@
 #define XSKIP_TRANSLATE_H
 
 #include "balance.h"
-#include "nat.h"
+#include "nat_open.h"
 #include "rewrite.h"
 
 /* An address as it stands in `packet`, or in a quoted header. */

@@ -192,6 +192,8 @@ fn what_makes_no_sense_is_refused_before_anything_is_made() {
     }
     let said = run_failing(2, &["bench", "lb", "--scenario", "flood", "--contenders", "haproxy"]);
     assert!(said.contains("haproxy is no contender of lb --scenario flood: name xskip, nft-dnat, redirect"), "{said}");
+    let said = run_failing(2, &["bench", "lb", "--scenario", "kill", "--connections", "1"]);
+    assert!(said.contains("--connections counts those of the client in the scenario steady"), "{said}");
     let said = run_failing(2, &["bench", "lb", "--scenario", "flood", "--state", "rows"]);
     assert!(said.contains("cannot be used with '--state"), "{said}");
     for trial in Trial::ALL {
