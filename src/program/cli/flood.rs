@@ -38,7 +38,7 @@ pub struct Arguments {
     interface: String,
 
     /// Where it goes, such as 198.18.0.1:80 or [2001:2::1]:80
-    #[arg(long, value_name = "IP:PORT")]
+    #[arg(long, value_name = "IP:PORT", value_parser = number::socket_address)]
     target: SocketAddr,
 
     /// What it is made of: syn, ack, rst, fin, data, syn-ack, mixed or malformed

@@ -69,7 +69,7 @@ pub struct Arguments {
     addresses: Option<u32>,
 
     /// The server, such as 198.18.0.1:80 or [2001:2::1]:80
-    #[arg(long, value_name = "IP:PORT")]
+    #[arg(long, value_name = "IP:PORT", value_parser = number::socket_address)]
     target: SocketAddr,
 
     /// What is done with the connections: keepalive, connect, bulk, idle or latency

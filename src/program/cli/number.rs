@@ -1,12 +1,18 @@
-//! Numbers as one types them, checked where they are parsed.
+//! Numbers, and addresses with a port, as one types them, checked where they are parsed.
 
 use clap::builder::RangedU64ValueParser;
-use std::{ops::RangeInclusive, str::FromStr, time::Duration};
+use std::{net::SocketAddr, ops::RangeInclusive, str::FromStr, time::Duration};
 use xskip_cli::host::cores::CORE_MAX;
 
 /// A core's number. Whether there is such a core is for the machine to say.
 pub fn core() -> RangedU64ValueParser<usize> {
     RangedU64ValueParser::new().range(0..=CORE_MAX as u64)
+}
+
+/// An address and a port.
+pub fn socket_address(text: &str) -> Result<SocketAddr, String> {
+    let remedy = "write an address and a port, such as 198.18.0.1:80 or [2001:2::1]:80";
+    text.parse().map_err(|_| format!("{text:?} is not both: {remedy}"))
 }
 
 /// Seconds, with or without a fraction.

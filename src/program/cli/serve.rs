@@ -4,6 +4,7 @@ use super::{
     Failure, bad_use,
     interfaces::{Interface, Interfaces},
     list::{Core, NumberList},
+    number,
     observe::{self, Observation},
     print,
     size::Size,
@@ -50,7 +51,7 @@ pub struct Arguments {
     udp: bool,
 
     /// Open a connection to there, for the same service; may be given again
-    #[arg(long, value_name = "IP:PORT")]
+    #[arg(long, value_name = "IP:PORT", value_parser = number::socket_address)]
     connect: Vec<SocketAddr>,
 
     /// Do not ask at start whether another station has one of these addresses

@@ -1,7 +1,7 @@
 //! What is asked of the balancer that runs: `xskip lb status`, `explain`, `drain`, `serve`, `weight` and `reload`.
 
 use super::detach;
-use crate::cli::{Failure, print};
+use crate::cli::{Failure, number, print};
 use clap::Args;
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode, str::FromStr, time::Duration};
 use xskip_cli::{
@@ -42,7 +42,7 @@ pub struct Status {
 #[derive(Debug, Args)]
 pub struct Explain {
     /// The client's address and port, such as 203.0.113.7:50123 or [2001:db8::7]:50123
-    #[arg(value_name = "SRC:PORT")]
+    #[arg(value_name = "SRC:PORT", value_parser = number::socket_address)]
     source: SocketAddr,
 
     /// The service's name; with a colon and a port behind it where that has every port

@@ -49,7 +49,8 @@ fn weights_deadlines_and_backends_are_checked_where_they_are_typed() {
         assert!(!is_taken(&["serve", backend]), "{backend}");
     }
     for source in ["198.18.0.2", "198.18.0.2:65536", "host:80", ""] {
-        assert!(!is_taken(&["explain", source, "web"]), "{source}");
+        let said = Arguments::try_parse_from(["xskip", "lb", "explain", source, "web"]).unwrap_err().to_string();
+        assert!(said.contains("write an address and a port, such as 198.18.0.1:80"), "{said}");
     }
     assert!(is_taken(&["explain", "[2001:2::2]:5000", "web"]));
     assert!(!is_taken(&["status", "--config", "lb.toml", "--control", "socket"]), "either, or");
