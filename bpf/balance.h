@@ -94,6 +94,15 @@ static __always_inline void count_packet(const struct backend *backend, __u32 oc
 	tally->flows += is_new;
 }
 
+/* Counts a segment that is reset, as its backend is down. */
+static __always_inline void count_reset(const struct backend *backend)
+{
+	struct tally *tally = bpf_map_lookup_elem(&tallies, &backend->tally);
+
+	if (tally)
+		tally->resets++;
+}
+
 /* Sends a frame on to a backend: an outcome where it gets no further, -1 where it does, with `action` set. */
 static __always_inline int send_on(struct xdp_md *ctx, const struct backend *backend, __u32 octets, int is_new, int *action)
 {
@@ -165,9 +174,11 @@ __attribute__((noinline)) int balance(struct xdp_md *ctx, const struct packet *p
 		goto counted;
 	decide(&flow, settings);
 	outcome = flow.why;
-	if (outcome == HANDED_RESET)
+	if (outcome == HANDED_RESET) {
 		action = TO_THE_STACK;
-	else if (flow.target)
+		if (flow.backend)
+			count_reset(flow.backend);
+	} else if (flow.target)
 		outcome = deliver(ctx, packet, &flow, settings, its->mode, &action);
 counted:
 	count(FIRST_OUTCOME + outcome);

@@ -74,6 +74,7 @@ struct tally {
 	__u64 packets;
 	__u64 octets; /* of the packets as they came, from the IP header on */
 	__u64 flows;  /* new ones, by their SYNs */
+	__u64 resets; /* segments that were reset, as it is down */
 };
 
 /* A flow that is remembered: src/core/lb/exceptions.rs. */

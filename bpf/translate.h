@@ -161,8 +161,10 @@ static __always_inline int follow(struct xdp_md *ctx, const struct flow *flow, c
 			nat_release(number, ends);
 		return -1;
 	}
-	if (is_like(backend, RESETS, 0) && (flow->kind == KIND_SEGMENT || flow->kind == KIND_FIN))
+	if (is_like(backend, RESETS, 0) && (flow->kind == KIND_SEGMENT || flow->kind == KIND_FIN)) {
+		count_reset(backend);
 		return -HANDED_RESET;
+	}
 	if (flow->kind != KIND_ERROR) {
 		if (!nat_hear(set, number, flow->kind, 0, current_tick()))
 			return -REFUSED_UNKNOWN;

@@ -184,6 +184,26 @@ fn all_that_is_remembered_is_learnt_however_much_it_is() {
 }
 
 #[test]
+fn segments_that_are_reset_are_counted_for_their_backends() {
+    if !is_root() {
+        return;
+    }
+    let (mut scene, mut draw) = (Scene::new(), Draw::new(5));
+    let mut expected = BTreeMap::new();
+    for number in 0..12_000 {
+        if number == 4_000 {
+            let down = ["reset-1", "six-reset-2", "nat-1", "nat-3"];
+            down.into_iter().for_each(|name| scene.set_health(name, Health::Down));
+        }
+        if let Forwarded::Reset(backend) = scene.check(number, &draw.frame()) {
+            *expected.entry(backend).or_default() += 1;
+        }
+    }
+    assert!(expected.len() >= 3, "{expected:?}");
+    assert_eq!(scene.resets(), expected);
+}
+
+#[test]
 fn a_service_that_takes_anothers_place_is_counted_anew() {
     if !is_root() {
         return;

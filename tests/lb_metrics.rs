@@ -140,6 +140,7 @@ fn what_was_sent_is_what_is_counted() {
         ("xskip_lb_backend_packets_total", "packets"),
         ("xskip_lb_backend_bytes_total", "octets"),
         ("xskip_lb_backend_flows_total", "flows"),
+        ("xskip_lb_backend_resets_total", "resets"),
         ("xskip_lb_backend_weight", "weight"),
         ("xskip_lb_backend_rows", "rows"),
         ("xskip_lb_backend_older_rows", "older_rows"),

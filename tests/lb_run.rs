@@ -334,6 +334,7 @@ fn status_is_typed_and_the_same_for_people() {
         "older_rows",
         "packets",
         "remembered",
+        "resets",
         "rows",
         "share",
         "state",

@@ -163,6 +163,9 @@ impl fmt::Display for ServiceStatus {
             if it.share.remembered > 0 {
                 write!(f, "  remembered {}", it.share.remembered)?;
             }
+            if it.tally.resets > 0 {
+                write!(f, "  reset {}", it.tally.resets)?;
+            }
             writeln!(f)?;
             if let Some(why) = &it.why {
                 writeln!(f, "  {:width$}  {}: {why}", "", it.health)?;

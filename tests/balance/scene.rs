@@ -292,6 +292,14 @@ impl Scene {
         self.model.backends(id).map(|(id, _)| self.balance.tally(id).unwrap().flows).collect()
     }
 
+    /// Segments that were reset for each backend, if any were.
+    pub fn resets(&self) -> BTreeMap<BackendId, u64> {
+        let services = self.model.services();
+        let backends = services.flat_map(|(id, _)| self.model.backends(id).map(|(id, _)| id));
+        let resets = backends.map(|id| (id, self.balance.tally(id).unwrap().resets));
+        resets.filter(|&(_, count)| count > 0).collect()
+    }
+
     /// Pins so many flows of the first service to one of its backends; how many the program's map has then.
     pub fn pin(&mut self, count: u32) -> usize {
         let (service, now) = (self.model.service("dsr").unwrap(), self.now());

@@ -103,6 +103,8 @@ pub struct BackendReport {
     pub packets: u64,
     /// Octets of them, from the IP header on.
     pub octets: u64,
+    /// Segments of its flows that were reset, as it is down.
+    pub resets: u64,
     /// What keeps packets from it, or is about to.
     pub trouble: Option<String>,
 }
@@ -175,6 +177,7 @@ impl BackendReport {
             flows: status.tally.flows,
             packets: status.tally.packets,
             octets: status.tally.octets,
+            resets: status.tally.resets,
             trouble: status.trouble.as_ref().map(ToString::to_string),
         }
     }
@@ -232,6 +235,9 @@ impl fmt::Display for ServiceReport {
             )?;
             if it.older_rows > 0 || it.remembered > 0 {
                 write!(f, "  older rows {}  remembered {}", it.older_rows, it.remembered)?;
+            }
+            if it.resets > 0 {
+                write!(f, "  reset {}", it.resets)?;
             }
             if let Some(seconds) = it.drain_seconds {
                 write!(f, "  given up in {}", span::show(Duration::from_secs(seconds)))?;

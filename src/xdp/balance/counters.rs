@@ -3,17 +3,18 @@
 use super::{XdpError, create};
 use crate::{
     lb::{Obstacle, Refusal, Why},
-    xdp::{refusal, verdicts::sum_of_cpus},
+    xdp::{refusal, steer::types, verdicts::sum_of_cpus},
 };
 use libbpf_rs::{MapCore, MapFlags, MapHandle, MapType, libbpf_sys, num_possible_cpus};
 use std::{
+    mem::size_of,
     ops::Range,
     os::fd::{AsFd, BorrowedFd},
 };
 
 /// The index of a backend that is not counted.
 pub(super) const NO_TALLY: u32 = u32::MAX;
-const TALLY_LEN: usize = 24;
+const TALLY_LEN: usize = size_of::<types::tally>();
 
 /// `FIRST_OUTCOME` of `bpf/outcomes.h`.
 const FIRST: u32 = 32;
@@ -109,6 +110,8 @@ pub struct Tally {
     pub octets: u64,
     /// New flows, by their SYNs.
     pub flows: u64,
+    /// Segments of its flows that were reset, as it is down and its service wants it so.
+    pub resets: u64,
 }
 
 #[derive(Debug)]
@@ -163,6 +166,7 @@ impl Counters {
             sum.packets += word(0);
             sum.octets += word(1);
             sum.flows += word(2);
+            sum.resets += word(3);
         }
         Ok(sum)
     }

@@ -67,7 +67,7 @@ fn options(flags: u32) -> libbpf_sys::bpf_map_create_opts {
 pub struct BalanceOptions {
     /// What the balancer remembers at most, and for how long: the same as the [`Balancer`]'s.
     pub limits: Limits,
-    /// Backends of all services that are counted one by one; what is beyond them is served and not counted. Default 65,536, of 24
+    /// Backends of all services that are counted one by one; what is beyond them is served and not counted. Default 65,536, of 32
     /// octets on each CPU.
     pub tallies: u32,
     /// ICMP errors in 1.07 s on a CPU that tell senders of packets too big. Default 1,000.

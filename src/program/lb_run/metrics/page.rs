@@ -314,6 +314,12 @@ impl Page {
             "New flows that a backend was sent since it came, by their SYNs.",
             None,
             self.of_backends(|it| Some(it.tally.flows)),
+        )?;
+        families.counters(
+            "xskip_lb_backend_resets",
+            "Segments of a backend's flows that were reset since it came, as it is down.",
+            None,
+            self.of_backends(|it| Some(it.tally.resets)),
         )
     }
 

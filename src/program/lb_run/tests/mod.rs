@@ -132,6 +132,7 @@ fn what_remains_of_a_drain_is_said_in_words() {
         flows: 0,
         packets: 0,
         octets: 0,
+        resets: 0,
         why: None,
         health_changes: 0,
         checks: None,
