@@ -27,6 +27,7 @@ struct Shared {
     sent: AtomicU64,
     answered: AtomicU64,
     is_over: AtomicBool,
+    is_at_rest: AtomicBool,
     is_heard: AtomicBool,
 }
 
@@ -76,6 +77,23 @@ impl Stream {
         }
     }
 
+    /// Does something while nothing is under way.
+    pub fn at_rest(&self, act: impl FnOnce()) {
+        self.shared.is_at_rest.store(true, Ordering::Release);
+        let (patience, mut before) = (Instant::now() + GRACE, u64::MAX);
+        loop {
+            let sent = self.shared.sent.load(Ordering::Acquire);
+            let is_quiet = sent == before && sent == self.shared.answered.load(Ordering::Acquire);
+            if is_quiet || Instant::now() > patience {
+                break;
+            }
+            before = sent;
+            thread::sleep(10 * PERIOD);
+        }
+        act();
+        self.shared.is_at_rest.store(false, Ordering::Release);
+    }
+
     /// Sends no more. How many were never answered, and how many flows more than one backend has.
     pub fn end(mut self) -> (u64, usize) {
         self.shared.is_over.store(true, Ordering::Release);
@@ -103,6 +121,10 @@ impl Drop for Stream {
 impl Shared {
     fn send(&self, sockets: &[Arc<UdpSocket>]) {
         while !self.is_over.load(Ordering::Acquire) {
+            if self.is_at_rest.load(Ordering::Acquire) {
+                thread::sleep(PERIOD);
+                continue;
+            }
             let number = self.sent.load(Ordering::Relaxed);
             // What the kernel does not send is never answered.
             sockets[number as usize % FLOWS].send(number.to_string().as_bytes()).ok();
