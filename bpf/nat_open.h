@@ -32,7 +32,7 @@ __attribute__((noinline)) int nat_claim_free(__u32 index, __u64 key)
 	return swap_64(&set->keys[way], 0, key | NAT_CLAIMED) ? NAT_TAKEN : (int)(index * NAT_WAYS + way);
 }
 
-/* Whether nothing more is to come of it: of who has the port at the backend's, at least. A client's RST may be forged. */
+/* Whether it is over at the backend: that has reset it, or both ends have finished. A client's RST may be forged, and does not count. */
 static __always_inline int has_ended(const struct nat_flow *flow)
 {
 	return flow->client_said & flow->backend_said & SAID_FIN || flow->backend_said & SAID_RST;

@@ -148,7 +148,8 @@ impl NatFlow {
         (self.is_opening() || self.has_ended()) && tick.is_beyond(self.heard, 1)
     }
 
-    /// Whether nothing more is to come of it: of who has the port at the backend's, at least. A client's RST may be forged.
+    /// Whether it is over at the backend: that has reset it, or both ends have finished. A client's RST may be forged, and does not
+    /// count.
     pub(super) fn has_ended(&self) -> bool {
         self.client_said.has(Said::FIN) && self.backend_said.has(Said::FIN) || self.backend_said.has(Said::RST)
     }

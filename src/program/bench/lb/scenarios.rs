@@ -32,8 +32,8 @@ pub(in crate::bench) const STEADY: Scenario = Scenario {
     name: "lb-steady",
     title: "A load balancer at work",
     about: &[
-        "First connections stay, 64 unless another number was asked for, and on each of them a small page is asked for, again and again. Then each page takes a \
-         connection of its own. One contender is no balancer: there the clients go straight to one of the servers.",
+        "First connections stay, 64 unless another number was asked for, and on each of them a small page is asked for, again and \
+         again. Then each page takes a connection of its own. One contender is no balancer: there the clients go straight to one of the servers.",
         SAME_GROUND,
     ],
     metrics: &[
