@@ -49,6 +49,7 @@
 //! | [`host`] | what the kernel says about interfaces, namespaces, rights and cores |
 //! | [`worker`] | the pinned thread that runs it all to completion |
 //! | [`app`] | the [`Service`] trait and the bundled services |
+//! | [`proxy`] | pairs of connections: a client's, and one to a backend |
 //! | [`telemetry`] | sequence diagrams |
 //! | [`runtime`] | workers on interfaces, from end to end: what every role stands on |
 //! | [`server`] | the role of a server: a service on every worker |
@@ -64,6 +65,7 @@ extern crate xskip_core;
 pub mod app;
 pub mod balancer;
 pub mod host;
+pub mod proxy;
 pub mod runtime;
 pub mod server;
 pub mod telemetry;

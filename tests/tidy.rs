@@ -29,6 +29,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("host", LEAVES),
     ("worker", &["time", "drops", "stats", "rng", "config", "wire", "tcp", "stack", "xdp"]),
     ("app", &["time", "drops", "config", "tcp", "stack", "worker", "rng", "wire"]),
+    ("proxy", &["time", "tcp", "stack", "worker", "app"]),
     ("telemetry", &["time", "drops", "stats", "wire", "tcp", "host", "worker"]),
     ("runtime", &["time", "drops", "stats", "rng", "config", "wire", "tcp", "stack", "xdp", "host", "worker"]),
     (

@@ -4,7 +4,7 @@ use crate::{stack::ConnectionId, worker::Context};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Calls a service. `None` where that panics: the connection that it was called for, if any, is reset, and the others never know.
-pub(super) fn contain<T>(
+pub(crate) fn contain<T>(
     cx: &mut Context<'_>,
     connection: Option<ConnectionId>,
     call: impl FnOnce(&mut Context<'_>) -> T,

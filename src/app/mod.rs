@@ -37,6 +37,8 @@ mod services;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use self::contain::contain;
+
 pub use self::{by_port::ByPort, chargen::Chargen, discard::Discard, echo::Echo, http::Http, services::Services};
 
 use crate::{

@@ -4,7 +4,7 @@ use super::{CommandError, Waker, WorkerHandle};
 use crate::{
     stack::{
         BindError, ConnectError, ConnectionId, Event, ListenError, ListenerId, Spliced, Stack, Stream, TimerId, Udp,
-        UdpId,
+        UdpId, Via,
     },
     stats::StackStats,
     tcp::MaxSegment,
@@ -213,6 +213,22 @@ impl<'a> Context<'a> {
 
     fn connect_by(&mut self, remote: SocketAddr, local: Option<IpAddr>) -> Result<ConnectionId, ConnectError> {
         let id = self.stack.connect(self.now, remote.into(), local)?;
+        self.note(Begun::Connection(id));
+        Ok(id)
+    }
+
+    /// Opens a connection by a way that is known, from one of these ports of `source`: see [`Stack::connect_via`].
+    ///
+    /// # Errors
+    /// [`ConnectError`] says what to do.
+    pub fn connect_via(
+        &mut self,
+        source: IpAddr,
+        ports: &[u16],
+        remote: SocketAddr,
+        via: Via,
+    ) -> Result<ConnectionId, ConnectError> {
+        let id = self.stack.connect_via(self.now, remote.into(), source, ports, via)?;
         self.note(Begun::Connection(id));
         Ok(id)
     }

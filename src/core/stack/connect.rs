@@ -106,8 +106,8 @@ impl Stack {
             let port = *range.start() + place as u16;
             let tuple = FourTuple { local: Endpoint { address: source, port }, remote };
             let hash = self.secrets.identify(&tuple);
-            if self.owns(&tuple, hash) && self.is_free(&tuple, hash) {
-                return self.open_by(now, tuple, hash.slot, route);
+            if self.owns(&tuple, hash) && self.is_free(now, &tuple, hash) {
+                return self.open_by(now, tuple, hash, route);
             }
         }
         Err(ConnectError::NoPortLeft(remote))
@@ -130,10 +130,10 @@ impl Stack {
         if local.port == 0 {
             return Err(ConnectError::PortZero);
         }
-        if !self.is_free(&tuple, hash) {
+        if !self.is_free(now, &tuple, hash) {
             return Err(ConnectError::InUse(tuple));
         }
-        self.open_by(now, tuple, hash.slot, route)
+        self.open_by(now, tuple, hash, route)
     }
 
     /// The next hop to `remote`, and the address to come from: `local`, where that is given.
@@ -172,15 +172,20 @@ impl Stack {
         self.ownership.owns(tuple, hash.slot)
     }
 
-    pub(super) fn is_free(&self, tuple: &FourTuple, hash: FlowHash) -> bool {
-        !self.listeners.have(tuple.local.port) && self.find(tuple, hash).is_none()
+    /// Whether a connection may have this 4-tuple: nobody has it, or it waits and may be used again.
+    pub(super) fn is_free(&self, now: Instant, tuple: &FourTuple, hash: FlowHash) -> bool {
+        let is_free = |flow| match flow {
+            Flow::TimeWait(index) => self.time_wait.may_be_succeeded(index, now),
+            _ => false,
+        };
+        !self.listeners.have(tuple.local.port) && self.find(tuple, hash).is_none_or(is_free)
     }
 
     fn open_by(
         &mut self,
         now: Instant,
         tuple: FourTuple,
-        hash: u32,
+        hash: FlowHash,
         Route { interface, next_hop, .. }: Route,
     ) -> Result<ConnectionId, ConnectError> {
         let Interface { mtu, neighbours, .. } = &mut self.interfaces[interface];
@@ -204,19 +209,30 @@ impl Stack {
         &mut self,
         now: Instant,
         tuple: FourTuple,
-        hash: u32,
+        hash: FlowHash,
         (interface, mtu): (InterfaceId, usize),
     ) -> Result<ConnectionId, ConnectError> {
         let key = self.secrets.numbers();
         let since_epoch = now + self.calendar;
-        let (iss, timestamp) = isn::initial_numbers(since_epoch, key, &tuple);
+        let (mut iss, timestamp) = isn::initial_numbers(since_epoch, key, &tuple);
+        let waiting = match self.find(&tuple, hash) {
+            Some(Flow::TimeWait(index)) => Some((index, *self.time_wait.get(index))),
+            _ => None,
+        };
+        if let Some((_, before)) = &waiting {
+            iss = before.successor(iss);
+        }
         let open = |cx: Cx<'_>| {
             let mut connection = Connection::opening(cx, tuple, iss, timestamp);
             connection.leaves_by(interface, mtu);
             connection
         };
-        let id = self.insert(now, tuple, hash, open).ok_or(ConnectError::Limit(self.config.max_connections))?;
-        self.flows.insert(hash, Flow::Connection(id.index));
+        let id = self.insert(now, tuple, hash.slot, open).ok_or(ConnectError::Limit(self.config.max_connections))?;
+        if let Some((index, before)) = waiting {
+            self.time_wait.remove(index);
+            self.forget_time_wait(index, &before);
+        }
+        self.flows.insert(hash.slot, Flow::Connection(id.index));
         self.stats.connections_begun += 1;
         Ok(id)
     }

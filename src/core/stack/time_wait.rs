@@ -48,6 +48,13 @@ const ANSWERED_SHIFT: u32 = Coarse::LOW_BITS + 1;
 /// Of so many entries at once, one may wait anew in a second place.
 const ENTRIES_PER_SPARE: u32 = 8;
 
+/// As far behind the end of an old connection a new one begins at least: what a window without scaling lets be on its way.
+const BEYOND: u32 = 1 << 16;
+
+/// How long an entry waits at least before we open a connection in its place: as long as clocks may take to tick that show one time for
+/// two connections (RFC 7323 §5.4 has them tick once a second at least).
+const LEAST_WAIT: Duration = Duration::from_secs(1);
+
 /// Seconds that an entry can tell from each other.
 const SECONDS: u32 = 1 << (24 - ANSWERED_SHIFT);
 
@@ -122,6 +129,11 @@ impl TimeWait {
         let is_expected =
             segment.is_empty() && seq == self.rcv_nxt && ack == self.snd_nxt && segment.has(TcpFlags::ACK);
         if is_expected { TimeWaitAction::Ignore } else { TimeWaitAction::Stray }
+    }
+
+    /// The first number of the connection that we open in its place: beyond all that it has sent, as `clock` is as a rule.
+    pub fn successor(&self, clock: SeqNumber) -> SeqNumber {
+        if self.snd_nxt.precedes(clock) { clock } else { self.snd_nxt.advance(BEYOND) }
     }
 
     fn set_expiry(&mut self, at: Coarse) {
@@ -269,6 +281,15 @@ impl TimeWaits {
         self.len -= 1;
         self.moved += 1;
         self.line_up(entry, now)
+    }
+
+    /// Whether we may open a connection in its place (RFC 6191 §2, from the other end): it has waited for a second, and its ends have
+    /// clocks, by which the peer tells old segments from new ones, and so do we. Without this a client that closes first, as a proxy does
+    /// in the name of its clients, has so many ports for each minute, and no more.
+    pub fn may_be_succeeded(&self, index: u32, now: Instant) -> bool {
+        let entry = self.get(index);
+        let left = Instant::from(entry.expires(Coarse::from(now))).saturating_since(now);
+        entry.clocks().is_some() && left + LEAST_WAIT <= self.duration
     }
 
     /// Whether an entry may answer a stray segment: once in a second (RFC 5961 §7). The limit is its own, so nobody can tell from

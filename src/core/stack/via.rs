@@ -85,8 +85,8 @@ impl Stack {
             let port = ports[self.ephemeral_ports.next(local, &remote, count) as usize];
             let tuple = FourTuple { local: Endpoint { address: local, port }, remote };
             let hash = self.secrets.identify(&tuple);
-            if self.owns(&tuple, hash) && self.is_free(&tuple, hash) {
-                let id = self.open(now, tuple, hash.slot, (via.interface, mtu.saturating_sub(overhead)))?;
+            if self.owns(&tuple, hash) && self.is_free(now, &tuple, hash) {
+                let id = self.open(now, tuple, hash, (via.interface, mtu.saturating_sub(overhead)))?;
                 if let Some(entry) = self.entry_mut(id) {
                     entry.via = Some(Box::new(Kept { tunnel: via.tunnel }));
                 }
@@ -95,5 +95,17 @@ impl Stack {
             }
         }
         Err(ConnectError::NoPortLeft(remote))
+    }
+
+    /// Has what a connection sends go by another way from now on, as the one that it was opened for leads nowhere any more. Whether there
+    /// is such a connection.
+    pub fn set_via(&mut self, now: Instant, id: ConnectionId, via: Via) -> bool {
+        if self.interfaces.get(via.interface).is_none() {
+            return false;
+        }
+        let link = self.header_to(via.interface, via.next_hop);
+        let Some(entry) = self.entry_mut(id) else { return false };
+        entry.via = Some(Box::new(Kept { tunnel: via.tunnel }));
+        self.touch_id(now, id, |connection, _| connection.set_link(now, link)).is_some()
     }
 }
