@@ -4,8 +4,11 @@
 
 #[path = "again.rs"]
 mod conversations_in_a_row;
+#[path = "prefaces.rs"]
+mod prefaces;
 
 pub use conversations_in_a_row::again;
+pub use prefaces::{hello, proxy};
 
 use std::{net::IpAddr, time::Duration};
 use xskip_core::{

@@ -72,6 +72,16 @@ fn connections_in_a_row_of_the_corpus() {
 }
 
 #[test]
+fn client_hellos_of_the_corpus() {
+    replay("hello", bodies::hello);
+}
+
+#[test]
+fn proxy_headers_of_the_corpus() {
+    replay("proxy", bodies::proxy);
+}
+
+#[test]
 fn random_conversations() {
     try_random(bodies::conversation);
 }

@@ -11,6 +11,7 @@
 //! | [`stack`] | many connections on the interfaces of one worker |
 //! | [`impair`] | a bad link, made on purpose |
 //! | [`lb`] | whose a flow is: a load balancer's tables |
+//! | [`preface`] | what is said first on a connection: server names, PROXY headers |
 #![deny(missing_docs, unsafe_code)]
 
 /// Errors whose `{:?}` is the sentence that is their `{}`: what `main` returns is printed by `Debug`, and a program of a few lines
@@ -31,6 +32,7 @@ pub mod config;
 pub mod drops;
 pub mod impair;
 pub mod lb;
+pub mod preface;
 #[allow(unsafe_code, reason = "a prefetch takes an address")]
 #[doc(hidden)]
 pub mod prefetch;
