@@ -37,7 +37,10 @@ const ROOMS: &[(&str, &[&str])] = &[
         "server",
         &["time", "drops", "stats", "rng", "config", "wire", "tcp", "stack", "xdp", "host", "worker", "app", "runtime"],
     ),
-    ("balancer", &["time", "transport", "rng", "wire", "lb", "stack", "xdp", "host", "worker", "runtime"]),
+    (
+        "balancer",
+        &["time", "transport", "rng", "wire", "preface", "lb", "stack", "xdp", "host", "worker", "proxy", "runtime"],
+    ),
     ("capture", &["wire", "telemetry", "worker"]),
     ("bpf", &["xdp"]),
     ("backend", &["host", "bpf", "xdp"]),

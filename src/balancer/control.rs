@@ -1,6 +1,8 @@
 //! What decides and what forwards, kept alike: the tables, the programs' maps, and the ways to backends.
 
-use super::{BalancerError, checking::Checking, estate::Estate, nat::Sweeping, reach::Reach};
+use super::{
+    BalancerError, NoReach, checking::Checking, estate::Estate, nat::Sweeping, proxying::Proxying, reach::Reach,
+};
 use crate::{
     lb::{BackendId, Balancer, Health, HealthSource, Plan, ServiceId, Way},
     runtime::Running,
@@ -31,6 +33,7 @@ pub(super) struct Control {
     pub balance: Arc<Mutex<Balance>>,
     pub reach: Reach,
     pub checking: Checking,
+    pub proxying: Proxying,
     pub sweeping: Sweeping,
     /// What another one is to go on from, if one is.
     estate: Option<Estate>,
@@ -47,11 +50,12 @@ impl Control {
         balance: Arc<Mutex<Balance>>,
         reach: Reach,
         checking: Checking,
+        proxying: Proxying,
         sweeping: Sweeping,
         estate: Option<Estate>,
     ) -> Self {
         let (sources, reports) = (Vec::new(), Vec::new());
-        Self { balancer, balance, reach, checking, sweeping, estate, sources, reports, is_behind: true }
+        Self { balancer, balance, reach, checking, proxying, sweeping, estate, sources, reports, is_behind: true }
     }
 
     pub fn balance(&self) -> MutexGuard<'_, Balance> {
@@ -100,6 +104,7 @@ impl Control {
         if !self.is_behind {
             return Ok(());
         }
+        self.proxying.outdate();
         let ways: HashMap<BackendId, Way> = self.ways().collect();
         let mut balance = self.balance.lock().unwrap_or_else(PoisonError::into_inner);
         balance.publish(&self.balancer, &|id| ways.get(&id).copied())?;
@@ -171,7 +176,22 @@ impl Control {
         self.hear()?;
         self.publish()?;
         self.checking.update(running, &self.balancer, &self.reach);
+        self.inform(running);
         Ok(reached.map(drop)?)
+    }
+
+    /// What keeps packets or connections from a backend, or is about to.
+    pub fn trouble(&self, id: BackendId) -> Option<NoReach> {
+        let of_proxy = || {
+            let (service, backend) = (self.balancer.get(id.service)?, self.balancer.name(id)?);
+            self.proxying.obstacle(&service.name, backend).map(|why| NoReach::Unconnectable(why.to_owned()))
+        };
+        self.reach.trouble(&self.balancer, id).or_else(of_proxy)
+    }
+
+    /// Has the workers do as the tables say.
+    pub fn inform(&mut self, running: &Running) {
+        self.proxying.update(running, &self.balancer, &self.reach);
     }
 
     /// Ends what is over, and believes what is said of health.

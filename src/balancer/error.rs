@@ -4,6 +4,7 @@ use crate::{
     host::HostError,
     lb::{ApplyError, PlanError},
     runtime::{AddressRefused, RuntimeError},
+    worker::ListenRefused,
     xdp::{ServeError, XdpError},
 };
 use std::{net::IpAddr, path::PathBuf};
@@ -62,6 +63,10 @@ pub enum BalancerError {
     /// An address of a service that cannot be had.
     #[error("the address of a service: {0}")]
     Address(#[from] AddressRefused),
+
+    /// A service in mode `proxy` cannot be listened for.
+    #[error("a service in mode proxy: {0}")]
+    Listen(#[from] ListenRefused),
 
     /// The XDP program's table of services is full.
     #[error(transparent)]

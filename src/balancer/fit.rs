@@ -22,7 +22,7 @@ pub(super) fn check_modes<'a>(
     mut services: impl Iterator<Item = &'a Service>,
 ) -> Result<(), BalancerError> {
     let Some(setup) = running.setups().iter().find(|setup| setup.mode == XdpMode::Generic) else { return Ok(()) };
-    services.find(|service| service.mode != Mode::Dsr).map_or(Ok(()), |service| {
+    services.find(|service| !matches!(service.mode, Mode::Dsr | Mode::Proxy)).map_or(Ok(()), |service| {
         Err(BalancerError::GenericMode { service: service.name.clone(), interface: setup.interface.clone() })
     })
 }

@@ -26,6 +26,7 @@
 //! # }
 //! ```
 
+mod application;
 pub mod check;
 mod checking;
 mod control;
@@ -34,6 +35,7 @@ mod estate;
 mod fit;
 mod follow;
 mod nat;
+mod proxying;
 mod reach;
 mod record;
 mod role;
@@ -45,6 +47,7 @@ pub use self::{
     error::BalancerError,
     estate::{Origin, Orphaned},
     nat::Nat,
+    proxying::{Fate, Proxied},
     reach::NoReach,
     role::{Balancing, LoadBalancer},
     status::{BackendStatus, ServiceStatus, Status},

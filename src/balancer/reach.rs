@@ -26,6 +26,8 @@ pub enum NoReach {
         /// The router.
         router: IpAddr,
     },
+    /// No connection can be opened to it, in words for people: it is one of a service in mode `proxy`.
+    Unconnectable(String),
     /// It has not been looked for yet.
     Unknown,
 }
@@ -38,6 +40,7 @@ impl fmt::Display for NoReach {
                 f,
                 "it is behind the router {router}, where mode dsr does not reach: use ipip or gue, or a backend on the link"
             ),
+            Self::Unconnectable(why) => f.write_str(why),
             Self::Unknown => f.write_str("it has not been looked for yet"),
         }
     }

@@ -4,6 +4,7 @@ mod steer;
 
 use super::{
     BalancerError, PINS, Status,
+    application::Working,
     check::Check,
     checking::{Checking, Wanted},
     control::{Control, now},
@@ -11,12 +12,14 @@ use super::{
     fit,
     follow::{Bell, Follower},
     nat::{Nat, Sweeping},
+    proxying::{self, Proxying},
     reach::Reach,
 };
 use crate::{
     lb::{ApplyError, Balancer, Flow, Health, HealthSource, Limits, Plan, RowKey, Service},
     runtime::{Balanced, Interface, Notice, RunReport, Running, Runtime, RuntimeError, StopSignal, StopSignals},
     time::Instant,
+    worker::Context,
     xdp::{Balance, BalanceOptions, Pins, Require},
 };
 use std::{
@@ -40,16 +43,15 @@ pub struct LoadBalancer {
     survive: Option<Duration>,
     pins: PathBuf,
     nat: Nat,
+    proxy_sources: Vec<IpAddr>,
 }
 
 impl LoadBalancer {
     /// A balancer on the interface of this name, where its clients are: its services' addresses are there. `key` is a fleet's
     /// secret; whoever has another one places flows otherwise.
     pub fn on(interface: impl Into<String>, key: RowKey) -> Self {
-        let mut runtime = Runtime::on(interface);
-        runtime.only_connects = true;
         Self {
-            runtime,
+            runtime: Runtime::on(interface),
             key,
             options: BalanceOptions::default(),
             checks: Wanted::new(),
@@ -57,6 +59,7 @@ impl LoadBalancer {
             survive: None,
             pins: PathBuf::from(PINS),
             nat: Nat::default(),
+            proxy_sources: Vec::new(),
         }
     }
 
@@ -108,6 +111,21 @@ impl LoadBalancer {
     #[must_use]
     pub fn nat(mut self, nat: Nat) -> Self {
         self.nat = nat;
+        self
+    }
+
+    /// Addresses that connections to backends come from, of services in mode `proxy`: the balancer's alone, which answers for them on
+    /// the last interface that was named. Where there is none of a backend's IP version, they come from the service's own.
+    #[must_use]
+    pub fn proxy_sources(mut self, sources: impl IntoIterator<Item = IpAddr>) -> Self {
+        self.proxy_sources = sources.into_iter().collect();
+        self
+    }
+
+    /// How long connections that end at the balancer may go on when it is stopped. Default: not at all, and they are reset.
+    #[must_use]
+    pub fn drain(mut self, time: Duration) -> Self {
+        self.runtime.drain = time;
         self
     }
 
@@ -195,12 +213,13 @@ impl LoadBalancer {
         }
         let pulse = self.survive.map(|survive| Pulse::start(balance.heartbeat()?, survive).map_err(no_thread));
         let pulse = pulse.transpose()?;
-        let frames = balancer.services().map(|(id, it)| (frames_of(it), id.index() as u32, it.into())).collect();
+        let forwarded = balancer.services().filter(|(_, it)| !it.is_proxied());
+        let frames = forwarded.map(|(id, it)| (frames_of(it), id.index() as u32, it.into())).collect();
         let balance = Arc::new(Mutex::new(balance));
         let mut runtime = self.runtime.clone();
         runtime.interfaces[0].own = vips.iter().copied().map(alone).collect();
         if let Some(last) = runtime.interfaces.last_mut() {
-            last.own.extend(self.nat.sources.iter().copied().map(alone));
+            last.own.extend(self.nat.sources.iter().chain(&self.proxy_sources).copied().map(alone));
         }
         let tables = Arc::clone(&balance);
         runtime.balance = Some(Balanced { tables, services: frames, sources, pins: pins.clone() });
@@ -208,9 +227,11 @@ impl LoadBalancer {
         let ring = bell.clone();
         // Balancers that began at different times check at different times.
         let checking = Checking::new(now().as_nanos(), self.checks.clone(), move || ring.ring());
-        let application = checking.checker().application();
+        let proxying = Proxying::new(self.key, self.proxy_sources.clone());
+        let (prober, proxy) = (checking.checker().application(), proxying.application());
+        let application = move |cx: &mut Context<'_>| Working { prober: prober(cx), proxy: proxy(cx) };
         let sweeping = Sweeping::new(&self.nat.windows);
-        let mut control = Control::new(balancer, balance, Reach::open()?, checking, sweeping, estate);
+        let mut control = Control::new(balancer, balance, Reach::open()?, checking, proxying, sweeping, estate);
         // Programs find all of it when they come: what they take the place of may be at work.
         control.begin()?;
         if origin != Origin::Fresh {
@@ -218,6 +239,10 @@ impl LoadBalancer {
         }
         let running = Arc::new(runtime.start(application)?);
         fit::check_modes(&running, control.balancer.services().map(|(_, service)| service))?;
+        control.inform(&running);
+        for end in proxying::ends(control.balancer.services().map(|(_, service)| service)) {
+            running.listen(Some(end.ip()), end.port())?;
+        }
         if let Some(pins) = &pins {
             control.settle()?;
             pins.keep_links(&running.interface_names().collect::<Vec<_>>());
@@ -295,9 +320,10 @@ impl Balancing {
         self.nat.check(plan.services())?;
         let added: Vec<IpAddr> = wanted.difference(&vips).copied().collect();
         self.add_all(&added, plan)?;
-        let before = self.services();
+        let (before, listened) = (self.services(), self.listened());
         // Of services that go, no frame may find a number that is another's by then.
         self.unsteer(&before, plan);
+        self.unlisten(listened.difference(&proxying::ends(plan.services())));
         let applied = {
             let mut control = self.control();
             control.apply(plan).map(|()| control.begin())
@@ -315,9 +341,11 @@ impl Balancing {
             });
         }
         let served = self.serve(&before, &self.services());
+        self.control().inform(&self.running);
+        let listens = self.listen(self.listened().difference(&listened));
         self.follower.wake();
         // What could not be said to the kernel is said again in a moment.
-        applied?.and(served)
+        applied?.and(served).and(listens)
     }
 
     /// Balances these services, and nothing else, from now on.

@@ -1,6 +1,6 @@
 //! What a balancer is like now, for whoever looks.
 
-use super::{BalancerError, NoReach, check::Counted, control::Control};
+use super::{BalancerError, Fate, NoReach, Proxied, check::Counted, control::Control};
 use crate::{
     lb::{Backend, BackendId, Balancer, Health, Mode, Share, State},
     time::Instant,
@@ -42,6 +42,8 @@ pub struct ServiceStatus {
     pub rows: u32,
     /// Its flows that are rewritten, in mode `nat`, each of which has a port; as of some seconds ago.
     pub rewritten: Option<u64>,
+    /// How connections ended so far, in mode `proxy`, and the server names that they are told apart by.
+    pub proxied: Option<(Vec<(Fate, u64)>, Vec<String>)>,
     /// In order of name.
     pub backends: Vec<BackendStatus>,
 }
@@ -70,6 +72,8 @@ pub struct BackendStatus {
     pub tally: Tally,
     /// Why it is not up, or cannot be checked, by its checks.
     pub why: Option<String>,
+    /// What of connections in mode `proxy`.
+    pub proxied: Option<Proxied>,
     /// What keeps packets from it, or is about to.
     pub trouble: Option<NoReach>,
 }
@@ -92,7 +96,8 @@ impl Status {
                 share: shares.get(&id).copied().unwrap_or_default(),
                 tally: balance.tally(id)?,
                 why: control.checking.why(service, &backend.name).map(str::to_owned),
-                trouble: control.reach.trouble(balancer, id),
+                proxied: control.proxying.counts(service, &backend.name),
+                trouble: control.trouble(id),
             })
         };
         let mut services = Vec::new();
@@ -109,6 +114,10 @@ impl Status {
                     let by_service = &control.sweeping.census.by_service;
                     by_service.get(&(id.index() as u16)).copied().unwrap_or_default()
                 }),
+                proxied: control
+                    .proxying
+                    .fates(&service.name)
+                    .map(|fates| (fates, service.proxied.server_names.clone())),
                 backends,
             });
         }
@@ -138,10 +147,17 @@ impl BackendStatus {
 
 impl fmt::Display for ServiceStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, address, transport, mode, rows, rewritten, backends } = self;
+        let Self { name, address, transport, mode, rows, rewritten, proxied, backends } = self;
         write!(f, "service {name}  {transport} {address}  {mode}")?;
         if let Some(flows) = rewritten {
             write!(f, "  {flows} flows and ports")?;
+        }
+        if let Some((fates, names)) = proxied {
+            names.iter().try_for_each(|name| write!(f, "  {name}"))?;
+            fates
+                .iter()
+                .filter(|(_, count)| *count > 0)
+                .try_for_each(|(fate, count)| write!(f, "  {} {count}", fate.name()))?;
         }
         writeln!(f)?;
         let width = backends.iter().map(|it| it.name.len()).max().unwrap_or_default();
@@ -165,6 +181,9 @@ impl fmt::Display for ServiceStatus {
             }
             if it.tally.resets > 0 {
                 write!(f, "  reset {}", it.tally.resets)?;
+            }
+            if let Some(proxied) = &it.proxied {
+                write!(f, "  {proxied}")?;
             }
             writeln!(f)?;
             if let Some(why) = &it.why {

@@ -96,12 +96,13 @@ impl Sources {
             for (number, backend) in balancer.backends(id).filter(|(_, backend)| backend.state != State::Off) {
                 let there = backend.address.address;
                 let Some(way) = ways.way(there) else { continue };
+                let address = checked(service, backend.address, port);
                 targets.push(Target {
                     service: service.name.clone(),
                     backend: backend.name.clone(),
                     check: check.clone(),
-                    address: checked(service, backend.address, port),
-                    route: self.route(running, service.address, service.mode, there, way),
+                    address,
+                    route: self.route(running, address.ip(), service.mode, there, way),
                     known: balancer.health(number).unwrap_or_default(),
                     counts: Arc::default(),
                 });
@@ -111,12 +112,12 @@ impl Sources {
     }
 }
 
-/// Where a backend is checked: at the service's address, which it has, but in mode `nat` at its own. There the service's port stands
+/// Where a backend is checked: at the service's address, which it has, but in the modes `nat` and `proxy` at its own. There the service's port stands
 /// for its own as well.
 fn checked(service: &Service, backend: Endpoint, port: u16) -> SocketAddr {
     match service.mode {
-        Mode::Nat if port == service.port => SocketAddr::new(backend.address, backend.port),
-        Mode::Nat => SocketAddr::new(backend.address, port),
+        Mode::Nat | Mode::Proxy if port == service.port => SocketAddr::new(backend.address, backend.port),
+        Mode::Nat | Mode::Proxy => SocketAddr::new(backend.address, port),
         _ => SocketAddr::new(service.address, port),
     }
 }

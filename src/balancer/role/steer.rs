@@ -2,13 +2,13 @@
 
 use super::Balancing;
 use crate::{
-    balancer::BalancerError,
+    balancer::{BalancerError, proxying},
     lb::{Plan, Service, ServiceId},
     stack::{Cidr, InUse},
     xdp::{self, Steered},
 };
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     net::{IpAddr, SocketAddr},
 };
 
@@ -28,7 +28,7 @@ impl Balancing {
     /// Takes addresses. Nothing for their services gets to the stack meanwhile, which would reset the flows of whoever had them before:
     /// it is dropped until they lead to backends.
     pub(super) fn add_all(&self, vips: &[IpAddr], plan: &Plan) -> Result<(), BalancerError> {
-        let coming = || plan.services().filter(|service| vips.contains(&service.address));
+        let coming = || plan.services().filter(|it| !it.is_proxied() && vips.contains(&it.address));
         let steer = || {
             let mut programs = self.running.steering();
             programs.try_for_each(|it| {
@@ -66,16 +66,37 @@ impl Balancing {
         }
     }
 
-    /// The services as programs know them.
+    /// Where connections end here.
+    pub(super) fn listened(&self) -> HashSet<SocketAddr> {
+        proxying::ends(self.control().balancer.services().map(|(_, service)| service))
+    }
+
+    /// Ends them there, as services come.
+    pub(super) fn listen<'a>(&self, mut ends: impl Iterator<Item = &'a SocketAddr>) -> Result<(), BalancerError> {
+        ends.try_for_each(|end| Ok(self.running.listen(Some(end.ip()), end.port())?))
+    }
+
+    /// And no longer, as services go.
+    pub(super) fn unlisten<'a>(&self, ends: impl Iterator<Item = &'a SocketAddr>) {
+        for end in ends {
+            if let Err(error) = self.running.unlisten(Some(end.ip()), end.port()) {
+                tracing::warn!(%end, "connections are still accepted for a service that is gone: {error}");
+            }
+        }
+    }
+
+    /// The services that programs forward, as they know them.
     pub(super) fn services(&self) -> HashMap<xdp::Service, (ServiceId, Steered)> {
         let control = self.control();
-        control.balancer.services().map(|(id, service)| (frames_of(service), (id, service.into()))).collect()
+        let forwarded = control.balancer.services().filter(|(_, service)| !service.is_proxied());
+        forwarded.map(|(id, service)| (frames_of(service), (id, service.into()))).collect()
     }
 
     /// Has the programs balance what is not balanced any more, or otherwise, no longer.
-    pub(super) fn unsteer(&self, before: &HashMap<xdp::Service, (ServiceId, Steered)>, plan: &Plan) {
+    pub(super) fn unsteer<'p>(&self, before: &HashMap<xdp::Service, (ServiceId, Steered)>, plan: &'p Plan) {
+        let named = |service: &'p Service| (frames_of(service), (service.name.as_str(), service.into()));
         let kept: HashMap<xdp::Service, (&str, Steered)> =
-            plan.services().map(|service| (frames_of(service), (service.name.as_str(), service.into()))).collect();
+            plan.services().filter(|service| !service.is_proxied()).map(named).collect();
         let control = self.control();
         let name = |id: ServiceId| control.balancer.get(id).map(|service| service.name.as_str());
         let is_kept = |service: &xdp::Service, (id, steered): (ServiceId, Steered)| {

@@ -2,6 +2,7 @@
 
 use super::{
     placement::{Placement, RowCount},
+    proxied::Proxied,
     time_window::DRAIN_DEFAULT,
 };
 use crate::{time::Instant, transport::Transport, wire::Endpoint};
@@ -127,6 +128,10 @@ pub enum Mode {
     /// balancer's, and back to the client from the service's. The backend needs nothing for it, and may have another
     /// port than the service. Flows are remembered, each of them.
     Nat,
+    /// Not at all: connections end at the balancer, which opens others to backends, and octets go from one to the other. It
+    /// may look at what clients say first ([`Proxied`]). Backends need nothing for it, may have another port, and be of the
+    /// other IP version.
+    Proxy,
 }
 
 impl Mode {
@@ -137,7 +142,20 @@ impl Mode {
             Self::Ipip => "ipip",
             Self::Gue => "gue",
             Self::Nat => "nat",
+            Self::Proxy => "proxy",
         }
+    }
+}
+
+impl Mode {
+    /// Whether each flow is remembered, and stays where it went for that reason alone.
+    pub const fn keeps_flows(self) -> bool {
+        matches!(self, Self::Nat | Self::Proxy)
+    }
+
+    /// Whether backends may have another port than the service.
+    pub const fn rewrites_ports(self) -> bool {
+        self.keeps_flows()
     }
 }
 
@@ -173,6 +191,8 @@ pub struct Service {
     pub on_unhealthy: OnUnhealthy,
     /// What becomes of fragments.
     pub fragments: Fragments,
+    /// What becomes of its connections in mode [`Proxy`](Mode::Proxy).
+    pub proxied: Proxied,
 }
 
 impl Service {
@@ -191,6 +211,7 @@ impl Service {
             when_all_down: WhenAllDown::default(),
             on_unhealthy: OnUnhealthy::default(),
             fragments: Fragments::default(),
+            proxied: Proxied::default(),
         }
     }
 
@@ -206,7 +227,7 @@ impl Service {
 
     /// Whether rows say nothing of its older flows: because nothing tells new ones from them, or as each is remembered.
     pub fn changes_at_once(&self) -> bool {
-        self.transport == Transport::Udp || self.is_by_address() || self.mode == Mode::Nat
+        self.transport == Transport::Udp || self.is_by_address() || self.mode.keeps_flows()
     }
 
     /// The service with these backends.

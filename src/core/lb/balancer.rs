@@ -428,7 +428,15 @@ impl Balancer {
         self.by_address.clear();
         for (index, served) in (0..).zip(&self.services) {
             let Some(Served { config, .. }) = served else { continue };
-            let mut add = |port| _ = self.by_address.insert((config.address, port, config.transport), ServiceId(index));
+            let mut add = |port| {
+                let end = (config.address, port, config.transport);
+                // Of those that are told apart by names it is the one that needs none.
+                if config.is_default() {
+                    self.by_address.insert(end, ServiceId(index));
+                } else {
+                    self.by_address.entry(end).or_insert(ServiceId(index));
+                }
+            };
             add(config.port);
             if config.is_by_address() {
                 add(0);

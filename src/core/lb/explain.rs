@@ -1,7 +1,7 @@
 //! A flow's way in words, from the tables that decide it.
 
 use super::{
-    backend::{BackendId, Mode, Number, State},
+    backend::{BackendId, Number, State},
     balancer::Balancer,
     decide::{Decision, Place, Refusal, Why},
     flow::{Flow, Kind},
@@ -25,7 +25,7 @@ impl Balancer {
         let mut text = format!("{flow}: service {}\n", place.service.config.name);
         self.explain_row(&mut text, &place);
         self.explain_entry(&mut text, &place);
-        let kinds = if place.service.config.mode == Mode::Nat {
+        let kinds = if place.service.config.mode.keeps_flows() {
             &[("a new flow", Kind::Datagram)][..]
         } else if place.changes_at_once() {
             &[("any packet", Kind::Datagram)][..]
@@ -57,7 +57,7 @@ impl Balancer {
             |number: Option<Number>| number.map_or("nobody".to_owned(), |number| self.told_backend(place, number));
         _ = writeln!(text, "  row {} of {rows}: new flows go to {}", place.index, name(row.now));
         _ = writeln!(text, "    second choice, while that is down: {}", name(row.second));
-        if place.service.config.mode == Mode::Nat {
+        if place.service.config.mode.keeps_flows() {
             _ = writeln!(text, "    older flows go where they went: all of them are remembered");
         } else if place.changes_at_once() {
             _ = writeln!(text, "    nothing tells older flows from new ones here, so all of them go there");

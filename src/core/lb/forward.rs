@@ -148,7 +148,7 @@ impl Mode {
     /// What tunnels of this mode are like; `None` where there are none.
     pub const fn encapsulation(self) -> Option<Encapsulation> {
         match self {
-            Self::Dsr | Self::Nat => None,
+            Self::Dsr | Self::Nat | Self::Proxy => None,
             Self::Ipip => Some(Encapsulation::Ip),
             Self::Gue => Some(Encapsulation::Gue),
         }

@@ -139,6 +139,7 @@ mod image;
 mod nat;
 mod placement;
 mod plan;
+mod proxied;
 mod report;
 mod row;
 mod sight;
@@ -167,6 +168,7 @@ pub use self::{
     },
     placement::{Candidate, Maglev, Placement, Rendezvous, RowCount},
     plan::{ApplyError, MAX_SERVICES, Plan, PlanError, check},
+    proxied::{Proxied, is_server_name},
     report::{Change, ServiceChange},
     row::Row,
     time_window::{Tick, Ticks, Windows},

@@ -4,6 +4,7 @@ use super::{
     backend::{MAX_BACKENDS, MAX_WEIGHT, Mode, Service, ServiceId},
     balancer::{Balancer, Served},
     flow::is_unicast,
+    proxied,
     report::{Change, Moves, ServiceChange},
     table::{Assignment, Recipe, Table},
 };
@@ -41,6 +42,24 @@ pub enum PlanError {
         one: String,
         /// The name of the other.
         other: String,
+    },
+    /// Two services at one address have one server name.
+    #[error("services `{one}` and `{other}` both have the server name \"{name}\": leave it to one of them")]
+    SameServerName {
+        /// The name of one service.
+        one: String,
+        /// The name of the other.
+        other: String,
+        /// What both want to be named.
+        name: String,
+    },
+    /// A service that cannot be proxied as it is.
+    #[error("service `{service}` {why}")]
+    NotProxied {
+        /// Its name.
+        service: String,
+        /// What is in the way, and what to do.
+        why: &'static str,
     },
     /// A service that places by addresses shares its address with another.
     #[error(
@@ -210,16 +229,19 @@ pub fn check(services: &[Service]) -> Vec<PlanError> {
     if services.len() > MAX_SERVICES {
         errors.push(PlanError::TooManyServices { count: services.len() });
     }
-    let (mut names, mut ends, mut hosts) = (HashSet::new(), HashMap::new(), HashMap::new());
+    let (mut names, mut ends, mut hosts) = (HashSet::new(), HashMap::<_, Vec<&Service>>::new(), HashMap::new());
     for service in services {
         let name = || service.name.clone();
         if !names.insert(&service.name) {
             errors.push(PlanError::SameName { name: name() });
         }
         let end = (service.address, service.port, service.transport);
-        if let Some(one) = ends.insert(end, service) {
-            errors.push(PlanError::SameAddress { one: one.name.clone(), other: name() });
+        if let Some(why) = proxied::obstacle(service) {
+            errors.push(PlanError::NotProxied { service: name(), why });
         }
+        let others: &mut Vec<&Service> = ends.entry(end).or_default();
+        errors.extend(others.iter().find_map(|one| conflict(one, service)));
+        others.push(service);
         if !is_unicast(service.address) {
             errors.push(PlanError::BadAddress { address: service.address, whose: name() });
         }
@@ -235,6 +257,16 @@ pub fn check(services: &[Service]) -> Vec<PlanError> {
         check_backends(service, |address| hosts.get(&address).map(|there| there[0].name.clone()), &mut errors);
     }
     errors
+}
+
+/// Why two services cannot have one address, port and transport: but for names that clients name, nothing tells them apart.
+fn conflict(one: &Service, other: &Service) -> Option<PlanError> {
+    let (is_told_apart, names) = (one.is_proxied() && other.is_proxied(), (one.name.clone(), other.name.clone()));
+    if !is_told_apart || one.is_default() && other.is_default() {
+        return Some(PlanError::SameAddress { one: names.0, other: names.1 });
+    }
+    let name = proxied::name_in_common(one, other)?.to_owned();
+    Some(PlanError::SameServerName { one: names.0, other: names.1, name })
 }
 
 fn check_backends(service: &Service, whose: impl Fn(IpAddr) -> Option<String>, errors: &mut Vec<PlanError>) {

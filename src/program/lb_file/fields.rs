@@ -45,6 +45,7 @@ pub(super) const FILE: Kind = Kind {
         "survive",
         "pins",
         "nat",
+        "proxy",
         "service",
     ],
 };
@@ -64,6 +65,7 @@ pub(super) const SERVICE: Kind = Kind {
         "unhealthy_drain",
         "fragments",
         "check",
+        "proxy",
         "backend",
     ],
 };
@@ -76,7 +78,14 @@ pub(super) const BACKEND: Kind = Kind { head: "[[service.backend]]", keys: &["na
 pub(super) const NAT: Kind =
     Kind { head: "[nat]", keys: &["sources", "flows", "opening", "established", "closing", "datagrams"] };
 
-pub(super) const KINDS: [&Kind; 5] = [&FILE, &SERVICE, &CHECK, &BACKEND, &NAT];
+pub(super) const PROXY: Kind = Kind { head: "[proxy]", keys: &["sources"] };
+
+pub(super) const PROXIED: Kind = Kind {
+    head: "[service.proxy]",
+    keys: &["server_names", "send_header", "accept_header_from", "first_timeout", "connect_timeout", "idle_timeout"],
+};
+
+pub(super) const KINDS: [&Kind; 7] = [&FILE, &SERVICE, &CHECK, &BACKEND, &NAT, &PROXY, &PROXIED];
 
 impl Kind {
     /// The key that may be meant by one that it does not have.

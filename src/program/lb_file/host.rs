@@ -68,7 +68,7 @@ impl File {
     /// Holds the file against a machine.
     ///
     /// # Errors
-    /// An interface that it does not have; an address of a service, or a source of mode `nat`, that its kernel has, which would
+    /// An interface that it does not have; an address of a service, or a source of the modes `nat` and `proxy`, that its kernel has, which would
     /// answer for it; a
     /// backend that is the machine itself, to which packets would come back; an address for metrics that it does not
     /// have, or a port that takes a right.
@@ -94,7 +94,9 @@ impl File {
                 wrong.push((at.clone(), format!("`metrics` at port {port} {what}: give a port from {first} on")));
             }
         }
-        for (address, at) in self.nat.sources.iter().zip(&self.places.sources) {
+        let of_nat = self.nat.sources.iter().zip(&self.places.sources);
+        let of_proxies = self.proxy_sources.iter().zip(&self.places.proxy_sources);
+        for (address, at) in of_nat.chain(of_proxies) {
             if let Some((_, prefix, interface)) = addresses.get(address) {
                 let remedy =
                     format!("list one that nobody has, or run `ip address del {address}/{prefix} dev {interface}`");

@@ -90,7 +90,9 @@ impl<'a> Index<'a> {
         Some(match error {
             PlanError::TooManyServices { .. } => file.services.get(MAX_SERVICES)?.places.head.clone(),
             PlanError::SameName { name } => self.services.get(name.as_str())?.get(nth)?.places.name.clone(),
-            PlanError::SameAddress { other, .. } => self.last(other)?.places.address.clone(),
+            PlanError::SameAddress { other, .. } | PlanError::SameServerName { other, .. } => {
+                self.last(other)?.places.address.clone()
+            }
             PlanError::SharedAddress { one, .. } => self.service(one)?.places.address.clone(),
             PlanError::BadAddress { whose, .. } => match (self.service(whose), whose.split_once('/')) {
                 (Some(service), _) => service.places.address.clone(),
@@ -107,6 +109,7 @@ impl<'a> Index<'a> {
             | PlanError::TooManyBackends { service, .. }
             | PlanError::RowsChanged { service, .. }
             | PlanError::NatByAddress { service }
+            | PlanError::NotProxied { service, .. }
             | PlanError::BadPlacement { service, .. } => self
                 .services
                 .get(service.as_str())?

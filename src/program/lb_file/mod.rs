@@ -13,6 +13,7 @@ mod key;
 mod names;
 mod outline;
 mod overrides;
+mod proxied;
 mod read;
 mod service;
 #[cfg(test)]
@@ -22,8 +23,8 @@ mod whole;
 use crate::{
     host::bpf_fs::PINS,
     lb::{
-        self, Backend, Fragments, Maglev, Mode, NatWindows, OnUnhealthy, Placement, Rendezvous, RowCount, RowKey,
-        WhenAllDown,
+        self, Backend, Fragments, Maglev, Mode, NatWindows, OnUnhealthy, Placement, Proxied, Rendezvous, RowCount,
+        RowKey, WhenAllDown,
     },
     transport::Transport,
     wire::Endpoint,
@@ -76,6 +77,10 @@ pub struct File {
     pub pins: PathBuf,
     /// `[nat]`: where packets of services in mode `nat` come from.
     pub nat: Nat,
+    /// `[proxy] sources = ["198.18.0.6", "2001:2::6"]`: addresses that connections to backends come from, of services in mode `proxy`. The
+    /// balancer answers for them on the last of its interfaces, and nobody else has them. Where there is none of a backend's IP version,
+    /// they come from the service's own. It stays so as long as the process runs. Default none.
+    pub proxy_sources: Vec<IpAddr>,
     /// `[[service]]`, once for each; one at least.
     pub services: Vec<ServiceConfig>,
     source: Source,
@@ -103,7 +108,9 @@ struct FilePlaces {
     interfaces: Vec<Span>,
     metrics: Option<Span>,
     survive: Option<Span>,
+    /// Those of `[nat]`, and those of `[proxy]`.
     sources: Vec<Span>,
+    proxy_sources: Vec<Span>,
 }
 
 /// A `[[service]]`: an address that backends serve together.
@@ -117,8 +124,8 @@ pub struct ServiceConfig {
     pub address: Endpoint,
     /// `protocol = "tcp"`, or `udp`. Default `tcp`.
     pub protocol: Transport,
-    /// `mode = "dsr"`: how packets get to the backends, `dsr`, `ipip`, `gue` or `nat` ([`Mode`]). In all but `nat` packets
-    /// keep their addresses and ports, and backends answer clients themselves. Default `dsr`.
+    /// `mode = "dsr"`: how packets get to the backends, `dsr`, `ipip`, `gue` or `nat` ([`Mode`]), or that connections end here,
+    /// `proxy`. In the first three packets keep their addresses and ports, and backends answer clients themselves. Default `dsr`.
     pub mode: Mode,
     /// `syn_proxy = "off"`: who answers SYNs. Default `off`, which is all that there is so far.
     pub syn_proxy: SynProxy,
@@ -139,12 +146,23 @@ pub struct ServiceConfig {
     pub fragments: Fragments,
     /// `[service.check]`: how it is found out whether backends are well.
     pub check: Check,
+    /// `[service.proxy]`, in mode `proxy`: what becomes of connections.
+    ///
+    /// - `server_names = ["www.example.org", "*.example.org"]`: whose connections they are, where services in this mode share an
+    ///   address: those of TLS clients that name one of these. Default: all that no other service there has.
+    /// - `send_header = "v2"`, or `v1`: a header of the PROXY protocol tells backends at first who the client is. Default: none.
+    /// - `accept_header_from = ["198.18.0.0/24"]`: whose connections begin with such a header. Nobody else's may then. Default: nobody's, and
+    ///   it is data like any other.
+    /// - `first_timeout = "10s"`, from 100ms to 10m: for what clients say first, where it decides whereto; `connect_timeout = "3s"`, from
+    ///   100ms to 1m: for a backend to answer, of which three are tried; `idle_timeout = "1h"`, from 1s to 168h: for either end to
+    ///   say anything.
+    pub proxied: Proxied,
     /// `[[service.backend]]`, once for each; one at least must serve.
     ///
     /// - `name = "web-1"`: what it is called, as a service is. Rows follow names: whoever has the name has the flows.
     ///   Must be there.
     /// - `address = "198.18.0.11"`, or with a port, `"198.18.0.11:443"`, which then is the service's, because packets
-    ///   keep theirs; in `nat` it may be another. There it is of the service's family. Of either family in the others: in `dsr` it only says on which link the backend is, and whose
+    ///   keep theirs; in `nat` and `proxy` it may be another. In `nat` it is of the service's family. Of either family in the others: in `dsr` it only says on which link the backend is, and whose
     ///   frames they shall be; in tunnels it is the outer header's. Must be there.
     /// - `weight = 100`: its share of new flows beside the others' weights, from 0 for none to 10,000. Default 100.
     /// - `state = "serve"`: `drain` for no new flows, and as long as they like for those it has; `off` for nothing at
@@ -274,6 +292,7 @@ impl ServiceConfig {
             when_all_down: self.when_all_down,
             on_unhealthy: self.on_unhealthy,
             fragments: self.fragments,
+            proxied: self.proxied.clone(),
         }
     }
 }

@@ -4,7 +4,7 @@ use super::{
     CONTROL, Faults, File, FilePlaces, Nat, PINS, Source, Span,
     fault::quoted,
     fields::{FILE, Fields, NAT, SERVICE, Wrong},
-    judge, service,
+    judge, proxied, service,
 };
 use crate::{
     lb::{MAX_FLOWS, MAX_SOURCES, NatWindows},
@@ -77,6 +77,7 @@ impl File {
         let path = |key, default: &str| folder.join(fields.text(key).unwrap_or(default));
         let (interfaces, places) = interfaces(&fields).into_iter().unzip();
         let (nat, sources) = nat(&fields);
+        let (proxy_sources, places_of_proxies) = proxied::sources(&fields).into_iter().unzip();
         let file = Self {
             interfaces,
             generation: fields.number("generation", 0..=i64::MAX as u64),
@@ -87,6 +88,7 @@ impl File {
             survive: fields.time("survive", SURVIVE),
             pins: path("pins", PINS),
             nat,
+            proxy_sources,
             services: match fields.tables("service", &SERVICE) {
                 Some(services) => services.into_iter().filter_map(service::read).collect(),
                 None => Vec::new(),
@@ -97,6 +99,7 @@ impl File {
                 metrics: fields.get("metrics").map(Spanned::span),
                 survive: fields.get("survive").map(Spanned::span),
                 sources,
+                proxy_sources: places_of_proxies,
             },
         };
         if fields.get("service").is_none() {

@@ -4,6 +4,7 @@ use super::{
     BackendPlaces, Check, CheckKind, PlacementKind, Places, ServiceConfig, SynProxy,
     fault::quoted,
     fields::{BACKEND, CHECK, Fields},
+    proxied,
 };
 use crate::{
     lb::{Backend, Fragments, MAX_WEIGHT, Mode, OnUnhealthy, RowCount, State, WhenAllDown},
@@ -52,6 +53,7 @@ pub(super) fn read(fields: Fields<'_>) -> Option<ServiceConfig> {
             .word("fragments", &[("drop", Fragments::Drop), ("address", Fragments::ByAddress)])
             .unwrap_or_default(),
         check: check(&fields, address.map(|address| address.port), protocol),
+        proxied: proxied::read(&fields, mode),
         places: Places {
             head: fields.at.clone(),
             name: fields.span("name"),
@@ -105,14 +107,9 @@ fn vip(text: &str) -> Result<Endpoint, String> {
 
 /// How packets get to backends; `None` where that is not understood.
 fn mode(fields: &Fields<'_>) -> Option<Mode> {
-    const MODES: [(&str, Mode); 4] = [("dsr", Mode::Dsr), ("ipip", Mode::Ipip), ("gue", Mode::Gue), ("nat", Mode::Nat)];
+    const MODES: [Mode; 5] = [Mode::Dsr, Mode::Ipip, Mode::Gue, Mode::Nat, Mode::Proxy];
     match fields.text("mode") {
-        Some("proxy") => {
-            let what = "the mode `proxy` is not there yet: use \"dsr\", \"ipip\", \"gue\" or \"nat\"";
-            fields.wrong.note(fields.span("mode"), what);
-            None
-        }
-        Some(_) => fields.word("mode", &MODES),
+        Some(_) => fields.word("mode", &MODES.map(|mode| (mode.name(), mode))),
         None if fields.get("mode").is_some() => None,
         None => Some(Mode::default()),
     }
@@ -234,7 +231,7 @@ fn backend(fields: &Fields<'_>, service: Option<(Endpoint, Mode)>) -> Option<Bac
     Some(Backend { weight, state: state.unwrap_or_default(), ..Backend::new(name?, address?) })
 }
 
-/// The port of a backend. But in mode `nat`, packets come to the port that their client knew.
+/// The port of a backend. But in the modes `nat` and `proxy`, packets come to the port that their client knew.
 fn port_of_backend(text: &str, port: Option<u16>, service: Option<(Endpoint, Mode)>) -> Result<u16, String> {
     let shown = quoted(text);
     let Some((vip, mode)) = service else { return Ok(port.unwrap_or(0)) };
@@ -242,7 +239,7 @@ fn port_of_backend(text: &str, port: Option<u16>, service: Option<(Endpoint, Mod
         None => Ok(vip.port),
         Some(0) => Err(format!("{shown} has port 0, which nobody has: leave the port out, as it is the service's")),
         Some(port) if port == vip.port => Ok(port),
-        Some(port) if mode == Mode::Nat && vip.port != 0 => Ok(port),
+        Some(port) if mode.rewrites_ports() && vip.port != 0 => Ok(port),
         Some(port) if vip.port == 0 => {
             Err(format!("{shown} has port {port}, and its service every port, which packets keep: leave it out"))
         }

@@ -102,6 +102,7 @@ impl Session {
             .require(options.require)
             .probe(options.probe)
             .pins(&file.pins)
+            .proxy_sources(file.proxy_sources.iter().copied())
             .nat(Nat { sources: file.nat.sources.clone(), flows: file.nat.flows, windows: file.nat.windows })
             .on_notice(move |notice| telling(notice));
         let balancer = file.survive.into_iter().fold(balancer, LoadBalancer::survive);

@@ -1,7 +1,7 @@
 //! What a balancer is like, for people and for programs.
 
 use crate::{
-    balancer::{BackendStatus, ServiceStatus, Status},
+    balancer::{BackendStatus, Proxied, ServiceStatus, Status},
     lb::State,
     time::{Instant, span},
 };
@@ -56,6 +56,12 @@ pub struct ServiceReport {
     /// Its flows that are rewritten, in mode `nat`, each of which has a port; as of some seconds ago.
     #[serde(default)]
     pub rewritten: Option<u64>,
+    /// The server names that its connections are told apart by, in mode `proxy`.
+    #[serde(default)]
+    pub server_names: Vec<String>,
+    /// How its connections ended so far, by name, in mode `proxy`.
+    #[serde(default)]
+    pub ended: BTreeMap<String, u64>,
     /// In order of name.
     pub backends: Vec<BackendReport>,
 }
@@ -105,8 +111,41 @@ pub struct BackendReport {
     pub octets: u64,
     /// Segments of its flows that were reset, as it is down.
     pub resets: u64,
+    /// What of connections; nothing but in mode `proxy`.
+    #[serde(default)]
+    pub proxied: Option<ProxiedReport>,
     /// What keeps packets from it, or is about to.
     pub trouble: Option<String>,
+}
+
+/// What of connections of a backend in mode `proxy`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ProxiedReport {
+    /// That it has now.
+    pub open: u64,
+    /// That it ever had.
+    pub connected: u64,
+    /// That it did not answer.
+    pub failed: u64,
+    /// Octets that went there.
+    pub octets_to_backend: u64,
+    /// Octets that came back.
+    pub octets_to_clients: u64,
+}
+
+impl From<Proxied> for ProxiedReport {
+    fn from(its: Proxied) -> Self {
+        let Proxied { open, connected, failed, to_backend, to_clients, .. } = its;
+        Self { open, connected, failed, octets_to_backend: to_backend, octets_to_clients: to_clients }
+    }
+}
+
+impl fmt::Display for ProxiedReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { open, connected, failed, octets_to_backend, octets_to_clients } = self;
+        let octets = format_args!("octets {octets_to_backend} there, {octets_to_clients} back");
+        write!(f, "connections {open} of {connected}  failed {failed}  {octets}")
+    }
 }
 
 /// What a balancer goes by, beside its tables.
@@ -145,6 +184,13 @@ impl ServiceReport {
             mode: status.mode.to_string(),
             rows: status.rows,
             rewritten: status.rewritten,
+            server_names: status.proxied.as_ref().map(|(_, names)| names.clone()).unwrap_or_default(),
+            ended: status
+                .proxied
+                .iter()
+                .flat_map(|(fates, _)| fates)
+                .map(|(fate, count)| (fate.name().to_owned(), *count))
+                .collect(),
             backends: status.backends.iter().map(|it| BackendReport::new(it, status.rows, now)).collect(),
         }
     }
@@ -178,6 +224,7 @@ impl BackendReport {
             packets: status.tally.packets,
             octets: status.tally.octets,
             resets: status.tally.resets,
+            proxied: status.proxied.map(ProxiedReport::from),
             trouble: status.trouble.as_ref().map(ToString::to_string),
         }
     }
@@ -185,6 +232,9 @@ impl BackendReport {
     /// What is left of its flows, in words: what a drain waits for.
     pub fn remains(&self) -> String {
         let Self { rows, older_rows, remembered, .. } = self;
+        if let Some(proxied) = &self.proxied {
+            return format!("new connections on {rows} rows, and {} that are open", proxied.open);
+        }
         if *rows == 0 && *older_rows == 0 && *remembered == 0 {
             return "no flows are left there".to_owned();
         }
@@ -219,20 +269,24 @@ impl fmt::Display for StatusReport {
 
 impl fmt::Display for ServiceReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, address, protocol, mode, rows, rewritten, backends } = self;
+        let Self { name, address, protocol, mode, rows, rewritten, server_names, ended, backends } = self;
         write!(f, "{name}  {protocol} {address}  {mode}, {rows} rows")?;
         if let Some(flows) = rewritten {
             write!(f, ", {flows} flows and ports")?;
         }
+        if !server_names.is_empty() {
+            write!(f, ", for {}", server_names.join(" "))?;
+        }
+        ended.iter().filter(|(_, count)| **count > 0).try_for_each(|(how, count)| write!(f, ", {how} {count}"))?;
         writeln!(f)?;
         let width = backends.iter().map(|it| it.name.chars().count()).max().unwrap_or(0);
         for it in backends {
-            let BackendReport { name, state, health, weight, share, flows, packets, octets, .. } = it;
-            write!(
-                f,
-                "  {name:width$}  {state:5}  {health:7}  weight {weight:5}  {share:6.2} %  flows {flows}  packets \
-                 {packets}  octets {octets}"
-            )?;
+            let BackendReport { name, state, health, weight, share, flows, packets, octets, proxied, .. } = it;
+            write!(f, "  {name:width$}  {state:5}  {health:7}  weight {weight:5}  {share:6.2} %  ")?;
+            match proxied {
+                Some(proxied) => write!(f, "{proxied}")?,
+                None => write!(f, "flows {flows}  packets {packets}  octets {octets}")?,
+            }
             if it.older_rows > 0 || it.remembered > 0 {
                 write!(f, "  older rows {}  remembered {}", it.older_rows, it.remembered)?;
             }

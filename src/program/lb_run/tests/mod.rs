@@ -133,6 +133,7 @@ fn what_remains_of_a_drain_is_said_in_words() {
         packets: 0,
         octets: 0,
         resets: 0,
+        proxied: None,
         why: None,
         health_changes: 0,
         checks: None,

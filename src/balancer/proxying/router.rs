@@ -1,0 +1,245 @@
+//! Where a worker's connections go, by the tables.
+
+use super::{
+    Shared,
+    counts::Fate,
+    places::{Member, Place, Places, Pool, Terms},
+};
+use crate::{
+    preface::{
+        client_hello::{Hello, client_hello},
+        proxy_protocol::{self, About, Header},
+    },
+    proxy::{Decision, Ended, Ends, Failure, From, Patience, Review, Router, Said, Target, Towards},
+    time::Instant,
+};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, atomic::Ordering},
+};
+
+/// How many backends are tried for a client.
+const MOST_TRIED: usize = 3;
+
+/// The router of one worker.
+#[derive(Debug)]
+pub(crate) struct Tables {
+    shared: Arc<Shared>,
+    worker: usize,
+    generation: u64,
+    places: Arc<Places>,
+}
+
+/// What is kept of a connection.
+#[derive(Debug)]
+pub(crate) struct Session {
+    ends: Ends,
+    /// Until it has a backend.
+    opening: Option<Box<Opening>>,
+    terms: Option<Arc<Terms>>,
+    member: Option<Arc<Member>>,
+    is_connected: bool,
+    fate: Option<Fate>,
+}
+
+/// What is needed only until a connection has a backend.
+#[derive(Debug)]
+struct Opening {
+    place: Option<Arc<Place>>,
+    pool: Option<Arc<Pool>>,
+    /// What a balancer in front has said of it, and in how many octets.
+    proxied: Option<(SocketAddr, SocketAddr)>,
+    header: usize,
+    /// The numbers of the backends that were asked.
+    tried: [u16; MOST_TRIED],
+    count: usize,
+}
+
+impl Session {
+    /// The client and what it has connected to: as a balancer in front says, where one does.
+    fn far_ends(&self) -> Ends {
+        let proxied = self.opening.as_ref().and_then(|opening| opening.proxied);
+        proxied.map_or(self.ends, |(client, _)| Ends { client, ..self.ends })
+    }
+
+    /// Says what has become of it, and ends it.
+    fn refuse(&mut self, fate: Fate) -> Decision {
+        self.fate = Some(fate);
+        Decision::Reset
+    }
+}
+
+impl Tables {
+    pub(super) fn new(shared: Arc<Shared>, worker: usize) -> Self {
+        Self { shared, worker, generation: 0, places: Arc::default() }
+    }
+
+    /// Reads what a balancer in front says at first, where there is one: `None` where that is done, or there is none.
+    fn read_header(session: &mut Session, place: &Place, said: &Said<'_>) -> Option<Decision> {
+        let Some(opening) = session.opening.as_mut() else { return Some(Decision::Reset) };
+        if place.trusted.is_empty() || opening.header > 0 {
+            return None;
+        }
+        let is_trusted = place.trusts(session.ends.client.ip());
+        match (proxy_protocol::read(said.pieces), is_trusted) {
+            (Header::Read { length, about }, true) => {
+                opening.header = length;
+                if let About::Proxied { source, destination } = about {
+                    opening.proxied = Some((source, destination));
+                }
+                None
+            }
+            (Header::Partly { needed }, _) if !said.is_all => Some(Decision::Wait { octets: needed }),
+            (_, true) => Some(session.refuse(Fate::NoHeader)),
+            (Header::Read { .. }, false) => Some(session.refuse(Fate::Untrusted)),
+            (_, false) => None,
+        }
+    }
+
+    /// Whose it is; a decision where that is not known yet, or nobody's.
+    fn find_service(session: &mut Session, place: &Place, said: &Said<'_>) -> Result<Arc<Pool>, Decision> {
+        let skip = session.opening.as_ref().map_or(0, |opening| opening.header);
+        let name = match place.has_names().then(|| client_hello(behind(said.pieces, skip))) {
+            Some(Hello::Partly { needed }) if !said.is_all => {
+                return Err(Decision::Wait { octets: skip + needed });
+            }
+            Some(Hello::Named(name)) => Some(name),
+            _ => None,
+        };
+        let name = name.as_ref().map(|name| name.as_str());
+        place.choose(name).cloned().ok_or_else(|| session.refuse(Fate::NoService))
+    }
+
+    /// The next backend that may be tried.
+    fn next(&mut self, session: &mut Session) -> Decision {
+        let ends = session.far_ends();
+        let Some(opening) = session.opening.as_mut() else { return Decision::Reset };
+        while opening.count < MOST_TRIED {
+            let Some((number, member)) =
+                opening.pool.as_ref().and_then(|pool| pool.choose(&ends, &opening.tried[..opening.count]))
+            else {
+                break;
+            };
+            opening.tried[opening.count] = number;
+            opening.count += 1;
+            session.member = Some(Arc::clone(member));
+            let Some(route) = &member.route else {
+                member.counts.failed(self.worker);
+                continue;
+            };
+            let from = From::Via { source: route.source, ports: Arc::clone(&route.ports), via: route.via };
+            let preface = preface(session.terms.as_deref(), &session.ends, opening.proxied);
+            return Decision::To(Target { remote: member.address, from, preface, skip: opening.header });
+        }
+        session.member = None;
+        session.refuse(Fate::Unreached)
+    }
+}
+
+/// What a backend is told first.
+fn preface(terms: Option<&Terms>, ends: &Ends, proxied: Option<(SocketAddr, SocketAddr)>) -> Vec<u8> {
+    let Some(version) = terms.and_then(|terms| terms.header) else { return Vec::new() };
+    let (source, destination) = proxied.unwrap_or((ends.client, ends.service));
+    let mut header = [0; proxy_protocol::MAX_HEADER];
+    let length = proxy_protocol::write(version, source, destination, &mut header);
+    header[..length].to_vec()
+}
+
+/// The pieces without their first octets.
+fn behind([first, second]: [&[u8]; 2], skip: usize) -> [&[u8]; 2] {
+    match first.get(skip..) {
+        Some(rest) => [rest, second],
+        None => [second.get(skip - first.len()..).unwrap_or_default(), &[]],
+    }
+}
+
+impl Router for Tables {
+    type Session = Session;
+
+    fn open(&mut self, ends: &Ends) -> Session {
+        let place = self.places.at(ends.service).cloned();
+        let opening = Opening { place, pool: None, proxied: None, header: 0, tried: [0; MOST_TRIED], count: 0 };
+        let opening = Some(Box::new(opening));
+        Session { ends: *ends, opening, terms: None, member: None, is_connected: false, fate: None }
+    }
+
+    fn look(&mut self, session: &mut Session, said: Said<'_>) -> Decision {
+        let Some(place) = session.opening.as_ref().and_then(|opening| opening.place.clone()) else {
+            return session.refuse(Fate::NoService);
+        };
+        if let Some(decision) = Self::read_header(session, &place, &said) {
+            return decision;
+        }
+        let pool = match Self::find_service(session, &place, &said) {
+            Ok(pool) => pool,
+            Err(decision) => return decision,
+        };
+        session.terms = Some(Arc::clone(&pool.terms));
+        if let Some(opening) = &mut session.opening {
+            opening.pool = Some(pool);
+        }
+        self.next(session)
+    }
+
+    fn failed(&mut self, session: &mut Session, _: Failure) -> Decision {
+        if let Some(member) = &session.member {
+            member.counts.failed(self.worker);
+        }
+        self.next(session)
+    }
+
+    fn connected(&mut self, session: &mut Session) {
+        session.is_connected = true;
+        session.opening = None;
+        if let Some(member) = &session.member {
+            member.counts.connected(self.worker);
+        }
+    }
+
+    fn carried(&mut self, session: &mut Session, towards: Towards, octets: usize) {
+        let Some(member) = &session.member else { return };
+        match towards {
+            Towards::Backend => member.counts.to_backend(self.worker, octets),
+            Towards::Client => member.counts.to_client(self.worker, octets),
+        }
+    }
+
+    fn ended(&mut self, session: Session, how: Ended) {
+        if let Some(member) = session.member.filter(|_| session.is_connected) {
+            member.counts.ended(self.worker);
+        }
+        let of_place = || self.places.at(session.ends.service)?.choose(None).map(|pool| Arc::clone(&pool.terms));
+        // Where nobody's service was found it is the default's, or anybody's there.
+        let terms = session
+            .terms
+            .or_else(of_place)
+            .or_else(|| self.places.at(session.ends.service)?.pools.first().map(|pool| Arc::clone(&pool.terms)));
+        if let Some(terms) = terms {
+            terms.counts.count(self.worker, session.fate.unwrap_or(how.into()));
+        }
+    }
+
+    fn patience(&self, session: &Session) -> Patience {
+        let of_place = || session.opening.as_ref()?.place.as_ref().map(|place| place.patience);
+        let its = session.terms.as_ref().map(|terms| terms.patience);
+        its.or_else(of_place).unwrap_or_default()
+    }
+
+    fn turn(&mut self, _: Instant) -> bool {
+        let generation = self.shared.generation.load(Ordering::Acquire);
+        if generation == self.generation {
+            return false;
+        }
+        (self.generation, self.places) = (generation, self.shared.places());
+        true
+    }
+
+    fn review(&mut self, session: &mut Session) -> Review {
+        let Some(member) = &session.member else { return Review::Keep };
+        let Some(successor) = self.places.successor(member) else { return Review::Reset };
+        let via = |member: &Member| member.route.as_ref().map(|route| route.via);
+        let (before, after) = (via(member), via(successor));
+        session.member = Some(Arc::clone(successor));
+        after.filter(|_| before != after).map_or(Review::Keep, Review::Move)
+    }
+}

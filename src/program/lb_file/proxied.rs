@@ -1,0 +1,95 @@
+//! `[service.proxy]` and `[proxy]`: connections that end at the balancer.
+
+use super::{
+    fault::{Span, quoted},
+    fields::{Fields, PROXIED, PROXY},
+};
+use crate::{
+    lb::{Mode, Proxied, is_server_name},
+    wire::check_host,
+};
+use std::{net::IpAddr, ops::RangeInclusive, time::Duration};
+
+const FIRST: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(600);
+const CONNECT: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(60);
+const IDLE: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(7 * 86_400);
+
+/// What becomes of a service's connections.
+pub(super) fn read(service: &Fields<'_>, mode: Option<Mode>) -> Proxied {
+    let default = Proxied::default();
+    let Some(fields) = service.table("proxy", &PROXIED) else { return default };
+    if mode.is_some_and(|mode| mode != Mode::Proxy) {
+        let what = "[service.proxy] says nothing in this mode: write mode = \"proxy\", or leave the table out";
+        fields.wrong.note(fields.at.clone(), what);
+    }
+    Proxied {
+        server_names: server_names(&fields),
+        send_header: fields.word("send_header", &[("v1", 1), ("v2", 2)]),
+        trusted: trusted(&fields),
+        first: fields.time("first_timeout", FIRST).unwrap_or(default.first),
+        connect: fields.time("connect_timeout", CONNECT).unwrap_or(default.connect),
+        idle: fields.time("idle_timeout", IDLE).unwrap_or(default.idle),
+    }
+}
+
+fn server_names(fields: &Fields<'_>) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for (text, at) in fields.texts("server_names").unwrap_or_default() {
+        // As clients may write it.
+        let name = text.trim_end_matches('.').to_ascii_lowercase();
+        if !is_server_name(&name) {
+            let what = "is no server name that clients send: write one like \"www.example.org\" or \"*.example.org\"";
+            fields.wrong.note(at, format!("{} {what}", quoted(text)));
+        } else if names.contains(&name) {
+            fields.wrong.note(at, format!("the server name {} is listed twice: once is enough", quoted(text)));
+        } else {
+            names.push(name);
+        }
+    }
+    names
+}
+
+fn trusted(fields: &Fields<'_>) -> Vec<(IpAddr, u8)> {
+    let mut prefixes = Vec::new();
+    for (text, at) in fields.texts("accept_header_from").unwrap_or_default() {
+        match prefix(text) {
+            Some(prefix) => prefixes.push(prefix),
+            None => {
+                let what = "is neither an address nor a prefix: write one like 198.18.0.0/24 or 2001:2::/64";
+                fields.wrong.note(at, format!("{} {what}", quoted(text)));
+            }
+        }
+    }
+    prefixes
+}
+
+fn prefix(text: &str) -> Option<(IpAddr, u8)> {
+    let (address, length) = match text.split_once('/') {
+        Some((address, length)) => (address, Some(length)),
+        None => (text, None),
+    };
+    let address: IpAddr = address.parse().ok()?;
+    let most = if address.is_ipv4() { 32 } else { 128 };
+    let length = length.map_or(Some(most), |length| length.parse().ok())?;
+    (length <= most).then_some((address, length))
+}
+
+/// Where connections to backends come from, and where each of these addresses stands.
+pub(super) fn sources(file: &Fields<'_>) -> Vec<(IpAddr, Span)> {
+    let mut sources: Vec<(IpAddr, Span)> = Vec::new();
+    let Some(its) = file.table("proxy", &PROXY) else { return sources };
+    its.missing("sources", "say where connections to backends come from, such as sources = [\"198.18.0.6\"]");
+    for (text, at) in its.texts("sources").unwrap_or_default() {
+        match text.parse::<IpAddr>() {
+            Ok(address) if check_host(address).is_err() => {
+                its.wrong.note(at, format!("{address} is no address of a host: list one that nobody has"));
+            }
+            Ok(address) if sources.iter().any(|(known, _)| *known == address) => {
+                its.wrong.note(at, format!("the source {address} is listed twice: once is enough"));
+            }
+            Ok(address) => sources.push((address, at)),
+            Err(_) => its.wrong.note(at, format!("{} is no address: write one like 198.18.0.6", quoted(text))),
+        }
+    }
+    sources
+}

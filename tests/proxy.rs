@@ -1,0 +1,266 @@
+//! Mode `proxy` between real clients and real backends, which know nothing of it. Needs root.
+
+#[path = "common/library.rs"]
+mod common;
+#[path = "balancer/net.rs"]
+mod net;
+
+use common::is_root;
+use net::{Net, Talk, VIPS, address};
+use std::{
+    collections::BTreeSet,
+    io::{ErrorKind, Read, Write},
+    net::{IpAddr, SocketAddr, TcpListener, TcpStream},
+    sync::{
+        Arc,
+        mpsc::{Receiver, channel},
+    },
+    thread,
+    time::Duration,
+};
+use xskip::{
+    Balancing, LoadBalancer,
+    balancer::check::Check,
+    lb::{Backend, Health, Maglev, Mode, Proxied, RowKey, Service, State},
+    rng::SipKey,
+    time::Instant,
+};
+
+const PORT: u16 = 7_000;
+/// That of the backends.
+const THEIRS: u16 = 8_000;
+/// How long what must come may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn key() -> RowKey {
+    RowKey::new(SipKey::from_seed(9))
+}
+
+/// A service at one of the VIPs with backends of one IP version, in these states.
+fn service(name: &str, vip: usize, is_ipv6: bool, states: &[State]) -> Service {
+    let at = SocketAddr::new(VIPS[vip].parse().unwrap(), PORT);
+    let backends = (1..).zip(states).map(|(number, &state)| Backend {
+        state,
+        ..Backend::new(format!("b{number}"), SocketAddr::new(address(10 + number, is_ipv6), THEIRS))
+    });
+    let service = Service::tcp(name, at, Arc::new(Maglev::new(key().of_placement())));
+    Service { mode: Mode::Proxy, ..service }.with(backends)
+}
+
+/// Services at both VIPs: clients of one IP version are served by backends of the other.
+fn services(states: &[State]) -> Vec<Service> {
+    vec![service("four", 0, true, states), service("six", 1, false, states)]
+}
+
+struct Scene {
+    net: Net,
+    balancing: Balancing,
+}
+
+impl Scene {
+    fn new(backends: u16, services: Vec<Service>) -> Self {
+        Self::with(backends, services, |it| it)
+    }
+
+    fn with(backends: u16, services: Vec<Service>, adapt: impl FnOnce(LoadBalancer) -> LoadBalancer) -> Self {
+        let net = Net::new(backends);
+        for number in 1..=backends {
+            let own: [IpAddr; 2] = [false, true].map(|ipv6| address(10 + number, ipv6));
+            own.iter().for_each(|&own| net.serve_at(&format!("b{number}"), SocketAddr::new(own, THEIRS)));
+        }
+        let sources = ["198.18.0.5", "2001:2::5"].map(|it| it.parse::<IpAddr>().unwrap());
+        let balancer = adapt(LoadBalancer::on("eth0", key()).proxy_sources(sources));
+        let balancing = net.on("balancer", || balancer.start(services)).unwrap_or_else(|error| panic!("{error}"));
+        let scene = Self { net, balancing };
+        scene.net.wait("the backends are reached", || {
+            let status = scene.balancing.status().unwrap();
+            status.services.iter().all(|service| service.backends.iter().all(|it| it.trouble.is_none()))
+        });
+        scene
+    }
+
+    fn configure(&self, services: Vec<Service>) {
+        self.net.on("balancer", || self.balancing.configure(services)).unwrap_or_else(|error| panic!("{error}"));
+    }
+
+    fn open(&self, number: usize) -> (Talk, String) {
+        let mut talk = self.net.connect(VIPS[number % 2], PORT);
+        let who = talk.ask(50_000).unwrap_or_else(|error| panic!("connection {number}: {error}"));
+        (talk, who)
+    }
+
+    /// How many connections ended like this.
+    fn ended(&self, service: &str, how: &str) -> u64 {
+        let status = self.balancing.status().unwrap();
+        let service = status.services.iter().find(|it| it.name == service).unwrap();
+        let (fates, _) = service.proxied.as_ref().unwrap();
+        fates.iter().find(|(fate, _)| fate.name() == how).map_or(0, |(_, count)| *count)
+    }
+
+    fn open_connections(&self) -> u64 {
+        let status = self.balancing.status().unwrap();
+        let backends = status.services.iter().flat_map(|service| &service.backends);
+        backends.filter_map(|it| it.proxied.as_ref()).map(|it| it.open).sum()
+    }
+}
+
+/// A backend that gives what it hears first on each connection, up to a pause, and says a word.
+fn listen(net: &Net, host: &str, at: SocketAddr) -> Receiver<Vec<u8>> {
+    let listener = net.on(host, || TcpListener::bind(at)).unwrap();
+    let (sender, heard) = channel();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let Ok(mut stream) = stream else { break };
+            stream.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+            let (mut all, mut buffer) = (Vec::new(), [0; 4_096]);
+            while let Ok(length @ 1..) = stream.read(&mut buffer) {
+                all.extend(&buffer[..length]);
+            }
+            stream.write_all(b"heard\n").ok();
+            if sender.send(all).is_err() {
+                break;
+            }
+        }
+    });
+    heard
+}
+
+/// Says something to a VIP, and waits for a word or an end. What was heard, and from where it was said.
+fn say(net: &Net, vip: usize, words: &[u8]) -> std::io::Result<(String, SocketAddr)> {
+    let at = SocketAddr::new(VIPS[vip].parse().unwrap(), PORT);
+    let mut stream = net.on("client", || TcpStream::connect_timeout(&at, PATIENCE))?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.write_all(words)?;
+    let mut answer = [0; 6];
+    stream.read_exact(&mut answer)?;
+    Ok((String::from_utf8_lossy(&answer).into_owned(), stream.local_addr()?))
+}
+
+#[test]
+fn connections_get_to_backends_of_either_version_and_stay_there_through_a_drain() {
+    if !is_root() {
+        return;
+    }
+    let scene = Scene::new(3, services(&[State::Serve; 3]));
+    let mut talks: Vec<(Talk, String)> = (0..40).map(|number| scene.open(number)).collect();
+    let names: BTreeSet<&str> = talks.iter().map(|(_, who)| who.as_str()).collect();
+    assert_eq!(names, BTreeSet::from(["b1", "b2", "b3"]));
+    scene.net.wait("connections are counted", || scene.open_connections() == 40);
+
+    let drained = [State::Drain { until: Instant::NEVER }, State::Serve, State::Serve];
+    scene.configure(services(&drained));
+    for (number, (talk, who)) in talks.iter_mut().enumerate() {
+        let now = talk.ask(2_000).unwrap_or_else(|error| panic!("connection {number}, of {who}: {error}"));
+        assert_eq!(now, *who, "connection {number}");
+    }
+    assert!((0..20).all(|number| scene.open(number).1 != "b1"));
+
+    // One that is off has no connections.
+    scene.configure(services(&[State::Off, State::Serve, State::Serve]));
+    let (of_b1, others): (Vec<_>, Vec<_>) = talks.into_iter().partition(|(_, who)| who == "b1");
+    for (mut talk, _) in of_b1 {
+        let error = talk.ask(1).expect_err("it was reset");
+        assert!(matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe), "{error}");
+    }
+    for (mut talk, who) in others {
+        assert_eq!(talk.ask(1).unwrap(), who);
+    }
+    scene.net.wait("all have ended", || scene.open_connections() == 0);
+    assert!(scene.ended("four", "revoked") + scene.ended("six", "revoked") > 0);
+    assert!(scene.ended("four", "finished") > 0);
+}
+
+#[test]
+fn a_backend_that_refuses_is_followed_by_another_and_one_that_is_down_is_not_asked() {
+    if !is_root() {
+        return;
+    }
+    let mut service = service("four", 0, false, &[State::Serve; 2]);
+    service.backends.push(Backend::new("nobody", SocketAddr::new(address(11, false), THEIRS + 1)));
+    let scene = Scene::new(2, vec![service]);
+    let names: BTreeSet<String> = (0..40).map(|_| scene.open(0).1).collect();
+    assert_eq!(names, BTreeSet::from(["b1".to_owned(), "b2".to_owned()]));
+    let failed = || {
+        let status = scene.balancing.status().unwrap();
+        let of = |name: &str| status.services[0].backends.iter().find(|it| it.name == name).unwrap().proxied.unwrap();
+        (of("nobody").failed, of("nobody").connected)
+    };
+    let (before, connected) = failed();
+    assert!(before > 0 && connected == 0, "its share was asked for");
+    assert!(scene.balancing.set_health("four", "nobody", Health::Down).unwrap());
+    (0..20).for_each(|_| drop(scene.open(0)));
+    assert_eq!(failed().0, before);
+}
+
+#[test]
+fn the_service_itself_is_where_connections_come_from_unless_there_is_another_address() {
+    if !is_root() {
+        return;
+    }
+    let net = Net::new(1);
+    // A backend of a proxy does not have the VIP.
+    net.sh("b1", "ip address flush dev lo scope global");
+    let heard = listen(&net, "b1", SocketAddr::new(address(11, false), THEIRS));
+    let balancer = LoadBalancer::on("eth0", key()).check("four", Check::default());
+    let of_four = vec![service("four", 0, false, &[State::Serve])];
+    let balancing = net.on("balancer", || balancer.start(of_four)).unwrap_or_else(|error| panic!("{error}"));
+    net.wait("a check has found it", || {
+        balancing.status().unwrap().services[0].backends.iter().all(|it| it.health == Health::Up)
+    });
+    assert_eq!(say(&net, 0, b"hello").unwrap().0, "heard\n");
+    assert!(heard.iter().any(|words| words == b"hello"));
+    // And without an address of the other version there is no way, which is said.
+    let of_six = vec![service("six", 1, false, &[State::Serve])];
+    net.on("balancer", || balancing.configure(of_six)).unwrap();
+    net.wait("it is said", || {
+        let status = balancing.status().unwrap();
+        let trouble = status.services[0].backends[0].trouble.as_ref().map(ToString::to_string);
+        trouble.is_some_and(|it| {
+            it == "there is no IPv4 address to connect from: list one in [proxy] sources that nobody has"
+        })
+    });
+    let error = say(&net, 1, b"hello").expect_err("there is no backend");
+    assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+}
+
+#[test]
+fn headers_of_the_proxy_protocol_come_and_go_once_and_from_whom_they_may() {
+    if !is_root() {
+        return;
+    }
+    let with = |proxied: Proxied| vec![Service { proxied, ..service("four", 0, false, &[State::Serve]) }];
+    let net_service = with(Proxied { send_header: Some(1), ..Proxied::default() });
+    let mut scene = Scene::new(1, net_service);
+    scene.net.sh("b1", "ip address flush dev lo scope global");
+    let to = SocketAddr::new(address(11, false), THEIRS + 1);
+    let heard = listen(&scene.net, "b1", to);
+    let elsewhere = |scene: &mut Scene, proxied: Proxied| {
+        let mut services = with(proxied);
+        services[0].backends = vec![Backend::new("listener", to)];
+        scene.configure(services);
+    };
+    elsewhere(&mut scene, Proxied { send_header: Some(1), ..Proxied::default() });
+    let (answer, client) = say(&scene.net, 0, b"hello").unwrap();
+    assert_eq!(answer, "heard\n");
+    let expected = format!("PROXY TCP4 {} {} {} {PORT}\r\nhello", client.ip(), VIPS[0], client.port());
+    assert_eq!(String::from_utf8(heard.recv_timeout(PATIENCE).unwrap()).unwrap(), expected);
+
+    // From a balancer in front, whom this one believes.
+    let front = b"PROXY TCP4 203.0.113.9 203.0.113.80 4711 443\r\nhello";
+    let trusted = vec![(address(2, false), 32)];
+    elsewhere(&mut scene, Proxied { send_header: Some(1), trusted: trusted.clone(), ..Proxied::default() });
+    assert_eq!(say(&scene.net, 0, front).unwrap().0, "heard\n");
+    assert_eq!(heard.recv_timeout(PATIENCE).unwrap(), front);
+    elsewhere(&mut scene, Proxied { trusted: trusted.clone(), ..Proxied::default() });
+    assert_eq!(say(&scene.net, 0, front).unwrap().0, "heard\n");
+    assert_eq!(heard.recv_timeout(PATIENCE).unwrap(), b"hello", "it goes no further unless it is to");
+    assert!(say(&scene.net, 0, b"GET / HTTP/1.1\r\n").is_err(), "it must begin so");
+    assert_eq!(scene.ended("four", "header_missing"), 1);
+
+    // From nobody else.
+    elsewhere(&mut scene, Proxied { trusted: vec![(address(77, false), 32)], ..Proxied::default() });
+    assert!(say(&scene.net, 0, front).is_err());
+    assert_eq!(scene.ended("four", "header_untrusted"), 1);
+    assert_eq!(say(&scene.net, 0, b"hello").unwrap().0, "heard\n");
+    assert_eq!(heard.recv_timeout(PATIENCE).unwrap(), b"hello");
+}
