@@ -44,9 +44,31 @@ fn judge_sources(file: &File, wrong: &Wrong) {
         }
         let ends = service.backends.iter().zip(&service.places.backends);
         let ends = ends.map(|(backend, places)| (backend.address.address, &places.address));
-        for (address, at) in ends.chain([(address, &service.places.address)]).filter(|(it, _)| is_source(*it)) {
+        for (address, at) in ends.clone().chain([(address, &service.places.address)]).filter(|(it, _)| is_source(*it)) {
             let what = "is one of the sources of [nat], which nobody else may have: give another";
             wrong.note(at.clone(), format!("{address} {what}"));
+        }
+        for (address, at) in ends.filter(|(it, _)| file.proxy_sources.contains(it)) {
+            let what = "is one of the sources of [proxy], which nobody else may have: give another";
+            wrong.note(at.clone(), format!("{address} {what}"));
+        }
+        judge_versions(file, service, wrong);
+    }
+}
+
+/// Notes backends of a service in mode `proxy` that there is no address to connect to from.
+fn judge_versions(file: &File, service: &ServiceConfig, wrong: &Wrong) {
+    if service.mode != Mode::Proxy {
+        return;
+    }
+    for (backend, places) in service.backends.iter().zip(&service.places.backends) {
+        let address = backend.address.address;
+        let mut sources = file.proxy_sources.iter().chain([&service.address.address]);
+        if !sources.any(|source| source.is_ipv4() == address.is_ipv4()) {
+            let (version, example) = if address.is_ipv4() { ("IPv4", "198.18.0.6") } else { ("IPv6", "2001:2::6") };
+            let what = format!("there is no {version} address to connect to {address} from");
+            let remedy = format!("add one that nobody has, such as sources = [\"{example}\"] in [proxy]");
+            wrong.note(places.address.clone(), format!("{what}: {remedy}"));
         }
     }
 }

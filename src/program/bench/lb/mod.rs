@@ -132,7 +132,7 @@ pub struct LbBench {
 
 impl LbBench {
     /// The modes of this crate's balancer that can be measured.
-    pub const MODES: [Mode; 4] = [Mode::Dsr, Mode::Ipip, Mode::Gue, Mode::Nat];
+    pub const MODES: [Mode; 5] = [Mode::Dsr, Mode::Ipip, Mode::Gue, Mode::Nat, Mode::Proxy];
 
     /// All who have a part in a trial.
     pub fn new(trial: Trial, program: impl Into<PathBuf>) -> Self {

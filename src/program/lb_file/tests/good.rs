@@ -2,14 +2,22 @@
 
 use super::{GOOD, changed, good};
 use crate::{
-    lb::{Backend, Balancer, Fragments, Limits, Mode, NatWindows, OnUnhealthy, RowCount, RowKey, State, WhenAllDown},
+    lb::{
+        Backend, Balancer, Fragments, Limits, Mode, NatWindows, OnUnhealthy, Proxied, RowCount, RowKey, State,
+        WhenAllDown,
+    },
     lb_file::{CONTROL, Check, CheckKind, Nat, PINS, PlacementKind, Placements, SynProxy, fields::KINDS},
     rng::SipKey,
     time::Instant,
     transport::Transport,
     wire::Endpoint,
 };
-use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
 
 /// Every key, each with another value than its default.
 const EVERYTHING: &str = r#"
@@ -120,20 +128,50 @@ fn in_mode_nat_a_backend_has_a_port_of_its_own_and_packets_come_from_where_the_f
 }
 
 #[test]
+fn in_mode_proxy_a_service_says_what_becomes_of_connections() {
+    let file = good(
+        "interface = \"eth0\"\n[proxy]\nsources = [\"198.18.0.6\", \"2001:2::6\"]\n\
+        [[service]]\nname = \"shop\"\naddress = \"198.18.0.80:443\"\nmode = \"proxy\"\n\
+        [service.proxy]\nserver_names = [\"Shop.Example.org.\", \"*.example.net\"]\nsend_header = \"v1\"\n\
+        accept_header_from = [\"198.18.1.0/24\", \"2001:2::9\"]\nfirst_timeout = \"5s\"\nconnect_timeout = \"1s\"\n\
+        idle_timeout = \"2m\"\n\
+        [[service.backend]]\nname = \"shop-1\"\naddress = \"[2001:2::11]:8443\"\n\
+        [[service]]\nname = \"rest\"\naddress = \"198.18.0.80:443\"\nmode = \"proxy\"\n\
+        [[service.backend]]\nname = \"rest-1\"\naddress = \"198.18.0.12\"\n",
+    );
+    assert_eq!(file.proxy_sources, ["198.18.0.6", "2001:2::6"].map(|it| it.parse::<IpAddr>().unwrap()));
+    let prefix = |address: &str, length| (address.parse().unwrap(), length);
+    let proxied = Proxied {
+        server_names: ["shop.example.org", "*.example.net"].map(str::to_owned).to_vec(),
+        send_header: Some(1),
+        trusted: vec![prefix("198.18.1.0", 24), prefix("2001:2::9", 128)],
+        first: Duration::from_secs(5),
+        connect: Duration::from_secs(1),
+        idle: Duration::from_secs(120),
+    };
+    let [shop, rest] = &file.services[..] else { panic!("two services") };
+    assert_eq!((shop.mode, &shop.proxied), (Mode::Proxy, &proxied));
+    assert_eq!(shop.backends[0].address, end("[2001:2::11]:8443"));
+    assert_eq!((&rest.proxied, rest.backends[0].address.port), (&Proxied::default(), 443));
+    assert!(shop.service(&placements()).proxied == proxied);
+}
+
+#[test]
 fn the_example_has_every_key_and_each_at_its_default() {
     let (given, bare) = (good(EXAMPLE), good(&without_defaults(EXAMPLE)));
-    assert_eq!(given.services.len(), 2);
+    assert_eq!(given.services.len(), 3);
     for (given, bare) in given.services.iter().zip(&bare.services) {
         assert_eq!((given.protocol, given.mode, given.placement), (bare.protocol, bare.mode, bare.placement));
         assert_eq!((given.rows, given.when_all_down, given.fragments), (bare.rows, bare.when_all_down, bare.fragments));
         assert_eq!((given.on_unhealthy, &given.check), (bare.on_unhealthy, &bare.check));
-        assert_eq!(given.backends, bare.backends);
+        assert_eq!((&given.backends, &given.proxied), (&bare.backends, &bare.proxied));
     }
     assert_eq!((&given.nat, given.nat.sources.len()), (&bare.nat, 2));
+    assert_eq!((&given.proxy_sources, given.proxy_sources.len()), (&bare.proxy_sources, 2));
     assert_eq!((given.control, given.row_key_file), (bare.control, bare.row_key_file));
     assert_eq!((given.survive, given.pins), (bare.survive, bare.pins));
     for kind in KINDS {
-        for key in kind.keys.iter().filter(|key| !["service", "check", "backend", "nat"].contains(key)) {
+        for key in kind.keys.iter().filter(|key| !["service", "check", "backend", "nat", "proxy"].contains(key)) {
             let is_there = EXAMPLE.lines().any(|line| line.trim_start_matches("# ").starts_with(&format!("{key} = ")));
             assert!(is_there, "{} of {}", key, kind.head);
         }

@@ -30,7 +30,7 @@ fn each_is_said_with_its_place_and_its_remedy() {
 
 #[test]
 fn all_of_them_at_once_in_the_order_of_the_file() {
-    let text = "interface = \"eth0\"\nmetrics = 5\n\n[[service]]\nname = \"web\"\nadress = \"198.18.0.80:443\"\nmode = \"proxy\"\n\
+    let text = "interface = \"eth0\"\nmetrics = 5\n\n[[service]]\nname = \"web\"\nadress = \"198.18.0.80:443\"\nmode = \"direct\"\n\
         [[service.backend]]\nname = \"a\"\nweight = -1\naddress = \"0.0.0.0\"\n\n\
         [[service]]\nname = \"dns\"\naddress = \"198.18.0.53:53\"\nprotocol = \"udp\"\nrows = 4\n";
     let faults = read(text).unwrap_err();

@@ -67,14 +67,16 @@ pub(super) fn configuration(folder: &Path, mode: Mode, is_flood: bool, members: 
     let mut text = format!(
         "interfaces = [{interfaces}]\ncontrol = \"{folder}/control.sock\"\nrow_key_file = \"{folder}/row.key\"\n"
     );
-    if mode == Mode::Nat {
-        text += &format!("nat = {{ sources = [\"{SOURCE}\"] }}\n");
+    if mode.keeps_flows() {
+        text += &format!("{mode} = {{ sources = [\"{SOURCE}\"] }}\n");
     }
     let http = "{ kind = \"http\", path = \"/\", interval = \"500ms\", timeout = \"500ms\", rise = 2, fall = 2 }";
     let none = "{ kind = \"none\" }";
     for (name, port, protocol) in [("web", PORT, "tcp"), ("datagrams", DATAGRAMS, "udp")] {
         let check = if protocol == "tcp" && !is_flood { http } else { none };
         text += &format!("\n[[service]]\nname = \"{name}\"\naddress = \"{VIP}:{port}\"\nprotocol = \"{protocol}\"\n");
+        // Of datagrams nobody ends connections.
+        let mode = if mode == Mode::Proxy && protocol == "udp" { Mode::Dsr } else { mode };
         text += &format!("mode = \"{mode}\"\ncheck = {check}\n");
         for &Member { number, weight, drains } in members {
             let (address, state) = (backend(number), if drains { "drain" } else { "serve" });
