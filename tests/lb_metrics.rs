@@ -36,6 +36,14 @@ check.kind = \"none\"
 [[service.backend]]
 name = \"b1\"
 address = \"198.18.0.11:7\"
+[[service]]
+name = \"proxied\"
+address = \"198.18.0.80:10\"
+mode = \"proxy\"
+check.kind = \"none\"
+[[service.backend]]
+name = \"b1\"
+address = \"198.18.0.11:7\"
 ";
 
 /// The file of a balancer with metrics there.
@@ -380,7 +388,7 @@ fn names_are_said_as_they_are_whatever_is_in_them() {
     assert_eq!(plain.get("xskip_lb_backend_weight", &[("service", odd), ("backend", r"b\n1")]), 100.0);
 }
 
-/// A balancer that has backends of all kinds: up, down, drained until a deadline, and off; and a service in mode `nat`.
+/// A balancer that has backends of all kinds: up, down, drained until a deadline, and off; and services in the modes `nat` and `proxy`.
 fn with_all_states(ground: &Ground) -> balancer::Running {
     let backends = [("b1", ""), ("b2", ""), ("b9", ""), ("b3", "state = \"off\"")];
     let checked = "check = { kind = \"tcp\", interval = \"200ms\" }";

@@ -264,3 +264,65 @@ fn headers_of_the_proxy_protocol_come_and_go_once_and_from_whom_they_may() {
     assert_eq!(say(&scene.net, 0, b"hello").unwrap().0, "heard\n");
     assert_eq!(heard.recv_timeout(PATIENCE).unwrap(), b"hello");
 }
+
+/// A ClientHello as TLS 1.2 has it, in one record: RFC 5246 §7.4.1.2, RFC 6066 §3.
+fn hello(server: Option<&str>) -> Vec<u8> {
+    fn counted(width: usize, body: &[u8]) -> Vec<u8> {
+        [&(body.len() as u32).to_be_bytes()[4 - width..], body].concat()
+    }
+    let extension = |kind: u16, body: &[u8]| [&kind.to_be_bytes()[..], &counted(2, body)].concat();
+    let names = |name: &str| counted(2, &[&[0][..], &counted(2, name.as_bytes())].concat());
+    let extensions =
+        [extension(0x0a0a, b""), server.map_or_else(Vec::new, |name| extension(0, &names(name))), extension(23, b"")];
+    let body = [
+        &[3, 3][..],
+        &[7; 32],
+        &counted(1, &[9; 32]),
+        &counted(2, &[0xc0, 0x2f]),
+        &counted(1, &[0]),
+        &counted(2, &extensions.concat()),
+    ];
+    let message = [&[1][..], &counted(3, &body.concat())].concat();
+    [&[22, 3, 1][..], &counted(2, &message)].concat()
+}
+
+#[test]
+fn clients_of_tls_get_to_the_service_that_they_name() {
+    if !is_root() {
+        return;
+    }
+    let to = |name: &str, names: &[&str], port: u16| {
+        let server_names = names.iter().map(|&name| name.to_owned()).collect();
+        let proxied = Proxied { server_names, first: Duration::from_secs(2), ..Proxied::default() };
+        let service = Service { proxied, ..service(name, 0, false, &[]) };
+        service.with([Backend::new("b1", SocketAddr::new(address(11, false), port))])
+    };
+    let shop = to("shop", &["shop.example.org", "*.shop.example.org"], THEIRS + 1);
+    let (blog, rest) = (to("blog", &["blog.example.org"], THEIRS + 2), to("rest", &[], THEIRS + 3));
+    let scene = Scene::new(1, vec![shop.clone(), blog.clone(), rest]);
+    let heard = [1, 2, 3].map(|it| listen(&scene.net, "b1", SocketAddr::new(address(11, false), THEIRS + it)));
+    let named = [
+        ("shop.example.org", 0),
+        ("SHOP.Example.ORG", 0),
+        ("a.b.shop.example.org", 0),
+        ("blog.example.org", 1),
+        ("example.org", 2),
+    ];
+    for (name, at) in named {
+        let words = hello(Some(name));
+        assert_eq!(say(&scene.net, 0, &words).unwrap().0, "heard\n", "{name}");
+        assert_eq!(heard[at].recv_timeout(PATIENCE).unwrap(), words, "{name}: all of it, and nothing else");
+    }
+    for words in [hello(None), b"GET / HTTP/1.1\r\n\r\n".to_vec()] {
+        assert_eq!(say(&scene.net, 0, &words).unwrap().0, "heard\n");
+        assert_eq!(heard[2].recv_timeout(PATIENCE).unwrap(), words);
+    }
+
+    // Where nobody takes the rest, that is the end; and who says half of it has two seconds.
+    scene.configure(vec![shop, blog]);
+    assert_eq!(say(&scene.net, 0, &hello(Some("example.org"))).unwrap_err().kind(), ErrorKind::ConnectionReset);
+    let half = &hello(Some("shop.example.org"))[..40];
+    assert_eq!(say(&scene.net, 0, half).unwrap_err().kind(), ErrorKind::ConnectionReset);
+    let ended = |how| scene.ended("shop", how) + scene.ended("blog", how);
+    assert_eq!((ended("no_service"), ended("undecided")), (1, 1));
+}

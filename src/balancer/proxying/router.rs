@@ -74,6 +74,12 @@ impl Tables {
         Self { shared, worker, generation: 0, places: Arc::default() }
     }
 
+    /// What it knows.
+    #[cfg(test)]
+    pub(super) fn known(&self) -> &Places {
+        &self.places
+    }
+
     /// Reads what a balancer in front says at first, where there is one: `None` where that is done, or there is none.
     fn read_header(session: &mut Session, place: &Place, said: &Said<'_>) -> Option<Decision> {
         let Some(opening) = session.opening.as_mut() else { return Some(Decision::Reset) };

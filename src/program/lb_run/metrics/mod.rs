@@ -7,6 +7,7 @@ mod door;
 mod http;
 mod page;
 mod process;
+mod proxied;
 #[cfg(test)]
 mod tests;
 

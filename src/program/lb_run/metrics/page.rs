@@ -84,7 +84,7 @@ impl Page {
     }
 
     /// One number of each backend that has it.
-    fn of_backends<T>(
+    pub(super) fn of_backends<T>(
         &self,
         what: impl Fn(&BackendStatus) -> Option<T>,
     ) -> impl Iterator<Item = ([(&'static str, &str); 2], T)> {
@@ -111,12 +111,12 @@ impl Page {
 }
 
 /// Writes families, each with what it means.
-struct Families<'a, 'e>(&'a mut DescriptorEncoder<'e>);
+pub(super) struct Families<'a, 'e>(&'a mut DescriptorEncoder<'e>);
 
-type Written = Result<(), fmt::Error>;
+pub(super) type Written = Result<(), fmt::Error>;
 
 impl Families<'_, '_> {
-    fn counters<L: EncodeLabelSet>(
+    pub(super) fn counters<L: EncodeLabelSet>(
         &mut self,
         name: &str,
         help: &str,
@@ -130,7 +130,7 @@ impl Families<'_, '_> {
         Ok(())
     }
 
-    fn gauges<L: EncodeLabelSet, N: EncodeGaugeValue>(
+    pub(super) fn gauges<L: EncodeLabelSet, N: EncodeGaugeValue>(
         &mut self,
         name: &str,
         help: &str,
@@ -176,6 +176,7 @@ impl Collector for Page {
         self.rewritten(families)?;
         self.services(families)?;
         self.traffic_of_backends(families)?;
+        self.proxied(families)?;
         self.health_of_backends(families)?;
         self.rows_of_backends(families)?;
         self.programs_and_workers(families)?;
