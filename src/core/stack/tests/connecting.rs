@@ -112,7 +112,7 @@ impl Bench {
         (id, syn)
     }
 
-    fn state_of(&self, syn: &Sent) -> State {
+    pub(super) fn state_of(&self, syn: &Sent) -> State {
         self.stack.state_of(&syn.tuple)
     }
 }

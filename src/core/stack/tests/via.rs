@@ -315,3 +315,24 @@ fn tunnels_show_the_traffic_class_of_what_is_in_them() {
         assert_eq!(pair.sent[0][15], 46 << 2 | Codepoint::NotCapable as u8);
     }
 }
+
+/// A router that takes the place of another has its own link address.
+#[test]
+fn a_connection_may_get_another_way() {
+    for mut pair in Pair::each() {
+        let id = pair.connect(&[40_000]).unwrap();
+        pair.exchange();
+        let elsewhere = Via { next_hop: STRANGER, tunnel: None, ..pair.via() };
+        assert!(pair.balancer.set_via(pair.now, id, elsewhere));
+        pair.balancer.stream(pair.now, id).unwrap().write(b"by another way");
+        let mut frame = [0; 1_600];
+        let length = pair.balancer.poll_transmit(pair.now, InterfaceId::FIRST, &mut frame).unwrap();
+        let parsed = wire::parse(&frame[..length], ChecksumPolicy::Verify).unwrap();
+        assert_eq!(parsed.link.destination, STRANGER);
+        let Packet::Tcp(_, segment) = parsed.packet else { panic!("in no tunnel any more") };
+        assert_eq!(segment.payload, b"by another way");
+        assert!(!pair.balancer.set_via(pair.now, id, Via { interface: InterfaceId::at(3).unwrap(), ..elsewhere }));
+    }
+}
+
+const STRANGER: MacAddress = MacAddress([2, 0, 0, 0, 0, 7]);
