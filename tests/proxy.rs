@@ -93,8 +93,14 @@ impl Scene {
     fn ended(&self, service: &str, how: &str) -> u64 {
         let status = self.balancing.status().unwrap();
         let service = status.services.iter().find(|it| it.name == service).unwrap();
-        let (fates, _) = service.proxied.as_ref().unwrap();
-        fates.iter().find(|(fate, _)| fate.name() == how).map_or(0, |(_, count)| *count)
+        service
+            .proxied
+            .as_ref()
+            .unwrap()
+            .ended
+            .iter()
+            .find(|(fate, _)| fate.name() == how)
+            .map_or(0, |(_, count)| *count)
     }
 
     fn open_connections(&self) -> u64 {

@@ -1,6 +1,10 @@
 //! What runs on a balancer's workers: checks of backends, and connections that end here.
 
-use super::{check::Prober, proxying::Tables};
+use super::{
+    check::Prober,
+    checking::Checking,
+    proxying::{Proxying, Tables},
+};
 use crate::{
     proxy::Proxy,
     stack::Event,
@@ -10,8 +14,19 @@ use crate::{
 
 /// Both on one worker.
 pub(super) struct Working {
-    pub prober: Prober,
-    pub proxy: Proxy<Tables>,
+    prober: Prober,
+    proxy: Proxy<Tables>,
+}
+
+impl Working {
+    /// What makes the application of a worker.
+    pub fn maker(
+        checking: &Checking,
+        proxying: &Proxying,
+    ) -> impl Fn(&mut Context<'_>) -> Self + Send + Sync + 'static {
+        let (prober, proxy) = (checking.checker().application(), proxying.application());
+        move |cx| Self { prober: prober(cx), proxy: proxy(cx) }
+    }
 }
 
 impl Application for Working {

@@ -1,7 +1,12 @@
 //! What decides and what forwards, kept alike: the tables, the programs' maps, and the ways to backends.
 
 use super::{
-    BalancerError, NoReach, checking::Checking, estate::Estate, nat::Sweeping, proxying::Proxying, reach::Reach,
+    BalancerError, NoReach,
+    checking::Checking,
+    estate::Estate,
+    nat::Sweeping,
+    proxying::{self, Proxying},
+    reach::Reach,
 };
 use crate::{
     lb::{BackendId, Balancer, Health, HealthSource, Plan, ServiceId, Way},
@@ -178,6 +183,13 @@ impl Control {
         self.checking.update(running, &self.balancer, &self.reach);
         self.inform(running);
         Ok(reached.map(drop)?)
+    }
+
+    /// Has connections end here that are to.
+    pub fn begin_proxies(&mut self, running: &Running) -> Result<(), BalancerError> {
+        self.inform(running);
+        let mut ends = proxying::ends(self.balancer.services().map(|(_, service)| service)).into_iter();
+        ends.try_for_each(|end| Ok(running.listen(Some(end.ip()), end.port())?))
     }
 
     /// What keeps packets or connections from a backend, or is about to.

@@ -50,5 +50,5 @@ pub use self::{
     proxying::{Fate, Proxied},
     reach::NoReach,
     role::{Balancing, LoadBalancer},
-    status::{BackendStatus, ServiceStatus, Status},
+    status::{BackendStatus, ProxiedService, ServiceStatus, Status},
 };

@@ -19,7 +19,6 @@ use crate::{
     lb::{ApplyError, Balancer, Flow, Health, HealthSource, Limits, Plan, RowKey, Service},
     runtime::{Balanced, Interface, Notice, RunReport, Running, Runtime, RuntimeError, StopSignal, StopSignals},
     time::Instant,
-    worker::Context,
     xdp::{Balance, BalanceOptions, Pins, Require},
 };
 use std::{
@@ -228,8 +227,7 @@ impl LoadBalancer {
         // Balancers that began at different times check at different times.
         let checking = Checking::new(now().as_nanos(), self.checks.clone(), move || ring.ring());
         let proxying = Proxying::new(self.key, self.proxy_sources.clone());
-        let (prober, proxy) = (checking.checker().application(), proxying.application());
-        let application = move |cx: &mut Context<'_>| Working { prober: prober(cx), proxy: proxy(cx) };
+        let application = Working::maker(&checking, &proxying);
         let sweeping = Sweeping::new(&self.nat.windows);
         let mut control = Control::new(balancer, balance, Reach::open()?, checking, proxying, sweeping, estate);
         // Programs find all of it when they come: what they take the place of may be at work.
@@ -239,10 +237,7 @@ impl LoadBalancer {
         }
         let running = Arc::new(runtime.start(application)?);
         fit::check_modes(&running, control.balancer.services().map(|(_, service)| service))?;
-        control.inform(&running);
-        for end in proxying::ends(control.balancer.services().map(|(_, service)| service)) {
-            running.listen(Some(end.ip()), end.port())?;
-        }
+        control.begin_proxies(&running)?;
         if let Some(pins) = &pins {
             control.settle()?;
             pins.keep_links(&running.interface_names().collect::<Vec<_>>());

@@ -2,7 +2,7 @@
 
 use super::{BalancerError, Fate, NoReach, Proxied, check::Counted, control::Control};
 use crate::{
-    lb::{Backend, BackendId, Balancer, Health, Mode, Share, State},
+    lb::{Backend, BackendId, Balancer, Health, Mode, Service, Share, State},
     time::Instant,
     transport::Transport,
     wire::Endpoint,
@@ -42,10 +42,20 @@ pub struct ServiceStatus {
     pub rows: u32,
     /// Its flows that are rewritten, in mode `nat`, each of which has a port; as of some seconds ago.
     pub rewritten: Option<u64>,
-    /// How connections ended so far, in mode `proxy`, and the server names that they are told apart by.
-    pub proxied: Option<(Vec<(Fate, u64)>, Vec<String>)>,
+    /// What of connections in mode `proxy`.
+    pub proxied: Option<ProxiedService>,
     /// In order of name.
     pub backends: Vec<BackendStatus>,
+}
+
+/// What of connections of a service in mode `proxy`.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ProxiedService {
+    /// The server names that they are told apart by.
+    pub server_names: Vec<String>,
+    /// How they ended so far.
+    pub ended: Vec<(Fate, u64)>,
 }
 
 /// A backend now.
@@ -114,10 +124,7 @@ impl Status {
                     let by_service = &control.sweeping.census.by_service;
                     by_service.get(&(id.index() as u16)).copied().unwrap_or_default()
                 }),
-                proxied: control
-                    .proxying
-                    .fates(&service.name)
-                    .map(|fates| (fates, service.proxied.server_names.clone())),
+                proxied: proxied(control, service),
                 backends,
             });
         }
@@ -127,6 +134,11 @@ impl Status {
         let rewritten = balance.nat().map(|table| (census.flows, census.opening, table.settings().flows()));
         Ok(Self { generation, services, remembered, rewritten, outcomes })
     }
+}
+
+fn proxied(control: &Control, service: &Service) -> Option<ProxiedService> {
+    let ended = control.proxying.fates(&service.name)?;
+    Some(ProxiedService { server_names: service.proxied.server_names.clone(), ended })
 }
 
 fn name_of(balancer: &Balancer, id: BackendId) -> &str {
@@ -152,9 +164,9 @@ impl fmt::Display for ServiceStatus {
         if let Some(flows) = rewritten {
             write!(f, "  {flows} flows and ports")?;
         }
-        if let Some((fates, names)) = proxied {
-            names.iter().try_for_each(|name| write!(f, "  {name}"))?;
-            fates
+        if let Some(ProxiedService { server_names, ended }) = proxied {
+            server_names.iter().try_for_each(|name| write!(f, "  {name}"))?;
+            ended
                 .iter()
                 .filter(|(_, count)| *count > 0)
                 .try_for_each(|(fate, count)| write!(f, "  {} {count}", fate.name()))?;

@@ -55,6 +55,16 @@ struct Opening {
     count: usize,
 }
 
+/// Whose a connection is.
+enum Whose {
+    Service(Arc<Pool>),
+    /// There are to be so many octets to know it.
+    Undecided {
+        needed: usize,
+    },
+    Nobodys,
+}
+
 impl Session {
     /// The client and what it has connected to: as a balancer in front says, where one does.
     fn far_ends(&self) -> Ends {
@@ -102,18 +112,18 @@ impl Tables {
         }
     }
 
-    /// Whose it is; a decision where that is not known yet, or nobody's.
-    fn find_service(session: &mut Session, place: &Place, said: &Said<'_>) -> Result<Arc<Pool>, Decision> {
+    /// Whose it is.
+    fn find_service(session: &Session, place: &Place, said: &Said<'_>) -> Whose {
         let skip = session.opening.as_ref().map_or(0, |opening| opening.header);
         let name = match place.has_names().then(|| client_hello(behind(said.pieces, skip))) {
             Some(Hello::Partly { needed }) if !said.is_all => {
-                return Err(Decision::Wait { octets: skip + needed });
+                return Whose::Undecided { needed: skip + needed };
             }
             Some(Hello::Named(name)) => Some(name),
             _ => None,
         };
         let name = name.as_ref().map(|name| name.as_str());
-        place.choose(name).cloned().ok_or_else(|| session.refuse(Fate::NoService))
+        place.choose(name).map_or(Whose::Nobodys, |pool| Whose::Service(Arc::clone(pool)))
     }
 
     /// The next backend that may be tried.
@@ -177,8 +187,9 @@ impl Router for Tables {
             return decision;
         }
         let pool = match Self::find_service(session, &place, &said) {
-            Ok(pool) => pool,
-            Err(decision) => return decision,
+            Whose::Service(pool) => pool,
+            Whose::Undecided { needed } => return Decision::Wait { octets: needed },
+            Whose::Nobodys => return session.refuse(Fate::NoService),
         };
         session.terms = Some(Arc::clone(&pool.terms));
         if let Some(opening) = &mut session.opening {

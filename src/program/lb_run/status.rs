@@ -184,11 +184,11 @@ impl ServiceReport {
             mode: status.mode.to_string(),
             rows: status.rows,
             rewritten: status.rewritten,
-            server_names: status.proxied.as_ref().map(|(_, names)| names.clone()).unwrap_or_default(),
+            server_names: status.proxied.as_ref().map(|it| it.server_names.clone()).unwrap_or_default(),
             ended: status
                 .proxied
                 .iter()
-                .flat_map(|(fates, _)| fates)
+                .flat_map(|it| &it.ended)
                 .map(|(fate, count)| (fate.name().to_owned(), *count))
                 .collect(),
             backends: status.backends.iter().map(|it| BackendReport::new(it, status.rows, now)).collect(),

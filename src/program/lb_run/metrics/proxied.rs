@@ -35,7 +35,7 @@ impl Page {
             Some(&Unit::Bytes),
             self.of_backends(|it| Some(it.proxied?.to_clients)),
         )?;
-        let proxied = self.status.services.iter().filter_map(|it| Some((&*it.name, &it.proxied.as_ref()?.0)));
+        let proxied = self.status.services.iter().filter_map(|it| Some((&*it.name, &it.proxied.as_ref()?.ended)));
         let fates = proxied.flat_map(|(service, fates)| fates.iter().map(move |fate| (service, fate)));
         families.counters(
             "xskip_lb_proxy_connections_ended",
