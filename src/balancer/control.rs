@@ -1,12 +1,7 @@
 //! What decides and what forwards, kept alike: the tables, the programs' maps, and the ways to backends.
 
 use super::{
-    BalancerError, NoReach,
-    checking::Checking,
-    estate::Estate,
-    nat::Sweeping,
-    proxying::{self, Proxying},
-    reach::Reach,
+    BalancerError, NoReach, checking::Checking, estate::Estate, nat::Sweeping, proxying::Proxying, reach::Reach,
 };
 use crate::{
     lb::{BackendId, Balancer, Health, HealthSource, Plan, ServiceId, Way},
@@ -19,7 +14,8 @@ use nix::{
     time::{ClockId, clock_gettime},
 };
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
+    net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -39,6 +35,8 @@ pub(super) struct Control {
     pub reach: Reach,
     pub checking: Checking,
     pub proxying: Proxying,
+    /// Where connections end here, as far as that was had.
+    listening: HashSet<SocketAddr>,
     pub sweeping: Sweeping,
     /// What another one is to go on from, if one is.
     estate: Option<Estate>,
@@ -59,8 +57,20 @@ impl Control {
         sweeping: Sweeping,
         estate: Option<Estate>,
     ) -> Self {
-        let (sources, reports) = (Vec::new(), Vec::new());
-        Self { balancer, balance, reach, checking, proxying, sweeping, estate, sources, reports, is_behind: true }
+        let (sources, reports, listening) = Default::default();
+        Self {
+            balancer,
+            balance,
+            reach,
+            checking,
+            proxying,
+            listening,
+            sweeping,
+            estate,
+            sources,
+            reports,
+            is_behind: true,
+        }
     }
 
     pub fn balance(&self) -> MutexGuard<'_, Balance> {
@@ -178,18 +188,45 @@ impl Control {
         if let Some(flows) = balance.lock().unwrap_or_else(PoisonError::into_inner).nat() {
             self.sweeping.turn(flows, now());
         }
-        self.hear()?;
-        self.publish()?;
+        // Workers are told whatever the programs refuse.
+        let published = self.hear().and_then(|()| self.publish());
         self.checking.update(running, &self.balancer, &self.reach);
-        self.inform(running);
+        self.close_proxies(running);
+        let opened = self.open_proxies(running);
+        published?;
+        opened?;
         Ok(reached.map(drop)?)
     }
 
-    /// Has connections end here that are to.
-    pub fn begin_proxies(&mut self, running: &Running) -> Result<(), BalancerError> {
+    /// Where connections are to end here, by the tables.
+    fn proxied(&self) -> HashSet<SocketAddr> {
+        self.balancer.proxied().into_keys().map(SocketAddr::from).collect()
+    }
+
+    /// Accepts no more connections where no service wants them.
+    pub fn close_proxies(&mut self, running: &Running) {
+        let over: Vec<SocketAddr> = self.listening.difference(&self.proxied()).copied().collect();
+        for end in over {
+            match running.unlisten(Some(end.ip()), end.port()) {
+                Ok(_) => _ = self.listening.remove(&end),
+                Err(error) => {
+                    tracing::warn!(%end, "connections are still accepted for a service that is gone: {error}")
+                }
+            }
+        }
+    }
+
+    /// Accepts connections wherever a service wants them.
+    pub fn open_proxies(&mut self, running: &Running) -> Result<(), BalancerError> {
         self.inform(running);
-        let mut ends = proxying::ends(self.balancer.services().map(|(_, service)| service)).into_iter();
-        ends.try_for_each(|end| Ok(running.listen(Some(end.ip()), end.port())?))
+        let mut refused = None;
+        for end in self.proxied().difference(&self.listening.clone()) {
+            match running.listen(Some(end.ip()), end.port()) {
+                Ok(()) => _ = self.listening.insert(*end),
+                Err(why) => refused = Some(why),
+            }
+        }
+        refused.map_or(Ok(()), |why| Err(why.into()))
     }
 
     /// What keeps packets or connections from a backend, or is about to.

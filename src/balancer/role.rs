@@ -12,7 +12,7 @@ use super::{
     fit,
     follow::{Bell, Follower},
     nat::{Nat, Sweeping},
-    proxying::{self, Proxying},
+    proxying::Proxying,
     reach::Reach,
 };
 use crate::{
@@ -49,8 +49,11 @@ impl LoadBalancer {
     /// A balancer on the interface of this name, where its clients are: its services' addresses are there. `key` is a fleet's
     /// secret; whoever has another one places flows otherwise.
     pub fn on(interface: impl Into<String>, key: RowKey) -> Self {
+        let mut runtime = Runtime::on(interface);
+        // Some protocols let servers speak alone; who is not to be idle for long has a time-out of its own.
+        runtime.config.silence = None;
         Self {
-            runtime: Runtime::on(interface),
+            runtime,
             key,
             options: BalanceOptions::default(),
             checks: Wanted::new(),
@@ -221,7 +224,8 @@ impl LoadBalancer {
             last.own.extend(self.nat.sources.iter().chain(&self.proxy_sources).copied().map(alone));
         }
         let tables = Arc::clone(&balance);
-        runtime.balance = Some(Balanced { tables, services: frames, sources, pins: pins.clone() });
+        let addresses = vips.iter().chain(&self.proxy_sources).copied().collect();
+        runtime.balance = Some(Balanced { tables, services: frames, addresses, sources, pins: pins.clone() });
         let bell = Bell::new().map_err(no_thread)?;
         let ring = bell.clone();
         // Balancers that began at different times check at different times.
@@ -237,7 +241,7 @@ impl LoadBalancer {
         }
         let running = Arc::new(runtime.start(application)?);
         fit::check_modes(&running, control.balancer.services().map(|(_, service)| service))?;
-        control.begin_proxies(&running)?;
+        control.open_proxies(&running)?;
         if let Some(pins) = &pins {
             control.settle()?;
             pins.keep_links(&running.interface_names().collect::<Vec<_>>());
@@ -315,13 +319,14 @@ impl Balancing {
         self.nat.check(plan.services())?;
         let added: Vec<IpAddr> = wanted.difference(&vips).copied().collect();
         self.add_all(&added, plan)?;
-        let (before, listened) = (self.services(), self.listened());
+        let before = self.services();
         // Of services that go, no frame may find a number that is another's by then.
         self.unsteer(&before, plan);
-        self.unlisten(listened.difference(&proxying::ends(plan.services())));
         let applied = {
             let mut control = self.control();
-            control.apply(plan).map(|()| control.begin())
+            let applied = control.apply(plan).map(|()| control.begin());
+            control.close_proxies(&self.running);
+            applied
         };
         if applied.is_err() {
             added.into_iter().for_each(|vip| self.remove(vip));
@@ -336,8 +341,7 @@ impl Balancing {
             });
         }
         let served = self.serve(&before, &self.services());
-        self.control().inform(&self.running);
-        let listens = self.listen(self.listened().difference(&listened));
+        let listens = self.control().open_proxies(&self.running);
         self.follower.wake();
         // What could not be said to the kernel is said again in a moment.
         applied?.and(served).and(listens)

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     app::contain,
-    stack::{ConnectError, ConnectionId, Event, ListenerId, TimerWheel},
+    stack::{ConnectError, ConnectionId, Event, ListenerId, Spliced, TimerWheel},
     tcp::CloseReason,
     time::Instant,
     worker::{Application, Context},
@@ -15,6 +15,9 @@ use std::fmt;
 
 /// Most pairs that are found overdue in one turn; those behind them are in the next.
 const OVERDUE_AT_ONCE: u32 = 64;
+
+/// Most pairs that are reviewed in one turn.
+const REVIEWED_AT_ONCE: Number = 1_024;
 
 /// How often a router may change its mind about one client before something happens in between.
 const DECISIONS_AT_ONCE: u32 = 16;
@@ -25,6 +28,8 @@ pub struct Proxy<R: Router> {
     pairs: Pairs<R::Session>,
     /// One deadline for each pair: the earliest it ever had, as those of the stack.
     timers: TimerWheel,
+    /// While pairs are reviewed: those up to here have been.
+    reviewed: Option<Number>,
 }
 
 impl<R: Router> fmt::Debug for Proxy<R> {
@@ -36,7 +41,7 @@ impl<R: Router> fmt::Debug for Proxy<R> {
 impl<R: Router> Proxy<R> {
     /// One without connections yet.
     pub fn new(router: R) -> Self {
-        Self { router, pairs: Pairs::new(), timers: TimerWheel::new(0) }
+        Self { router, pairs: Pairs::new(), timers: TimerWheel::new(0), reviewed: None }
     }
 
     /// Who says where they go.
@@ -74,7 +79,8 @@ impl<R: Router> Proxy<R> {
         let router = &mut self.router;
         let Some(session) = contain(cx, Some(id), |_| router.open(&ends)) else { return };
         let phase = Phase::Looking { wanted: 0 };
-        let number = self.pairs.insert(Pair { session, client: Some(id), backend: None, phase, since: now });
+        let number =
+            self.pairs.insert(Pair { session, client: Some(id), backend: None, phase, is_answered: false, since: now });
         self.mind(number);
         self.look(number, cx);
     }
@@ -138,11 +144,15 @@ impl<R: Router> Proxy<R> {
         let Some(pair) = self.pairs.get_mut(number) else { return };
         (pair.backend, pair.phase, pair.since) = (Some(id), Phase::Connecting { skip: target.skip }, now);
         self.pairs.name(id, number, Side::Backend);
-        if let Some(mut stream) = cx.stream(id) {
+        let written = cx.stream(id).map_or(0, |mut stream| {
             stream.set_nodelay(true);
-            stream.write(&target.preface);
-        }
+            stream.write(&target.preface)
+        });
         self.mind(number);
+        // A part of it would let the client say the rest.
+        if written < target.preface.len() {
+            self.end(number, Ended::Dropped, cx);
+        }
     }
 
     /// The backend has answered.
@@ -174,7 +184,8 @@ impl<R: Router> Proxy<R> {
         }
         for (from, to, side) in ways {
             // Where either has gone, its end is on the way to us.
-            let moved = cx.splice(from, to).map_or(0, |spliced| spliced.moved);
+            let Spliced { moved, ended, .. } = cx.splice(from, to).unwrap_or_default();
+            pair.is_answered |= ended && side == Side::Backend;
             if moved > 0 {
                 self.router.carried(&mut pair.session, side.towards(), moved);
             }
@@ -204,18 +215,28 @@ impl<R: Router> Proxy<R> {
             // What the other end still has to hear is on its way, or waits in its send buffer.
             (_, Phase::Carrying) if reason == CloseReason::Finished && !is_over => {}
             (_, Phase::Carrying) if reason == CloseReason::Finished => self.end(number, Ended::Finished, cx),
+            _ if reason == CloseReason::Aborted => self.end(number, Ended::Dropped, cx),
             (Side::Client, _) => self.end(number, Ended::ByClient, cx),
-            (Side::Backend, _) => self.end(number, Ended::ByBackend, cx),
+            (Side::Backend, _) => {
+                if pair.is_answered {
+                    self.let_read(number, cx);
+                }
+                self.end(number, Ended::ByBackend, cx);
+            }
+        }
+    }
+
+    /// A backend that has answered, and will hear no more, resets what still comes (RFC 9293 SHLD-3). Its client may be about to read the
+    /// answer, which a RST would keep it from.
+    fn let_read(&mut self, number: Number, cx: &mut Context<'_>) {
+        if let Some(mut stream) = self.pairs.take_side(number, Side::Client).and_then(|id| cx.stream(id)) {
+            stream.close_discarding();
         }
     }
 
     /// Closes the client's connection in order.
     fn close(&mut self, number: Number, cx: &mut Context<'_>) {
-        if let Some(id) = self.pairs.take_side(number, Side::Client)
-            && let Some(mut stream) = cx.stream(id)
-        {
-            stream.close_discarding();
-        }
+        self.let_read(number, cx);
         self.end(number, Ended::Refused, cx);
     }
 
@@ -247,32 +268,42 @@ impl<R: Router> Proxy<R> {
         match pair.phase {
             Phase::Looking { .. } => self.end(number, Ended::Undecided, cx),
             Phase::Carrying => self.end(number, Ended::Idle, cx),
-            Phase::Connecting { .. } => {
-                if let Some(mut stream) = self.pairs.take_side(number, Side::Backend).and_then(|id| cx.stream(id)) {
-                    stream.abort();
-                }
-                match self.ask_elsewhere(number, Failure::TimedOut, cx) {
-                    Some(decision) => self.decide(number, decision, cx),
-                    None => self.end(number, Ended::Unreached, cx),
-                }
-            }
+            Phase::Connecting { .. } => self.give_up(number, Failure::TimedOut, cx),
         }
     }
 
-    /// Asks the router about all that have a backend.
-    fn review(&mut self, cx: &mut Context<'_>) {
-        for number in self.pairs.numbers() {
-            let Some(pair) = self.pairs.get_mut(number) else { continue };
-            let Some(backend) = pair.backend else { continue };
-            let (router, session) = (&mut self.router, &mut pair.session);
-            match contain(cx, pair.client, |_| router.review(session)) {
-                Some(Review::Keep) => {}
-                Some(Review::Move(via)) => {
-                    let now = cx.now();
-                    cx.stack().set_via(now, backend, via);
-                }
-                Some(Review::Reset) | None => self.end(number, Ended::Revoked, cx),
+    /// Asks the router about some that have a backend. Whether there are more.
+    fn review_some(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(from) = self.reviewed else { return false };
+        let to = self.pairs.end().min(from + REVIEWED_AT_ONCE);
+        self.reviewed = (to < self.pairs.end()).then_some(to);
+        (from..to).for_each(|number| self.review(number, cx));
+        self.reviewed.is_some()
+    }
+
+    fn review(&mut self, number: Number, cx: &mut Context<'_>) {
+        let Some(pair) = self.pairs.get_mut(number) else { return };
+        let Some(backend) = pair.backend else { return };
+        let (router, session, phase) = (&mut self.router, &mut pair.session, pair.phase);
+        match contain(cx, pair.client, |_| router.review(session)) {
+            Some(Review::Keep) => {}
+            Some(Review::Move(via)) => {
+                let now = cx.now();
+                cx.stack().set_via(now, backend, via);
             }
+            Some(Review::Reset) if phase != Phase::Carrying => self.give_up(number, Failure::Revoked, cx),
+            Some(Review::Reset) | None => self.end(number, Ended::Revoked, cx),
+        }
+    }
+
+    /// Has another backend than the one that has not answered yet.
+    fn give_up(&mut self, number: Number, why: Failure, cx: &mut Context<'_>) {
+        if let Some(mut stream) = self.pairs.take_side(number, Side::Backend).and_then(|id| cx.stream(id)) {
+            stream.abort();
+        }
+        match self.ask_elsewhere(number, why, cx) {
+            Some(decision) => self.decide(number, decision, cx),
+            None => self.end(number, Ended::Unreached, cx),
         }
     }
 }
@@ -303,18 +334,19 @@ impl<R: Router> Application for Proxy<R> {
 
     fn on_turn(&mut self, cx: &mut Context<'_>) -> Option<Instant> {
         if self.router.turn(cx.now()) {
-            self.review(cx);
+            self.reviewed = Some(0);
         }
+        let has_more = self.review_some(cx);
         for _ in 0..OVERDUE_AT_ONCE {
             let Some(number) = self.timers.expire(cx.now()) else { break };
             self.look_at_clock(number, cx);
         }
-        self.timers.next_deadline()
+        if has_more { Some(cx.now()) } else { self.timers.next_deadline() }
     }
 
     /// Whoever has a backend may go on; the others never will.
     fn draining(&mut self, cx: &mut Context<'_>) {
-        for number in self.pairs.numbers() {
+        for number in 0..self.pairs.end() {
             if self.pairs.get_mut(number).is_some_and(|pair| pair.phase != Phase::Carrying) {
                 self.end(number, Ended::Revoked, cx);
             }

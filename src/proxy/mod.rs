@@ -51,8 +51,8 @@ use std::{
 /// Says where connections go. Each worker has one of its own, made on its thread.
 ///
 /// A connection's life is [`open`](Router::open), then [`look`](Router::look) until it says something else than to wait, then
-/// [`connected`](Router::connected) or [`failed`](Router::failed), and [`ended`](Router::ended) once. A panic in one of these resets
-/// the client that it was called for, and no other.
+/// [`connected`](Router::connected) or [`failed`](Router::failed), and [`ended`](Router::ended) once. A panic in one of these, or in
+/// [`review`](Router::review), resets the client that it was called for, and no other; in the others it ends the worker.
 pub trait Router {
     /// What is kept for each connection of a client.
     type Session;
@@ -202,6 +202,8 @@ pub enum Failure {
     Ended(CloseReason),
     /// Nothing has come back for as long as there is [patience](Patience::connect).
     TimedOut,
+    /// The router has changed its mind while it was begun: see [`Router::review`].
+    Revoked,
 }
 
 /// Which way.
@@ -222,6 +224,8 @@ pub enum Ended {
     ByClient,
     /// So is the backend.
     ByBackend,
+    /// The stack has reset either connection: for want of memory or of places, or as its address has gone.
+    Dropped,
     /// Nothing was said for as long as there is [patience](Patience::idle).
     Idle,
     /// The client has not said enough for anybody to know whereto, in as long as there is [patience](Patience::first).
@@ -258,6 +262,6 @@ pub enum Review {
     Keep,
     /// It goes on, and what goes to its backend goes by this way from now on.
     Move(Via),
-    /// Both ends of it are reset.
+    /// Both ends of it are reset; or, where the backend has not answered yet, another one is [asked for](Router::failed).
     Reset,
 }

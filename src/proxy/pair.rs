@@ -12,6 +12,8 @@ pub(super) struct Pair<S> {
     /// The backend's, likewise, if there is one yet.
     pub backend: Option<ConnectionId>,
     pub phase: Phase,
+    /// Whether the backend has said all that it had to say, and that has gone on.
+    pub is_answered: bool,
     /// When the phase began, or either end was last heard.
     pub since: Instant,
 }
@@ -127,9 +129,9 @@ impl<S> Pairs<S> {
         Some(pair)
     }
 
-    /// All of them there are now.
-    pub fn numbers(&self) -> Vec<Number> {
-        (0..).zip(&self.places).filter(|(_, place)| place.is_some()).map(|(number, _)| number).collect()
+    /// Behind the last of them.
+    pub fn end(&self) -> Number {
+        self.places.len() as Number
     }
 
     pub fn len(&self) -> usize {

@@ -166,13 +166,12 @@ fn attach_program(
     let (steering, options) = (&plan.steering, plan.program_options(runtime));
     let mut program = match &runtime.balance {
         None => Program::load_with_key(steering, &options, key)?,
-        Some(Balanced { tables, services, sources, .. }) => {
+        Some(Balanced { tables, services, addresses, sources, .. }) => {
             let tables = tables.lock().unwrap_or_else(PoisonError::into_inner);
             let program = Program::load_balancing(steering, &options, key, &tables)?;
             // Before a frame comes: the stack knows no flow of a balancer that was here before, and would reset them.
+            addresses.iter().try_for_each(|&address| program.services().serve_address(address))?;
             for &(service, number, steered) in services {
-                // On every interface, though it is the first one's.
-                program.services().serve_address(service.local.ip())?;
                 program.services().steer(service, number, steered)?;
             }
             for &(source, number) in sources {

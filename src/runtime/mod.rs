@@ -81,6 +81,8 @@ pub(crate) struct Balanced {
     pub tables: Arc<Mutex<Balance>>,
     /// The services, each with its number there.
     pub services: Vec<(xdp::Service, u32, xdp::Steered)>,
+    /// Addresses that are served on every interface, though they are one's.
+    pub addresses: Vec<IpAddr>,
     /// Addresses that packets to backends come from, in mode `nat`, each with its number there.
     pub sources: Vec<(IpAddr, u8)>,
     /// Where what programs have left is, and these are pinned.

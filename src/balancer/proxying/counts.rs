@@ -43,12 +43,16 @@ fates! {
     Undecided => "undecided",
     /// No backend answered that could be tried.
     Unreached => "unreached",
+    /// No port was free to connect from, or as many connections are there as may be.
+    NoPort => "no_port",
     /// No service is there for the name that its client wants, and none for those without.
     NoService => "no_service",
     /// It began with a header of the PROXY protocol, and came from nobody whose word counts.
     Untrusted => "header_untrusted",
     /// It came from somebody whose connections begin with such a header, and began otherwise.
     NoHeader => "header_missing",
+    /// The stack has reset it: for want of memory or of places, or as its address has gone.
+    Dropped => "dropped",
     /// Its backend is gone, off, or down and to be left, or the balancer ends.
     Revoked => "revoked",
 }
@@ -64,6 +68,7 @@ impl From<Ended> for Fate {
             Ended::Unreached => Self::Unreached,
             // Unless it is known better.
             Ended::Refused => Self::NoService,
+            Ended::Dropped => Self::Dropped,
             Ended::Revoked => Self::Revoked,
         }
     }

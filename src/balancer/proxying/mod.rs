@@ -26,8 +26,8 @@ use crate::{
     worker::Context,
 };
 use std::{
-    collections::{HashMap, HashSet},
-    net::{IpAddr, SocketAddr},
+    collections::{BTreeSet, HashMap, HashSet},
+    net::IpAddr,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -68,7 +68,10 @@ pub(super) struct Proxying {
     services: HashMap<String, Arc<ServiceCounts>>,
     /// What keeps connections from backends.
     obstacles: HashMap<Names, String>,
-    ports: HashMap<IpAddr, Arc<[u16]>>,
+    /// Ports that services have, by their addresses.
+    taken: HashMap<IpAddr, BTreeSet<u16>>,
+    /// Ports that connections come from, by addresses, and which they are without.
+    ports: HashMap<IpAddr, (BTreeSet<u16>, Arc<[u16]>)>,
     /// Whether tables, health or ways are others than the workers know.
     is_behind: bool,
 }
@@ -76,8 +79,9 @@ pub(super) struct Proxying {
 impl Proxying {
     pub fn new(key: RowKey, sources: Vec<IpAddr>) -> Self {
         let shared = Arc::default();
-        let (backends, services, obstacles, ports) = Default::default();
-        Self { shared, key, sources, backends, services, obstacles, ports, is_behind: true }
+        let (backends, services, obstacles) = Default::default();
+        let (taken, ports) = Default::default();
+        Self { shared, key, sources, backends, services, obstacles, taken, ports, is_behind: true }
     }
 
     /// What makes the application of a worker.
@@ -96,11 +100,15 @@ impl Proxying {
         if !std::mem::take(&mut self.is_behind) {
             return;
         }
+        let by_end = balancer.proxied();
+        if by_end.is_empty() && self.services.is_empty() {
+            return;
+        }
         self.obstacles.clear();
-        self.find_ports(balancer);
+        self.find_taken(balancer);
         let workers = running.workers().len();
         let (mut places, mut there) = (Vec::new(), HashSet::new());
-        for (end, services) in balancer.proxied() {
+        for (end, services) in by_end {
             let pools = services.iter().map(|&id| Arc::new(self.pool(running, balancer, reach, id, workers)));
             let pools: Vec<_> = pools.collect();
             let services: Vec<&Service> = services.iter().filter_map(|&id| balancer.get(id)).collect();
@@ -110,7 +118,8 @@ impl Proxying {
             places.push((end, place(pools, &services)));
         }
         self.backends.retain(|names, _| there.contains(names));
-        self.services.retain(|name, _| there.iter().any(|(service, _)| service == name));
+        let services: HashSet<&String> = there.iter().map(|(service, _)| service).collect();
+        self.services.retain(|name, _| services.contains(name));
         self.shared.publish(Places::new(places));
         running.workers().iter().for_each(|worker| worker.waker().wake());
     }
@@ -138,7 +147,7 @@ impl Proxying {
     }
 
     /// How connections get to a backend, or what is in the way.
-    fn route(&self, running: &Running, service: &Service, slot: &Slot, reach: &Reach) -> Result<Route, String> {
+    fn route(&mut self, running: &Running, service: &Service, slot: &Slot, reach: &Reach) -> Result<Route, String> {
         let there = slot.address.address;
         let way: &Way = match reach.ways().way(there) {
             Some(Ok(way)) => way,
@@ -149,25 +158,43 @@ impl Proxying {
         let interface = interface.and_then(InterfaceId::at).ok_or_else(|| {
             format!("its way leaves by {}, which this balancer does not serve: name it in `interfaces`", way.interface)
         })?;
-        let mut sources = self.sources.iter().filter(|source| source.is_ipv4() == there.is_ipv4());
-        let own = (service.address.is_ipv4() == there.is_ipv4()).then_some(service.address);
-        let source = sources.next().copied().or(own).ok_or_else(|| {
+        let of_version = |source: &&IpAddr| source.is_ipv4() == there.is_ipv4();
+        let mut sources: Vec<IpAddr> = self.sources.iter().filter(of_version).copied().collect();
+        // Where a service has every port of the address, what comes back is for its backends.
+        let is_free = self.taken.get(&service.address).is_none_or(|taken| !taken.contains(&0));
+        if sources.is_empty() && is_free {
+            sources.extend(Some(service.address).filter(|own| of_version(&own)));
+        }
+        if sources.is_empty() {
             let version = if there.is_ipv4() { "IPv4" } else { "IPv6" };
-            format!("there is no {version} address to connect from: list one in [proxy] sources that nobody has")
-        })?;
-        let ports = self.ports.get(&source).cloned().unwrap_or_else(|| (FIRST_PORT..=u16::MAX).collect());
+            return Err(format!(
+                "there is no {version} address to connect from: list one in [proxy] sources that nobody has"
+            ));
+        }
+        let sources = sources.into_iter().map(|source| (source, self.ports_of(source))).collect();
         let via = Via { interface, next_hop: MacAddress(way.next_mac), mtu: way.mtu as usize, tunnel: None };
-        Ok(Route { source, ports, via })
+        Ok(Route { sources, via })
     }
 
-    /// The ports that connections may come from: those that no service has.
-    fn find_ports(&mut self, balancer: &Balancer) {
-        let mut taken: HashMap<IpAddr, HashSet<u16>> = HashMap::new();
-        for (_, service) in balancer.services().filter(|(_, service)| service.transport == Transport::Tcp) {
-            taken.entry(service.address).or_default().insert(service.port);
+    /// The ports of an address that connections may come from.
+    fn ports_of(&mut self, source: IpAddr) -> Arc<[u16]> {
+        let taken = self.taken.get(&source).cloned().unwrap_or_default();
+        match self.ports.get(&source) {
+            Some((without, ports)) if *without == taken => Arc::clone(ports),
+            _ => {
+                let ports: Arc<[u16]> = (FIRST_PORT..=u16::MAX).filter(|port| !taken.contains(port)).collect();
+                self.ports.insert(source, (taken, Arc::clone(&ports)));
+                ports
+            }
         }
-        let free = |taken: &HashSet<u16>| (FIRST_PORT..=u16::MAX).filter(|port| !taken.contains(port)).collect();
-        self.ports = taken.iter().map(|(&address, taken)| (address, free(taken))).collect();
+    }
+
+    /// Which ports services have.
+    fn find_taken(&mut self, balancer: &Balancer) {
+        self.taken.clear();
+        for (_, service) in balancer.services().filter(|(_, service)| service.transport == Transport::Tcp) {
+            self.taken.entry(service.address).or_default().insert(service.port);
+        }
     }
 
     /// What a backend got; `None` of a service in another mode.
@@ -206,9 +233,4 @@ fn place(pools: Vec<Arc<Pool>>, services: &[&Service]) -> Place {
     let trusted = services.iter().flat_map(|service| service.proxied.trusted.iter().copied()).collect();
     let first = services.iter().map(|service| service.proxied.first).max().unwrap_or_default();
     Place { pools, names, wildcards, default, trusted, patience: Patience { first, ..Patience::default() } }
-}
-
-/// Where the proxies among services listen.
-pub(super) fn ends<'a>(services: impl Iterator<Item = &'a Service>) -> HashSet<SocketAddr> {
-    services.filter(|service| service.is_proxied()).map(|it| SocketAddr::new(it.address, it.port)).collect()
 }

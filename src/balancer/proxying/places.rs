@@ -36,9 +36,9 @@ impl Places {
         self.by_end.get(&(end.ip(), end.port()))
     }
 
-    /// What has become of a backend; `None` where its connections end.
+    /// What has become of a backend; `None` where its connections end. One that has moved to another address has none of them.
     pub fn successor(&self, member: &Member) -> Option<&Arc<Member>> {
-        self.members.get(&member.name()).filter(|it| !it.resets)
+        self.members.get(&member.name()).filter(|it| !it.resets && it.address == member.address)
     }
 }
 
@@ -66,6 +66,11 @@ impl Place {
             exact.or_else(|| above().find_map(|(_, domain)| self.wildcards.get(domain)))
         });
         self.pools.get(*named.or(self.default.as_ref())?)
+    }
+
+    /// The service that has the rest, or else one of them.
+    pub fn anybody(&self) -> Option<&Arc<Pool>> {
+        self.pools.get(self.default.unwrap_or(0))
     }
 
     /// Whether what a client says first decides whose it is.
@@ -148,7 +153,7 @@ impl Member {
 /// How connections get to a backend.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Route {
-    pub source: IpAddr,
-    pub ports: Arc<[u16]>,
+    /// Addresses that they come from, one at least, each with its ports.
+    pub sources: Vec<(IpAddr, Arc<[u16]>)>,
     pub via: Via,
 }

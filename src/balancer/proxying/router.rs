@@ -3,14 +3,16 @@
 use super::{
     Shared,
     counts::Fate,
-    places::{Member, Place, Places, Pool, Terms},
+    places::{Member, Place, Places, Terms},
 };
 use crate::{
     preface::{
         client_hello::{Hello, client_hello},
         proxy_protocol::{self, About, Header},
+        server_name::ServerName,
     },
     proxy::{Decision, Ended, Ends, Failure, From, Patience, Review, Router, Said, Target, Towards},
+    stack::ConnectError,
     time::Instant,
 };
 use std::{
@@ -45,24 +47,26 @@ pub(crate) struct Session {
 /// What is needed only until a connection has a backend.
 #[derive(Debug)]
 struct Opening {
-    place: Option<Arc<Place>>,
-    pool: Option<Arc<Pool>>,
+    /// The server that the client names, once that is known.
+    server: Option<ServerName>,
     /// What a balancer in front has said of it, and in how many octets.
     proxied: Option<(SocketAddr, SocketAddr)>,
     header: usize,
     /// The numbers of the backends that were asked.
     tried: [u16; MOST_TRIED],
     count: usize,
+    /// Whether it was the balancer that could not begin the last of those connections.
+    is_out_of_ports: bool,
 }
 
-/// Whose a connection is.
-enum Whose {
-    Service(Arc<Pool>),
+/// Which server a client wants.
+enum Wanted {
+    Server(ServerName),
+    Any,
     /// There are to be so many octets to know it.
     Undecided {
         needed: usize,
     },
-    Nobodys,
 }
 
 impl Session {
@@ -112,30 +116,29 @@ impl Tables {
         }
     }
 
-    /// Whose it is.
-    fn find_service(session: &Session, place: &Place, said: &Said<'_>) -> Whose {
+    /// Which server it wants, if any.
+    fn find_server(session: &Session, place: &Place, said: &Said<'_>) -> Wanted {
         let skip = session.opening.as_ref().map_or(0, |opening| opening.header);
-        let name = match place.has_names().then(|| client_hello(behind(said.pieces, skip))) {
+        match place.has_names().then(|| client_hello(behind(said.pieces, skip))) {
             Some(Hello::Partly { needed }) if !said.is_all => {
-                return Whose::Undecided { needed: skip + needed };
+                return Wanted::Undecided { needed: skip + needed };
             }
-            Some(Hello::Named(name)) => Some(name),
-            _ => None,
-        };
-        let name = name.as_ref().map(|name| name.as_str());
-        place.choose(name).map_or(Whose::Nobodys, |pool| Whose::Service(Arc::clone(pool)))
+            Some(Hello::Named(name)) => Wanted::Server(name),
+            _ => Wanted::Any,
+        }
     }
 
-    /// The next backend that may be tried.
+    /// The next backend that may be tried, by the tables as they are now.
     fn next(&mut self, session: &mut Session) -> Decision {
         let ends = session.far_ends();
         let Some(opening) = session.opening.as_mut() else { return Decision::Reset };
+        let server = opening.server.as_ref().map(ServerName::as_str);
+        let Some(pool) = self.places.at(session.ends.service).and_then(|place| place.choose(server)) else {
+            return session.refuse(Fate::NoService);
+        };
+        session.terms = Some(Arc::clone(&pool.terms));
         while opening.count < MOST_TRIED {
-            let Some((number, member)) =
-                opening.pool.as_ref().and_then(|pool| pool.choose(&ends, &opening.tried[..opening.count]))
-            else {
-                break;
-            };
+            let Some((number, member)) = pool.choose(&ends, &opening.tried[..opening.count]) else { break };
             opening.tried[opening.count] = number;
             opening.count += 1;
             session.member = Some(Arc::clone(member));
@@ -143,12 +146,16 @@ impl Tables {
                 member.counts.failed(self.worker);
                 continue;
             };
-            let from = From::Via { source: route.source, ports: Arc::clone(&route.ports), via: route.via };
+            // Clients are spread over the sources, and so is one that finds no port.
+            let (source, ports) =
+                &route.sources[(usize::from(ends.client.port()) + opening.count) % route.sources.len()];
+            let from = From::Via { source: *source, ports: Arc::clone(ports), via: route.via };
             let preface = preface(session.terms.as_deref(), &session.ends, opening.proxied);
             return Decision::To(Target { remote: member.address, from, preface, skip: opening.header });
         }
         session.member = None;
-        session.refuse(Fate::Unreached)
+        let fate = if opening.is_out_of_ports { Fate::NoPort } else { Fate::Unreached };
+        session.refuse(fate)
     }
 }
 
@@ -173,34 +180,42 @@ impl Router for Tables {
     type Session = Session;
 
     fn open(&mut self, ends: &Ends) -> Session {
-        let place = self.places.at(ends.service).cloned();
-        let opening = Opening { place, pool: None, proxied: None, header: 0, tried: [0; MOST_TRIED], count: 0 };
+        let (tried, count, header) = ([0; MOST_TRIED], 0, 0);
+        let opening = Opening { server: None, proxied: None, header, tried, count, is_out_of_ports: false };
         let opening = Some(Box::new(opening));
         Session { ends: *ends, opening, terms: None, member: None, is_connected: false, fate: None }
     }
 
     fn look(&mut self, session: &mut Session, said: Said<'_>) -> Decision {
-        let Some(place) = session.opening.as_ref().and_then(|opening| opening.place.clone()) else {
+        // As it is now: what was there when the client came may be gone.
+        let Some(place) = self.places.at(session.ends.service).cloned() else {
             return session.refuse(Fate::NoService);
         };
         if let Some(decision) = Self::read_header(session, &place, &said) {
             return decision;
         }
-        let pool = match Self::find_service(session, &place, &said) {
-            Whose::Service(pool) => pool,
-            Whose::Undecided { needed } => return Decision::Wait { octets: needed },
-            Whose::Nobodys => return session.refuse(Fate::NoService),
+        let server = match Self::find_server(session, &place, &said) {
+            Wanted::Server(name) => Some(name),
+            Wanted::Any => None,
+            Wanted::Undecided { needed } => return Decision::Wait { octets: needed },
         };
-        session.terms = Some(Arc::clone(&pool.terms));
         if let Some(opening) = &mut session.opening {
-            opening.pool = Some(pool);
+            opening.server = server;
         }
         self.next(session)
     }
 
-    fn failed(&mut self, session: &mut Session, _: Failure) -> Decision {
-        if let Some(member) = &session.member {
+    fn failed(&mut self, session: &mut Session, why: Failure) -> Decision {
+        let is_ours = matches!(why, Failure::NotBegun(_) | Failure::Revoked);
+        if let Some(member) = session.member.as_ref().filter(|_| !is_ours) {
             member.counts.failed(self.worker);
+        }
+        if let Some(opening) = &mut session.opening {
+            opening.is_out_of_ports = matches!(why, Failure::NotBegun(_));
+            // Nor will there be one for any other backend.
+            if let Failure::NotBegun(ConnectError::Limit(_)) = why {
+                opening.count = MOST_TRIED;
+            }
         }
         self.next(session)
     }
@@ -225,19 +240,16 @@ impl Router for Tables {
         if let Some(member) = session.member.filter(|_| session.is_connected) {
             member.counts.ended(self.worker);
         }
-        let of_place = || self.places.at(session.ends.service)?.choose(None).map(|pool| Arc::clone(&pool.terms));
-        // Where nobody's service was found it is the default's, or anybody's there.
-        let terms = session
-            .terms
-            .or_else(of_place)
-            .or_else(|| self.places.at(session.ends.service)?.pools.first().map(|pool| Arc::clone(&pool.terms)));
+        // Where no service was found it is that of the rest, or anybody's there.
+        let of_place = || Some(Arc::clone(&self.places.at(session.ends.service)?.anybody()?.terms));
+        let terms = session.terms.or_else(of_place);
         if let Some(terms) = terms {
             terms.counts.count(self.worker, session.fate.unwrap_or(how.into()));
         }
     }
 
     fn patience(&self, session: &Session) -> Patience {
-        let of_place = || session.opening.as_ref()?.place.as_ref().map(|place| place.patience);
+        let of_place = || Some(self.places.at(session.ends.service)?.patience);
         let its = session.terms.as_ref().map(|terms| terms.patience);
         its.or_else(of_place).unwrap_or_default()
     }

@@ -7,11 +7,12 @@ use super::{
 };
 use crate::{
     lb::RowCount,
-    proxy::{Decision, Ended, Ends, Failure, Review, Router, Said, Towards},
+    proxy::{Decision, Ended, Ends, Failure, From, Review, Router, Said, Towards},
     rng::SipKey,
+    stack::ConnectError,
     time::Instant,
 };
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 const ROWS: u32 = 101;
 
@@ -28,8 +29,12 @@ fn via(station: u8) -> Via {
     Via { interface: InterfaceId::FIRST, next_hop: MacAddress([2, 0, 0, 0, 0, station]), mtu: 1_500, tunnel: None }
 }
 
+fn sources() -> Vec<(IpAddr, Arc<[u16]>)> {
+    [6, 7, 8].map(|host| ([198, 18, 0, host].into(), [4_711].into())).to_vec()
+}
+
 fn member(number: u8, is_reached: bool) -> Arc<Member> {
-    let route = Route { source: [198, 18, 0, 6].into(), ports: [4_711].into(), via: via(number) };
+    let route = Route { sources: sources(), via: via(number) };
     Arc::new(Member {
         address: SocketAddr::new([198, 18, 0, number].into(), 8_443),
         route: is_reached.then_some(route),
@@ -213,7 +218,7 @@ fn connections_stay_with_a_backend_that_stays_follow_its_way_and_end_with_it() {
         shared.publish(Places::new([((IpAddr::from([198, 18, 0, 80]), 443), alone(pool(members, None)))]));
     };
     let again = |station: u8, resets| {
-        let route = Route { source: [198, 18, 0, 6].into(), ports: [4_711].into(), via: via(station) };
+        let route = Route { sources: sources(), via: via(station) };
         Arc::new(Member { address: before.address, route: Some(route), resets, counts: Arc::clone(&before.counts) })
     };
     publish(&[again(11, false), member(12, true)]);
@@ -229,6 +234,11 @@ fn connections_stay_with_a_backend_that_stays_follow_its_way_and_end_with_it() {
     publish(&[member(11, true)]);
     assert!(router.turn(Instant::ZERO));
     assert_eq!(router.review(&mut session), Review::Reset, "that is another one of the same address");
+    let mut moved = again(99, false);
+    Arc::get_mut(&mut moved).unwrap().address = end("198.18.0.12:8443");
+    publish(&[moved]);
+    assert!(router.turn(Instant::ZERO));
+    assert_eq!(router.review(&mut session), Review::Reset, "the same one at another address knows nothing of it");
 }
 
 #[test]
@@ -243,4 +253,48 @@ fn patience_is_the_services_once_it_is_known() {
     assert_eq!(router.patience(&session), Patience::default());
     to(router.look(&mut session, said(b"")));
     assert_eq!(router.patience(&session), patience);
+}
+
+#[test]
+fn who_looks_on_while_tables_change_goes_by_the_new_ones() {
+    let (gone, new) = (member(11, true), member(12, true));
+    let (mut router, shared) = router(alone(pool(&[Arc::clone(&gone)], None)));
+    let mut session = router.open(&client(1));
+    shared.publish(Places::new([((IpAddr::from([198, 18, 0, 80]), 443), alone(pool(&[new], None)))]));
+    assert!(router.turn(Instant::ZERO));
+    assert_eq!(to(router.look(&mut session, said(b""))).remote, end("198.18.0.12:8443"));
+    // And one whose service has gone has nowhere to go.
+    let mut session = router.open(&client(2));
+    shared.publish(Places::default());
+    assert!(router.turn(Instant::ZERO));
+    assert!(matches!(router.look(&mut session, said(b"")), Decision::Reset));
+}
+
+#[test]
+fn clients_are_spread_over_the_sources_and_who_finds_no_port_gets_another_one() {
+    let members: Vec<_> = (11..=13).map(|number| member(number, true)).collect();
+    let (mut router, _) = router(alone(pool(&members, None)));
+    let source = |decision| match to(decision).from {
+        From::Via { source, .. } => source,
+        other => panic!("{other:?}"),
+    };
+    let mut firsts = HashSet::new();
+    for number in 0..30 {
+        let mut session = router.open(&client(number));
+        let first = source(router.look(&mut session, said(b"")));
+        let none = Failure::NotBegun(ConnectError::NoPortLeft(end("198.18.0.11:8443").into()));
+        assert_ne!(source(router.failed(&mut session, none)), first);
+        firsts.insert(first);
+        router.failed(&mut session, none);
+        assert!(matches!(router.failed(&mut session, none), Decision::Reset));
+        router.ended(session, Ended::Unreached);
+    }
+    assert_eq!(firsts.len(), 3);
+    assert_eq!(router_fates(&router), [("no_port", 30)]);
+    assert!(router_counts(&members).iter().all(|it| it.failed == 0), "no backend is to blame");
+    // Where the balancer has no room, no other backend has it either.
+    let mut session = router.open(&client(99));
+    to(router.look(&mut session, said(b"")));
+    let full = Failure::NotBegun(ConnectError::Limit(9));
+    assert!(matches!(router.failed(&mut session, full), Decision::Reset));
 }

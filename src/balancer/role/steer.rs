@@ -2,13 +2,13 @@
 
 use super::Balancing;
 use crate::{
-    balancer::{BalancerError, proxying},
+    balancer::BalancerError,
     lb::{Plan, Service, ServiceId},
     stack::{Cidr, InUse},
     xdp::{self, Steered},
 };
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     net::{IpAddr, SocketAddr},
 };
 
@@ -63,25 +63,6 @@ impl Balancing {
         self.running.steering().skip(1).for_each(|programs| _ = programs.forget_address(vip));
         if let Err(error) = self.running.remove_address(vip, InUse::Reset) {
             tracing::warn!(%vip, "the address of a service that is gone stays the stack's: {error}");
-        }
-    }
-
-    /// Where connections end here.
-    pub(super) fn listened(&self) -> HashSet<SocketAddr> {
-        proxying::ends(self.control().balancer.services().map(|(_, service)| service))
-    }
-
-    /// Ends them there, as services come.
-    pub(super) fn listen<'a>(&self, mut ends: impl Iterator<Item = &'a SocketAddr>) -> Result<(), BalancerError> {
-        ends.try_for_each(|end| Ok(self.running.listen(Some(end.ip()), end.port())?))
-    }
-
-    /// And no longer, as services go.
-    pub(super) fn unlisten<'a>(&self, ends: impl Iterator<Item = &'a SocketAddr>) {
-        for end in ends {
-            if let Err(error) = self.running.unlisten(Some(end.ip()), end.port()) {
-                tracing::warn!(%end, "connections are still accepted for a service that is gone: {error}");
-            }
         }
     }
 

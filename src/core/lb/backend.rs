@@ -148,14 +148,10 @@ impl Mode {
 }
 
 impl Mode {
-    /// Whether each flow is remembered, and stays where it went for that reason alone.
+    /// Whether each flow is remembered, and stays where it went for that reason alone. Such backends may have another port than the
+    /// service.
     pub const fn keeps_flows(self) -> bool {
         matches!(self, Self::Nat | Self::Proxy)
-    }
-
-    /// Whether backends may have another port than the service.
-    pub const fn rewrites_ports(self) -> bool {
-        self.keeps_flows()
     }
 }
 

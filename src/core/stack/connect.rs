@@ -54,6 +54,10 @@ pub(super) struct EphemeralPorts {
 
 const COUNTERS: usize = 64;
 
+/// Ports that are tried for a connection at most: where so many in a row are in use, nearly all are, and to find the last ones would
+/// take a worker longer than the connection is worth. The next one goes on from there.
+pub(super) const MOST_TRIED: u32 = 4_096;
+
 impl EphemeralPorts {
     pub fn new(key: SipKey) -> Self {
         Self { key, counters: [0; COUNTERS] }
@@ -101,7 +105,7 @@ impl Stack {
         let source = route.source;
         let range = self.config.ephemeral_ports.clone();
         let count = u32::from(*range.end()).saturating_sub((*range.start()).into()) + 1;
-        for _ in 0..count {
+        for _ in 0..count.min(MOST_TRIED) {
             let place = self.ephemeral_ports.next(source, &remote, count);
             let port = *range.start() + place as u16;
             let tuple = FourTuple { local: Endpoint { address: source, port }, remote };

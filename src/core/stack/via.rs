@@ -1,7 +1,7 @@
 //! Connections whose way the caller knows: by which interface, to which station, and in which tunnel. Nobody is asked for it, and
 //! what comes back by another way moves nothing.
 
-use super::{ConnectError, ConnectionId, Stack, connections::Entry};
+use super::{ConnectError, ConnectionId, Stack, connect::MOST_TRIED, connections::Entry};
 use crate::{
     time::Instant,
     wire::{Endpoint, FourTuple, InterfaceId, MacAddress, Tunnel, check_host},
@@ -81,7 +81,7 @@ impl Stack {
         let (mtu, overhead) = (interface.mtu.min(via.mtu), via.tunnel.map_or(0, |tunnel| tunnel.overhead()));
         let link = self.header_to(via.interface, via.next_hop);
         let count = ports.len() as u32;
-        for _ in 0..count {
+        for _ in 0..count.min(MOST_TRIED) {
             let port = ports[self.ephemeral_ports.next(local, &remote, count) as usize];
             let tuple = FourTuple { local: Endpoint { address: local, port }, remote };
             let hash = self.secrets.identify(&tuple);
@@ -100,12 +100,15 @@ impl Stack {
     /// Has what a connection sends go by another way from now on, as the one that it was opened for leads nowhere any more. Whether there
     /// is such a connection.
     pub fn set_via(&mut self, now: Instant, id: ConnectionId, via: Via) -> bool {
-        if self.interfaces.get(via.interface).is_none() {
-            return false;
-        }
+        let Some(interface) = self.interfaces.get(via.interface) else { return false };
+        let (mtu, overhead) = (interface.mtu.min(via.mtu), via.tunnel.map_or(0, |tunnel| tunnel.overhead()));
         let link = self.header_to(via.interface, via.next_hop);
         let Some(entry) = self.entry_mut(id) else { return false };
         entry.via = Some(Box::new(Kept { tunnel: via.tunnel }));
-        self.touch_id(now, id, |connection, _| connection.set_link(now, link)).is_some()
+        let moved = self.touch_id(now, id, |connection, cx| {
+            connection.fit_link(mtu.saturating_sub(overhead), cx.config);
+            connection.set_link(now, link);
+        });
+        moved.is_some()
     }
 }

@@ -31,6 +31,9 @@ pub struct ServiceOutline {
     pub protocol: String,
     /// Its mode, likewise.
     pub mode: &'static str,
+    /// The server names that its connections are told apart by, in mode `proxy`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub server_names: Vec<String>,
     /// Its placement, likewise.
     pub placement: &'static str,
     /// How its backends are checked, likewise.
@@ -121,6 +124,7 @@ fn outline_of(service: &ServiceConfig, rows: &HashMap<String, u32>) -> ServiceOu
         address: SocketAddr::new(service.address.address, service.address.port),
         protocol: service.protocol.to_string(),
         mode: service.mode.name(),
+        server_names: service.proxied.server_names.clone(),
         placement: service.placement.as_str(),
         check: match service.check.kind {
             CheckKind::None => "none",
@@ -143,12 +147,14 @@ impl fmt::Display for Outline {
             None => writeln!(lines)?,
         }
         for service in &self.services {
-            let ServiceOutline { name, address, protocol, mode, placement, check, rows, backends } = service;
+            let ServiceOutline { name, address, protocol, mode, server_names, placement, check, rows, backends } =
+                service;
+            let names: String = server_names.iter().map(|name| format!(" {name}")).collect();
             let count = backends.len();
             let backend = if count == 1 { "backend" } else { "backends" };
             writeln!(
                 lines,
-                "{name}  {protocol} {address}  {mode}, {placement}, {rows} rows, check {check}, {count} {backend}"
+                "{name}  {protocol} {address}  {mode}{names}, {placement}, {rows} rows, check {check}, {count} {backend}"
             )?;
             let name_width = backends.iter().map(|it| it.name.chars().count()).max().unwrap_or(0);
             let address_width = backends.iter().map(|it| it.address.to_string().len()).max().unwrap_or(0);

@@ -239,7 +239,7 @@ fn port_of_backend(text: &str, port: Option<u16>, service: Option<(Endpoint, Mod
         None => Ok(vip.port),
         Some(0) => Err(format!("{shown} has port 0, which nobody has: leave the port out, as it is the service's")),
         Some(port) if port == vip.port => Ok(port),
-        Some(port) if mode.rewrites_ports() && vip.port != 0 => Ok(port),
+        Some(port) if mode.keeps_flows() && vip.port != 0 => Ok(port),
         Some(port) if vip.port == 0 => {
             Err(format!("{shown} has port {port}, and its service every port, which packets keep: leave it out"))
         }

@@ -218,6 +218,7 @@ impl Session {
             ("survive", file.survive == runs.survive),
             ("pins", file.pins == runs.pins),
             ("nat", file.nat == runs.nat),
+            ("proxy", file.proxy_sources == runs.proxy_sources),
         ];
         match settled.into_iter().find(|(_, is_same)| !is_same) {
             Some((key, _)) => Err(Refused(format!(

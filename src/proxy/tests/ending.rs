@@ -95,6 +95,66 @@ fn a_router_may_change_its_mind() {
     assert_eq!(story.borrow().last().unwrap(), "Revoked");
 }
 
+/// As servers do that refuse an upload: they answer, close, and reset what still comes. The answer is there to be read all the same.
+#[test]
+fn what_a_backend_has_answered_is_read_though_it_resets_what_still_comes() {
+    let (mut lab, story, client, server) = pair(Patience::default());
+    lab.read(FIRST, server);
+    let length = lab.say(FIRST, server, &[7; 10_000]);
+    lab.at(FIRST, server, |stream| stream.close());
+    lab.say(CLIENT, client, b"and more of what nobody reads");
+    assert_eq!(story.borrow().last().unwrap(), "ByBackend");
+    let mut read = 0;
+    while read < length {
+        let piece = lab.read(CLIENT, client).len();
+        assert!(piece > 0, "{read} of {length}");
+        read += piece;
+    }
+    assert!(lab.at(CLIENT, client, |stream| stream.at_end()));
+    assert!(lab.proxy.is_empty());
+}
+
+#[test]
+fn a_backend_that_is_revoked_before_it_has_answered_is_followed_by_another() {
+    let (router, story) = Teller::to([backend(FIRST), backend(SECOND)]);
+    let mut lab = Lab::new(router);
+    lab.host(FIRST).is_cut_off = true;
+    lab.connect();
+    lab.proxy.router_mut().review = Some(Review::Reset);
+    let cx = &mut Context::new(lab.now, &mut lab.hosts[0].1.stack, WorkerIndex::ONLY);
+    lab.proxy.on_turn(cx);
+    lab.proxy.router_mut().review = None;
+    lab.run();
+    lab.accepted_one(SECOND);
+    assert_eq!(*story.borrow(), ["open 198.18.0.1:80", "failed Revoked", "connected"]);
+}
+
+#[test]
+fn what_the_stack_itself_has_reset_is_nobodys_fault() {
+    let (mut lab, story, client, server) = pair(Patience::default());
+    let now = lab.now;
+    lab.host(PROXY).stack.abort_all(now);
+    lab.run();
+    assert_eq!(story.borrow().last().unwrap(), "Dropped");
+    assert_eq!(lab.end_of(CLIENT, client), Some(CloseReason::ResetByPeer));
+    assert_eq!(lab.end_of(FIRST, server), Some(CloseReason::ResetByPeer));
+}
+
+#[test]
+fn many_pairs_are_reviewed_a_part_in_each_turn() {
+    let (router, _) = Teller::to([backend(FIRST)]);
+    let mut lab = Lab::with(router, StackConfig::default());
+    let clients: Vec<_> = (0..1_500).map(|_| lab.connect()).collect();
+    lab.proxy.router_mut().review = Some(Review::Reset);
+    let cx = &mut Context::new(lab.now, &mut lab.hosts[0].1.stack, WorkerIndex::ONLY);
+    assert_eq!(lab.proxy.on_turn(cx), Some(lab.now), "there are more");
+    assert!((400..=500).contains(&lab.proxy.len()), "{} are left", lab.proxy.len());
+    lab.proxy.router_mut().review = None;
+    let cx = &mut Context::new(lab.now, &mut lab.hosts[0].1.stack, WorkerIndex::ONLY);
+    lab.proxy.on_turn(cx);
+    assert_eq!(lab.proxy.len(), clients.len() - 1_024, "none of these is to go");
+}
+
 /// A proxy closes first in its clients' name, and would run out of ports.
 #[test]
 fn ports_that_wait_are_used_again() {

@@ -7,4 +7,5 @@ mod health;
 mod nat;
 mod placement;
 mod plans;
+mod proxied;
 mod rows;
