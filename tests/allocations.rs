@@ -1,5 +1,5 @@
-//! What a stack does with a segment, or a balancer with a packet, takes no memory from the allocator, once it has what
-//! it needs.
+//! What a stack does with a segment, a balancer with a packet, or a reader with what is said first on a connection, takes no
+//! memory from the allocator, once it has what it needs.
 
 #[path = "common/counting.rs"]
 mod counting;
@@ -13,6 +13,10 @@ use std::{
 use xskip_core::{
     config::{StackConfig, TcpConfig},
     lb::{Backend, Balancer, Flow, Kind, Limits, Maglev, RowKey, Service, Transport},
+    preface::{
+        Hello, client_hello,
+        proxy_protocol::{self, Header, MAX_HEADER, Version},
+    },
     rng::SipKey,
     stack::{ConnectionId, Event, LocalAddress, Ownership, Secrets, Stack},
     time::Instant,
@@ -181,6 +185,35 @@ fn nothing_is_allocated_for_a_segment() {
     assert!(allocations() - before <= 50, "the handshake of one that we open takes one, and nothing else any");
 
     balance();
+    read_prefaces();
+}
+
+/// Names in hellos, of one record and of many, and PROXY headers, both ways: at every length at which somebody may look.
+fn read_prefaces() {
+    let hellos: [&[u8]; 2] =
+        [include_bytes!("../fuzz/corpus/hello/openssl"), include_bytes!("../fuzz/corpus/hello/records_of_nine")];
+    let ends = ["192.0.2.1:40000", "198.51.100.1:443", "[2001:db8::1]:443"].map(|end| end.parse().unwrap());
+    let (mut named, mut read) = (0, 0);
+    let before = allocations();
+    for hello in hellos.map(|file| &file[1..]) {
+        for length in 0..=hello.len() {
+            named += usize::from(matches!(client_hello([&hello[..length], &[]]), Hello::Named(_)));
+        }
+    }
+    for (version, source, destination) in [
+        (Version::V1, ends[0], ends[1]),
+        (Version::V1, ends[2], ends[2]),
+        (Version::V2, ends[0], ends[1]),
+        (Version::V2, ends[0], ends[2]),
+    ] {
+        let mut header = [0; MAX_HEADER];
+        let length = proxy_protocol::write(version, source, destination, &mut header);
+        for length in 0..=length {
+            read += usize::from(matches!(proxy_protocol::read([&header[..length], &[]]), Header::Read { .. }));
+        }
+    }
+    assert_eq!(allocations() - before, 0, "for what is said first");
+    assert_eq!((named, read), (2, 4));
 }
 
 /// Half of a balancer's rows are in transition, so half of the flows are remembered, and forgotten again, more than

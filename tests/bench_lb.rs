@@ -53,8 +53,13 @@ fn measure(trial: Trial, arguments: &[&str]) -> Value {
             continue;
         }
         for metric in scenario.metrics {
-            // HAProxy has no UDP.
-            let is_none = contender["name"] == "haproxy" && metric.name.contains("datagrams");
+            // HAProxy has no UDP, and a balancer that is none no memory.
+            let lacks: &[&str] = match contender["name"].as_str() {
+                Some("haproxy") => &["datagrams"],
+                Some("direct") => &["held", "bytes_per"],
+                _ => &[],
+            };
+            let is_none = lacks.iter().any(|what| metric.name.contains(what));
             assert_eq!(contender["rounds"][0][metric.name].is_number(), !is_none, "{}: {report:#}", metric.name);
         }
     }
@@ -94,6 +99,19 @@ fn balancers_at_work_beside_a_direct_link() {
         assert_eq!(figure(&report, 0, "failed_requests") + figure(&report, 0, "failed_connections"), 0.0, "{report:#}");
         assert!(figure(&report, 0, "requests_per_second") > 0.0 && figure(&report, 0, "connections_per_second") > 0.0);
         assert!(report["ratios"]["xskip/direct"]["requests_per_second"]["median"].is_number(), "{report:#}");
+        for (index, contender) in report["contenders"].as_array().unwrap().iter().enumerate() {
+            let name = contender["name"].as_str().unwrap();
+            if contender["unavailable"].is_null() {
+                assert!(figure(&report, index, "download_gbit_per_second") > 0.0, "{name}: {report:#}");
+            }
+            // A proxy has two of the kernel's sockets for each, which are larger than that; who forwards has none.
+            if contender["unavailable"].is_null() && name != "direct" {
+                let [kernel, held] =
+                    ["kernel_bytes_per_connection", "held_connections"].map(|it| figure(&report, index, it));
+                let is_proxy = ["haproxy", "nginx-stream"].contains(&name);
+                assert!(held > 1_000.0 && (kernel > 2_000.0) == is_proxy, "{name}: {report:#}");
+            }
+        }
     }
 }
 

@@ -164,6 +164,24 @@ fn sockets_in(slabs: &str, sockstat: &str, page: u64) -> Option<u64> {
     Some(own + files * open + data * page)
 }
 
+/// The memory that the kernel has in use for connections it tracks, bytes.
+pub(super) fn tracked() -> Option<u64> {
+    let page = u64::try_from(sysconf(SysconfVar::PAGE_SIZE).ok()??).ok()?;
+    let slabs = fs::read_to_string("/proc/slabinfo").ok()?;
+    // Where nothing has ever been tracked there is no such cache.
+    Some(slabs.lines().filter_map(Cache::parse).find(|it| it.name == "nf_conntrack").map_or(0, |it| it.pages * page))
+}
+
+/// TCP sockets of the namespace that this thread is in: those of IPv4, open or listening.
+pub(super) fn open_sockets() -> Option<u64> {
+    open_in(&fs::read_to_string("/proc/thread-self/net/sockstat").ok()?)
+}
+
+fn open_in(sockstat: &str) -> Option<u64> {
+    let mut words = sockstat.lines().find_map(|line| line.strip_prefix("TCP:"))?.split_whitespace();
+    words.find(|word| *word == "inuse").and_then(|_| words.next())?.parse().ok()
+}
+
 /// A line of slabinfo.
 struct Cache<'a> {
     name: &'a str,

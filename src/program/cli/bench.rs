@@ -60,7 +60,7 @@ pub enum Scenario {
 }
 
 const LB_HELP: &str = "Scenarios:\n  \
-    steady  requests on connections that stay, then connections that come and go; direct is no balancer\n  \
+    steady  requests on connections that stay, connections that come and go, downloads, memory at rest; direct is no balancer\n  \
     kill    one of three backends is killed: who fails, and for how long\n  \
     drain   one of three backends is drained: nobody should fail\n  \
     reload  ten reloads, with another backend and other weights: nobody should fail, no datagram be lost\n  \
@@ -160,7 +160,8 @@ pub struct LbArguments {
     #[arg(long, value_name = "MODE", default_value_t, value_parser = mode, conflicts_with = "state")]
     mode: Mode,
 
-    /// The client's connections at a time, in steady: with one, what a request takes when nothing is busy [default: 64]
+    /// The client's connections at a time, in steady, but for downloads and rest: with one, what a request takes when nothing is
+    /// busy [default: 64]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=MAX_CONNECTIONS.into()), conflicts_with = "state")]
     connections: Option<u32>,
 

@@ -76,4 +76,5 @@ fn sockets_are_their_slabs_their_files_and_their_data() {
     assert_eq!(sockets_in(slabs, sockstat, 4_096), Some(pages * 4_096 + 10 * 392));
     assert_eq!(sockets_in("", sockstat, 4_096), None);
     assert_eq!(sockets_in(slabs, "TCP: inuse 1", 4_096), None);
+    assert_eq!((open_in(sockstat), open_in("UDP: inuse 7\n")), (Some(1), None));
 }

@@ -38,7 +38,7 @@ pub(in crate::bench) const TUNING: [(&str, &str); 8] = [
 ];
 
 /// Where the large object is.
-pub(super) const LARGE: &str = "/large";
+pub(in crate::bench) const LARGE: &str = "/large";
 
 /// Connections of a worker that are none of a client, such as what it listens on; and as many descriptors that are no
 /// connections at all.
@@ -173,7 +173,7 @@ fn check_memory(connections: u64, available: Option<u64>) -> Result<(), Contende
 }
 
 /// How many descriptors a process that we start can have: the hard limit, which some may raise.
-fn descriptors() -> Result<u64, ContenderError> {
+pub(in crate::bench) fn descriptors() -> Result<u64, ContenderError> {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)
         .map_err(|error| ContenderError::system("read the limit of descriptors", error))?;
     let may_raise = caps::has_cap(None, CapSet::Effective, Capability::CAP_SYS_RESOURCE).unwrap_or(false);

@@ -13,8 +13,12 @@ use super::{
 };
 use crate::{
     bench::{
-        BenchError,
-        contender::{ContenderError, nginx::TUNING, settings::Settings},
+        BenchError, account,
+        contender::{
+            ContenderError,
+            nginx::{self, TUNING},
+            settings::Settings,
+        },
         process::{Process, ProcessError},
         turns::Named,
     },
@@ -22,8 +26,9 @@ use crate::{
     lab::{LabError, SideCommand},
     lb::Mode,
 };
+use nix::unistd::Pid;
 use std::{
-    fs,
+    fs, iter,
     net::IpAddr,
     path::{Path, PathBuf},
 };
@@ -31,6 +36,19 @@ use tempfile::TempDir;
 
 /// A proxy opens as many connections as come: it has all ports, and uses them again.
 const PORTS: [(&str, &str); 2] = [("net/ipv4/ip_local_port_range", "1024 65535"), ("net/ipv4/tcp_tw_reuse", "1")];
+
+/// Clients that a proxy has room for at a time, at most.
+const CLIENTS: u64 = 16_384;
+/// Pipes that HAProxy may splice by, each of two descriptors.
+const PIPES: u64 = 512;
+/// Descriptors of a proxy that are no client's and no pipe's.
+const OTHERS: u64 = 128;
+
+/// Clients that any proxy has room for here: each takes two descriptors, of which a process may have only so many.
+pub(super) fn room() -> Result<u32, ContenderError> {
+    let spare = nginx::descriptors()?.saturating_sub(2 * PIPES + OTHERS);
+    Ok((spare / 2).clamp(1, CLIENTS) as u32)
+}
 
 /// A backend in a balancer's list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,6 +161,14 @@ impl<'a> Balancing<'a> {
             process.stop()?;
         }
         Ok(())
+    }
+
+    /// Its processes: whoever is at work, and who looks after that. None where it is rules of the kernel.
+    pub(super) fn processes(&self) -> Vec<Pid> {
+        match &self.works {
+            Works::Process(process) => iter::once(process.id()).chain(account::children(process.id(), "")).collect(),
+            Works::Rules | Works::Nobody => Vec::new(),
+        }
     }
 
     fn process(&mut self) -> Result<&mut Process, BenchError> {

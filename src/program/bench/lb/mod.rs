@@ -8,6 +8,7 @@ mod datagrams;
 mod events;
 mod flood;
 mod ground;
+mod rest;
 mod scenarios;
 mod steady;
 mod visitors;
@@ -49,7 +50,9 @@ use std::{
 /// Backends in front of which balancers are.
 const BACKENDS: u8 = 3;
 /// Connections that a backend has room for: its worker needs some of them for itself.
-const ROOM: u32 = 8_192;
+const ROOM: u32 = 16_384;
+/// Bytes of a download, which is asked for again and again.
+const LARGE: u64 = 1 << 26;
 /// The most that a client can have, as they may all go to one backend.
 pub const MAX_CONNECTIONS: u32 = 8_000;
 
@@ -118,11 +121,11 @@ pub struct LbBench {
     pub trial: Trial,
     /// How this crate's balancer sends packets on.
     pub mode: Mode,
-    /// How long each contender is measured, in each round: twice in [`Trial::Steady`].
+    /// How long each contender is measured, in each round: three times in [`Trial::Steady`].
     pub duration: Duration,
     /// How often each contender has its turn.
     pub rounds: usize,
-    /// The client's connections at a time in [`Trial::Steady`]: 1 to [`MAX_CONNECTIONS`].
+    /// The client's connections at a time in [`Trial::Steady`], but when they download or are silent: 1 to [`MAX_CONNECTIONS`].
     pub connections: u32,
     /// Who takes part, of [`LbContender::of`].
     pub contenders: Vec<LbContender>,
@@ -318,7 +321,7 @@ impl Stage<'_> {
                 target: SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), PORT),
                 core: self.places.backends,
                 connections: ROOM,
-                large: 0,
+                large: if self.bench.trial == Trial::Steady { LARGE } else { 0 },
                 page: &format!("b{number}"),
             };
             Ok(Backend { nginx: Nginx::start(host, &options)?, _settings: settings })

@@ -3,7 +3,7 @@
 use super::Trial;
 use crate::bench::scenario::{
     Baseline, Headline, Metric, Scenario, Series,
-    Unit::{Count, Microseconds, Milliseconds, PerSecond},
+    Unit::{Bytes, Count, Gigabits, Microseconds, Milliseconds, PerSecond},
     metric,
 };
 
@@ -33,18 +33,28 @@ pub(in crate::bench) const STEADY: Scenario = Scenario {
     title: "A load balancer at work",
     about: &[
         "First connections stay, 64 unless another number was asked for, and on each of them a small page is asked for, again and \
-         again. Then each page takes a connection of its own. One contender is no balancer: there the clients go straight to one of the servers.",
+         again. Then each page takes a connection of its own. Then a few connections download a large file. At last connections are \
+         opened that say nothing, 10,000 where a process may have descriptors for them. One contender is no balancer: there the clients go straight to one of the servers.",
         SAME_GROUND,
     ],
     metrics: &[
         metric("requests_per_second", "requests", PerSecond),
         metric("latency_us_p50", "request, median", Microseconds),
         metric("latency_us_p99", "request, 99 %", Microseconds),
+        metric("process_us_per_request", "balancer's process, CPU time a request", Microseconds),
         metric("failed_requests", "requests that failed", Count),
         metric("connections_per_second", "connections", PerSecond),
         metric("connection_us_p50", "connection, median", Microseconds),
         metric("connection_us_p99", "connection, 99 %", Microseconds),
+        metric("process_us_per_connection", "balancer's process, CPU time a connection", Microseconds),
         metric("failed_connections", "connections that failed", Count),
+        metric("download_gbit_per_second", "downloads", Gigabits),
+        metric("failed_downloads", "downloads that failed", Count),
+        metric("held_connections", "connections at rest", Count),
+        metric("bytes_per_connection", "memory for each", Bytes),
+        metric("process_bytes_per_connection", "… of it in the balancer's process", Bytes),
+        metric("kernel_bytes_per_connection", "… of it in the kernel, for the balancer", Bytes),
+        metric("failed_held_connections", "of those, failed", Count),
     ],
     headlines: &[
         Headline {
@@ -62,6 +72,16 @@ pub(in crate::bench) const STEADY: Scenario = Scenario {
             metric: "latency_us_p99",
             heading: "How long requests took",
             caption: "Within this time 99 % of the answers had arrived. Less is better.",
+        },
+        Headline {
+            metric: "download_gbit_per_second",
+            heading: "How much was downloaded",
+            caption: "Gbit/s of payload, all downloads together. More is better.",
+        },
+        Headline {
+            metric: "bytes_per_connection",
+            heading: "What a connection at rest takes",
+            caption: "Memory of the balancer's process, and of the kernel for it, divided by their number. Less is better.",
         },
     ],
     baselines: &[Baseline { name: "direct", metrics: None }, Baseline { name: "haproxy", metrics: None }],
@@ -220,6 +240,12 @@ const DELIVERY: &str = "A veth delivers on the sender's core. What XDP or the ke
      larger than the MTU, and checksums are complete.";
 const SLICES: &str = "Servers that share a core take turns of milliseconds where all of them are busy: that is what 99 % tells then, whoever \
      balances. direct has one server. What a balancer adds is seen with --connections 1.";
+const CPU: &str = "CPU time is that of the balancer's process, whatever the kernel did in its name included, over the middle of a turn. What is \
+     forwarded in XDP or by the kernel takes none of it: that is done where packets are sent.";
+const MEMORY: &str = "Memory is the most that was in use while the connections were held, less what was in use before the first: the \
+     resident memory of the balancer's process; the slabs of the kernel's sockets and of what watches them, as far as these are the \
+     balancer's by their number, which leaves out those of the servers; and the slab of tracked connections. The clients' are none of \
+     the kernel's. Tables that are there from the start, as those of xskip in mode nat, are not in it.";
 const PROXIES: &str = "A proxy ends connections and opens others, so that it may try another server where one refuses. HAProxy \
      checks servers every 500 ms, as xskip does, 2 checks in a row; nginx notices when a connection is refused; nftables never \
      does.";
@@ -234,7 +260,7 @@ const TRACKING: &str = "Packets are segments with ACK from 65,536 addresses, and
 /// What one has to know about the numbers.
 pub(super) fn notes(trial: Trial) -> &'static [&'static str] {
     match trial {
-        Trial::Steady => &[DELIVERY, RETURN, SLICES],
+        Trial::Steady => &[DELIVERY, RETURN, SLICES, CPU, MEMORY],
         Trial::Kill => &[PROXIES, RETURN],
         Trial::Drain | Trial::Reload => &[RELOADS, RETURN],
         Trial::Flood => &[TRACKING],

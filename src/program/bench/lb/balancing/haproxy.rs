@@ -1,6 +1,6 @@
 //! HAProxy: `mode tcp`, one thread, a master whose workers are replaced.
 
-use super::{Balancing, BenchError, ContenderError, Member, PORT, Process, VIP, Works, backend};
+use super::{Balancing, BenchError, ContenderError, Member, PIPES, PORT, Process, VIP, Works, backend, room};
 use nix::sys::signal::{Signal, kill};
 use std::path::{Path, PathBuf};
 
@@ -25,7 +25,7 @@ impl Balancing<'_> {
     }
 
     fn write_haproxy(&self, members: &[Member]) -> Result<PathBuf, BenchError> {
-        self.write("haproxy.cfg", &configuration(&self.socket(), self.options.core, members))
+        self.write("haproxy.cfg", &configuration(&self.socket(), self.options.core, room()?, members))
     }
 
     fn socket(&self) -> PathBuf {
@@ -33,15 +33,21 @@ impl Balancing<'_> {
     }
 }
 
-/// A weight of nought is how HAProxy drains.
-pub(super) fn configuration(socket: &Path, core: usize, members: &[Member]) -> String {
+/// A weight of nought is how HAProxy drains. What it may splice it does, as it sees fit; left alone it would take as many connections
+/// as there are descriptors to spare, which is another number on each machine.
+pub(super) fn configuration(socket: &Path, core: usize, clients: u32, members: &[Member]) -> String {
     let mut text = format!(
         "global
     nbthread 1
     cpu-map 1/1 {core}
+    maxconn {clients}
+    maxpipes {PIPES}
     stats socket {} mode 600 level admin expose-fd listeners
 defaults
     mode tcp
+    maxconn {clients}
+    backlog 65535
+    option splice-auto
     timeout connect 1s
     timeout client 1d
     timeout server 1d

@@ -1,6 +1,6 @@
 //! nginx with the module `stream`, one worker, and a master that replaces it.
 
-use super::{Balancing, BenchError, ContenderError, DATAGRAMS, Member, PORT, VIP, Works, backend};
+use super::{Balancing, BenchError, ContenderError, DATAGRAMS, Member, OTHERS, PORT, VIP, Works, backend, room};
 use crate::bench::account;
 use nix::sys::signal::{Signal, kill};
 use std::path::{Path, PathBuf};
@@ -26,7 +26,8 @@ impl Balancing<'_> {
 
     fn write_nginx(&self, members: &[Member]) -> Result<PathBuf, BenchError> {
         let module = self.stream_module()?;
-        self.write("nginx.conf", &configuration(self.folder.path(), module.as_deref(), self.options.core, members))
+        let text = configuration(self.folder.path(), module.as_deref(), self.options.core, room()?, members);
+        self.write("nginx.conf", &text)
     }
 
     /// The module's file; none where it is part of nginx.
@@ -54,7 +55,13 @@ pub(super) fn module_of(said: &str) -> Option<Option<PathBuf>> {
     }
 }
 
-pub(super) fn configuration(folder: &Path, module: Option<&Path>, core: usize, members: &[Member]) -> String {
+pub(super) fn configuration(
+    folder: &Path,
+    module: Option<&Path>,
+    core: usize,
+    clients: u32,
+    members: &[Member],
+) -> String {
     let folder = folder.display();
     let load = module.map_or(String::new(), |module| format!("load_module {};\n", module.display()));
     let mask = format!("1{}", "0".repeat(core));
@@ -73,10 +80,10 @@ pid {folder}/nginx.pid;
 error_log stderr emerg;
 worker_processes 1;
 worker_cpu_affinity {mask};
-worker_rlimit_nofile 65536;
+worker_rlimit_nofile {descriptors};
 events {{
   multi_accept on;
-  worker_connections 32768;
+  worker_connections {connections};
 }}
 stream {{
 {}{}  server {{
@@ -94,6 +101,9 @@ stream {{
 }}
 ",
         upstream("web", PORT),
-        upstream("datagrams", DATAGRAMS)
+        upstream("datagrams", DATAGRAMS),
+        // A client's and a backend's for each, and a few of nginx's own.
+        connections = 2 * u64::from(clients) + OTHERS / 2,
+        descriptors = 2 * u64::from(clients) + OTHERS,
     )
 }

@@ -25,9 +25,12 @@ fn xskip_takes_its_file() {
 
 #[test]
 fn haproxy_drains_by_a_weight_of_nought() {
-    let text = haproxy::configuration(Path::new("/folder/socket"), 1, &members());
+    let text = haproxy::configuration(Path::new("/folder/socket"), 1, 9_000, &members());
     for piece in [
         "cpu-map 1/1 1\n",
+        "nbthread 1\n",
+        "option splice-auto\n",
+        "maxconn 9000\n",
         "stats socket /folder/socket mode 600 level admin expose-fd listeners",
         "bind 198.18.0.80:80\n",
         "server b1 198.18.1.11:80 weight 0\n",
@@ -41,10 +44,13 @@ fn haproxy_drains_by_a_weight_of_nought() {
 #[test]
 fn nginx_drains_by_a_server_that_is_down() {
     let module = Path::new("/modules/ngx_stream_module.so");
-    let text = nginx_stream::configuration(Path::new("/folder"), Some(module), 2, &members());
+    let text = nginx_stream::configuration(Path::new("/folder"), Some(module), 2, 9_000, &members());
     for piece in [
         "load_module /modules/ngx_stream_module.so;",
+        "worker_processes 1;",
         "worker_cpu_affinity 100;",
+        "worker_connections 18064;",
+        "worker_rlimit_nofile 18128;",
         "server 198.18.1.11:80 weight=100 max_fails=1 fail_timeout=2s down;",
         "server 198.18.1.12:7 weight=50 max_fails=1 fail_timeout=2s;",
         "listen 198.18.0.80:7 udp;",
@@ -52,7 +58,7 @@ fn nginx_drains_by_a_server_that_is_down() {
         assert!(text.contains(piece), "{piece} in {text}");
     }
     assert_eq!(text.matches('{').count(), text.matches('}').count());
-    assert!(!nginx_stream::configuration(Path::new("/folder"), None, 2, &members()).contains("load_module"));
+    assert!(!nginx_stream::configuration(Path::new("/folder"), None, 2, 9_000, &members()).contains("load_module"));
 }
 
 #[test]

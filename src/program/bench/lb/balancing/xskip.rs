@@ -61,15 +61,21 @@ fn reaches(status: &StatusReport, is_flood: bool) -> bool {
     })
 }
 
+/// What a mode takes beside its name, as keys of the file.
+fn wanted_by(mode: Mode) -> String {
+    match mode {
+        Mode::Nat | Mode::Proxy => format!("{mode} = {{ sources = [\"{SOURCE}\"] }}\n"),
+        _ => String::new(),
+    }
+}
+
 pub(super) fn configuration(folder: &Path, mode: Mode, is_flood: bool, members: &[Member]) -> String {
     let interfaces = if is_flood { format!("{INTERFACE:?}, {BACK:?}") } else { format!("{INTERFACE:?}") };
     let folder = folder.display();
     let mut text = format!(
         "interfaces = [{interfaces}]\ncontrol = \"{folder}/control.sock\"\nrow_key_file = \"{folder}/row.key\"\n"
     );
-    if mode.keeps_flows() {
-        text += &format!("{mode} = {{ sources = [\"{SOURCE}\"] }}\n");
-    }
+    text += &wanted_by(mode);
     let http = "{ kind = \"http\", path = \"/\", interval = \"500ms\", timeout = \"500ms\", rise = 2, fall = 2 }";
     let none = "{ kind = \"none\" }";
     for (name, port, protocol) in [("web", PORT, "tcp"), ("datagrams", DATAGRAMS, "udp")] {
