@@ -332,3 +332,41 @@ fn clients_of_tls_get_to_the_service_that_they_name() {
     let ended = |how| scene.ended("shop", how) + scene.ended("blog", how);
     assert_eq!((ended("no_service"), ended("undecided")), (1, 1));
 }
+
+#[test]
+fn a_service_may_become_a_proxy_and_be_none_again() {
+    if !is_root() {
+        return;
+    }
+    let scene = Scene::new(2, services(&[State::Serve; 2]));
+    for number in 1..=2 {
+        scene.net.serve(&format!("b{number}"), PORT);
+    }
+    let forwarded = || {
+        let at = |service: Service, ipv6| {
+            let mut service = Service { mode: Mode::Dsr, ..service };
+            (11..).zip(&mut service.backends).for_each(|(host, it)| {
+                it.address = SocketAddr::new(address(host, ipv6), PORT).into();
+            });
+            service
+        };
+        let [four, six] = <[Service; 2]>::try_from(services(&[State::Serve; 2])).unwrap();
+        vec![at(four, false), at(six, true)]
+    };
+    for _ in 0..2 {
+        let (mut proxied, _) = scene.open(0);
+        scene.configure(forwarded());
+        proxied.ask(1).expect_err("its connection has ended");
+        scene.net.wait("packets are forwarded", || {
+            let status = scene.balancing.status().unwrap();
+            status.services.iter().flat_map(|it| &it.backends).all(|it| it.trouble.is_none() && it.proxied.is_none())
+        });
+        (0..4).for_each(|number| drop(scene.open(number)));
+        scene.configure(services(&[State::Serve; 2]));
+        scene.net.wait("connections end here", || {
+            let status = scene.balancing.status().unwrap();
+            status.services.iter().flat_map(|it| &it.backends).all(|it| it.trouble.is_none() && it.proxied.is_some())
+        });
+        (0..4).for_each(|number| drop(scene.open(number)));
+    }
+}

@@ -64,6 +64,15 @@ pub enum BenchError {
         names: String,
     },
 
+    /// A flood of packets in a mode that forwards none.
+    #[error(
+        "lb --scenario flood counts packets that are forwarded, and mode {mode} ends connections: name another mode"
+    )]
+    NotForwarded {
+        /// The mode.
+        mode: crate::lb::Mode,
+    },
+
     /// Too many connections, or none.
     #[error("{scenario} cannot have {asked} connections: ask for 1 to {most}")]
     Connections {

@@ -156,7 +156,7 @@ pub struct LbArguments {
     #[arg(long, value_name = "SCENARIO", default_value_t, conflicts_with = "state")]
     scenario: Trial,
 
-    /// How xskip sends packets on: dsr, ipip, gue or nat
+    /// How xskip sends packets on: dsr, ipip, gue or nat; or proxy, where it ends connections
     #[arg(long, value_name = "MODE", default_value_t, value_parser = mode, conflicts_with = "state")]
     mode: Mode,
 

@@ -153,9 +153,12 @@ impl LbBench {
     /// Looks whether it makes sense, before anything is made: [`LbBench::run`] does so, too.
     ///
     /// # Errors
-    /// [`BenchError::NotInTrial`].
+    /// [`BenchError::NotInTrial`] and [`BenchError::NotForwarded`].
     pub fn check(&self) -> Result<(), BenchError> {
         debug_assert!((1..=MAX_CONNECTIONS).contains(&self.connections), "the command line sees to that");
+        if self.trial == Trial::Flood && self.mode == Mode::Proxy {
+            return Err(BenchError::NotForwarded { mode: self.mode });
+        }
         let known = LbContender::of(self.trial);
         match self.contenders.iter().find(|it| !known.contains(it)) {
             Some(&contender) => {

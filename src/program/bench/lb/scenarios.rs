@@ -249,8 +249,8 @@ const MEMORY: &str = "Memory is the most that was in use while the connections w
 const PROXIES: &str = "A proxy ends connections and opens others, so that it may try another server where one refuses. HAProxy \
      checks servers every 500 ms, as xskip does, 2 checks in a row; nginx notices when a connection is refused; nftables never \
      does.";
-const RETURN: &str = "With xskip, servers answer clients themselves, but in mode nat; by way of that, of a proxy or of the kernel's \
-     translation, answers go back through the balancer.";
+const RETURN: &str = "With xskip, servers answer clients themselves, but in the modes nat and proxy; by way of those, of a proxy or of the \
+     kernel's translation, answers go back through the balancer.";
 const RELOADS: &str = "HAProxy's master and nginx's replace their workers, which go on until their connections have ended; \
      nftables replaces its table at once. HAProxy has no UDP.";
 const TRACKING: &str = "Packets are segments with ACK from 65,536 addresses, and for xskip in mode nat SYNs from there, which open \
