@@ -158,13 +158,13 @@ __attribute__((noinline)) int walk_options(struct xdp_md *ctx, __u32 start, __u3
 	return 1;
 }
 
-/* Reads the options behind a TCP header; 0 where they break a rule. */
+/* Reads the options behind a TCP header; 0 where they break a rule, or are cut off. */
 static __always_inline int read_options(struct xdp_md *ctx, const struct packet *packet, const struct tcphdr *tcp,
 					struct options *options)
 {
 	__u32 length = tcp->doff * 4 - TCP_HEADER_LEN;
 
-	if (tcp->doff < 5)
+	if (tcp->doff < 5 || (const void *)tcp + tcp->doff * 4 > (const void *)(long)ctx->data_end)
 		return 0;
 	if (read_usual_options((const __be32 *)(tcp + 1), (void *)(long)ctx->data_end, length, options))
 		return 1;

@@ -24,7 +24,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("tcp", &["time", "drops", "stats", "rng", "config", "wire"]),
     ("stack", &["time", "drops", "stats", "rng", "prefetch", "config", "wire", "tcp"]),
     ("impair", LEAVES),
-    ("lb", &["time", "drops", "rng", "transport", "wire"]),
+    ("lb", &["time", "drops", "rng", "transport", "wire", "tcp"]),
     ("xdp", &["time", "drops", "stats", "rng", "prefetch", "transport", "lb"]),
     ("host", LEAVES),
     ("worker", &["time", "drops", "stats", "rng", "config", "wire", "tcp", "stack", "xdp"]),

@@ -1,6 +1,6 @@
 //! What decides and what forwards, kept alike: the tables, the programs' maps, and the ways to backends.
 
-use super::{BalancerError, checking::Checking, estate::Estate, nat::Sweeping, reach::Reach};
+use super::{BalancerError, checking::Checking, estate::Estate, hand_over::HandOver, nat::Sweeping, reach::Reach};
 use crate::{
     lb::{BackendId, Balancer, Health, HealthSource, Plan, ServiceId, Way},
     runtime::Running,
@@ -32,6 +32,7 @@ pub(super) struct Control {
     pub reach: Reach,
     pub checking: Checking,
     pub sweeping: Sweeping,
+    pub hand_over: HandOver,
     /// What another one is to go on from, if one is.
     estate: Option<Estate>,
     sources: Vec<Box<dyn HealthSource + Send>>,
@@ -51,7 +52,18 @@ impl Control {
         estate: Option<Estate>,
     ) -> Self {
         let (sources, reports) = (Vec::new(), Vec::new());
-        Self { balancer, balance, reach, checking, sweeping, estate, sources, reports, is_behind: true }
+        Self {
+            balancer,
+            balance,
+            reach,
+            checking,
+            sweeping,
+            hand_over: HandOver::default(),
+            estate,
+            sources,
+            reports,
+            is_behind: true,
+        }
     }
 
     pub fn balance(&self) -> MutexGuard<'_, Balance> {
@@ -170,6 +182,7 @@ impl Control {
         }
         self.hear()?;
         self.publish()?;
+        self.hand_over.update(running, &mut self.balancer, &self.reach, |_, _| None);
         self.checking.update(running, &self.balancer, &self.reach);
         Ok(reached.map(drop)?)
     }

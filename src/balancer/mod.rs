@@ -33,6 +33,7 @@ mod error;
 mod estate;
 mod fit;
 mod follow;
+mod hand_over;
 mod nat;
 mod reach;
 mod record;

@@ -2,7 +2,7 @@
 
 use super::{BalancerError, NoReach, check::Counted, control::Control};
 use crate::{
-    lb::{Backend, BackendId, Balancer, Health, Mode, Share, State},
+    lb::{Backend, BackendId, Balancer, Health, Mode, Promise, Share, State, SynProxy},
     time::Instant,
     transport::Transport,
     wire::Endpoint,
@@ -42,6 +42,11 @@ pub struct ServiceStatus {
     pub rows: u32,
     /// Its flows that are rewritten, in mode `nat`, each of which has a port; as of some seconds ago.
     pub rewritten: Option<u64>,
+    /// Whether its SYNs are answered in its backends' names, and with what promise; in words, why not now. `None` where that is not
+    /// wanted.
+    pub hand_over: Option<Result<Promise, String>>,
+    /// Who answers its SYNs, as it was configured.
+    pub syn_proxy: SynProxy,
     /// In order of name.
     pub backends: Vec<BackendStatus>,
 }
@@ -109,6 +114,8 @@ impl Status {
                     let by_service = &control.sweeping.census.by_service;
                     by_service.get(&(id.index() as u16)).copied().unwrap_or_default()
                 }),
+                syn_proxy: service.syn_proxy,
+                hand_over: control.hand_over.decided(&service.name).cloned(),
                 backends,
             });
         }
@@ -138,12 +145,19 @@ impl BackendStatus {
 
 impl fmt::Display for ServiceStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, address, transport, mode, rows, rewritten, backends } = self;
+        let Self { name, address, transport, mode, rows, rewritten, backends, hand_over, syn_proxy } = self;
         write!(f, "service {name}  {transport} {address}  {mode}")?;
         if let Some(flows) = rewritten {
             write!(f, "  {flows} flows and ports")?;
         }
         writeln!(f)?;
+        match hand_over {
+            Some(Ok(promise)) => {
+                writeln!(f, "  syn_proxy {}: SYNs are answered here, with {promise}", syn_proxy.name())?
+            }
+            Some(Err(why)) => writeln!(f, "  syn_proxy {}: off now, because {why}", syn_proxy.name())?,
+            None => {}
+        }
         let width = backends.iter().map(|it| it.name.len()).max().unwrap_or_default();
         for it in backends {
             let share = |count: u32| 100.0 * f64::from(count) / f64::from(*rows);

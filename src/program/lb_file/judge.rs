@@ -2,7 +2,7 @@
 
 use super::{BackendPlaces, Faults, File, Placements, ServiceConfig, Span, fields::Wrong};
 use crate::{
-    lb::{self, MAX_SERVICES, Mode, PlanError, RowKey, State},
+    lb::{self, MAX_SERVICES, Mode, PlanError, RowKey, State, SynProxy},
     rng::SipKey,
 };
 use std::{
@@ -22,6 +22,7 @@ pub(super) fn judge(file: &File, wrong: &Wrong) {
         wrong.note(at, what);
     }
     judge_sources(file, wrong);
+    judge_cookies(file, wrong);
     for service in file.services.iter().filter(|it| it.places.is_whole && !it.backends.is_empty()) {
         if !service.backends.iter().any(|it| it.weight > 0 && it.state == State::Serve) {
             let what = "nobody serves it, as every backend drains, is off or has weight 0: let one serve";
@@ -48,6 +49,16 @@ fn judge_sources(file: &File, wrong: &Wrong) {
             let what = "is one of the sources of [nat], which nobody else may have: give another";
             wrong.note(at.clone(), format!("{address} {what}"));
         }
+    }
+}
+
+/// Notes services whose SYNs are to be answered by cookies that no backend would know again.
+fn judge_cookies(file: &File, wrong: &Wrong) {
+    let wants_them = |it: &&ServiceConfig| it.syn_proxy != SynProxy::Off;
+    for service in file.services.iter().filter(wants_them).filter(|_| file.cookie_master_file.is_none()) {
+        let what = "its backends must know the cookies again that SYNs are answered with: write cookie_master_file = \"cookie.key\", \
+                    and give that file to `xskip backend attach` on each of them";
+        wrong.note(service.places.syn_proxy.clone(), format!("service `{}`: {what}", service.name));
     }
 }
 
@@ -91,6 +102,9 @@ impl<'a> Index<'a> {
             PlanError::TooManyServices { .. } => file.services.get(MAX_SERVICES)?.places.head.clone(),
             PlanError::SameName { name } => self.services.get(name.as_str())?.get(nth)?.places.name.clone(),
             PlanError::SameAddress { other, .. } => self.last(other)?.places.address.clone(),
+            PlanError::NoSynProxy { service, .. } => {
+                self.services.get(service.as_str())?.get(nth - 1)?.places.syn_proxy.clone()
+            }
             PlanError::SharedAddress { one, .. } => self.service(one)?.places.address.clone(),
             PlanError::BadAddress { whose, .. } => match (self.service(whose), whose.split_once('/')) {
                 (Some(service), _) => service.places.address.clone(),

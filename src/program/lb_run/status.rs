@@ -2,7 +2,7 @@
 
 use crate::{
     balancer::{BackendStatus, ServiceStatus, Status},
-    lb::State,
+    lb::{Promise, State},
     time::{Instant, span},
 };
 use serde::{Deserialize, Serialize};
@@ -56,8 +56,44 @@ pub struct ServiceReport {
     /// Its flows that are rewritten, in mode `nat`, each of which has a port; as of some seconds ago.
     #[serde(default)]
     pub rewritten: Option<u64>,
+    /// Who answers its SYNs, as the file has it.
+    #[serde(default)]
+    pub syn_proxy: String,
+    /// What is promised in its backends' names; nothing where they answer SYNs themselves.
+    #[serde(default)]
+    pub promise: Option<PromiseReport>,
+    /// Why they do, where the file wants it otherwise.
+    #[serde(default)]
+    pub syn_proxy_off: Option<String>,
     /// In order of name.
     pub backends: Vec<BackendReport>,
+}
+
+/// What SYN-ACKs in backends' names promise.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PromiseReport {
+    /// The largest segment, octets.
+    pub mss: u16,
+    /// The window, octets.
+    pub window: u16,
+    /// Whether timestamps are promised to who offers them.
+    pub timestamps: bool,
+    /// Whether SACK is, likewise.
+    pub sack: bool,
+    /// Whether scaled windows are, likewise.
+    pub window_scaling: bool,
+}
+
+impl From<Promise> for PromiseReport {
+    fn from(Promise { mss, window, timestamps, sack, window_scale }: Promise) -> Self {
+        Self { mss, window, timestamps, sack, window_scaling: window_scale }
+    }
+}
+
+impl From<&PromiseReport> for Promise {
+    fn from(&PromiseReport { mss, window, timestamps, sack, window_scaling }: &PromiseReport) -> Self {
+        Self { mss, window, timestamps, sack, window_scale: window_scaling }
+    }
 }
 
 /// A backend in a [`StatusReport`].
@@ -145,6 +181,9 @@ impl ServiceReport {
             mode: status.mode.to_string(),
             rows: status.rows,
             rewritten: status.rewritten,
+            syn_proxy: status.syn_proxy.name().to_owned(),
+            promise: status.hand_over.as_ref().and_then(|it| it.as_ref().ok()).map(|&promise| promise.into()),
+            syn_proxy_off: status.hand_over.as_ref().and_then(|it| it.as_ref().err()).cloned(),
             backends: status.backends.iter().map(|it| BackendReport::new(it, status.rows, now)).collect(),
         }
     }
@@ -219,12 +258,18 @@ impl fmt::Display for StatusReport {
 
 impl fmt::Display for ServiceReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, address, protocol, mode, rows, rewritten, backends } = self;
+        let Self { name, address, protocol, mode, rows, rewritten, syn_proxy, promise, syn_proxy_off, backends } = self;
         write!(f, "{name}  {protocol} {address}  {mode}, {rows} rows")?;
         if let Some(flows) = rewritten {
             write!(f, ", {flows} flows and ports")?;
         }
         writeln!(f)?;
+        if let Some(promise) = promise {
+            writeln!(f, "  syn_proxy {syn_proxy}: SYNs are answered here, with {}", Promise::from(promise))?;
+        }
+        if let Some(why) = syn_proxy_off {
+            writeln!(f, "  syn_proxy {syn_proxy}: off now, because {why}")?;
+        }
         let width = backends.iter().map(|it| it.name.chars().count()).max().unwrap_or(0);
         for it in backends {
             let BackendReport { name, state, health, weight, share, flows, packets, octets, .. } = it;
