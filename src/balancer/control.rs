@@ -182,7 +182,7 @@ impl Control {
         }
         self.hear()?;
         self.publish()?;
-        self.hand_over.update(running, &mut self.balancer, &self.reach, |_, _| None);
+        self.hand_over.update(running, &mut self.balancer, &self.reach, &self.checking);
         self.checking.update(running, &self.balancer, &self.reach);
         Ok(reached.map(drop)?)
     }

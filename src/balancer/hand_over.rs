@@ -1,8 +1,8 @@
 //! Handshakes that backends take over: in whose names SYNs are answered, with what promise, and why not.
 
-use super::reach::Reach;
+use super::{check::Ability, checking::Checking, reach::Reach};
 use crate::{
-    lb::{Backend, BackendId, Balancer, Mode, Promise, Service, ServiceId, State, SynProxy},
+    lb::{Backend, BackendId, Balancer, Health, Mode, Promise, Service, ServiceId, State, SynProxy},
     runtime::Running,
     wire::{Endpoint, Tunnel},
     xdp,
@@ -17,15 +17,6 @@ const MTU: u16 = 1_500;
 /// IP and TCP headers without options.
 const HEADERS_V4: usize = 40;
 const HEADERS_V6: usize = 60;
-
-/// What is known of a backend, if anything.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Ability {
-    /// Whether it takes handshakes over; in words, why not.
-    pub takes_over: Result<(), String>,
-    /// What it promises itself, in its own SYN-ACKs.
-    pub promise: Option<Promise>,
-}
 
 /// Whether SYNs of a service are answered in its backends' names, and what is promised; in words, why not.
 pub(super) type Decided = Result<Promise, String>;
@@ -43,18 +34,12 @@ impl HandOver {
         self.decided.get(service)
     }
 
-    /// Has the programs answer what they should. `ability` says what is known of a backend of a service.
-    pub fn update<'a>(
-        &mut self,
-        running: &Running,
-        balancer: &mut Balancer,
-        reach: &Reach,
-        ability: impl Fn(&Service, &Backend) -> Option<&'a Ability>,
-    ) {
+    /// Has the programs answer what they should, by what is known of ways and backends.
+    pub fn update(&mut self, running: &Running, balancer: &mut Balancer, reach: &Reach, checking: &Checking) {
         let wanted: Vec<(ServiceId, Decided)> = balancer
             .services()
             .filter(|(_, service)| service.syn_proxy != SynProxy::Off)
-            .map(|(id, service)| (id, stand(running, balancer, reach, (id, service), &ability)))
+            .map(|(id, service)| (id, decide(running, balancer, (reach, checking), (id, service))))
             .collect();
         let stays = |name: &String| wanted.iter().any(|(id, _)| balancer.get(*id).is_some_and(|it| it.name == *name));
         for name in self.decided.keys().filter(|name| !stays(name)) {
@@ -99,12 +84,11 @@ fn tell(service: &str, before: Option<&Decided>, now: &Decided) {
 }
 
 /// Whether SYNs of a service are to be answered now, and with what promise.
-fn stand<'a>(
+fn decide(
     running: &Running,
     balancer: &Balancer,
-    reach: &Reach,
+    (reach, checking): (&Reach, &Checking),
     (id, service): (ServiceId, &Service),
-    ability: &impl Fn(&Service, &Backend) -> Option<&'a Ability>,
 ) -> Decided {
     if let Some(interface) = running.mute_interfaces().next() {
         return Err(format!(
@@ -113,22 +97,33 @@ fn stand<'a>(
     }
     let mut promise = Promise::all(mss_of(service, MTU, None));
     for (number, backend) in balancer.backends(id).filter(|(_, backend)| backend.state != State::Off) {
-        let is_down = balancer.health(number).is_some_and(|health| health == crate::lb::Health::Down);
-        let ability = ability(service, backend);
-        if service.syn_proxy == SynProxy::Auto && !is_down && backend.state == State::Serve && backend.weight > 0 {
-            match ability.map(|ability| &ability.takes_over) {
-                Some(Ok(())) => {}
-                Some(Err(why)) => return Err(format!("{} does not take handshakes over: {why}", backend.name)),
-                None => return Err(format!("it is not known yet whether {} takes handshakes over", backend.name)),
-            }
-        }
-        if let Some(its) = ability.and_then(|ability| ability.promise).filter(|_| !is_down) {
-            promise = promise.meet(its);
-        }
         promise.mss = promise.mss.min(mss_towards(balancer, reach, service, number));
+        if balancer.health(number) == Some(Health::Down) {
+            continue;
+        }
+        let ability = checking.ability(&service.name, &backend.name);
+        if service.syn_proxy == SynProxy::Auto && backend.state == State::Serve && backend.weight > 0 {
+            require(service, backend, ability, checking)?;
+        }
+        promise = ability.and_then(|ability| ability.promise).map_or(promise, |its| promise.meet(its));
     }
     promise.mss = promise.mss.max(least_mss(service.address));
     Ok(promise)
+}
+
+/// That a backend takes handshakes over; in words, what is known instead.
+fn require(service: &Service, backend: &Backend, ability: Option<&Ability>, checking: &Checking) -> Result<(), String> {
+    let name = &backend.name;
+    match ability.map(|ability| &ability.takes_over) {
+        Some(Ok(())) => Ok(()),
+        Some(Err(why)) => Err(format!("{name} does not take handshakes over: {why}")),
+        None if checking.checks(&service.name) => {
+            Err(format!("it is not known yet whether {name} takes handshakes over"))
+        }
+        None => Err(format!(
+            "nobody checks its backends, and finds out whether {name} takes handshakes over: have them checked, or write \"always\""
+        )),
+    }
 }
 
 /// The smallest segments that a backend's kernel takes a handshake over with.
