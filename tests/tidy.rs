@@ -35,7 +35,10 @@ const ROOMS: &[(&str, &[&str])] = &[
         "server",
         &["time", "drops", "stats", "rng", "config", "wire", "tcp", "stack", "xdp", "host", "worker", "app", "runtime"],
     ),
-    ("balancer", &["time", "transport", "rng", "wire", "lb", "stack", "xdp", "host", "worker", "runtime"]),
+    (
+        "balancer",
+        &["time", "transport", "rng", "wire", "config", "tcp", "lb", "stack", "xdp", "host", "worker", "runtime"],
+    ),
     ("capture", &["wire", "telemetry", "worker"]),
     ("bpf", &["rng", "xdp"]),
     ("backend", &["rng", "host", "bpf", "xdp"]),
