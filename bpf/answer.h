@@ -195,6 +195,23 @@ static __always_inline void answer_to_station(struct ethhdr *ethernet)
 }
 
 /*
+ * Leaves of a SYN's options what backends have as well, so that its cookie holds what is promised; 0 where no backend could take the
+ * handshake over. A function of its own: behind it the verifier knows nothing of the options, and so has one way to follow, not many.
+ */
+__attribute__((noinline)) int promise(struct options *options, __u32 promises, __u32 is_ipv6)
+{
+	if (!options)
+		return 0;
+	if (!(promises & PROMISES_TIMESTAMPS))
+		options->has_timestamps = 0;
+	if (!(promises & PROMISES_SACK))
+		options->sack = 0;
+	if (!(promises & PROMISES_SCALE))
+		options->scale = NO_SCALE;
+	return !options->has_mss || options->mss >= (is_ipv6 ? DEFAULT_MSS_V6 : DEFAULT_MSS_V4);
+}
+
+/*
  * The action, or -1 where the SYN cannot be answered. A function of its own, like `walk_options`: it is most of the program, and
  * the verifier would walk it for each way to get here.
  */
@@ -221,6 +238,8 @@ __attribute__((noinline)) int answer_syn(struct xdp_md *ctx, const struct packet
 	if (checksums == CHECKSUMS_WRONG)
 		return -1;
 	if (!read_options(ctx, packet, tcp, &options))
+		return -1;
+	if (!is_listener(listener) && !promise(&options, listener->promises, packet->is_ipv6))
 		return -1;
 	bits = option_bits(&options, packet->is_ipv6);
 	if (bits == NO_PROFILE)

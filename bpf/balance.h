@@ -8,8 +8,10 @@
 #include "service.h"
 #include "too_big.h"
 
-/* Not an action: the stack gets the packet, and resets what is no flow of its own. */
+/* Not actions: the stack gets the packet, and resets what is no flow of its own; */
 #define TO_THE_STACK -1
+#define TO_ANSWER -2 /* it is a SYN to be answered in backends' names; */
+#define TO_VERIFY -3 /* to say first whether it ends a handshake */
 
 /*
  * An ICMP error is about the flow that it quotes, which was sent in the name of the VIP: the client is where that was going. 0 where
@@ -103,6 +105,31 @@ static __always_inline void count_reset(const struct backend *backend)
 		tally->resets++;
 }
 
+/* Counts a flow whose SYN is answered in a backend's name. */
+static __always_inline void count_flow(__u32 index)
+{
+	struct tally *tally = bpf_map_lookup_elem(&tallies, &index);
+
+	if (tally)
+		tally->flows++;
+}
+
+/* Whether a SYN is to be answered here: not where answers would be lost, or nobody keeps the keys. */
+static __always_inline int is_to_answer(const struct flow *flow, const struct service *service)
+{
+	return flow->kind == KIND_SYN && service->promises & HANDS_OVER && guard.way_out != NO_WAY && are_keys_kept();
+}
+
+/*
+ * Whether a segment may end a handshake, in a row where that makes a difference. In a settled one it goes where its SYN would have
+ * gone, whatever it is.
+ */
+static __always_inline int may_be_handshake(const struct packet *packet, const struct flow *flow)
+{
+	return flow->kind == KIND_SEGMENT && (flow->flags & (BY_COOKIES | AT_ONCE)) == BY_COOKIES &&
+	       (flow->row.before || flow->row.second & ROW_WATCHED) && (packet->flags & (FLAG_SYN | FLAG_ACK)) == FLAG_ACK;
+}
+
 /* Sends a frame on to a backend: an outcome where it gets no further, -1 where it does, with `action` set. */
 static __always_inline int send_on(struct xdp_md *ctx, const struct backend *backend, __u32 octets, int is_new, int *action)
 {
@@ -142,10 +169,10 @@ static __always_inline enum outcome deliver(struct xdp_md *ctx, const struct pac
 }
 
 /*
- * The action, or TO_THE_STACK. A function of its own, like `walk_options`: the verifier walks it once, and not for each way to
+ * The action, or one of those that are none. A function of its own, like `walk_options`: the verifier walks it once, and not for each way to
  * get here.
  */
-__attribute__((noinline)) int balance(struct xdp_md *ctx, const struct packet *packet, const struct service *service)
+__attribute__((noinline)) int balance(struct xdp_md *ctx, struct packet *packet, const struct service *service)
 {
 	const struct balancing *settings;
 	const struct balanced *its;
@@ -172,7 +199,23 @@ __attribute__((noinline)) int balance(struct xdp_md *ctx, const struct packet *p
 	outcome = REFUSED_NO_BACKEND;
 	if (!find_row(&flow, its))
 		goto counted;
+	if (is_to_answer(&flow, service)) {
+		choose(&flow);
+		outcome = flow.why;
+		if (!flow.target || !flow.backend)
+			goto counted;
+		packet->tally = flow.backend->tally;
+		return TO_ANSWER;
+	}
+	if (may_be_handshake(packet, &flow)) {
+		if (packet->handshake == HANDSHAKE_UNKNOWN)
+			return TO_VERIFY;
+		flow.is_handshake = packet->handshake == HANDSHAKE_ENDS;
+		flow.sequence -= flow.is_handshake;
+	}
 	decide(&flow, settings);
+	if (flow.is_handshake && flow.why < WHY_NO_ROOM && flow.why != WHY_REMEMBERED)
+		flow.why = WHY_COOKIE;
 	outcome = flow.why;
 	if (outcome == HANDED_RESET) {
 		action = TO_THE_STACK;
@@ -182,7 +225,7 @@ __attribute__((noinline)) int balance(struct xdp_md *ctx, const struct packet *p
 		outcome = deliver(ctx, packet, &flow, settings, its->mode, &action);
 counted:
 	count(FIRST_OUTCOME + outcome);
-	return outcome <= WHY_NO_ROOM || outcome >= TOLD_TOO_BIG ? action : XDP_DROP;
+	return outcome <= WHY_COOKIE || outcome >= TOLD_TOO_BIG ? action : XDP_DROP;
 }
 
 #endif

@@ -3,17 +3,10 @@
 #ifndef XSKIP_COOKIE_H
 #define XSKIP_COOKIE_H
 
+#include "cookie_layout.h"
 #include "guard.h"
 
-#define PARITY_SHIFT 31
-#define WITH_TIMESTAMPS (1U << 31)
-#define NO_SCALE 15
 #define MAX_SCALE 14
-#define TIMESTAMP_OPTIONS ((1U << 22) - 1)
-#define PROFILE_SHIFT 29
-#define PROFILE 3
-#define PROFILE_MAC ((1U << PROFILE_SHIFT) - 1)
-#define SCALED 2 /* the profiles from here on have SACK and a window scale */
 #define NO_PROFILE (~0U)
 
 #define DEFAULT_MSS_V4 536
@@ -44,11 +37,6 @@ struct options {
 	__u32 has_timestamps;
 	__be32 timestamp;
 	__be32 echo;
-};
-
-struct cookie {
-	__u32 sequence;
-	__u32 timestamp;
 };
 
 /*
@@ -158,13 +146,13 @@ __attribute__((noinline)) int walk_options(struct xdp_md *ctx, __u32 start, __u3
 	return 1;
 }
 
-/* Reads the options behind a TCP header; 0 where they break a rule. */
+/* Reads the options behind a TCP header; 0 where they break a rule, or are cut off. */
 static __always_inline int read_options(struct xdp_md *ctx, const struct packet *packet, const struct tcphdr *tcp,
 					struct options *options)
 {
 	__u32 length = tcp->doff * 4 - TCP_HEADER_LEN;
 
-	if (tcp->doff < 5)
+	if (tcp->doff < 5 || (const void *)tcp + tcp->doff * 4 > (const void *)(long)ctx->data_end)
 		return 0;
 	if (read_usual_options((const __be32 *)(tcp + 1), (void *)(long)ctx->data_end, length, options))
 		return 1;
@@ -209,30 +197,7 @@ static __always_inline void keep_promises(struct options *options, __u32 bits)
 
 static __always_inline __u64 cookie_mac(const struct packet *packet, __be32 sequence, __u32 bits, __u32 epoch)
 {
-	const __u32 *address = packet->addresses;
-	struct sip_state s;
-
-	sip_begin(&s, &guard.keys[epoch % EPOCH_KEYS]);
-#pragma unroll
-	for (int i = 0; i < 8; i += 2) {
-		if (i == 0 || packet->is_ipv6)
-			sip_absorb(&s, address[i] | (__u64)address[i + 1] << 32, 2);
-	}
-	sip_absorb(&s, packet->ports | (__u64)sequence << 32, 2);
-	return sip_end(&s, bits, packet->is_ipv6 ? 44 : 20, 2, 4);
-}
-
-static __always_inline struct cookie make_cookie(__u64 mac, __u32 bits, __u32 parity)
-{
-	struct cookie cookie = { .sequence = parity << PARITY_SHIFT };
-
-	if (bits & WITH_TIMESTAMPS) {
-		cookie.sequence |= (__u32)mac & ~(1U << PARITY_SHIFT);
-		cookie.timestamp = (__u32)(mac >> 32) << 22 | (bits & TIMESTAMP_OPTIONS);
-	} else {
-		cookie.sequence |= bits << PROFILE_SHIFT | ((__u32)mac & PROFILE_MAC);
-	}
-	return cookie;
+	return mac_with(&guard.keys[epoch % EPOCH_KEYS], packet->addresses, packet->is_ipv6, packet->ports, sequence, bits);
 }
 
 /* Whether an acknowledgment's numbers are a cookie of an epoch that counts: this one, the last, or at the end of this one the next. */

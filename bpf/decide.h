@@ -36,6 +36,7 @@ struct flow {
 	__u8 flags; /* of the service */
 	__u8 kind;  /* an enum kind, */
 	__u8 why;   /* and an enum outcome */
+	__u8 is_handshake; /* whether a segment counts as the SYN before it, which was answered here */
 };
 
 static __always_inline __u16 current_tick(void)
@@ -346,7 +347,7 @@ static __always_inline void decide(struct flow *flow, const struct balancing *wi
 		flow->home = flow->row.before;
 	if (flow->flags & AT_ONCE)
 		decide_any(flow, windows);
-	else if (flow->kind == KIND_SYN)
+	else if (flow->kind == KIND_SYN || flow->is_handshake)
 		decide_syn(flow, windows);
 	else
 		decide_segment(flow, windows);

@@ -23,6 +23,7 @@
 #define EPOCH_KEYS 4
 #define HASH_KEYS 10
 #define MAX_VERIFIED 65536
+#define KEPT_SHIFT 30
 
 /*
  * Between disarmed and armed the program learns: handshakes that it has not seen end may be on their way to a worker at the
@@ -69,9 +70,19 @@ struct guard {
 	__u32 mac_tail;      /* and the last two */
 	__u32 answers_head;  /* whom answers go to: four octets as they stand in a frame, */
 	__u32 answers_tail;  /* and two, with bit 16 set; 0 for where a frame came from */
+	__u32 kept_until;    /* in ticks of the monotonic clock, when the keys are too old for answers in backends' names */
+	__u32 padding;
 };
 
 volatile struct guard guard;
+
+/* Whether somebody has kept the keys of late. The coarse clock is a load. */
+static __always_inline int are_keys_kept(void)
+{
+	__u32 until = guard.kept_until;
+
+	return until && (__s32)(until - (__u32)(bpf_ktime_get_coarse_ns() >> KEPT_SHIFT)) > 0;
+}
 
 struct bucket {
 	__u64 words[WORDS_PER_BUCKET];

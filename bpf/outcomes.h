@@ -16,6 +16,7 @@ enum outcome {
 	WHY_SPARE,
 	WHY_OPEN,
 	WHY_NO_ROOM,
+	WHY_COOKIE,
 	/* It goes nowhere. */
 	REFUSED_NO_SERVICE,
 	REFUSED_FRAGMENT,
@@ -25,6 +26,7 @@ enum outcome {
 	REFUSED_NO_PORT,  /* a flow that is to be rewritten finds no port, */
 	REFUSED_NAT_FULL, /* or no place in the table */
 	REFUSED_UNKNOWN,  /* of no flow that is rewritten, and opens none */
+	REFUSED_SYN,      /* it would be answered for backends, and breaks a rule, or no cookie holds it, or nobody can have sent it */
 	/* It would go to a backend, but cannot. */
 	HINDERED_MALFORMED,   /* its header is cut off, or its length more than there is of it */
 	HINDERED_HOP_LIMIT,   /* it has come too far */
@@ -40,10 +42,12 @@ enum outcome {
 	HANDED_UNKNOWN,
 	/* A backend's, and its client gets it. */
 	SENT_ANSWER,
+	/* A SYN, answered in backends' names. */
+	SENT_COOKIE,
 	OUTCOMES,
 };
 
-_Static_assert(OUTCOMES == 26, "src/xdp/balance/counters.rs has as many, in this order");
+_Static_assert(OUTCOMES == 29, "src/xdp/balance/counters.rs has as many, in this order");
 
 /* In `verdicts`, where a packet has one or the other. */
 #define FIRST_OUTCOME 32

@@ -104,6 +104,13 @@ struct fragment_header {
 	__be32 id;
 };
 
+/* Whether a segment ends a handshake whose SYN was answered here. */
+enum handshake {
+	HANDSHAKE_UNKNOWN,
+	HANDSHAKE_ENDS,
+	HANDSHAKE_OTHER,
+};
+
 /* Whom a frame is addressed to, and what it is. */
 struct packet {
 	struct address destination;
@@ -113,6 +120,7 @@ struct packet {
 	__u8 flags;  /* TCP's, like the next ones where the segment is not partial */
 	__u8 is_ipv6;
 	__u8 is_icmp;
+	__u8 handshake; /* an enum handshake, where that was looked for */
 	enum segment segment;
 	enum fragment fragment;
 	__u32 fragment_id; /* what the fragments of a packet have in common, beside its ends and an IPv4 packet's protocol */
@@ -122,6 +130,7 @@ struct packet {
 	__be32 sequence;
 	__u32 ports;        /* both, as they stand in the packet */
 	__u32 addresses[8]; /* likewise: the source, then the destination, of one word each for IPv4 */
+	__u32 tally; /* by which the flow of a SYN is counted that is answered in a backend's name */
 };
 
 /* Where reading has got to. */

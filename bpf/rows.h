@@ -28,6 +28,7 @@ enum mode {
 #define BY_ADDRESS 0x01 /* ports count for nothing, so fragments are as good as whole packets */
 #define AT_ONCE 0x02    /* rows say nothing of older flows: nothing tells these from new ones, or each is remembered */
 #define OPEN 0x04       /* new flows go where they would, though every backend is down */
+#define BY_COOKIES 0x08 /* its flows may begin by a cookie of ours, whose SYN no backend has seen */
 
 /* A service, by its number. */
 struct balanced {
@@ -73,7 +74,7 @@ _Static_assert(sizeof(struct backend) == 64 && __builtin_offsetof(struct backend
 struct tally {
 	__u64 packets;
 	__u64 octets; /* of the packets as they came, from the IP header on */
-	__u64 flows;  /* new ones, by their SYNs */
+	__u64 flows;  /* new ones, by their SYNs, those that were answered here as well */
 	__u64 resets; /* segments that were reset, as it is down */
 };
 

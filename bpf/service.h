@@ -41,7 +41,13 @@ enum action {
 	TO_GUARDED,     /* likewise, and SYNs are answered here */
 };
 
-/* A service, and what the SYN-ACKs of a listener say. */
+/* Of a service that backends serve: whether its SYNs are answered here, and what the answers promise. */
+#define HANDS_OVER 0x01
+#define PROMISES_TIMESTAMPS 0x02
+#define PROMISES_SACK 0x04
+#define PROMISES_SCALE 0x08
+
+/* A service, and what the SYN-ACKs of a listener, or for backends, say. */
 struct service {
 	struct address address;
 	__be16 port; /* 0, like the protocol, for everything to the address */
@@ -57,7 +63,8 @@ struct service {
 	__u32 number; /* the listener's index in `syns`, the service's in `balanced`, or the source's in `nat_settings` */
 	__u8 rest;    /* of an address: for which protocols backends serve the ports that nobody else does */
 	__u8 portless; /* of a port 0: it is for later fragments only */
-	__u8 padding[2];
+	__u8 promises; /* of a service that backends serve: those above */
+	__u8 padding;
 };
 
 const volatile __u64 service_keys[SERVICE_KEYS] = {};

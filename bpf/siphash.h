@@ -58,6 +58,31 @@ static __always_inline void sip_absorb(struct sip_state *s, __u64 word, int roun
 	s->v0 ^= word;
 }
 
+/* A digest of 128 bits begins and ends a little differently: this follows sip_begin(). */
+static __always_inline void sip_widen(struct sip_state *s)
+{
+	s->v1 ^= 0xee;
+}
+
+/* As sip_end(), for 128 bits of SipHash-2-4. */
+static __always_inline struct sip_key sip_end_wide(struct sip_state *s, __u64 rest, __u32 length)
+{
+	struct sip_key digest;
+
+	sip_absorb(s, rest | (__u64)length << 56, 2);
+	s->v2 ^= 0xee;
+#pragma unroll
+	for (int i = 0; i < 4; i++)
+		sip_round(s);
+	digest.low = s->v0 ^ s->v1 ^ s->v2 ^ s->v3;
+	s->v1 ^= 0xdd;
+#pragma unroll
+	for (int i = 0; i < 4; i++)
+		sip_round(s);
+	digest.high = s->v0 ^ s->v1 ^ s->v2 ^ s->v3;
+	return digest;
+}
+
 /* `rest` is what follows the last whole word, less than 8 bytes; `length` the message's, in bytes. */
 static __always_inline __u64 sip_end(struct sip_state *s, __u64 rest, __u32 length, int rounds, int last_rounds)
 {

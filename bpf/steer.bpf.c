@@ -121,6 +121,34 @@ static __always_inline enum verdict filter_segment(struct xdp_md *ctx, const str
 	return guard.armed == LEARNING ? ours : verdict;
 }
 
+/* What becomes of a SYN that is answered in backends' names: the action. */
+static __always_inline int answer_for_backends(struct xdp_md *ctx, const struct packet *packet, const struct service *service)
+{
+	void *data = (void *)(long)ctx->data, *data_end = (void *)(long)ctx->data_end;
+	struct ethhdr *ethernet = data;
+	int action = -1;
+
+	if (packet->segment == SEGMENT_PLAIN && (void *)(ethernet + 1) <= data_end && has_possible_ends(packet, ethernet))
+		action = answer_syn(ctx, packet, service);
+	count(FIRST_OUTCOME + (action < 0 ? REFUSED_SYN : SENT_COOKIE));
+	if (action < 0)
+		return XDP_DROP;
+	count_flow(packet->tally);
+	return action;
+}
+
+/* What becomes of a packet that backends get as it is: the action, or TO_THE_STACK. */
+static __always_inline int to_backends(struct xdp_md *ctx, struct packet *packet, const struct service *service)
+{
+	int action = balance(ctx, packet, service);
+
+	if (action == TO_VERIFY) {
+		packet->handshake = ends_handshake(ctx, packet) ? HANDSHAKE_ENDS : HANDSHAKE_OTHER;
+		action = balance(ctx, packet, service);
+	}
+	return action == TO_ANSWER ? answer_for_backends(ctx, packet, service) : action;
+}
+
 static __always_inline int to_stack(struct xdp_md *ctx, const struct packet *packet, enum verdict verdict)
 {
 	int action = bpf_redirect_map(&queues, ctx->rx_queue_index, XDP_DROP);
@@ -159,7 +187,7 @@ int steer(struct xdp_md *ctx)
 		return XDP_PASS;
 	}
 	if (service && service->action >= TO_BALANCE && service->action <= TO_TRANSLATE) {
-		action = service->action == TO_BALANCE ? balance(ctx, &packet, service) : translate(ctx, &packet, service);
+		action = service->action == TO_BALANCE ? to_backends(ctx, &packet, service) : translate(ctx, &packet, service);
 		if (action != TO_THE_STACK)
 			return action;
 		/* Counted already, as what is to be reset. */

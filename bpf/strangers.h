@@ -15,13 +15,19 @@
 #include "maps.h"
 #include "parse.h"
 
-/* A segment that may end a handshake: whether its numbers are a cookie. */
-static __always_inline int ends_handshake(struct xdp_md *ctx, const struct packet *packet)
+/*
+ * A segment that may end a handshake: whether its numbers are a cookie. A function of its own, like `walk_options`: it is asked for
+ * in two places.
+ */
+__attribute__((noinline)) int ends_handshake(struct xdp_md *ctx, const struct packet *packet)
 {
 	void *data = (void *)(long)ctx->data, *data_end = (void *)(long)ctx->data_end;
-	struct tcphdr *tcp = data + (packet->tcp_offset & MAX_TCP_OFFSET);
 	struct options options = {};
+	struct tcphdr *tcp;
 
+	if (!packet)
+		return 0;
+	tcp = data + (packet->tcp_offset & MAX_TCP_OFFSET);
 	if (packet->segment != SEGMENT_PLAIN || (void *)(tcp + 1) > data_end)
 		return 0;
 	if (!read_options(ctx, packet, tcp, &options))

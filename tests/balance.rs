@@ -1,5 +1,7 @@
 //! What the XDP program does to frames for balanced services, beside the model in Rust, by `BPF_PROG_TEST_RUN`: needs root.
 
+#[path = "balance/cookies.rs"]
+mod cookies;
 #[path = "balance/draw.rs"]
 mod draw;
 #[path = "balance/nat.rs"]
@@ -19,7 +21,7 @@ use draw::Draw;
 use proptest::test_runner::RngSeed;
 use scene::{Scene, VIP_V4, VIP_V6, XDP_DROP, XDP_PASS, XDP_TX};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     net::IpAddr,
     time::{Duration, Instant},
 };
@@ -29,7 +31,7 @@ use xskip::{
 };
 
 /// How many frames are drawn, unless PROPTEST_CASES says otherwise.
-const FRAMES: u32 = 30_000;
+const FRAMES: u32 = 60_000;
 
 /// What the program counts for what the model says.
 fn outcome(forwarded: &Forwarded) -> Option<&'static str> {
@@ -40,6 +42,7 @@ fn outcome(forwarded: &Forwarded) -> Option<&'static str> {
         Forwarded::Reset(_) => "reset",
         Forwarded::Unknown => "reset_unknown",
         Forwarded::Answered { .. } => "answers",
+        Forwarded::SynAck { .. } => "answered_syn",
         Forwarded::Refused(refusal) => refusal.name(),
         Forwarded::Hindered(obstacle) => obstacle.name(),
     })
@@ -55,7 +58,7 @@ fn the_program_does_what_the_model_does_to_any_frame_while_backends_come_and_go(
     let mut scene = Scene::new();
     let mut draw = Draw::new(seed);
     let mut expected: BTreeMap<&str, u64> = BTreeMap::new();
-    let mut ended = 0;
+    let (mut ended, mut answers) = (0, VecDeque::new());
     for number in 0..config.cases as usize {
         if number % 250 == 249 {
             scene.churn(draw.number());
@@ -63,6 +66,11 @@ fn the_program_does_what_the_model_does_to_any_frame_while_backends_come_and_go(
             ended += scene.sweep(if number % 4_000 == 3_999 { 10_000 } else { 1_000 });
         }
         let frame = match scene.flow(draw.number()).filter(|_| number % 3 == 0) {
+            _ if number % 3 == 1 && draw.number().is_multiple_of(2) && !answers.is_empty() => {
+                let answer: &Vec<u8> = &answers[draw.number() as usize % answers.len()];
+                let conclusion = draw.conclusion(answer);
+                draw.damaged(conclusion)
+            }
             Some(flow) => {
                 let answer = draw.answer(&flow);
                 draw.damaged(answer)
@@ -70,6 +78,10 @@ fn the_program_does_what_the_model_does_to_any_frame_while_backends_come_and_go(
             None => draw.frame(),
         };
         let forwarded = scene.check(number, &frame);
+        if let Forwarded::SynAck { frame, .. } = &forwarded {
+            answers.push_front(frame.clone());
+            answers.truncate(100);
+        }
         if let Some(outcome) = outcome(&forwarded) {
             *expected.entry(outcome).or_default() += 1;
         }
@@ -94,6 +106,8 @@ fn the_program_does_what_the_model_does_to_any_frame_while_backends_come_and_go(
         "unknown",
         "reset_unknown",
         "answers",
+        "answered_syn",
+        "bad_syn",
     ];
     let missing: Vec<&str> = whys.chain(others).filter(|name| !happened(name)).collect();
     assert!(config.cases < FRAMES || ended > 300, "{ended}");

@@ -224,6 +224,7 @@ impl Lb {
             address: SocketAddr::new(vip, 80),
             route: self.sources.route(&self.running, vip, mode, there, &way),
             known: Health::Unknown,
+            hand_over: None,
             counts: Arc::default(),
         }
     }

@@ -22,6 +22,7 @@ use std::{
     fs,
     io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
+    os::unix::fs::PermissionsExt,
     time::Duration,
 };
 
@@ -44,6 +45,17 @@ check.kind = \"none\"
 [[service.backend]]
 name = \"b1\"
 address = \"198.18.0.11:7\"
+";
+
+const HANDED_OVER: &str = "
+[[service]]
+name = \"handed\"
+address = \"198.18.0.80:11\"
+syn_proxy = \"always\"
+check.kind = \"none\"
+[[service.backend]]
+name = \"b1\"
+address = \"198.18.0.11\"
 ";
 
 /// The file of a balancer with metrics there.
@@ -388,12 +400,17 @@ fn names_are_said_as_they_are_whatever_is_in_them() {
     assert_eq!(plain.get("xskip_lb_backend_weight", &[("service", odd), ("backend", r"b\n1")]), 100.0);
 }
 
-/// A balancer that has backends of all kinds: up, down, drained until a deadline, and off; and services in the modes `nat` and `proxy`.
+/// A balancer that has backends of all kinds: up, down, drained until a deadline, and off; services in the modes `nat` and `proxy`, and one
+/// whose SYNs it answers.
 fn with_all_states(ground: &Ground) -> balancer::Running {
     let backends = [("b1", ""), ("b2", ""), ("b9", ""), ("b3", "state = \"off\"")];
     let checked = "check = { kind = \"tcp\", interval = \"200ms\" }";
     let file = with_metrics(AT, 1, &backends).replace("check.kind = \"none\"", checked);
-    ground.write(&format!("nat = {{ sources = [\"198.18.0.5\"] }}\n{file}{TRANSLATED}"));
+    let key = ground.folder().join("cookie.key");
+    fs::write(&key, "000102030405060708090a0b0c0d0e0f\n").unwrap();
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
+    let head = "nat = { sources = [\"198.18.0.5\"] }\ncookie_master_file = \"cookie.key\"";
+    ground.write(&format!("{head}\n{file}{TRANSLATED}{HANDED_OVER}"));
     let running = ground.begin();
     running.wait_for("balancing; Ctrl-C ends it");
     ground.ok(&["drain", "four/b2", "--deadline", "1h"]);

@@ -1,11 +1,11 @@
 //! Health checks as a balancer has them made: who is checked, and what that says of whom.
 
 use super::{
-    check::{Check, Checker, Counted, Counts, News, Sources},
+    check::{Ability, Check, Checker, Counted, Counts, Finding, News, Sources},
     reach::Reach,
 };
 use crate::{
-    lb::{BackendId, Balancer, Health},
+    lb::{BackendId, Balancer, Health, SynProxy},
     runtime::Running,
 };
 use std::{
@@ -30,6 +30,14 @@ pub(super) struct Checking {
     why: HashMap<(String, String), String>,
     /// How checks went, likewise: of those that are there, whether or not they are checked now.
     counts: HashMap<(String, String), Arc<Counts>>,
+    /// What checks themselves say, likewise.
+    health: HashMap<(String, String), Health>,
+    /// What backends can do with handshakes that were answered in their names, likewise.
+    abilities: HashMap<(String, String), Ability>,
+    /// Why that makes them as good as down, likewise.
+    refusals: HashMap<(String, String), String>,
+    /// Whether what services want may be another than when that was said.
+    is_unsure: bool,
     /// Whether others are to be checked than are, or by other ways.
     is_behind: bool,
 }
@@ -43,6 +51,10 @@ impl Checking {
             wanted,
             why: HashMap::new(),
             counts: HashMap::new(),
+            health: HashMap::new(),
+            abilities: HashMap::new(),
+            refusals: HashMap::new(),
+            is_unsure: false,
             is_behind: true,
         }
     }
@@ -58,7 +70,7 @@ impl Checking {
 
     /// The backends, or the ways to them, are others.
     pub fn outdate(&mut self) {
-        self.is_behind = true;
+        (self.is_behind, self.is_unsure) = (true, true);
     }
 
     /// Has the workers check whom they should.
@@ -72,6 +84,15 @@ impl Checking {
             Some((check.clone(), port.unwrap_or(service.port)))
         });
         self.why.retain(|(service, backend), _| {
+            targets.iter().any(|target| target.service == *service && target.backend == *backend)
+        });
+        let is_handed_over = |(service, backend): &(String, String)| {
+            let mut those = targets.iter().filter(|target| target.hand_over.is_some());
+            those.any(|target| target.service == *service && target.backend == *backend)
+        };
+        self.abilities.retain(|name, _| is_handed_over(name));
+        self.refusals.retain(|name, _| is_handed_over(name));
+        self.health.retain(|(service, backend), _| {
             targets.iter().any(|target| target.service == *service && target.backend == *backend)
         });
         let names = balancer.services().flat_map(|(_, service)| service.backends.iter().map(move |it| (service, it)));
@@ -91,24 +112,65 @@ impl Checking {
             if !self.wanted.contains_key(&service) {
                 continue; // said before anybody knew that it is not checked any more
             }
-            let id = balancer.service(&service).and_then(|id| balancer.backend(id, &backend));
             match &why {
                 Some(why) => tracing::warn!("backend {service}/{backend} is {health}: {why}"),
                 None => tracing::info!("backend {service}/{backend} is {health}"),
             }
             let its = (service, backend);
+            self.health.insert(its.clone(), health);
             match why {
-                Some(why) => _ = self.why.insert(its, why),
+                Some(why) => _ = self.why.insert(its.clone(), why),
                 None => _ = self.why.remove(&its),
             }
-            told.extend(id.map(|id| (id, health)));
+            told.extend(self.believe(balancer, its));
+        }
+        while let Ok(Finding { service, backend, ability }) = self.checker.findings().try_recv() {
+            match &ability.takes_over {
+                Ok(()) => tracing::info!("backend {service}/{backend} takes handshakes over"),
+                Err(why) => tracing::warn!("backend {service}/{backend} does not take handshakes over: {why}"),
+            }
+            let its = (service, backend);
+            self.abilities.insert(its.clone(), ability);
+            told.extend(self.believe(balancer, its));
+        }
+        if std::mem::take(&mut self.is_unsure) {
+            let names: HashSet<_> = self.health.keys().chain(self.refusals.keys()).cloned().collect();
+            told.extend(names.into_iter().filter_map(|its| self.believe(balancer, its)));
         }
         told
     }
 
+    /// What that says of a backend. Where its service's SYNs are always answered in its name, it is as good as down if it does not
+    /// go on from there.
+    fn believe(&mut self, balancer: &Balancer, its: (String, String)) -> Option<(BackendId, Health)> {
+        let service = balancer.service(&its.0)?;
+        let id = balancer.backend(service, &its.1)?;
+        let is_bound = balancer.get(service).is_some_and(|service| service.syn_proxy == SynProxy::Always);
+        let (checked, was_refused) = (self.health.get(&its).copied(), self.refusals.remove(&its).is_some());
+        let refusal = self.abilities.get(&its).and_then(|ability| ability.takes_over.as_ref().err());
+        if let Some(why) = refusal.filter(|_| is_bound && checked != Some(Health::Down)) {
+            self.refusals.insert(its, format!("it does not take handshakes over: {why}"));
+            return Some((id, Health::Down));
+        }
+        // It was asked because a check had succeeded.
+        let health = checked.or(was_refused.then_some(Health::Up))?;
+        Some((id, health))
+    }
+
+    /// Whether anybody checks the backends of a service.
+    pub fn checks(&self, service: &str) -> bool {
+        self.wanted.contains_key(service)
+    }
+
+    /// What a backend can do with handshakes that were answered in its name, if that is known.
+    pub fn ability(&self, service: &str, backend: &str) -> Option<&Ability> {
+        self.abilities.get(&(service.to_owned(), backend.to_owned()))
+    }
+
     /// Why a backend is not up, or cannot be checked.
     pub fn why(&self, service: &str, backend: &str) -> Option<&str> {
-        self.why.get(&(service.to_owned(), backend.to_owned())).map(String::as_str)
+        let its = (service.to_owned(), backend.to_owned());
+        self.why.get(&its).or_else(|| self.refusals.get(&its)).map(String::as_str)
     }
 
     /// How a backend's checks went, if any was ever to be made.

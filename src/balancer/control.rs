@@ -1,7 +1,8 @@
 //! What decides and what forwards, kept alike: the tables, the programs' maps, and the ways to backends.
 
 use super::{
-    BalancerError, NoReach, checking::Checking, estate::Estate, nat::Sweeping, proxying::Proxying, reach::Reach,
+    BalancerError, NoReach, checking::Checking, estate::Estate, hand_over::HandOver, nat::Sweeping, proxying::Proxying,
+    reach::Reach,
 };
 use crate::{
     lb::{BackendId, Balancer, Health, HealthSource, Plan, ServiceId, Way},
@@ -38,6 +39,7 @@ pub(super) struct Control {
     /// Where connections end here, as far as that was had.
     listening: HashSet<SocketAddr>,
     pub sweeping: Sweeping,
+    pub hand_over: HandOver,
     /// What another one is to go on from, if one is.
     estate: Option<Estate>,
     sources: Vec<Box<dyn HealthSource + Send>>,
@@ -66,6 +68,7 @@ impl Control {
             proxying,
             listening,
             sweeping,
+            hand_over: HandOver::default(),
             estate,
             sources,
             reports,
@@ -190,6 +193,7 @@ impl Control {
         }
         // Workers are told whatever the programs refuse.
         let published = self.hear().and_then(|()| self.publish());
+        self.hand_over.update(running, &mut self.balancer, &self.reach, &self.checking);
         self.checking.update(running, &self.balancer, &self.reach);
         self.close_proxies(running);
         let opened = self.open_proxies(running);

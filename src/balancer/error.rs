@@ -60,6 +60,16 @@ pub enum BalancerError {
         whose: String,
     },
 
+    /// SYNs of a service are to be answered by cookies that no backend would know again.
+    #[error(
+        "the SYNs of service `{service}` are to be answered with cookies, which its backends must know again: give the balancer a cookie \
+         master, and the same one to `xskip backend attach` on each of them"
+    )]
+    NoCookieMaster {
+        /// Its name.
+        service: String,
+    },
+
     /// An address of a service that cannot be had.
     #[error("the address of a service: {0}")]
     Address(#[from] AddressRefused),

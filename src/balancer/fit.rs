@@ -2,8 +2,8 @@
 
 use super::BalancerError;
 use crate::{
-    lb::{Mode, Plan, Service},
-    runtime::Running,
+    lb::{Mode, Plan, Service, SynProxy},
+    runtime::{CookieSecret, Running},
     xdp::{self, ServeError, XdpMode},
 };
 use std::{collections::HashSet, net::IpAddr};
@@ -14,6 +14,15 @@ pub(super) fn check_room(plan: &Plan, sources: usize) -> Result<(), ServeError> 
     let vips: HashSet<IpAddr> = plan.services().map(|service| service.address).collect();
     let services: usize = plan.services().map(|service| 1 + usize::from(service.is_by_address())).sum();
     if 2 * vips.len() + 4 * sources + services > xdp::MAX_SERVICES { Err(ServeError::TooManyServices) } else { Ok(()) }
+}
+
+/// Whether there is a secret that backends can have as well, where any service needs one.
+pub(super) fn check_cookies(secret: &CookieSecret, plan: &Plan) -> Result<(), BalancerError> {
+    let CookieSecret::Random(_) = secret else { return Ok(()) };
+    plan.services().find(|service| service.syn_proxy != SynProxy::Off).map_or(Ok(()), |service| {
+        let service = service.name.clone();
+        Err(BalancerError::NoCookieMaster { service })
+    })
 }
 
 /// Whether frames are single packets with whole checksums on all interfaces, where any service is one of tunnels or rewritten.

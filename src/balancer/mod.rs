@@ -34,6 +34,7 @@ mod error;
 mod estate;
 mod fit;
 mod follow;
+mod hand_over;
 mod nat;
 mod proxying;
 mod reach;

@@ -17,7 +17,10 @@ use super::{
 };
 use crate::{
     lb::{ApplyError, Balancer, Flow, Health, HealthSource, Limits, Plan, RowKey, Service},
-    runtime::{Balanced, Interface, Notice, RunReport, Running, Runtime, RuntimeError, StopSignal, StopSignals},
+    rng::SipKey,
+    runtime::{
+        Balanced, CookieSecret, Interface, Notice, RunReport, Running, Runtime, RuntimeError, StopSignal, StopSignals,
+    },
     time::Instant,
     xdp::{Balance, BalanceOptions, Pins, Require},
 };
@@ -106,6 +109,22 @@ impl LoadBalancer {
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
         self.options.limits = limits;
+        self
+    }
+
+    /// The secret from which the keys of cookies come, for services whose SYNs are answered in their backends' names
+    /// ([`SynProxy`](crate::lb::SynProxy)): backends have it as well, and the other balancers of a fleet.
+    #[must_use]
+    pub fn cookie_master(mut self, master: SipKey) -> Self {
+        self.runtime.cookie_secret = CookieSecret::Fixed(master);
+        self
+    }
+
+    /// A file of 32 hexadecimal digits with that secret. When it holds another one, that counts from the next epoch on: backends' files
+    /// should change within one epoch ([`EPOCH`](crate::tcp::cookie::EPOCH)).
+    #[must_use]
+    pub fn cookie_master_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.runtime.cookie_secret = CookieSecret::File(path.into());
         self
     }
 
@@ -205,8 +224,7 @@ impl LoadBalancer {
             }
         };
         let plan = balancer.plan(services, now()).map_err(BalancerError::Plan)?;
-        fit::check_room(&plan, self.nat.sources.len())?;
-        self.nat.check(plan.services())?;
+        self.check_fit(&plan)?;
         balancer.apply(&plan, now())?;
         self.believe(&mut balancer);
         if pins.is_some() && self.survive.is_none() {
@@ -218,14 +236,10 @@ impl LoadBalancer {
         let forwarded = balancer.services().filter(|(_, it)| !it.is_proxied());
         let frames = forwarded.map(|(id, it)| (frames_of(it), id.index() as u32, it.into())).collect();
         let balance = Arc::new(Mutex::new(balance));
-        let mut runtime = self.runtime.clone();
-        runtime.interfaces[0].own = vips.iter().copied().map(alone).collect();
-        if let Some(last) = runtime.interfaces.last_mut() {
-            last.own.extend(self.nat.sources.iter().chain(&self.proxy_sources).copied().map(alone));
-        }
         let tables = Arc::clone(&balance);
         let addresses = vips.iter().chain(&self.proxy_sources).copied().collect();
-        runtime.balance = Some(Balanced { tables, services: frames, addresses, sources, pins: pins.clone() });
+        let balanced = Balanced { tables, services: frames, addresses, sources, pins: pins.clone() };
+        let runtime = self.runtime_of(&vips, balanced);
         let bell = Bell::new().map_err(no_thread)?;
         let ring = bell.clone();
         // Balancers that began at different times check at different times.
@@ -253,7 +267,26 @@ impl LoadBalancer {
         let follower = Follower::start(bell, Arc::clone(&control), Arc::clone(&running)).map_err(no_thread)?;
         give_up.0 = None;
         let pins = pins.filter(|_| self.survive.is_some());
-        Ok(Balancing { running, follower, control, nat: self.nat.clone(), vips: Mutex::new(vips), origin, pulse, pins })
+        let (terms, vips) = (self.clone(), Mutex::new(vips));
+        Ok(Balancing { running, follower, control, terms, vips, origin, pulse, pins })
+    }
+
+    /// Whether services can be had, as far as that does not depend on where it runs.
+    fn check_fit(&self, plan: &Plan) -> Result<(), BalancerError> {
+        fit::check_room(plan, self.nat.sources.len())?;
+        self.nat.check(plan.services())?;
+        fit::check_cookies(&self.runtime.cookie_secret, plan)
+    }
+
+    /// The workers, which have the addresses of services, and those that packets come from.
+    fn runtime_of(&self, vips: &HashSet<IpAddr>, balanced: Balanced) -> Runtime {
+        let mut runtime = self.runtime.clone();
+        runtime.interfaces[0].own = vips.iter().copied().map(alone).collect();
+        if let Some(last) = runtime.interfaces.last_mut() {
+            last.own.extend(self.nat.sources.iter().chain(&self.proxy_sources).copied().map(alone));
+        }
+        runtime.balance = Some(balanced);
+        runtime
     }
 
     /// Believes what was known before. Nothing is heard of that yet, so no program has to be told.
@@ -279,7 +312,7 @@ pub struct Balancing {
     running: Arc<Running>,
     follower: Follower,
     control: Arc<Mutex<Control>>,
-    nat: Nat,
+    terms: LoadBalancer,
     /// The addresses that the stack has. Held by whoever changes the services: one at a time.
     vips: Mutex<HashSet<IpAddr>>,
     origin: Origin,
@@ -314,9 +347,8 @@ impl Balancing {
         if !self.control().balancer.is_current(plan) {
             return Err(ApplyError::Stale.into());
         }
-        fit::check_room(plan, self.nat.sources.len())?;
+        self.terms.check_fit(plan)?;
         fit::check_modes(&self.running, plan.services())?;
-        self.nat.check(plan.services())?;
         let added: Vec<IpAddr> = wanted.difference(&vips).copied().collect();
         self.add_all(&added, plan)?;
         let before = self.services();

@@ -2,7 +2,7 @@
 
 use super::{BalancerError, Fate, NoReach, Proxied, check::Counted, control::Control};
 use crate::{
-    lb::{Backend, BackendId, Balancer, Health, Mode, Service, Share, State},
+    lb::{Backend, BackendId, Balancer, Health, Mode, Promise, Service, Share, State, SynProxy},
     time::Instant,
     transport::Transport,
     wire::Endpoint,
@@ -44,6 +44,11 @@ pub struct ServiceStatus {
     pub rewritten: Option<u64>,
     /// What of connections in mode `proxy`.
     pub proxied: Option<ProxiedService>,
+    /// Whether its SYNs are answered in its backends' names, and with what promise; in words, why not now. `None` where that is not
+    /// wanted.
+    pub hand_over: Option<Result<Promise, String>>,
+    /// Who answers its SYNs, as it was configured.
+    pub syn_proxy: SynProxy,
     /// In order of name.
     pub backends: Vec<BackendStatus>,
 }
@@ -125,6 +130,8 @@ impl Status {
                     by_service.get(&(id.index() as u16)).copied().unwrap_or_default()
                 }),
                 proxied: proxied(control, service),
+                syn_proxy: service.syn_proxy,
+                hand_over: control.hand_over.decided(&service.name).cloned(),
                 backends,
             });
         }
@@ -159,7 +166,7 @@ impl BackendStatus {
 
 impl fmt::Display for ServiceStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, address, transport, mode, rows, rewritten, proxied, backends } = self;
+        let Self { name, address, transport, mode, rows, rewritten, proxied, backends, hand_over, syn_proxy } = self;
         write!(f, "service {name}  {transport} {address}  {mode}")?;
         if let Some(flows) = rewritten {
             write!(f, "  {flows} flows and ports")?;
@@ -172,6 +179,13 @@ impl fmt::Display for ServiceStatus {
                 .try_for_each(|(fate, count)| write!(f, "  {} {count}", fate.name()))?;
         }
         writeln!(f)?;
+        match hand_over {
+            Some(Ok(promise)) => {
+                writeln!(f, "  syn_proxy {}: SYNs are answered here, with {promise}", syn_proxy.name())?
+            }
+            Some(Err(why)) => writeln!(f, "  syn_proxy {}: off now, because {why}", syn_proxy.name())?,
+            None => {}
+        }
         let width = backends.iter().map(|it| it.name.len()).max().unwrap_or_default();
         for it in backends {
             let share = |count: u32| 100.0 * f64::from(count) / f64::from(*rows);

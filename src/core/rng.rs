@@ -35,6 +35,11 @@ impl SipKey {
         Some(Self(number.to_be_bytes()))
     }
 
+    /// The key that [`SipKey::to_bytes`] gave.
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
     /// Another key, which tells nothing of this one: the 128-bit SipHash-2-4 of whatever `feed` writes.
     #[must_use]
     pub fn derive(&self, feed: impl FnOnce(&mut sip128::SipHasher24)) -> Self {

@@ -4,7 +4,7 @@ use libbpf_cargo::SkeletonBuilder;
 use std::{env, ffi::OsString, path::PathBuf, process};
 
 /// The programs, each with a skeleton of its own.
-const PROGRAMS: [&str; 5] = ["backend", "flood", "redirect", "reflect", "relay"];
+const PROGRAMS: [&str; 6] = ["adopt", "backend", "flood", "redirect", "reflect", "relay"];
 
 /// Nobody reads the skeleton, and a toolchain of rustup's minimal profile has no rustfmt: one that is not found is done without.
 const NO_RUSTFMT: &str = "/nonexistent/rustfmt";

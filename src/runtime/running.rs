@@ -178,6 +178,12 @@ impl Running {
         self.interfaces.iter().map(|served| served.program.services())
     }
 
+    /// The interfaces on which nothing that a program sends would arrive.
+    pub(crate) fn mute_interfaces(&self) -> impl Iterator<Item = &str> {
+        let mute = self.interfaces.iter().filter(|served| !served.program.guard().has_way_out());
+        mute.map(|served| served.setup.interface.as_str())
+    }
+
     /// The interfaces by the names that they had at start.
     pub(crate) fn interface_names(&self) -> impl Iterator<Item = String> {
         self.interfaces.iter().map(|served| served.setup.interface.clone())

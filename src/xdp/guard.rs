@@ -8,12 +8,19 @@ use super::{
     steer::types,
     verdicts,
 };
-use crate::rng::SipKey;
+use crate::{rng::SipKey, time::nanos};
 use libbpf_rs::MapHandle;
-use std::sync::{Arc, atomic::Ordering};
+use nix::time::{ClockId, clock_gettime};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 /// SYNs for closed ports that may pass in a tick and on each CPU, unless told otherwise; and RSTs of no known flow.
 const CLOSED_BUDGET: u32 = 100;
+
+/// Of the clock of `kept_until`: `KEPT_SHIFT` of `bpf/guard.h`.
+const KEPT_SHIFT: u32 = 30;
 
 /// The bit of the second word that says that answers go to a certain station.
 const IS_SET: u32 = 1 << 16;
@@ -21,6 +28,12 @@ const IS_SET: u32 = 1 << 16;
 /// A link address as the program compares and copies it: four octets as they stand in a frame, and two.
 fn words_of([a, b, c, d, e, f]: [u8; 6]) -> [u32; 2] {
     [u32::from_ne_bytes([a, b, c, d]), u16::from_ne_bytes([e, f]).into()]
+}
+
+/// The clock that the programs look at.
+pub(super) fn monotonic() -> Duration {
+    // It is there wherever Linux is.
+    clock_gettime(ClockId::CLOCK_MONOTONIC).map(Duration::from).unwrap_or_default()
 }
 
 /// How frames leave that the program sends: SYN-ACKs.
@@ -155,6 +168,13 @@ impl Guard {
     pub fn begin_epoch(&self, epoch: u64) {
         // The program tells epochs apart by their parity, and finds keys by their number modulo four: 32 bits are enough.
         self.settings.set(at::EPOCH, epoch as u32);
+    }
+
+    /// Says that the keys are kept, and will count for so long from now on if this is not said again: while they do, SYNs are answered
+    /// in the names of backends that take handshakes over. Whoever dies leaves keys behind that grow old, and then backends answer.
+    pub fn keep_keys(&self, time: Duration) {
+        let ticks = nanos(monotonic() + time) >> KEPT_SHIFT;
+        self.settings.set(at::KEPT_UNTIL, (ticks as u32).max(1));
     }
 
     /// Whether cookies of the last epoch count, as they do unless told otherwise.

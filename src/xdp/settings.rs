@@ -42,6 +42,7 @@ pub(super) mod at {
         MAC_TAIL = mac_tail;
         ANSWERS_HEAD = answers_head;
         ANSWERS_TAIL = answers_tail;
+        KEPT_UNTIL = kept_until;
     }
 
     pub const SUSPECTS: usize = offset_of!(types::guard, suspects) / 4;

@@ -76,6 +76,8 @@ verdicts! {
     balanced = Outcomes::SENT,
     /// Sent by one, and on to its client, in mode `nat`.
     sent_to_client = Outcomes::ANSWERS,
+    /// A SYN for a service of the load balancer, answered with a cookie in a backend's name.
+    answered_for_backend = Outcomes::SYN_ACKS,
     /// Too big for the way to its backend; its sender was told.
     answered_too_big = Outcomes::TOLD,
     /// Ours: a flow of the load balancer's that is to be reset, or lost where no socket serves the queue.

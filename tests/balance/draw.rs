@@ -1,8 +1,8 @@
 //! Frames for balanced services: whole ones of every kind, and what chance makes of them.
 
 use crate::scene::{
-    ADDRESS_V4, ADDRESS_V6, BY_ADDRESS, DSR, GUE, IPIP, NAT, NAT_UDP, OPEN, RESET, REST_V4, SOURCES, UDP, VIP_V4,
-    VIP_V6,
+    ADDRESS_V4, ADDRESS_V6, BY_ADDRESS, COOKIE, COOKIE_GUE, DSR, GUE, IPIP, NAT, NAT_UDP, OPEN, RESET, REST_V4,
+    SOURCES, UDP, VIP_V4, VIP_V6,
 };
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use xskip::{lb::NatFlow, rng::splitmix64, wire::checksum::Checksum};
@@ -104,6 +104,19 @@ fn frame(packet: Vec<u8>) -> Vec<u8> {
     [&[2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2][..], &ether_type, &packet].concat()
 }
 
+/// The frame that answers an IP packet of ours with this segment.
+pub fn packet_of(ours: &[u8], segment: &[u8]) -> Vec<u8> {
+    let address = |at: usize| -> IpAddr {
+        if ours[0] >> 4 == 4 {
+            <[u8; 4]>::try_from(&ours[at..at + 4]).unwrap().into()
+        } else {
+            <[u8; 16]>::try_from(&ours[at..at + 16]).unwrap().into()
+        }
+    };
+    let (vip, client) = if ours[0] >> 4 == 4 { (12, 16) } else { (8, 24) };
+    frame(packet(address(client), address(vip), TCP, segment))
+}
+
 fn dsr(number: u16, seq: u32, flags: u8, data: usize) -> Vec<u8> {
     let segment = tcp((40_000, DSR), seq, flags, data);
     frame(packet(client(number, false), VIP_V4.parse().unwrap(), TCP, &segment))
@@ -180,6 +193,7 @@ impl Draw {
         let by_address = if ipv6 { ADDRESS_V6 } else { ADDRESS_V4 };
         let port = self.one_of(&[
             DSR, DSR, IPIP, IPIP, GUE, GUE, BY_ADDRESS, OPEN, RESET, RESET, NAT, NAT, NAT, NAT_UDP, NAT_UDP, UDP, 9,
+            COOKIE, COOKIE, COOKIE, COOKIE_GUE, COOKIE_GUE,
         ]);
         let data = self.one_of(&[0, 0, 1, 8, 100, 536, 1_220, 1_400, 1_440, 1_452, 1_460]) as usize;
         let vip = if port == BY_ADDRESS { by_address.parse().unwrap() } else { vip };
@@ -192,7 +206,13 @@ impl Draw {
                 let flags = self.one_of(&[0x02, 0x02, 0x02, 0x10, 0x10, 0x18, 0x18, 0x11, 0x04, 0x12]);
                 let start = 1_000 * (1 + self.below(2) as u32);
                 let seq = start + if flags == 0x02 { 0 } else { 1 + self.one_of(&[0, 10, 1 << 20]) };
-                packet(source, vip, TCP, &tcp((from, port), seq, flags, data))
+                let mut segment = tcp((from, port), seq, flags, data);
+                if flags == 0x02 && matches!(port, COOKIE | COOKIE_GUE) {
+                    let options = self.options();
+                    segment[12] += (options.len() as u8 / 4) << 4;
+                    segment.splice(20..20, options.iter().copied());
+                }
+                packet(source, vip, TCP, &segment)
             }
         };
         let packet = if !ipv6 && self.below(6) == 0 { fragmentable(packet) } else { packet };

@@ -1,6 +1,9 @@
 //! A balancer of many kinds of services, the program that does the same, and what must be alike.
 
-use super::common::frames::OURS;
+use super::{
+    common::frames::OURS,
+    cookies::{self, Cookies},
+};
 use nix::{
     sched::{CpuSet, sched_setaffinity},
     time::{ClockId, clock_gettime},
@@ -15,8 +18,8 @@ use std::{
 use xskip::{
     lb::{
         Arrival, Backend, BackendId, Balancer, Census, Flow, Forwarded, Fragments, Health, Limits, Maglev, Mode,
-        NatFlow, NatMemory, NatSettings, NatWindows, OnUnhealthy, Placement, RowCount, RowKey, Service, State, Tick,
-        Way, WhenAllDown,
+        NatFlow, NatMemory, NatSettings, NatWindows, OnUnhealthy, Placement, RowCount, RowKey, Service, State,
+        SynProxy, Tick, Way, WhenAllDown,
     },
     rng::{SipKey, splitmix64},
     time::Instant,
@@ -47,6 +50,8 @@ pub const RESET: u16 = 448;
 pub const UDP: u16 = 53;
 pub const NAT: u16 = 449;
 pub const NAT_UDP: u16 = 54;
+pub const COOKIE: u16 = 450;
+pub const COOKIE_GUE: u16 = 451;
 
 /// Where packets of flows that are rewritten come from.
 pub const SOURCES: [&str; 3] = ["198.19.0.201", "198.19.0.202", "2001:2:0:1::c9"];
@@ -60,6 +65,13 @@ pub struct Scene {
     pub flows: NatMemory,
     program: Program,
     services: Vec<Service>,
+    cookies: Cookies,
+}
+
+/// All of the stack's own.
+fn own() -> Vec<IpAddr> {
+    let vips = [VIP_V4, VIP_V6, ADDRESS_V4, ADDRESS_V6, REST_V4];
+    vips.into_iter().chain(SOURCES).map(|own| own.parse().unwrap()).collect()
 }
 
 fn maglev(key: &RowKey) -> Arc<dyn Placement> {
@@ -94,6 +106,8 @@ fn services(key: &RowKey) -> Vec<Service> {
             all.last_mut().unwrap().rows = RowCount::new(1_021).unwrap();
         };
         add("dsr", DSR, Mode::Dsr);
+        add("cookie", COOKIE, Mode::Dsr);
+        add("cookie-gue", COOKIE_GUE, Mode::Gue);
         add("ipip", IPIP, Mode::Ipip);
         add("gue", GUE, Mode::Gue);
         add("addr", BY_ADDRESS, Mode::Ipip);
@@ -113,6 +127,9 @@ fn services(key: &RowKey) -> Vec<Service> {
         for backend in &mut all[count - 3].backends {
             backend.address.port = 8_449;
         }
+    }
+    for service in all.iter_mut().filter(|service| cookies::has_them(service)) {
+        service.syn_proxy = SynProxy::Always;
     }
     let rest = Service::tcp("rest", at(REST_V4, 0), placement);
     all.push(Service { rows: RowCount::new(1_021).unwrap(), ..rest }.with(backends("rest", 1, Mode::Dsr, false)));
@@ -169,22 +186,16 @@ impl Scene {
         let options = BalanceOptions { nat: Some(nat.clone()), ..options };
         let key = RowKey::new(SipKey::from_seed(3));
         let balance = Balance::new(&key, &options).unwrap();
-        let steering = Steering {
-            station: OURS.0,
-            own: [VIP_V4, VIP_V6, ADDRESS_V4, ADDRESS_V6, REST_V4]
-                .into_iter()
-                .chain(SOURCES)
-                .map(|own| own.parse().unwrap())
-                .collect(),
-            ..Steering::default()
-        };
+        let steering = Steering { station: OURS.0, own: own(), impossible_sources: own(), ..Steering::default() };
         let loaded = Program::load_balancing(&steering, &ProgramOptions::default(), SipKey::from_seed(4), &balance);
         let program = loaded.unwrap_or_else(|error| panic!("{error}"));
-        let model = Balancer::new(key, options.limits);
+        let mut model = Balancer::new(key, options.limits);
+        let cookies = Cookies::new(&program);
+        model.answer_with(cookies::answering(own()));
         for source in sources {
             program.services().answer_clients(source, nat.number_of(source).unwrap()).unwrap();
         }
-        let mut scene = Self { model, balance, flows: NatMemory::new(nat), program, services: services(&key) };
+        let mut scene = Self { model, balance, flows: NatMemory::new(nat), program, services: services(&key), cookies };
         scene.configure();
         scene
     }
@@ -202,6 +213,18 @@ impl Scene {
             let local = SocketAddr::new(service.address, service.port);
             let frames = xdp::Service { local, transport: service.transport };
             self.program.services().steer(frames, id.index() as u32, service.into()).unwrap();
+        }
+        self.promise();
+    }
+
+    /// Has SYNs answered as the model says from now on.
+    fn promise(&mut self) {
+        for service in self.services.iter().filter(|service| cookies::has_them(service)) {
+            let (id, promise) = (self.model.service(&service.name).unwrap(), self.cookies.promise(&service.name));
+            self.model.set_promise(id, promise);
+            let frames = xdp::Service::tcp(SocketAddr::new(service.address, service.port));
+            assert!(self.program.services().promise(frames, promise));
+            assert_eq!(self.model.promise(id), promise);
         }
     }
 
@@ -262,6 +285,10 @@ impl Scene {
         let chance = splitmix64(number);
         let backend = &mut service.backends[chance as usize % 6];
         let its_name = backend.name.clone();
+        if name.contains("cookie") && chance >> 48 & 3 == 0 {
+            self.cookies.promise_otherwise(&name, chance >> 50);
+            return self.promise();
+        }
         match chance >> 32 & 15 {
             0 => backend.state = State::Drain { until: Instant::NEVER },
             1 => backend.state = State::Off,
@@ -324,6 +351,7 @@ impl Scene {
     #[track_caller]
     pub fn check(&mut self, number: usize, frame: &[u8]) -> Forwarded {
         let now = self.now();
+        self.cookies.follow(&self.program, now);
         // The way is asked for by what the model knew before: nothing that a frame does changes it.
         let ways: BTreeMap<BackendId, Way> = self.ways();
         let forwarded = self.model.translate(self.flows.table(), frame, ARRIVAL, |id| ways.get(&id).copied(), now);
@@ -332,7 +360,9 @@ impl Scene {
             // The kernel's, or the stack's, which has no socket here.
             Forwarded::NotOurs => (&[XDP_PASS, XDP_DROP], frame),
             Forwarded::Sent { frame, .. } => (&[XDP_REDIRECT], frame),
-            Forwarded::Told(frame) | Forwarded::Answered { frame, .. } => (&[XDP_TX], frame),
+            Forwarded::Told(frame) | Forwarded::Answered { frame, .. } | Forwarded::SynAck { frame, .. } => {
+                (&[XDP_TX], frame)
+            }
             _ => (&[XDP_DROP], &output),
         };
         assert!(actions.contains(&action), "frame {number}: action {action}, but {forwarded:?}: {frame:02x?}");

@@ -2,6 +2,7 @@
 
 #![allow(dead_code, unused_imports)] // each test uses some of it
 
+pub mod handover;
 #[path = "library.rs"]
 mod library;
 pub mod packet;

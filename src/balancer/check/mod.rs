@@ -17,6 +17,7 @@
 //! Connections end without a TIME-WAIT of ours: what was merely opened is reset, which the backend's program never sees,
 //! and of two that speak HTTP the backend closes first, as it is asked to.
 
+mod handed_over;
 mod http;
 mod prober;
 mod schedule;
@@ -30,7 +31,10 @@ pub use self::{
     sources::Sources,
 };
 
-use crate::{lb::Health, stack::Via};
+use crate::{
+    lb::{Health, Promise},
+    stack::Via,
+};
 use std::{
     fmt,
     net::{IpAddr, SocketAddr},
@@ -109,6 +113,28 @@ pub struct Target {
     pub known: Health,
     /// Where its checks are counted.
     pub counts: Arc<Counts>,
+    /// Where it is to take handshakes over, if it is: whether it does is found out after each check that opens a connection.
+    pub hand_over: Option<SocketAddr>,
+}
+
+/// What a backend can do with handshakes that were answered in its name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ability {
+    /// Whether it takes them over; in words, what it does instead.
+    pub takes_over: Result<(), String>,
+    /// What it promises itself, in its own SYN-ACKs.
+    pub promise: Option<Promise>,
+}
+
+/// What was found out of that, and was not known before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// The service's name.
+    pub service: String,
+    /// The backend's.
+    pub backend: String,
+    /// What it can do from now on.
+    pub ability: Ability,
 }
 
 /// How the checks of a backend went, for whoever looks on from any thread.

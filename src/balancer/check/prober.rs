@@ -1,7 +1,8 @@
 //! What is done: a worker's application that opens connections to backends and hears what they say.
 
 use super::{
-    Attempt, Checks, Failure, Http, Kind, News, Route, Target,
+    Attempt, Checks, Failure, Finding, Http, Kind, News, Route, Target,
+    handed_over::HandedOver,
     http::{self, MAX_HEAD, Said},
 };
 use crate::{
@@ -45,6 +46,7 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 pub struct Checker {
     shared: Arc<Shared>,
     news: Receiver<News>,
+    findings: Receiver<Finding>,
     seed: u64,
     most: usize,
 }
@@ -61,6 +63,7 @@ struct Shared {
     /// How often they have been replaced.
     generation: AtomicU64,
     news: Sender<News>,
+    findings: Sender<Finding>,
     wake: Box<dyn Fn() + Send + Sync>,
 }
 
@@ -74,10 +77,11 @@ impl Checker {
     /// As [`Checker::new`], and `wake` is called on a worker's thread when there is news: for who does not wait at [`Checker::news`]. It
     /// must not block.
     pub fn waking(seed: u64, most: usize, wake: impl Fn() + Send + Sync + 'static) -> Self {
-        let (sender, news) = unbounded();
+        let ((sender, news), (finder, findings)) = (unbounded(), unbounded());
         let targets = Mutex::new(Arc::default());
-        let shared = Shared { targets, generation: AtomicU64::new(0), news: sender, wake: Box::new(wake) };
-        Self { shared: Arc::new(shared), news, seed, most }
+        let shared =
+            Shared { targets, generation: AtomicU64::new(0), news: sender, findings: finder, wake: Box::new(wake) };
+        Self { shared: Arc::new(shared), news, findings, seed, most }
     }
 
     /// The application of a worker, for [`Runtime::start`](crate::Runtime::start). Each of several workers checks a part of the backends.
@@ -97,6 +101,11 @@ impl Checker {
     pub fn news(&self) -> &Receiver<News> {
         &self.news
     }
+
+    /// What is known of handshakes that backends are to take over, likewise.
+    pub fn findings(&self) -> &Receiver<Finding> {
+        &self.findings
+    }
 }
 
 impl Shared {
@@ -112,6 +121,7 @@ pub struct Prober {
     checks: Checks,
     conversations: HashMap<ConnectionId, Conversation>,
     connections: HashMap<Attempt, ConnectionId>,
+    handed_over: HandedOver,
     /// Connections whose checks are over, and until when they may go on.
     leaving: VecDeque<(Instant, ConnectionId)>,
     is_draining: bool,
@@ -145,6 +155,7 @@ impl Prober {
             checks,
             conversations: HashMap::new(),
             connections: HashMap::new(),
+            handed_over: HandedOver::default(),
             leaving: VecDeque::new(),
             is_draining: false,
         }
@@ -159,6 +170,7 @@ impl Prober {
         self.generation = generation;
         let (targets, worker) = (self.shared.targets().clone(), cx.worker());
         let is_ours = |target: &&Target| target.hash(0) as usize % worker.workers == worker.number;
+        self.handed_over.retain(targets.iter().filter(is_ours));
         let ours = targets.iter().filter(is_ours).cloned();
         for attempt in self.checks.replace(cx.now(), ours) {
             self.leave(attempt, cx);
@@ -210,6 +222,11 @@ impl Prober {
     fn connected(&mut self, id: ConnectionId, cx: &mut Context<'_>) {
         let Some(conversation) = self.conversations.get_mut(&id) else { return };
         conversation.is_open = true;
+        let info = cx.stream(id).map(|stream| stream.info());
+        let target = conversation.attempt.and_then(|attempt| self.checks.target(attempt));
+        if let (Some(target), Some(info)) = (target, info) {
+            self.handed_over.begin(target, &info, cx);
+        }
         if conversation.http.is_some() {
             return self.go_on(id, cx);
         }
@@ -246,6 +263,9 @@ impl Prober {
     }
 
     fn closed(&mut self, id: ConnectionId, reason: CloseReason) {
+        if self.handed_over.closed(id, reason) {
+            return;
+        }
         let Some(Conversation { attempt: Some(attempt), is_open, .. }) = self.conversations.remove(&id) else { return };
         self.connections.remove(&attempt);
         match reason {
@@ -265,6 +285,9 @@ impl Prober {
         while let Some(news) = self.checks.poll_news() {
             // Nobody may listen any more.
             is_news |= self.shared.news.send(news).is_ok();
+        }
+        while let Some(finding) = self.handed_over.poll_finding() {
+            is_news |= self.shared.findings.send(finding).is_ok();
         }
         if is_news {
             (self.shared.wake)();
@@ -322,15 +345,18 @@ impl Application for Prober {
         if !self.is_draining {
             self.follow(cx);
             self.advance(cx);
+            self.handed_over.advance(cx);
         }
         self.tell();
         let leaving = self.leaving.front().map(|(until, _)| *until);
-        self.checks.poll_timeout().into_iter().chain(leaving).min().filter(|_| !self.is_draining)
+        let probes = self.handed_over.poll_timeout(cx.now());
+        self.checks.poll_timeout().into_iter().chain(leaving).chain(probes).min().filter(|_| !self.is_draining)
     }
 
     /// Nobody wants to know any more.
     fn draining(&mut self, cx: &mut Context<'_>) {
         self.is_draining = true;
+        self.handed_over.abandon(cx);
         for (id, _) in mem::take(&mut self.conversations) {
             if let Some(mut stream) = cx.stream(id) {
                 stream.abort();

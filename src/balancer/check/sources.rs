@@ -8,7 +8,7 @@ use crate::{
         Link,
         way::{NoWay, Way, Ways},
     },
-    lb::{Balancer, Mode, Service, State},
+    lb::{Balancer, Mode, Service, State, SynProxy},
     runtime::{ReservedPorts, Running},
     stack::Via,
     wire::{Endpoint, InterfaceId, MacAddress, Tunnel},
@@ -105,11 +105,17 @@ impl Sources {
                     route: self.route(running, address.ip(), service.mode, there, way),
                     known: balancer.health(number).unwrap_or_default(),
                     counts: Arc::default(),
+                    hand_over: handed_over(service),
                 });
             }
         }
         targets
     }
+}
+
+/// Where backends of a service are to take handshakes over, if they are.
+fn handed_over(service: &Service) -> Option<SocketAddr> {
+    (service.syn_proxy != SynProxy::Off).then(|| SocketAddr::new(service.address, service.port))
 }
 
 /// Where a backend is checked: at the service's address, which it has, but in the modes `nat` and `proxy` at its own. There the service's port stands

@@ -48,7 +48,7 @@ pub(crate) struct Session {
 #[derive(Debug)]
 struct Opening {
     /// The server that the client names, once that is known.
-    server: Option<ServerName>,
+    server: Option<Box<ServerName>>,
     /// What a balancer in front has said of it, and in how many octets.
     proxied: Option<(SocketAddr, SocketAddr)>,
     header: usize,
@@ -61,7 +61,7 @@ struct Opening {
 
 /// Which server a client wants.
 enum Wanted {
-    Server(ServerName),
+    Server(Box<ServerName>),
     Any,
     /// There are to be so many octets to know it.
     Undecided {
@@ -120,10 +120,8 @@ impl Tables {
     fn find_server(session: &Session, place: &Place, said: &Said<'_>) -> Wanted {
         let skip = session.opening.as_ref().map_or(0, |opening| opening.header);
         match place.has_names().then(|| client_hello(behind(said.pieces, skip))) {
-            Some(Hello::Partly { needed }) if !said.is_all => {
-                return Wanted::Undecided { needed: skip + needed };
-            }
-            Some(Hello::Named(name)) => Wanted::Server(name),
+            Some(Hello::Partly { needed }) if !said.is_all => Wanted::Undecided { needed: skip + needed },
+            Some(Hello::Named(name)) => Wanted::Server(Box::new(name)),
             _ => Wanted::Any,
         }
     }
@@ -132,7 +130,7 @@ impl Tables {
     fn next(&mut self, session: &mut Session) -> Decision {
         let ends = session.far_ends();
         let Some(opening) = session.opening.as_mut() else { return Decision::Reset };
-        let server = opening.server.as_ref().map(ServerName::as_str);
+        let server = opening.server.as_deref().map(ServerName::as_str);
         let Some(pool) = self.places.at(session.ends.service).and_then(|place| place.choose(server)) else {
             return session.refuse(Fate::NoService);
         };

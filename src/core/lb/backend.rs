@@ -110,6 +110,29 @@ pub enum Fragments {
     ByAddress,
 }
 
+/// Who answers the SYNs of a service.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum SynProxy {
+    /// Its backends do, flood or not.
+    #[default]
+    Off,
+    /// The balancer does, by cookies, while all backends that are up take such handshakes over; else they do.
+    Auto,
+    /// The balancer does, always: backends that do not take handshakes over get no new flows.
+    Always,
+}
+
+impl SynProxy {
+    /// Its name in configurations.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Auto => "auto",
+            Self::Always => "always",
+        }
+    }
+}
+
 /// How packets get to a backend.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -189,6 +212,8 @@ pub struct Service {
     pub fragments: Fragments,
     /// What becomes of its connections in mode [`Proxy`](Mode::Proxy).
     pub proxied: Proxied,
+    /// Who answers its SYNs. Only for TCP, with a port, and not in mode `nat`.
+    pub syn_proxy: SynProxy,
 }
 
 impl Service {
@@ -208,12 +233,30 @@ impl Service {
             on_unhealthy: OnUnhealthy::default(),
             fragments: Fragments::default(),
             proxied: Proxied::default(),
+            syn_proxy: SynProxy::default(),
         }
     }
 
     /// As [`Service::tcp`], for UDP.
     pub fn udp(name: impl Into<String>, address: impl Into<Endpoint>, placement: Arc<dyn Placement>) -> Self {
         Self { transport: Transport::Udp, ..Self::tcp(name, address, placement) }
+    }
+
+    /// Why its SYNs cannot be answered by the balancer, where that is wanted.
+    pub(super) fn obstacle_to_syn_proxy(&self) -> Option<&'static str> {
+        if self.syn_proxy == SynProxy::Off {
+            None
+        } else if self.transport == Transport::Udp {
+            Some("UDP has none")
+        } else if self.mode == Mode::Nat {
+            Some("mode nat does not hand handshakes over yet")
+        } else if self.mode == Mode::Proxy {
+            Some("in mode proxy it is the balancer whom clients connect to, and it answers by cookies where it must")
+        } else if self.port == 0 {
+            Some("it has every port, and nobody would know which of them are open")
+        } else {
+            None
+        }
     }
 
     /// Whether its packets are placed by their addresses alone.

@@ -1,10 +1,11 @@
 //! All of it together: services, their tables, what is remembered, and who is well.
 
 use super::{
-    backend::{BackendId, Number, Service, ServiceId},
+    backend::{BackendId, Number, Service, ServiceId, SynProxy},
     decide::Counts,
     exceptions::{Entry, Exceptions},
     flow::{Flow, FlowHash, RowKey},
+    hand_over::{Answering, Promise},
     health::{Health, HealthSource},
     row::Row,
     table::Table,
@@ -83,11 +84,13 @@ pub(super) struct Served {
     slots: Vec<Slot>,
     /// Those that take new flows: for rows of which both choices are down.
     pub spare: Vec<Number>,
+    /// What SYN-ACKs in its backends' names promise; `None` where these answer SYNs themselves.
+    pub promise: Option<Promise>,
 }
 
 impl Served {
     pub fn new(config: Service, table: usize) -> Self {
-        Self { config, table, slots: Vec::new(), spare: Vec::new() }
+        Self { config, table, slots: Vec::new(), spare: Vec::new(), promise: None }
     }
 
     pub fn slot(&self, number: Number) -> &Slot {
@@ -96,6 +99,7 @@ impl Served {
 
     /// Takes over what is known of backends that it had before.
     pub fn recall(&mut self, earlier: &Self, tables: (&Table, &Table)) {
+        self.promise = earlier.promise.filter(|_| self.config.syn_proxy != SynProxy::Off);
         self.slots.resize(tables.1.numbers.size(), Slot::NONE);
         for (name, number) in tables.1.numbers.iter() {
             if let Some(before) = tables.0.numbers.get(name) {
@@ -164,6 +168,7 @@ pub struct Balancer {
     pub(super) by_address: HashMap<(IpAddr, u16, Transport), ServiceId>,
     pub(super) exceptions: Exceptions,
     pub(super) counts: Counts,
+    pub(super) answering: Option<Answering>,
     /// Counts the plans that were applied.
     pub(super) generation: u64,
     next_sweep: Instant,
@@ -182,6 +187,7 @@ impl Balancer {
             by_address: HashMap::new(),
             exceptions: Exceptions::new(limits.exceptions),
             counts: Counts::default(),
+            answering: None,
             generation: 0,
             next_sweep: Instant::ZERO,
             next_change: Instant::NEVER,

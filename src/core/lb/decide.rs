@@ -29,6 +29,8 @@ named! {
         Open => "open",
         /// A new flow that could not be remembered, and so went to the row's older generation, where it need not be.
         NoRoom => "no_room",
+        /// It ends a handshake whose SYN was answered here, and goes where new flows of its row do, which is not settled.
+        Cookie => "cookie",
     }
 }
 
@@ -51,6 +53,9 @@ named! {
         NatFull => "nat_full",
         /// Of no flow of mode `nat`, and nothing that opens one or that a RST answers.
         Unknown => "unknown",
+        /// A SYN that would be answered in backends' names, and breaks a rule, or is cut off or damaged, or that no cookie holds,
+        /// or nobody can have sent.
+        BadSyn => "bad_syn",
     }
 }
 
@@ -82,6 +87,8 @@ pub struct Counts {
     refused: [u64; Refusal::ALL.len()],
     /// Packets whose sender got a RST.
     pub reset: u64,
+    /// SYNs that were answered in backends' names.
+    pub answered: u64,
 }
 
 impl Counts {
@@ -174,6 +181,15 @@ impl Place<'_> {
     }
 }
 
+/// What is said of a SYN, for the segment that stands for it.
+fn by_cookie((decision, effect): (Decision, Effect)) -> (Decision, Effect) {
+    match decision {
+        Decision::Forward(_, Why::Remembered | Why::NoRoom) => (decision, effect),
+        Decision::Forward(backend, _) => (Decision::Forward(backend, Why::Cookie), effect),
+        _ => (decision, effect),
+    }
+}
+
 impl Balancer {
     /// Decides what becomes of a packet, and remembers what must be remembered of it. Nothing is allocated.
     pub fn decide(&mut self, flow: &Flow, kind: Kind, now: Instant) -> Decision {
@@ -218,6 +234,7 @@ impl Balancer {
         }
         match kind {
             Kind::Syn(isn) => self.judge_syn(&place, isn),
+            Kind::Handshake(isn) => by_cookie(self.judge_syn(&place, isn)),
             _ => self.judge_segment(&place, kind),
         }
     }

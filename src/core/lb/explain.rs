@@ -29,6 +29,12 @@ impl Balancer {
             &[("a new flow", Kind::Datagram)][..]
         } else if place.changes_at_once() {
             &[("any packet", Kind::Datagram)][..]
+        } else if place.service.promise.is_some() {
+            self.explain_answer(&mut text, &place);
+            &[
+                ("what ends that", Kind::Handshake(unheard(&place))),
+                ("any other segment", Kind::Segment(behind(&place))),
+            ]
         } else {
             // The number of a SYN that was never sent, so that none is taken for repeated.
             &[("a SYN", Kind::Syn(unheard(&place))), ("any other segment", Kind::Segment(behind(&place)))]
@@ -66,6 +72,12 @@ impl Balancer {
         } else {
             _ = writeln!(text, "    no older generation");
         }
+    }
+
+    fn explain_answer(&self, text: &mut String, place: &Place<'_>) {
+        let (Ok((number, _)), Some(promise)) = (place.choose(), place.service.promise) else { return };
+        let name = self.told_backend(place, number);
+        _ = writeln!(text, "  a SYN is answered here with a cookie, in the name of {name}, with {promise}");
     }
 
     fn explain_entry(&self, text: &mut String, place: &Place<'_>) {
@@ -124,6 +136,7 @@ impl Balancer {
                     Why::Spare => "because both choices of the row are down",
                     Why::Open => "though every backend is down, as the service is open then",
                     Why::NoRoom => "because nothing more can be remembered",
+                    Why::Cookie => "as new flows of the row do, by the cookie that its SYN was answered with",
                 };
                 format!("goes to {}, {why}", name(id))
             }
@@ -138,6 +151,7 @@ impl Balancer {
                     Refusal::NoPort => "no port is free towards its backend",
                     Refusal::NatFull => "the table of flows is full",
                     Refusal::Unknown => "it is of no flow",
+                    Refusal::BadSyn => "no answer can be given to it in a backend's name",
                 };
                 format!("is dropped: {why}")
             }

@@ -44,6 +44,8 @@ impl fmt::Display for Flow {
 pub enum Kind {
     /// A SYN without ACK: a flow begins.
     Syn(SeqNumber),
+    /// A segment that ends a handshake whose SYN was answered in a backend's name, and stands for that SYN: the number is its.
+    Handshake(SeqNumber),
     /// A segment in the midst of it.
     Segment(SeqNumber),
     /// A FIN: the client will say nothing more.
@@ -81,7 +83,7 @@ impl Kind {
     /// Its sequence number, where it has one that a client chose.
     pub(super) const fn seq(self) -> Option<SeqNumber> {
         match self {
-            Self::Syn(seq) | Self::Segment(seq) | Self::Fin(seq) | Self::Rst(seq) => Some(seq),
+            Self::Syn(seq) | Self::Handshake(seq) | Self::Segment(seq) | Self::Fin(seq) | Self::Rst(seq) => Some(seq),
             Self::Datagram | Self::Fragment | Self::Error => None,
         }
     }

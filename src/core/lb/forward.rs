@@ -80,6 +80,13 @@ pub enum Forwarded {
         /// As it leaves.
         frame: Vec<u8>,
     },
+    /// It is a SYN, and this goes back to its sender in a backend's name.
+    SynAck {
+        /// In whose name, as it would have got the SYN.
+        backend: BackendId,
+        /// As it leaves.
+        frame: Vec<u8>,
+    },
     /// It is too big for the way: this goes back to its sender.
     Told(Vec<u8>),
     /// The stack gets it and resets the flow, as its backend is down and keeps none.
@@ -120,7 +127,11 @@ impl Balancer {
         if sight.is_malformed {
             return Forwarded::Hindered(Obstacle::Malformed);
         }
-        let (backend, why) = match self.decide(&sight.flow, sight.kind, now) {
+        if let Some(answered) = self.answer_syn(frame, &sight, now) {
+            return answered;
+        }
+        let kind = self.handshake(frame, &sight, now).unwrap_or(sight.kind);
+        let (backend, why) = match self.decide(&sight.flow, kind, now) {
             Decision::Forward(backend, why) => (backend, why),
             Decision::Reset(backend) => return Forwarded::Reset(backend),
             Decision::Drop(refusal) => return Forwarded::Refused(refusal),

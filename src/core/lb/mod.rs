@@ -134,6 +134,7 @@ mod exceptions;
 mod explain;
 mod flow;
 mod forward;
+mod hand_over;
 mod health;
 mod image;
 mod nat;
@@ -153,13 +154,14 @@ pub use crate::transport::Transport;
 pub use self::{
     backend::{
         Backend, BackendId, Fragments, MAX_BACKENDS, MAX_WEIGHT, Mode, Number, OnUnhealthy, Service, ServiceId, State,
-        WhenAllDown,
+        SynProxy, WhenAllDown,
     },
     balancer::{Balancer, Limits, Slot},
     decide::{Counts, Decision, Refusal, Why},
     exceptions::Entry,
     flow::{Flow, FlowHash, Kind, RowKey},
     forward::{Forwarded, GUE_PORT, Obstacle, Way},
+    hand_over::{Answering, HAND_OVER_WINDOW_SCALE, Promise},
     health::{Health, HealthSource, Pace, Script, Tally},
     image::{BadImage, Image, ServiceImage, Share},
     nat::{

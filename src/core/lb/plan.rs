@@ -150,6 +150,14 @@ pub enum PlanError {
         /// The service.
         service: String,
     },
+    /// A service whose SYNs cannot be answered in its backends' names.
+    #[error("the SYNs of `{service}` cannot be answered by the balancer, as {why}: write syn_proxy = \"off\"")]
+    NoSynProxy {
+        /// The service.
+        service: String,
+        /// What stands in the way.
+        why: &'static str,
+    },
     /// The number of rows of a service that is served would change.
     #[error("the table of `{service}` has {rows} rows and keeps them while it is served: rename it for others")]
     RowsChanged {
@@ -275,6 +283,9 @@ fn check_backends(service: &Service, whose: impl Fn(IpAddr) -> Option<String>, e
     let of = || service.name.clone();
     if service.mode == Mode::Nat && service.is_by_address() {
         errors.push(PlanError::NatByAddress { service: of() });
+    }
+    if let Some(why) = service.obstacle_to_syn_proxy() {
+        errors.push(PlanError::NoSynProxy { service: of(), why });
     }
     if count == 0 {
         errors.push(PlanError::NoBackends { service: of() });

@@ -114,7 +114,7 @@ fn has_same_terms(one: &Service, other: &Service) -> bool {
     let terms = |it: &Service| {
         (it.address, it.port, it.transport, it.mode, it.rows, it.when_all_down, it.on_unhealthy, it.fragments)
     };
-    terms(one) == terms(other) && one.proxied == other.proxied
+    terms(one) == terms(other) && one.syn_proxy == other.syn_proxy && one.proxied == other.proxied
 }
 
 fn described(backend: &Backend) -> String {

@@ -11,6 +11,7 @@
 
 mod address;
 mod aged_slab;
+mod answered;
 mod app_timers;
 mod arrive;
 mod assign;
@@ -61,6 +62,7 @@ mod tests;
 
 pub use self::{
     address::{Addresses, Cidr, CidrError, LocalAddress, Ownership},
+    answered::Answered,
     app_timers::TimerId,
     assign::{AddAddressError, InUse, RemoveAddressError},
     connect::ConnectError,

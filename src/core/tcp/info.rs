@@ -1,6 +1,7 @@
 //! What TCP knows of a connection, for whoever wants to look.
 
 use super::{Connection, State};
+use crate::time::Instant;
 use std::time::Duration;
 
 /// A snapshot of a connection's control block.
@@ -29,6 +30,14 @@ pub struct TcpInfo {
     pub unread: usize,
     /// Octets written that the peer has not acknowledged.
     pub unacknowledged: usize,
+    /// Whether segments carry timestamps (RFC 7323).
+    pub timestamps: bool,
+    /// Whether what comes out of order is reported (RFC 2018).
+    pub sack: bool,
+    /// Whether windows are scaled (RFC 7323).
+    pub window_scaling: bool,
+    /// When the peer was last heard.
+    pub heard: Instant,
 }
 
 impl Connection {
@@ -45,6 +54,10 @@ impl Connection {
             retransmitted,
             unread: self.readable_len(),
             unacknowledged: self.send.buffered(),
+            timestamps: self.clocks.is_some(),
+            sack: self.sack,
+            window_scaling: self.receive.is_scaled() || self.send.is_scaled(),
+            heard: self.liveness.heard_at(),
         }
     }
 }

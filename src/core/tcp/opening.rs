@@ -106,6 +106,21 @@ impl Connection {
         true
     }
 
+    /// Our SYN, which has not been sent, and the ends that it would go between.
+    pub fn syn_to_send(&self, cx: Cx<'_>) -> Option<(FourTuple, TcpHeader)> {
+        let opening = self.opening.as_ref().filter(|opening| opening.due && opening.handshake.is_none())?;
+        Some((self.tuple, opening.syn(cx, &self.tuple, false)))
+    }
+
+    /// Takes in what answers our SYN, without having sent it.
+    pub fn take_answer(&mut self, cx: Cx<'_>, header: TcpHeader) {
+        let link = self.link;
+        let segment = Segment { header, payload: &[], traffic_class: 0 };
+        // One that cannot be taken is as good as none: nobody sends another, and the connection times out.
+        self.process_syn_sent(cx, &link, &segment).ok();
+        self.link = link;
+    }
+
     /// Ends a connection that cannot be opened.
     pub fn fail(&mut self, reason: CloseReason) {
         self.finish_with(reason);

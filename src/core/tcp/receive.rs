@@ -81,6 +81,11 @@ impl ReceiveSide {
         }
     }
 
+    /// Whether our windows are scaled.
+    pub(super) fn is_scaled(&self) -> bool {
+        self.scale > 0
+    }
+
     /// Whether it holds no data, in order or not, and the peer has not closed.
     pub(super) fn is_quiet(&self) -> bool {
         self.buffer.is_empty() && !self.has_sack_blocks() && self.fin.is_none()

@@ -72,6 +72,11 @@ struct Peak {
 }
 
 impl SendSide {
+    /// Whether the peer's windows are scaled.
+    pub(super) fn is_scaled(&self) -> bool {
+        self.scale > 0
+    }
+
     /// The side of a connection whose SYN took sequence number `iss` and is acknowledged; the peer's took `irs`. The window
     /// is shut until the acknowledgment that ended the handshake has been taken in. The clock shows a new time every `tick`.
     pub fn new(iss: SeqNumber, irs: SeqNumber, mss: u32, scale: u8, now: Instant, tick: Duration) -> Self {

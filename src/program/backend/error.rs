@@ -1,5 +1,8 @@
 use super::Hook;
-use crate::{host::HostError, xdp::XdpError};
+use crate::{
+    host::{HostError, key_file::KeyFileError},
+    xdp::XdpError,
+};
 use std::{io, net::IpAddr};
 use thiserror::Error;
 
@@ -87,6 +90,34 @@ pub enum BackendError {
         /// The interface.
         interface: String,
     },
+
+    /// The file with the cookies' master key.
+    #[error("no secret for cookies: {0}")]
+    Master(KeyFileError),
+
+    /// The kernel does not say what it has.
+    #[error(
+        "this kernel does not show its types ({0}), without which no handshake can be taken over: run one with CONFIG_DEBUG_INFO_BTF, or leave --cookie-master out"
+    )]
+    NoTypes(#[source] XdpError),
+
+    /// The kernel has not the function, or another one.
+    #[error(
+        "this kernel adopts no connections (bpf_sk_assign_tcp_reqsk): run Linux 6.9 or later, or leave --cookie-master out"
+    )]
+    NoAdoption,
+
+    /// The kernel answers what it has adopted with RSTs.
+    #[error(
+        "the kernel refuses every connection that it is handed over while SYN cookies are off: run `sysctl -w net.ipv4.tcp_syncookies=1`"
+    )]
+    CookiesOff,
+
+    /// The kernel was built without them.
+    #[error(
+        "this kernel was built without SYN cookies, and adopts no connections: run one with CONFIG_SYN_COOKIES, or leave --cookie-master out"
+    )]
+    NoCookies,
 
     /// It was not loaded.
     #[error("the tc program was not loaded: {0}")]

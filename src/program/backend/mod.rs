@@ -7,6 +7,7 @@
 
 mod checks;
 mod error;
+mod handover;
 mod hook;
 mod prefix;
 mod status;
@@ -14,6 +15,7 @@ mod status;
 pub use self::{
     checks::Advice,
     error::BackendError,
+    handover::FORMER_GOOD,
     hook::{Hook, HookError},
     prefix::{Prefix, PrefixError},
     status::{Settings, Status},
@@ -27,7 +29,8 @@ use crate::{
 };
 use std::{
     net::IpAddr,
-    time::{SystemTime, UNIX_EPOCH},
+    path::PathBuf,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 /// Virtual addresses stand here, where no neighbour is answered for them.
@@ -46,6 +49,8 @@ pub struct Options {
     pub vips: Vec<IpAddr>,
     /// How it is attached; none for the best that the kernel has.
     pub hook: Option<Hook>,
+    /// The file with the secret of the balancers that answer SYNs; none where no handshake is to be taken over.
+    pub cookie_master: Option<PathBuf>,
 }
 
 /// What was attached.
@@ -73,11 +78,19 @@ pub fn attach(options: &Options) -> Result<Attached, BackendError> {
     check_rights("attach a tc program")?;
     let mut settings = resolve(options, &link)?;
     let found = Found::all(&link)?;
+    let mut advice = Vec::new();
+    if let Some(path) = &options.cookie_master {
+        handover::require()?;
+        let (key, caution) = handover::read_master(path)?;
+        let before = found.first().and_then(|found| found.backend.settings().ok().flatten());
+        (settings.master, settings.former_master) = handover::masters(key, before.as_ref(), now());
+        advice.extend(caution);
+    }
     let hook = hook::choose(&link, options.hook)?;
     settings.made_clsact = hook == Hook::Clsact && hook::would_make_clsact(&link, &found)?;
     let program = BackendProgram::load(&settings)?;
     let replaced = !found.is_empty();
-    let advice = checks::examine(&link, &settings)?;
+    advice.extend(checks::examine(&link, &settings)?);
     hook::attach(&link, hook, &program, &settings, found)?;
     Ok(Attached { hook, replaced, settings: Settings::from(&settings), advice })
 }
@@ -145,14 +158,18 @@ fn resolve(options: &Options, link: &Link) -> Result<BackendSettings, BackendErr
     };
     too_many("addresses", tunnel_ends.len() + vips.len(), MAX_BACKEND_ADDRESSES)?;
     too_many("senders", options.senders.len(), MAX_BACKEND_SENDERS)?;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Ok(BackendSettings {
         tunnel_ends,
         senders: options.senders.iter().map(|prefix| (prefix.address(), prefix.length())).collect(),
         vips,
-        attached_at: now.as_secs(),
-        made_clsact: false,
+        attached_at: now().as_secs(),
+        ..BackendSettings::default()
     })
+}
+
+/// Time since 1970.
+fn now() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 /// Whether another host can reach an address beyond its link: loopback and link-local ones are for nobody behind a tunnel.

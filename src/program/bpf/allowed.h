@@ -11,10 +11,18 @@
 #include <bpf/bpf_helpers.h>
 
 #include "address.h"
+#include "siphash.h"
 #include "tally.h"
 
 #define MAX_ADDRESSES 8192
 #define MAX_SENDERS 1024
+#define MASTERS 2
+
+/* From which the keys of SYN cookies come. */
+struct master {
+	struct sip_key key;
+	__u64 last_epoch; /* its cookies count up to this one; 0: there is no such master */
+};
 
 /* Set before loading. Another xskip than the one that attached it reads this, too: `version` says how it is to be read. */
 struct settings {
@@ -23,6 +31,7 @@ struct settings {
 	__u64 attached_at; /* seconds since 1970 */
 	__u32 made_clsact; /* the qdisc was not there before */
 	__u32 reserved;
+	struct master masters[MASTERS]; /* the present one and the one before; without any, no handshake is taken over */
 };
 
 const volatile struct settings settings = {};

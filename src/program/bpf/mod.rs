@@ -9,7 +9,8 @@ mod relay;
 
 pub use self::{
     backend::{
-        AttachedBackend, BackendProgram, BackendSettings, BackendTallies, MAX_BACKEND_ADDRESSES, MAX_BACKEND_SENDERS,
+        AttachedBackend, BackendMaster, BackendProgram, BackendSettings, BackendTallies, MAX_BACKEND_ADDRESSES,
+        MAX_BACKEND_SENDERS,
     },
     flood::{FloodPlan, FloodProgram, FloodReplies, FloodSource, FloodTemplate},
     redirect::{Redirector, Sink},

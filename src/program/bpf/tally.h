@@ -30,6 +30,16 @@ enum verdict {
 	PASSED_VIP,       /* what is inside is for none of the virtual addresses */
 	DROPPED_CONGESTED, /* congestion was experienced outside by what cannot say so inside (RFC 6040 section 4.2) */
 	DROPPED_REFUSED,  /* the kernel would not take the headers off */
+	/* Handshakes that a balancer has answered, counted beside what is above. */
+	ADOPTED,             /* the kernel has taken one over */
+	REQUEUED,            /* sent round once, behind the segment that opens its connection */
+	REPLACED_TIME_WAIT,  /* a TIME-WAIT of the same addresses and ports ended for one */
+	REPLACED_STALE,      /* a connection that its client has forgotten, likewise */
+	REPLACED_REQUEST,    /* a handshake that the kernel itself had answered, likewise */
+	PASSED_USED,         /* one that has opened its connection already: the kernel answers what is left of it */
+	PASSED_OWN_COOKIE,   /* to a listener, with a cookie of the kernel's own */
+	DROPPED_COOKIE,      /* to a listener, with no cookie that counts */
+	REFUSED_ADOPTION,    /* the kernel would not take it over: `last_refusal` says why */
 	VERDICTS,
 	UNDECIDED, /* of none of them so far */
 };

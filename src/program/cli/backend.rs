@@ -1,4 +1,4 @@
-use std::{net::IpAddr, process::ExitCode};
+use std::{net::IpAddr, path::PathBuf, process::ExitCode};
 
 use clap::{Args, Subcommand};
 use serde_json::json;
@@ -74,6 +74,11 @@ pub struct Attach {
     /// lost [default: tcx, where the kernel has it]
     #[arg(long, value_name = "HOOK")]
     hook: Option<Hook>,
+
+    /// Take over handshakes that balancers have answered by SYN cookies with the secret in this file, 32 hexadecimal digits: for
+    /// all TCP ports of the virtual addresses
+    #[arg(long, value_name = "FILE")]
+    cookie_master: Option<PathBuf>,
 }
 
 pub fn run(command: Command) -> Result<ExitCode, Failure> {
@@ -85,8 +90,9 @@ pub fn run(command: Command) -> Result<ExitCode, Failure> {
 }
 
 fn attach(arguments: Attach) -> Result<ExitCode, Failure> {
-    let Attach { at, from, vip, address, hook } = arguments;
-    let options = Options { interface: at.interface, addresses: address, senders: from, vips: vip, hook };
+    let Attach { at, from, vip, address, hook, cookie_master } = arguments;
+    let options =
+        Options { interface: at.interface, addresses: address, senders: from, vips: vip, hook, cookie_master };
     let attached = backend::attach(&options)?;
     let before = if attached.replaced { ", in the place of the one before" } else { "" };
     let interface = &options.interface;

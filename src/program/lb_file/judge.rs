@@ -2,7 +2,7 @@
 
 use super::{BackendPlaces, Faults, File, Placements, ServiceConfig, Span, fields::Wrong};
 use crate::{
-    lb::{self, MAX_SERVICES, Mode, PlanError, RowKey, State},
+    lb::{self, MAX_SERVICES, Mode, PlanError, RowKey, State, SynProxy},
     rng::SipKey,
 };
 use std::{
@@ -22,6 +22,7 @@ pub(super) fn judge(file: &File, wrong: &Wrong) {
         wrong.note(at, what);
     }
     judge_sources(file, wrong);
+    judge_cookies(file, wrong);
     for service in file.services.iter().filter(|it| it.places.is_whole && !it.backends.is_empty()) {
         if !service.backends.iter().any(|it| it.weight > 0 && it.state == State::Serve) {
             let what = "nobody serves it, as every backend drains, is off or has weight 0: let one serve";
@@ -73,6 +74,17 @@ fn judge_versions(file: &File, service: &ServiceConfig, wrong: &Wrong) {
     }
 }
 
+/// Notes services whose SYNs are to be answered by cookies that no backend would know again.
+fn judge_cookies(file: &File, wrong: &Wrong) {
+    // In other modes there are none, and that is said.
+    let wants_them = |it: &&ServiceConfig| it.syn_proxy != SynProxy::Off && !it.mode.keeps_flows();
+    for service in file.services.iter().filter(wants_them).filter(|_| file.cookie_master_file.is_none()) {
+        let what = "its backends must know the cookies again that SYNs are answered with: write cookie_master_file = \"cookie.key\", \
+                    and give that file to `xskip backend attach` on each of them";
+        wrong.note(service.places.syn_proxy.clone(), format!("service `{}`: {what}", service.name));
+    }
+}
+
 /// Finds services and backends by their names, of which there may be several.
 struct Index<'a> {
     services: HashMap<&'a str, Vec<&'a ServiceConfig>>,
@@ -114,6 +126,9 @@ impl<'a> Index<'a> {
             PlanError::SameName { name } => self.services.get(name.as_str())?.get(nth)?.places.name.clone(),
             PlanError::SameAddress { other, .. } | PlanError::SameServerName { other, .. } => {
                 self.last(other)?.places.address.clone()
+            }
+            PlanError::NoSynProxy { service, .. } => {
+                self.services.get(service.as_str())?.get(nth - 1)?.places.syn_proxy.clone()
             }
             PlanError::SharedAddress { one, .. } => self.service(one)?.places.address.clone(),
             PlanError::BadAddress { whose, .. } => match (self.service(whose), whose.split_once('/')) {

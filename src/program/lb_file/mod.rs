@@ -24,7 +24,7 @@ use crate::{
     host::bpf_fs::PINS,
     lb::{
         self, Backend, Fragments, Maglev, Mode, NatWindows, OnUnhealthy, Placement, Proxied, Rendezvous, RowCount,
-        RowKey, WhenAllDown,
+        RowKey, SynProxy, WhenAllDown,
     },
     transport::Transport,
     wire::Endpoint,
@@ -61,8 +61,8 @@ pub struct File {
     /// `row_key_file = "row.key"`: the secret by which flows fall on rows, 32 hexadecimal digits. The same on all
     /// balancers of a fleet; made at first start where there is none ([`row_key`]). Default `row.key`.
     pub row_key_file: PathBuf,
-    /// `cookie_master_file = "cookie.key"`: the secret of SYN cookies, as `xskip serve --cookie-master` takes it.
-    /// Default: none, and a secret that ends with the process.
+    /// `cookie_master_file = "cookie.key"`: the secret of SYN cookies, as `xskip serve --cookie-master` takes it, and
+    /// `xskip backend attach` on the backends. Default: none, and then no service has a `syn_proxy`.
     pub cookie_master_file: Option<PathBuf>,
     /// `metrics = "127.0.0.1:9920"`: an address of the kernel's, with a port, where `/metrics` can be had. Default:
     /// nowhere.
@@ -127,7 +127,9 @@ pub struct ServiceConfig {
     /// `mode = "dsr"`: how packets get to the backends, `dsr`, `ipip`, `gue` or `nat` ([`Mode`]), or that connections end here,
     /// `proxy`. In the first three packets keep their addresses and ports, and backends answer clients themselves. Default `dsr`.
     pub mode: Mode,
-    /// `syn_proxy = "off"`: who answers SYNs. Default `off`, which is all that there is so far.
+    /// `syn_proxy = "off"`: who answers SYNs, its backends (`off`), or the balancer in their names ([`SynProxy`]): `always`, or
+    /// as long as all that are up take such handshakes over (`auto`). For TCP, with a port, in all modes but `nat`, and with a
+    /// `cookie_master_file`, which the backends have as well. Default `off`.
     pub syn_proxy: SynProxy,
     /// `placement = "maglev"`, or `rendezvous`: which rows are whose. Default `maglev`.
     pub placement: PlacementKind,
@@ -177,6 +179,7 @@ struct Places {
     head: Span,
     name: Span,
     address: Span,
+    syn_proxy: Span,
     backends: Vec<BackendPlaces>,
     /// Whether each of the backends that are listed could be read.
     is_whole: bool,
@@ -188,14 +191,6 @@ struct BackendPlaces {
     head: Span,
     name: Span,
     address: Span,
-}
-
-/// Who answers the SYNs of a service.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum SynProxy {
-    /// Its backends do, flood or not.
-    #[default]
-    Off,
 }
 
 /// Which rows are whose: the placements that a file can name.
@@ -293,6 +288,7 @@ impl ServiceConfig {
             on_unhealthy: self.on_unhealthy,
             fragments: self.fragments,
             proxied: self.proxied.clone(),
+            syn_proxy: self.syn_proxy,
         }
     }
 }

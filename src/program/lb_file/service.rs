@@ -1,13 +1,13 @@
 //! A service of the file, its backends and its check.
 
 use super::{
-    BackendPlaces, Check, CheckKind, PlacementKind, Places, ServiceConfig, SynProxy,
+    BackendPlaces, Check, CheckKind, PlacementKind, Places, ServiceConfig,
     fault::quoted,
     fields::{BACKEND, CHECK, Fields},
     proxied,
 };
 use crate::{
-    lb::{Backend, Fragments, MAX_WEIGHT, Mode, OnUnhealthy, RowCount, State, WhenAllDown},
+    lb::{Backend, Fragments, MAX_WEIGHT, Mode, OnUnhealthy, RowCount, State, SynProxy, WhenAllDown},
     time::Instant,
     transport::Transport,
     wire::{Endpoint, check_remote},
@@ -40,7 +40,9 @@ pub(super) fn read(fields: Fields<'_>) -> Option<ServiceConfig> {
     Some(ServiceConfig {
         protocol,
         mode: mode.unwrap_or_default(),
-        syn_proxy: syn_proxy(&fields),
+        syn_proxy: fields
+            .word("syn_proxy", &[("off", SynProxy::Off), ("auto", SynProxy::Auto), ("always", SynProxy::Always)])
+            .unwrap_or_default(),
         placement: fields
             .word("placement", &[("maglev", PlacementKind::Maglev), ("rendezvous", PlacementKind::Rendezvous)])
             .unwrap_or_default(),
@@ -58,6 +60,7 @@ pub(super) fn read(fields: Fields<'_>) -> Option<ServiceConfig> {
             head: fields.at.clone(),
             name: fields.span("name"),
             address: fields.span("address"),
+            syn_proxy: fields.span("syn_proxy"),
             is_whole: backends.len() == count,
             backends: places,
         },
@@ -113,20 +116,6 @@ fn mode(fields: &Fields<'_>) -> Option<Mode> {
         None if fields.get("mode").is_some() => None,
         None => Some(Mode::default()),
     }
-}
-
-fn syn_proxy(fields: &Fields<'_>) -> SynProxy {
-    match fields.text("syn_proxy") {
-        None | Some("off") => {}
-        Some(later @ ("auto" | "always")) => {
-            let what = format!("a SYN proxy (`{later}`) is not there yet: write syn_proxy = \"off\", or leave it out");
-            fields.wrong.note(fields.span("syn_proxy"), what);
-        }
-        Some(_) => {
-            fields.word::<()>("syn_proxy", &[("off", ()), ("auto", ()), ("always", ())]);
-        }
-    }
-    SynProxy::Off
 }
 
 fn rows(fields: &Fields<'_>) -> RowCount {

@@ -9,7 +9,6 @@ mod client;
 mod clients;
 mod error;
 mod metrics;
-mod not_yet;
 mod protocol;
 mod serve;
 mod session;
@@ -17,6 +16,7 @@ mod socket;
 mod status;
 #[cfg(test)]
 mod tests;
+mod unused;
 mod watch;
 
 pub use self::{
@@ -26,7 +26,7 @@ pub use self::{
     protocol::{Answer, Changed, Request},
     session::{Options, Session, Tell},
     socket::ControlError,
-    status::{BackendReport, ServiceReport, StatusReport},
+    status::{BackendReport, PromiseReport, ServiceReport, StatusReport},
 };
 
 use self::{

@@ -3,8 +3,8 @@
 use super::{
     Answer, BackendReport, Changed, Refused, Request, RunError, StatusReport, checks,
     metrics::{Door, Page, Process, Reloads},
-    not_yet,
     status::Frame,
+    unused,
     watch::{Fingerprint, fingerprint},
 };
 use crate::{
@@ -85,7 +85,7 @@ impl Session {
         let kept = Overrides::path(&file.control);
         let mut overrides = Overrides::load(&kept)?;
         let mut notes = overrides.review(&file);
-        notes.extend(not_yet::of(&file));
+        notes.extend(unused::of(&file));
         let placements = Placements::new(&key);
         let moment = Moment { now: LoadBalancer::now(), calendar: SystemTime::now() };
         let mut services = file.services(&placements);
@@ -105,6 +105,7 @@ impl Session {
             .proxy_sources(file.proxy_sources.iter().copied())
             .nat(Nat { sources: file.nat.sources.clone(), flows: file.nat.flows, windows: file.nat.windows })
             .on_notice(move |notice| telling(notice));
+        let balancer = file.cookie_master_file.iter().fold(balancer, LoadBalancer::cookie_master_file);
         let balancer = file.survive.into_iter().fold(balancer, LoadBalancer::survive);
         let balancing = known_health(&file, &overrides)
             .fold(balancer, |it, (name, health)| it.health(&name.service, &name.backend, health))
@@ -188,7 +189,7 @@ impl Session {
         let reloaded = self.read(&said.file).and_then(|file| {
             let mut overrides = said.overrides.clone();
             let mut notes = overrides.review(&file);
-            notes.extend(not_yet::of(&file));
+            notes.extend(unused::of(&file));
             let elsewhere = self.door.prepare(file.metrics).map_err(Refused::new)?;
             if elsewhere.is_some() {
                 notes.push(file.metrics.map_or_else(|| "there are no metrics any more".to_owned(), told_metrics));
@@ -215,6 +216,7 @@ impl Session {
             ("interfaces", file.interfaces == runs.interfaces),
             ("control", file.control == runs.control),
             ("row_key_file", file.row_key_file == runs.row_key_file),
+            ("cookie_master_file", file.cookie_master_file == runs.cookie_master_file),
             ("survive", file.survive == runs.survive),
             ("pins", file.pins == runs.pins),
             ("nat", file.nat == runs.nat),

@@ -2,7 +2,7 @@
 
 use crate::{
     balancer::{BackendStatus, Proxied, ServiceStatus, Status},
-    lb::State,
+    lb::{Promise, State},
     time::{Instant, span},
 };
 use serde::{Deserialize, Serialize};
@@ -62,8 +62,44 @@ pub struct ServiceReport {
     /// How its connections ended so far, by name, in mode `proxy`.
     #[serde(default)]
     pub ended: BTreeMap<String, u64>,
+    /// Who answers its SYNs, as the file has it.
+    #[serde(default)]
+    pub syn_proxy: String,
+    /// What is promised in its backends' names; nothing where they answer SYNs themselves.
+    #[serde(default)]
+    pub promise: Option<PromiseReport>,
+    /// Why they do, where the file wants it otherwise.
+    #[serde(default)]
+    pub syn_proxy_off: Option<String>,
     /// In order of name.
     pub backends: Vec<BackendReport>,
+}
+
+/// What SYN-ACKs in backends' names promise.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PromiseReport {
+    /// The largest segment, octets.
+    pub mss: u16,
+    /// The window, octets.
+    pub window: u16,
+    /// Whether timestamps are promised to who offers them.
+    pub timestamps: bool,
+    /// Whether SACK is, likewise.
+    pub sack: bool,
+    /// Whether scaled windows are, likewise.
+    pub window_scaling: bool,
+}
+
+impl From<Promise> for PromiseReport {
+    fn from(Promise { mss, window, timestamps, sack, window_scale }: Promise) -> Self {
+        Self { mss, window, timestamps, sack, window_scaling: window_scale }
+    }
+}
+
+impl From<&PromiseReport> for Promise {
+    fn from(&PromiseReport { mss, window, timestamps, sack, window_scaling }: &PromiseReport) -> Self {
+        Self { mss, window, timestamps, sack, window_scale: window_scaling }
+    }
 }
 
 /// A backend in a [`StatusReport`].
@@ -191,6 +227,9 @@ impl ServiceReport {
                 .flat_map(|it| &it.ended)
                 .map(|(fate, count)| (fate.name().to_owned(), *count))
                 .collect(),
+            syn_proxy: status.syn_proxy.name().to_owned(),
+            promise: status.hand_over.as_ref().and_then(|it| it.as_ref().ok()).map(|&promise| promise.into()),
+            syn_proxy_off: status.hand_over.as_ref().and_then(|it| it.as_ref().err()).cloned(),
             backends: status.backends.iter().map(|it| BackendReport::new(it, status.rows, now)).collect(),
         }
     }
@@ -269,7 +308,20 @@ impl fmt::Display for StatusReport {
 
 impl fmt::Display for ServiceReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, address, protocol, mode, rows, rewritten, server_names, ended, backends } = self;
+        let Self {
+            name,
+            address,
+            protocol,
+            mode,
+            rows,
+            rewritten,
+            server_names,
+            ended,
+            syn_proxy,
+            promise,
+            syn_proxy_off,
+            backends,
+        } = self;
         write!(f, "{name}  {protocol} {address}  {mode}, {rows} rows")?;
         if let Some(flows) = rewritten {
             write!(f, ", {flows} flows and ports")?;
@@ -279,6 +331,12 @@ impl fmt::Display for ServiceReport {
         }
         ended.iter().filter(|(_, count)| **count > 0).try_for_each(|(how, count)| write!(f, ", {how} {count}"))?;
         writeln!(f)?;
+        if let Some(promise) = promise {
+            writeln!(f, "  syn_proxy {syn_proxy}: SYNs are answered here, with {}", Promise::from(promise))?;
+        }
+        if let Some(why) = syn_proxy_off {
+            writeln!(f, "  syn_proxy {syn_proxy}: off now, because {why}")?;
+        }
         let width = backends.iter().map(|it| it.name.chars().count()).max().unwrap_or(0);
         for it in backends {
             let BackendReport { name, state, health, weight, share, flows, packets, octets, proxied, .. } = it;

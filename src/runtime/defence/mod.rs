@@ -38,6 +38,8 @@ use std::{
 /// How often the pressure is looked at.
 const TICK: Duration = Duration::from_millis(1_000 / TICKS_PER_SECOND as u64);
 const TICKS_PER_SECOND: u32 = 10;
+/// For how long programs go on with keys that nobody keeps any more: cookies made until then live long enough for handshakes to end.
+const KEPT: Duration = Duration::from_secs(30);
 /// SYN-ACKs a second and on each CPU that a source prefix may draw at the highest level, unless told otherwise.
 const SYN_BUDGET: u32 = 20_000;
 /// Acknowledgments a second that are no cookie's, above which somebody is guessing.
@@ -263,6 +265,7 @@ impl Watch {
         };
         watch.set_keys();
         watch.guards().for_each(|guard| guard.begin_epoch(epoch));
+        watch.guards().for_each(|guard| guard.keep_keys(KEPT));
         watch.listeners.iter().for_each(|state| watch.tell(state));
         watch.take_levels();
         Ok(watch)
@@ -286,6 +289,7 @@ impl Watch {
     fn tick(&mut self) -> Result<(), XdpError> {
         let now = self.clock.now();
         self.guards().for_each(Guard::tick);
+        self.guards().for_each(|guard| guard.keep_keys(KEPT));
         self.follow_calendar();
         self.rotate_if_due(now);
         let epoch = self.jar.epoch(now);

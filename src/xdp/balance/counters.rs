@@ -25,7 +25,8 @@ const TOLD: usize = OBSTACLES + Obstacle::ALL.len();
 const RESET: usize = TOLD + 1;
 const UNKNOWN: usize = RESET + 1;
 const ANSWERS: usize = UNKNOWN + 1;
-const OUTCOMES: usize = ANSWERS + 1;
+const SYN_ACKS: usize = ANSWERS + 1;
+const OUTCOMES: usize = SYN_ACKS + 1;
 
 /// What has become of packets for services.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -37,7 +38,8 @@ impl Outcomes {
     pub(crate) const LOST: Range<usize> = REFUSALS..TOLD;
     pub(crate) const TOLD: Range<usize> = TOLD..RESET;
     pub(crate) const RESET: Range<usize> = RESET..ANSWERS;
-    pub(crate) const ANSWERS: Range<usize> = ANSWERS..OUTCOMES;
+    pub(crate) const ANSWERS: Range<usize> = ANSWERS..SYN_ACKS;
+    pub(crate) const SYN_ACKS: Range<usize> = SYN_ACKS..OUTCOMES;
 
     /// Reads them from a program's counters, over all CPUs.
     pub(crate) fn read(counters: &MapHandle) -> Result<Self, XdpError> {
@@ -92,12 +94,17 @@ impl Outcomes {
         self.0[ANSWERS]
     }
 
+    /// SYNs that were answered in backends' names.
+    pub fn answered_syns(&self) -> u64 {
+        self.0[SYN_ACKS]
+    }
+
     /// Each of them with its name, in the order of the program.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
         let names = Why::ALL.iter().map(|why| why.name());
         let names = names.chain(Refusal::ALL.iter().map(|refusal| refusal.name()));
         let names = names.chain(Obstacle::ALL.iter().map(|obstacle| obstacle.name()));
-        names.chain(["told_too_big", "reset", "reset_unknown", "answers"]).zip(self.0)
+        names.chain(["told_too_big", "reset", "reset_unknown", "answers", "answered_syn"]).zip(self.0)
     }
 }
 
@@ -108,7 +115,7 @@ pub struct Tally {
     pub packets: u64,
     /// Octets of them as they came, from the IP header on.
     pub octets: u64,
-    /// New flows, by their SYNs.
+    /// New flows, by their SYNs: those that went to it, and those that were answered in its name.
     pub flows: u64,
     /// Segments of its flows that were reset, as it is down and its service wants it so.
     pub resets: u64,

@@ -16,11 +16,11 @@ mod rows;
 
 pub use counters::{Outcomes, Tally};
 
-use super::{Pins, XdpError, memory::SharedMemory, refusal, steer::types};
+use super::{Pins, XdpError, guard::monotonic, memory::SharedMemory, refusal, steer::types};
 use crate::{
     lb::{
         BackendId, Balancer, Entry, FlowHash, Limits, MAX_SERVICES, Mode, NatSettings, NatTable, RowKey, Service,
-        ServiceId, Ticks, Way, WhenAllDown, Windows,
+        ServiceId, SynProxy, Ticks, Way, WhenAllDown, Windows,
     },
     time::nanos,
 };
@@ -29,7 +29,6 @@ use counters::Counters;
 use entries::Entries;
 use libbpf_rs::{MapCore, MapFlags, MapHandle, MapType, libbpf_sys};
 use nat::Nat;
-use nix::time::{ClockId, clock_gettime};
 use rows::Tables;
 use std::{
     collections::HashMap,
@@ -317,12 +316,6 @@ impl Heartbeat {
     }
 }
 
-/// The clock that the programs look at.
-fn monotonic() -> Duration {
-    // It is there wherever Linux is.
-    clock_gettime(ClockId::CLOCK_MONOTONIC).map(Duration::from).unwrap_or_default()
-}
-
 /// What the settings are pinned as.
 const SETTINGS: &str = "settings";
 /// Where `until` stands among them, in words.
@@ -342,10 +335,11 @@ fn mode(mode: Mode) -> u32 {
     }
 }
 
-/// `BY_ADDRESS`, `AT_ONCE` and `OPEN` of `bpf/rows.h`.
+/// `BY_ADDRESS`, `AT_ONCE`, `OPEN` and `BY_COOKIES` of `bpf/rows.h`.
 fn flags(service: &Service) -> u32 {
-    let open = service.when_all_down == WhenAllDown::Open;
-    u32::from(service.is_by_address()) | u32::from(service.changes_at_once()) << 1 | u32::from(open) << 2
+    let (open, by_cookies) = (service.when_all_down == WhenAllDown::Open, service.syn_proxy != SynProxy::Off);
+    let flags = [service.is_by_address(), service.changes_at_once(), open, by_cookies];
+    flags.into_iter().rev().fold(0, |flags, is| flags << 1 | u32::from(is))
 }
 
 const _: () = assert!(size_of::<types::balanced>() == 16 && offset_of!(types::balanced, flags) == 12);

@@ -1,14 +1,16 @@
 //! Whose frames are which, and what the program does with them: said at any time, by any thread, while frames flow.
 
+mod action;
 mod table;
 #[cfg(test)]
 mod tests;
 
+pub use action::{Action, SynAckFields};
 pub(super) use table::{SlotKeys, Table};
 
 use super::{settings::Settings, steer::address_octets};
 use crate::{
-    lb::{self, Mode},
+    lb::{self, Mode, Promise},
     transport::Transport,
 };
 use std::{
@@ -85,72 +87,6 @@ impl From<&lb::Service> for Steered {
             Mode::Nat => Self::Translated,
             _ if service.is_by_address() => Self::ByAddresses,
             _ => Self::ByPorts,
-        }
-    }
-}
-
-/// What the SYN-ACKs of a listener say.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SynAckFields {
-    /// The MSS it announces, bytes.
-    pub mss: u16,
-    /// Its window, bytes: a SYN's is never scaled.
-    pub window: u16,
-    /// Its window scale.
-    pub window_scale: u8,
-    /// Whether it offers SACK to who offers it.
-    pub sack: bool,
-    /// Time to live, or hop limit.
-    pub hop_limit: u8,
-    /// Type of service, or traffic class.
-    pub traffic_class: u8,
-}
-
-/// What becomes of the frames of a service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Action {
-    /// The kernel gets them, though the address is the stack's own.
-    Kernel,
-    /// The stack gets them.
-    Stack,
-    /// Backends get them, by the tables of the [`Balance`](super::Balance) that the program was loaded with.
-    Balance {
-        /// The service's number there.
-        number: u32,
-        /// Whether this is about later fragments only, which show no port.
-        portless: bool,
-    },
-    /// Likewise, with other ends: in mode `nat`.
-    Translate {
-        /// The service's number there.
-        number: u32,
-    },
-    /// Clients get them, in mode `nat`: it is an address that packets to backends come from.
-    Clients {
-        /// The address's number among these.
-        number: u32,
-    },
-    /// The stack gets them and listens: the program counts SYNs, and while the [`Guard`](super::Guard) is armed it knows the port
-    /// for an open one.
-    Listener(SynAckFields),
-    /// Likewise, and the program answers SYNs by cookies, and drops segments of unknown flows.
-    Guarded(SynAckFields),
-}
-
-impl Action {
-    /// The number in the balancer's tables, where it has one.
-    fn balanced(&self) -> u32 {
-        match *self {
-            Self::Balance { number, .. } | Self::Translate { number } | Self::Clients { number } => number,
-            _ => 0,
-        }
-    }
-
-    fn syn_ack(&self) -> Option<&SynAckFields> {
-        match self {
-            Self::Listener(fields) | Self::Guarded(fields) => Some(fields),
-            _ => None,
         }
     }
 }
@@ -265,9 +201,10 @@ impl Services {
     pub fn balance(&self, service: Service, number: u32, by_address: bool) -> Result<(), ServeError> {
         let mut book = self.book();
         if by_address && service.local.port() != 0 {
-            book.serve(service.portless().key(), Action::Balance { number, portless: true })?;
+            book.serve(service.portless().key(), Action::Balance { number, portless: true, promise: None })?;
         }
-        let served = book.serve(service.key(), Action::Balance { number, portless: false });
+        let promise = book.promise_of(service.key(), number);
+        let served = book.serve(service.key(), Action::Balance { number, portless: false, promise });
         if served.is_err() {
             book.forget_portless(service, number);
         }
@@ -283,6 +220,20 @@ impl Services {
             Steered::Translated => self.book().serve(service.key(), Action::Translate { number }),
             _ => self.balance(service, number, steered == Steered::ByAddresses),
         }
+    }
+
+    /// Has SYNs of a service that backends get answered by cookies in their names, or not any more, where [`Guard::keep_keys`] says that
+    /// the keys are kept and answers arrive. Returns whether there is such a service.
+    ///
+    /// [`Guard::keep_keys`]: super::Guard::keep_keys
+    pub fn promise(&self, service: Service, promise: Option<Promise>) -> bool {
+        let mut book = self.book();
+        let key = service.key();
+        let Some(Action::Balance { number, portless, .. }) = book.entries.get(&key).map(|entry| entry.action) else {
+            return false;
+        };
+        // It has its slot.
+        book.serve(key, Action::Balance { number, portless, promise }).is_ok()
     }
 
     /// Lets clients get what answers their flows at an address of the stack's own, which is the source with this number in the
@@ -439,6 +390,14 @@ impl Book {
         Ok(())
     }
 
+    /// What is promised of a service already that keeps its number.
+    fn promise_of(&self, key: Key, number: u32) -> Option<Promise> {
+        match self.entries.get(&key)?.action {
+            Action::Balance { number: its, promise, .. } if its == number => promise,
+            _ => None,
+        }
+    }
+
     /// For which protocols something is said of all ports of an address, where this is its key.
     fn rest_of(&self, key: Key) -> u8 {
         let Key::Address(address) = key else { return 0 };
@@ -460,7 +419,7 @@ impl Book {
 
     fn forget_portless(&mut self, service: Service, number: u32) {
         let key = service.portless().key();
-        let is_its = |entry: &Entry| entry.action == Action::Balance { number, portless: true };
+        let is_its = |entry: &Entry| entry.action == Action::Balance { number, portless: true, promise: None };
         if self.entries.get(&key).is_some_and(is_its) {
             self.forget(key);
         }

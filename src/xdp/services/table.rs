@@ -9,6 +9,7 @@ use super::{
         steer::{address_octets, types},
     },
     Action, SynAckFields,
+    action::promised,
 };
 use crate::transport::Transport;
 use std::{
@@ -42,7 +43,7 @@ const _: () = {
     assert!(offset_of!(types::service, window_scale) == 28 && offset_of!(types::service, hop_limit) == 29);
     assert!(offset_of!(types::service, sack) == 30 && offset_of!(types::service, traffic_class) == 31);
     assert!(offset_of!(types::service, number) == 32 && offset_of!(types::service, rest) == 36);
-    assert!(offset_of!(types::service, portless) == 37);
+    assert!(offset_of!(types::service, portless) == 37 && offset_of!(types::service, promises) == 38);
 };
 
 const EMPTY: u32 = types::action::SLOT_EMPTY.0;
@@ -137,9 +138,10 @@ impl Table {
         let action = entry.action_word();
         self.store(slot, 0, low);
         self.store(slot, 1, high);
-        self.store(slot, ANSWERS, entry.action.syn_ack().map_or(0, answers));
+        self.store(slot, ANSWERS, entry.action.fields().as_ref().map_or(0, answers));
         let portless = matches!(entry.action, Action::Balance { portless: true, .. });
         let number = u64::from(entry.number) | u64::from(entry.rest) << 32 | u64::from(portless) << 40;
+        let number = number | u64::from(promised(&entry.action)) << 48;
         self.store(slot, NUMBER, number);
         let verdict = if entry.own { types::verdict::REDIRECTED_OWN } else { types::verdict::REDIRECTED_SHARED };
         self.finish(slot, u64::from(what) | u64::from(verdict.0) << 24 | u64::from(action) << 32);

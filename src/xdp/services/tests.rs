@@ -4,7 +4,10 @@ use super::{
     Action, MAX_LISTENERS, MAX_SERVICES, ServeError, Service, Services, SlotKeys, Steered, SynAckFields, Table,
     table::{self, Entry, Key},
 };
-use crate::xdp::{cases::cases, memory::SharedMemory, settings::Settings};
+use crate::{
+    lb::{HAND_OVER_WINDOW_SCALE, Promise},
+    xdp::{cases::cases, memory::SharedMemory, settings::Settings},
+};
 use proptest::prelude::*;
 use std::{
     collections::{HashMap, HashSet},
@@ -60,6 +63,36 @@ fn a_slot_holds_what_the_program_reads() {
     assert_eq!(what, u64::from(TO_GUARDED) << 8 | REDIRECTED_OWN);
     assert_eq!(answers.to_le_bytes(), [0x22, 0x11, 0x44, 0x33, 0x55, 0x66, 1, 0x77]);
     assert_eq!(number, 0x0003_0102_0304);
+}
+
+#[test]
+fn a_slot_says_what_is_promised_in_backends_names_until_it_is_not() {
+    let services = services(SPREAD);
+    let (web, other) = (Service::tcp(at(1, 443)), Service::tcp(at(1, 80)));
+    let promise = Promise { timestamps: false, ..Promise::all(0x0102) };
+    assert!(!services.promise(web, Some(promise)), "it is nobody's yet");
+    services.balance(web, 7, false).unwrap();
+    services.serve(other, Action::Stack).unwrap();
+    assert!(!services.promise(other, Some(promise)), "no backend has it");
+    let slot = |service: Service| services.book().table.lookup(service.key()).unwrap();
+    assert_eq!((slot(web).1, slot(web).2), (0, 7));
+    assert!(services.promise(web, Some(promise)));
+    let (_, answers, number) = slot(web);
+    assert_eq!(answers.to_le_bytes(), [2, 1, 0xf0, 0xfa, HAND_OVER_WINDOW_SCALE, 64, 1, 0]);
+    // HANDS_OVER, and SACK and scaled windows, beside the number.
+    assert_eq!(number, 0x000d_0000_0000_0007);
+    services.balance(web, 7, false).unwrap();
+    assert_eq!(slot(web).2, number, "to say again that it is balanced takes nothing back");
+    services.balance(web, 8, false).unwrap();
+    assert_eq!(slot(web).2, 8, "another service's promise is its own");
+    assert!(services.promise(web, Some(promise)) && services.promise(web, None));
+    assert_eq!((slot(web).1, slot(web).2), (0, 8));
+}
+
+#[test]
+fn the_scale_of_windows_is_what_backends_are_built_with() {
+    let header = include_str!("../../../bpf/handover.h");
+    assert!(header.contains(&format!("#define HANDOVER_WINDOW_SCALE {HAND_OVER_WINDOW_SCALE}\n")));
 }
 
 #[test]

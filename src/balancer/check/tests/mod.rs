@@ -27,6 +27,7 @@ fn target(backend: &str) -> Target {
         address: "198.18.0.80:80".parse().unwrap(),
         route: route(),
         known: Health::Unknown,
+        hand_over: None,
         counts: Arc::default(),
     }
 }

@@ -3,7 +3,10 @@
 
 use super::*;
 use crate::{
-    stack::{ConnectError, Via},
+    config::KeepAlive,
+    rng::SipKey,
+    stack::{Answered, ConnectError, SynMode, Via},
+    tcp::cookie::MasterKey,
     wire::{Encapsulation, Tunnel, ethernet, ip::Codepoint},
 };
 
@@ -336,3 +339,53 @@ fn a_connection_may_get_another_way() {
 }
 
 const STRANGER: MacAddress = MacAddress([2, 0, 0, 0, 0, 7]);
+#[test]
+fn a_connection_that_a_cookie_has_answered_is_taken_over_by_whoever_knows_it_again() {
+    let offers = [(true, true, Some(7)), (true, false, None), (false, true, Some(7)), (false, false, None)];
+    for (timestamps, sack, window_scale) in offers {
+        for mut pair in Pair::each() {
+            let master = MasterKey::new(SipKey::from_seed(77));
+            [&mut pair.balancer, &mut pair.backend].into_iter().for_each(|it| it.set_cookie_master(master.clone()));
+            pair.backend.set_syn_mode(SynMode::Cookie);
+            let answered = Answered { mss: 1_220, window: 64_240, window_scale, sack, timestamps };
+            let (remote, via, now) = (pair.remote(), pair.via(), pair.now);
+            let connected = pair.balancer.connect_answered(now, remote, pair.source, &[40_000], via, answered);
+            let ours = connected.unwrap();
+            assert_eq!(Pair::events(&mut pair.balancer), [Event::Connected(ours)]);
+            pair.balancer.stream(now, ours).unwrap().set_keep_alive(Some(KeepAlive {
+                idle: Duration::from_millis(10),
+                interval: Duration::from_millis(50),
+                probes: 3,
+            }));
+            pair.exchange();
+            let [Event::Accepted(theirs, _)] = Pair::events(&mut pair.backend)[..] else { panic!("it is accepted") };
+            let is_syn = |frame: &Vec<u8>| pair.deliver(frame)[if pair.vip.is_ipv4() { 47 } else { 67 }] & 2 != 0;
+            assert!(!pair.sent.is_empty() && !pair.sent.iter().any(is_syn));
+            let info = |stack: &mut Stack, now, id| stack.stream(now, id).unwrap().info();
+            for (stack, id) in [(&mut pair.balancer, ours), (&mut pair.backend, theirs)] {
+                let info = info(stack, now, id);
+                assert_eq!(
+                    (info.timestamps, info.sack, info.window_scaling),
+                    (timestamps, sack, window_scale.is_some())
+                );
+            }
+            assert_eq!(info(&mut pair.balancer, pair.now, ours).heard, now, "nothing has come back yet");
+            pair.pass(Duration::from_millis(20));
+            assert!(info(&mut pair.balancer, pair.now, ours).heard > now, "the keep-alive is answered");
+        }
+    }
+}
+
+#[test]
+fn who_does_not_know_the_cookie_resets_what_it_has_never_heard_of() {
+    for mut pair in Pair::each() {
+        let answered = Answered { mss: 1_220, window: 64_240, window_scale: Some(7), sack: true, timestamps: true };
+        let (remote, via) = (pair.remote(), pair.via());
+        let connected = pair.balancer.connect_answered(pair.now, remote, pair.source, &[40_000], via, answered);
+        let ours = connected.unwrap();
+        pair.exchange();
+        let closed = Event::Closed(ours, CloseReason::ResetByPeer);
+        assert_eq!(Pair::events(&mut pair.balancer), [Event::Connected(ours), closed]);
+        assert_eq!(Pair::events(&mut pair.backend), []);
+    }
+}

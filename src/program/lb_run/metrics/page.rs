@@ -229,6 +229,7 @@ impl Page {
         let others = [
             ("forwarded", "answers", outcomes.answers()),
             ("answered", "told_too_big", outcomes.told_too_big()),
+            ("answered", "answered_syn", outcomes.answered_syns()),
             ("reset", "reset", outcomes.reset()),
             ("reset", "reset_unknown", outcomes.reset_unknown()),
         ];
@@ -287,6 +288,12 @@ impl Page {
             None,
             services.iter().map(|it| ([("service", &*it.name)], it.rows)),
         )?;
+        families.gauges(
+            "xskip_lb_service_answers_syns",
+            "1 where a service's SYNs are answered in its backends' names, 0 where they should be, and backends answer them.",
+            None,
+            services.iter().filter_map(|it| Some(([("service", &*it.name)], u32::from(it.hand_over.as_ref()?.is_ok())))),
+        )?;
         let of_backend = |(service, backend): (&ServiceStatus, &BackendStatus)| {
             [
                 ("service", service.name.clone()),
@@ -312,7 +319,7 @@ impl Page {
         )?;
         families.counters(
             "xskip_lb_backend_flows",
-            "New flows that a backend was sent since it came, by their SYNs.",
+            "New flows of a backend since it came, by their SYNs: those that it was sent, or that were answered in its name.",
             None,
             self.of_backends(|it| Some(it.tally.flows)),
         )?;

@@ -1,6 +1,6 @@
 //! What needs neither a kernel's help nor rights: what is watched, and what is said.
 
-use super::{Answer, BackendReport, Changed, Request, checks, not_yet, watch::Folders};
+use super::{Answer, BackendReport, Changed, Request, checks, unused, watch::Folders};
 use crate::{balancer::check::Kind, lb_file::File};
 use std::{
     fs,
@@ -147,16 +147,16 @@ fn what_remains_of_a_drain_is_said_in_words() {
 }
 
 #[test]
-fn what_nobody_does_yet_is_said() {
+fn what_is_said_in_vain_is_told() {
     let text = |more: &str| {
         format!(
             "interface = \"eth0\"\n{more}\n[[service]]\nname = \"web\"\naddress = \"198.18.0.80:80\"\n\
             [[service.backend]]\nname = \"b\"\naddress = \"198.18.0.11\"\n"
         )
     };
-    let of = |more: &str| not_yet::of(&File::from_text("lb.toml", &text(more), Path::new("")).unwrap());
+    let of = |more: &str| unused::of(&File::from_text("lb.toml", &text(more), Path::new("")).unwrap());
     assert_eq!(of(""), Vec::<String>::new());
-    let said = "cookie.key is not used yet: nobody answers SYNs here but backends";
+    let said = "cookie.key is not used: no service has a `syn_proxy`, so nobody answers SYNs but backends";
     assert_eq!(of("cookie_master_file = \"cookie.key\""), [said]);
 }
 
