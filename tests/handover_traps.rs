@@ -3,7 +3,7 @@
 mod common;
 
 use common::{
-    handover::{Client, EVERYTHING, Site, accept, accepts_nobody, converse, counted, vips},
+    handover::{Client, EVERYTHING, Site, accept, accepts_nobody, answered, converse, counted, vips},
     is_root,
     tunnel::{INTERFACE, VIP_V4, sh},
     wait_until,
@@ -16,6 +16,7 @@ use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use std::{
     io::Read,
     net::{IpAddr, SocketAddr, TcpListener},
+    time::Duration,
 };
 use xskip_cli::wire::TcpFlags;
 
@@ -325,4 +326,32 @@ fn a_promise_that_the_kernel_does_not_keep_is_refused() {
         counted(&site, &[("refused_adoption", count)]);
         site.tunnel.backend_sh(&format!("sysctl -qw net.ipv4.tcp_{setting}=1"));
     }
+}
+
+/// A client whose connection this host has forgotten hears so, but not at once: it might be one whose first segment was lost.
+#[test]
+fn who_goes_on_without_a_connection_is_reset_at_last() {
+    if !is_root() {
+        return;
+    }
+    let site = Site::new();
+    let listener = site.listen(VIP_V4.into());
+    let mut client = site.client(VIP_V4.into(), 40_000, EVERYTHING);
+    client.next = client.next.advance(1_000);
+    let forgotten = client.data(b"question");
+    site.send(std::slice::from_ref(&forgotten));
+    site.hears_nothing(&client);
+    wait_until("it is reset", || {
+        site.send(std::slice::from_ref(&forgotten));
+        site.hear_within(&client, Duration::from_millis(200)).is_some_and(|answer| answer.is_reset())
+    });
+    assert!(site.count("dropped_cookie") > 10 && site.count("passed_stray") == 1, "{:?}", site.counts());
+    // Whose first segment was lost, on the same port, is another one.
+    let mut client = site.client(VIP_V4.into(), 40_000, EVERYTHING);
+    let lost = client.data(b"question");
+    let mut ahead = client.clone();
+    site.send(&[ahead.data(b"?")]);
+    site.hears_nothing(&client);
+    site.send(&[lost]);
+    answered(&site, &mut client, &mut accept(&listener).0);
 }

@@ -14,6 +14,7 @@
 #include "promise.h"
 #include "replace.h"
 #include "segment.h"
+#include "strays.h"
 #include "tally.h"
 
 #define NO_MEMORY 12
@@ -117,7 +118,10 @@ static __always_inline int meet_listener(struct __sk_buff *skb, const struct seg
 		tally(PASSED_OWN_COOKIE);
 		return TC_ACT_UNSPEC;
 	}
-	/* Perhaps the second segment of a client whose first one was lost, and who is not to be reset for that. */
+	if (is_lasting(segment)) {
+		tally(PASSED_STRAY);
+		return TC_ACT_UNSPEC;
+	}
 	tally(DROPPED_COOKIE);
 	return TC_ACT_SHOT;
 }
