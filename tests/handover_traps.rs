@@ -355,3 +355,33 @@ fn who_goes_on_without_a_connection_is_reset_at_last() {
     site.send(&[lost]);
     answered(&site, &mut client, &mut accept(&listener).0);
 }
+
+/// Clients come again by the same ports while the server, which closes first, is in TIME-WAIT, and ask at once.
+#[test]
+fn ports_are_used_again_and_again() {
+    if !is_root() {
+        return;
+    }
+    const PORTS: u16 = 20;
+    const ROUNDS: u16 = 25;
+    let site = Site::new();
+    let vip = VIP_V4.into();
+    let listener = site.listen(vip);
+    for number in 0..PORTS * ROUNDS {
+        let mut client = site.client(vip, 40_000 + number % PORTS, EVERYTHING);
+        let acknowledgment = client.acknowledgment();
+        let question = client.data(b"question");
+        site.send(&[acknowledgment, question]);
+        let (mut stream, _) = accept(&listener);
+        answered(&site, &mut client, &mut stream);
+        drop(stream);
+        client.take(&site.hear_fin(&client));
+        site.send(&[client.segment(TcpFlags::FIN | TcpFlags::ACK, &[])]);
+        wait_until("it is in TIME-WAIT", || site.sockets("time-wait", &client) == 1);
+    }
+    let counts = site.counts();
+    let count = |name: &str| counts.iter().find(|(found, _)| found == name).map_or(0, |(_, count)| *count);
+    assert_eq!(count("adopted"), u64::from(PORTS * ROUNDS));
+    assert_eq!(count("replaced_time_wait"), u64::from(PORTS * (ROUNDS - 1)));
+    assert_eq!(count("dropped_cookie") + count("refused_adoption") + count("passed_used"), 0);
+}
