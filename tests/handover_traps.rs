@@ -15,7 +15,7 @@ use nix::{
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use std::{
     io::Read,
-    net::{IpAddr, SocketAddr, TcpListener},
+    net::{IpAddr, SocketAddr, TcpListener, TcpStream},
     time::Duration,
 };
 use xskip_cli::wire::TcpFlags;
@@ -204,22 +204,52 @@ fn what_comes_right_behind_a_first_segment_waits_for_it() {
     sched_setaffinity(Pid::from_raw(0), &here).unwrap();
     for (port, vip) in (40_000..).zip(vips()) {
         let listener = site.listen(vip);
-        let mut client = site.client(vip, port, EVERYTHING);
-        let mut frames = vec![client.acknowledgment()];
-        // The later ones have other numbers than the cookie says; and as time goes on, nobody merges them.
-        frames.extend((0..6).map(|_| {
-            client.timestamps.as_mut().unwrap().value += 1;
-            client.data(&[7; 500])
-        }));
-        site.send(&frames);
-        let (mut stream, _) = accept(&listener);
-        let mut got = [0; 3_000];
-        stream.read_exact(&mut got).unwrap();
-        assert!(got.iter().all(|octet| *octet == 7));
-        converse(&site, &mut client, &mut stream);
+        drop(all_at_once(&site, &listener, site.client(vip, port, EVERYTHING)));
     }
     assert_eq!(site.count("adopted"), 2, "each is handed over once");
     assert_eq!(site.count("dropped_cookie"), 0, "and nothing behind it is lost");
+    assert!(site.count("requeued") > 0, "the test is worth something");
+}
+
+/// A handshake's end and what a client sends right behind it, in one turn.
+fn all_at_once(site: &Site, listener: &TcpListener, mut client: Client) -> TcpStream {
+    let mut frames = vec![client.acknowledgment()];
+    // The later ones have other numbers than the cookie says; and as time goes on, nobody merges them.
+    frames.extend((0..6).map(|_| {
+        client.timestamps.as_mut().unwrap().value += 1;
+        client.data(&[7; 500])
+    }));
+    site.send(&frames);
+    let (mut stream, _) = accept(listener);
+    let mut got = [0; 3_000];
+    stream.read_exact(&mut got).unwrap();
+    assert!(got.iter().all(|octet| *octet == 7));
+    converse(site, &mut client, &mut stream);
+    stream
+}
+
+/// Likewise where an old socket has to go first.
+#[test]
+fn what_comes_right_behind_one_that_is_replaced_waits_as_well() {
+    if !is_root() {
+        return;
+    }
+    let site = Site::new();
+    let listener = site.listen(VIP_V4.into());
+    leave_time_wait(&site, &listener, VIP_V4.into(), 40_000);
+    let mut old = site.client(VIP_V4.into(), 40_001, EVERYTHING);
+    site.send(&[old.acknowledgment()]);
+    let (mut forgotten, _) = accept(&listener);
+    converse(&site, &mut old, &mut forgotten);
+    receive_on_a_lazy_thread(&site, 0);
+    let mut here = CpuSet::new();
+    here.set(0).unwrap();
+    sched_setaffinity(Pid::from_raw(0), &here).unwrap();
+    for port in [40_000, 40_001] {
+        drop(all_at_once(&site, &listener, site.client(VIP_V4.into(), port, EVERYTHING)));
+    }
+    assert_eq!((site.count("adopted"), site.count("dropped_cookie")), (4, 0));
+    assert!(site.count("replaced_time_wait") > 0 && site.count("replaced_stale") > 0, "{:?}", site.counts());
     assert!(site.count("requeued") > 0, "the test is worth something");
 }
 
