@@ -14,6 +14,7 @@ mod genl;
 pub mod groups;
 pub mod key_file;
 pub mod link;
+pub mod listeners;
 pub mod memory;
 pub mod neighbour;
 pub mod netdev;

@@ -7,7 +7,7 @@ use super::{
     xskip,
 };
 use std::{
-    io::Write,
+    io::{Read, Write},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream},
     process::Output,
     time::{Duration, Instant as Clock, SystemTime, UNIX_EPOCH},
@@ -190,6 +190,14 @@ impl Site {
         self.hear_within(client, PATIENCE).expect("an answer comes")
     }
 
+    /// Its end.
+    #[track_caller]
+    pub fn hear_fin(&self, client: &Client) -> Answer {
+        std::iter::repeat_with(|| self.hear(client))
+            .find(|answer| answer.header.flags.contains(TcpFlags::FIN))
+            .expect("it is heard, or nothing is")
+    }
+
     /// Nothing comes for the client.
     #[track_caller]
     pub fn hears_nothing(&self, client: &Client) {
@@ -199,7 +207,7 @@ impl Site {
 
     /// What `ss` tells of the connections of the servers here, one a line.
     pub fn connections(&self) -> Vec<String> {
-        let said = self.tunnel.backend_sh(&format!("ss -tinOH state established sport = :{PORT}"));
+        let said = self.tunnel.backend_sh(&format!("ss -tinoOH state established sport = :{PORT}"));
         said.lines().map(str::to_owned).collect()
     }
 }
@@ -223,7 +231,7 @@ impl Client {
             seq: self.next,
             ack: self.expected,
             flags,
-            window: 500,
+            window: 60_000,
             options: TcpOptions { timestamps: self.timestamps, ..TcpOptions::default() },
             ..TcpHeader::default()
         };
@@ -277,4 +285,37 @@ pub fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
 pub fn accepts_nobody(listener: &TcpListener) {
     listener.set_nonblocking(true).unwrap();
     assert!(listener.accept().is_err());
+}
+
+/// A question and its answer, over a connection that is there.
+#[track_caller]
+pub fn converse(site: &Site, client: &mut Client, stream: &mut TcpStream) {
+    site.send(&[client.data(b"question")]);
+    answered(site, client, stream);
+}
+
+/// The answer to a question that has been sent.
+#[track_caller]
+pub fn answered(site: &Site, client: &mut Client, stream: &mut TcpStream) {
+    let mut got = [0; 8];
+    stream.read_exact(&mut got).unwrap();
+    assert_eq!(&got, b"question");
+    stream.write_all(b"answer").unwrap();
+    // What is sent again, of this connection or of one before, is not looked at.
+    let is_answer = |answer: &Answer| !answer.data.is_empty() && answer.header.seq == client.expected;
+    let answer = std::iter::repeat_with(|| site.hear(client)).find(is_answer).unwrap();
+    assert_eq!((answer.data.as_slice(), answer.header.ack), (&b"answer"[..], client.next));
+    client.take(&answer);
+    site.send(&[client.acknowledgment()]);
+}
+
+/// What the hand-over has counted.
+#[track_caller]
+pub fn counted(site: &Site, expected: &[(&str, u64)]) {
+    let is_so = || site.counts().iter().map(|(name, count)| (name.as_str(), *count)).eq(expected.iter().copied());
+    let deadline = Clock::now() + PATIENCE;
+    while !is_so() {
+        assert!(Clock::now() < deadline, "{:?} instead of {expected:?}", site.counts());
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
 }

@@ -1,6 +1,6 @@
 //! What keeps packets from the servers, or lets in what should stay out, though the program is attached. Nothing is changed: it is said.
 
-use super::BackendError;
+use super::{BackendError, handover};
 use crate::{
     bpf::{BackendProgram, BackendSettings},
     host::{HostError, Link, ethtool::Ethtool, sysctl},
@@ -21,7 +21,7 @@ pub struct Advice {
 }
 
 impl Advice {
-    fn new(finding: impl Into<String>, remedy: impl Into<String>) -> Self {
+    pub(super) fn new(finding: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self { finding: finding.into(), remedy: remedy.into() }
     }
 }
@@ -68,6 +68,9 @@ pub(super) fn examine(link: &Link, settings: &BackendSettings) -> Result<Vec<Adv
     let is_on = |name: &&str| features.get(name).is_some_and(|feature| feature.on);
     advice.extend(MERGING.into_iter().filter(is_on).map(|name| merging(link, name)));
     advice.extend(crossing(settings)?);
+    if settings.master.is_some() {
+        advice.extend(handover::examine(settings)?);
+    }
     Ok(advice)
 }
 

@@ -118,9 +118,8 @@ pub fn status(interface: &str) -> Result<Option<Status>, BackendError> {
     check_rights("look at tc programs")?;
     // The first one has taken what those behind it would take.
     let Some(found) = Found::all(&link)?.into_iter().next() else { return Ok(None) };
-    let settings = found.backend.settings().map_err(|source| BackendError::refused("read the settings", source))?;
-    let tallies = settings.is_some().then(|| found.backend.tallies()).transpose()?;
-    Ok(Some(Status::new(link.name.clone(), found.hook, settings.as_ref(), tallies, hook::others(&link)?)))
+    let others = hook::others(&link)?;
+    Status::read(link.name, &found, others).map(Some)
 }
 
 fn check_rights(what: &str) -> Result<(), BackendError> {

@@ -1,6 +1,6 @@
 //! What is attached, for people and for programs.
 
-use super::{Hook, Prefix};
+use super::{BackendError, Hook, Prefix, handover, hook::Found};
 use crate::bpf::{BackendSettings, BackendTallies};
 use serde::{Serialize, Serializer};
 use std::{
@@ -21,6 +21,10 @@ pub struct Settings {
     pub from: Vec<Prefix>,
     /// The inner destinations.
     pub vips: Vec<IpAddr>,
+    /// Whether handshakes are taken over that a balancer has answered.
+    pub handover: bool,
+    /// Until when the cookies of the master before count as well, in seconds since 1970.
+    pub former_master_until: Option<u64>,
 }
 
 fn as_text<S: Serializer>(prefixes: &[Prefix], serializer: S) -> Result<S::Ok, S::Error> {
@@ -35,9 +39,14 @@ impl From<&BackendSettings> for Settings {
             addresses: settings.tunnel_ends.clone(),
             from: prefixes.collect(),
             vips: settings.vips.clone(),
+            handover: settings.master.is_some(),
+            former_master_until: settings.former_master.map(handover::ends),
         }
     }
 }
+
+/// The counter that the last refusal belongs to.
+const REFUSED: &str = "refused_adoption";
 
 /// Several things in one line.
 fn list(things: &[impl Display]) -> String {
@@ -49,7 +58,14 @@ impl Display for Settings {
         writeln!(f, "  tunnels end at  {}", list(&self.addresses))?;
         let from = if self.from.is_empty() { "anybody".to_owned() } else { list(&self.from) };
         writeln!(f, "  taken from      {from}")?;
-        write!(f, "  for             {}", list(&self.vips))
+        write!(f, "  for             {}", list(&self.vips))?;
+        if self.handover {
+            write!(f, "\n  hand-over       on: handshakes with a good cookie are taken over")?;
+        }
+        match self.former_master_until.map(|until| until.saturating_sub(super::now().as_secs())) {
+            Some(0) | None => Ok(()),
+            Some(left) => write!(f, "\n  former master   counts for another {}", while_of(left)),
+        }
     }
 }
 
@@ -66,19 +82,28 @@ pub struct Status {
     pub settings: Option<Settings>,
     /// What it has done since it was attached.
     pub counters: Option<BackendTallies>,
+    /// Why the kernel has last refused to adopt a connection, if it has.
+    pub last_refusal: Option<String>,
     /// How many programs and filters of others run on what the interface receives.
     pub others: usize,
 }
 
 impl Status {
-    pub(super) fn new(
-        interface: String,
-        hook: Hook,
-        settings: Option<&BackendSettings>,
-        counters: Option<BackendTallies>,
-        others: usize,
-    ) -> Self {
-        Self { interface, attached: true, hook, settings: settings.map(Settings::from), counters, others }
+    pub(super) fn read(interface: String, found: &Found, others: usize) -> Result<Self, BackendError> {
+        let read = found.backend.settings();
+        let settings = read.map_err(|source| BackendError::refused("read the settings", source))?;
+        // Another version's counters are not understood.
+        let known = settings.is_some();
+        let last_refusal = if known { found.backend.last_refusal()? } else { None };
+        Ok(Self {
+            interface,
+            attached: true,
+            hook: found.hook,
+            settings: settings.as_ref().map(Settings::from),
+            counters: known.then(|| found.backend.tallies()).transpose()?,
+            last_refusal: last_refusal.map(|error| error.to_string()),
+            others,
+        })
     }
 }
 
@@ -108,7 +133,11 @@ impl Display for Status {
             write!(f, "\n  beside it       {} of others' programs or filters", self.others)?;
         }
         let counted = self.counters.iter().flat_map(BackendTallies::iter).filter(|&(_, count)| count > 0);
-        let lines: Vec<_> = counted.map(|(name, count)| format!("  {name:<20} {count:>12}")).collect();
+        let why = |name| match (&self.last_refusal, name) {
+            (Some(why), REFUSED) => format!("   lastly: {why}"),
+            _ => String::new(),
+        };
+        let lines: Vec<_> = counted.map(|(name, count)| format!("  {name:<20} {count:>12}{}", why(name))).collect();
         match lines.is_empty() {
             true => write!(f, "\n  no packet so far"),
             false => write!(f, "\n{}", lines.join("\n")),

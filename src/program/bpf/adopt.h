@@ -14,6 +14,7 @@
 #include "promise.h"
 #include "replace.h"
 #include "segment.h"
+#include "strays.h"
 #include "tally.h"
 
 #define NO_MEMORY 12
@@ -51,13 +52,6 @@ static __always_inline struct bpf_sock *look_up(struct __sk_buff *skb, const str
 	return bpf_skc_lookup_tcp(skb, &tuple, sizeof(tuple.ipv6), BPF_F_CURRENT_NETNS, 0);
 }
 
-/* Behind the batch that is being received, to this program again. */
-static __always_inline int go_round(struct __sk_buff *skb)
-{
-	tally(REQUEUED);
-	return bpf_redirect(skb->ifindex, BPF_F_INGRESS);
-}
-
 /*
  * Where the kernel will never take it, as from an MPTCP listener, it answers by itself: its RST tells the client at once what a drop
  * would have it find out in minutes.
@@ -85,7 +79,7 @@ static __always_inline int adopt(struct __sk_buff *skb, const struct segment *se
 	error = bpf_sk_assign_tcp_reqsk(skb, full, &attrs, sizeof(attrs));
 	if (error)
 		return refused(error);
-	remember(segment, bpf_ktime_get_ns(), 0);
+	remember(segment, 0);
 	tally(ADOPTED);
 	return TC_ACT_UNSPEC;
 }
@@ -109,6 +103,9 @@ static __always_inline int meet_listener(struct __sk_buff *skb, const struct seg
 		tally(PASSED_USED);
 		return TC_ACT_UNSPEC;
 	}
+	/* Room was made for it: this is its turn. */
+	if (is_good && handed && handed->replaced && is_same(handed, segment))
+		return adopt(skb, segment, &timestamps, listener);
 	if (comes_behind(handed, segment))
 		return go_round(skb);
 	if (is_good)
@@ -117,7 +114,10 @@ static __always_inline int meet_listener(struct __sk_buff *skb, const struct seg
 		tally(PASSED_OWN_COOKIE);
 		return TC_ACT_UNSPEC;
 	}
-	/* Perhaps the second segment of a client whose first one was lost, and who is not to be reset for that. */
+	if (is_lasting(segment)) {
+		tally(PASSED_STRAY);
+		return TC_ACT_UNSPEC;
+	}
 	tally(DROPPED_COOKIE);
 	return TC_ACT_SHOT;
 }
@@ -135,11 +135,13 @@ static __always_inline int is_near(const struct segment *segment, const struct b
 static __always_inline int meet_connection(struct __sk_buff *skb, const struct segment *segment, struct bpf_sock *socket)
 {
 	const struct bpf_tcp_sock *connection = bpf_tcp_sock(socket);
+	__u32 first;
 
 	if (!connection)
 		return TC_ACT_UNSPEC;
-	note_connection(connection, segment);
-	if (is_near(segment, connection) || segment->acknowledged == connection->snd_una - (__u32)connection->bytes_acked)
+	first = connection->snd_una - (__u32)connection->bytes_acked;
+	note_connection(segment, connection->segs_in, first);
+	if (is_near(segment, connection) || segment->acknowledged == first)
 		return TC_ACT_UNSPEC;
 	return replace(skb, segment, connection->rcv_nxt, REPLACED_STALE);
 }

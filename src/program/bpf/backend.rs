@@ -172,6 +172,8 @@ tallies! {
     passed_used = PASSED_USED,
     /// Passed: to a listener, with a cookie of the kernel's own.
     passed_own_cookie = PASSED_OWN_COOKIE,
+    /// Passed: to a listener, with no cookie that counts, for seconds. The kernel resets a connection that it does not know.
+    passed_stray = PASSED_STRAY,
     /// Dropped: to a listener, with no cookie that counts.
     dropped_cookie = DROPPED_COOKIE,
     /// Not adopted: the kernel refused, as for MPTCP listeners.

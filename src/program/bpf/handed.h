@@ -28,11 +28,13 @@
 #define EARLY_SEGMENTS 64
 
 struct handed {
-	__u64 at;           /* when, since boot; 0: something had to be ended for it before */
+	__u64 at;           /* when, since boot */
 	__u32 sequence;     /* of its first segment */
 	__u32 acknowledged; /* likewise: it says which SYN-ACK was answered */
 	__u32 rounds;
+	__u32 replaced; /* not handed over yet: how often it was tried to end an old socket for it */
 	__u32 has_opened;
+	__u32 reserved;
 };
 
 struct {
@@ -47,13 +49,13 @@ static __always_inline struct handed *find_handed(const struct segment *segment)
 	return bpf_map_lookup_elem(&handed_over, &segment->flow);
 }
 
-static __always_inline void remember(const struct segment *segment, __u64 at, __u32 rounds)
+static __always_inline void remember(const struct segment *segment, __u32 replaced)
 {
 	struct handed handed = {
-		.at = at,
+		.at = bpf_ktime_get_ns(),
 		.sequence = segment->sequence,
 		.acknowledged = segment->acknowledged,
-		.rounds = rounds,
+		.replaced = replaced,
 	};
 
 	bpf_map_update_elem(&handed_over, &segment->flow, &handed, BPF_ANY);
@@ -81,15 +83,15 @@ static __always_inline int comes_behind(struct handed *handed, const struct segm
 	return 1;
 }
 
-/* A connection is there, which was handed over if it is remembered so. */
-static __always_inline void note_connection(const struct bpf_tcp_sock *connection, const struct segment *segment)
+/* A connection is there: the one that was handed over, if the number fits that its first segment acknowledged. */
+static __always_inline void note_connection(const struct segment *segment, __u32 segments_so_far, __u32 acknowledged_first)
 {
 	struct handed *handed;
 
-	if (connection->segs_in > EARLY_SEGMENTS)
+	if (segments_so_far > EARLY_SEGMENTS)
 		return;
 	handed = find_handed(segment);
-	if (handed && !handed->has_opened)
+	if (handed && !handed->has_opened && handed->acknowledged == acknowledged_first)
 		handed->has_opened = 1;
 }
 

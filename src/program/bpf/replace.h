@@ -31,6 +31,13 @@
 /* How often it is tried. A RST may be overtaken where the copy goes to another CPU, or not be heeded (tcp_rfc1337). */
 #define MAX_REPLACEMENTS 4
 
+/* Behind the batch that is being received, to this program again. */
+static __always_inline int go_round(struct __sk_buff *skb)
+{
+	tally(REQUEUED);
+	return bpf_redirect(skb->ifindex, BPF_F_INGRESS);
+}
+
 /* Written over the segment. What is wrong about its checksum stays wrong: the kernel believes no RST then. */
 static __always_inline int make_rst(struct __sk_buff *skb, const struct segment *segment, __u32 sequence)
 {
@@ -50,18 +57,21 @@ static __always_inline int replace(struct __sk_buff *skb, const struct segment *
 {
 	struct handed *handed = find_handed(segment);
 	struct timestamps timestamps = {};
-	__u32 rounds = 0;
+	__u32 replaced = 0;
 
 	if (handed && is_same(handed, segment)) {
 		/* A late segment of the socket's own handshake; or one that is no use to try again. */
-		if (handed->at || handed->has_opened || handed->rounds >= MAX_REPLACEMENTS)
+		if (!handed->replaced || handed->has_opened || handed->replaced >= MAX_REPLACEMENTS)
 			return TC_ACT_UNSPEC;
-		rounds = handed->rounds;
+		replaced = handed->replaced;
+	} else if (handed && handed->replaced && comes_behind(handed, segment)) {
+		/* TCP has not seen the RST yet. */
+		return go_round(skb);
 	}
 	read_options(skb, segment, &timestamps);
 	if (!is_first(segment, &timestamps))
 		return TC_ACT_UNSPEC;
-	remember(segment, 0, rounds + 1);
+	remember(segment, replaced + 1);
 	if (bpf_clone_redirect(skb, skb->ifindex, BPF_F_INGRESS) || make_rst(skb, segment, expected))
 		return TC_ACT_SHOT;
 	tally(verdict);

@@ -38,6 +38,7 @@ enum verdict {
 	REPLACED_REQUEST,    /* a handshake that the kernel itself had answered, likewise */
 	PASSED_USED,         /* one that has opened its connection already: the kernel answers what is left of it */
 	PASSED_OWN_COOKIE,   /* to a listener, with a cookie of the kernel's own */
+	PASSED_STRAY,        /* to a listener, with no cookie that counts, for seconds: the kernel resets it */
 	DROPPED_COOKIE,      /* to a listener, with no cookie that counts */
 	REFUSED_ADOPTION,    /* the kernel would not take it over: `last_refusal` says why */
 	VERDICTS,

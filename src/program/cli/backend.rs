@@ -16,12 +16,16 @@ pub enum Command {
         A tunnel that takes packets from everybody lets everybody forge whom they come from, past the filters in front of this \
         host: name the balancers with --from. Only packets for the virtual addresses are taken, so that no other service of \
         this host can be reached in a tunnel.\n\n\
+        With --cookie-master, handshakes are taken over that balancers have answered by SYN cookies in the servers' stead: the kernel \
+        adopts each connection whose first segment has a good cookie (Linux 6.9). Attached with another secret, that of before counts \
+        for another hour.\n\n\
         It stays attached until `detach`, or until the interface goes; attached once more, the new settings take the place of \
         the old ones between two packets.\n\n\
         Examples:\n  \
         sudo ip address add 198.18.0.80/32 dev lo\n  \
         sudo xskip backend attach --interface eth0 --from 10.0.0.0/24\n  \
-        sudo xskip backend attach --interface eth0 --from 10.0.0.2 --from fd00::2 --vip 198.18.0.80 --vip 2001:db8::80"
+        sudo xskip backend attach --interface eth0 --from 10.0.0.2 --from fd00::2 --vip 198.18.0.80 --vip 2001:db8::80\n  \
+        sudo xskip backend attach --interface eth0 --from 10.0.0.0/24 --cookie-master cookie.key"
     )]
     Attach(Attach),
 
