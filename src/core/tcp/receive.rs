@@ -81,6 +81,11 @@ impl ReceiveSide {
         }
     }
 
+    /// The window scale that the peer was told.
+    pub fn scale(&self) -> u8 {
+        self.scale
+    }
+
     /// Whether it holds no data, in order or not, and the peer has not closed.
     pub(super) fn is_quiet(&self) -> bool {
         self.buffer.is_empty() && !self.has_sack_blocks() && self.fin.is_none()

@@ -139,6 +139,16 @@ impl SendSide {
         self.window
     }
 
+    /// The largest window the peer ever offered.
+    pub fn max_window(&self) -> u32 {
+        self.max_window
+    }
+
+    /// The peer's window scale.
+    pub fn scale(&self) -> u8 {
+        self.scale
+    }
+
     /// Eff.snd.MSS.
     #[inline]
     pub fn mss(&self) -> u32 {
