@@ -50,6 +50,8 @@ pub struct Plan {
     pub parts_from: Instant,
     /// Whether it waits for a moment at which something is on its way to it, if that comes soon.
     pub parts_in_the_midst: bool,
+    /// Whether somebody makes up segments.
+    pub is_attacked: bool,
     /// When the backend is taken away, if it is; only where the two have parted.
     pub removal: Option<Instant>,
 }
@@ -78,6 +80,7 @@ impl Plan {
             skipped,
             preface: dice.one_of(&[0, 0, 28, 1_400]),
             parts_from: moment(&mut dice, 3_000),
+            is_attacked: dice.happens(20 * PERCENT),
             parts_in_the_midst: dice.happens(60 * PERCENT),
             removal: dice.happens(8 * PERCENT).then(|| moment(&mut dice, 6_000)),
         }

@@ -60,12 +60,17 @@ fn try_seeds(from: u64, count: u64) -> Vec<(u64, Result<Outcome, String>)> {
 
 #[test]
 fn hundreds_of_seeds() {
-    let count = asked_for("XSKIP_SIM_SEEDS").unwrap_or(SEEDS);
-    let hook = panic::take_hook();
-    // Everything that goes wrong is told in the end.
-    panic::set_hook(Box::new(|_| ()));
+    let asked = asked_for("XSKIP_SIM_SEEDS");
+    let hook = asked.map(|_| panic::take_hook());
+    if hook.is_some() {
+        // This test is alone then, and everything that goes wrong is told in the end.
+        panic::set_hook(Box::new(|_| ()));
+    }
+    let count = asked.unwrap_or(SEEDS);
     let all = try_seeds(asked_for("XSKIP_SIM_FROM").unwrap_or(1), count);
-    panic::set_hook(hook);
+    if let Some(hook) = hook {
+        panic::set_hook(hook);
+    }
     let failures: Vec<_> = all.iter().filter_map(|(seed, it)| Some((seed, it.as_ref().err()?))).collect();
     for (seed, text) in &failures {
         eprintln!(
@@ -82,6 +87,7 @@ fn hundreds_of_seeds() {
         ("finished", with(&|it| it.over == Some(Over::Finished)), 35),
         ("reset", with(&|it| it.over == Some(Over::Reset)), 4),
         ("removed", with(&|it| it.removed), 1),
+        ("attacked", with(&|it| it.forged > 0), 8),
         ("of more than a hundred frames", with(&|it| it.translated > 100), 10),
     ];
     let frames: u64 = outcomes.iter().map(|it| it.translated).sum();
@@ -100,6 +106,51 @@ fn same_seed_same_outcome() {
     for seed in 1..=20 {
         assert_eq!(try_seed(seed), try_seed(seed), "seed {seed}");
     }
+}
+
+/// A simulation that finds nothing wrong has to be one that would.
+#[test]
+fn broken_translations_are_found() {
+    let table: [(&str, fn(&mut [u8]) -> bool, &str); 3] = [
+        ("two words of data change places, which no sum tells", |frame| swap_words(frame), "a wrong octet"),
+        ("no window is passed on but a shut one", |frame| shut(frame), ""),
+        ("the end is lost", |frame| frame[47] & 1 == 0, ""),
+    ];
+    for (name, broken, said) in table {
+        let mut found = Vec::new();
+        for seed in 1..=30 {
+            let mut plan = Plan::from_seed(seed);
+            (plan.ipv6, plan.is_attacked) = (false, false);
+            let mut world = World::new(&plan);
+            world.broken = Some(broken);
+            if let Err(panic) = panic::catch_unwind(AssertUnwindSafe(|| world.run())) {
+                found.push(panic.downcast_ref::<String>().cloned().unwrap_or_default());
+            }
+        }
+        assert!(found.len() > 3 && found.iter().all(|text| text.contains(said)), "{name}: {found:?}");
+    }
+}
+
+/// Behind the IPv4 header.
+const TCP: usize = 34;
+
+fn swap_words(frame: &mut [u8]) -> bool {
+    let data = TCP + usize::from(frame[TCP + 12] >> 4) * 4;
+    if frame.len() >= data + 4 {
+        let (first, second) = frame[data..data + 4].split_at_mut(2);
+        first.swap_with_slice(second);
+    }
+    true
+}
+
+/// The window goes to where nobody looks: into the urgent pointer, so that the sum stays right.
+fn shut(frame: &mut [u8]) -> bool {
+    let (window, urgent) = (TCP + 14, TCP + 18);
+    if frame[urgent..urgent + 2] == [0, 0] {
+        frame.copy_within(window..window + 2, urgent);
+        frame[window..window + 2].fill(0);
+    }
+    true
 }
 
 /// Shows everything that happens under a seed: that of `XSKIP_SIM_SEED`.

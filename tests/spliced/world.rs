@@ -2,6 +2,7 @@
 
 use crate::{
     app::{App, Part},
+    dice::{Dice, PERCENT},
     plan::{BACKEND, CLIENT, PROXY, Plan},
     proxy::{PREFACE, Proxy},
 };
@@ -9,10 +10,10 @@ use std::{collections::VecDeque, fmt::Write, net::IpAddr, time::Duration};
 use xskip_core::{
     CloseReason,
     impair::OneWay,
-    splice::{Over, Patience},
+    splice::{Over, Patience, Refusal},
     stack::{Event, LocalAddress, Ownership, Secrets, Stack},
     time::Instant,
-    wire::{self, ChecksumPolicy, Endpoint, InterfaceId, MacAddress, Packet},
+    wire::{self, ChecksumPolicy, Endpoint, InterfaceId, MacAddress, Packet, TcpFlags},
 };
 
 const PORT: u16 = 80;
@@ -30,6 +31,8 @@ pub struct Outcome {
     /// Frames that were translated, and those that were not, by reason.
     pub translated: u64,
     pub refused: Vec<&'static str>,
+    /// Segments that were made up.
+    pub forged: u64,
     /// How the pair ended.
     pub over: Option<Over>,
     /// Whether the backend was taken away.
@@ -52,6 +55,9 @@ pub struct World {
     of_neighbours: VecDeque<(usize, Vec<u8>)>,
     backend: Endpoint,
     outcome: Outcome,
+    /// What a broken translation does to each frame that it passes on; whether the frame passes on then.
+    pub broken: Option<fn(&mut [u8]) -> bool>,
+    forger: Dice,
     /// What happened, where somebody wants to see it.
     pub trace: Option<String>,
     buffer: Vec<u8>,
@@ -104,6 +110,8 @@ impl World {
             of_neighbours: VecDeque::new(),
             backend,
             outcome: Outcome::default(),
+            broken: None,
+            forger: Dice::new(plan.seed, 2),
             trace: None,
             buffer: vec![0; 2_048],
         }
@@ -208,9 +216,15 @@ impl World {
 
     fn arrive_at_proxy(&mut self, mut frame: Vec<u8>) {
         self.note("arrives at proxy", &frame);
+        if self.plan.is_attacked && self.forger.happens(30 * PERCENT) {
+            self.forge(&frame);
+        }
         match self.proxy.translate(self.now, &mut frame) {
             Some(Some(host)) => {
                 self.note(&format!("translated for {host}"), &frame);
+                if self.broken.is_some_and(|spoil| !spoil(&mut frame)) {
+                    return;
+                }
                 self.from_proxy[peer(host)].push(self.now, 0, &frame);
             }
             Some(None) => self.note("refused", &frame),
@@ -219,6 +233,29 @@ impl World {
                 self.settle(PROXY);
             }
         }
+    }
+
+    /// Somebody who knows the ends of a connection, and sees nothing of it, makes up a segment: with numbers of his own, but for the one
+    /// or the other.
+    fn forge(&mut self, model: &[u8]) {
+        let Ok(parsed) = wire::parse(model, ChecksumPolicy::Verify) else { return };
+        let Packet::Tcp(ip, segment) = parsed.packet else { return };
+        let mut header = segment.header;
+        let far = |dice: &mut Dice| (1 << 24) + dice.below((1 << 32) - (1 << 25)) as u32;
+        header.flags = TcpFlags::from_bits_truncate(self.forger.any() as u8);
+        if self.forger.happens(50 * PERCENT) || header.flags.contains(TcpFlags::RST) {
+            header.seq = header.seq.advance(far(&mut self.forger));
+        } else {
+            header.ack = header.ack.advance(far(&mut self.forger));
+        }
+        header.window = self.forger.any() as u16;
+        let mut frame = vec![0; wire::tcp_frame_len(&parsed.link, &ip, &header) + 9];
+        wire::write_tcp(&parsed.link, &ip, &header, (b"made up.!", &[]), &mut frame);
+        let Some(pair) = self.proxy.pair.as_mut().filter(|_| !self.proxy.is_removed) else { return };
+        let before = pair.clone();
+        assert!(pair.translate(self.now, &mut frame).is_err(), "{header:?} passes");
+        assert_eq!(*pair, before, "it leaves no trace");
+        self.outcome.forged += 1;
     }
 
     fn settle(&mut self, host: usize) {
@@ -310,6 +347,9 @@ impl World {
                 assert!(app.has_written_all(), "{}", self.describe());
             }
         }
+        // Of what honest peers say only what nobody would answer, or nobody should, goes nowhere.
+        let may_be_refused = |refusal: &Refusal| matches!(refusal, Refusal::Syn | Refusal::Reset);
+        assert!(self.proxy.refused.iter().all(may_be_refused), "{}", self.describe());
         for (app, other) in [(0, 1), (1, 0)] {
             // Nobody is left waiting until it gives up.
             assert_ne!(reasons[app], Some(CloseReason::TimedOut), "{}", self.describe());

@@ -32,7 +32,7 @@
 //! # What is not passed on
 //!
 //! Whoever cannot see the segments must not be able to do more to the pair than to a connection. A segment passes where its receiver
-//! might take it or answer it: it begins no later than the right edge it was offered, ends no further below what was acknowledged than
+//! might take it or answer it: it begins no later than the right edge it was offered, or where a probe of a shut window ends, ends no further below what was acknowledged than
 //! a window, and acknowledges only what was sent ([`Refusal::Sequence`], [`Refusal::Acknowledgment`]). A RST passes where it lies in
 //! the window, and its receiver challenges it if it is not exact (RFC 5961 §3.2); the pair believes one that is exact, and whose
 //! checksum is right. A SYN does not pass: there is nobody who should answer it with the numbers of another connection.
@@ -54,7 +54,7 @@ mod why_not;
 
 pub use self::{
     end::{Over, Patience},
-    pair::{Half, Pair, Side, Stream},
+    pair::{End, Half, Pair, Side, Stream},
     translate::Refusal,
     why_not::{Busy, WhyNot},
 };

@@ -58,12 +58,16 @@ pub struct Half {
 
 /// What is fixed of one side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct End {
+pub struct End {
     /// The ends of its connection, ours first.
     pub tuple: FourTuple,
+    /// The header of what is sent to its peer.
     pub link: LinkHeader,
+    /// The largest IP packet that fits that way, octets.
     pub mtu: u16,
+    /// The peer's window scale.
     pub peer_scale: u8,
+    /// The window scale that the peer was told.
     pub our_scale: u8,
     /// Our clock at the switch: what this peer echoes is either of before that, or the other peer's.
     pub clock: u32,
@@ -94,16 +98,19 @@ pub struct Stream {
     pub echoes: bool,
 }
 
-/// Two connections that are one.
+/// Two connections that are one: plain numbers, which whoever carries frames may keep in a table of its own, and bring back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pair {
-    pub(super) ends: [End; 2],
-    pub(super) streams: [Stream; 2],
-    pub(super) has_clocks: bool,
+    /// The client's side, then the backend's: fixed.
+    pub ends: [End; 2],
+    /// What the client says, then what the backend says: `shift` and `clock_shift` are fixed, the rest is learnt.
+    pub streams: [Stream; 2],
+    /// Whether timestamps are in use.
+    pub has_clocks: bool,
     /// Whether a RST has passed that its receiver believes.
-    pub(super) is_reset: bool,
+    pub is_reset: bool,
     /// When a segment passed last.
-    pub(super) heard: Instant,
+    pub heard: Instant,
 }
 
 /// The least that a window is taken for: two peers may have agreed on less, but one of them may not know yet.
@@ -134,11 +141,6 @@ impl Pair {
     /// What one side says to the other.
     pub fn stream(&self, from: Side) -> &Stream {
         &self.streams[from as usize]
-    }
-
-    /// When a segment passed last.
-    pub fn heard(&self) -> Instant {
-        self.heard
     }
 
     /// Whose a segment is, if one of the two sent it: its ends as the receiver has them.

@@ -42,6 +42,9 @@ named! {
     }
 }
 
+/// How far behind the window a speaker may stand: an octet with which it has probed a shut one, and its FIN. Its acknowledgments come
+/// from there, and its receiver looks at them (RFC 9293 §3.10.7.4).
+const BEYOND: u32 = 2;
 /// The window field at most.
 const MAX_FIELD: u32 = 65_535;
 /// The scale at most (RFC 7323 §2.3).
@@ -116,7 +119,7 @@ impl Pair {
         if !sight.flags.contains(TcpFlags::ACK) {
             return Err(Refusal::NoAck);
         }
-        if end.precedes(out.acked.back(out.reach)) || out.edge.precedes(start) {
+        if end.precedes(out.acked.back(out.reach)) || out.edge.advance(BEYOND).precedes(start) {
             return Err(Refusal::Sequence);
         }
         if back.sent.precedes(sight.ack) || sight.ack.precedes(back.acked.back(back.reach)) {

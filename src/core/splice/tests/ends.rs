@@ -49,7 +49,7 @@ fn reset_or_silent() {
     assert_eq!(pair.over(later(100), &PATIENCE), Some(Over::Silent));
     // What is refused is no sign of life.
     refuse(&mut pair, Side::Client, &header(Side::Client, 1 << 30, 0), b"x");
-    assert_eq!(pair.heard(), NOW);
+    assert_eq!(pair.heard, NOW);
     let mut last = frame(&pair, Side::Client, &header(Side::Client, 0, 0), b"x");
     assert_eq!(pair.translate(later(50), &mut last), Ok(Side::Backend));
     assert_eq!(pair.over(later(100), &PATIENCE), None);
