@@ -13,4 +13,5 @@ mod app;
 mod plan;
 mod proxy;
 mod seeds;
+mod watch;
 mod world;

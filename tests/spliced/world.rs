@@ -5,6 +5,7 @@ use crate::{
     dice::{Dice, PERCENT},
     plan::{BACKEND, CLIENT, PROXY, Plan},
     proxy::{PREFACE, Proxy},
+    watch::{Watch, same_door},
 };
 use std::{collections::VecDeque, fmt::Write, net::IpAddr, time::Duration};
 use xskip_core::{
@@ -48,6 +49,7 @@ pub struct World {
     stacks: [Stack; 3],
     apps: [App; 2],
     proxy: Proxy,
+    watches: [Watch; 2],
     /// To the proxy from the client and the backend, then from the proxy to them.
     to_proxy: [OneWay; 2],
     from_proxy: [OneWay; 2],
@@ -105,6 +107,7 @@ impl World {
             stacks,
             apps,
             proxy: Proxy::new(plan),
+            watches: Default::default(),
             to_proxy: [way(0, 0), way(1, 0)],
             from_proxy: [way(0, 1), way(1, 1)],
             of_neighbours: VecDeque::new(),
@@ -206,6 +209,7 @@ impl World {
                 let frame = frame.to_vec();
                 self.from_proxy[peer(host)].pop(self.now);
                 self.note(&format!("arrives at {host}"), &frame);
+                self.watches[peer(host)].hears(&frame);
                 self.stacks[host].handle_frame(self.now, InterfaceId::FIRST, &frame);
                 self.settle(host);
                 return true;
@@ -219,9 +223,11 @@ impl World {
         if self.plan.is_attacked && self.forger.happens(30 * PERCENT) {
             self.forge(&frame);
         }
+        let before = frame.clone();
         match self.proxy.translate(self.now, &mut frame) {
             Some(Some(host)) => {
                 self.note(&format!("translated for {host}"), &frame);
+                assert!(same_door(&before, &frame), "a window is shut, or opened, on the way: {}", self.describe());
                 if self.broken.is_some_and(|spoil| !spoil(&mut frame)) {
                     return;
                 }
@@ -316,6 +322,7 @@ impl World {
             return self.of_neighbours.extend(others.map(|other| (other, frame.to_vec())));
         }
         if host != PROXY {
+            self.watches[peer(host)].said(frame);
             return self.to_proxy[peer(host)].push(self.now, 0, frame);
         }
         for to in [CLIENT, BACKEND] {

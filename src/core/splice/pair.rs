@@ -94,8 +94,8 @@ pub struct Stream {
     pub fin: SeqNumber,
     /// Whether there was.
     pub has_fin: bool,
-    /// Whether the speaker has echoed the clock of whom it speaks to, and not one that it was shown before the switch.
-    pub echoes: bool,
+    /// Whether the speaker echoes a clock by which the switch is so long ago that nothing of before it comes any more.
+    pub is_past: bool,
 }
 
 /// Two connections that are one: plain numbers, which whoever carries frames may keep in a table of its own, and bring back.
@@ -180,7 +180,7 @@ impl Stream {
             reach: speaker.reach.max(hearer.reach).max(LEAST_REACH),
             fin: SeqNumber::default(),
             has_fin: false,
-            echoes: false,
+            is_past: false,
         }
     }
 

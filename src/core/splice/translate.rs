@@ -45,6 +45,8 @@ named! {
 /// How far behind the window a speaker may stand: an octet with which it has probed a shut one, and its FIN. Its acknowledgments come
 /// from there, and its receiver looks at them (RFC 9293 §3.10.7.4).
 const BEYOND: u32 = 2;
+/// Of a circle of numbers.
+const QUARTER: u32 = 1 << 30;
 /// The window field at most.
 const MAX_FIELD: u32 = 65_535;
 /// The scale at most (RFC 7323 §2.3).
@@ -183,15 +185,17 @@ impl Pair {
         sum.settle(frame, tcp + 16);
     }
 
-    /// What one side echoes, for the other one. Once it has echoed something of the other side, nothing is compared any more: by then
-    /// the circle may have gone half round.
+    /// What one side echoes, for the other one. Segments overtake each other, so an echo of before the switch may come after one of
+    /// behind it; but not when the clock is a quarter of its circle further. From then on nothing is compared any more, or it would go
+    /// half round and seem to be of before.
     fn echo(&mut self, from: Side, echo: u32) -> u32 {
         let (end, other) = (&self.ends[from as usize], &self.ends[from.other() as usize]);
         let out = &mut self.streams[from as usize];
-        if !out.echoes && SeqNumber::new(echo).at_or_before(SeqNumber::new(end.clock)) {
+        let (switch, echoed) = (SeqNumber::new(end.clock), SeqNumber::new(echo));
+        if !out.is_past && echoed.at_or_before(switch) {
             return other.recent;
         }
-        out.echoes = true;
+        out.is_past |= echoed.since(switch) >= QUARTER;
         echo.wrapping_sub(self.streams[from.other() as usize].clock_shift)
     }
 

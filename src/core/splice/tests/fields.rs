@@ -78,6 +78,7 @@ fn timestamps() {
         (Side::Backend, (u32::MAX, 40_000), (10_005, 700)),
         (Side::Backend, (4, 40_001), (10_010, 701)), // its circle is over, and the clock towards the client goes on
         (Side::Client, (950, 10_010), (40_250, 4)),
+        (Side::Client, (940, 9_990), (40_240, u32::MAX - 5)), // overtaken: its echo is of before the switch
     ];
     let mut pair = pair();
     for (from, (value, echo), expected) in table {
