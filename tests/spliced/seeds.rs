@@ -111,7 +111,8 @@ fn same_seed_same_outcome() {
 /// A simulation that finds nothing wrong has to be one that would.
 #[test]
 fn broken_translations_are_found() {
-    let table: [(&str, fn(&mut [u8]) -> bool, &str); 3] = [
+    type Spoil = fn(&mut [u8]) -> bool;
+    let table: [(&str, Spoil, &str); 3] = [
         ("two words of data change places, which no sum tells", |frame| swap_words(frame), "a wrong octet"),
         ("no window is passed on but a shut one", |frame| shut(frame), ""),
         ("the end is lost", |frame| frame[47] & 1 == 0, ""),

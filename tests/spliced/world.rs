@@ -97,7 +97,7 @@ impl World {
         let answered = Part { key: 2, from: 0, length: backend.total() };
         let apps = [App::new(client.clone(), 1, vec![answered]), App::new(backend.clone(), 2, vec![preface, asked])];
         let way = |link: usize, way: usize| {
-            OneWay::new(plan.links[link][way].clone(), plan.seed.wrapping_add(1_000 * (2 * link + way) as u64))
+            OneWay::new(plan.links[link][way], plan.seed.wrapping_add(1_000 * (2 * link + way) as u64))
         };
         // A proxy does not listen where backends are found: the port is the same, the address is not.
         let backend = Endpoint { address: address(BACKEND, plan.ipv6), port: PORT };

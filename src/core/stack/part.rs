@@ -29,7 +29,7 @@ struct Candidate {
 
 impl Stack {
     /// Hands a client's and a backend's connection on to whoever translates segments between them by the [`Pair`] that this returns. Both
-    /// leave the stack at once, and nobody is told: no segment is sent for it, and no event comes. Their ids mean nothing from now on.
+    /// leave the stack at once, and nobody is told: no segment is sent for it, and no event comes. Their ids mean nothing from now on, and their indices may be used again.
     ///
     /// Until [`Stack::forget_pair`] their ports stay taken, and what comes of them is dropped and counted
     /// ([`DropReason::Parted`](crate::drops::DropReason::Parted)), rather than answered by a RST. Nothing is lost if the rest of a batch

@@ -42,7 +42,8 @@ fn segments_of_before_the_switch_are_old_for_their_receiver() {
 
 #[test]
 fn edges_of_sack_blocks() {
-    let table: [(&[(u32, u32)], &[(u32, u32)]); 4] = [
+    type Blocks = [(u32, u32)];
+    let table: [(&Blocks, &Blocks); 4] = [
         // Two holes in what the backend said: 5,000 is its 900,000.
         (&[(6_000, 7_000), (8_000, 9_000)], &[(901_000, 902_000), (903_000, 904_000)]),
         // A duplicate of before the switch, one across it, and one that is also part of a block.
@@ -101,6 +102,25 @@ fn echoes_are_right_half_a_circle_later() {
         assert_eq!(pass(&mut pair, Side::Client, &back, &[]).options, stamps(40_000, shown), "{step}");
         shown = shown.wrapping_add(1 << 29);
     }
+}
+
+/// A pair may live as long as it likes: once round the circle, and further, everything is as at the switch.
+#[test]
+fn numbers_go_round_their_circle() {
+    const STEP: u32 = 500_000;
+    let mut pair = pair();
+    for step in 0..10_000 {
+        let said = STEP.wrapping_mul(step);
+        let open = TcpHeader { window: u16::MAX, ..header(Side::Backend, 0, said) };
+        assert_eq!(pass(&mut pair, Side::Backend, &open, b"").ack.get(), CLIENT.0.wrapping_add(said));
+        let far = header(Side::Client, said.wrapping_add(STEP - 1), 0);
+        assert_eq!(
+            pass(&mut pair, Side::Client, &far, b"x").seq.get(),
+            BACKEND.1.wrapping_add(said).wrapping_add(STEP - 1)
+        );
+    }
+    let beyond = header(Side::Client, STEP.wrapping_mul(10_010), 0);
+    assert_eq!(refuse(&mut pair, Side::Client, &beyond, b"x"), Refusal::Sequence);
 }
 
 /// Octets by the sender's scale, units of the one that the receiver was told.
