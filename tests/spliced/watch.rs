@@ -22,7 +22,9 @@ impl Watch {
         let end = header.seq.advance(data as u32 + u32::from(header.flags.intersects(TcpFlags::SYN | TcpFlags::FIN)));
         self.highest = Some(self.highest.map_or(end, |highest| highest.latest(end)));
         if let Some(stamps) = header.options.timestamps {
-            self.clock = Some((self.clock.map_or(stamps.value, |(first, _)| first), stamps.value));
+            // A SYN-ACK that is sent again shows what the first one did.
+            let (first, last) = self.clock.unwrap_or((stamps.value, stamps.value));
+            self.clock = Some((first, SeqNumber::new(last).latest(SeqNumber::new(stamps.value)).get()));
         }
     }
 

@@ -21,6 +21,7 @@
 //! | field | what becomes of it | why so |
 //! | --- | --- | --- |
 //! | SEQ, ACK | shifted | what lies before the switch becomes a number before the switch: an old duplicate for its receiver, which is right, as it has all that. That draws the acknowledgment that was lost |
+//! | SEQ of an empty segment | no more than the right edge that its receiver has offered | the proxy may have offered more, and acknowledgments from beyond the window are not heard: two peers that have sent so much would wait for each other for ever |
 //! | SACK, D-SACK | as ACK, each edge | a block of before the switch, or across it, comes back in the numbers in which its sender had sent: shifting keeps all order, and no block is cut |
 //! | TSval | shifted, so that TS.Recent becomes what the proxy's clock showed at the switch | the receiver has seen nothing newer than that, so its clock of this peer never goes back (PAWS), also where it wraps |
 //! | TSecr | shifted back; an echo of before the switch becomes TS.Recent | that echo is of a clock its receiver never had; TS.Recent is what the proxy would have echoed |

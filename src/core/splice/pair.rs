@@ -86,8 +86,10 @@ pub struct Stream {
     pub sent: SeqNumber,
     /// Everything before this was acknowledged: RCV.NXT, as far as was seen.
     pub acked: SeqNumber,
-    /// The furthest right edge that was offered.
+    /// The furthest right edge that was offered to the speaker, by the proxy or the hearer.
     pub edge: SeqNumber,
+    /// The furthest that the hearer itself has offered: beyond it takes no segment, empty ones neither.
+    pub offered: SeqNumber,
     /// The largest window that was offered.
     pub reach: u32,
     /// The number of the FIN, where there was one.
@@ -177,6 +179,7 @@ impl Stream {
             sent: hearer.sent,
             acked: hearer.sent,
             edge: hearer.sent.advance(hearer.window).latest(offered),
+            offered: hearer.sent.advance(hearer.window),
             reach: speaker.reach.max(hearer.reach).max(LEAST_REACH),
             fin: SeqNumber::default(),
             has_fin: false,

@@ -54,11 +54,14 @@ const MAX_SCALE: u8 = 14;
 
 /// What a segment says in the numbers of its receiver.
 struct Said {
-    start: SeqNumber,
+    /// Its sequence number.
+    number: SeqNumber,
+    /// What follows its last octet.
     end: SeqNumber,
     window: u16,
-    /// The window in octets: what was offered, or what its receiver is told, whichever is more.
-    offered: u32,
+    /// The window in octets; and that or what its receiver is told, whichever is more.
+    octets: u32,
+    told: u32,
     /// Whether it is a RST that its receiver believes.
     resets: bool,
 }
@@ -102,8 +105,8 @@ impl Pair {
         let (out, back) = (&self.streams[from as usize], &self.streams[from.other() as usize]);
         let start = sight.seq.advance(out.shift);
         let end = start.advance(sight.len());
-        let (window, offered) = self.window(from, sight.window);
-        let mut said = Said { start, end, window, offered, resets: false };
+        let (window, octets, told) = self.window(from, sight.window);
+        let mut said = Said { number: start, end, window, octets, told, resets: false };
         if sight.flags.contains(TcpFlags::RST) {
             if start.precedes(out.acked) || out.edge.precedes(start) {
                 return Err(Refusal::Reset);
@@ -127,16 +130,22 @@ impl Pair {
         if back.sent.precedes(sight.ack) || sight.ack.precedes(back.acked.back(back.reach)) {
             return Err(Refusal::Acknowledgment);
         }
+        // The proxy may have offered more than its receiver does. Who has sent all that acknowledges from beyond the window, where no
+        // segment is acceptable (RFC 9293 §3.10.7.4); and if both have, neither ever hears the other one. The number of a segment that
+        // takes none says nothing else.
+        if sight.len() == 0 && out.offered.precedes(start) {
+            said.number = out.offered;
+        }
         Ok(said)
     }
 
-    /// The window field for the other side, and the octets that may come for it.
-    fn window(&self, from: Side, field: u16) -> (u16, u32) {
+    /// The window field for the other side, the octets that it stands for, and those that may come for it.
+    fn window(&self, from: Side, field: u16) -> (u16, u32, u32) {
         let (theirs, ours) = (self.ends[from as usize].peer_scale, self.ends[from.other() as usize].our_scale);
         let octets = u32::from(field) << theirs.min(MAX_SCALE);
         let units = (octets >> ours.min(MAX_SCALE)).min(MAX_FIELD);
         let units = if octets > 0 { units.max(1) } else { 0 };
-        (units as u16, octets.max(units << ours.min(MAX_SCALE)))
+        (units as u16, octets, octets.max(units << ours.min(MAX_SCALE)))
     }
 
     fn learn(&mut self, now: Instant, from: Side, sight: &Sight, said: &Said) {
@@ -154,8 +163,9 @@ impl Pair {
         }
         let back = &mut self.streams[from.other() as usize];
         back.acked = back.acked.latest(sight.ack);
-        back.edge = back.edge.latest(sight.ack.advance(said.offered));
-        back.reach = back.reach.max(said.offered);
+        back.edge = back.edge.latest(sight.ack.advance(said.told));
+        back.offered = back.offered.latest(sight.ack.advance(said.octets));
+        back.reach = back.reach.max(said.told);
     }
 
     /// Everything that counts in another way on the other side.
@@ -163,7 +173,7 @@ impl Pair {
         let back_shift = self.streams[from.other() as usize].shift;
         let (mut sum, tcp) = (Difference::default(), sight.tcp);
         let is_odd = |at: usize| (at - tcp) % 2 == 1;
-        sum.put_long(frame, tcp + 4, said.start.get(), false);
+        sum.put_long(frame, tcp + 4, said.number.get(), false);
         sum.put_word(frame, tcp + 14, said.window);
         let has_ack = sight.flags.contains(TcpFlags::ACK);
         if has_ack {

@@ -34,6 +34,9 @@ pub enum Busy {
     /// The application has an event to take.
     #[error("there is an event of it that was not taken: poll events first")]
     Unheard,
+    /// Its peer may not know yet that it is open.
+    #[error("its peer has said nothing since its SYN-ACK, and may not know yet that it is open: try again when it has")]
+    Unconfirmed,
     /// What it knows of its peer's clock is too old.
     #[error("its peer's clock was last seen too long ago: try again when it has said something")]
     Outdated,
@@ -89,6 +92,7 @@ impl WhyNot {
                     | Busy::Recovering
                     | Busy::Urgent
                     | Busy::Unheard
+                    | Busy::Unconfirmed
                     | Busy::Outdated
             )
         )

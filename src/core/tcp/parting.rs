@@ -46,9 +46,16 @@ impl Connection {
             (!self.urgent.is_quiet(), Busy::Urgent),
             (!self.recovery.is_quiet() || !self.timers.none_but(Timer::KeepAlive), Busy::Recovering),
             (!self.signals.is_empty(), Busy::Unheard),
+            (self.may_be_unknown(), Busy::Unconfirmed),
             (is_outdated, Busy::Outdated),
         ];
         obstacles.into_iter().find(|(stands, _)| *stands).map_or(Ok(()), |(_, busy)| Err(busy))
+    }
+
+    /// Whether the peer may not know yet that the connection is open: we opened it, and nothing has come since its SYN-ACK. If our
+    /// acknowledgment was lost it says that again, and nobody else can answer it.
+    fn may_be_unknown(&self) -> bool {
+        !self.send.has_ever_sent() && self.receive.nxt().since(self.send.window_seq()) == 1
     }
 
     /// Whether both sides use timestamps, SACK and ECN.

@@ -40,6 +40,22 @@ fn segments_of_before_the_switch_are_old_for_their_receiver() {
     assert_eq!(pass(&mut pair, Side::Backend, &keep_alive, &[]).seq, seq(4_999));
 }
 
+/// The proxy had offered the client 60,000 octets, and the backend offers 50,000: who has sent more than that is not heard from there.
+#[test]
+fn acknowledgments_from_beyond_the_window_come_from_its_edge() {
+    let mut pair = pair();
+    let table = [(0, 70_000), (49_999, 119_999), (50_000, 120_000), (50_001, 120_000), (60_000, 120_000)];
+    for (said, number) in table {
+        let translated = pass(&mut pair, Side::Client, &header(Side::Client, said, 0), b"");
+        assert_eq!(translated.seq, seq(number), "{said}");
+    }
+    // What takes numbers keeps them, and a window that opens is known.
+    assert_eq!(pass(&mut pair, Side::Client, &header(Side::Client, 50_001, 0), b"x").seq, seq(120_001));
+    let opens = TcpHeader { window: (55_000 >> BACKEND_SCALES.0) as u16, ..header(Side::Backend, 0, 0) };
+    pass(&mut pair, Side::Backend, &opens, b"");
+    assert_eq!(pass(&mut pair, Side::Client, &header(Side::Client, 50_002, 0), b"").seq, seq(120_002));
+}
+
 #[test]
 fn edges_of_sack_blocks() {
     type Blocks = [(u32, u32)];

@@ -121,6 +121,16 @@ fn ports_stay_taken() {
         };
         bench.send(back, b"");
         assert_eq!((bench.events(), bench.sent().len()), (vec![Event::Connected(id)], 1));
+        (id, syn.header)
+    });
+    // Whose SYN-ACK was the last that was heard of it may have missed our acknowledgment: it would say that again, in vain.
+    let [(first, _), (second, _)] = ids;
+    let why = WhyNot::Busy(Side::Client, Busy::Unconfirmed);
+    assert_eq!(bench.stack.part_with(bench.now, first, second), Err(why));
+    let ids = ids.map(|(id, syn)| {
+        let (source_port, destination_port) = (8_080, syn.source_port);
+        let alive = bench.header(IRS.advance(1), syn.seq.advance(1), ACK);
+        bench.send(TcpHeader { source_port, destination_port, ..alive }, b"");
         id
     });
     let pair = bench.stack.part_with(bench.now, ids[0], ids[1]).expect("both are quiet");
