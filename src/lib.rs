@@ -74,7 +74,7 @@ pub mod worker;
 pub mod xdp;
 
 #[doc(inline)]
-pub use xskip_core::{config, drops, impair, lb, preface, rng, stack, stats, tcp, time, transport, wire};
+pub use xskip_core::{config, drops, impair, lb, preface, rng, splice, stack, stats, tcp, time, transport, wire};
 #[doc(hidden)]
 pub use xskip_core::{debug_as_display, prefetch};
 

@@ -333,6 +333,7 @@ fn status_is_typed_and_the_same_for_people() {
         "octets",
         "older_rows",
         "packets",
+        "proxied",
         "remembered",
         "resets",
         "rows",

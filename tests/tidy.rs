@@ -21,8 +21,9 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("transport", &[]),
     ("wire", LEAVES),
     ("config", &["wire"]),
-    ("tcp", &["time", "drops", "stats", "rng", "config", "wire"]),
-    ("stack", &["time", "drops", "stats", "rng", "prefetch", "config", "wire", "tcp"]),
+    ("splice", &["time", "drops", "wire"]),
+    ("tcp", &["time", "drops", "stats", "rng", "config", "wire", "splice"]),
+    ("stack", &["time", "drops", "stats", "rng", "prefetch", "config", "wire", "splice", "tcp"]),
     ("impair", LEAVES),
     ("lb", &["time", "drops", "rng", "transport", "wire", "tcp"]),
     ("preface", LEAVES),
@@ -92,7 +93,7 @@ const CRATES: &[&str] = &["core", "program"];
 const LEAVES: &[&str] = &["time", "drops", "stats", "rng", "prefetch", "transport"];
 
 /// Rooms below the worker, which take time as an argument. `xdp` may wait for the kernel, so it has a clock of its own.
-const CLOCKLESS: &[&str] = &["wire", "tcp", "stack", "app", "impair", "lb", "preface"];
+const CLOCKLESS: &[&str] = &["wire", "splice", "tcp", "stack", "app", "impair", "lb", "preface"];
 const CLOCKS: &[&str] = &["Instant::now", "SystemTime::now", "thread::sleep"];
 
 const MAX_FILE_LINES: usize = 520;

@@ -11,6 +11,7 @@
 //! | [`stack`] | many connections on the interfaces of one worker |
 //! | [`impair`] | a bad link, made on purpose |
 //! | [`lb`] | whose a flow is: a load balancer's tables |
+//! | [`splice`] | two connections made one: segments translated |
 //! | [`preface`] | what is said first on a connection: server names, PROXY headers |
 #![deny(missing_docs, unsafe_code)]
 
@@ -37,6 +38,7 @@ pub mod preface;
 #[doc(hidden)]
 pub mod prefetch;
 pub mod rng;
+pub mod splice;
 pub mod stack;
 pub mod stats;
 pub mod tcp;

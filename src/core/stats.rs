@@ -76,6 +76,8 @@ counters! {
         connections_refused,
         /// Connections that we began to open and no neighbour took.
         connections_unreachable,
+        /// Connections handed on to whoever translates their segments, two of each pair.
+        connections_parted,
         /// Calls of an application that panicked and were contained: the connection they were for was reset.
         application_panics,
         /// ARP requests and neighbour solicitations sent.

@@ -42,6 +42,7 @@ impl Stack {
             Some(Flow::Connection(index)) => self.arrive_at_connection(now, index, received),
             Some(Flow::HalfOpen(index)) => self.arrive_at_half_open(now, index, received),
             Some(Flow::TimeWait(index)) => self.arrive_at_time_wait(now, index, received),
+            None if self.parted.contains(tuple) => Err(DropReason::Parted),
             None => self.arrive_at_listener(now, received, None),
         }
     }

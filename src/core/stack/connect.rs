@@ -182,7 +182,8 @@ impl Stack {
             Flow::TimeWait(index) => self.time_wait.may_be_succeeded(index, now),
             _ => false,
         };
-        !self.listeners.have(tuple.local.port) && self.find(tuple, hash).is_none_or(is_free)
+        let is_free = !self.listeners.have(tuple.local.port) && self.find(tuple, hash).is_none_or(is_free);
+        is_free && !self.parted.contains(tuple)
     }
 
     fn open_by(

@@ -11,6 +11,7 @@ use super::{
     half_open::HalfOpens,
     interface::Interfaces,
     listeners::Listeners,
+    part::Parted,
     rate_limit::{RateLimit, SharedLimit},
     strangers::Strangers,
     time_wait::TimeWaits,
@@ -43,7 +44,7 @@ const MISDATED_PER_SECOND: u32 = 100;
 /// - **Output**: [`poll_event`](Self::poll_event) says what applications should know, [`poll_transmit`](Self::poll_transmit) writes
 ///   the next frame, and [`poll_timeout`](Self::poll_timeout) says when `handle_timeout` is to be called next.
 /// - **Commands of applications**: [`listen`](Self::listen) and [`connect`](Self::connect) begin connections,
-///   [`stream`](Self::stream) is one in its application's hands, and [`splice`](Self::splice) moves octets between two;
+///   [`stream`](Self::stream) is one in its application's hands, [`splice`](Self::splice) moves octets between two, and [`part_with`](Self::part_with) hands two on;
 ///   [`bind_udp`](Self::bind_udp) and [`udp`](Self::udp) do so for datagrams, and [`set_timer`](Self::set_timer) has an event come
 ///   later.
 /// - **Its owner's business**: interfaces and addresses ([`add_interface`](Self::add_interface),
@@ -133,6 +134,8 @@ pub struct Stack {
     /// as they like, so it is apart.
     pub(super) broken_off: UsedHandshakes,
     pub(super) observer: Observer,
+    /// The connections of pairs that were handed on: their ports are taken, and nobody is told that they are no more.
+    pub(super) parted: Parted,
     pub(super) timers: TimerWheel,
     pub(super) strangers: Strangers,
     /// How often refused cookies are looked at closely.
@@ -171,6 +174,7 @@ impl Stack {
             used: UsedHandshakes::new(config.max_used_handshakes),
             broken_off: UsedHandshakes::new(config.max_reset_handshakes),
             observer: Observer::default(),
+            parted: Parted::default(),
             timers: TimerWheel::new(config.max_connections),
             strangers: Strangers::new(&config),
             misdated: RateLimit::new(MISDATED_PER_SECOND),

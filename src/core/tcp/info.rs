@@ -56,7 +56,7 @@ impl Connection {
             unacknowledged: self.send.buffered(),
             timestamps: self.clocks.is_some(),
             sack: self.sack,
-            window_scaling: self.receive.is_scaled() || self.send.is_scaled(),
+            window_scaling: self.receive.scale() > 0 || self.send.is_scaled(),
             heard: self.liveness.heard_at(),
         }
     }

@@ -33,6 +33,7 @@ mod micros;
 mod opening;
 mod options;
 mod outcome;
+mod parting;
 pub mod path_mtu;
 mod persist;
 mod predicted;

@@ -100,7 +100,7 @@ impl Connection {
     }
 
     /// What an MSS leaves for data.
-    fn data_within(&self, mss: u16) -> u32 {
+    pub(super) fn data_within(&self, mss: u16) -> u32 {
         let options = self.clocks.map_or(0, |_| timestamps::OPTION_LEN);
         u32::from(mss).saturating_sub(options).max(1)
     }

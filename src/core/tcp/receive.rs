@@ -81,9 +81,9 @@ impl ReceiveSide {
         }
     }
 
-    /// Whether our windows are scaled.
-    pub(super) fn is_scaled(&self) -> bool {
-        self.scale > 0
+    /// The window scale that the peer was told.
+    pub fn scale(&self) -> u8 {
+        self.scale
     }
 
     /// Whether it holds no data, in order or not, and the peer has not closed.

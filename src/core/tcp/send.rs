@@ -144,6 +144,21 @@ impl SendSide {
         self.window
     }
 
+    /// The largest window the peer ever offered.
+    pub fn max_window(&self) -> u32 {
+        self.max_window
+    }
+
+    /// SND.WL1: the number of the segment that last set the window; that of the SYN where none has come since.
+    pub fn window_seq(&self) -> SeqNumber {
+        self.window_seq
+    }
+
+    /// The peer's window scale.
+    pub fn scale(&self) -> u8 {
+        self.scale
+    }
+
     /// Eff.snd.MSS.
     #[inline]
     pub fn mss(&self) -> u32 {

@@ -18,6 +18,7 @@ mod max_segment;
 mod memory;
 mod moving;
 mod neighbours;
+mod parting;
 mod parts;
 mod path_mtu;
 mod rfc9293;
