@@ -122,11 +122,11 @@ static __always_inline int is_to_answer(const struct flow *flow, const struct se
 
 /*
  * Whether a segment may end a handshake, in a row where that makes a difference. In a settled one it goes where its SYN would have
- * gone, whatever it is.
+ * gone, whatever it is; and while backends answer SYNs themselves, nobody may know a cookie where its row leads now.
  */
-static __always_inline int may_be_handshake(const struct packet *packet, const struct flow *flow)
+static __always_inline int may_be_handshake(const struct packet *packet, const struct flow *flow, const struct service *service)
 {
-	return flow->kind == KIND_SEGMENT && (flow->flags & (BY_COOKIES | AT_ONCE)) == BY_COOKIES &&
+	return flow->kind == KIND_SEGMENT && service->promises & HANDS_OVER && (flow->flags & (BY_COOKIES | AT_ONCE)) == BY_COOKIES &&
 	       (flow->row.before || flow->row.second & ROW_WATCHED) && (packet->flags & (FLAG_SYN | FLAG_ACK)) == FLAG_ACK;
 }
 
@@ -204,10 +204,14 @@ __attribute__((noinline)) int balance(struct xdp_md *ctx, struct packet *packet,
 		outcome = flow.why;
 		if (!flow.target || !flow.backend)
 			goto counted;
+		/* Its SYN comes again: to be told that there is somebody would be worse than to wait. */
+		outcome = HINDERED_NO_WAY;
+		if (!is_like(flow.backend, HAS_WAY, 0))
+			goto counted;
 		packet->tally = flow.backend->tally;
 		return TO_ANSWER;
 	}
-	if (may_be_handshake(packet, &flow)) {
+	if (may_be_handshake(packet, &flow, service)) {
 		if (packet->handshake == HANDSHAKE_UNKNOWN)
 			return TO_VERIFY;
 		flow.is_handshake = packet->handshake == HANDSHAKE_ENDS;

@@ -298,7 +298,10 @@ static __always_inline void decide_without_room(struct flow *flow)
 	flow->why = REFUSED_EXCEPTIONS_FULL;
 }
 
-/* A SYN: a flow begins, or seems to. */
+/*
+ * A SYN: a flow begins, or seems to. Or what ends a handshake, by a cookie that only who has heard us can know: then it has begun, and
+ * whatever was there before is over.
+ */
 static __always_inline void decide_syn(struct flow *flow, const struct balancing *windows)
 {
 	struct entry *entry = find_entry(flow, windows), fresh = {};
@@ -314,6 +317,10 @@ static __always_inline void decide_syn(struct flow *flow, const struct balancing
 			flow->why = WHY_REMEMBERED;
 			if (!is_confirmed)
 				entry->asked = flow->tick;
+			if (flow->is_handshake) {
+				entry->before = 0;
+				entry->owner |= ENTRY_CONFIRMED;
+			}
 			refresh(entry, flow);
 			return;
 		}
@@ -328,6 +335,8 @@ static __always_inline void decide_syn(struct flow *flow, const struct balancing
 	}
 	if (!is_like(backend_of(flow->service, established), IS_LIVE, 0))
 		established = 0;
+	if (flow->is_handshake)
+		established = flow->target;
 	fresh.backend = flow->target;
 	fresh.before = established == flow->target ? 0 : established;
 	fresh.isn = flow->sequence;

@@ -117,6 +117,10 @@ impl Checking {
                 None => tracing::info!("backend {service}/{backend} is {health}"),
             }
             let its = (service, backend);
+            // A machine that comes back may have forgotten its program.
+            if health == Health::Down {
+                self.abilities.remove(&its);
+            }
             self.health.insert(its.clone(), health);
             match why {
                 Some(why) => _ = self.why.insert(its.clone(), why),
@@ -125,11 +129,16 @@ impl Checking {
             told.extend(self.believe(balancer, its));
         }
         while let Ok(Finding { service, backend, ability }) = self.checker.findings().try_recv() {
+            let is_there = balancer.service(&service).is_some_and(|id| balancer.backend(id, &backend).is_some());
+            let its = (service, backend);
+            if !is_there || self.abilities.get(&its) == Some(&ability) {
+                continue;
+            }
+            let (service, backend) = &its;
             match &ability.takes_over {
                 Ok(()) => tracing::info!("backend {service}/{backend} takes handshakes over"),
                 Err(why) => tracing::warn!("backend {service}/{backend} does not take handshakes over: {why}"),
             }
-            let its = (service, backend);
             self.abilities.insert(its.clone(), ability);
             told.extend(self.believe(balancer, its));
         }

@@ -102,7 +102,8 @@ fn decide(
             continue;
         }
         let ability = checking.ability(&service.name, &backend.name);
-        if service.syn_proxy == SynProxy::Auto && backend.state == State::Serve && backend.weight > 0 {
+        // Those that drain as well: older handshakes may be theirs.
+        if service.syn_proxy == SynProxy::Auto {
             require(service, backend, ability, checking)?;
         }
         promise = ability.and_then(|ability| ability.promise).map_or(promise, |its| promise.meet(its));

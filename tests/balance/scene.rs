@@ -295,8 +295,8 @@ impl Scene {
             2 => backend.weight = 50 + (chance >> 40) as u32 % 100,
             3 | 4 | 8 | 9 => return self.set_health(&its_name, Health::Down),
             5 | 10 => return self.set_health(&its_name, Health::Up),
-            6 => {
-                // All of its backends have to be down before `open` shows.
+            it if it == 6 || it >= 11 && name.ends_with("open") => {
+                // All of its backends have to be down before `open` shows, which is rare enough.
                 let is_down = name.ends_with("open") || chance >> 40 & 1 == 0;
                 let health = if is_down { Health::Down } else { Health::Up };
                 return (1..=6).for_each(|number| self.set_health(&format!("{name}-{number}"), health));

@@ -133,14 +133,13 @@ impl HandedOver {
             return; // as a check that fails once is no news
         }
         let ability = Ability { takes_over: outcome, promise: Some(promise) };
-        if known.told.as_ref() != Some(&ability) {
-            known.told = Some(ability.clone());
-            let (service, backend) = name;
-            self.findings.push_back(Finding { service, backend, ability });
-        }
+        // Whoever hears it may have forgotten what was told before.
+        known.told = Some(ability.clone());
+        let (service, backend) = name;
+        self.findings.push_back(Finding { service, backend, ability });
     }
 
-    /// What was found out that was not known before.
+    /// What was found out.
     pub fn poll_finding(&mut self) -> Option<Finding> {
         self.findings.pop_front()
     }

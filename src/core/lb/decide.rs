@@ -233,8 +233,8 @@ impl Balancer {
             return self.judge_any(&place, kind);
         }
         match kind {
-            Kind::Syn(isn) => self.judge_syn(&place, isn),
-            Kind::Handshake(isn) => by_cookie(self.judge_syn(&place, isn)),
+            Kind::Syn(isn) => self.judge_syn(&place, isn, false),
+            Kind::Handshake(isn) => by_cookie(self.judge_syn(&place, isn, true)),
             _ => self.judge_segment(&place, kind),
         }
     }
@@ -277,18 +277,18 @@ impl Balancer {
         (place.forward(target, why), effect)
     }
 
-    /// A SYN: a flow begins, or seems to.
-    fn judge_syn(&self, place: &Place<'_>, isn: SeqNumber) -> (Decision, Effect) {
+    /// A SYN: a flow begins, or seems to. Or what ends a handshake, by a cookie that only who has heard us can know: then it has begun, and
+    /// whatever was there before is over.
+    fn judge_syn(&self, place: &Place<'_>, isn: SeqNumber, has_begun: bool) -> (Decision, Effect) {
         if let Some(entry) = place.entry.filter(|entry| entry.is_repeated(isn, place.tick, &self.ticks) || entry.pinned)
         {
             let slot = place.service.slot(entry.backend);
             // A flow stays; a handshake does unless its backend has gone down meanwhile.
             if slot.is_live && (entry.confirmed || !slot.is_down()) {
                 let asked = if entry.confirmed { entry.asked } else { place.tick };
-                return (
-                    place.forward(entry.backend, Why::Remembered),
-                    place.refreshed(Entry { asked, ..entry }, Kind::Syn(isn)),
-                );
+                let before = entry.before.filter(|_| !has_begun);
+                let entry = Entry { asked, before, confirmed: entry.confirmed || has_begun, ..entry };
+                return (place.forward(entry.backend, Why::Remembered), place.refreshed(entry, Kind::Syn(isn)));
             }
         }
         let (chosen, why) = match place.choose() {
@@ -306,11 +306,11 @@ impl Balancer {
         let entry = Entry {
             service: place.id,
             backend: chosen,
-            before: established.filter(|&before| before != chosen),
+            before: established.filter(|&before| before != chosen && !has_begun),
             isn,
             heard: place.tick,
             asked: place.tick,
-            confirmed: established == Some(chosen),
+            confirmed: has_begun || established == Some(chosen),
             ended: false,
             pinned: false,
         };

@@ -127,7 +127,8 @@ impl Balancer {
         if sight.is_malformed {
             return Forwarded::Hindered(Obstacle::Malformed);
         }
-        if let Some(answered) = self.answer_syn(frame, &sight, now) {
+        let way = |backend| way(backend).filter(|way| way.mtu >= Way::MIN_MTU);
+        if let Some(answered) = self.answer_syn(frame, &sight, |backend| way(backend).is_some(), now) {
             return answered;
         }
         let kind = self.handshake(frame, &sight, now).unwrap_or(sight.kind);
@@ -136,7 +137,7 @@ impl Balancer {
             Decision::Reset(backend) => return Forwarded::Reset(backend),
             Decision::Drop(refusal) => return Forwarded::Refused(refusal),
         };
-        let Some(way) = way(backend).filter(|way| way.mtu >= Way::MIN_MTU) else {
+        let Some(way) = way(backend) else {
             return Forwarded::Hindered(Obstacle::NoWay);
         };
         let Some(end) = self.address(backend) else { return Forwarded::Hindered(Obstacle::NoWay) };

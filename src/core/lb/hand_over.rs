@@ -10,7 +10,7 @@ use super::{
     balancer::Balancer,
     decide::Decision,
     flow::Kind,
-    forward::Forwarded,
+    forward::{Forwarded, Obstacle},
     sight::{ETHERNET_LEN, IPV4_LEN, IPV6_LEN, Sight},
     time_window::Tick,
 };
@@ -127,7 +127,13 @@ impl Balancer {
     }
 
     /// What becomes of a SYN that is answered here; `None` of everything else.
-    pub(super) fn answer_syn(&mut self, frame: &[u8], sight: &Sight, now: Instant) -> Option<Forwarded> {
+    pub(super) fn answer_syn(
+        &mut self,
+        frame: &[u8],
+        sight: &Sight,
+        has_way: impl Fn(BackendId) -> bool,
+        now: Instant,
+    ) -> Option<Forwarded> {
         let (Kind::Syn(isn), true) = (sight.kind, self.answering.is_some()) else { return None };
         let place = self.locate(&sight.flow, Tick::of(now))?;
         let (promise, chosen, service) = (place.service.promise?, place.choose(), place.id);
@@ -138,6 +144,10 @@ impl Balancer {
                 return Some(Forwarded::Refused(refusal));
             }
         };
+        // Its SYN comes again: to be told that there is somebody would be worse than to wait.
+        if !has_way(BackendId { service, number }) {
+            return Some(Forwarded::Hindered(Obstacle::NoWay));
+        }
         let answer = self.answering.as_mut()?.syn_ack(frame, sight, isn, &promise, now);
         Some(match answer {
             Some(frame) => {
@@ -155,7 +165,8 @@ impl Balancer {
     pub(super) fn handshake(&mut self, frame: &[u8], sight: &Sight, now: Instant) -> Option<Kind> {
         let Kind::Segment(seq) = sight.kind else { return None };
         let place = self.locate(&sight.flow, Tick::of(now))?;
-        let is_wanted = place.service.config.syn_proxy != SynProxy::Off && !place.changes_at_once();
+        // While backends answer SYNs themselves, nobody may know a cookie where its row leads now.
+        let is_wanted = place.service.promise.is_some() && !place.changes_at_once();
         if !is_wanted || !(place.row.watched || place.row.before.is_some()) {
             return None;
         }

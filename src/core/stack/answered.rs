@@ -41,9 +41,15 @@ impl Stack {
     ) -> Result<ConnectionId, ConnectError> {
         let id = self.connect_via(now, remote, local, ports, via)?;
         let syn = self.touch_id(now, id, |connection, cx| connection.syn_to_send(cx)).flatten();
-        let Some((tuple, syn)) = syn else { return Ok(id) };
-        let answer = self.cookie_for(now, &tuple, &syn, answered);
-        self.touch_id(now, id, |connection, cx| connection.take_answer(cx, answer));
+        let is_open = syn.and_then(|(tuple, syn)| {
+            let answer = self.cookie_for(now, &tuple, &syn, answered);
+            self.touch_id(now, id, |connection, cx| connection.take_answer(cx, answer))
+        });
+        // Or its SYN would be sent after all, and whoever answers that knows nothing of cookies.
+        if is_open != Some(true) {
+            self.touch_id(now, id, |connection, _| connection.abort());
+            return Err(ConnectError::NoRoute(remote.address));
+        }
         Ok(id)
     }
 

@@ -112,13 +112,13 @@ impl Connection {
         Some((self.tuple, opening.syn(cx, &self.tuple, false)))
     }
 
-    /// Takes in what answers our SYN, without having sent it.
-    pub fn take_answer(&mut self, cx: Cx<'_>, header: TcpHeader) {
+    /// Takes in what answers our SYN, without having sent it. Whether the connection is open.
+    pub fn take_answer(&mut self, cx: Cx<'_>, header: TcpHeader) -> bool {
         let link = self.link;
         let segment = Segment { header, payload: &[], traffic_class: 0 };
-        // One that cannot be taken is as good as none: nobody sends another, and the connection times out.
-        self.process_syn_sent(cx, &link, &segment).ok();
+        let is_taken = self.process_syn_sent(cx, &link, &segment).is_ok();
         self.link = link;
+        is_taken && self.state == State::Established
     }
 
     /// Ends a connection that cannot be opened.

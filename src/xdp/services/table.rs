@@ -138,11 +138,18 @@ impl Table {
         let action = entry.action_word();
         self.store(slot, 0, low);
         self.store(slot, 1, high);
-        self.store(slot, ANSWERS, entry.action.fields().as_ref().map_or(0, answers));
+        let answers = entry.action.fields().as_ref().map_or(0, answers);
         let portless = matches!(entry.action, Action::Balance { portless: true, .. });
         let number = u64::from(entry.number) | u64::from(entry.rest) << 32 | u64::from(portless) << 40;
         let number = number | u64::from(promised(&entry.action)) << 48;
-        self.store(slot, NUMBER, number);
+        // A SYN that is just being answered finds the promises and what they are, or none of them.
+        if promised(&entry.action) == 0 {
+            self.store(slot, NUMBER, number);
+            self.store(slot, ANSWERS, answers);
+        } else {
+            self.store(slot, ANSWERS, answers);
+            self.store(slot, NUMBER, number);
+        }
         let verdict = if entry.own { types::verdict::REDIRECTED_OWN } else { types::verdict::REDIRECTED_SHARED };
         self.finish(slot, u64::from(what) | u64::from(verdict.0) << 24 | u64::from(action) << 32);
         Ok(())

@@ -3,6 +3,7 @@
 mod churn;
 mod conversations;
 mod fixture;
+mod handshakes;
 mod health;
 mod nat;
 mod placement;
