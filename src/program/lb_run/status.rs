@@ -179,8 +179,8 @@ impl From<Proxied> for ProxiedReport {
 impl fmt::Display for ProxiedReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { open, connected, failed, octets_to_backend, octets_to_clients } = self;
-        let octets = format_args!("octets {octets_to_backend} there, {octets_to_clients} back");
-        write!(f, "connections {open} of {connected}  failed {failed}  {octets}")
+        write!(f, "connections {open} of {connected}  failed {failed}  ")?;
+        write!(f, "octets {octets_to_backend} there, {octets_to_clients} back")
     }
 }
 
