@@ -105,7 +105,7 @@ struct OfBackend {
 #[derive(Debug)]
 pub struct BackendCounts(PerWorker<OfBackend>);
 
-/// [`BackendCounts`] at one moment.
+/// What a backend in mode `proxy` got, at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Proxied {
