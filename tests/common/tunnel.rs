@@ -173,7 +173,8 @@ impl Tunnel {
         let carry = move || {
             while !asked.load(Ordering::Relaxed) {
                 let Some((virtio, frame)) = front.receive().unwrap() else { continue };
-                if !is_for_vip(&frame) {
+                // The last segments of a conversation may come when the next kind has its turn, and are none of it.
+                if !is_for(&frame, kind.vip()) {
                     continue;
                 }
                 let ether_type = if kind.outer_ipv6 { [0x86, 0xdd] } else { [8, 0] };
@@ -208,10 +209,10 @@ impl Tunnel {
     }
 }
 
-fn is_for_vip(frame: &[u8]) -> bool {
-    match frame.get(12..14) {
-        Some([8, 0]) => frame.get(30..34) == Some(&VIP_V4.octets()[..]),
-        Some([0x86, 0xdd]) => frame.get(38..54) == Some(&VIP_V6.octets()[..]),
+fn is_for(frame: &[u8], vip: IpAddr) -> bool {
+    match (frame.get(12..14), vip) {
+        (Some([8, 0]), IpAddr::V4(vip)) => frame.get(30..34) == Some(&vip.octets()[..]),
+        (Some([0x86, 0xdd]), IpAddr::V6(vip)) => frame.get(38..54) == Some(&vip.octets()[..]),
         _ => false,
     }
 }

@@ -158,6 +158,14 @@ impl RunningContender {
         self.targets.clone()
     }
 
+    /// Its workers, to be looked at, where it is this crate's server.
+    pub fn running(&self) -> Option<&Running> {
+        match &self.works {
+            Works::Stack(running) => Some(running),
+            Works::Kernel(_) | Works::Reflector(_) => None,
+        }
+    }
+
     /// The resident memory of the server's process, which is this one, KiB. What the kernel remembers is not in it. `None`
     /// where there is no server, or the kernel does not tell.
     pub fn resident_kib(&self) -> Option<u64> {
