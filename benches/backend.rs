@@ -3,9 +3,13 @@
 //! A trial repeated meets the frame as the last one left it, so a tunnel is measured on packets that are in a hundred tunnels of one kind,
 //! one in the other: each repetition takes one off.
 
-use std::{net::Ipv4Addr, time::Duration};
+use std::{
+    net::{Ipv4Addr, TcpListener},
+    time::Duration,
+};
 use xskip_cli::{
-    bpf::{BackendProgram, BackendSettings},
+    bpf::{BackendMaster, BackendProgram, BackendSettings},
+    rng::SipKey,
     wire::checksum::Checksum,
     xdp::tc::Trial,
 };
@@ -67,5 +71,33 @@ fn main() {
         measure(&program, &format!("taken off: GUE, 4 in 4, {who}"), &gue, TUNNELS, ROUNDS);
         let tallies = program.tallies().expect("root may read them");
         assert!(tallies.ipip_4in4 == tallies.gue_4in4 && tallies.gue_4in4 as usize == TUNNELS as usize * ROUNDS);
+    }
+    hand_over(&settings(&[]));
+}
+
+/// A segment with ACK, and numbers that mean nothing.
+fn segment(port: u16) -> Vec<u8> {
+    let [high, low] = port.to_be_bytes();
+    frame(ipv4(6, &[&[0x9c, 0x40, high, low], &[7; 8][..], &[0x50, 0x10, 0xff, 0xff, 0, 0, 0, 0]].concat()))
+}
+
+/// What it costs besides where handshakes are taken over: to whom nobody listens, and to a listener with a cookie that is none.
+fn hand_over(settings: &BackendSettings) {
+    if !BackendProgram::can_adopt().expect("root may ask") {
+        return println!("this kernel takes no handshakes over");
+    }
+    let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).expect("some port is free");
+    let port = listener.local_addr().expect("it has one").port();
+    let master = Some(BackendMaster::present(SipKey::from_seed(1)));
+    for (who, master) in [("without a secret", None), ("with one", master)] {
+        let settings = BackendSettings { master, ..settings.clone() };
+        let program = BackendProgram::load(&settings).expect("root may load it");
+        measure(&program, &format!("passed: a segment without a socket, {who}"), &segment(1), REPEAT, 5);
+        // For less than the five seconds after which the kernel may see it.
+        if settings.master.is_some() {
+            measure(&program, &format!("dropped: a wrong cookie, {who}"), &segment(port), REPEAT / 5, 5);
+            let dropped = program.tallies().expect("root may read them").dropped_cookie;
+            assert_eq!(dropped, u64::from(REPEAT));
+        }
     }
 }

@@ -32,6 +32,7 @@ pub mod lab;
 pub mod lb_file;
 pub mod lb_run;
 pub mod load;
+mod prefix;
 pub mod relay;
 
 #[doc(no_inline)]

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     app::contain,
-    stack::{ConnectError, ConnectionId, Event, ListenerId, Spliced, TimerWheel},
+    stack::{ConnectError, ConnectionId, Event, Spliced, TimerWheel},
     tcp::CloseReason,
     time::Instant,
     worker::{Application, Context},
@@ -69,12 +69,12 @@ impl<R: Router> Proxy<R> {
         self.pairs.find(id).is_some()
     }
 
-    fn accept(&mut self, id: ConnectionId, listener: ListenerId, cx: &mut Context<'_>) {
+    fn accept(&mut self, id: ConnectionId, cx: &mut Context<'_>) {
         let now = cx.now();
         // It may have been reset in the batch that opened it.
         let Some(mut stream) = cx.stream(id) else { return };
         stream.set_nodelay(true);
-        let ends = Ends { client: stream.peer_addr(), service: stream.local_addr(), listener: Some(listener) };
+        let ends = Ends { client: stream.peer_addr(), service: stream.local_addr() };
         drop(stream);
         let router = &mut self.router;
         let Some(session) = contain(cx, Some(id), |_| router.open(&ends)) else { return };
@@ -208,10 +208,7 @@ impl<R: Router> Proxy<R> {
         let Some(pair) = self.pairs.get_mut(number) else { return };
         let is_over = pair.client.is_none() && pair.backend.is_none();
         match (side, pair.phase) {
-            (Side::Backend, Phase::Connecting { .. }) => match self.ask_elsewhere(number, Failure::Ended(reason), cx) {
-                Some(decision) => self.decide(number, decision, cx),
-                None => self.end(number, Ended::Unreached, cx),
-            },
+            (Side::Backend, Phase::Connecting { .. }) => self.give_up(number, Failure::Ended(reason), cx),
             // What the other end still has to hear is on its way, or waits in its send buffer.
             (_, Phase::Carrying) if reason == CloseReason::Finished && !is_over => {}
             (_, Phase::Carrying) if reason == CloseReason::Finished => self.end(number, Ended::Finished, cx),
@@ -296,7 +293,7 @@ impl<R: Router> Proxy<R> {
         }
     }
 
-    /// Has another backend than the one that has not answered yet.
+    /// Has another backend than the one that has not answered.
     fn give_up(&mut self, number: Number, why: Failure, cx: &mut Context<'_>) {
         if let Some(mut stream) = self.pairs.take_side(number, Side::Backend).and_then(|id| cx.stream(id)) {
             stream.abort();
@@ -320,7 +317,7 @@ fn connect(target: &Target, cx: &mut Context<'_>) -> Result<ConnectionId, Connec
 impl<R: Router> Application for Proxy<R> {
     fn event(&mut self, event: Event, cx: &mut Context<'_>) {
         match event {
-            Event::Accepted(id, listener) => self.accept(id, listener, cx),
+            Event::Accepted(id, _) => self.accept(id, cx),
             Event::Connected(id) => {
                 if let Some((number, Side::Backend)) = self.pairs.find(id) {
                     self.connected(number, cx);

@@ -38,7 +38,7 @@ mod tests;
 pub use self::application::Proxy;
 
 use crate::{
-    stack::{ConnectError, ListenerId, Via},
+    stack::{ConnectError, Via},
     tcp::CloseReason,
     time::Instant,
 };
@@ -113,8 +113,6 @@ pub struct Ends {
     pub client: SocketAddr,
     /// What it has connected to.
     pub service: SocketAddr,
-    /// The listener there, where it still listens.
-    pub listener: Option<ListenerId>,
 }
 
 /// What a client has said so far.

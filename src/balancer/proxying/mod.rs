@@ -20,7 +20,7 @@ use crate::{
     preface::proxy_protocol::Version,
     proxy::{Patience, Proxy},
     runtime::Running,
-    stack::Via,
+    stack::{Cidr, Via},
     transport::Transport,
     wire::{InterfaceId, MacAddress},
     worker::Context,
@@ -230,7 +230,8 @@ fn place(pools: Vec<Arc<Pool>>, services: &[&Service]) -> Place {
         }
     }
     let default = services.iter().position(|service| service.proxied.server_names.is_empty());
-    let trusted = services.iter().flat_map(|service| service.proxied.trusted.iter().copied()).collect();
+    let trusted = services.iter().flat_map(|service| &service.proxied.trusted);
+    let trusted = trusted.map(|&(address, prefix)| Cidr { address, prefix }).collect();
     let first = services.iter().map(|service| service.proxied.first).max().unwrap_or_default();
     Place { pools, names, wildcards, default, trusted, patience: Patience { first, ..Patience::default() } }
 }

@@ -5,7 +5,7 @@ use crate::{
     lb::{Flow, RowCount, RowKey, Transport},
     preface::proxy_protocol::Version,
     proxy::{Ends, Patience},
-    stack::Via,
+    stack::{Cidr, Via},
     wire::FourTuple,
 };
 use std::{
@@ -52,7 +52,7 @@ pub(super) struct Place {
     /// Whose it is that names none of them.
     pub default: Option<usize>,
     /// Who tells at first for whom it comes.
-    pub trusted: Vec<(IpAddr, u8)>,
+    pub trusted: Vec<Cidr>,
     /// How long is waited for what is said first, where no service is chosen yet.
     pub patience: Patience,
 }
@@ -79,18 +79,8 @@ impl Place {
     }
 
     pub fn trusts(&self, client: IpAddr) -> bool {
-        self.trusted.iter().any(|&(address, length)| is_within(client, address, length))
+        self.trusted.iter().any(|prefix| prefix.contains(client))
     }
-}
-
-/// Whether an address is within a prefix.
-fn is_within(address: IpAddr, prefix: IpAddr, length: u8) -> bool {
-    let bits = |address: IpAddr| match address {
-        IpAddr::V4(address) => u128::from(address.to_bits()) << 96,
-        IpAddr::V6(address) => address.to_bits(),
-    };
-    let differs = bits(address) ^ bits(prefix);
-    address.is_ipv4() == prefix.is_ipv4() && (length == 0 || differs >> (128 - u32::from(length.min(128))) == 0)
 }
 
 /// A service, and where its rows lead.

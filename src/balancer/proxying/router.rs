@@ -40,7 +40,6 @@ pub(crate) struct Session {
     opening: Option<Box<Opening>>,
     terms: Option<Arc<Terms>>,
     member: Option<Arc<Member>>,
-    is_connected: bool,
     fate: Option<Fate>,
 }
 
@@ -181,7 +180,7 @@ impl Router for Tables {
         let (tried, count, header) = ([0; MOST_TRIED], 0, 0);
         let opening = Opening { server: None, proxied: None, header, tried, count, is_out_of_ports: false };
         let opening = Some(Box::new(opening));
-        Session { ends: *ends, opening, terms: None, member: None, is_connected: false, fate: None }
+        Session { ends: *ends, opening, terms: None, member: None, fate: None }
     }
 
     fn look(&mut self, session: &mut Session, said: Said<'_>) -> Decision {
@@ -219,7 +218,6 @@ impl Router for Tables {
     }
 
     fn connected(&mut self, session: &mut Session) {
-        session.is_connected = true;
         session.opening = None;
         if let Some(member) = &session.member {
             member.counts.connected(self.worker);
@@ -235,7 +233,7 @@ impl Router for Tables {
     }
 
     fn ended(&mut self, session: Session, how: Ended) {
-        if let Some(member) = session.member.filter(|_| session.is_connected) {
+        if let Some(member) = session.member.filter(|_| session.opening.is_none()) {
             member.counts.ended(self.worker);
         }
         // Where no service was found it is that of the rest, or anybody's there.

@@ -22,7 +22,7 @@ fn end(text: &str) -> SocketAddr {
 
 fn client(number: u16) -> Ends {
     let client = SocketAddr::new([198, 18, 1, 1].into(), 40_000 + number);
-    Ends { client, service: end("198.18.0.80:443"), listener: None }
+    Ends { client, service: end("198.18.0.80:443") }
 }
 
 fn via(station: u8) -> Via {
@@ -166,7 +166,7 @@ fn names_are_found_as_they_are_then_below_others_then_the_rest() {
 fn prefixes_are_of_one_version_and_of_any_length() {
     let mut place = alone(pool(&[member(11, true)], None));
     let mut trusts = |prefix: &str, length, address: &str| {
-        place.trusted = vec![(prefix.parse().unwrap(), length)];
+        place.trusted = vec![Cidr { address: prefix.parse().unwrap(), prefix: length }];
         place.trusts(address.parse().unwrap())
     };
     assert!(trusts("198.18.0.0", 24, "198.18.0.255") && !trusts("198.18.0.0", 24, "198.18.1.0"));
@@ -179,7 +179,7 @@ fn prefixes_are_of_one_version_and_of_any_length() {
 #[test]
 fn a_header_from_in_front_is_read_once_and_skipped_and_said_again_where_it_shall_be() {
     let mut place = alone(pool(&[member(11, true)], Some(Version::V1)));
-    place.trusted = vec![("198.18.1.0".parse().unwrap(), 24)];
+    place.trusted = vec![Cidr { address: "198.18.1.0".parse().unwrap(), prefix: 24 }];
     let (mut router, _) = router(place);
     let header = b"PROXY TCP4 203.0.113.9 203.0.113.80 4711 443\r\n";
     for length in 0..header.len() {

@@ -4,7 +4,7 @@ use super::{
     backend::{Mode, Number, Service, ServiceId, WhenAllDown},
     balancer::Balancer,
 };
-use crate::transport::Transport;
+use crate::{preface::ServerName, transport::Transport};
 use std::{collections::HashMap, net::IpAddr, time::Duration};
 
 /// What becomes of connections to a service in mode `proxy`. It says nothing in the other modes.
@@ -76,15 +76,11 @@ pub(super) fn obstacle(service: &Service) -> Option<&'static str> {
     )
 }
 
-/// Whether it may be the name of a host (RFC 1123 §2.1) in lower case, or stands for all below one, as `*.example.org` does.
+/// Whether it may be the name of a host as TLS clients say it (RFC 6066 §3), in lower case, or stands for all below one, as `*.example.org`
+/// does.
 pub fn is_server_name(name: &str) -> bool {
     let host = name.strip_prefix("*.").unwrap_or(name);
-    let is_label = |label: &str| {
-        let is_inside =
-            |octet: u8| octet.is_ascii_lowercase() || octet.is_ascii_digit() || octet == b'-' || octet == b'_';
-        (1..=63).contains(&label.len()) && label.bytes().all(is_inside)
-    };
-    host.len() <= 253 && host.split('.').all(is_label)
+    host.parse::<ServerName>().is_ok_and(|known| known.as_str() == host)
 }
 
 /// Which of two services that share an address have a server name in common; none where they are told apart.

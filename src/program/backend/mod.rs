@@ -9,7 +9,6 @@ mod checks;
 mod error;
 mod handover;
 mod hook;
-mod prefix;
 mod status;
 
 pub use self::{
@@ -17,10 +16,12 @@ pub use self::{
     error::BackendError,
     handover::FORMER_GOOD,
     hook::{Hook, HookError},
-    prefix::{Prefix, PrefixError},
     status::{Settings, Status},
 };
-pub use crate::bpf::BackendTallies;
+pub use crate::{
+    bpf::BackendTallies,
+    prefix::{Prefix, PrefixError},
+};
 
 use self::hook::Found;
 use crate::{

@@ -3,10 +3,11 @@
 use super::{
     fault::{Span, quoted},
     fields::{Fields, PROXIED, PROXY},
+    read::addresses,
 };
 use crate::{
     lb::{Mode, Proxied, is_server_name},
-    wire::check_host,
+    prefix::Prefix,
 };
 use std::{net::IpAddr, ops::RangeInclusive, time::Duration};
 
@@ -52,9 +53,9 @@ fn server_names(fields: &Fields<'_>) -> Vec<String> {
 fn trusted(fields: &Fields<'_>) -> Vec<(IpAddr, u8)> {
     let mut prefixes = Vec::new();
     for (text, at) in fields.texts("accept_header_from").unwrap_or_default() {
-        match prefix(text) {
-            Some(prefix) => prefixes.push(prefix),
-            None => {
+        match text.parse::<Prefix>() {
+            Ok(prefix) => prefixes.push((prefix.address(), prefix.length())),
+            Err(_) => {
                 let what = "is neither an address nor a prefix: write one like 198.18.0.0/24 or 2001:2::/64";
                 fields.wrong.note(at, format!("{} {what}", quoted(text)));
             }
@@ -63,33 +64,9 @@ fn trusted(fields: &Fields<'_>) -> Vec<(IpAddr, u8)> {
     prefixes
 }
 
-fn prefix(text: &str) -> Option<(IpAddr, u8)> {
-    let (address, length) = match text.split_once('/') {
-        Some((address, length)) => (address, Some(length)),
-        None => (text, None),
-    };
-    let address: IpAddr = address.parse().ok()?;
-    let most = if address.is_ipv4() { 32 } else { 128 };
-    let length = length.map_or(Some(most), |length| length.parse().ok())?;
-    (length <= most).then_some((address, length))
-}
-
 /// Where connections to backends come from, and where each of these addresses stands.
 pub(super) fn sources(file: &Fields<'_>) -> Vec<(IpAddr, Span)> {
-    let mut sources: Vec<(IpAddr, Span)> = Vec::new();
-    let Some(its) = file.table("proxy", &PROXY) else { return sources };
+    let Some(its) = file.table("proxy", &PROXY) else { return Vec::new() };
     its.missing("sources", "say where connections to backends come from, such as sources = [\"198.18.0.6\"]");
-    for (text, at) in its.texts("sources").unwrap_or_default() {
-        match text.parse::<IpAddr>() {
-            Ok(address) if check_host(address).is_err() => {
-                its.wrong.note(at, format!("{address} is no address of a host: list one that nobody has"));
-            }
-            Ok(address) if sources.iter().any(|(known, _)| *known == address) => {
-                its.wrong.note(at, format!("the source {address} is listed twice: once is enough"));
-            }
-            Ok(address) => sources.push((address, at)),
-            Err(_) => its.wrong.note(at, format!("{} is no address: write one like 198.18.0.6", quoted(text))),
-        }
-    }
-    sources
+    addresses(&its, "198.18.0.6", usize::MAX)
 }

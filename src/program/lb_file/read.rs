@@ -150,28 +150,10 @@ fn metrics(text: &str) -> Result<SocketAddr, String> {
 /// Where packets in mode `nat` come from, and where each of these addresses stands.
 fn nat(fields: &Fields<'_>) -> (Nat, Vec<Span>) {
     let mut nat = Nat { sources: Vec::new(), flows: 1 << 18, windows: NatWindows::default() };
-    let mut places = Vec::new();
-    let Some(its) = fields.table("nat", &NAT) else { return (nat, places) };
+    let Some(its) = fields.table("nat", &NAT) else { return (nat, Vec::new()) };
     its.missing("sources", "say where packets to backends come from, such as sources = [\"198.18.0.5\"]");
-    for (text, at) in its.texts("sources").unwrap_or_default() {
-        let same_version = |address: IpAddr| nat.sources.iter().filter(|it| it.is_ipv4() == address.is_ipv4()).count();
-        match text.parse::<IpAddr>() {
-            Ok(address) if check_host(address).is_err() => {
-                its.wrong.note(at, format!("{address} is no address of a host: list one that nobody has"));
-            }
-            Ok(address) if nat.sources.contains(&address) => {
-                its.wrong.note(at, format!("the source {address} is listed twice: once is enough"));
-            }
-            Ok(address) if same_version(address) == MAX_SOURCES => {
-                its.wrong.note(at, format!("{MAX_SOURCES} sources of each IP version are the most: leave some out"));
-            }
-            Ok(address) => {
-                nat.sources.push(address);
-                places.push(at);
-            }
-            Err(_) => its.wrong.note(at, format!("{} is no address: write one like 198.18.0.5", quoted(text))),
-        }
-    }
+    let places;
+    (nat.sources, places) = addresses(&its, "198.18.0.5", MAX_SOURCES).into_iter().unzip();
     let flows = its.number("flows", 64..=MAX_FLOWS.into());
     nat.flows = flows.map_or(nat.flows, |flows| flows as u32);
     let time = |key, default| its.time(key, Duration::from_secs(1)..=Duration::from_secs(4 * 3_600)).unwrap_or(default);
@@ -183,6 +165,28 @@ fn nat(fields: &Fields<'_>) -> (Nat, Vec<Span>) {
         datagrams: time("datagrams", windows.datagrams),
     };
     (nat, places)
+}
+
+/// The addresses that packets or connections come from, each once, with its place; of each IP version so many at most.
+pub(super) fn addresses(its: &Fields<'_>, example: &str, most: usize) -> Vec<(IpAddr, Span)> {
+    let mut known: Vec<(IpAddr, Span)> = Vec::new();
+    for (text, at) in its.texts("sources").unwrap_or_default() {
+        let of_version = |address: IpAddr| known.iter().filter(|(it, _)| it.is_ipv4() == address.is_ipv4()).count();
+        match text.parse::<IpAddr>() {
+            Ok(address) if check_host(address).is_err() => {
+                its.wrong.note(at, format!("{address} is no address of a host: list one that nobody has"));
+            }
+            Ok(address) if known.iter().any(|(it, _)| *it == address) => {
+                its.wrong.note(at, format!("the source {address} is listed twice: once is enough"));
+            }
+            Ok(address) if of_version(address) == most => {
+                its.wrong.note(at, format!("{most} sources of each IP version are the most: leave some out"));
+            }
+            Ok(address) => known.push((address, at)),
+            Err(_) => its.wrong.note(at, format!("{} is no address: write one like {example}", quoted(text))),
+        }
+    }
+    known
 }
 
 fn control(fields: &Fields<'_>, folder: &Path) -> PathBuf {
