@@ -23,14 +23,16 @@ pub(super) fn read(service: &Fields<'_>, mode: Option<Mode>) -> Proxied {
         let what = "[service.proxy] says nothing in this mode: write mode = \"proxy\", or leave the table out";
         fields.wrong.note(fields.at.clone(), what);
     }
-    Proxied {
+    let read = Proxied {
         server_names: server_names(&fields),
         send_header: fields.word("send_header", &[("v1", 1), ("v2", 2)]),
         trusted: trusted(&fields),
         first: fields.time("first_timeout", FIRST).unwrap_or(default.first),
         connect: fields.time("connect_timeout", CONNECT).unwrap_or(default.connect),
         idle: fields.time("idle_timeout", IDLE).unwrap_or(default.idle),
-    }
+    };
+    // Of a mode that is another, or not understood, one complaint is enough.
+    if mode == Some(Mode::Proxy) { read } else { default }
 }
 
 fn server_names(fields: &Fields<'_>) -> Vec<String> {
