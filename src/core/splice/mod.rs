@@ -43,6 +43,7 @@
 //! Nothing that a segment says makes an end of the translation at once: the last acknowledgment, or the RST, may have to be said again.
 //! A pair that was closed or reset is over after a short silence, and any other one after a long one ([`Pair::over`]).
 
+mod carrier;
 mod difference;
 mod end;
 mod options;
@@ -54,6 +55,7 @@ mod translate;
 mod why_not;
 
 pub use self::{
+    carrier::{Carrier, PairId},
     end::{Over, Patience},
     pair::{End, Half, Pair, Side, Stream},
     translate::Refusal,

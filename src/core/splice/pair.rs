@@ -54,6 +54,8 @@ pub struct Half {
     pub our_scale: u8,
     /// What our clock shows, and TS.Recent, where timestamps are in use.
     pub clocks: Option<(u32, u32)>,
+    /// Whether frames to the peer go to whichever station its frames come from.
+    pub follows: bool,
 }
 
 /// What is fixed of one side.
@@ -73,6 +75,8 @@ pub struct End {
     pub clock: u32,
     /// TS.Recent of this peer at the switch.
     pub recent: u32,
+    /// Whether frames to it go to whichever station its frames come from: routers may change while a connection lives.
+    pub follows: bool,
 }
 
 /// What one peer says to the other, in the numbers of the one that hears it.
@@ -96,6 +100,8 @@ pub struct Stream {
     pub fin: SeqNumber,
     /// Whether there was.
     pub has_fin: bool,
+    /// Octets that were said since the switch, each of them once, and the FIN.
+    pub carried: u64,
     /// Whether the speaker echoes a clock by which the switch is so long ago that nothing of before it comes any more.
     pub is_past: bool,
 }
@@ -145,6 +151,13 @@ impl Pair {
         &self.streams[from as usize]
     }
 
+    /// Takes down that one side has said so many octets, which its hearer gets from somebody else.
+    pub fn said(&mut self, from: Side, octets: u32) {
+        let stream = &mut self.streams[from as usize];
+        stream.sent = stream.sent.advance(octets);
+        stream.carried += u64::from(octets);
+    }
+
     /// Whose a segment is, if one of the two sent it: its ends as the receiver has them.
     pub fn side_of(&self, tuple: &FourTuple) -> Option<Side> {
         Side::BOTH.into_iter().find(|&side| self.tuple(side) == tuple)
@@ -161,9 +174,9 @@ impl Pair {
 
 impl End {
     fn of(half: &Half) -> Self {
-        let Half { tuple, link, mtu, peer_scale, our_scale, .. } = *half;
+        let Half { tuple, link, mtu, peer_scale, our_scale, follows, .. } = *half;
         let (clock, recent) = half.clocks.unwrap_or_default();
-        Self { tuple, link, mtu, peer_scale, our_scale, clock, recent }
+        Self { tuple, link, mtu, peer_scale, our_scale, clock, recent, follows }
     }
 }
 
@@ -183,6 +196,7 @@ impl Stream {
             reach: speaker.reach.max(hearer.reach).max(LEAST_REACH),
             fin: SeqNumber::default(),
             has_fin: false,
+            carried: 0,
             is_past: false,
         }
     }

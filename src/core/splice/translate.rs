@@ -150,12 +150,19 @@ impl Pair {
 
     fn learn(&mut self, now: Instant, from: Side, sight: &Sight, said: &Said) {
         self.heard = now;
+        let end = &mut self.ends[from as usize];
+        if end.follows {
+            end.link.destination = sight.link.source;
+        }
         if sight.flags.contains(TcpFlags::RST) {
             self.is_reset |= said.resets;
             return;
         }
         let out = &mut self.streams[from as usize];
-        out.sent = out.sent.latest(said.end);
+        if out.sent.precedes(said.end) {
+            out.carried += u64::from(said.end.since(out.sent));
+            out.sent = said.end;
+        }
         if sight.flags.contains(TcpFlags::FIN) {
             (out.has_fin, out.fin) = (true, said.end.back(1));
         } else if out.has_fin && out.fin.advance(1).precedes(said.end) {

@@ -52,6 +52,12 @@ pub enum WhyNot {
     /// One of them is not quiet.
     #[error("the {} connection cannot be handed on: {_1}", match _0 { Side::Client => "client's", Side::Backend => "backend's" })]
     Busy(Side, Busy),
+    /// Nobody translates.
+    #[error("there is nobody to hand them on to: give the stack a carrier")]
+    NoCarrier,
+    /// There are too many pairs.
+    #[error("as many pairs are translated as there is room for: try again when some have ended, or make room for more")]
+    NoRoom,
     /// Both are the same one.
     #[error("a connection cannot be handed on to itself: name two")]
     Same,
@@ -83,18 +89,19 @@ impl WhyNot {
     pub const fn may_pass(self) -> bool {
         matches!(
             self,
-            Self::Busy(
-                _,
-                Busy::Unread
-                    | Busy::OutOfOrder
-                    | Busy::Unacknowledged
-                    | Busy::AckOwed
-                    | Busy::Recovering
-                    | Busy::Urgent
-                    | Busy::Unheard
-                    | Busy::Unconfirmed
-                    | Busy::Outdated
-            )
+            Self::NoRoom
+                | Self::Busy(
+                    _,
+                    Busy::Unread
+                        | Busy::OutOfOrder
+                        | Busy::Unacknowledged
+                        | Busy::AckOwed
+                        | Busy::Recovering
+                        | Busy::Urgent
+                        | Busy::Unheard
+                        | Busy::Unconfirmed
+                        | Busy::Outdated
+                )
         )
     }
 }

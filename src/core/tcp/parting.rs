@@ -26,6 +26,7 @@ impl Connection {
             peer_scale: self.send.scale(),
             our_scale: self.receive.scale(),
             clocks: clocks.map(|clocks| (clocks.value, clocks.echo)),
+            follows: false,
         })
     }
 

@@ -56,6 +56,7 @@ fn half(ends: [&str; 2], station: MacAddress, (received, sent): (u32, u32)) -> H
         peer_scale: 0,
         our_scale: 0,
         clocks: None,
+        follows: false,
     }
 }
 

@@ -1,0 +1,30 @@
+//! Who translates the segments of pairs.
+
+use super::{Pair, Refusal, Side};
+use crate::{time::Instant, wire::LinkHeader};
+
+/// Names a pair with its [`Carrier`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PairId(pub u32);
+
+/// A table of pairs whose segments are translated where they arrive; a [`Stack`](crate::stack::Stack) hands pairs over to it, and asks it
+/// about those segments that come to the stack all the same, as they were on their way at that moment.
+pub trait Carrier: Send {
+    /// Takes a pair, and translates for it from now on; `None` where there is no room.
+    fn take(&mut self, pair: &Pair) -> Option<PairId>;
+
+    /// How a pair stands, with all that was learnt of it meanwhile; `None` where there is no such pair.
+    fn look(&self, id: PairId) -> Option<Pair>;
+
+    /// Makes of a frame of this pair that has come to the stack the frame for the other side, and says which side that is.
+    ///
+    /// # Errors
+    /// [`Refusal`], as [`Pair::translate`].
+    fn translate(&mut self, now: Instant, id: PairId, frame: &mut [u8]) -> Result<Side, Refusal>;
+
+    /// Says where one side's peer is reached from now on, and by packets of how many octets.
+    fn point(&mut self, id: PairId, side: Side, link: LinkHeader, mtu: u16);
+
+    /// Translates no more, and forgets a pair; how it stood.
+    fn forget(&mut self, id: PairId) -> Option<Pair>;
+}
