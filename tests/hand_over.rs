@@ -150,15 +150,18 @@ fn services_whose_syns_nobody_can_answer_are_refused() {
         xskip::lb::check(&[service]).into_iter().map(|error| error.to_string()).collect::<Vec<_>>()
     };
     assert_eq!(wanting(|_| {}), Vec::<String>::new());
+    let hidden = "in mode nat backends see an address of its own instead of the client's, and cannot check the client's cookie: \
+                  write mode = \"proxy\", which answers SYNs itself, or";
     for (change, why) in [
-        ((|it| it.transport = Transport::Udp) as fn(&mut Service), "UDP has none"),
-        (|it| it.mode = Mode::Nat, "mode nat does not hand handshakes over yet"),
-        (|it| it.port = 0, "it has every port, and nobody would know which of them are open"),
+        ((|it| it.transport = Transport::Udp) as fn(&mut Service), "UDP has none: write"),
+        (|it| it.mode = Mode::Nat, hidden),
+        (|it| it.port = 0, "it has every port, and nobody would know which of them are open: write"),
     ] {
-        let expected =
-            format!("the SYNs of `four` cannot be answered by the balancer, as {why}: write syn_proxy = \"off\"");
+        let expected = format!("the SYNs of `four` cannot be answered by the balancer, as {why} syn_proxy = \"off\"");
         assert_eq!(wanting(change), [expected]);
     }
+    let both = |it: &mut Service| (it.mode, it.transport) = (Mode::Nat, Transport::Udp);
+    assert!(wanting(both).iter().all(|it| !it.contains("proxy\", which")), "no mode answers the SYNs of UDP");
     let all = xskip::lb::check(&[Service { mode: Mode::Nat, ..services(Mode::Dsr, SynProxy::Auto).remove(0) }]);
     assert!(matches!(&all[..], [PlanError::NoSynProxy { .. }]), "{all:?}");
 }

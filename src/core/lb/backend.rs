@@ -242,21 +242,24 @@ impl Service {
         Self { transport: Transport::Udp, ..Self::tcp(name, address, placement) }
     }
 
-    /// Why its SYNs cannot be answered by the balancer, where that is wanted.
-    pub(super) fn obstacle_to_syn_proxy(&self) -> Option<&'static str> {
-        if self.syn_proxy == SynProxy::Off {
-            None
-        } else if self.transport == Transport::Udp {
-            Some("UDP has none")
-        } else if self.mode == Mode::Nat {
-            Some("mode nat does not hand handshakes over yet")
-        } else if self.mode == Mode::Proxy {
-            Some("in mode proxy it is the balancer whom clients connect to, and it answers by cookies where it must")
-        } else if self.port == 0 {
-            Some("it has every port, and nobody would know which of them are open")
-        } else {
-            None
-        }
+    /// Why its SYNs cannot be answered in its backends' names, where that is wanted, and what to write instead.
+    pub(super) fn obstacle_to_syn_proxy(&self) -> Option<(&'static str, &'static str)> {
+        const OFF: &str = "syn_proxy = \"off\"";
+        let why = match (self.syn_proxy, self.transport, self.mode) {
+            (SynProxy::Off, ..) => return None,
+            (_, Transport::Udp, _) => "UDP has none",
+            // It could rewrite numbers and the cookie in them, but only with a memory of each connection that has begun.
+            (.., Mode::Nat) => {
+                let why = "in mode nat backends see an address of its own instead of the client's, and cannot check the client's cookie";
+                return Some((why, "mode = \"proxy\", which answers SYNs itself, or syn_proxy = \"off\""));
+            }
+            (.., Mode::Proxy) => {
+                "in mode proxy it is the balancer whom clients connect to, and it answers by cookies where it must"
+            }
+            _ if self.port == 0 => "it has every port, and nobody would know which of them are open",
+            _ => return None,
+        };
+        Some((why, OFF))
     }
 
     /// Whether its packets are placed by their addresses alone.

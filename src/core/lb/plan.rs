@@ -151,12 +151,14 @@ pub enum PlanError {
         service: String,
     },
     /// A service whose SYNs cannot be answered in its backends' names.
-    #[error("the SYNs of `{service}` cannot be answered by the balancer, as {why}: write syn_proxy = \"off\"")]
+    #[error("the SYNs of `{service}` cannot be answered by the balancer, as {why}: write {remedy}")]
     NoSynProxy {
         /// The service.
         service: String,
         /// What stands in the way.
         why: &'static str,
+        /// What to write instead, in a file.
+        remedy: &'static str,
     },
     /// The number of rows of a service that is served would change.
     #[error("the table of `{service}` has {rows} rows and keeps them while it is served: rename it for others")]
@@ -284,8 +286,8 @@ fn check_backends(service: &Service, whose: impl Fn(IpAddr) -> Option<String>, e
     if service.mode == Mode::Nat && service.is_by_address() {
         errors.push(PlanError::NatByAddress { service: of() });
     }
-    if let Some(why) = service.obstacle_to_syn_proxy() {
-        errors.push(PlanError::NoSynProxy { service: of(), why });
+    if let Some((why, remedy)) = service.obstacle_to_syn_proxy() {
+        errors.push(PlanError::NoSynProxy { service: of(), why, remedy });
     }
     if count == 0 {
         errors.push(PlanError::NoBackends { service: of() });
