@@ -85,6 +85,12 @@ impl Net {
         );
     }
 
+    /// Another balancer, which has number 3.
+    pub fn add_second_balancer(&mut self) {
+        self.add_host("second", 3);
+        self.wait_for_carrier();
+    }
+
     fn wait_for_carrier(&self) {
         for host in self.hosts.iter().filter(|host| !host.ends_with("-switch")) {
             let short = host.rsplit('-').next().unwrap();
