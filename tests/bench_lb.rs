@@ -16,8 +16,9 @@ use std::{
     time::{Duration, Instant},
 };
 use xskip_cli::{
-    bench::lb::{LbContender, Trial},
+    bench::lb::{LbBench, LbContender, Trial},
     host::netns,
+    lb::Mode,
 };
 
 /// Whether backends can be had.
@@ -35,7 +36,8 @@ fn is_able() -> bool {
 /// Runs a trial of some contenders, and gives back what it wrote. Who is missing on this machine has said so.
 #[track_caller]
 fn measure(trial: Trial, arguments: &[&str]) -> Value {
-    let (scenario, name) = (trial.scenario(), trial.to_string());
+    let mode = arguments.windows(2).find(|it| it[0] == "--mode").map_or(Mode::Dsr, |it| mode_called(it[1]));
+    let (scenario, name) = (trial.scenario(mode), trial.to_string());
     let folder = tempfile::tempdir().unwrap();
     let html = folder.path().join("page.html");
     let mut command = vec!["bench", "lb", "--scenario", &name, "--duration", "1", "--rounds", "1", "--json", "-"];
@@ -68,6 +70,10 @@ fn measure(trial: Trial, arguments: &[&str]) -> Value {
     roxmltree::Document::parse_with_options(&page, options).expect("well-formed");
     assert!(page.contains(&format!("xskip bench lb --scenario {name} ")), "{page}");
     report
+}
+
+fn mode_called(name: &str) -> Mode {
+    LbBench::MODES.into_iter().find(|mode| mode.name() == name).unwrap()
 }
 
 /// Runs the program to its end, which leaves none of its hosts behind.
@@ -173,6 +179,18 @@ fn a_flood_is_forwarded_beside_a_bare_redirect() {
 }
 
 #[test]
+fn clients_of_a_proxied_service_are_served_under_a_flood() {
+    if is_able() {
+        let report = measure(Trial::Flood, &["--mode", "proxy"]);
+        let names: Vec<_> =
+            report["contenders"].as_array().unwrap().iter().map(|it| it["name"].as_str().unwrap()).collect();
+        assert_eq!(names, ["xskip", "haproxy", "nginx-stream"]);
+        assert_eq!(figure(&report, 0, "legit_failures") + figure(&report, 0, "idle_failures"), 0.0, "{report:#}");
+        assert!(figure(&report, 0, "served") > 0.0 && figure(&report, 0, "syn_ack_per_second") > 0.0, "{report:#}");
+    }
+}
+
+#[test]
 fn rows_break_no_flow_in_worlds_where_others_do() {
     let folder = tempfile::tempdir().unwrap();
     let html = folder.path().join("state.html");
@@ -210,12 +228,18 @@ fn what_makes_no_sense_is_refused_before_anything_is_made() {
     }
     let said = run_failing(2, &["bench", "lb", "--scenario", "flood", "--contenders", "haproxy"]);
     assert!(said.contains("haproxy is no contender of lb --scenario flood: name xskip, nft-dnat, redirect"), "{said}");
+    let proxies = ["bench", "lb", "--scenario", "flood", "--mode", "proxy", "--contenders", "redirect"];
+    let said = run_failing(2, &proxies);
+    let sentence = "redirect is no contender of lb --scenario flood --mode proxy: name xskip, haproxy, nginx-stream";
+    assert!(said.contains(sentence), "{said}");
     let said = run_failing(2, &["bench", "lb", "--scenario", "kill", "--connections", "1"]);
     assert!(said.contains("--connections counts those of the client in the scenario steady"), "{said}");
     let said = run_failing(2, &["bench", "lb", "--scenario", "flood", "--state", "rows"]);
     assert!(said.contains("cannot be used with '--state"), "{said}");
     for trial in Trial::ALL {
-        assert_eq!(LbContender::of(trial)[0], LbContender::Xskip);
+        for mode in LbBench::MODES {
+            assert_eq!(LbContender::of(trial, mode)[0], LbContender::Xskip);
+        }
     }
 }
 

@@ -45,6 +45,9 @@ fn it_shows_both_handshakes_and_ends_with_ok() {
         "draining, was b",
         "6 of 6 downloads are whole",
         "Nobody noticed.",
+        "servers' names, and a flood",
+        " SYNs were sent, and ",
+        "Their kernels have not heard of the flood.",
     ] {
         assert!(said.contains(shown), "{shown:?} in {said}");
     }
@@ -60,8 +63,10 @@ fn an_interrupted_one_leaves_nothing_behind() {
     if !is_root() {
         return;
     }
-    let (first, last) = ("2. A server in user space", "10. A load balancer");
-    for (signal, chapter) in [(Signal::SIGINT, first), (Signal::SIGTERM, first), (Signal::SIGINT, last)] {
+    let (first, drain, last) = ("2. A server in user space", "10. A load balancer", "11. A load balancer");
+    for (signal, chapter) in
+        [(Signal::SIGINT, first), (Signal::SIGTERM, first), (Signal::SIGINT, drain), (Signal::SIGINT, last)]
+    {
         let mut demo = xskip(&["demo"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let namespaces = [format!("demo{}-", demo.id()), format!("benchlb{}-", demo.id())];
         let mut lines = BufReader::new(demo.stdout.take().unwrap()).lines().map(Result::unwrap);

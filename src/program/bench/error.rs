@@ -57,20 +57,11 @@ pub enum BenchError {
     #[error("{contender} is no contender of lb --scenario {trial}: name {names}")]
     NotInTrial {
         /// What is tried.
-        trial: super::lb::Trial,
+        trial: String,
         /// Who was named.
         contender: &'static str,
         /// Who has a part in it.
         names: String,
-    },
-
-    /// A flood of packets in a mode that forwards none.
-    #[error(
-        "lb --scenario flood counts packets that are forwarded, and mode {mode} ends connections: name another mode"
-    )]
-    NotForwarded {
-        /// The mode.
-        mode: crate::lb::Mode,
     },
 
     /// Too many connections, or none.

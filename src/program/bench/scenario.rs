@@ -94,7 +94,7 @@ pub struct Scenario {
 
 impl Scenario {
     /// All of them.
-    pub const ALL: [&'static Self; 12] = [
+    pub const ALL: [&'static Self; 13] = [
         &SYN_FLOOD,
         &HTTP,
         &CONNECT_RATE,
@@ -106,6 +106,7 @@ impl Scenario {
         &lb::DRAIN,
         &lb::RELOAD,
         &lb::FLOOD,
+        &lb::DEFENDED,
         &lb::STATE,
     ];
 

@@ -72,7 +72,7 @@ impl Serialize for Metrics {
 }
 
 /// A quantile of a histogram of nanoseconds, in microseconds, unless the histogram is empty.
-fn microseconds(histogram: &Histogram<u64>, quantile: f64) -> Option<f64> {
+pub(super) fn microseconds(histogram: &Histogram<u64>, quantile: f64) -> Option<f64> {
     (!histogram.is_empty()).then(|| histogram.value_at_quantile(quantile) as f64 / 1000.0)
 }
 

@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     flood::{Flood, FloodKind, FloodOptions},
+    host::netns::Namespace,
     lab::{INTERFACE, Lab, LabName, LabOptions},
 };
 use std::{
@@ -22,7 +23,7 @@ use std::{
 };
 
 /// How long an attempt may take before it counts as failed: four transmissions of a SYN, as Linux does them.
-const PATIENCE: Duration = Duration::from_secs(8);
+pub(super) const PATIENCE: Duration = Duration::from_secs(8);
 const SECOND: Duration = Duration::from_secs(1);
 /// The first seconds of a contender, in which nothing is measured: caches fill, and neighbours get to know each other.
 const WARM_UP: Duration = Duration::from_millis(500);
@@ -93,7 +94,7 @@ impl SynFlood {
     ) -> Result<Turn, BenchError> {
         let name: LabName = format!("bench{}", std::process::id()).parse()?;
         let lab = Lab::temporary_unless(&LabOptions { name, ..LabOptions::default() }, interrupted)?;
-        steer_answers(&lab, placement)?;
+        steer_answers(lab.client().namespace(), placement.clients)?;
         let running = contender.start(&lab, placement.server)?;
         let stage = Stage { contender, lab: &lab, targets: running.targets(), placement, interrupted };
         stage.clients(self.clients, WARM_UP, None, &mut |_| ())?;
@@ -188,21 +189,33 @@ impl Stage<'_> {
             true => Some(self.lab.client().run(|| LegitLoad::start(options))?.map_err(BenchError::Clients)?),
             false => None,
         };
-        let seen = || load.as_ref().map(LegitLoad::snapshot).unwrap_or_default();
-        let (begun, mut figures) = (Instant::now(), LegitFigures::default());
-        let mut counts = flood.map(Flood::counts).transpose()?;
-        while let Some(left) = period.checked_sub(begun.elapsed()).filter(|left| !left.is_zero()) {
-            wait(left.min(SECOND), self.interrupted)?;
-            let (before, counted) = (std::mem::replace(&mut figures, seen()), counts);
-            counts = flood.map(Flood::counts).transpose()?;
-            progress(Progress::Second(Box::new(Second {
-                contender: self.contender,
-                flood: counts.zip(counted).map(|(now, before)| now.since(&before)),
-                clients: figures.since(&before),
-            })));
-        }
-        Ok(load.map(LegitLoad::finish).unwrap_or_default())
+        watch(self.contender, load, flood, period, progress, self.interrupted)
     }
+}
+
+/// Lets clients go on for a while, says each second what has come of them and of the flood, and waits for the last of them.
+pub(super) fn watch(
+    contender: Contender,
+    load: Option<LegitLoad>,
+    flood: Option<&Flood>,
+    period: Duration,
+    progress: &mut dyn FnMut(Progress),
+    interrupted: &AtomicBool,
+) -> Result<LegitFigures, BenchError> {
+    let seen = || load.as_ref().map(LegitLoad::snapshot).unwrap_or_default();
+    let (begun, mut figures) = (Instant::now(), LegitFigures::default());
+    let mut counts = flood.map(Flood::counts).transpose()?;
+    while let Some(left) = period.checked_sub(begun.elapsed()).filter(|left| !left.is_zero()) {
+        wait(left.min(SECOND), interrupted)?;
+        let (before, counted) = (std::mem::replace(&mut figures, seen()), counts);
+        counts = flood.map(Flood::counts).transpose()?;
+        progress(Progress::Second(Box::new(Second {
+            contender,
+            flood: counts.zip(counted).map(|(now, before)| now.since(&before)),
+            clients: figures.since(&before),
+        })));
+    }
+    Ok(load.map(LegitLoad::finish).unwrap_or_default())
 }
 
 /// Puts the turns of a contender together.
@@ -226,9 +239,9 @@ fn results(record: Record<Contender, Turn>) -> summary::Results {
 /// both, the other one sends without being held up, and the queue of 256 frames between them overruns. So everything on the
 /// client's side has one core, the kernel's part of it included. The flood has the lowest priority there, and thereby all that
 /// the clients leave; so what they measure is the server, and not how long a flood may keep its core.
-fn steer_answers(lab: &Lab, placement: Placement) -> Result<(), BenchError> {
-    let mask = format!("{:x}", 1u64 << (placement.clients % 64));
+pub(super) fn steer_answers(client: &Namespace, core: usize) -> Result<(), BenchError> {
+    let mask = format!("{:x}", 1u64 << (core % 64));
     let file = format!("/sys/class/net/{INTERFACE}/queues/rx-0/rps_cpus");
-    let written = lab.client().run(|| fs::write(&file, mask))?;
+    let written = client.run(|| fs::write(&file, mask))?;
     written.map_err(|source| BenchError::Steering { file, source })
 }

@@ -70,6 +70,7 @@ const LB_HELP: &str = "Scenarios:\n  \
     sudo xskip bench lb --duration 5 --html lb.html\n  \
     sudo xskip bench lb --scenario drain --mode gue --contenders xskip,haproxy --json -\n  \
     sudo xskip bench lb --scenario flood --json flood.json\n  \
+    sudo xskip bench lb --scenario flood --mode proxy --html defended.html\n  \
     xskip bench lb --state rows,hash,lru --rounds 10 --html state.html";
 
 /// What every scenario takes.
@@ -152,7 +153,7 @@ pub struct LbArguments {
     #[command(flatten)]
     common: Common,
 
-    /// What is tried: steady, kill, drain, reload or flood
+    /// What is tried: steady, kill, drain, reload or flood: packets that are forwarded or, in mode proxy, clients served under SYNs
     #[arg(long, value_name = "SCENARIO", default_value_t, conflicts_with = "state")]
     scenario: Trial,
 
@@ -268,10 +269,9 @@ fn balance(arguments: LbArguments) -> Result<ExitCode, Failure> {
         ));
     }
     let mut bench = LbBench {
-        mode: arguments.mode,
         duration: common.duration,
         rounds: common.rounds as usize,
-        ..LbBench::new(arguments.scenario, this_program()?)
+        ..LbBench::new(arguments.scenario, arguments.mode, this_program()?)
     };
     if let Some(connections) = arguments.connections {
         bench.connections = connections;

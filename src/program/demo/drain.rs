@@ -1,9 +1,9 @@
 //! Two servers behind a load balancer: one of them is drained while clients come, and while others are served by it.
 
-mod web;
-
-use self::web::Web;
-use super::{DemoError, chapter, say, succeeded};
+use super::{
+    DemoError, chapter, say, succeeded,
+    web::{self, Web},
+};
 use crate::{
     bench::lb::{Answers, Balancing, Ground},
     host::cores::Cores,
@@ -31,7 +31,7 @@ pub(super) fn show(program: &Path, interrupted: &AtomicBool) -> Result<(), DemoE
     chapter("10. A load balancer, and a server that is drained")?;
     let ground = Ground::switched(BACKENDS, Answers::Direct, interrupted)?;
     let webs = (1..=BACKENDS).map(|number| Web::start(&ground, number)).collect::<Result<Vec<_>, _>>()?;
-    let balancing = Balancing::of_xskip(&ground, program, Cores::read()?.iter().next().unwrap_or(0), BACKENDS)?;
+    let balancing = Balancing::of_xskip(&ground, program, Cores::read()?.iter().next().unwrap_or(0), BACKENDS, None)?;
     say("client: curl, at 198.18.0.2. balancer: xskip lb run, for 198.18.0.80 port 80")?;
     say(
         "servers: b1 and b2, on the kernel's sockets. They have that address, too, tell nobody, and answer clients directly.",

@@ -4,7 +4,9 @@
 //! what it shows, and fails where it is not so.
 
 mod drain;
+mod handed;
 mod watch;
+mod web;
 
 use self::watch::Watch;
 use crate::{
@@ -100,7 +102,7 @@ pub enum DemoError {
 pub struct DemoOptions {
     /// Looks on at every frame, as a capture does.
     pub tap: Option<Arc<dyn Tap>>,
-    /// The program `xskip`, which runs as a load balancer in the last chapter; without it there is none.
+    /// The program `xskip`, which runs as a load balancer in the last two chapters; without it there are none.
     pub program: Option<PathBuf>,
 }
 
@@ -137,10 +139,9 @@ pub fn run(options: &DemoOptions, interrupted: &AtomicBool) -> Result<(), DemoEr
     drop(lab);
     flood(interrupted)?;
     if let Some(program) = &options.program {
-        drain::show(program, interrupted).map_err(|error| match error {
-            DemoError::Bench(BenchError::Interrupted) => DemoError::Interrupted,
-            other => other,
-        })?;
+        let shown = drain::show(program, interrupted).and_then(|()| handed::show(program, interrupted));
+        // Ctrl-C reaches what was started here as well, whose end is no fault of its own then.
+        shown.map_err(|error| if interrupted.load(Ordering::Relaxed) { DemoError::Interrupted } else { error })?;
     }
     writeln!(io::stdout(), "\ndemo: ok")?;
     Ok(())

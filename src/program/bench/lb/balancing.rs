@@ -84,6 +84,8 @@ pub(super) struct BalanceOptions<'a> {
     pub program: &'a Path,
     /// Whether packets leave by another link than they come by, to backends that nobody checks.
     pub is_flood: bool,
+    /// The secret by which this crate's answers SYNs in its backends' names, if it is to do so.
+    pub cookie_master: Option<&'a Path>,
 }
 
 impl BalanceOptions<'_> {
@@ -114,10 +116,17 @@ enum Works {
 }
 
 impl<'a> Balancing<'a> {
-    /// This crate's, before so many backends, with its worker on a core.
-    pub fn of_xskip(ground: &'a Ground, program: &'a Path, core: usize, backends: u8) -> Result<Self, BenchError> {
+    /// This crate's, before so many backends, with its worker on a core; with a secret that backends have, it answers SYNs in their
+    /// names.
+    pub fn of_xskip(
+        ground: &'a Ground,
+        program: &'a Path,
+        core: usize,
+        backends: u8,
+        cookie_master: Option<&'a Path>,
+    ) -> Result<Self, BenchError> {
         let (contender, mode) = (LbContender::Xskip, Mode::Dsr);
-        let options = BalanceOptions { contender, mode, core, program, is_flood: false };
+        let options = BalanceOptions { contender, mode, core, program, is_flood: false, cookie_master };
         Self::start(ground, options, &Member::all(backends))
     }
 

@@ -1,7 +1,7 @@
 //! The balancers that are compared, and which of the scenarios each of them has a part in.
 
 use super::Trial;
-use crate::bench::turns::Named;
+use crate::{bench::turns::Named, lb::Mode};
 use std::{fmt, str::FromStr};
 
 /// One that is compared with the others.
@@ -26,13 +26,17 @@ impl LbContender {
     pub const ALL: [Self; 6] =
         [Self::Xskip, Self::Haproxy, Self::NginxStream, Self::NftDnat, Self::Redirect, Self::Direct];
 
-    /// Those that have a part in a trial, in the order of a report.
-    pub fn of(trial: Trial) -> Vec<Self> {
-        Self::ALL.into_iter().filter(|it| it.has_part_in(trial)).collect()
+    /// Those that have a part in a trial of a mode of this crate's balancer, in the order of a report.
+    pub fn of(trial: Trial, mode: Mode) -> Vec<Self> {
+        Self::ALL.into_iter().filter(|it| it.has_part_in(trial, mode)).collect()
     }
 
-    fn has_part_in(self, trial: Trial) -> bool {
+    fn has_part_in(self, trial: Trial, mode: Mode) -> bool {
         match self {
+            // Who ends connections is compared with others who do.
+            _ if trial == Trial::Flood && mode == Mode::Proxy => {
+                matches!(self, Self::Xskip | Self::Haproxy | Self::NginxStream)
+            }
             Self::Xskip => true,
             Self::Haproxy | Self::NginxStream => trial != Trial::Flood,
             Self::NftDnat => true,

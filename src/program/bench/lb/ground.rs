@@ -30,7 +30,7 @@ const FRONT: (IpAddr, u8) = (IpAddr::V4(Ipv4Addr::new(198, 18, 0, 0)), 24);
 const BALANCER: [Ipv4Addr; 2] = [Ipv4Addr::new(198, 18, 0, 1), Ipv4Addr::new(198, 18, 1, 1)];
 /// Where packets to backends come from that are rewritten.
 pub(super) const SOURCE: Ipv4Addr = Ipv4Addr::new(198, 18, 1, 5);
-const CLIENT: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 2);
+pub(super) const CLIENT: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 2);
 /// Where frames of a flood leave the balancer.
 pub(super) const BACK: &str = "back0";
 const MTU: u32 = 1_500;

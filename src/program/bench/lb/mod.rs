@@ -5,6 +5,7 @@ mod balancing;
 mod consistency;
 mod contender;
 mod datagrams;
+mod defended;
 mod events;
 mod flood;
 mod ground;
@@ -13,9 +14,10 @@ mod scenarios;
 mod steady;
 mod visitors;
 
-pub(super) use self::scenarios::{DRAIN, FLOOD, KILL, RELOAD, STATE, STEADY};
+pub(super) use self::scenarios::{DEFENDED, DRAIN, FLOOD, KILL, RELOAD, STATE, STEADY};
 pub(crate) use self::{
     balancing::Balancing,
+    defended::Siege,
     ground::{Answers, Ground},
 };
 pub use self::{
@@ -68,7 +70,7 @@ pub enum Trial {
     Drain,
     /// The list of backends changes, again and again.
     Reload,
-    /// As many packets as will go.
+    /// As many packets as will go; in [`Mode::Proxy`], which forwards none, clients of a service that SYNs flood.
     Flood,
 }
 
@@ -87,8 +89,9 @@ impl Trial {
     }
 
     /// The scenario of its report.
-    pub fn scenario(self) -> &'static Scenario {
+    pub fn scenario(self, mode: Mode) -> &'static Scenario {
         match self {
+            Self::Flood if mode == Mode::Proxy => &scenarios::DEFENDED,
             Self::Steady => &scenarios::STEADY,
             Self::Kill => &scenarios::KILL,
             Self::Drain => &scenarios::DRAIN,
@@ -138,14 +141,14 @@ impl LbBench {
     pub const MODES: [Mode; 5] = [Mode::Dsr, Mode::Ipip, Mode::Gue, Mode::Nat, Mode::Proxy];
 
     /// All who have a part in a trial.
-    pub fn new(trial: Trial, program: impl Into<PathBuf>) -> Self {
+    pub fn new(trial: Trial, mode: Mode, program: impl Into<PathBuf>) -> Self {
         Self {
             trial,
-            mode: Mode::Dsr,
+            mode,
             duration: Duration::from_secs(10),
             rounds: 3,
             connections: 64,
-            contenders: LbContender::of(trial),
+            contenders: LbContender::of(trial, mode),
             program: program.into(),
         }
     }
@@ -153,19 +156,26 @@ impl LbBench {
     /// Looks whether it makes sense, before anything is made: [`LbBench::run`] does so, too.
     ///
     /// # Errors
-    /// [`BenchError::NotInTrial`] and [`BenchError::NotForwarded`].
+    /// [`BenchError::NotInTrial`].
     pub fn check(&self) -> Result<(), BenchError> {
         debug_assert!((1..=MAX_CONNECTIONS).contains(&self.connections), "the command line sees to that");
-        if self.trial == Trial::Flood && self.mode == Mode::Proxy {
-            return Err(BenchError::NotForwarded { mode: self.mode });
-        }
-        let known = LbContender::of(self.trial);
+        let known = LbContender::of(self.trial, self.mode);
         match self.contenders.iter().find(|it| !known.contains(it)) {
             Some(&contender) => {
-                Err(BenchError::NotInTrial { trial: self.trial, contender: contender.name(), names: names(&known) })
+                let trial = if self.is_defence() {
+                    format!("{} --mode {}", self.trial, self.mode)
+                } else {
+                    self.trial.to_string()
+                };
+                Err(BenchError::NotInTrial { trial, contender: contender.name(), names: names(&known) })
             }
             None => Ok(()),
         }
+    }
+
+    /// Whether clients are to be served while SYNs flood, instead of packets forwarded.
+    fn is_defence(&self) -> bool {
+        self.trial == Trial::Flood && self.mode == Mode::Proxy
     }
 
     /// Measures. `progress` hears of what goes on; `interrupted` may become true at any time, and ends it all with nothing left
@@ -175,7 +185,7 @@ impl LbBench {
     /// [`BenchError`] says what went wrong. A contender that this machine cannot run is none: the report says so.
     pub fn run(&self, mut progress: impl FnMut(Progress), interrupted: &AtomicBool) -> Result<Report, BenchError> {
         self.check()?;
-        let (scenario, places) = (self.trial.scenario(), Places::choose()?);
+        let (scenario, places) = (self.trial.scenario(self.mode), Places::choose()?);
         let records = take_turns(&self.contenders, self.rounds, &mut progress, |contender, progress| {
             let brought = self.turn(contender, places, interrupted)?;
             progress(Progress::Measured { scenario, contender: contender.name(), metrics: brought.metrics.clone() });
@@ -190,8 +200,8 @@ impl LbBench {
         });
         let mut report = Report::new(scenario, results.collect());
         report.commands = vec![self.command()];
-        report.placement = places.describe(self.trial);
-        report.notes = scenarios::notes(self.trial).iter().map(|&note| note.to_owned()).collect();
+        report.placement = if self.is_defence() { places.defended() } else { places.describe(self.trial) };
+        report.notes = scenarios::notes(self.trial, self.mode).iter().map(|&note| note.to_owned()).collect();
         if places.balancer == places.backends {
             report.notes.push(scenarios::SHARED_CORE.to_owned());
         }
@@ -205,6 +215,7 @@ impl LbBench {
             Trial::Kill => stage.kill(),
             Trial::Drain => stage.drain(),
             Trial::Reload => stage.reload(),
+            Trial::Flood if self.is_defence() => stage.defended(),
             Trial::Flood => stage.flood(),
         }
     }
@@ -240,6 +251,18 @@ impl Places {
         let Placement { server: backends, clients } = Placement::choose()?;
         let between = Cores::read()?.iter().find(|&core| core != backends && core != clients);
         Ok(Self { balancer: between.unwrap_or(backends), backends, clients })
+    }
+
+    fn defended(self) -> Vec<String> {
+        let Self { balancer, backends, clients } = self;
+        vec![
+            format!(
+                "core {clients}: the clients, and the flood, which gives way to them; what answers SYNs in XDP or in the kernel runs there, too, \
+                 as a veth delivers on the sender's core."
+            ),
+            format!("core {balancer}: the balancer's process: HAProxy's thread, nginx's worker, xskip's worker."),
+            format!("core {backends}: the backends, nginx with one worker each."),
+        ]
     }
 
     fn describe(self, trial: Trial) -> Vec<String> {
@@ -299,7 +322,8 @@ impl Stage<'_> {
             mode: self.bench.mode,
             core: self.places.balancer,
             program: &self.bench.program,
-            is_flood: self.bench.trial == Trial::Flood,
+            is_flood: self.bench.trial == Trial::Flood && !self.bench.is_defence(),
+            cookie_master: None,
         }
     }
 

@@ -1,10 +1,13 @@
 //! What `xskip bench lb` measures, and what is said of it to somebody who was not there.
 
 use super::Trial;
-use crate::bench::scenario::{
-    Baseline, Headline, Metric, Scenario, Series,
-    Unit::{Bytes, Count, Gigabits, Microseconds, Milliseconds, PerSecond},
-    metric,
+use crate::{
+    bench::scenario::{
+        ATTEMPTS, Baseline, FAILURES as LEGIT_FAILURES, HANDSHAKE_P99, Headline, Metric, SYN_ACKS, Scenario, Series,
+        Unit::{Bytes, Count, Gigabits, Kibibytes, Microseconds, Milliseconds, PerSecond},
+        metric,
+    },
+    lb::Mode,
 };
 
 /// How all of them are introduced but the flood.
@@ -196,6 +199,51 @@ pub(in crate::bench) const FLOOD: Scenario = Scenario {
     series: None,
 };
 
+/// Clients of a proxied service, and a flood of SYNs at it.
+pub(in crate::bench) const DEFENDED: Scenario = Scenario {
+    name: "lb-defended",
+    title: "A balancer that ends connections, under a SYN flood",
+    about: &[
+        "Clients come to a service at a steady rate: they connect, fetch a page by way of a load balancer that ends their \
+         connections and opens others to web servers, and leave. First they are alone. Then a flood of SYNs with made-up senders \
+         pours in at the same address, as many as one core can make. What counts is how many clients are served all the same, \
+         and how long they wait.",
+        "Clients came at planned times, whether or not earlier ones had been served, and their waiting counts from the planned \
+         time; who is not served within 8 s has failed.",
+        SAME_GROUND,
+    ],
+    metrics: &[
+        metric("offered_syn_per_second", "SYNs sent by the flood", PerSecond),
+        metric(SYN_ACKS, "SYN-ACKs that came back", PerSecond),
+        metric(ATTEMPTS, "clients under the flood", Count),
+        metric("served", "… of which were served", Count),
+        metric(LEGIT_FAILURES, "… of which failed", Count),
+        metric("legit_handshake_us_p50", "handshake under flood, median", Microseconds),
+        metric(HANDSHAKE_P99, "handshake under flood, 99 %", Microseconds),
+        metric("legit_full_us_p50", "whole fetch under flood, median", Microseconds),
+        metric("legit_full_us_p99", "whole fetch under flood, 99 %", Microseconds),
+        metric("idle_failures", "clients that failed before the flood", Count),
+        metric("idle_full_us_p50", "whole fetch before the flood, median", Microseconds),
+        metric("idle_full_us_p99", "whole fetch before the flood, 99 %", Microseconds),
+        metric("balancer_memory_growth_kib", "memory that the balancer's process grew by", Kibibytes),
+    ],
+    headlines: &[
+        Headline {
+            metric: LEGIT_FAILURES,
+            heading: "How many clients failed under the flood",
+            caption: "Clients that were refused, reset, or not served within 8 s: the median over the rounds; the thin line spans \
+                      the least to the greatest. Less is better.",
+        },
+        Headline {
+            metric: "legit_full_us_p99",
+            heading: "How long clients waited under the flood",
+            caption: "Within this time 99 % of those who were served had their page. Less is better.",
+        },
+    ],
+    baselines: &[Baseline { name: "haproxy", metrics: None }],
+    series: None,
+};
+
 /// What a balancer remembers.
 pub(in crate::bench) const STATE: Scenario = Scenario {
     name: "lb-state",
@@ -257,9 +305,14 @@ const TRACKING: &str = "Packets are segments with ACK from 65,536 addresses, and
      flows. nftables tracks connections: each flow takes an entry, of \
      which there are as many as nf_conntrack_max says; with more flows than that it forwards nothing.";
 
+const COOKIES: &str = "All defend themselves by SYN cookies: xskip in XDP, on the core that the flood is sent from, HAProxy and nginx by their \
+     kernel (net.ipv4.tcp_syncookies = 1), which answers on that core as well. Listening queues and somaxconn are as large as may be. \
+     What comes back to the flood is counted and dropped by an XDP program where it was sent.";
+
 /// What one has to know about the numbers.
-pub(super) fn notes(trial: Trial) -> &'static [&'static str] {
+pub(super) fn notes(trial: Trial, mode: Mode) -> &'static [&'static str] {
     match trial {
+        Trial::Flood if mode == Mode::Proxy => &[COOKIES],
         Trial::Steady => &[DELIVERY, RETURN, SLICES, CPU, MEMORY],
         Trial::Kill => &[PROXIES, RETURN],
         Trial::Drain | Trial::Reload => &[RELOADS, RETURN],

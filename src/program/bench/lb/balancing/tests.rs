@@ -1,5 +1,5 @@
 use super::*;
-use crate::lb_file::File;
+use crate::{lb::SynProxy, lb_file::File};
 
 fn members() -> Vec<Member> {
     let mut members = Member::all(3);
@@ -12,10 +12,14 @@ fn xskip_takes_its_file() {
     for (mode, is_flood) in [(Mode::Dsr, false), (Mode::Ipip, false), (Mode::Gue, true), (Mode::Nat, false)] {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("lb.toml");
-        fs::write(&path, xskip::configuration(folder.path(), mode, is_flood, &members())).unwrap();
+        let master = (mode == Mode::Dsr).then_some(Path::new("/folder/cookie.key"));
+        fs::write(&path, xskip::configuration(folder.path(), mode, is_flood, master, &members())).unwrap();
         let file = File::read(&path).unwrap_or_else(|faults| panic!("{faults}"));
         assert_eq!(file.interfaces.len(), if is_flood { 2 } else { 1 });
         assert_eq!(file.services.len(), 2);
+        assert_eq!(file.cookie_master_file.as_deref(), master);
+        let wanted = if master.is_some() { SynProxy::Always } else { SynProxy::Off };
+        assert_eq!([0, 1].map(|it| file.services[it].syn_proxy), [wanted, SynProxy::Off]);
         for service in &file.services {
             assert_eq!((service.mode, service.backends.len()), (mode, 3));
             assert_eq!(service.backends[1].weight, 50);

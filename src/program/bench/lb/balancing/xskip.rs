@@ -1,7 +1,8 @@
 //! This crate's: `xskip lb run`, and a file that is rewritten.
 
 use super::{
-    BACK, Balancing, BenchError, ContenderError, DATAGRAMS, Member, Mode, PORT, Process, SOURCE, VIP, Works, backend,
+    BACK, BalanceOptions, Balancing, BenchError, ContenderError, DATAGRAMS, Member, Mode, PORT, Process, SOURCE, VIP,
+    Works, backend,
 };
 use crate::{
     lab::INTERFACE,
@@ -43,7 +44,8 @@ impl Balancing<'_> {
     }
 
     fn write_xskip(&self, members: &[Member]) -> Result<PathBuf, BenchError> {
-        let text = configuration(self.folder.path(), self.options.mode, self.options.is_flood, members);
+        let BalanceOptions { mode, is_flood, cookie_master, .. } = self.options;
+        let text = configuration(self.folder.path(), mode, is_flood, cookie_master, members);
         self.write("lb.toml", &text)
     }
 
@@ -53,11 +55,14 @@ impl Balancing<'_> {
     }
 }
 
-/// Whether all that get new flows can be reached and, where they are checked, are known to be well.
+/// Whether all that get new flows can be reached, where they are checked are known to be well, and have SYNs answered in their names
+/// where that is wanted.
 fn reaches(status: &StatusReport, is_flood: bool) -> bool {
     status.services.iter().all(|service| {
         let is_checked = service.protocol == "tcp" && !is_flood;
-        service.backends.iter().all(|it| it.trouble.is_none() && (!is_checked || it.health == "up"))
+        // What is promised in their names is known by then, too.
+        let is_answered = service.syn_proxy == "off" || service.promise.is_some();
+        is_answered && service.backends.iter().all(|it| it.trouble.is_none() && (!is_checked || it.health == "up"))
     })
 }
 
@@ -69,12 +74,19 @@ fn wanted_by(mode: Mode) -> String {
     }
 }
 
-pub(super) fn configuration(folder: &Path, mode: Mode, is_flood: bool, members: &[Member]) -> String {
+pub(super) fn configuration(
+    folder: &Path,
+    mode: Mode,
+    is_flood: bool,
+    cookie_master: Option<&Path>,
+    members: &[Member],
+) -> String {
     let interfaces = if is_flood { format!("{INTERFACE:?}, {BACK:?}") } else { format!("{INTERFACE:?}") };
     let folder = folder.display();
     let mut text = format!(
         "interfaces = [{interfaces}]\ncontrol = \"{folder}/control.sock\"\nrow_key_file = \"{folder}/row.key\"\n"
     );
+    text += &cookie_master.map_or(String::new(), |it| format!("cookie_master_file = {:?}\n", it.display().to_string()));
     text += &wanted_by(mode);
     let http = "{ kind = \"http\", path = \"/\", interval = \"500ms\", timeout = \"500ms\", rise = 2, fall = 2 }";
     let none = "{ kind = \"none\" }";
@@ -84,6 +96,7 @@ pub(super) fn configuration(folder: &Path, mode: Mode, is_flood: bool, members: 
         // Of datagrams nobody ends connections.
         let mode = if mode == Mode::Proxy && protocol == "udp" { Mode::Dsr } else { mode };
         text += &format!("mode = \"{mode}\"\ncheck = {check}\n");
+        text += if cookie_master.is_some() && protocol == "tcp" { "syn_proxy = \"always\"\n" } else { "" };
         for &Member { number, weight, drains } in members {
             let (address, state) = (backend(number), if drains { "drain" } else { "serve" });
             text += &format!("\n[[service.backend]]\nname = \"b{number}\"\naddress = \"{address}\"\n");

@@ -1,6 +1,7 @@
 //! A server on the kernel's sockets that says its name: once, or on each line of something large.
 
-use super::{super::DemoError, Ground};
+use super::DemoError;
+use crate::bench::lb::Ground;
 use std::{
     io::{self, Read, Write},
     net::{TcpListener, TcpStream},
@@ -16,7 +17,7 @@ use std::{
 const LINES: usize = 4_000_000;
 /// Lines that are written at a time.
 const PIECE: usize = 16_384;
-const NAMES: [&str; 2] = ["b1", "b2"];
+const NAMES: [&str; 3] = ["b1", "b2", "b3"];
 /// How long all that is asked for may take to begin.
 const PATIENCE: Duration = Duration::from_secs(30);
 const LOOK: Duration = Duration::from_millis(10);
