@@ -99,8 +99,9 @@ impl Stage<'_> {
         let grown = resident(&balancing).zip(memory).map(|(after, before)| (after - before) / 1_024.0);
         balancing.stop()?;
         servers.into_iter().try_for_each(|server| server.nginx.stop())?;
+        // A median over rounds would not tell of them.
         for (reason, count) in &clients.reasons {
-            tracing::info!("{count} clients of {} failed: {reason}", self.contender);
+            tracing::warn!("{count} clients of {} failed: {reason}", self.contender);
         }
         let mut metrics = Metrics::default();
         metrics.set("offered_syn_per_second", counts.sent as f64 / span);
