@@ -2,7 +2,7 @@
 
 use super::{Interface, Runtime, RuntimeError, Station};
 use crate::{
-    config::InterfaceConfig,
+    config::{InterfaceConfig, StackConfig},
     host::{
         Link,
         cores::Cores,
@@ -65,7 +65,8 @@ impl InterfacePlan {
         if !runtime.listens() {
             return ProgramOptions { queues, fragments: self.fragments, ..ProgramOptions::default() };
         }
-        let flows = runtime.config.max_connections.saturating_add(runtime.config.max_time_wait);
+        let StackConfig { max_connections, max_time_wait, max_half_open, .. } = runtime.config;
+        let flows = max_connections.saturating_add(max_time_wait).saturating_add(max_half_open);
         let flows = flows.saturating_mul(self.queues.len() as u32);
         ProgramOptions { queues, fragments: self.fragments, flows }
     }

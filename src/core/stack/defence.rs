@@ -12,7 +12,8 @@ pub enum SynMode {
     Cookie,
 }
 
-/// Keeps a list of the flows that are real: connections, and what is left of them in TIME-WAIT.
+/// Keeps a list of the flows that are real: connections, what is left of them in TIME-WAIT, and handshakes whose numbers are no cookies.
+/// Whoever drops what is neither on the list nor ends a handshake by its cookie drops nothing of a client's.
 pub trait FlowObserver: Send {
     /// A flow has come to be. Called before anyone can use it.
     fn opened(&mut self, tuple: &FourTuple);

@@ -5,7 +5,7 @@ use crate::{
     config::TcpConfig,
     tcp::{Challenges, Cx, Handshake, SynTiming},
     time::Instant,
-    wire::{InterfaceId, IpHeader, LinkHeader, MacAddress, TcpHeader, TcpOptions, ip::Codepoint},
+    wire::{FourTuple, InterfaceId, IpHeader, LinkHeader, MacAddress, TcpHeader, TcpOptions, ip::Codepoint},
 };
 use std::net::IpAddr;
 
@@ -18,6 +18,8 @@ pub(super) struct HalfOpen {
     pub begun: Begun,
     /// The 4-tuple's hash, for leaving the flow table.
     pub hash: u32,
+    /// Whether its number is no cookie that anybody would accept: then its end is nobody's who does not know of this entry.
+    pub is_alone: bool,
     /// The SYN-ACK's options: its timestamp, too, stays the same, because a cookie may be in it.
     options: TcpOptions,
     /// What it has answered besides its SYN.
@@ -49,6 +51,7 @@ impl HalfOpen {
             handshake,
             begun,
             hash,
+            is_alone: false,
             options,
             challenges: Challenges::new(cx.now),
             answered: cx.now,
@@ -67,6 +70,11 @@ impl HalfOpen {
     pub fn syn_timing(&self, now: Instant) -> SynTiming {
         let sent_once = self.retries == 0 && !self.asked_again;
         SynTiming { took: sent_once.then(|| now - self.answered), timeouts: self.retries }
+    }
+
+    /// Its 4-tuple, where its client's segments are to be let pass on account of this entry.
+    pub fn alone(&self) -> Option<FourTuple> {
+        self.is_alone.then_some(self.handshake.tuple)
     }
 
     /// The SYN-ACK: its IP and TCP header.

@@ -75,10 +75,12 @@ impl Stack {
         let max_segment = self.fitted(link.interface, tuple.local.address, begun.max_segment);
         let agreed = Handshake::new(*tuple, *link, iss, irs, &offer, &self.config.tcp);
         let handshake = Handshake { clocks, max_segment, ..agreed };
-        let entry = HalfOpen::new(self.config.tcp.at(now), handshake, begun, hash);
+        let is_alone = iss != cookie.iss || !offer.is_held(tuple.remote.address);
+        let mut entry = HalfOpen::new(self.config.tcp.at(now), handshake, begun, hash);
+        entry.is_alone = is_alone;
         self.stats.handshakes_begun += 1;
         // Where the cookie is all there is, it must be one.
-        if held.is_some() && iss == cookie.iss {
+        if held.is_some() && !is_alone {
             self.cookies_count(now);
             let (ip, tcp) = entry.syn_ack(&self.config.tcp);
             return self.send_reply(link, &ip, &tcp);
@@ -90,12 +92,19 @@ impl Stack {
     fn remember(&mut self, now: Instant, entry: HalfOpen) -> Result<u32, DropReason> {
         if let Some((index, evicted)) = self.half_open.make_room() {
             self.flows.remove(evicted.hash, Flow::HalfOpen(index));
+            if let Some(tuple) = evicted.alone() {
+                self.observer.closed(self.observer.fingerprint(&tuple));
+            }
             self.stats.handshakes_evicted += 1;
             self.cookies_count(now);
         }
-        let hash = entry.hash;
+        let (hash, alone) = (entry.hash, entry.alone());
         let index = self.half_open.insert(entry).ok_or(DropReason::ConnectionLimit)?;
         self.flows.insert(hash, Flow::HalfOpen(index));
+        // Whoever looks for cookies would find none in what ends it.
+        if let Some(tuple) = alone {
+            self.observer.opened(&tuple);
+        }
         Ok(index)
     }
 

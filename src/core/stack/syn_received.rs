@@ -72,7 +72,7 @@ impl Stack {
         let connection = self.open_or_refuse(now, received, &handshake, begun.listener);
         let connection = connection.inspect_err(|_| self.forget_half_open(index, hash))?;
         self.flows.replace(hash, Flow::HalfOpen(index), Flow::Connection(connection));
-        self.half_open.remove(index);
+        self.take_half_open(index);
         self.used.insert(hash, handshake.iss);
         self.connections[connection].connection.apply_syn_timing(syn_timing, &self.config.tcp);
         self.arrive_at_connection(now, connection, received)
@@ -99,8 +99,17 @@ impl Stack {
     }
 
     pub(super) fn forget_half_open(&mut self, index: u32, hash: u32) {
-        self.half_open.remove(index);
+        self.take_half_open(index);
         self.flows.remove(hash, Flow::HalfOpen(index));
+    }
+
+    /// A handshake is over, one way or another.
+    fn take_half_open(&mut self, index: u32) {
+        let alone = self.half_open.get(index).alone();
+        self.half_open.remove(index);
+        if let Some(tuple) = alone {
+            self.observer.closed(self.observer.fingerprint(&tuple));
+        }
     }
 
     /// Whether a segment that a handshake refuses may be answered.

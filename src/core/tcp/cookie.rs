@@ -99,6 +99,11 @@ impl Offer {
         Some(Self::of_profile(self.profile(client)?, client))
     }
 
+    /// Whether a cookie says the same as this offer: otherwise the one that answers it is accepted by nobody.
+    pub(crate) fn is_held(&self, client: IpAddr) -> bool {
+        self.bits(client).is_some()
+    }
+
     fn profile(&self, client: IpAddr) -> Option<u32> {
         let scale = self.window_scale.filter(|_| self.sack);
         let fits = |profile: &Profile| profile.mss <= self.mss && profile.window_scale <= scale;

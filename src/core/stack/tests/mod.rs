@@ -1,6 +1,7 @@
 //! The stack on a wire of its own: frames in, frames and events out, in virtual time.
 
 mod again;
+mod alone;
 mod beginnings;
 mod coming_and_going;
 mod connecting;
