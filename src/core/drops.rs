@@ -159,7 +159,7 @@ named! {
         ConnectionLimit => "connection_limit",
         /// The end of a handshake while more connections wait for their application than are configured: it will come again.
         BacklogFull => "backlog_full",
-        /// Of a pair of connections that was handed on to whoever translates its segments.
+        /// Of a pair of connections that was handed on to whoever translates its segments, and refused by it.
         Parted => "parted",
         /// A half-open connection whose SYN-ACK was never acknowledged.
         HandshakeTimeout => "handshake_timeout",

@@ -78,6 +78,8 @@ counters! {
         connections_unreachable,
         /// Connections handed on to whoever translates their segments, two of each pair.
         connections_parted,
+        /// Segments of such pairs that came to the stack all the same, and were translated here.
+        segments_translated,
         /// Calls of an application that panicked and were contained: the connection they were for was reset.
         application_panics,
         /// ARP requests and neighbour solicitations sent.

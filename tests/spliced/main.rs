@@ -1,5 +1,5 @@
 //! A client, a proxy and a backend in virtual time, over bad links: the proxy carries octets until it may part with its two connections,
-//! and translates every frame from then on, those among them that were on their way at that moment.
+//! and translates every frame from then on, those among them that were on their way at that moment, or had come and were not read.
 //!
 //! A run is named by its seed, which decides all of it; one that fails prints how to see it again.
 
@@ -10,6 +10,7 @@ mod dice;
 mod pattern;
 
 mod app;
+mod carrier;
 mod plan;
 mod proxy;
 mod seeds;

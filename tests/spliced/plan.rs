@@ -50,6 +50,10 @@ pub struct Plan {
     pub parts_from: Instant,
     /// Whether it waits for a moment at which something is on its way to it, if that comes soon.
     pub parts_in_the_midst: bool,
+    /// Whether the proxy holds its acknowledgments to the client, and to the backend.
+    pub holds: [bool; 2],
+    /// Of which sides something is to lie there when it parts, neither read nor acknowledged, if that comes soon.
+    pub wanted: Option<[bool; 2]>,
     /// Whether somebody makes up segments.
     pub is_attacked: bool,
     /// When the backend is taken away, if it is; only where the two have parted.
@@ -70,6 +74,16 @@ impl Plan {
         if dice.happens(15 * PERCENT) {
             works[dice.below(2) as usize].aborts = Some(moment(&mut dice, 6_000));
         }
+        let wanted =
+            dice.one_of(&[None, None, None, None, Some([true, false]), Some([false, true]), Some([true, true])]);
+        let parts_from = if dice.happens(20 * PERCENT) { Instant::ZERO } else { moment(&mut dice, 3_000) };
+        if wanted.is_some() {
+            // Both say something at that time.
+            for work in &mut works {
+                work.bursts.push((parts_from + Duration::from_millis(300), dice.one_of(&[1, 100, 1_400, 5_000])));
+                work.bursts.sort();
+            }
+        }
         let skipped = dice.one_of(&[0, 0, 1, 28]).min(works[0].bursts[0].1);
         Self {
             seed,
@@ -79,7 +93,9 @@ impl Plan {
             works,
             skipped,
             preface: dice.one_of(&[0, 0, 28, 1_400]),
-            parts_from: moment(&mut dice, 3_000),
+            parts_from,
+            holds: [0, 1].map(|_| wanted.is_some() || dice.happens(40 * PERCENT)),
+            wanted,
             is_attacked: dice.happens(20 * PERCENT),
             parts_in_the_midst: dice.happens(60 * PERCENT),
             removal: dice.happens(8 * PERCENT).then(|| moment(&mut dice, 6_000)),
@@ -117,6 +133,7 @@ fn configs(dice: &mut Dice) -> [StackConfig; 3] {
             sack,
             ecn,
             nagle: dice.happens(50 * PERCENT),
+            delayed_ack: Duration::from_millis(if host == PROXY { 200 } else { 40 }),
             keep_alive: Some(KeepAlive { idle: Duration::from_secs(20), interval: Duration::from_secs(5), probes: 9 }),
             ..TcpConfig::default()
         };

@@ -11,10 +11,12 @@ use std::{collections::VecDeque, fmt::Write, net::IpAddr, time::Duration};
 use xskip_core::{
     CloseReason,
     impair::OneWay,
-    splice::{Over, Patience, Refusal},
+    splice::{Over, Pair, Patience, Refusal, Side},
     stack::{Event, LocalAddress, Ownership, Secrets, Stack},
     time::Instant,
-    wire::{self, ChecksumPolicy, Endpoint, InterfaceId, MacAddress, Packet, TcpFlags},
+    wire::{
+        self, ChecksumPolicy, Endpoint, InterfaceId, MacAddress, Packet, SeqNumber, TcpFlags, tcp_options::SackBlocks,
+    },
 };
 
 const PORT: u16 = 80;
@@ -29,11 +31,19 @@ pub struct Outcome {
     pub parted: bool,
     /// Frames that were on their way to the proxy then.
     pub under_way: usize,
+    /// Octets of the client's and the backend's that had come, and were neither read nor acknowledged.
+    pub unread: [u64; 2],
+    /// Frames that the stack translated, and not whoever saw them first.
+    pub late: u64,
     /// Frames that were translated, and those that were not, by reason.
     pub translated: u64,
     pub refused: Vec<&'static str>,
     /// Segments that were made up.
     pub forged: u64,
+    /// SYNs among them that passed.
+    pub asked: u64,
+    /// Whether a peer repeated its last segment so late that the pair was forgotten by then.
+    pub is_late: bool,
     /// How the pair ended.
     pub over: Option<Over>,
     /// Whether the backend was taken away.
@@ -60,6 +70,8 @@ pub struct World {
     /// What a broken translation does to each frame that it passes on; whether the frame passes on then.
     pub broken: Option<fn(&mut [u8]) -> bool>,
     forger: Dice,
+    /// Decides which frames come to the stack.
+    late: Dice,
     /// What happened, where somebody wants to see it.
     pub trace: Option<String>,
     buffer: Vec<u8>,
@@ -91,6 +103,9 @@ impl World {
             }
             stack
         });
+        let proxy = Proxy::new(plan);
+        let mut stacks = stacks;
+        stacks[PROXY].set_carrier(Box::new(proxy.shared.clone()));
         let [client, backend] = &plan.works;
         let asked = Part { key: 1, from: plan.skipped, length: client.total() - plan.skipped };
         let preface = Part { key: PREFACE, from: 0, length: plan.preface };
@@ -106,7 +121,7 @@ impl World {
             now: Instant::from_millis(1),
             stacks,
             apps,
-            proxy: Proxy::new(plan),
+            proxy,
             watches: Default::default(),
             to_proxy: [way(0, 0), way(1, 0)],
             from_proxy: [way(0, 1), way(1, 1)],
@@ -115,6 +130,7 @@ impl World {
             outcome: Outcome::default(),
             broken: None,
             forger: Dice::new(plan.seed, 2),
+            late: Dice::new(plan.seed, 3),
             trace: None,
             buffer: vec![0; 2_048],
         }
@@ -135,17 +151,21 @@ impl World {
             assert!(next < Instant::ZERO + TOO_LONG, "it hangs: {}", self.describe());
             self.now = next.max(self.now);
         }
+        self.outcome.is_late = self.apps.iter().any(|app| self.is_late(app));
         self.judge();
         self.outcome.ended = self.now;
-        self.outcome.translated = self.proxy.translated;
-        self.outcome.refused = self.proxy.refused.iter().map(|refusal| refusal.name()).collect();
+        let seen = self.proxy.shared.seen();
+        self.outcome.translated = seen.translated;
+        self.outcome.refused = seen.refused.iter().map(|refusal| refusal.name()).collect();
+        drop(seen);
+        self.outcome.late = self.stacks[PROXY].stats().segments_translated;
         self.outcome.clone()
     }
 
     pub fn describe(&self) -> String {
         let [client, backend] = &self.apps;
         format!(
-            "client read {} of {}, {:?}; backend read {} of {}, {:?}; parted at {:?} ({:?}), refused {:?}",
+            "client read {} of {}, {:?}; backend read {} of {}, {:?}; parted at {:?} ({:?}) with {:?} unread, refused {:?}",
             client.read,
             client.awaited(),
             client.closed,
@@ -154,7 +174,8 @@ impl World {
             backend.closed,
             self.proxy.parted_at,
             self.proxy.why_not,
-            self.proxy.refused,
+            self.outcome.unread,
+            self.proxy.shared.seen().refused,
         )
     }
 
@@ -171,7 +192,7 @@ impl World {
         let stacks = self.stacks.iter().filter_map(Stack::poll_timeout);
         let apps = self.apps.iter().filter_map(|app| app.next(self.now));
         let own = [Some(self.plan.parts_from), self.plan.removal].into_iter().flatten().filter(|&at| at > self.now);
-        let pair = self.proxy.deadline().filter(|_| self.outcome.over.is_none());
+        let pair = self.proxy.deadline().filter(|&at| at > self.now && self.outcome.over.is_none());
         links.chain(stacks).chain(apps).chain(own).chain(pair).min()
     }
 
@@ -182,12 +203,11 @@ impl World {
         }
         while self.deliver() {}
         self.remove_backend();
-        if let Some(pair) = self.proxy.pair.as_ref().filter(|_| self.outcome.over.is_none())
+        if let (Some(id), Some(pair)) = (self.proxy.pair, self.proxy.standing())
             && let Some(over) = pair.over(self.now, &Patience::default())
         {
             self.outcome.over = Some(over);
-            self.stacks[PROXY].forget_pair(&pair.clone());
-            self.proxy.is_removed = true;
+            assert_eq!(self.stacks[PROXY].forget_pair(id), Some(pair));
         }
     }
 
@@ -222,8 +242,16 @@ impl World {
         self.note("arrives at proxy", &frame);
         if self.plan.is_attacked && self.forger.happens(30 * PERCENT) {
             self.forge(&frame);
+            if self.forger.happens(20 * PERCENT) {
+                self.forge_syn(&frame);
+            }
         }
         let before = frame.clone();
+        // Some are in a ring already, or come from another worker.
+        if self.broken.is_none() && self.late.happens(10 * PERCENT) {
+            self.stacks[PROXY].handle_frame(self.now, InterfaceId::FIRST, &frame);
+            return self.settle(PROXY);
+        }
         match self.proxy.translate(self.now, &mut frame) {
             Some(Some(host)) => {
                 self.note(&format!("translated for {host}"), &frame);
@@ -239,6 +267,27 @@ impl World {
                 self.settle(PROXY);
             }
         }
+    }
+
+    /// Somebody who knows the ends of a connection makes up a SYN, with a number of his own. The stack challenges the end that
+    /// has it seem so, and nothing else comes of it.
+    fn forge_syn(&mut self, model: &[u8]) {
+        let Ok(parsed) = wire::parse(model, ChecksumPolicy::Verify) else { return };
+        let Packet::Tcp(ip, segment) = parsed.packet else { return };
+        // Behind the end it would begin another connection.
+        let is_open = |pair: &Pair| !pair.streams.iter().any(|stream| stream.has_fin) && !self.plan.may_be_reset();
+        let Some(before) = self.proxy.standing().filter(is_open) else { return };
+        let mut header = segment.header;
+        (header.flags, header.options.sack) = (TcpFlags::SYN, SackBlocks::default());
+        header.seq = SeqNumber::new(self.forger.any() as u32);
+        let mut frame = vec![0; wire::tcp_frame_len(&parsed.link, &ip, &header)];
+        wire::write_tcp(&parsed.link, &ip, &header, (&[], &[]), &mut frame);
+        assert_eq!(self.proxy.translate(self.now, &mut frame), None, "{header:?} is for the stack");
+        self.note("made up", &frame);
+        self.stacks[PROXY].handle_frame(self.now, InterfaceId::FIRST, &frame);
+        assert_eq!(self.proxy.standing(), Some(before), "it leaves no trace");
+        self.settle(PROXY);
+        self.outcome.asked += 1;
     }
 
     /// Somebody who knows the ends of a connection, and sees nothing of it, makes up a segment: with numbers of his own, but for the one
@@ -257,10 +306,10 @@ impl World {
         header.window = self.forger.any() as u16;
         let mut frame = vec![0; wire::tcp_frame_len(&parsed.link, &ip, &header) + 9];
         wire::write_tcp(&parsed.link, &ip, &header, (b"made up.!", &[]), &mut frame);
-        let Some(pair) = self.proxy.pair.as_mut().filter(|_| !self.proxy.is_removed) else { return };
+        let Some(mut pair) = self.proxy.standing() else { return };
         let before = pair.clone();
         assert!(pair.translate(self.now, &mut frame).is_err(), "{header:?} passes");
-        assert_eq!(*pair, before, "it leaves no trace");
+        assert_eq!(pair, before, "it leaves no trace");
         self.outcome.forged += 1;
     }
 
@@ -282,11 +331,8 @@ impl World {
             if sent.is_some() {
                 continue;
             }
-            if host == PROXY {
-                let under_way = self.to_proxy.iter().map(OneWay::held).sum();
-                if self.proxy.part(self.now, &mut self.stacks[PROXY], &self.plan, under_way) {
-                    (self.outcome.parted, self.outcome.under_way) = (true, under_way);
-                }
+            if host == PROXY && self.part() {
+                continue; // with what lay there
             }
             match self.stacks[host].poll_event() {
                 Some(event) => self.hear(host, event),
@@ -297,14 +343,33 @@ impl World {
 
     fn act(&mut self, host: usize) {
         match host {
-            PROXY => self.proxy.carry(self.now, &mut self.stacks[PROXY]),
+            PROXY => {
+                self.part();
+                // Where it is about to hear of something it reads nothing yet: it may part with that.
+                if !self.proxy.is_to_hear(self.now, &self.plan) {
+                    self.proxy.carry(self.now, &mut self.stacks[PROXY], &self.plan);
+                }
+            }
             _ => self.apps[peer(host)].act(self.now, &mut self.stacks[host]),
         }
     }
 
+    /// The proxy parts with its connections, if it wants to and may; whether it did.
+    fn part(&mut self) -> bool {
+        let under_way = self.to_proxy.iter().map(OneWay::held).sum();
+        let parts = self.proxy.part(self.now, &mut self.stacks[PROXY], &self.plan, under_way);
+        if parts {
+            (self.outcome.parted, self.outcome.under_way) = (true, under_way);
+            let pair = self.proxy.standing().expect("it is there");
+            self.outcome.unread = Side::BOTH.map(|side| pair.stream(side).carried);
+        }
+        parts
+    }
+
     fn hear(&mut self, host: usize, event: Event) {
         if host == PROXY {
-            return self.proxy.hear(self.now, &mut self.stacks[PROXY], event, self.backend);
+            let said = (&self.plan, self.backend);
+            return self.proxy.hear(self.now, &mut self.stacks[PROXY], event, said);
         }
         let app = &mut self.apps[peer(host)];
         match event {
@@ -335,14 +400,17 @@ impl World {
     /// The backend is taken away: both ends are reset, and whoever asks later is told so by the stack.
     fn remove_backend(&mut self) {
         let is_due = self.plan.removal.is_some_and(|at| at <= self.now);
-        let Some(pair) = self.proxy.pair.clone().filter(|_| is_due && self.outcome.over.is_none()) else { return };
-        self.stacks[PROXY].forget_pair(&pair);
-        self.proxy.is_removed = true;
-        (self.outcome.removed, self.outcome.over) = (true, Some(Over::Reset));
-        for (host, frame) in [CLIENT, BACKEND].into_iter().zip(pair.resets()) {
-            self.note(&format!("reset for {host}"), &frame);
-            self.from_proxy[peer(host)].push(self.now, 0, &frame);
-        }
+        let Some(id) = self.proxy.pair.filter(|_| is_due && self.outcome.over.is_none()) else { return };
+        assert!(self.stacks[PROXY].reset_pair(id));
+        (self.outcome.removed, self.outcome.over) = (true, Some(Over::Reset(Side::Client)));
+        self.settle(PROXY);
+    }
+
+    /// Whether the last acknowledgment to a peer was lost, again and again, until its timeout was longer than a pair that has ended is
+    /// kept. Its other end has everything by then, and so has it.
+    fn is_late(&self, app: &App) -> bool {
+        let is_over = self.outcome.over == Some(Over::Finished);
+        is_over && app.closed == Some(CloseReason::ResetByPeer) && app.heard_end && app.has_written_all()
     }
 
     /// Every octet has come, and both know how it ended.
@@ -350,13 +418,14 @@ impl World {
         let reasons = self.apps.each_ref().map(|app| app.closed);
         if !self.plan.may_be_reset() {
             for app in &self.apps {
-                assert_eq!((app.closed, app.read), (Some(CloseReason::Finished), app.awaited()), "{}", self.describe());
+                assert!(app.closed == Some(CloseReason::Finished) || self.is_late(app), "{}", self.describe());
+                assert_eq!(app.read, app.awaited(), "{}", self.describe());
                 assert!(app.has_written_all(), "{}", self.describe());
             }
         }
         // Of what honest peers say only what nobody would answer, or nobody should, goes nowhere.
-        let may_be_refused = |refusal: &Refusal| matches!(refusal, Refusal::Syn | Refusal::Reset);
-        assert!(self.proxy.refused.iter().all(may_be_refused), "{}", self.describe());
+        let may_be_refused = |refusal: &Refusal| matches!(refusal, Refusal::Syn | Refusal::Question | Refusal::Reset);
+        assert!(self.proxy.shared.seen().refused.iter().all(may_be_refused), "{}", self.describe());
         for (app, other) in [(0, 1), (1, 0)] {
             // Nobody is left waiting until it gives up.
             assert_ne!(reasons[app], Some(CloseReason::TimedOut), "{}", self.describe());
@@ -369,7 +438,8 @@ impl World {
         assert_eq!((stats.connections_parted > 0, self.stacks[PROXY].parted()), (self.outcome.parted, 0));
         if let (Some(over), false) = (self.outcome.over, self.outcome.removed) {
             let is_reset = self.apps.iter().any(|app| app.closed != Some(CloseReason::Finished));
-            assert!(over != Over::Finished || !is_reset || self.plan.may_be_reset(), "{}", self.describe());
+            let may_be_reset = self.plan.may_be_reset() || self.outcome.is_late;
+            assert!(over != Over::Finished || !is_reset || may_be_reset, "{}", self.describe());
             assert!(over != Over::Silent || self.plan.may_be_reset(), "{}", self.describe());
         }
     }

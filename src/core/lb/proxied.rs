@@ -19,6 +19,9 @@ pub struct Proxied {
     /// Whose connections begin with such a header, as prefixes: other balancers in front. It is believed, and goes no further. From
     /// nobody else one is accepted, unless there is no prefix: then it is data like any other.
     pub trusted: Vec<(IpAddr, u8)>,
+    /// Whether segments of its connections are translated in XDP as soon as nothing of them is to be looked at any more, where there is
+    /// room for that. Default true.
+    pub splice: bool,
     /// How long a client may take for what it says first, where that decides whereto. Default 10 s.
     pub first: Duration,
     /// How long a backend may take to answer, until another one is tried. Default 3 s.
@@ -33,6 +36,7 @@ impl Default for Proxied {
             server_names: Vec::new(),
             send_header: None,
             trusted: Vec::new(),
+            splice: true,
             first: Duration::from_secs(10),
             connect: Duration::from_secs(3),
             idle: Duration::from_secs(60 * 60),

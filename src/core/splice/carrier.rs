@@ -3,9 +3,32 @@
 use super::{Pair, Refusal, Side};
 use crate::{time::Instant, wire::LinkHeader};
 
-/// Names a pair with its [`Carrier`].
+/// Names a pair with its [`Carrier`], and no other one: an index that is used again comes with another generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct PairId(pub u32);
+pub struct PairId {
+    index: u32,
+    generation: u32,
+}
+
+impl PairId {
+    /// The pair at an index, in the generation that it has there.
+    #[inline]
+    pub const fn new(index: u32, generation: u32) -> Self {
+        Self { index, generation }
+    }
+
+    /// Its place with the carrier; used again when the pair is forgotten.
+    #[inline]
+    pub const fn index(self) -> u32 {
+        self.index
+    }
+
+    /// Which of the pairs that have had this place it is.
+    #[inline]
+    pub const fn generation(self) -> u32 {
+        self.generation
+    }
+}
 
 /// A table of pairs whose segments are translated where they arrive; a [`Stack`](crate::stack::Stack) hands pairs over to it, and asks it
 /// about those segments that come to the stack all the same, as they were on their way at that moment.
@@ -19,7 +42,8 @@ pub trait Carrier: Send {
     /// Makes of a frame of this pair that has come to the stack the frame for the other side, and says which side that is.
     ///
     /// # Errors
-    /// [`Refusal`], as [`Pair::translate`].
+    /// [`Refusal`], as [`Pair::translate`]; [`Refusal::NotOurs`] where there is no such pair. Whoever is told [`Refusal::Over`] forgets the
+    /// pair.
     fn translate(&mut self, now: Instant, id: PairId, frame: &mut [u8]) -> Result<Side, Refusal>;
 
     /// Says where one side's peer is reached from now on, and by packets of how many octets.

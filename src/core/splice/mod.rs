@@ -1,7 +1,7 @@
 //! Two connections that were made one: a client's and a backend's, which a proxy ended both, and whose segments are from now on
 //! translated instead. Pure, and the model of what a program in the kernel does.
 //!
-//! A proxy that has nothing more to look at takes a pair of quiet connections out of its stack
+//! A proxy that has nothing more to look at takes a pair of connections out of its stack
 //! ([`Stack::part_with`](crate::stack::Stack::part_with)) and has a [`Pair`] instead. [`Pair::translate`] makes of a segment that one
 //! peer sends to the proxy the segment that the other peer gets from it. Each peer goes on talking to the end it knows; what is lost,
 //! comes twice or out of order is their affair from now on.
@@ -10,7 +10,9 @@
 //!
 //! At the moment of the switch the proxy has received everything up to RCV.NXT from one peer, and the other one has acknowledged
 //! everything up to SND.NXT. So the next octet of the one is the next octet of the other, and the difference of the two numbers is what
-//! is added to sequence numbers on that way, and taken from the acknowledgment numbers and SACK blocks on the way back:
+//! is added to sequence numbers on that way, and taken from the acknowledgment numbers and SACK blocks on the way back. Where something
+//! has come that the proxy has not acknowledged yet, its RCV.NXT counts as the number that it acknowledged last, and what has come is
+//! handed on as segments of the pair: if they are lost, their sender says it again.
 //!
 //! ```text
 //!        client                          proxy                           backend
@@ -36,7 +38,12 @@
 //! might take it or answer it: it begins no later than the right edge it was offered, or where a probe of a shut window ends, ends no further below what was acknowledged than
 //! a window, and acknowledges only what was sent ([`Refusal::Sequence`], [`Refusal::Acknowledgment`]). A RST passes where it lies in
 //! the window, and its receiver challenges it if it is not exact (RFC 5961 §3.2); the pair believes one that is exact, and whose
-//! checksum is right. A SYN does not pass: there is nobody who should answer it with the numbers of another connection.
+//! checksum is right.
+//!
+//! A SYN does not pass: it comes from a client that has rebooted, or uses its port again, and the other end may have forgotten the
+//! connection as well. While the pair is open whoever translates challenges it ([`Refusal::Question`], [`Pair::challenge`], RFC 5961
+//! §4.2), and a client that knows of no such connection answers by an exact RST. Behind the end it is [`Refusal::Over`], and the pair is
+//! to be forgotten.
 //!
 //! # The end
 //!
@@ -49,15 +56,18 @@ mod end;
 mod options;
 mod pair;
 mod sight;
+mod table;
 #[cfg(test)]
 mod tests;
 mod translate;
 mod why_not;
 
+pub(crate) use self::sight::{finish_checksum, packet_end};
 pub use self::{
     carrier::{Carrier, PairId},
     end::{Over, Patience},
     pair::{End, Half, Pair, Side, Stream},
+    table::Table,
     translate::Refusal,
     why_not::{Busy, WhyNot},
 };

@@ -29,7 +29,7 @@ impl Side {
     }
 }
 
-/// One of the connections as it stands at the switch, seen from the proxy, with nothing under way that is not acknowledged.
+/// One of the connections as it stands at the switch, seen from the proxy, with nothing under way to its peer that is not acknowledged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Half {
     /// The two ends.
@@ -40,7 +40,7 @@ pub struct Half {
     pub mtu: u16,
     /// SND.NXT, which is SND.UNA.
     pub sent: SeqNumber,
-    /// RCV.NXT.
+    /// The number that was acknowledged last: RCV.NXT, but for what came since and is [said](Pair::said) by the pair.
     pub received: SeqNumber,
     /// The right edge of the window that was offered to the peer.
     pub edge: SeqNumber,
@@ -100,6 +100,8 @@ pub struct Stream {
     pub fin: SeqNumber,
     /// Whether there was.
     pub has_fin: bool,
+    /// Whether its speaker has sent a RST that its hearer believes.
+    pub is_reset: bool,
     /// Octets that were said since the switch, each of them once, and the FIN.
     pub carried: u64,
     /// Whether the speaker echoes a clock by which the switch is so long ago that nothing of before it comes any more.
@@ -115,8 +117,6 @@ pub struct Pair {
     pub streams: [Stream; 2],
     /// Whether timestamps are in use.
     pub has_clocks: bool,
-    /// Whether a RST has passed that its receiver believes.
-    pub is_reset: bool,
     /// When a segment passed last.
     pub heard: Instant,
 }
@@ -131,7 +131,6 @@ impl Pair {
             ends: [End::of(client), End::of(backend)],
             streams: [Stream::between(client, backend), Stream::between(backend, client)],
             has_clocks: client.clocks.is_some() && backend.clocks.is_some(),
-            is_reset: false,
             heard: now,
         }
     }
@@ -196,9 +195,15 @@ impl Stream {
             reach: speaker.reach.max(hearer.reach).max(LEAST_REACH),
             fin: SeqNumber::default(),
             has_fin: false,
+            is_reset: false,
             carried: 0,
             is_past: false,
         }
+    }
+
+    /// Octets that were said since the switch, each of them once.
+    pub fn octets(&self) -> u64 {
+        self.carried.saturating_sub(self.has_fin.into())
     }
 
     /// Whether it has been closed, and its end acknowledged.

@@ -37,6 +37,11 @@ pub(super) struct Sight {
     pub options: Options,
 }
 
+/// Where the packet of a frame with a TCP segment ends: short frames are padded on the link.
+pub(crate) fn packet_end(frame: &[u8]) -> Option<usize> {
+    Sight::of(frame).ok().map(|sight| sight.end)
+}
+
 impl Sight {
     pub fn of(frame: &[u8]) -> Result<Self, Refusal> {
         let (link, ether_type, packet) = LinkHeader::parse(frame).map_err(|_| Refusal::NotOurs)?;
@@ -102,6 +107,17 @@ impl Sight {
     /// is finished all the same: it is summed up.
     pub fn is_unfinished(&self, frame: &[u8]) -> bool {
         frame[self.tcp + 16..self.tcp + 18] == self.pseudo_header().folded() && !self.is_intact(frame)
+    }
+}
+
+/// Finishes the checksum of a segment that hardware was to finish.
+pub(crate) fn finish_checksum(frame: &mut [u8]) {
+    let Ok(sight) = Sight::of(frame) else { return };
+    if sight.is_unfinished(frame) {
+        let field = sight.tcp + 16;
+        frame[field..field + 2].fill(0);
+        let sum = sight.pseudo_header().with(&frame[sight.tcp..sight.end]).field();
+        frame[field..field + 2].copy_from_slice(&sum);
     }
 }
 

@@ -29,8 +29,13 @@ named! {
         PartialChecksum => "partial_checksum",
         /// A RST that was damaged.
         BadChecksum => "bad_checksum",
-        /// A SYN: a pair is open.
+        /// A SYN that acknowledges or closes: nobody should answer it with the numbers of another connection.
         Syn => "syn",
+        /// A bare SYN, while the pair is open: its sender has forgotten the connection, or wants to have it seem so. Whoever asked
+        /// [challenges](Pair::challenge) it (RFC 5961 §4.2).
+        Question => "question",
+        /// A SYN for a pair that has ended: its sender wants another connection, and whoever asked forgets this one.
+        Over => "over",
         /// Neither RST nor ACK.
         NoAck => "no_ack",
         /// It lies where its receiver would neither take nor answer it.
@@ -119,7 +124,7 @@ impl Pair {
             return Ok(said);
         }
         if sight.flags.contains(TcpFlags::SYN) {
-            return Err(Refusal::Syn);
+            return Err(self.why_no_syn(sight.flags));
         }
         if !sight.flags.contains(TcpFlags::ACK) {
             return Err(Refusal::NoAck);
@@ -139,24 +144,42 @@ impl Pair {
         Ok(said)
     }
 
+    /// What becomes of a SYN: none passes.
+    fn why_no_syn(&self, flags: TcpFlags) -> Refusal {
+        match flags.intersects(TcpFlags::ACK | TcpFlags::FIN) {
+            true => Refusal::Syn,
+            false if self.is_ending() => Refusal::Over,
+            false => Refusal::Question,
+        }
+    }
+
     /// The window field for the other side, the octets that it stands for, and those that may come for it.
     fn window(&self, from: Side, field: u16) -> (u16, u32, u32) {
         let (theirs, ours) = (self.ends[from as usize].peer_scale, self.ends[from.other() as usize].our_scale);
         let octets = u32::from(field) << theirs.min(MAX_SCALE);
+        let units = self.window_field(from, octets);
+        (units, octets, octets.max(u32::from(units) << ours.min(MAX_SCALE)))
+    }
+
+    /// The window field by which the other side hears that one side has room for so many octets.
+    pub(crate) fn window_field(&self, from: Side, octets: u32) -> u16 {
+        let ours = self.ends[from.other() as usize].our_scale;
         let units = (octets >> ours.min(MAX_SCALE)).min(MAX_FIELD);
-        let units = if octets > 0 { units.max(1) } else { 0 };
-        (units as u16, octets, octets.max(units << ours.min(MAX_SCALE)))
+        if octets > 0 { units.max(1) as u16 } else { 0 }
     }
 
     fn learn(&mut self, now: Instant, from: Side, sight: &Sight, said: &Said) {
         self.heard = now;
-        let end = &mut self.ends[from as usize];
-        if end.follows {
-            end.link.destination = sight.link.source;
-        }
         if sight.flags.contains(TcpFlags::RST) {
-            self.is_reset |= said.resets;
+            self.streams[from as usize].is_reset |= said.resets;
             return;
+        }
+        let (out, back) = (&self.streams[from as usize], &self.streams[from.other() as usize]);
+        // Only who says something new is believed to be where it came from.
+        let is_news = out.sent.precedes(said.end) || back.acked.precedes(sight.ack);
+        let end = &mut self.ends[from as usize];
+        if end.follows && is_news {
+            end.link.destination = sight.link.source;
         }
         let out = &mut self.streams[from as usize];
         if out.sent.precedes(said.end) {

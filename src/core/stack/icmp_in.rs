@@ -94,6 +94,7 @@ impl Stack {
         match self.find(tuple, self.secrets.identify(tuple)) {
             Some(Flow::Connection(index)) => self.icmp_error_at_connection(now, index, error),
             Some(Flow::HalfOpen(index)) => self.icmp_error_at_half_open(index, error),
+            None if self.parted.contains(tuple) => self.icmp_error_at_pair(now, tuple, error),
             // TIME-WAIT has nothing in flight that it would send again.
             Some(Flow::TimeWait(_)) | None => Err(DropReason::UnmatchedIcmp),
         }

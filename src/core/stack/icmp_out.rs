@@ -24,7 +24,19 @@ impl Stack {
         if !matches!(reason, BadExtensionHeaders | Fragment | UnknownIpOption | UnknownProtocol | UnservedPort) {
             return;
         }
-        let Some(mut refused) = OffendingPacket::examine(frame, reason) else { return };
+        if let Some(refused) = OffendingPacket::examine(frame, reason) {
+            self.answer_refused(now, interface, refused);
+        }
+    }
+
+    /// Says that a frame of a pair does not fit the way on, which takes packets of `mtu` octets.
+    pub(super) fn tell_too_big(&mut self, now: Instant, interface: InterfaceId, frame: &[u8], mtu: u32) {
+        if let Some(refused) = OffendingPacket::too_big(frame, mtu) {
+            self.answer_refused(now, interface, refused);
+        }
+    }
+
+    fn answer_refused(&mut self, now: Instant, interface: InterfaceId, mut refused: OffendingPacket<'_>) {
         refused.link.interface = interface;
         let Some(source) = self.error_source(&refused) else { return };
         let destination = self.secrets.hash_destination(refused.source);
@@ -50,7 +62,9 @@ impl Stack {
         if !is_ours || source.is_unspecified() || source.is_multicast() || self.check_source(*source).is_err() {
             return None;
         }
-        if self.addresses.owns(*destination) {
+        // A connection of ours had this address, whoever else has it.
+        let is_of_a_pair = matches!(error, IcmpErrorOut::PacketTooBig { .. }) && self.addresses.contains(*destination);
+        if is_of_a_pair || self.addresses.owns(*destination) {
             return Some(*destination);
         }
         let mut own = self.addresses.on(link.interface).filter(|local| local.ownership == Ownership::Own);

@@ -74,13 +74,21 @@ impl Stack {
             }
             Err(reason) => Err(*reason),
         };
-        if let Err(reason) = handled {
+        if let Err(mut reason) = handled {
+            if reason == DropReason::Parted
+                && let Ok(parsed) = &parsed
+            {
+                match self.arrive_at_pair(now, parsed, frame, glimpse) {
+                    Ok(()) => return,
+                    Err(refused) => reason = refused,
+                }
+            }
             self.drops.count(reason);
             self.answer_by_icmp_error(now, interface, frame, reason);
         }
     }
 
-    fn handle_parsed(
+    pub(super) fn handle_parsed(
         &mut self,
         now: Instant,
         frame: &ParsedFrame<'_>,

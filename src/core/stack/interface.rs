@@ -145,6 +145,7 @@ impl Stack {
         known.neighbours.set_mac(mac);
         self.connections.set_mac(interface, mac);
         self.half_open.set_mac(interface, mac);
+        self.set_mac_of_pairs(interface, mac);
         self.udp.set_mac(interface, mac);
     }
 
@@ -167,6 +168,7 @@ impl Stack {
             self.stats.path_mtus_lowered += 1;
             self.apply_effects(now, index);
         }
+        self.set_mtu_of_pairs(interface, mtu);
     }
 
     /// The largest segments of a connection from `local` by way of `interface`, where `limit` was asked for. The configuration of

@@ -315,10 +315,11 @@ impl Stack {
         self.connections.id_at(u32::try_from(index).ok()?)
     }
 
-    /// Resets every connection: for a server that ends.
+    /// Resets every connection, and every pair that was handed on: for a server that ends.
     pub fn abort_all(&mut self, now: Instant) {
         for index in self.connections.indices().collect::<Vec<_>>() {
             self.touch(now, index, |connection, _| connection.abort());
         }
+        self.reset_all_pairs();
     }
 }

@@ -31,6 +31,7 @@ mod listen;
 mod listeners;
 mod memory;
 mod neighbour_cache;
+mod pairs;
 mod part;
 mod path_mtu;
 mod rate_limit;

@@ -22,6 +22,11 @@ impl Replies {
         self.waiting.len() >= self.limit - self.limit / 4
     }
 
+    /// How many more there is room for.
+    pub fn room(&self) -> usize {
+        self.limit - self.waiting.len()
+    }
+
     /// Queues a reply of `length` bytes that `write` puts into the buffer it is given.
     ///
     /// # Errors

@@ -11,7 +11,7 @@ use super::{
     half_open::HalfOpens,
     interface::Interfaces,
     listeners::Listeners,
-    part::Parted,
+    pairs::Parted,
     rate_limit::{RateLimit, SharedLimit},
     strangers::Strangers,
     time_wait::TimeWaits,
@@ -134,7 +134,8 @@ pub struct Stack {
     /// as they like, so it is apart.
     pub(super) broken_off: UsedHandshakes,
     pub(super) observer: Observer,
-    /// The connections of pairs that were handed on: their ports are taken, and nobody is told that they are no more.
+    /// The connections of pairs that were handed on, and who translates them: their ports are taken, and nobody is told that they are
+    /// no more.
     pub(super) parted: Parted,
     pub(super) timers: TimerWheel,
     pub(super) strangers: Strangers,

@@ -3,7 +3,7 @@
 use super::{ConnectionId, Stack};
 use crate::{
     config::KeepAlive,
-    tcp::{Connection, Cx, MaxSegment, State, TcpInfo, Writer},
+    tcp::{Connection, Cx, MaxSegment, State, TcpInfo, Terms, Writer},
     time::Instant,
     wire::ip::Dscp,
 };
@@ -225,11 +225,32 @@ impl<'a> Stream<'a> {
         self.connection_mut().set_nodelay(nodelay);
     }
 
+    /// Has what comes in order wait for its acknowledgment as long as one may be delayed
+    /// ([`TcpConfig::delayed_ack`](crate::config::TcpConfig::delayed_ack)), also where it would be sent at once: at the start of a
+    /// connection, and for every second segment. For a proxy that is about to name a backend: it may [part](Stack::part_with) with what
+    /// has come as long as that is not acknowledged. What comes out of order or fills the window is answered as ever. Off by default; what
+    /// waits when it is switched off again is acknowledged at once.
+    pub fn hold_acknowledgments(&mut self, hold: bool) {
+        let (connection, cx) = self.parts();
+        connection.hold_acknowledgments(cx, hold);
+    }
+
     /// Limits the size of segments (TCP_MAXSEG of other stacks). Of a connection that we open, said before its SYN has been sent, it
     /// is what the peer is asked for as well; later it counts for what we send from now on, and makes segments smaller only.
     pub fn set_max_segment(&mut self, limit: MaxSegment) {
         let (connection, cx) = self.parts();
         connection.set_max_segment(limit, cx.config);
+    }
+
+    /// What both ends use of what TCP has beyond RFC 9293.
+    pub fn terms(&self) -> Terms {
+        self.connection().terms()
+    }
+
+    /// Has our SYN offer no more than this; whether it is still to be sent. Two connections that use the same may be made one
+    /// ([`Stack::part_with`]).
+    pub fn offer(&mut self, terms: Terms) -> bool {
+        self.connection_mut().offer(terms)
     }
 
     /// Sets the Differentiated Services code point of everything sent from now on (MUST-48).

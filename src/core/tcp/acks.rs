@@ -21,6 +21,8 @@ pub(super) struct AckSchedule {
     /// Acknowledgments to be sent without waiting. More than one only for out-of-order segments: the peer counts these
     /// duplicates, one for each segment (RFC 5681 §3.2).
     owed: u32,
+    /// Whether nothing but data in order has drawn what is owed.
+    usual: bool,
     /// Whether the next one is to be a segment of its own ([`separate_fin_ack`](crate::config::TcpConfig::separate_fin_ack)).
     alone: bool,
 }
@@ -28,7 +30,7 @@ pub(super) struct AckSchedule {
 impl AckSchedule {
     /// Nothing owed: everything before `rcv_nxt` has been acknowledged.
     pub fn new(rcv_nxt: SeqNumber) -> Self {
-        Self { last_sent: rcv_nxt, unacknowledged: 0, owed: 0, alone: false }
+        Self { last_sent: rcv_nxt, unacknowledged: 0, owed: 0, usual: false, alone: false }
     }
 
     /// The acknowledgment number of the last segment sent.
@@ -41,12 +43,21 @@ impl AckSchedule {
     #[inline]
     pub fn owe(&mut self) {
         self.owed = self.owed.max(1);
+        self.usual = false;
+    }
+
+    /// Likewise for data that have come in order.
+    #[inline]
+    fn owe_usual(&mut self) {
+        self.usual |= self.owed == 0;
+        self.owed = self.owed.max(1);
     }
 
     /// One more is due, for a segment that did not move RCV.NXT.
     #[inline]
     pub fn owe_duplicate(&mut self) {
         self.owed = (self.owed + 1).min(MAX_DUPLICATES_OWED);
+        self.usual = false;
     }
 
     /// An acknowledgment is due now, and no duplicate before it: RCV.NXT has moved since those were owed, and they would be counted
@@ -54,6 +65,7 @@ impl AckSchedule {
     #[inline]
     fn owe_one(&mut self) {
         self.owed = 1;
+        self.usual = false;
     }
 
     /// An acknowledgment is due now, in a segment that carries nothing else.
@@ -142,9 +154,35 @@ impl Connection {
         let quick = self.quick_acks.arrived(cx.now, idle_at, cx.config.quick_acks);
         if stored.ack_now {
             if stored.advanced > 0 { self.acks.owe_one() } else { self.acks.owe_duplicate() }
-        } else if quick || self.acks.unacknowledged >= enough {
-            self.acks.owe();
+        } else if (quick || self.acks.unacknowledged >= enough) && !self.may_hold_ack() {
+            self.acks.owe_usual();
         } else {
+            self.timers.arm_if_idle(Timer::DelayedAck, cx.now + cx.config.delayed_ack);
+        }
+    }
+
+    /// Whether what has come in order may wait for its acknowledgment, because the application wants to part with it, and its peer
+    /// has room to go on meanwhile.
+    #[inline]
+    fn may_hold_ack(&self) -> bool {
+        self.options.holds_acks
+            && self.receive.window() >= self.send.mss()
+            && self.acks.unacknowledged < self.receive.limit() / 2
+    }
+
+    /// Has what comes in order wait for the timer of delayed acknowledgments (RFC 9293 §3.8.6.3), or for something that is sent, even at
+    /// the start and where it is more than two segments (RFC 5681 §4.2 asks for one at least every second, but as a SHOULD). Everything
+    /// else is answered as ever. What has come in this batch waits as well; and what waits is acknowledged at once where that is no
+    /// longer wanted.
+    pub fn hold_acknowledgments(&mut self, cx: Cx<'_>, hold: bool) {
+        let was_held = std::mem::replace(&mut self.options.holds_acks, hold);
+        if self.acks.unacknowledged == 0 {
+            return;
+        }
+        if was_held && !hold {
+            self.acks.owe();
+        } else if hold && self.acks.owed == 1 && self.acks.usual && self.may_hold_ack() {
+            self.acks.owed = 0;
             self.timers.arm_if_idle(Timer::DelayedAck, cx.now + cx.config.delayed_ack);
         }
     }

@@ -141,7 +141,7 @@ impl Connection {
             persist: Persist::default(),
             reader: Reader::Application,
             write_blocked: false,
-            options: Options::of(config),
+            options: Options { max_segment: handshake.max_segment, ..Options::of(config) },
             urgent: Urgent::default(),
             liveness: Liveness::new(now),
             challenges: Challenges::new(now),

@@ -57,6 +57,8 @@ pub struct Dormant {
     sack: bool,
     write_blocked: bool,
     awaits_probe: bool,
+    /// Apart from the others: a proxy chooses it for all of its clients, and it takes no memory here.
+    holds_acks: bool,
     /// There where the application has chosen otherwise than the configuration.
     options: Option<Box<Options>>,
 }
@@ -98,6 +100,7 @@ impl Connection {
     /// What has to be kept of it while it sleeps; `None` where it has something to do, or something that is due.
     pub fn suspend(&self, cx: Cx<'_>) -> Option<Dormant> {
         let heard = self.liveness.last_heard().filter(|_| self.is_quiet(cx.now))?;
+        let options = Options { holds_acks: false, ..self.options };
         Some(Dormant {
             next_hop: self.link.destination,
             vlan: self.link.vlan,
@@ -118,7 +121,8 @@ impl Connection {
             sack: self.sack,
             write_blocked: self.write_blocked,
             awaits_probe: self.recovery.awaits_probe(),
-            options: (self.options != Options::of(cx.config)).then(|| Box::new(self.options)),
+            holds_acks: self.options.holds_acks,
+            options: (options != Options::of(cx.config)).then(|| Box::new(options)),
         })
     }
 
@@ -174,7 +178,7 @@ impl Connection {
         (self.timeouts, self.persist) = (0, Persist::default());
         self.reader = Reader::Application;
         self.write_blocked = dormant.write_blocked;
-        self.options = options;
+        self.options = Options { holds_acks: dormant.holds_acks, ..options };
         self.urgent = Urgent::default();
         self.liveness = Liveness::new(heard);
         self.challenges = Challenges::new(heard);

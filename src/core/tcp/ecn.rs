@@ -59,6 +59,11 @@ impl Ecn {
         self.said.agreed
     }
 
+    /// Whether a mark has come whose sender has not answered yet.
+    pub fn is_echoing(&self) -> bool {
+        self.said.echoing
+    }
+
     /// What is kept while nothing is in flight.
     pub fn suspend(&self) -> Said {
         self.said

@@ -62,6 +62,25 @@ pub fn syn_ack_window(config: &TcpConfig) -> u16 {
     u16::try_from(config.receive_buffer.min(config.initial_window)).unwrap_or(u16::MAX)
 }
 
+/// What the two ends of a connection use of what TCP has beyond RFC 9293.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Terms {
+    /// Timestamps (RFC 7323).
+    pub timestamps: bool,
+    /// Selective acknowledgments (RFC 2018).
+    pub sack: bool,
+    /// Explicit congestion notification (RFC 3168).
+    pub ecn: bool,
+    /// The most that the peer takes in a segment.
+    pub max_segment: MaxSegment,
+}
+
+impl Default for Terms {
+    fn default() -> Self {
+        Self { timestamps: true, sack: true, ecn: true, max_segment: MaxSegment::default() }
+    }
+}
+
 /// What a peer's SYN offers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Offer {

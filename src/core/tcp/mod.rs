@@ -62,7 +62,7 @@ pub use self::{
     connection::Connection,
     cx::Cx,
     dormant::Dormant,
-    handshake::{Handshake, MaxSegment, Offer},
+    handshake::{Handshake, MaxSegment, Offer, Terms},
     info::TcpInfo,
     signals::{CloseReason, SentKind, Signals},
     state::State,

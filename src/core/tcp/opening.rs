@@ -7,7 +7,8 @@ use super::{
     connection::Connection,
     cx::Cx,
     ecn,
-    handshake::{Handshake, MaxSegment, Offer, default_mss, mss_for, syn_ack_window},
+    handshake::{Handshake, MaxSegment, Offer, Terms, default_mss, mss_for, syn_ack_window},
+    options::Options,
     receive::window_scale_for,
     signals::{CloseReason, SentKind, Signals},
     state::State,
@@ -16,6 +17,7 @@ use super::{
     timestamps::TimestampState,
 };
 use crate::{
+    config::Ecn,
     drops::DropReason,
     time::Instant,
     wire::{
@@ -31,7 +33,10 @@ pub(super) struct Opening {
     iss: SeqNumber,
     /// Ours alone counts so far.
     clocks: TimestampState,
-    max_segment: MaxSegment,
+    /// What our SYN offers at most.
+    terms: Terms,
+    /// Whether it asks for ECN.
+    ecn: Ecn,
     /// The largest packet that the interface takes, bytes: our SYN invites none larger.
     mtu: usize,
     /// What the peer's SYN said: SYN-RECEIVED.
@@ -49,10 +54,9 @@ impl Connection {
     pub fn opening(cx: Cx<'_>, tuple: FourTuple, iss: SeqNumber, timestamp: u32) -> Self {
         let unknown = Handshake::unanswered(tuple, iss, cx.config);
         let clocks = TimestampState::new(cx.now, timestamp, 0);
-        let max_segment = MaxSegment::default();
-        let mtu = cx.config.mtu;
+        let (terms, ecn, mtu) = (Terms::default(), cx.config.ecn, cx.config.mtu);
         let opening =
-            Opening { iss, clocks, max_segment, mtu, handshake: None, is_resolved: false, due: true, begun: cx.now };
+            Opening { iss, clocks, terms, ecn, mtu, handshake: None, is_resolved: false, due: true, begun: cx.now };
         Self { state: State::SynSent, opening: Some(Box::new(opening)), ..Self::established(cx, &unknown) }
     }
 
@@ -102,7 +106,20 @@ impl Connection {
     /// Whether our SYN is still to be answered; if so, it is to say this of the size of segments.
     pub(super) fn offer_max_segment(&mut self, limit: MaxSegment) -> bool {
         let Some(opening) = self.opening.as_mut().filter(|opening| opening.handshake.is_none()) else { return false };
-        opening.max_segment = limit;
+        opening.terms.max_segment = limit;
+        true
+    }
+
+    /// Whether our SYN is still to be sent; if so, it offers no more than this, and asks for ECN if that does.
+    pub fn offer(&mut self, terms: Terms) -> bool {
+        let is_unsaid = |opening: &&mut Box<Opening>| opening.handshake.is_none() && opening.due;
+        let Some(opening) = self.opening.as_mut().filter(is_unsaid) else { return false };
+        opening.terms = terms;
+        opening.ecn = match opening.ecn {
+            Ecn::Off => Ecn::Off,
+            _ if terms.ecn => Ecn::Active,
+            _ => Ecn::Passive,
+        };
         true
     }
 
@@ -188,19 +205,23 @@ impl Connection {
         let options = &segment.header.options;
         let flags = segment.header.flags;
         let ecn = if segment.has(TcpFlags::ACK) {
-            ecn::is_agreed_by_syn_ack(cx.config.ecn, flags)
+            ecn::is_agreed_by_syn_ack(opening.ecn, flags)
         } else {
-            ecn::agrees_to_syn(cx.config.ecn, flags)
+            ecn::agrees_to_syn(opening.ecn, flags)
         };
-        let theirs = options.timestamps.filter(|_| cx.config.timestamps);
+        let theirs = options.timestamps.filter(|_| cx.config.timestamps && opening.terms.timestamps);
         // Who acknowledges our SYN has seen it. A bare SYN, which anyone can send, does not decide where answers go.
         let link = if segment.has(TcpFlags::ACK) { *link } else { self.link };
-        let offer = Offer::of_syn(options, ecn, default_mss(self.tuple.remote.address));
+        let mut offer = Offer::of_syn(options, ecn, default_mss(self.tuple.remote.address));
+        offer.sack &= opening.terms.sack;
         let handshake = Handshake {
             clocks: theirs.map(|theirs| opening.clocks.with_recent(theirs.value)),
             max_segment: opening.fitted(self.tuple.local.address),
             ..Handshake::new(self.tuple, link, opening.iss, segment.header.seq, &offer, cx.config)
         };
+        // Where that is no less than the link takes, nothing was asked for.
+        let is_less = |asked: &MaxSegment| asked.of(u16::MAX) < mss_for(self.tuple.local.address, opening.mtu);
+        let asked = Some(opening.terms.max_segment).filter(is_less).unwrap_or_default();
         opening.handshake = Some(handshake);
         opening.due = true;
         let mut agreed = Self::established(cx, &handshake);
@@ -209,7 +230,7 @@ impl Connection {
         agreed.opening = Some(opening);
         agreed.timers = std::mem::take(&mut self.timers);
         agreed.timeouts = self.timeouts;
-        agreed.options = self.options;
+        agreed.options = Options { max_segment: asked, ..self.options };
         agreed.diffserv.ours = self.diffserv.ours;
         (agreed.reader, agreed.write_blocked) = (self.reader, self.write_blocked);
         *self = agreed;
@@ -284,7 +305,7 @@ impl Opening {
             destination_port: tuple.remote.port,
             seq: self.iss,
             ack: SeqNumber::default(),
-            flags: TcpFlags::SYN | ecn::syn_flags(cx.config.ecn, is_retransmission),
+            flags: TcpFlags::SYN | ecn::syn_flags(self.ecn, is_retransmission),
             window: syn_ack_window(cx.config),
             urgent: 0,
             options: self.offer(cx, tuple),
@@ -293,16 +314,16 @@ impl Opening {
 
     /// The largest segments, as far as we have a say: what was asked for, and what the interface takes.
     fn fitted(&self, local: IpAddr) -> MaxSegment {
-        MaxSegment::new(self.max_segment.of(mss_for(local, self.mtu)))
+        MaxSegment::new(self.terms.max_segment.of(mss_for(local, self.mtu)))
     }
 
     /// What our SYN offers.
     fn offer(&self, cx: Cx<'_>, tuple: &FourTuple) -> TcpOptions {
         TcpOptions {
-            mss: Some(self.max_segment.of(mss_for(tuple.local.address, self.mtu))),
+            mss: Some(self.terms.max_segment.of(mss_for(tuple.local.address, self.mtu))),
             window_scale: Some(window_scale_for(cx.config.receive_buffer)),
-            sack_permitted: cx.config.sack,
-            timestamps: cx.config.timestamps.then(|| self.clocks.option(cx.now)),
+            sack_permitted: cx.config.sack && self.terms.sack,
+            timestamps: (cx.config.timestamps && self.terms.timestamps).then(|| self.clocks.option(cx.now)),
             ..TcpOptions::default()
         }
     }

@@ -1,5 +1,6 @@
 //! What an application has chosen for one connection.
 
+use super::handshake::MaxSegment;
 use crate::{
     config::{KeepAlive, TcpConfig},
     wire::ip::Dscp,
@@ -12,13 +13,18 @@ pub(super) struct Options {
     pub no_delay: bool,
     pub keep_alive: Option<KeepAlive>,
     pub user_timeout: Option<Duration>,
+    /// What the peer was asked for at most, where that is less than the link takes.
+    pub max_segment: MaxSegment,
+    /// Whether what comes in order waits for its acknowledgment.
+    pub holds_acks: bool,
 }
 
 impl Options {
     /// Those of a connection whose application has chosen nothing.
     pub fn of(config: &TcpConfig) -> Self {
         let TcpConfig { keep_alive, user_timeout, .. } = *config;
-        Self { no_delay: !config.nagle, keep_alive, user_timeout }
+        let max_segment = MaxSegment::default();
+        Self { no_delay: !config.nagle, keep_alive, user_timeout, max_segment, holds_acks: false }
     }
 }
 

@@ -144,6 +144,12 @@ impl ReceiveSide {
         }
     }
 
+    /// Whether any of the `length` octets from `start` on came before what they follow: their sender may have heard of them in a SACK
+    /// block.
+    pub(super) fn may_be_reported(&self, start: SeqNumber, length: u32) -> bool {
+        self.has_sack_blocks() || self.recent_sack.iter().any(|octet| octet.in_window(start, length))
+    }
+
     /// Throws away what came out of order; it is in no SACK block any more.
     pub(super) fn discard_out_of_order(&mut self) {
         self.out_of_order = Assembler::default();

@@ -3,6 +3,11 @@
 /// An ICMP error that we send, by what is wrong. Offsets count from the beginning of the IPv6 packet to the octet at fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IcmpErrorOut {
+    /// It does not fit the way on.
+    PacketTooBig {
+        /// The largest packet that does, octets.
+        mtu: u32,
+    },
     /// Nobody listens on the port.
     PortUnreachable,
     /// Nobody speaks the protocol.
@@ -32,6 +37,9 @@ impl IcmpErrorOut {
     /// Type, code, and the four octets behind the checksum.
     pub(super) const fn fields(self, is_ipv6: bool) -> (u8, u8, u32) {
         match (self, is_ipv6) {
+            // RFC 1191 §4: the upper half of the field is unused. RFC 4443 §3.2.
+            (Self::PacketTooBig { mtu }, false) => (3, 4, if mtu > 0xffff { 0xffff } else { mtu }),
+            (Self::PacketTooBig { mtu }, true) => (2, 0, mtu),
             (Self::ProtocolUnreachable, _) => (3, 2, 0),
             (Self::PortUnreachable, false) => (3, 3, 0),
             (Self::ReassemblyRefused, false) => (11, 1, 0),

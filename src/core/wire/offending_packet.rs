@@ -32,10 +32,19 @@ impl<'a> OffendingPacket<'a> {
     /// What there is to say about a frame that was refused for this reason; `None` where nothing may be said, as about ICMP
     /// errors. Whether it was for us, and from whom, is not asked here.
     pub fn examine(frame: &'a [u8], reason: DropReason) -> Option<Self> {
+        Self::with(frame, |packet, is_ipv4| if is_ipv4 { error_v4(reason) } else { ipv6::error_for(packet, reason) })
+    }
+
+    /// What there is to say about a frame that does not fit a way which takes packets of `mtu` octets.
+    pub fn too_big(frame: &'a [u8], mtu: u32) -> Option<Self> {
+        Self::with(frame, |_, _| Some(IcmpErrorOut::PacketTooBig { mtu }))
+    }
+
+    fn with(frame: &'a [u8], error: impl FnOnce(&[u8], bool) -> Option<IcmpErrorOut>) -> Option<Self> {
         let (link, ether_type, packet) = LinkHeader::parse(frame).ok()?;
         let (quoted, error) = match ether_type {
-            ethernet::ETHER_TYPE_IPV4 => (ipv4::parse_quoted(packet)?, error_v4(reason)?),
-            ethernet::ETHER_TYPE_IPV6 => (ipv6::parse_quoted(packet)?, ipv6::error_for(packet, reason)?),
+            ethernet::ETHER_TYPE_IPV4 => (ipv4::parse_quoted(packet)?, error(packet, true)?),
+            ethernet::ETHER_TYPE_IPV6 => (ipv6::parse_quoted(packet)?, error(packet, false)?),
             _ => return None,
         };
         if is_icmp_error(&quoted) {

@@ -56,7 +56,7 @@ fn reset_or_silent() {
 
     pass(&mut pair, Side::Backend, &TcpHeader { flags: RST, ..header(Side::Backend, 0, 0) }, b"");
     assert_eq!(pair.over(later(9), &PATIENCE), None, "the RST may be lost, and what comes for it draws another one");
-    assert_eq!(pair.over(later(10), &PATIENCE), Some(Over::Reset));
+    assert_eq!(pair.over(later(10), &PATIENCE), Some(Over::Reset(Side::Backend)));
 }
 
 /// What both ends take for the proxy's last word: each with the number that it expects next.

@@ -210,3 +210,22 @@ fn headers_below() {
         assert_eq!(parsed.link, expected);
     }
 }
+
+/// Routers may change while a connection lives; but who says nothing new may be anybody.
+#[test]
+fn frames_go_to_whichever_station_something_new_came_from() {
+    let mut pair = pair();
+    pair.ends[0].follows = true;
+    let other = MacAddress([2, 0, 0, 0, 0, 99]);
+    let come = |pair: &mut Pair, behind: u32, data: &[u8]| {
+        let mut frame = frame(pair, Side::Client, &header(Side::Client, behind, 0), data);
+        frame[6..12].copy_from_slice(&other.0);
+        pair.translate(NOW, &mut frame).expect("it passes");
+        pair.link(Side::Client).destination
+    };
+    assert_eq!(come(&mut pair, 0, b""), ROUTER);
+    assert_eq!(come(&mut pair, 0, b"news"), other);
+    pair.ends[0].link.destination = ROUTER;
+    assert_eq!(come(&mut pair, 0, b"news"), ROUTER, "and again");
+    assert_eq!(pair.link(Side::Backend).destination, BACKENDS);
+}

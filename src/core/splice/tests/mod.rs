@@ -4,6 +4,8 @@ mod checksums;
 mod ends;
 mod fields;
 mod refusals;
+mod syns;
+mod table;
 
 use super::{Half, Over, Pair, Patience, Refusal, Side};
 use crate::{

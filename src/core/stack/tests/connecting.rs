@@ -2,9 +2,8 @@
 
 use super::*;
 use crate::{
-    config::{Ecn, TcpConfig},
     stack::{ConnectError, SoftError},
-    wire::{ArpPacket, IcmpMessage, arp::Operation, ethernet, icmp, ip::Codepoint, tcp_options::Timestamps},
+    wire::{ArpPacket, IcmpMessage, arp::Operation, ethernet, icmp},
 };
 
 const REMOTE_PORT: u16 = 7;
@@ -136,24 +135,6 @@ fn a_connection_is_opened_over_either_ip_version() {
         bench.with_stream(id, |stream| assert_eq!(stream.write(b"hello"), 5));
         assert_eq!(bench.sent_one().data, b"hello");
     }
-}
-
-#[test]
-fn what_is_offered_is_agreed_on() {
-    let mut bench = Bench::new();
-    let (id, syn) = bench.begin_with_syn();
-    let offered = syn.header.options;
-    assert_eq!(offered.mss, Some(1_460));
-    assert!(offered.window_scale.is_some() && offered.sack_permitted);
-    let ours = offered.timestamps.expect("timestamps are offered");
-    let theirs = Timestamps { value: 77, echo: ours.value };
-    let options =
-        TcpOptions { mss: Some(1_000), window_scale: Some(2), timestamps: Some(theirs), ..TcpOptions::default() };
-    bench.reply_with(&syn, IRS, syn.header.seq.advance(1), SYN | ACK, options, b"");
-    assert_eq!(bench.sent_one().header.options.timestamps.unwrap().echo, 77);
-    bench.with_stream(id, |stream| stream.write(&[7; 2_000]));
-    let sizes: Vec<usize> = bench.sent().iter().map(|sent| sent.data.len()).collect();
-    assert_eq!(sizes, [988, 988, 24], "the peer's MSS, without the timestamps");
 }
 
 #[test]
@@ -584,36 +565,4 @@ fn the_backlog_is_bounded() {
     assert_eq!(bench.events().len(), 1);
     bench.send(bench.header(IRS.advance(1), iss.advance(1), ACK), b"");
     assert_eq!(bench.state(), State::Established);
-}
-
-#[test]
-fn shld_8_our_own_syn_asks_for_ecn_where_that_is_configured() {
-    const ECE: TcpFlags = TcpFlags::ECE;
-    const CWR: TcpFlags = TcpFlags::CWR;
-    let cases = [
-        (Ecn::Active, SYN | ECE | CWR, ECE, Codepoint::Capable0),
-        (Ecn::Active, SYN | ECE | CWR, ECE | CWR, Codepoint::NotCapable),
-        (Ecn::Active, SYN | ECE | CWR, TcpFlags::empty(), Codepoint::NotCapable),
-        (Ecn::Passive, SYN, ECE, Codepoint::NotCapable),
-    ];
-    for (ecn, asks, answer, expected) in cases {
-        let tcp = TcpConfig { ecn, ..TcpConfig::default() };
-        let mut bench = Bench::with(StackConfig { tcp, ..StackConfig::default() });
-        let id = bench.begin();
-        let neighbour = bench.asked();
-        bench.answer(neighbour);
-        let syn = bench.sent_one();
-        assert!(syn.has(asks), "{syn:?}");
-        bench.reply(&syn, IRS, syn.header.seq.advance(1), SYN | ACK | answer, b"");
-        assert!(bench.sent_one().has(ACK));
-        bench.with_stream(id, |stream| stream.write(&[7; 20_000]));
-        let frames = bench.frames();
-        assert_eq!(frames.len(), 10, "the SYN-ACK's ECE echoes no mark");
-        for frame in frames {
-            let parsed = wire::parse(&frame, ChecksumPolicy::Verify).expect("what is sent is well-formed");
-            let Packet::Tcp(ip, segment) = parsed.packet else { panic!("TCP was expected: {parsed:?}") };
-            assert_eq!(Codepoint::of(ip.traffic_class), expected);
-            assert!(!segment.has(CWR), "{segment:?}");
-        }
-    }
 }

@@ -19,6 +19,8 @@ mod max_segment;
 mod memory;
 mod moving;
 mod neighbours;
+mod offers;
+mod pairs;
 mod parting;
 mod parts;
 mod path_mtu;

@@ -2,30 +2,34 @@
 
 use super::*;
 use crate::{
-    splice::{Busy, Pair, Side, WhyNot},
+    splice::{Busy, Pair, PairId, Side, Table, WhyNot},
     wire::tcp_options::Timestamps,
 };
 
 /// A stack with a client's connection and one that stands for a backend's, and their first numbers.
-struct Both {
-    bench: Bench,
-    ids: [ConnectionId; 2],
-    ports: [u16; 2],
-    issues: [SeqNumber; 2],
+pub(super) struct Both {
+    pub bench: Bench,
+    pub ids: [ConnectionId; 2],
+    pub ports: [u16; 2],
+    pub issues: [SeqNumber; 2],
 }
 
-fn options(mss: u16) -> TcpOptions {
+pub(super) fn options(mss: u16) -> TcpOptions {
     let timestamps = Some(Timestamps { value: 77, echo: 0 });
     TcpOptions { mss: Some(mss), sack_permitted: true, window_scale: Some(5), timestamps, ..TcpOptions::default() }
 }
 
 impl Both {
-    fn new() -> Self {
+    pub fn new() -> Self {
         Self::with([options(1_460); 2])
     }
 
-    fn with(offers: [TcpOptions; 2]) -> Self {
-        let mut bench = Bench::new();
+    pub fn with(offers: [TcpOptions; 2]) -> Self {
+        Self::on(Bench::new(), offers)
+    }
+
+    pub fn on(mut bench: Bench, offers: [TcpOptions; 2]) -> Self {
+        bench.stack.set_carrier(Box::new(Table::new(2)));
         let ports = [40_001, 40_002];
         let shaken = [0, 1].map(|side| {
             bench.port = ports[side];
@@ -41,20 +45,27 @@ impl Both {
         Self { bench, ids: shaken.map(|it| it.0), ports, issues: shaken.map(|it| it.1) }
     }
 
-    fn part(&mut self) -> Result<Pair, WhyNot> {
+    pub fn part(&mut self) -> Result<PairId, WhyNot> {
         let [client, backend] = self.ids;
         self.bench.stack.part_with(self.bench.now, client, backend)
     }
 
+    /// A pair of them, and how it stands.
+    #[track_caller]
+    pub fn paired(&mut self) -> (PairId, Pair) {
+        let id = self.part().expect("nothing is in the way");
+        (id, self.bench.stack.pair(id).expect("it is there"))
+    }
+
     /// A side says something, so many octets behind its SYN.
-    fn say(&mut self, side: usize, behind: u32, flags: TcpFlags, data: &[u8]) {
+    pub fn say(&mut self, side: usize, behind: u32, flags: TcpFlags, data: &[u8]) {
         self.bench.port = self.ports[side];
         let header = self.bench.header(IRS.advance(1 + behind), self.issues[side], ACK | flags);
         self.bench.send(header, data);
     }
 
     #[track_caller]
-    fn stays(&mut self, expected: WhyNot) {
+    pub fn stays(&mut self, expected: WhyNot) {
         let before = self.bench.stack.stats().connections_parted;
         assert_eq!(self.part(), Err(expected));
         assert_eq!(self.bench.stack.stats().connections_parted, before);
@@ -65,7 +76,7 @@ impl Both {
 fn quiet_connections_leave_without_a_word() {
     let mut both = Both::new();
     let memory = both.bench.stack.connections.len();
-    let pair = both.part().expect("nothing is under way");
+    let (_, pair) = both.paired();
     assert_eq!((memory, both.bench.stack.connections.len()), (2, 0));
     assert_eq!((both.bench.sent(), both.bench.events()), (vec![], vec![]));
     let stats = *both.bench.stack.stats();
@@ -88,13 +99,13 @@ fn quiet_connections_leave_without_a_word() {
 #[test]
 fn what_comes_of_them_later_is_not_answered_until_they_are_forgotten() {
     let mut both = Both::new();
-    let pair = both.part().expect("nothing is under way");
-    both.say(0, 0, TcpFlags::empty(), b"late");
-    both.bench.send_syn(TcpOptions::default());
+    let (id, _) = both.paired();
+    both.say(0, 1 << 30, TcpFlags::empty(), b"from nowhere");
+    both.say(0, 0, SYN, b"");
     assert_eq!((both.bench.sent(), both.bench.drops(DropReason::Parted)), (vec![], 2));
     assert_eq!(both.bench.stack.parted(), 2);
 
-    both.bench.stack.forget_pair(&pair);
+    both.bench.stack.forget_pair(id).expect("it was there");
     assert_eq!(both.bench.stack.parted(), 0);
     both.say(0, 0, TcpFlags::empty(), b"too late");
     assert!(both.bench.sent_one().has(RST));
@@ -105,6 +116,7 @@ fn what_comes_of_them_later_is_not_answered_until_they_are_forgotten() {
 fn ports_stay_taken() {
     let range = 50_000..=50_001;
     let mut bench = Bench::with(StackConfig { ephemeral_ports: range, max_awake: 0, ..StackConfig::default() });
+    bench.stack.set_carrier(Box::new(Table::new(1)));
     let remote = Endpoint { address: bench.theirs, port: 8_080 };
     let connect = |bench: &mut Bench| {
         let via = crate::stack::Via { interface: InterfaceId::FIRST, next_hop: THEIRS, mtu: 1_500, tunnel: None };
@@ -135,7 +147,7 @@ fn ports_stay_taken() {
     });
     let pair = bench.stack.part_with(bench.now, ids[0], ids[1]).expect("both are quiet");
     assert!(connect(&mut bench).is_err());
-    bench.stack.forget_pair(&pair);
+    bench.stack.forget_pair(pair).expect("it was there");
     connect(&mut bench).expect("both ports are free");
 }
 
@@ -145,10 +157,11 @@ fn connections_with_something_to_do_stay() {
     let table: [(&str, Disturb, Busy); 8] = [
         ("data that nobody has read", |both| both.say(1, 0, TcpFlags::PSH, b"data"), Busy::Unheard),
         (
-            "data that the application knows of",
+            "data that were acknowledged",
             |both| {
                 both.say(1, 0, TcpFlags::PSH, b"data");
                 both.bench.events();
+                both.bench.sent();
             },
             Busy::Unread,
         ),
@@ -202,7 +215,8 @@ fn what_was_in_the_way_passes() {
     let mut both = Both::new();
     both.say(0, 0, TcpFlags::PSH, b"hello");
     both.bench.events();
-    let why = both.part().expect_err("it was not read");
+    both.bench.sent();
+    let why = both.part().expect_err("it was acknowledged, and not read");
     assert!(why.may_pass(), "{why}");
     let spliced = both.bench.stack.splice(both.bench.now, both.ids[0], both.ids[1]).expect("both are there");
     assert_eq!(spliced.moved, 5);
@@ -211,6 +225,7 @@ fn what_was_in_the_way_passes() {
     both.issues[1] = both.issues[1].advance(5);
     both.say(1, 0, TcpFlags::empty(), b"");
     both.bench.events();
+    both.bench.sent();
     both.part().expect("all was read and acknowledged");
 }
 
