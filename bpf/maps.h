@@ -28,6 +28,19 @@ enum verdict {
 	DROPPED_RESET,      /* no flow's */
 	DROPPED_STRAY,      /* no flow's, and neither SYN, ACK nor RST; or a fragment, or neither TCP, UDP nor ICMP */
 	DROPPED_PARTIAL,    /* its TCP header is cut off */
+	SPLICED,            /* a pair's, and translated for the other side */
+	ANSWERED_SPLICE_TOO_BIG, /* a pair's, as all that follow: it does not fit the other side's way, and its sender is told */
+	DROPPED_SPLICE_TOO_BIG,  /* likewise, and may not be told, or was told enough */
+	DROPPED_SPLICE_MALFORMED, /* its headers contradict themselves, or each other */
+	DROPPED_SPLICE_HOP_LIMIT, /* it has come too far */
+	DROPPED_SPLICE_PARTIAL,  /* hardware was to finish its checksum, and did not */
+	DROPPED_SPLICE_CHECKSUM, /* a RST that was damaged */
+	DROPPED_SPLICE_SYN,      /* one that acknowledges or closes */
+	DROPPED_SPLICE_NO_ACK,   /* neither RST, SYN nor ACK */
+	DROPPED_SPLICE_SEQUENCE, /* its receiver would neither take nor answer it */
+	DROPPED_SPLICE_ACK,      /* it acknowledges what was never sent, or was long ago */
+	DROPPED_SPLICE_RESET,    /* a RST outside the window */
+	DROPPED_SPLICE_UNDELIVERED, /* what is sent from here arrives no more: what comes then is the stack's */
 	VERDICTS,
 	NO_VERDICT,
 };

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0-only */
 /*
  * Steers a NIC queue's traffic: what is addressed to the stack goes to the queue's AF_XDP socket, everything else to the
- * kernel, untouched. While a listener is guarded, SYNs for it are answered here, and segments of no known flow end here.
+ * kernel, untouched; segments of pairs of connections are translated here. While a listener is guarded, SYNs for it are answered here, and segments of no known flow end here.
  */
 #include "answer.h"
 #include "balance.h"
@@ -9,6 +9,7 @@
 #include "ends.h"
 #include "orphan.h"
 #include "service.h"
+#include "splice_translate.h"
 #include "strangers.h"
 #include "translate.h"
 
@@ -159,6 +160,16 @@ static __always_inline int to_stack(struct xdp_md *ctx, const struct packet *pac
 	return action;
 }
 
+/*
+ * Whether a segment may be a pair's: one for the stack, whole enough to be looked at. A bare SYN is the stack's affair, which challenges it
+ * (RFC 5961 section 4.2), or forgets a pair that has ended.
+ */
+static __always_inline int may_be_a_pairs(const struct packet *packet, const struct service *service)
+{
+	return splicing && service && packet->segment >= SEGMENT_PLAIN && !is_syn(packet) &&
+	       (service->action == TO_STACK || is_listener(service));
+}
+
 /* Whether it is a balancer's that has died, and whose tables may not be used any longer. */
 static __always_inline int is_left_alone(const struct service *service)
 {
@@ -207,6 +218,13 @@ int steer(struct xdp_md *ctx)
 			count(verdict);
 			return action < 0 ? XDP_DROP : action;
 		}
+	}
+	/* No pair's are those SYNs that were answered: of these there may be millions. */
+	if (may_be_a_pairs(&packet, service)) {
+		action = splice_segment(ctx, &packet);
+		if (action != TO_THE_STACK)
+			return action;
+		action = XDP_DROP;
 	}
 	verdict = classify(reading, &packet, service);
 	if (verdict <= PASSED_VLAN) {

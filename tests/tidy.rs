@@ -27,11 +27,11 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("impair", LEAVES),
     ("lb", &["time", "drops", "rng", "transport", "wire", "tcp", "preface"]),
     ("preface", LEAVES),
-    ("xdp", &["time", "drops", "stats", "rng", "prefetch", "transport", "lb"]),
+    ("xdp", &["time", "drops", "stats", "rng", "prefetch", "transport", "lb", "wire", "splice"]),
     ("host", LEAVES),
     ("worker", &["time", "drops", "stats", "rng", "config", "wire", "tcp", "stack", "xdp"]),
     ("app", &["time", "drops", "config", "tcp", "stack", "worker", "rng", "wire"]),
-    ("proxy", &["time", "tcp", "stack", "worker", "app"]),
+    ("proxy", &["time", "tcp", "splice", "stack", "worker", "app"]),
     ("telemetry", &["time", "drops", "stats", "wire", "tcp", "host", "worker"]),
     ("runtime", &["time", "drops", "stats", "rng", "config", "wire", "tcp", "stack", "xdp", "host", "worker"]),
     (

@@ -5,10 +5,11 @@
 //! the ratios of neighbours, and, from turns of their own, the program's time a packet as the kernel accounts it
 //! (`kernel.bpf_stats_enabled`), which has a clock's two readings in it. Then come its time for one segment again and again, and mode
 //! `nat`; `cargo bench --bench balance -- nat` measures that only, which takes seconds; `-- hold` has ten million flows open at a time, in
-//! 2 GB.
+//! 2 GB; `-- splice` measures segments of pairs of connections.
 
 mod hot;
 mod nat;
+mod splice;
 
 use std::{
     collections::BTreeMap,
@@ -52,6 +53,9 @@ fn main() {
     if env::args().any(|word| word == "hold") {
         return nat::hold();
     }
+    if env::args().any(|word| word == "splice") {
+        return splice::compare();
+    }
     let rig = Rig::new();
     println!("frames forwarded a second on one core, generator and sink included; the program's time a packet");
     println!("{:<34} {:>10} {:>8} {:>8} {:>8} {:>10}", "", "per second", "ratio", "least", "most", "ns a packet");
@@ -75,6 +79,7 @@ fn main() {
         println!("dsr to {vip}, one segment again and again: {time:?}");
     }
     nat::compare();
+    splice::compare();
 }
 
 /// A lab with a second pair behind the server's side, where frames end.

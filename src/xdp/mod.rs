@@ -32,6 +32,7 @@ mod refusal;
 mod services;
 mod settings;
 mod socket_options;
+mod splice;
 mod statistics;
 mod steer;
 #[doc(hidden)]
@@ -50,9 +51,10 @@ pub use self::{
     link_socket::{Instruction, LinkSocket},
     open::QueueOptions,
     pins::{LeftLink, Pins},
-    program::{Program, ProgramOptions, Steering},
+    program::{Program, ProgramOptions, Steering, Tables},
     queue::Queue,
     services::{Action, Listener, MAX_LISTENERS, MAX_SERVICES, ServeError, Service, Services, Steered, SynAckFields},
+    splice::{SpliceTable, Splices},
     statistics::QueueStatistics,
     verdicts::Verdicts,
 };

@@ -1,7 +1,7 @@
 //! The XDP program: loaded, told whom it serves, attached, asked what it decided.
 
 use super::{
-    Balance, FlowFilter, Guard, LeftLink, Outcomes, Pins, Queue, Require, Verdicts, XdpError, XdpMode,
+    Balance, FlowFilter, Guard, LeftLink, Outcomes, Pins, Queue, Require, SpliceTable, Verdicts, XdpError, XdpMode,
     attach::{Loaded, register_socket},
     filter,
     guard::GuardCounters,
@@ -67,6 +67,15 @@ pub struct ProgramOptions {
     pub flows: u32,
 }
 
+/// Tables that the programs of several interfaces may share.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tables<'a> {
+    /// By which what [`Services::balance`] says is balanced.
+    pub balance: Option<&'a Balance>,
+    /// The pairs of connections whose segments are translated; without it a program costs nothing for that.
+    pub splices: Option<&'a SpliceTable>,
+}
+
 impl Default for ProgramOptions {
     fn default() -> Self {
         Self { queues: 1, fragments: false, flows: 65_536 }
@@ -90,7 +99,7 @@ impl Program {
     /// # Errors
     /// As [`Program::load`].
     pub fn load_with_key(steering: &Steering, options: &ProgramOptions, key: SipKey) -> Result<Self, XdpError> {
-        Self::load_with(steering, options, key, None)
+        Self::load_with(steering, options, key, &Tables::default())
     }
 
     /// Loads the program as [`Program::load_with_key`] does, to balance by these tables what [`Services::balance`] says. The programs
@@ -104,14 +113,18 @@ impl Program {
         key: SipKey,
         balance: &Balance,
     ) -> Result<Self, XdpError> {
-        Self::load_with(steering, options, key, Some(balance))
+        Self::load_with(steering, options, key, &Tables { balance: Some(balance), splices: None })
     }
 
-    fn load_with(
+    /// Loads the program as [`Program::load_with_key`] does, with tables that it shares with others.
+    ///
+    /// # Errors
+    /// As [`Program::load`].
+    pub fn load_with(
         steering: &Steering,
         options: &ProgramOptions,
         key: SipKey,
-        balance: Option<&Balance>,
+        tables: &Tables<'_>,
     ) -> Result<Self, XdpError> {
         refusal::listen();
         let mut object = MaybeUninit::uninit();
@@ -120,7 +133,8 @@ impl Program {
         let buckets = filter::buckets_for(options.flows);
         open.maps.filter.set_max_entries(buckets).map_err(not_loaded)?;
         open.maps.syns.set_max_entries(MAX_LISTENERS as u32).map_err(not_loaded)?;
-        for (name, map) in balance.into_iter().flat_map(Balance::maps) {
+        let balance = tables.balance.into_iter().flat_map(Balance::maps);
+        for (name, map) in balance.chain(tables.splices.into_iter().flat_map(SpliceTable::maps)) {
             let its = open.open_object_mut().maps_mut().find(|it| it.name() == name);
             its.map_or(Ok(()), |mut its| its.reuse_fd(map)).map_err(not_loaded)?;
         }
@@ -128,6 +142,10 @@ impl Program {
         if let Some(constants) = open.maps.rodata_data.as_deref_mut() {
             constants.place = types::place { vlan: steering.vlan.unwrap_or_default().into() };
             constants.service_keys = slots.0;
+            constants.splicing = tables.splices.is_some().into();
+            if let Some(splices) = tables.splices {
+                constants.splice_hashing = splices.hashing();
+            }
         }
         if options.fragments {
             open.progs.steer.set_flags(BPF_F_XDP_HAS_FRAGS);

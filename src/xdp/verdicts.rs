@@ -71,6 +71,32 @@ verdicts! {
     dropped_stray = DROPPED_STRAY,
     /// A segment whose TCP header is cut off.
     dropped_partial = DROPPED_PARTIAL,
+    /// Of a pair of connections, translated and sent to the other side.
+    spliced = SPLICED,
+    /// Of a pair, and too big for the way to the other side; its sender was told.
+    answered_splice_too_big = ANSWERED_SPLICE_TOO_BIG,
+    /// Likewise, and its sender may not be told, or was told enough.
+    dropped_splice_too_big = DROPPED_SPLICE_TOO_BIG,
+    /// Of a pair, with headers that contradict themselves.
+    dropped_splice_malformed = DROPPED_SPLICE_MALFORMED,
+    /// Of a pair, and has come too far.
+    dropped_splice_hop_limit = DROPPED_SPLICE_HOP_LIMIT,
+    /// Of a pair, with a checksum that hardware was to finish.
+    dropped_splice_partial = DROPPED_SPLICE_PARTIAL,
+    /// A RST of a pair that was damaged.
+    dropped_splice_checksum = DROPPED_SPLICE_CHECKSUM,
+    /// A SYN of a pair that acknowledges or closes.
+    dropped_splice_syn = DROPPED_SPLICE_SYN,
+    /// Of a pair, and neither RST, SYN nor ACK.
+    dropped_splice_no_ack = DROPPED_SPLICE_NO_ACK,
+    /// Of a pair, where its receiver would neither take nor answer it.
+    dropped_splice_sequence = DROPPED_SPLICE_SEQUENCE,
+    /// Of a pair, and acknowledges what was never sent, or was long ago.
+    dropped_splice_ack = DROPPED_SPLICE_ACK,
+    /// A RST of a pair outside the window.
+    dropped_splice_reset = DROPPED_SPLICE_RESET,
+    /// Of a pair, when what programs send arrived no more: what comes then is the stack's.
+    dropped_splice_undelivered = DROPPED_SPLICE_UNDELIVERED,
     ;
     /// Sent to a backend of the load balancer.
     balanced = Outcomes::SENT,
