@@ -4,111 +4,26 @@
 mod common;
 #[path = "balancer/net.rs"]
 mod net;
+#[path = "balancer/proxies.rs"]
+mod proxies;
 
 use common::is_root;
 use net::{Net, Talk, VIPS, address};
+use proxies::{PATIENCE, PORT, Scene, THEIRS, key, service, services};
 use std::{
     collections::BTreeSet,
     io::{ErrorKind, Read, Write},
-    net::{IpAddr, SocketAddr, TcpListener, TcpStream},
-    sync::{
-        Arc,
-        mpsc::{Receiver, channel},
-    },
+    net::{SocketAddr, TcpListener, TcpStream},
+    sync::mpsc::{Receiver, channel},
     thread,
     time::Duration,
 };
 use xskip::{
-    Balancing, LoadBalancer,
+    LoadBalancer,
     balancer::check::Check,
-    lb::{Backend, Health, Maglev, Mode, Proxied, RowKey, Service, State},
-    rng::SipKey,
+    lb::{Backend, Health, Mode, Proxied, Service, State},
     time::Instant,
 };
-
-const PORT: u16 = 7_000;
-/// That of the backends.
-const THEIRS: u16 = 8_000;
-/// How long what must come may take.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-fn key() -> RowKey {
-    RowKey::new(SipKey::from_seed(9))
-}
-
-/// A service at one of the VIPs with backends of one IP version, in these states.
-fn service(name: &str, vip: usize, is_ipv6: bool, states: &[State]) -> Service {
-    let at = SocketAddr::new(VIPS[vip].parse().unwrap(), PORT);
-    let backends = (1..).zip(states).map(|(number, &state)| Backend {
-        state,
-        ..Backend::new(format!("b{number}"), SocketAddr::new(address(10 + number, is_ipv6), THEIRS))
-    });
-    let service = Service::tcp(name, at, Arc::new(Maglev::new(key().of_placement())));
-    Service { mode: Mode::Proxy, ..service }.with(backends)
-}
-
-/// Services at both VIPs: clients of one IP version are served by backends of the other.
-fn services(states: &[State]) -> Vec<Service> {
-    vec![service("four", 0, true, states), service("six", 1, false, states)]
-}
-
-struct Scene {
-    net: Net,
-    balancing: Balancing,
-}
-
-impl Scene {
-    fn new(backends: u16, services: Vec<Service>) -> Self {
-        Self::with(backends, services, |it| it)
-    }
-
-    fn with(backends: u16, services: Vec<Service>, adapt: impl FnOnce(LoadBalancer) -> LoadBalancer) -> Self {
-        let net = Net::new(backends);
-        for number in 1..=backends {
-            let own: [IpAddr; 2] = [false, true].map(|ipv6| address(10 + number, ipv6));
-            own.iter().for_each(|&own| net.serve_at(&format!("b{number}"), SocketAddr::new(own, THEIRS)));
-        }
-        let sources = ["198.18.0.5", "2001:2::5"].map(|it| it.parse::<IpAddr>().unwrap());
-        let balancer = adapt(LoadBalancer::on("eth0", key()).proxy_sources(sources));
-        let balancing = net.on("balancer", || balancer.start(services)).unwrap_or_else(|error| panic!("{error}"));
-        let scene = Self { net, balancing };
-        scene.net.wait("the backends are reached", || {
-            let status = scene.balancing.status().unwrap();
-            status.services.iter().all(|service| service.backends.iter().all(|it| it.trouble.is_none()))
-        });
-        scene
-    }
-
-    fn configure(&self, services: Vec<Service>) {
-        self.net.on("balancer", || self.balancing.configure(services)).unwrap_or_else(|error| panic!("{error}"));
-    }
-
-    fn open(&self, number: usize) -> (Talk, String) {
-        let mut talk = self.net.connect(VIPS[number % 2], PORT);
-        let who = talk.ask(50_000).unwrap_or_else(|error| panic!("connection {number}: {error}"));
-        (talk, who)
-    }
-
-    /// How many connections ended like this.
-    fn ended(&self, service: &str, how: &str) -> u64 {
-        let status = self.balancing.status().unwrap();
-        let service = status.services.iter().find(|it| it.name == service).unwrap();
-        service
-            .proxied
-            .as_ref()
-            .unwrap()
-            .ended
-            .iter()
-            .find(|(fate, _)| fate.name() == how)
-            .map_or(0, |(_, count)| *count)
-    }
-
-    fn open_connections(&self) -> u64 {
-        let status = self.balancing.status().unwrap();
-        let backends = status.services.iter().flat_map(|service| &service.backends);
-        backends.filter_map(|it| it.proxied.as_ref()).map(|it| it.open).sum()
-    }
-}
 
 /// A backend that gives what it hears first on each connection, up to a pause, and says a word.
 fn listen(net: &Net, host: &str, at: SocketAddr) -> Receiver<Vec<u8>> {

@@ -46,6 +46,7 @@ pub struct LoadBalancer {
     pins: PathBuf,
     nat: Nat,
     proxy_sources: Vec<IpAddr>,
+    splices: u32,
 }
 
 impl LoadBalancer {
@@ -65,6 +66,7 @@ impl LoadBalancer {
             pins: PathBuf::from(PINS),
             nat: Nat::default(),
             proxy_sources: Vec::new(),
+            splices: SPLICES,
         }
     }
 
@@ -140,6 +142,15 @@ impl LoadBalancer {
     #[must_use]
     pub fn proxy_sources(mut self, sources: impl IntoIterator<Item = IpAddr>) -> Self {
         self.proxy_sources = sources.into_iter().collect();
+        self
+    }
+
+    /// How many connections of clients the XDP programs may go on with, of services in mode `proxy`, once nothing of them is to be looked
+    /// at; 0 for none. What is beyond goes through the workers. They take 352 octets each from the start, if a service is in that mode
+    /// then; 8,388,608 is the most. Default 131,072.
+    #[must_use]
+    pub fn splices(mut self, most: u32) -> Self {
+        self.splices = most;
         self
     }
 
@@ -239,7 +250,9 @@ impl LoadBalancer {
         let tables = Arc::clone(&balance);
         let addresses = vips.iter().chain(&self.proxy_sources).copied().collect();
         let balanced = Balanced { tables, services: frames, addresses, sources, pins: pins.clone() };
-        let runtime = self.runtime_of(&vips, balanced);
+        let mut runtime = self.runtime_of(&vips, balanced);
+        let is_spliced = balancer.services().any(|(_, it)| it.is_proxied() && it.proxied.splice);
+        runtime.splices = if is_spliced { self.splices } else { 0 };
         let bell = Bell::new().map_err(no_thread)?;
         let ring = bell.clone();
         // Balancers that began at different times check at different times.
@@ -303,6 +316,9 @@ impl LoadBalancer {
 fn no_thread(source: io::Error) -> BalancerError {
     RuntimeError::System { what: "start the balancer's thread", source }.into()
 }
+
+/// How many connections XDP programs may go on with by default.
+const SPLICES: u32 = 131_072;
 
 /// How long a start may take, and for how long programs go on of one that was none.
 const STARTING: Duration = Duration::from_secs(30);

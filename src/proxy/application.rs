@@ -3,6 +3,7 @@
 use super::{
     Decision, Ended, Ends, Failure, From, Review, Router, Said, Target,
     pair::{Number, Pair, Pairs, Phase, Side},
+    parted::Hush,
 };
 use crate::{
     app::contain,
@@ -24,10 +25,14 @@ const DECISIONS_AT_ONCE: u32 = 16;
 
 /// Clients' connections, each with one to a backend.
 pub struct Proxy<R: Router> {
-    router: R,
-    pairs: Pairs<R::Session>,
+    pub(super) router: R,
+    pub(super) pairs: Pairs<R::Session>,
     /// One deadline for each pair: the earliest it ever had, as those of the stack.
     timers: TimerWheel,
+    /// Those that are kept quiet.
+    pub(super) hushed: Vec<Number>,
+    /// Until when there is hardly room for more pairs outside the stack.
+    pub(super) full_until: Instant,
     /// While pairs are reviewed: those up to here have been.
     reviewed: Option<Number>,
 }
@@ -41,7 +46,14 @@ impl<R: Router> fmt::Debug for Proxy<R> {
 impl<R: Router> Proxy<R> {
     /// One without connections yet.
     pub fn new(router: R) -> Self {
-        Self { router, pairs: Pairs::new(), timers: TimerWheel::new(0), reviewed: None }
+        Self {
+            router,
+            pairs: Pairs::new(),
+            timers: TimerWheel::new(0),
+            hushed: Vec::new(),
+            full_until: Instant::ZERO,
+            reviewed: None,
+        }
     }
 
     /// Who says where they go.
@@ -74,13 +86,22 @@ impl<R: Router> Proxy<R> {
         // It may have been reset in the batch that opened it.
         let Some(mut stream) = cx.stream(id) else { return };
         stream.set_nodelay(true);
+        stream.hold_acknowledgments(true);
         let ends = Ends { client: stream.peer_addr(), service: stream.local_addr() };
         drop(stream);
         let router = &mut self.router;
         let Some(session) = contain(cx, Some(id), |_| router.open(&ends)) else { return };
         let phase = Phase::Looking { wanted: 0 };
-        let number =
-            self.pairs.insert(Pair { session, client: Some(id), backend: None, phase, is_answered: false, since: now });
+        let number = self.pairs.insert(Pair {
+            session,
+            client: Some(id),
+            backend: None,
+            phase,
+            may_part: false,
+            hush: Hush::default(),
+            is_answered: false,
+            since: now,
+        });
         self.mind(number);
         self.look(number, cx);
     }
@@ -103,6 +124,8 @@ impl<R: Router> Proxy<R> {
         });
         match decision {
             Some(Decision::Wait { octets }) if !is_all => {
+                // It is not to wait for us while we wait for it.
+                hold_acknowledgments(client, false, cx);
                 // More than there is, or it would be asked without end.
                 pair.phase = Phase::Looking { wanted: octets.max(length + 1) };
             }
@@ -119,7 +142,8 @@ impl<R: Router> Proxy<R> {
                 Decision::Close => return self.close(number, cx),
                 Decision::Reset | Decision::Wait { .. } => return self.end(number, Ended::Refused, cx),
             };
-            let error = match connect(&target, cx) {
+            let client = self.pairs.get_mut(number).and_then(|pair| pair.client);
+            let error = match connect(&target, client, cx) {
                 Ok(id) => return self.connecting(number, id, target, cx),
                 Err(error) => error,
             };
@@ -143,7 +167,12 @@ impl<R: Router> Proxy<R> {
         let now = cx.now();
         let Some(pair) = self.pairs.get_mut(number) else { return };
         (pair.backend, pair.phase, pair.since) = (Some(id), Phase::Connecting { skip: target.skip }, now);
+        pair.may_part = target.splice;
+        let client = pair.client;
         self.pairs.name(id, number, Side::Backend);
+        if let Some(client) = client {
+            hold_acknowledgments(client, target.splice, cx);
+        }
         let written = cx.stream(id).map_or(0, |mut stream| {
             stream.set_nodelay(true);
             stream.write(&target.preface)
@@ -168,16 +197,31 @@ impl<R: Router> Proxy<R> {
         if let Some(mut stream) = client.and_then(|client| cx.stream(client)) {
             stream.consume(skip.min(stream.readable_len()));
         }
+        if self.part(number, cx) {
+            return;
+        }
+        if let Some(client) = client {
+            hold_acknowledgments(client, false, cx);
+        }
         self.mind(number);
         self.carry(number, Side::Client, cx);
     }
 
     /// Moves whatever can be moved, both ways: first what the side says that there is news of. Its end may be all that is left of it, and
     /// it is gone once anything else was done to it.
-    fn carry(&mut self, number: Number, news: Side, cx: &mut Context<'_>) {
+    pub(super) fn carry(&mut self, number: Number, news: Side, cx: &mut Context<'_>) {
+        if self.part(number, cx) {
+            return;
+        }
         let Some(pair) = self.pairs.get_mut(number) else { return };
         let (Some(client), Some(backend)) = (pair.client, pair.backend) else { return };
         pair.since = cx.now();
+        let speaker = if news == Side::Client { client } else { backend };
+        // An end is passed on by whoever hears of it.
+        if !self.may_carry(number, speaker, cx) {
+            return;
+        }
+        let Some(pair) = self.pairs.get_mut(number) else { return };
         let mut ways = [(client, backend, Side::Client), (backend, client, Side::Backend)];
         if news == Side::Backend {
             ways.reverse();
@@ -187,9 +231,11 @@ impl<R: Router> Proxy<R> {
             let Spliced { moved, ended, .. } = cx.splice(from, to).unwrap_or_default();
             pair.is_answered |= ended && side == Side::Backend;
             if moved > 0 {
+                pair.hush.moved(moved);
                 self.router.carried(&mut pair.session, side.towards(), moved);
             }
         }
+        self.hush(number, cx);
     }
 
     fn ready(&mut self, id: ConnectionId, cx: &mut Context<'_>) {
@@ -198,7 +244,7 @@ impl<R: Router> Proxy<R> {
             Some(Phase::Looking { .. }) => self.look(number, cx),
             Some(Phase::Carrying) => self.carry(number, side, cx),
             // Whatever the client says waits.
-            Some(Phase::Connecting { .. }) | None => {}
+            Some(Phase::Connecting { .. } | Phase::Parted(_)) | None => {}
         }
     }
 
@@ -238,8 +284,11 @@ impl<R: Router> Proxy<R> {
     }
 
     /// Resets whatever is left of a pair.
-    fn end(&mut self, number: Number, how: Ended, cx: &mut Context<'_>) {
+    pub(super) fn end(&mut self, number: Number, how: Ended, cx: &mut Context<'_>) {
         self.timers.cancel(number);
+        if let Some(Phase::Parted(parted)) = self.pairs.get_mut(number).map(|pair| pair.phase) {
+            self.reset_parted(number, parted.id, cx);
+        }
         let Some(pair) = self.pairs.remove(number) else { return };
         for id in [pair.client, pair.backend].into_iter().flatten() {
             if let Some(mut stream) = cx.stream(id) {
@@ -250,7 +299,7 @@ impl<R: Router> Proxy<R> {
         contain(cx, None, |_| router.ended(pair.session, how));
     }
 
-    fn mind(&mut self, number: Number) {
+    pub(super) fn mind(&mut self, number: Number) {
         let Some(pair) = self.pairs.get_mut(number) else { return };
         let deadline = pair.deadline(&self.router.patience(&pair.session));
         self.timers.arm(number, deadline);
@@ -266,6 +315,7 @@ impl<R: Router> Proxy<R> {
             Phase::Looking { .. } => self.end(number, Ended::Undecided, cx),
             Phase::Carrying => self.end(number, Ended::Idle, cx),
             Phase::Connecting { .. } => self.give_up(number, Failure::TimedOut, cx),
+            Phase::Parted(_) => self.look_at_parted(number, cx),
         }
     }
 
@@ -274,23 +324,44 @@ impl<R: Router> Proxy<R> {
         let Some(from) = self.reviewed else { return false };
         let to = self.pairs.end().min(from + REVIEWED_AT_ONCE);
         self.reviewed = (to < self.pairs.end()).then_some(to);
-        (from..to).for_each(|number| self.review(number, cx));
+        for number in from..to {
+            if !self.review(number, cx) {
+                self.reviewed = Some(number);
+                break;
+            }
+        }
         self.reviewed.is_some()
     }
 
-    fn review(&mut self, number: Number, cx: &mut Context<'_>) {
-        let Some(pair) = self.pairs.get_mut(number) else { return };
-        let Some(backend) = pair.backend else { return };
-        let (router, session, phase) = (&mut self.router, &mut pair.session, pair.phase);
+    /// Asks the router about one of them; false where it is to be asked again, as there is no room to do as it says.
+    fn review(&mut self, number: Number, cx: &mut Context<'_>) -> bool {
+        let Some(pair) = self.pairs.get_mut(number) else { return true };
+        let (router, session, phase, backend) = (&mut self.router, &mut pair.session, pair.phase, pair.backend);
+        if backend.is_none() && !matches!(phase, Phase::Parted(_)) {
+            return true;
+        }
         match contain(cx, pair.client, |_| router.review(session)) {
             Some(Review::Keep) => {}
-            Some(Review::Move(via)) => {
-                let now = cx.now();
-                cx.stack().set_via(now, backend, via);
+            Some(Review::Move(via)) => match (phase, backend) {
+                (Phase::Parted(parted), _) => self.point_parted(number, parted.id, &via, cx),
+                (_, Some(backend)) => {
+                    let now = cx.now();
+                    cx.stack().set_via(now, backend, via);
+                }
+                _ => {}
+            },
+            Some(Review::Reset) if matches!(phase, Phase::Connecting { .. }) => {
+                self.give_up(number, Failure::Revoked, cx)
             }
-            Some(Review::Reset) if phase != Phase::Carrying => self.give_up(number, Failure::Revoked, cx),
-            Some(Review::Reset) | None => self.end(number, Ended::Revoked, cx),
+            Some(Review::Reset) | None => {
+                let has_room = |id, cx: &mut Context<'_>| cx.stack().may_reset_pair(id);
+                if matches!(phase, Phase::Parted(parted) if !has_room(parted.id, cx)) {
+                    return false;
+                }
+                self.end(number, Ended::Revoked, cx);
+            }
         }
+        true
     }
 
     /// Has another backend than the one that has not answered.
@@ -305,13 +376,27 @@ impl<R: Router> Proxy<R> {
     }
 }
 
-/// Begins a connection to a backend.
-fn connect(target: &Target, cx: &mut Context<'_>) -> Result<ConnectionId, ConnectError> {
-    match &target.from {
-        From::Anywhere => cx.connect(target.remote),
-        From::Address(source) => cx.connect_from(*source, target.remote),
-        From::Via { source, ports, via } => cx.connect_via(*source, ports, target.remote, *via),
+/// Says whether what a client says is to wait for its acknowledgment: what has none yet may go to the backend as it is.
+pub(super) fn hold_acknowledgments(client: ConnectionId, hold: bool, cx: &mut Context<'_>) {
+    if let Some(mut stream) = cx.stream(client) {
+        stream.hold_acknowledgments(hold);
     }
+}
+
+/// Begins a connection to a backend; one that is to be made one with the client's offers what that has.
+fn connect(target: &Target, client: Option<ConnectionId>, cx: &mut Context<'_>) -> Result<ConnectionId, ConnectError> {
+    let id = match &target.from {
+        From::Anywhere => cx.connect(target.remote)?,
+        From::Address(source) => cx.connect_from(*source, target.remote)?,
+        From::Via { source, ports, via } => cx.connect_via(*source, ports, target.remote, *via)?,
+    };
+    if target.splice
+        && let Some(terms) = client.and_then(|client| cx.stream(client)).map(|stream| stream.terms())
+        && let Some(mut stream) = cx.stream(id)
+    {
+        stream.offer(terms);
+    }
+    Ok(id)
 }
 
 impl<R: Router> Application for Proxy<R> {
@@ -334,17 +419,20 @@ impl<R: Router> Application for Proxy<R> {
             self.reviewed = Some(0);
         }
         let has_more = self.review_some(cx);
+        let hushed_until = self.look_at_hushed(cx);
         for _ in 0..OVERDUE_AT_ONCE {
             let Some(number) = self.timers.expire(cx.now()) else { break };
             self.look_at_clock(number, cx);
         }
-        if has_more { Some(cx.now()) } else { self.timers.next_deadline() }
+        let deadlines = [self.timers.next_deadline(), hushed_until, has_more.then(|| cx.now())];
+        deadlines.into_iter().flatten().min()
     }
 
     /// Whoever has a backend may go on; the others never will.
     fn draining(&mut self, cx: &mut Context<'_>) {
         for number in 0..self.pairs.end() {
-            if self.pairs.get_mut(number).is_some_and(|pair| pair.phase != Phase::Carrying) {
+            let has_backend = |phase| matches!(phase, Phase::Carrying | Phase::Parted(_));
+            if self.pairs.get_mut(number).is_some_and(|pair| !has_backend(pair.phase)) {
                 self.end(number, Ended::Revoked, cx);
             }
         }

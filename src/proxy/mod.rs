@@ -32,6 +32,7 @@
 
 mod application;
 mod pair;
+mod parted;
 #[cfg(test)]
 mod tests;
 
@@ -79,6 +80,12 @@ pub trait Router {
     /// So many octets went on.
     fn carried(&mut self, session: &mut Self::Session, towards: Towards, octets: usize) {
         let _ = (session, towards, octets);
+    }
+
+    /// Both connections have left the stack, as the target said they might ([`Target::splice`]): from now on their segments are
+    /// translated where they arrive, and what they [carry](Router::carried) is told now and then.
+    fn spliced(&mut self, session: &mut Self::Session) {
+        let _ = session;
     }
 
     /// It is over.
@@ -164,12 +171,22 @@ pub struct Target {
     pub preface: Vec<u8>,
     /// Octets of the client's that it does not get: those the client began with.
     pub skip: usize,
+    /// Whether nothing is to be looked at any more: then both connections may leave the stack as soon as nothing of them is under way,
+    /// and the XDP program translates their segments, if it has room for them ([`Stack::part_with`](crate::stack::Stack::part_with)).
+    /// The backend is offered what the client has, or they would not fit each other.
+    pub splice: bool,
 }
 
 impl Target {
     /// To this address, by the stack's own routes, and nothing added or taken away.
     pub fn at(remote: SocketAddr) -> Self {
-        Self { remote, from: From::Anywhere, preface: Vec::new(), skip: 0 }
+        Self { remote, from: From::Anywhere, preface: Vec::new(), skip: 0, splice: false }
+    }
+
+    /// And no octet is looked at any more.
+    #[must_use]
+    pub fn spliced(self) -> Self {
+        Self { splice: true, ..self }
     }
 }
 

@@ -1,6 +1,9 @@
 //! Two connections that belong together, and how one finds them.
 
-use super::{Patience, Towards};
+use super::{
+    Patience, Towards,
+    parted::{Hush, Parted},
+};
 use crate::{stack::ConnectionId, time::Instant};
 
 /// What is known of a client's connection and its backend's.
@@ -12,6 +15,9 @@ pub(super) struct Pair<S> {
     /// The backend's, likewise, if there is one yet.
     pub backend: Option<ConnectionId>,
     pub phase: Phase,
+    /// Whether both connections may leave the stack, once nothing stands in the way.
+    pub may_part: bool,
+    pub hush: Hush,
     /// Whether the backend has said all that it had to say, and that has gone on.
     pub is_answered: bool,
     /// When the phase began, or either end was last heard.
@@ -27,17 +33,19 @@ pub(super) enum Phase {
     Connecting { skip: usize },
     /// Octets go to and fro.
     Carrying,
+    /// They do without us: neither connection is ours any more.
+    Parted(Parted),
 }
 
 impl<S> Pair<S> {
     /// Until when it is waited.
     pub fn deadline(&self, patience: &Patience) -> Instant {
-        self.since
-            + match self.phase {
-                Phase::Looking { .. } => patience.first,
-                Phase::Connecting { .. } => patience.connect,
-                Phase::Carrying => patience.idle,
-            }
+        match self.phase {
+            Phase::Looking { .. } => self.since + patience.first,
+            Phase::Connecting { .. } => self.since + patience.connect,
+            Phase::Carrying => self.since + patience.idle,
+            Phase::Parted(parted) => parted.look_at,
+        }
     }
 }
 
@@ -88,6 +96,10 @@ impl<S> Pairs<S> {
             self.name(client, number, Side::Client);
         }
         number
+    }
+
+    pub fn get(&self, number: Number) -> Option<&Pair<S>> {
+        self.places.get(number as usize)?.as_ref()
     }
 
     pub fn get_mut(&mut self, number: Number) -> Option<&mut Pair<S>> {

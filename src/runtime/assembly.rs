@@ -15,7 +15,7 @@ use crate::{
     time::Instant,
     wire::{Endpoint, InterfaceId},
     worker::{Clock, HandOff, Placement, Port, Shutdown, Worker, WorkerIndex, WorkerOptions, Workers},
-    xdp::{XdpError, XdpMode},
+    xdp::{SpliceTable, XdpError, XdpMode},
 };
 use std::sync::Arc;
 
@@ -31,12 +31,18 @@ pub(super) struct Assembly<'a> {
     clock: Clock,
     /// Where each interface's program runs.
     modes: Vec<XdpMode>,
+    splices: Option<Arc<SpliceTable>>,
 }
 
 impl<'a> Assembly<'a> {
     pub fn new(runtime: &'a Runtime, plan: &'a Plan, opened: &[Opened], secrets: Secrets, clock: Clock) -> Self {
         let modes: Vec<_> = opened.iter().map(|opened| opened.mode).collect();
-        Self { runtime, plan, config: stack_config(runtime, plan, modes[0]), secrets, clock, modes }
+        Self { runtime, plan, config: stack_config(runtime, plan, modes[0]), secrets, clock, modes, splices: None }
+    }
+
+    /// With room for pairs of connections that the programs translate.
+    pub fn with_splices(self, splices: Option<Arc<SpliceTable>>) -> Self {
+        Self { splices, ..self }
     }
 
     /// Whom ports are made known to. Each interface's program knows those that there are from the beginning.
@@ -67,6 +73,11 @@ impl<'a> Assembly<'a> {
             if self.runtime.listens() {
                 let filters = opened.iter().map(|opened| opened.program.guard().filter().clone()).collect();
                 stack.observe_flows(Box::new(FilterWriter(filters)));
+            }
+            if let Some(splices) = &self.splices {
+                let links = self.plan.interfaces.iter().map(|plan| plan.link.index).collect();
+                let share = splices.share(number as u32, workers.len() as u32, links, self.clock.now());
+                stack.set_carrier(Box::new(share));
             }
             self.connect(&mut stack, index)?;
             let mailboxes = workers.mailboxes().clone();

@@ -18,7 +18,7 @@ use crate::{
     stack::{Cidr, LocalAddress, Ownership},
     wire::{ChecksumPolicy, InterfaceId, icmp},
     worker::{Placement, Workers},
-    xdp::{Guard, LeftLink, Program, Queue, QueueOptions, Require, Unfinished, XdpError, XdpMode},
+    xdp::{Guard, LeftLink, Program, Queue, QueueOptions, Require, SpliceTable, Tables, Unfinished, XdpError, XdpMode},
 };
 use std::{
     net::{IpAddr, Ipv6Addr},
@@ -51,6 +51,15 @@ impl Interface {
     }
 }
 
+/// What all interfaces have in common.
+pub(super) struct Shared {
+    pub placement: Placement,
+    /// All programs hash by the same key, so that a flow has one name in all of their filters.
+    pub key: SipKey,
+    /// Pairs of connections whose segments the programs translate.
+    pub splices: Option<Arc<SpliceTable>>,
+}
+
 /// An interface with everything open that takes a right.
 pub(super) struct Opened {
     pub program: Program,
@@ -68,11 +77,11 @@ impl Opened {
     pub fn open(
         runtime: &Runtime,
         plan: &InterfacePlan,
-        (placement, key): (Placement, SipKey),
+        shared: &Shared,
         ears: Ears,
         notices: &Notices,
     ) -> Result<Self, RuntimeError> {
-        let (mut program, mode, left) = attach_program(runtime, plan, key)?;
+        let (mut program, mode, left) = attach_program(runtime, plan, shared)?;
         let mut queues = Vec::new();
         for &id in &plan.queues {
             let queue = open_queue(runtime, plan, id, mode, notices)?;
@@ -93,7 +102,7 @@ impl Opened {
         // Which worker is on which core is known when they have begun.
         let summary = queues.iter().map(|queue| (queue.id(), None, queue.copy_mode())).collect();
         let (interface, require) = (plan.link.name.clone(), runtime.require);
-        let setup = Setup { interface, require, mode, queues: summary, placement };
+        let setup = Setup { interface, require, mode, queues: summary, placement: shared.placement };
         let router = follow(plan, program.guard())?;
         Ok(Self { program, setup, queues, mode, ears, way, router, groups })
     }
@@ -156,19 +165,21 @@ pub(super) fn listen(runtime: &Runtime, plan: &InterfacePlan) -> Result<Ears, Ru
     Ok(ears)
 }
 
-/// All programs hash by the same key, so that a flow has one name in all of their filters. Where another process has left one
+/// Where another process has left one
 /// attached, this one is not yet.
 fn attach_program(
     runtime: &Runtime,
     plan: &InterfacePlan,
-    key: SipKey,
+    shared: &Shared,
 ) -> Result<(Program, XdpMode, Option<LeftLink>), XdpError> {
     let (steering, options) = (&plan.steering, plan.program_options(runtime));
+    let splices = shared.splices.as_deref();
     let mut program = match &runtime.balance {
-        None => Program::load_with_key(steering, &options, key)?,
+        None => Program::load_with(steering, &options, shared.key, &Tables { balance: None, splices })?,
         Some(Balanced { tables, services, addresses, sources, .. }) => {
             let tables = tables.lock().unwrap_or_else(PoisonError::into_inner);
-            let program = Program::load_balancing(steering, &options, key, &tables)?;
+            let tables = Tables { balance: Some(&tables), splices };
+            let program = Program::load_with(steering, &options, shared.key, &tables)?;
             // Before a frame comes: the stack knows no flow of a balancer that was here before, and would reset them.
             addresses.iter().try_for_each(|&address| program.services().serve_address(address))?;
             for &(service, number, steered) in services {

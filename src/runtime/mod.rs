@@ -138,6 +138,8 @@ pub struct Runtime {
     pub(crate) tap: Option<Arc<dyn Tap>>,
     pub(crate) confinement: Option<Confinement>,
     pub(crate) on_notice: Option<notice::Handler>,
+    /// Pairs of connections whose segments the programs may translate; 0 for none.
+    pub(crate) splices: u32,
     /// What the programs balance, if they do.
     pub(crate) balance: Option<Balanced>,
     /// Whether warnings are said on standard error where nobody else hears them.
@@ -172,6 +174,7 @@ impl Runtime {
             tap: None,
             confinement: None,
             on_notice: None,
+            splices: 0,
             balance: None,
             aloud: false,
         }

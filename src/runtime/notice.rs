@@ -35,6 +35,11 @@ pub enum Notice {
         /// The queue.
         queue: u32,
     },
+    /// The XDP programs translate no segments of pairs of connections, though that was asked for: they go through the workers.
+    NotSpliced {
+        /// Why not.
+        reason: String,
+    },
     /// What is served at a shared address is in the way of the kernel's own programs.
     Sharing(SharingConflict),
     /// What the XDP program sends is lost, so workers answer SYNs in its place.
@@ -134,6 +139,9 @@ impl fmt::Display for Notice {
                 f,
                 "packets that the kernel merges are lost on queue {queue} of {interface}, because it cannot hand them over before Linux 6.6: turn that off with `ethtool -K {interface} gro off`, and at the devices beneath it"
             ),
+            Self::NotSpliced { reason } => {
+                write!(f, "no connections are spliced in XDP, and all go through the workers: {reason}")
+            }
             Self::Sharing(conflict) => conflict.fmt(f),
             Self::AnswersLost { interface, is_told: true, remedy } => write!(
                 f,

@@ -68,6 +68,8 @@ impl InterfacePlan {
         let StackConfig { max_connections, max_time_wait, max_half_open, .. } = runtime.config;
         let flows = max_connections.saturating_add(max_time_wait).saturating_add(max_half_open);
         let flows = flows.saturating_mul(self.queues.len() as u32);
+        // Those of pairs stay in it.
+        let flows = flows.saturating_add(runtime.splices.saturating_mul(2));
         ProgramOptions { queues, fragments: self.fragments, flows }
     }
 

@@ -5,19 +5,19 @@ use super::{
     addressing::Addressing,
     assembly::{self, Assembly},
     defence::{self, Defence, MasterFile, Rotation},
-    interface::{Opened, Served, listen},
+    interface::{Opened, Served, Shared, listen},
     listening::Listening,
     notice::Notices,
     plan::Plan,
 };
 use crate::{
-    host::{HostError, confinement, cores},
+    host::{HostError, confinement, cores, rights::KernelVersion},
     rng::SipKey,
     stack::Secrets,
     worker::{
         self, Application, ApplicationPanic, BindRefused, Clock, Context, ListenRefused, Mailbox, Shutdown, Workers,
     },
-    xdp::{Outcomes, Program, Services, Verdicts, XdpError},
+    xdp::{Outcomes, Program, Services, SpliceTable, Verdicts, XdpError, XdpMode},
 };
 use crossbeam::channel::{Receiver, Sender, bounded, unbounded};
 use std::{
@@ -27,6 +27,37 @@ use std::{
     sync::Arc,
     thread::{self, JoinHandle},
 };
+
+/// The first kernel whose XDP programs can read whatever part of a packet they like, as those do that translate segments.
+const SPLICES_SINCE: KernelVersion = KernelVersion::new(5, 18, 0);
+
+/// Room for pairs of connections whose segments programs translate, where that is wanted and can be had: it is a faster way, and no other
+/// one.
+fn room_for_pairs(runtime: &Runtime, notices: &Notices) -> Option<Arc<SpliceTable>> {
+    if runtime.splices == 0 {
+        return None;
+    }
+    let reason = match (KernelVersion::running(), SpliceTable::new(runtime.splices)) {
+        (Ok((version, _)), _) if version < SPLICES_SINCE => {
+            format!("the kernel is {version}, and its XDP programs can do so from {SPLICES_SINCE} on")
+        }
+        (_, Ok(table)) => return Some(Arc::new(table)),
+        (_, Err(error)) => error.to_string(),
+    };
+    notices.tell(Notice::NotSpliced { reason });
+    None
+}
+
+/// Whether frames come as they were sent. In generic mode the kernel has merged them before, and hardware has left their checksums
+/// unfinished.
+fn may_splice(opened: &[Opened], notices: &Notices) -> bool {
+    let generic = opened.iter().find(|opened| opened.mode == XdpMode::Generic);
+    if let Some(Opened { setup, .. }) = generic {
+        let reason = format!("XDP is in generic mode on {}, where packets come merged", setup.interface);
+        notices.tell(Notice::NotSpliced { reason });
+    }
+    generic.is_none()
+}
 
 /// Workers at work, until they are stopped. Dropping it ends them too, but tells nothing.
 pub struct Running {
@@ -62,8 +93,10 @@ impl Running {
         // Nothing has been touched so far: where somebody has an address of ours, nothing will be.
         let ears = plan.interfaces.iter().map(|plan| listen(runtime, plan)).collect::<Result<Vec<_>, _>>()?;
         let (mut opened, key) = (Vec::new(), SipKey::random()?);
+        let splices = room_for_pairs(runtime, &notices);
+        let shared = Shared { placement: plan.placement, key, splices };
         for (plan_of_one, ears) in plan.interfaces.iter().zip(ears) {
-            opened.push(Opened::open(runtime, plan_of_one, (plan.placement, key), ears, &notices)?);
+            opened.push(Opened::open(runtime, plan_of_one, &shared, ears, &notices)?);
         }
         // From here on threads begin, and files are read.
         // A balancer's workers only hear strangers; what changes, others change.
@@ -71,7 +104,8 @@ impl Running {
         let (secrets, rotation) = secrets(runtime, &notices)?;
         let workers = Workers::new(mailboxes(plan.workers())?);
         let clock = Clock::start();
-        let assembly = Assembly::new(runtime, plan, &opened, secrets.clone(), clock);
+        let assembly = Assembly::new(runtime, plan, &opened, secrets.clone(), clock)
+            .with_splices(shared.splices.filter(|_| may_splice(&opened, &notices)));
         let listening = assembly.listening(&opened, workers.clone())?;
         let defence = Defence::start(defence::Setup {
             cookies: runtime.cookies,

@@ -144,6 +144,15 @@ macro_rules! settings {
             $self
         }
 
+        /// Has room for so many pairs of connections whose segments the XDP programs translate, where an application hands them over
+        /// ([`Stack::part_with`]($crate::stack::Stack::part_with)), as a [`Proxy`]($crate::proxy::Proxy) does whose router wants it. They
+        /// take 352 octets each, from the start; 8,388,608 is the most. Default 0: none.
+        #[must_use]
+        pub fn splices(mut $self, most: u32) -> Self {
+            $place.splices = most;
+            $self
+        }
+
         /// Lets workers poll the driver for this long after the last frame, before they wait for an interrupt. Where the driver cannot
         /// be polled, as that of a veth, it is said when the first frame comes, and nothing changes.
         #[must_use]

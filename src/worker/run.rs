@@ -394,11 +394,12 @@ impl Worker {
         self.stack.stop_listening();
         let end = self.clock.now() + self.options.drain;
         let mut deadline = end;
-        while self.stack.flow_counts().0 > 0 && self.clock.now() < deadline && !self.shutdown.is_hurried() {
+        while self.has_connections() && self.clock.now() < deadline && !self.shutdown.is_hurried() {
             if self.turn(application) {
                 continue;
             }
-            if self.stack.has_said_all() {
+            // Of pairs that are translated elsewhere, nobody here knows what there is left to say.
+            if self.stack.has_said_all() && self.stack.parted() == 0 {
                 deadline = deadline.min(self.last_work + LAST_WORDS);
             }
             self.rest(Some(Duration::from_millis(10)));
@@ -411,13 +412,21 @@ impl Worker {
             }
         }
         // A handshake may have ended meanwhile.
-        if self.stack.flow_counts().0 > 0 {
+        if self.has_connections() {
             self.reset_all(application);
         }
     }
 
+    fn has_connections(&self) -> bool {
+        self.stack.flow_counts().0 > 0 || self.stack.parted() > 0
+    }
+
     fn reset_all(&mut self, application: &mut impl Application) {
         self.stack.abort_all(self.clock.now());
+        // There may be more pairs than there is room for RSTs at once.
+        while self.stack.parted() > 0 && self.turn(application) {
+            self.stack.abort_all(self.clock.now());
+        }
         // Each turn sends what the rings take; a link that is down takes nothing, and is not waited for.
         for _ in 0..BATCH {
             if !self.turn(application) && !self.is_behind() {

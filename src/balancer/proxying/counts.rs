@@ -96,6 +96,7 @@ impl<T: Default> PerWorker<T> {
 struct OfBackend {
     connected: AtomicU64,
     ended: AtomicU64,
+    spliced: AtomicU64,
     failed: AtomicU64,
     to_backend: AtomicU64,
     to_clients: AtomicU64,
@@ -113,6 +114,8 @@ pub struct Proxied {
     pub open: u64,
     /// That it ever had.
     pub connected: u64,
+    /// Those of them that XDP went on with.
+    pub spliced: u64,
     /// That it did not answer.
     pub failed: u64,
     /// Octets that went there.
@@ -123,8 +126,9 @@ pub struct Proxied {
 
 impl fmt::Display for Proxied {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { open, connected, failed, to_backend, to_clients } = self;
-        write!(f, "connections {open} of {connected}  failed {failed}  octets {to_backend} there, {to_clients} back")
+        let Self { open, connected, spliced, failed, to_backend, to_clients } = self;
+        write!(f, "connections {open} of {connected}, {spliced} spliced  failed {failed}  ")?;
+        write!(f, "octets {to_backend} there, {to_clients} back")
     }
 }
 
@@ -139,6 +143,10 @@ impl BackendCounts {
 
     pub(super) fn ended(&self, worker: usize) {
         self.0.of(worker).ended.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn spliced(&self, worker: usize) {
+        self.0.of(worker).spliced.fetch_add(1, Relaxed);
     }
 
     pub(super) fn failed(&self, worker: usize) {
@@ -160,6 +168,7 @@ impl BackendCounts {
         Proxied {
             open: connected.saturating_sub(ended),
             connected,
+            spliced: self.0.sum(|it| &it.spliced),
             failed: self.0.sum(|it| &it.failed),
             to_backend: self.0.sum(|it| &it.to_backend),
             to_clients: self.0.sum(|it| &it.to_clients),

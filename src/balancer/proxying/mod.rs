@@ -129,7 +129,8 @@ impl Proxying {
         let counts = self.services.entry(service.name.clone());
         let counts = Arc::clone(counts.or_insert_with(|| Arc::new(ServiceCounts::new(workers))));
         let header = service.proxied.send_header.map(|version| if version == 1 { Version::V1 } else { Version::V2 });
-        let terms = Arc::new(Terms { patience: patience(service), header, counts });
+        let splice = service.proxied.splice;
+        let terms = Arc::new(Terms { patience: patience(service), header, splice, counts });
         let mut members: Vec<Option<Arc<Member>>> = Vec::new();
         for (number, slot) in balancer.slots(id) {
             let Some(name) = balancer.name(crate::lb::BackendId { service: id, number }) else { continue };

@@ -119,6 +119,8 @@ impl Pool {
 pub(super) struct Terms {
     pub patience: Patience,
     pub header: Option<Version>,
+    /// Whether XDP goes on with connections.
+    pub splice: bool,
     pub counts: Arc<ServiceCounts>,
 }
 

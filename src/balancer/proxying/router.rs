@@ -148,7 +148,8 @@ impl Tables {
                 &route.sources[(usize::from(ends.client.port()) + opening.count) % route.sources.len()];
             let from = From::Via { source: *source, ports: Arc::clone(ports), via: route.via };
             let preface = preface(session.terms.as_deref(), &session.ends, opening.proxied);
-            return Decision::To(Target { remote: member.address, from, preface, skip: opening.header });
+            let (skip, splice) = (opening.header, pool.terms.splice);
+            return Decision::To(Target { remote: member.address, from, preface, skip, splice });
         }
         session.member = None;
         let fate = if opening.is_out_of_ports { Fate::NoPort } else { Fate::Unreached };
@@ -229,6 +230,12 @@ impl Router for Tables {
         match towards {
             Towards::Backend => member.counts.to_backend(self.worker, octets),
             Towards::Client => member.counts.to_client(self.worker, octets),
+        }
+    }
+
+    fn spliced(&mut self, session: &mut Session) {
+        if let Some(member) = &session.member {
+            member.counts.spliced(self.worker);
         }
     }
 

@@ -45,7 +45,7 @@ fn member(number: u8, is_reached: bool) -> Arc<Member> {
 
 /// A service whose rows lead to its backends in turn.
 fn pool(members: &[Arc<Member>], header: Option<Version>) -> Arc<Pool> {
-    let terms = Terms { patience: Patience::default(), header, counts: Arc::new(ServiceCounts::new(1)) };
+    let terms = Terms { patience: Patience::default(), header, splice: false, counts: Arc::new(ServiceCounts::new(1)) };
     let count = members.len() as u16;
     Arc::new(Pool {
         terms: Arc::new(terms),
@@ -132,7 +132,7 @@ fn who_cannot_be_reached_is_left_out_and_counted() {
     }
     let [none, all] = &router_counts(&members)[..] else { panic!("two") };
     assert!(none.failed > 0 && none.connected == 0);
-    let expected = Proxied { open: 0, connected: 40, failed: 0, to_backend: 4_000, to_clients: 40_000 };
+    let expected = Proxied { open: 0, connected: 40, spliced: 0, failed: 0, to_backend: 4_000, to_clients: 40_000 };
     assert_eq!(*all, expected);
 }
 
@@ -247,7 +247,7 @@ fn patience_is_the_services_once_it_is_known() {
     let mut its = pool(&members, None);
     let patience = Patience { idle: Duration::from_secs(7), ..Patience::default() };
     Arc::get_mut(&mut its).unwrap().terms =
-        Arc::new(Terms { patience, header: None, counts: Arc::new(ServiceCounts::new(1)) });
+        Arc::new(Terms { patience, header: None, splice: false, counts: Arc::new(ServiceCounts::new(1)) });
     let (mut router, _) = router(alone(its));
     let mut session = router.open(&client(1));
     assert_eq!(router.patience(&session), Patience::default());

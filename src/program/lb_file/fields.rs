@@ -78,11 +78,19 @@ pub(super) const BACKEND: Kind = Kind { head: "[[service.backend]]", keys: &["na
 pub(super) const NAT: Kind =
     Kind { head: "[nat]", keys: &["sources", "flows", "opening", "established", "closing", "datagrams"] };
 
-pub(super) const PROXY: Kind = Kind { head: "[proxy]", keys: &["sources"] };
+pub(super) const PROXY: Kind = Kind { head: "[proxy]", keys: &["sources", "splices"] };
 
 pub(super) const PROXIED: Kind = Kind {
     head: "[service.proxy]",
-    keys: &["server_names", "send_header", "accept_header_from", "first_timeout", "connect_timeout", "idle_timeout"],
+    keys: &[
+        "server_names",
+        "send_header",
+        "accept_header_from",
+        "splice",
+        "first_timeout",
+        "connect_timeout",
+        "idle_timeout",
+    ],
 };
 
 pub(super) const KINDS: [&Kind; 7] = [&FILE, &SERVICE, &CHECK, &BACKEND, &NAT, &PROXY, &PROXIED];

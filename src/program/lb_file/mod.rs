@@ -81,6 +81,10 @@ pub struct File {
     /// balancer answers for them on the last of its interfaces, and nobody else has them. Where there is none of a backend's IP version,
     /// they come from the service's own. It stays so as long as the process runs. Default none.
     pub proxy_sources: Vec<IpAddr>,
+    /// `[proxy] splices = 131072`: connections of clients that XDP may go on with once nothing of them is to be looked at, from 0 to
+    /// 8,388,608; 352 octets each, if a service is in mode `proxy` when the balancer starts. It stays so as long as the process runs.
+    /// Default 131,072.
+    pub splices: Option<u32>,
     /// `[[service]]`, once for each; one at least.
     pub services: Vec<ServiceConfig>,
     source: Source,
@@ -155,6 +159,7 @@ pub struct ServiceConfig {
     /// - `send_header = "v2"`, or `v1`: a header of the PROXY protocol tells backends at first who the client is. Default: none.
     /// - `accept_header_from = ["198.18.0.0/24"]`: whose connections begin with such a header. Nobody else's may then. Default: nobody's, and
     ///   it is data like any other.
+    /// - `splice = "auto"`, or `off`: whether XDP goes on with connections once nothing of them is to be looked at. Default auto.
     /// - `first_timeout = "10s"`, from 100ms to 10m: for what clients say first, where it decides whereto; `connect_timeout = "3s"`, from
     ///   100ms to 1m: for a backend to answer, of which three are tried; `idle_timeout = "1h"`, from 1s to 168h: for either end to
     ///   say anything.

@@ -11,6 +11,8 @@ use crate::{
 };
 use std::{net::IpAddr, ops::RangeInclusive, time::Duration};
 
+/// As many as an index of XDP programs can name.
+const MOST_SPLICES: u64 = 1 << 23;
 const FIRST: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(600);
 const CONNECT: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(60);
 const IDLE: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(7 * 86_400);
@@ -27,6 +29,7 @@ pub(super) fn read(service: &Fields<'_>, mode: Option<Mode>) -> Proxied {
         server_names: server_names(&fields),
         send_header: fields.word("send_header", &[("v1", 1), ("v2", 2)]),
         trusted: trusted(&fields),
+        splice: fields.word("splice", &[("auto", true), ("off", false)]).unwrap_or(default.splice),
         first: fields.time("first_timeout", FIRST).unwrap_or(default.first),
         connect: fields.time("connect_timeout", CONNECT).unwrap_or(default.connect),
         idle: fields.time("idle_timeout", IDLE).unwrap_or(default.idle),
@@ -66,9 +69,13 @@ fn trusted(fields: &Fields<'_>) -> Vec<(IpAddr, u8)> {
     prefixes
 }
 
-/// Where connections to backends come from, and where each of these addresses stands.
-pub(super) fn sources(file: &Fields<'_>) -> Vec<(IpAddr, Span)> {
-    let Some(its) = file.table("proxy", &PROXY) else { return Vec::new() };
-    its.missing("sources", "say where connections to backends come from, such as sources = [\"198.18.0.6\"]");
-    addresses(&its, "198.18.0.6", usize::MAX)
+/// What `[proxy]` says: where connections to backends come from, with the place of each of these addresses, and how many XDP may go on
+/// with.
+pub(super) fn of_all(file: &Fields<'_>) -> (Vec<(IpAddr, Span)>, Option<u32>) {
+    let Some(its) = file.table("proxy", &PROXY) else { return (Vec::new(), None) };
+    let splices = its.number("splices", 0..=MOST_SPLICES);
+    if its.get("splices").is_none() {
+        its.missing("sources", "say where connections to backends come from, such as sources = [\"198.18.0.6\"]");
+    }
+    (addresses(&its, "198.18.0.6", usize::MAX), splices.map(|most| most as u32))
 }

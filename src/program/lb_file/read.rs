@@ -77,7 +77,8 @@ impl File {
         let path = |key, default: &str| folder.join(fields.text(key).unwrap_or(default));
         let (interfaces, places) = interfaces(&fields).into_iter().unzip();
         let (nat, sources) = nat(&fields);
-        let (proxy_sources, places_of_proxies) = proxied::sources(&fields).into_iter().unzip();
+        let (proxy_sources, splices) = proxied::of_all(&fields);
+        let (proxy_sources, places_of_proxies) = proxy_sources.into_iter().unzip();
         let file = Self {
             interfaces,
             generation: fields.number("generation", 0..=i64::MAX as u64),
@@ -89,6 +90,7 @@ impl File {
             pins: path("pins", PINS),
             nat,
             proxy_sources,
+            splices,
             services: match fields.tables("service", &SERVICE) {
                 Some(services) => services.into_iter().filter_map(service::read).collect(),
                 None => Vec::new(),

@@ -67,5 +67,5 @@ pub struct Changed {
     pub notes: Vec<String>,
     /// The backend that was spoken of, as it is now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub backend: Option<BackendReport>,
+    pub backend: Option<Box<BackendReport>>,
 }

@@ -106,6 +106,7 @@ impl Session {
             .nat(Nat { sources: file.nat.sources.clone(), flows: file.nat.flows, windows: file.nat.windows })
             .on_notice(move |notice| telling(notice));
         let balancer = file.cookie_master_file.iter().fold(balancer, LoadBalancer::cookie_master_file);
+        let balancer = file.splices.into_iter().fold(balancer, LoadBalancer::splices);
         let balancer = file.survive.into_iter().fold(balancer, LoadBalancer::survive);
         let balancing = known_health(&file, &overrides)
             .fold(balancer, |it, (name, health)| it.health(&name.service, &name.backend, health))
@@ -220,7 +221,7 @@ impl Session {
             ("survive", file.survive == runs.survive),
             ("pins", file.pins == runs.pins),
             ("nat", file.nat == runs.nat),
-            ("proxy", file.proxy_sources == runs.proxy_sources),
+            ("proxy", (&file.proxy_sources, file.splices) == (&runs.proxy_sources, runs.splices)),
         ];
         match settled.into_iter().find(|(_, is_same)| !is_same) {
             Some((key, _)) => Err(Refused(format!(
@@ -278,7 +279,7 @@ impl Session {
         let mut overrides = said.overrides.clone();
         say(&mut overrides, &said.file, &name)?;
         let changed = self.change(&mut said, None, overrides, Vec::new())?;
-        Ok(Changed { backend: self.backend(&name), ..changed })
+        Ok(Changed { backend: self.backend(&name).map(Box::new), ..changed })
     }
 
     /// What a backend is like; `None` where the kernel does not tell, which undoes nothing.

@@ -161,6 +161,9 @@ pub struct ProxiedReport {
     pub open: u64,
     /// That it ever had.
     pub connected: u64,
+    /// Those of them that XDP went on with.
+    #[serde(default)]
+    pub spliced: u64,
     /// That it did not answer.
     pub failed: u64,
     /// Octets that went there.
@@ -171,15 +174,15 @@ pub struct ProxiedReport {
 
 impl From<Proxied> for ProxiedReport {
     fn from(its: Proxied) -> Self {
-        let Proxied { open, connected, failed, to_backend, to_clients, .. } = its;
-        Self { open, connected, failed, octets_to_backend: to_backend, octets_to_clients: to_clients }
+        let Proxied { open, connected, spliced, failed, to_backend, to_clients, .. } = its;
+        Self { open, connected, spliced, failed, octets_to_backend: to_backend, octets_to_clients: to_clients }
     }
 }
 
 impl fmt::Display for ProxiedReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { open, connected, failed, octets_to_backend, octets_to_clients } = self;
-        write!(f, "connections {open} of {connected}  failed {failed}  ")?;
+        let Self { open, connected, spliced, failed, octets_to_backend, octets_to_clients } = self;
+        write!(f, "connections {open} of {connected}, {spliced} spliced  failed {failed}  ")?;
         write!(f, "octets {octets_to_backend} there, {octets_to_clients} back")
     }
 }

@@ -3,6 +3,7 @@
 mod carrying;
 mod deciding;
 mod ending;
+mod parting;
 
 use super::*;
 use crate::{
@@ -11,7 +12,7 @@ use crate::{
     wire::{InterfaceId, MacAddress},
     worker::{Application, Context, WorkerIndex},
 };
-use std::{cell::RefCell, rc::Rc};
+use std::{cell::RefCell, collections::VecDeque, rc::Rc};
 
 /// What happened, in the words of the router.
 type Story = Rc<RefCell<Vec<String>>>;
@@ -48,6 +49,9 @@ struct Lab<R: Router> {
     hosts: Vec<(u8, Host)>,
     proxy: Proxy<R>,
     now: Instant,
+    /// How many steps a frame is under way, beside the one in which it is sent.
+    lag: usize,
+    under_way: VecDeque<Vec<(u8, Vec<u8>)>>,
 }
 
 impl<R: Router> Lab<R> {
@@ -58,7 +62,13 @@ impl<R: Router> Lab<R> {
 
     fn with(router: R, config: StackConfig) -> Self {
         let hosts = [PROXY, CLIENT, FIRST, SECOND].map(|host| (host, Host::new(host, config.clone())));
-        let mut lab = Self { hosts: hosts.into(), proxy: Proxy::new(router), now: Instant::from_millis(1_000) };
+        let mut lab = Self {
+            hosts: hosts.into(),
+            proxy: Proxy::new(router),
+            now: Instant::from_millis(1_000),
+            lag: 0,
+            under_way: VecDeque::new(),
+        };
         for host in [PROXY, FIRST, SECOND] {
             lab.host(host).stack.listen(None, PORT).unwrap();
         }
@@ -72,8 +82,13 @@ impl<R: Router> Lab<R> {
 
     /// Lets everything happen that happens at once.
     fn run(&mut self) {
+        assert!(self.step(20_000), "nobody comes to rest");
+    }
+
+    /// Lets so much of it happen: each host sends what it has to send so many times. Whether nobody has any more.
+    fn step(&mut self, times: usize) -> bool {
         let mut buffer = [0; 1_600];
-        for _ in 0..20_000 {
+        for _ in 0..times {
             let mut frames = Vec::new();
             for (number, host) in &mut self.hosts {
                 host.stack.handle_timeout(self.now);
@@ -92,16 +107,21 @@ impl<R: Router> Lab<R> {
                     }
                 }
             }
-            if frames.is_empty() {
-                return;
+            self.under_way.push_back(frames);
+            if self.under_way.iter().all(Vec::is_empty) {
+                self.under_way.clear();
+                return true;
             }
-            for (sender, frame) in &frames {
+            self.now += Duration::from_micros(10);
+            if self.under_way.len() <= self.lag {
+                continue;
+            }
+            for (sender, frame) in self.under_way.pop_front().iter().flatten() {
                 let others = self.hosts.iter_mut().filter(|(host, it)| host != sender && !it.is_cut_off);
                 others.for_each(|(_, host)| host.stack.handle_frame(self.now, InterfaceId::FIRST, frame));
             }
-            self.now += Duration::from_micros(10);
         }
-        panic!("nobody comes to rest");
+        false
     }
 
     fn pass(&mut self, span: Duration) {
@@ -179,13 +199,15 @@ struct Teller {
     targets: Vec<Target>,
     patience: Patience,
     review: Option<Review>,
+    /// Octets towards backends, and towards clients.
+    carried: [usize; 2],
 }
 
 impl Teller {
     fn to(targets: impl IntoIterator<Item = Target>) -> (Self, Story) {
         let story = Story::default();
         let targets = targets.into_iter().collect();
-        (Self { story: story.clone(), targets, patience: Patience::default(), review: None }, story)
+        (Self { story: story.clone(), targets, patience: Patience::default(), review: None, carried: [0; 2] }, story)
     }
 
     fn note(&self, what: impl std::fmt::Display) {
@@ -214,6 +236,14 @@ impl Router for Teller {
 
     fn connected(&mut self, _: &mut usize) {
         self.note("connected");
+    }
+
+    fn carried(&mut self, _: &mut usize, towards: Towards, octets: usize) {
+        self.carried[usize::from(towards == Towards::Client)] += octets;
+    }
+
+    fn spliced(&mut self, _: &mut usize) {
+        self.note("spliced");
     }
 
     fn ended(&mut self, _: usize, how: Ended) {

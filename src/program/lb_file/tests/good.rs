@@ -130,20 +130,22 @@ fn in_mode_nat_a_backend_has_a_port_of_its_own_and_packets_come_from_where_the_f
 #[test]
 fn in_mode_proxy_a_service_says_what_becomes_of_connections() {
     let file = good(
-        "interface = \"eth0\"\n[proxy]\nsources = [\"198.18.0.6\", \"2001:2::6\"]\n\
+        "interface = \"eth0\"\n[proxy]\nsources = [\"198.18.0.6\", \"2001:2::6\"]\nsplices = 5000\n\
         [[service]]\nname = \"shop\"\naddress = \"198.18.0.80:443\"\nmode = \"proxy\"\n\
         [service.proxy]\nserver_names = [\"Shop.Example.org.\", \"*.example.net\"]\nsend_header = \"v1\"\n\
-        accept_header_from = [\"198.18.1.0/24\", \"2001:2::9\"]\nfirst_timeout = \"5s\"\nconnect_timeout = \"1s\"\n\
+        accept_header_from = [\"198.18.1.0/24\", \"2001:2::9\"]\nsplice = \"off\"\nfirst_timeout = \"5s\"\nconnect_timeout = \"1s\"\n\
         idle_timeout = \"2m\"\n\
         [[service.backend]]\nname = \"shop-1\"\naddress = \"[2001:2::11]:8443\"\n\
         [[service]]\nname = \"rest\"\naddress = \"198.18.0.80:443\"\nmode = \"proxy\"\n\
         [[service.backend]]\nname = \"rest-1\"\naddress = \"198.18.0.12\"\n",
     );
     assert_eq!(file.proxy_sources, ["198.18.0.6", "2001:2::6"].map(|it| it.parse::<IpAddr>().unwrap()));
+    assert_eq!(file.splices, Some(5_000));
     let prefix = |address: &str, length| (address.parse().unwrap(), length);
     let proxied = Proxied {
         server_names: ["shop.example.org", "*.example.net"].map(str::to_owned).to_vec(),
         send_header: Some(1),
+        splice: false,
         trusted: vec![prefix("198.18.1.0", 24), prefix("2001:2::9", 128)],
         first: Duration::from_secs(5),
         connect: Duration::from_secs(1),

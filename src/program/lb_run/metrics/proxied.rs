@@ -18,6 +18,12 @@ impl Page {
             self.of_backends(|it| Some(it.proxied?.connected)),
         )?;
         families.counters(
+            "xskip_lb_proxy_connections_spliced",
+            "Connections of a backend's clients that XDP went on with.",
+            None,
+            self.of_backends(|it| Some(it.proxied?.spliced)),
+        )?;
+        families.counters(
             "xskip_lb_proxy_connections_failed",
             "Connections that a backend did not answer.",
             None,
