@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0-only */
 /*
  * Steers a NIC queue's traffic: what is addressed to the stack goes to the queue's AF_XDP socket, everything else to the
- * kernel, untouched; segments of pairs of connections are translated here. While a listener is guarded, SYNs for it are answered here, and segments of no known flow end here.
+ * kernel, untouched; segments of pairs of connections are translated here. While a listener is guarded, SYNs for it are answered here,
+ * and segments of no known flow end here.
  */
 #include "answer.h"
 #include "balance.h"

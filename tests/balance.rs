@@ -9,6 +9,8 @@ mod nat;
 #[path = "balance/scene.rs"]
 mod scene;
 
+#[path = "common/draw.rs"]
+mod chance;
 #[path = "common/library.rs"]
 mod common;
 

@@ -9,6 +9,8 @@ mod scene;
 #[path = "splice/table.rs"]
 mod table;
 
+#[path = "common/draw.rs"]
+mod chance;
 #[path = "common/library.rs"]
 mod common;
 

@@ -186,8 +186,13 @@ impl Rig {
     fn with_balancer<T>(&self, tables: &Tables, act: impl FnOnce(&Program) -> T) -> T {
         let steering = Steering { own: vec![tables.target.ip()], ..Steering::default() };
         let options = ProgramOptions::default();
-        let mut program =
-            Program::load_balancing(&steering, &options, SipKey::from_seed(2), &tables.balance).expect("a program");
+        let mut program = Program::load_with(
+            &steering,
+            &options,
+            SipKey::from_seed(2),
+            &xdp::Tables { balance: Some(&tables.balance), splices: None },
+        )
+        .expect("a program");
         program.guard().set_way_out(WayOut::Redirect);
         let id = tables.balancer.service("web").expect("a service");
         let frames = xdp::Service { local: tables.target, transport: xdp::Transport::Tcp };

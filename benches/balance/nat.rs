@@ -85,7 +85,9 @@ fn load(tables: &Tables) -> Program {
     };
     let options = ProgramOptions::default();
     let key = SipKey::from_seed(2);
-    let program = Program::load_balancing(&steering, &options, key, &tables.balance).expect("a program");
+    let program =
+        Program::load_with(&steering, &options, key, &xdp::Tables { balance: Some(&tables.balance), splices: None })
+            .expect("a program");
     let id = tables.balancer.service("web").expect("a service");
     let frames = xdp::Service { local: tables.target, transport: xdp::Transport::Tcp };
     program.services().steer(frames, id.index() as u32, (&tables.services[0]).into()).expect("room");

@@ -340,6 +340,13 @@ impl<R: Router> Proxy<R> {
         if backend.is_none() && !matches!(phase, Phase::Parted(_)) {
             return true;
         }
+        // One that was over before anybody looked is nobody's to decide on.
+        if let Phase::Parted(parted) = phase
+            && cx.stack().pair(parted.id).is_none()
+        {
+            self.end_parted(number, parted.id, cx);
+            return true;
+        }
         match contain(cx, pair.client, |_| router.review(session)) {
             Some(Review::Keep) => {}
             Some(Review::Move(via)) => match (phase, backend) {

@@ -192,7 +192,7 @@ impl<R: Router> Proxy<R> {
     }
 
     /// Ends a pair that is over; or was, where another connection has its ends by now.
-    fn end_parted(&mut self, number: Number, id: PairId, cx: &mut Context<'_>) {
+    pub(super) fn end_parted(&mut self, number: Number, id: PairId, cx: &mut Context<'_>) {
         let stands = cx.stack().forget_pair(id);
         if let Some(stands) = &stands {
             self.tell(number, stands);
@@ -226,8 +226,7 @@ impl<R: Router> Proxy<R> {
 
     /// Has what goes to the pair's backend go by another way; where translated segments cannot, it ends.
     pub(super) fn point_parted(&mut self, number: Number, id: PairId, via: &Via, cx: &mut Context<'_>) {
-        let is_there = cx.stack().pair(id).is_some();
-        if is_there && !cx.stack().point_pair(id, splice::Side::Backend, via) {
+        if !cx.stack().point_pair(id, splice::Side::Backend, via) {
             self.end(number, Ended::Revoked, cx);
         }
     }

@@ -37,12 +37,14 @@ fn room_for_pairs(runtime: &Runtime, notices: &Notices) -> Option<Arc<SpliceTabl
     if runtime.splices == 0 {
         return None;
     }
-    let reason = match (KernelVersion::running(), SpliceTable::new(runtime.splices)) {
-        (Ok((version, _)), _) if version < SPLICES_SINCE => {
+    let reason = match KernelVersion::running() {
+        Ok((version, _)) if version < SPLICES_SINCE => {
             format!("the kernel is {version}, and its XDP programs can do so from {SPLICES_SINCE} on")
         }
-        (_, Ok(table)) => return Some(Arc::new(table)),
-        (_, Err(error)) => error.to_string(),
+        _ => match SpliceTable::new(runtime.splices) {
+            Ok(table) => return Some(Arc::new(table)),
+            Err(error) => error.to_string(),
+        },
     };
     notices.tell(Notice::NotSpliced { reason });
     None

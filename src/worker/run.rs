@@ -423,9 +423,13 @@ impl Worker {
 
     fn reset_all(&mut self, application: &mut impl Application) {
         self.stack.abort_all(self.clock.now());
-        // There may be more pairs than there is room for RSTs at once.
-        while self.stack.parted() > 0 && self.turn(application) {
+        // There may be more pairs than there is room for RSTs at once; but where nothing is taken any more, the rest is not waited for.
+        let (mut left, mut in_vain) = (self.stack.parted(), 0);
+        while left > 0 && in_vain < BATCH {
+            self.turn(application);
             self.stack.abort_all(self.clock.now());
+            in_vain = if self.stack.parted() < left { 0 } else { in_vain + 1 };
+            left = self.stack.parted();
         }
         // Each turn sends what the rings take; a link that is down takes nothing, and is not waited for.
         for _ in 0..BATCH {

@@ -102,20 +102,6 @@ impl Program {
         Self::load_with(steering, options, key, &Tables::default())
     }
 
-    /// Loads the program as [`Program::load_with_key`] does, to balance by these tables what [`Services::balance`] says. The programs
-    /// of several interfaces may share them.
-    ///
-    /// # Errors
-    /// As [`Program::load`].
-    pub fn load_balancing(
-        steering: &Steering,
-        options: &ProgramOptions,
-        key: SipKey,
-        balance: &Balance,
-    ) -> Result<Self, XdpError> {
-        Self::load_with(steering, options, key, &Tables { balance: Some(balance), splices: None })
-    }
-
     /// Loads the program as [`Program::load_with_key`] does, with tables that it shares with others.
     ///
     /// # Errors

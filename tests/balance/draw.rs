@@ -1,18 +1,15 @@
 //! Frames for balanced services: whole ones of every kind, and what chance makes of them.
 
+pub use crate::chance::Draw;
 use crate::scene::{
     ADDRESS_V4, ADDRESS_V6, BY_ADDRESS, COOKIE, COOKIE_GUE, DSR, GUE, IPIP, NAT, NAT_UDP, OPEN, RESET, REST_V4,
     SOURCES, UDP, VIP_V4, VIP_V6,
 };
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use xskip::{lb::NatFlow, rng::splitmix64, wire::checksum::Checksum};
+use xskip::{lb::NatFlow, wire::checksum::Checksum};
 
 const TCP: u8 = 6;
 const UDP_PROTOCOL: u8 = 17;
-
-pub struct Draw {
-    seed: u64,
-}
 
 /// A client by its number: few enough that they come again.
 pub fn client(number: u16, ipv6: bool) -> IpAddr {
@@ -158,23 +155,6 @@ pub fn nat_back(number: u16) -> Vec<u8> {
 }
 
 impl Draw {
-    pub fn new(seed: u64) -> Self {
-        Self { seed }
-    }
-
-    pub fn number(&mut self) -> u64 {
-        self.seed = self.seed.wrapping_add(1);
-        splitmix64(self.seed)
-    }
-
-    fn below(&mut self, bound: u64) -> u64 {
-        self.number() % bound
-    }
-
-    fn one_of<T: Copy>(&mut self, choices: &[T]) -> T {
-        choices[self.below(choices.len() as u64) as usize]
-    }
-
     /// A whole frame, well-formed.
     pub fn whole(&mut self) -> Vec<u8> {
         let ipv6 = self.below(2) == 0;

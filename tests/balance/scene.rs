@@ -25,7 +25,7 @@ use xskip::{
     time::Instant,
     transport::Transport,
     wire::{FourTuple, MacAddress},
-    xdp::{self, Balance, BalanceOptions, Program, ProgramOptions, Steering},
+    xdp::{self, Balance, BalanceOptions, Program, ProgramOptions, Steering, Tables},
 };
 
 pub const XDP_DROP: u32 = 1;
@@ -187,7 +187,12 @@ impl Scene {
         let key = RowKey::new(SipKey::from_seed(3));
         let balance = Balance::new(&key, &options).unwrap();
         let steering = Steering { station: OURS.0, own: own(), impossible_sources: own(), ..Steering::default() };
-        let loaded = Program::load_balancing(&steering, &ProgramOptions::default(), SipKey::from_seed(4), &balance);
+        let loaded = Program::load_with(
+            &steering,
+            &ProgramOptions::default(),
+            SipKey::from_seed(4),
+            &Tables { balance: Some(&balance), splices: None },
+        );
         let program = loaded.unwrap_or_else(|error| panic!("{error}"));
         let mut model = Balancer::new(key, options.limits);
         let cookies = Cookies::new(&program);

@@ -4,6 +4,7 @@
 
 use super::net::{Net, Talk, VIPS, address};
 use std::{
+    io::ErrorKind,
     net::{IpAddr, SocketAddr},
     sync::Arc,
     time::Duration,
@@ -38,6 +39,13 @@ pub fn service(name: &str, vip: usize, is_ipv6: bool, states: &[State]) -> Servi
 /// Services at both VIPs: clients of one IP version are served by backends of the other.
 pub fn services(states: &[State]) -> Vec<Service> {
     vec![service("four", 0, true, states), service("six", 1, false, states)]
+}
+
+/// The other end has reset a connection.
+#[track_caller]
+pub fn assert_reset(talk: &mut Talk) {
+    let error = talk.ask(1).expect_err("it was reset");
+    assert!(matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe), "{error}");
 }
 
 /// A balancer with services, and backends that say who they are.

@@ -1,8 +1,8 @@
 //! Pairs, and segments of them: usual ones, and what chance makes of them.
 
+pub use crate::chance::Draw;
 use crate::scene::{LOCAL, VLAN};
 use xskip::{
-    rng::splitmix64,
     splice::{Half, Pair, Side},
     time::Instant,
     wire::{Endpoint, FourTuple, InterfaceId, LinkHeader, MacAddress, SeqNumber, ethernet::VlanTags},
@@ -143,28 +143,7 @@ pub fn coincidental(mut frame: Vec<u8>) -> Vec<u8> {
     frame
 }
 
-pub struct Draw {
-    seed: u64,
-}
-
 impl Draw {
-    pub fn new(seed: u64) -> Self {
-        Self { seed }
-    }
-
-    pub fn number(&mut self) -> u64 {
-        self.seed = self.seed.wrapping_add(1);
-        splitmix64(self.seed)
-    }
-
-    fn below(&mut self, bound: u64) -> u64 {
-        self.number() % bound
-    }
-
-    fn one_of<T: Copy>(&mut self, choices: &[T]) -> T {
-        choices[self.below(choices.len() as u64) as usize]
-    }
-
     fn is_one_in(&mut self, count: u64) -> bool {
         self.below(count) == 0
     }
@@ -286,7 +265,8 @@ impl Draw {
         if segment.flags & RST != 0 && !self.is_one_in(4) {
             segment.seq = segment.seq.wrapping_add(self.one_of(&[1, u32::MAX, 1 << 30]));
         }
-        segment.window = self.one_of(&[0, 1, 500, self.seed as u16, 65_535]);
+        let any = self.number() as u16;
+        segment.window = self.one_of(&[0, 1, 500, any, 65_535]);
         segment.source = MacAddress([2, 0, 0, 0, 9, self.one_of(&[0, 0, 0, 1])]);
         segment.control = vlan.map(|id| id | (self.below(8) as u16 * 0x2000));
         let length = self.one_of(&[0, 0, 0, 1, 2, 3, 100, 511, 512, 513, 1_000, 1_220, 1_430, 1_460]);

@@ -79,7 +79,7 @@ impl Stack {
     }
 
     /// How a pair stands; `None` where it is no more: it was forgotten, or its client has begun another connection with the same ports
-    /// behind its end.
+    /// behind its end. Then it is to be [forgotten](Stack::forget_pair) all the same.
     pub fn pair(&self, id: PairId) -> Option<Pair> {
         self.parted.look(id)
     }
@@ -105,7 +105,7 @@ impl Stack {
         let Some(pair) = self.parted.look(id).filter(|pair| self.has_room_for_resets(pair)) else { return false };
         let pair = self.forget_pair(id).unwrap_or(pair);
         for (side, frame) in Side::BOTH.into_iter().zip(pair.resets()) {
-            match self.queue_reset(pair.link(side).interface, &frame) {
+            match self.queue(pair.link(side).interface, &frame) {
                 Ok(()) => self.stats.resets_transmitted += 1,
                 Err(reason) => self.drops.count(reason),
             }
@@ -118,18 +118,16 @@ impl Stack {
         self.parted.look(id).is_none_or(|pair| self.has_room_for_resets(&pair))
     }
 
+    /// As with the resets of connections, there is to be room left for who wants a new one.
     fn has_room_for_resets(&self, pair: &Pair) -> bool {
         let is_crowded =
             |side| self.interfaces.get(pair.link(side).interface).is_some_and(|it| it.replies.is_crowded());
         !Side::BOTH.into_iter().any(is_crowded)
     }
 
-    /// As with the resets of connections, there is to be room for who wants a new one.
-    fn queue_reset(&mut self, interface: InterfaceId, frame: &[u8]) -> Result<(), DropReason> {
+    /// Queues a frame of our own.
+    fn queue(&mut self, interface: InterfaceId, frame: &[u8]) -> Result<(), DropReason> {
         let replies = &mut self.interfaces.get_mut(interface).ok_or(DropReason::NoInterface)?.replies;
-        if replies.is_crowded() {
-            return Err(DropReason::ReplyQueueFull);
-        }
         replies.push(frame.len(), |buffer| buffer.copy_from_slice(frame))
     }
 
@@ -238,9 +236,7 @@ impl Stack {
         self.admit_stray(now, tuple)?;
         let pair = self.parted.look(id).ok_or(DropReason::Parted)?;
         let side = pair.side_of(tuple).ok_or(DropReason::Parted)?;
-        let (frame, interface) = (pair.challenge(side), pair.link(side).interface);
-        let interface = self.interfaces.get_mut(interface).ok_or(DropReason::NoInterface)?;
-        interface.replies.push(frame.len(), |buffer| buffer.copy_from_slice(&frame))
+        self.queue(pair.link(side).interface, &pair.challenge(side))
     }
 
     fn pass_translated(&mut self, id: PairId, side: Side, frame: &[u8]) -> Result<(), DropReason> {

@@ -194,3 +194,29 @@ fn one_that_says_nothing_is_reset_in_time() {
     assert_eq!(lab.end_of(CLIENT, client), Some(CloseReason::ResetByPeer));
     assert_eq!(lab.end_of(FIRST, server), Some(CloseReason::ResetByPeer));
 }
+
+/// Somebody else's connection has its ports by then, and is left alone.
+#[test]
+fn one_that_was_over_before_its_backend_went_is_told_as_it_ended() {
+    let (router, story) = Teller::to([spliced(FIRST)]);
+    let mut lab = Lab::new(router).with_room(2);
+    let connect = |lab: &mut Lab<Teller>| {
+        let (local, remote): (SocketAddr, SocketAddr) =
+            (([198, 18, 0, CLIENT], 40_000).into(), ([198, 18, 0, PROXY], PORT).into());
+        let now = lab.now;
+        let id = lab.host(CLIENT).stack.connect_from(now, remote.into(), local.into()).unwrap();
+        lab.run();
+        lab.say(CLIENT, id, b"hello");
+        id
+    };
+    let first = connect(&mut lab);
+    let now = lab.now;
+    lab.host(CLIENT).stack.stream(now, first).unwrap().abort();
+    lab.run();
+    connect(&mut lab);
+    assert_eq!(lab.connections(), (0, 2), "the first one's ports are the second one's");
+    lab.proxy.router_mut().review = Some(Review::Keep);
+    lab.run();
+    assert_eq!(story.borrow().last().unwrap(), "ByClient");
+    assert_eq!((lab.proxy.len(), lab.proxy.router().carried), (1, [5, 0]), "the other one was not looked at yet");
+}
