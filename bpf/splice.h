@@ -79,7 +79,8 @@ struct splice_pair {
 	struct splice_side sides[2];
 	__u32 has_clocks;
 	__u32 is_tagged;
-	__u32 padding[2];
+	__u32 is_claim; /* no pair, but a flow of the stack's own at an address that is not: its end is where the backend's would be */
+	__u32 padding;
 	struct splice_said said[2];
 };
 

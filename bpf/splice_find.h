@@ -35,6 +35,15 @@ struct {
 	__type(value, struct splice_bucket);
 } splice_index SEC(".maps");
 
+/* Whether there ever was a flow of the stack's at an address that is not: that stands behind all buckets. */
+static __always_inline int has_claims(void)
+{
+	__u32 behind = splice_hashing.mask + 1;
+	const struct splice_bucket *bucket = bpf_map_lookup_elem(&splice_index, &behind);
+
+	return bucket && *(volatile const __u32 *)&bucket->entries[0];
+}
+
 /* Multilinear hashing (Lemire and Kaser 2014), and then well mixed: nobody ever sees a hash. */
 static __always_inline __u64 hash_splice(const struct splice_key *key)
 {

@@ -11,6 +11,8 @@
 #include "splice_sight.h"
 #include "too_big.h"
 
+#define TO_NOBODY -2
+
 #define MAX_LINK_LEN (ETHERNET_LEN + sizeof(struct vlan_tag))
 #define SPLICE_BEYOND 2
 #define SPLICE_QUARTER (1U << 30)
@@ -322,7 +324,7 @@ __attribute__((noinline)) int splice_too_big(struct xdp_md *ctx, const struct pa
 	return action;
 }
 
-/* What becomes of a segment: the action, or TO_THE_STACK where it is no pair's. */
+/* What becomes of a segment: the action, TO_THE_STACK where it is a flow's that the stack has, or TO_NOBODY where the index knows none. */
 __attribute__((noinline)) int splice_segment(struct xdp_md *ctx, const struct packet *packet)
 {
 	struct splice_sight sight = {};
@@ -332,14 +334,16 @@ __attribute__((noinline)) int splice_segment(struct xdp_md *ctx, const struct pa
 	__u32 ifindex, zero = 0;
 
 	if (!splicing || !packet)
-		return TO_THE_STACK;
+		return TO_NOBODY;
 	found = splice_find(packet);
 	pair = found < 0 ? NULL : pair_of(found);
 	if (!pair)
-		return TO_THE_STACK;
+		return TO_NOBODY;
 	/* A balancer's pairs outlive its process no longer than all else. */
 	settings = bpf_map_lookup_elem(&balance_settings, &zero);
 	if (settings && is_abandoned(settings))
+		return TO_NOBODY;
+	if (pair->is_claim)
 		return TO_THE_STACK;
 	ifindex = pair->ends[(found & 1) ^ 1].ifindex;
 	/* The stack translates as well, and its frames leave by the socket. */

@@ -171,6 +171,15 @@ static __always_inline int may_be_a_pairs(const struct packet *packet, const str
 	       (service->action == TO_STACK || is_listener(service));
 }
 
+/*
+ * Whether a segment may be for us although its destination is no address of ours: backends answer the clients in whose names they were
+ * asked. Where that is a service of ours after all, it was looked for already.
+ */
+static __always_inline int may_be_a_clients(const struct packet *packet, const struct service *service)
+{
+	return splicing && !service && packet->segment >= SEGMENT_PLAIN && !is_syn(packet) && has_claims();
+}
+
 /* Whether it is a balancer's that has died, and whose tables may not be used any longer. */
 static __always_inline int is_left_alone(const struct service *service)
 {
@@ -221,10 +230,12 @@ int steer(struct xdp_md *ctx)
 		}
 	}
 	/* No pair's are those SYNs that were answered: of these there may be millions. */
-	if (may_be_a_pairs(&packet, service)) {
+	if (may_be_a_pairs(&packet, service) || may_be_a_clients(&packet, service)) {
 		action = splice_segment(ctx, &packet);
-		if (action != TO_THE_STACK)
+		if (action >= 0)
 			return action;
+		if (action == TO_THE_STACK && !service)
+			return to_stack(ctx, &packet, REDIRECTED_SHARED);
 		action = XDP_DROP;
 	}
 	verdict = classify(reading, &packet, service);

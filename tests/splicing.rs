@@ -19,7 +19,7 @@ use std::{
     time::Duration,
 };
 use xskip::{
-    lb::{Proxied, Service, State},
+    lb::{Proxied, Service, Source, State},
     time::Instant,
 };
 
@@ -270,5 +270,65 @@ fn clients_without_timestamps_or_sack_are_spliced_too() {
         }
         let done = 2 * (number as u64 + 1);
         scene.net.wait(option, || scene.spliced() == (done, done));
+    }
+}
+
+/// A backend that says who it is asked by.
+fn names_its_peer(scene: &Scene, at: SocketAddr) {
+    let listener = scene.net.on("b1", || TcpListener::bind(at)).unwrap();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let Ok(mut stream) = stream else { break };
+            thread::spawn(move || {
+                let mut octet = [0];
+                while let Ok(1) = stream.read(&mut octet) {
+                    let peer = stream.peer_addr().unwrap().to_string();
+                    stream.write_all(format!("{peer:60}").as_bytes()).ok();
+                }
+            });
+        }
+    });
+}
+
+/// Who the backend says is asking.
+fn asks(stream: &mut TcpStream) -> String {
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(b"?").unwrap();
+    let mut answer = [0; 60];
+    stream.read_exact(&mut answer).unwrap();
+    String::from_utf8_lossy(&answer).trim().to_owned()
+}
+
+#[test]
+fn backends_see_clients_themselves_spliced_or_not() {
+    if !is_root() {
+        return;
+    }
+    for splice in [true, false] {
+        let mut services = bulk();
+        for it in &mut services {
+            it.proxied = Proxied { source: Source::Client, splice, ..Proxied::default() };
+        }
+        let scene = Scene::new(1, services);
+        scene.net.through_the_balancer("b1");
+        for (vip, is_ipv6) in [(0, false), (1, true)] {
+            names_its_peer(&scene, SocketAddr::new(address(11, is_ipv6), THEIRS + 1));
+            let vip = SocketAddr::new(VIPS[vip].parse().unwrap(), PORT);
+            let connect = || scene.net.on("client", || TcpStream::connect_timeout(&vip, PATIENCE)).unwrap();
+            let mut streams: Vec<_> = (0..20).map(|_| connect()).collect();
+            for stream in &mut streams {
+                let ours = stream.local_addr().unwrap().to_string();
+                assert_eq!((asks(stream), asks(stream)), (ours.clone(), ours));
+            }
+            if splice {
+                scene.net.wait("all are spliced", || matches!(scene.spliced(), (20 | 40, 20 | 40)));
+            }
+            for stream in &mut streams {
+                assert_eq!(asks(stream), stream.local_addr().unwrap().to_string());
+            }
+        }
+        assert_eq!(scene.spliced(), (if splice { 40 } else { 0 }, 40));
+        scene.net.wait("all have ended", || scene.open_connections() == 0);
+        assert_eq!((scene.ended("four", "finished"), scene.ended("six", "finished")), (20, 20));
     }
 }

@@ -251,7 +251,7 @@ impl LoadBalancer {
         let addresses = vips.iter().chain(&self.proxy_sources).copied().collect();
         let balanced = Balanced { tables, services: frames, addresses, sources, pins: pins.clone() };
         let mut runtime = self.runtime_of(&vips, balanced);
-        let is_spliced = balancer.services().any(|(_, it)| it.is_proxied() && it.proxied.splice);
+        let is_spliced = balancer.services().any(|(_, it)| it.is_proxied() && it.proxied.needs_splices());
         runtime.splices = if is_spliced { self.splices } else { 0 };
         let bell = Bell::new().map_err(no_thread)?;
         let ring = bell.clone();

@@ -396,6 +396,7 @@ fn connect(target: &Target, client: Option<ConnectionId>, cx: &mut Context<'_>) 
         From::Anywhere => cx.connect(target.remote)?,
         From::Address(source) => cx.connect_from(*source, target.remote)?,
         From::Via { source, ports, via } => cx.connect_via(*source, ports, target.remote, *via)?,
+        From::Client { client, ports, via } => cx.connect_as(*client, ports, target.remote, *via)?,
     };
     if target.splice
         && let Some(terms) = client.and_then(|client| cx.stream(client)).map(|stream| stream.terms())

@@ -206,6 +206,16 @@ pub enum From {
         /// The way.
         via: Via,
     },
+    /// The client itself, by a way that is known, where the backend's answers come back to this host: see
+    /// [`Stack::connect_as`](crate::stack::Stack::connect_as). Its port is kept if that can be.
+    Client {
+        /// Whom the backend is to see.
+        client: SocketAddr,
+        /// Ports to choose from where the client's cannot be kept.
+        ports: Arc<[u16]>,
+        /// The way.
+        via: Via,
+    },
 }
 
 /// Why a backend could not be reached.

@@ -15,7 +15,8 @@ use crate::{
     rng::SipKey,
     stack::Secrets,
     worker::{
-        self, Application, ApplicationPanic, BindRefused, Clock, Context, ListenRefused, Mailbox, Shutdown, Workers,
+        self, Application, ApplicationPanic, BindRefused, Clock, Context, ListenRefused, Mailbox, Shutdown, Worker,
+        Workers,
     },
     xdp::{Outcomes, Program, Services, SpliceTable, Verdicts, XdpError, XdpMode},
 };
@@ -72,6 +73,7 @@ pub struct Running {
     ended: (Sender<()>, Receiver<()>),
     /// Ended by its drop.
     defence: Defence,
+    is_spliced: bool,
     /// Who hears of ports and addresses.
     pub(super) listening: Arc<Listening>,
     pub(super) addressing: Addressing,
@@ -106,8 +108,9 @@ impl Running {
         let (secrets, rotation) = secrets(runtime, &notices)?;
         let workers = Workers::new(mailboxes(plan.workers())?);
         let clock = Clock::start();
-        let assembly = Assembly::new(runtime, plan, &opened, secrets.clone(), clock)
-            .with_splices(shared.splices.filter(|_| may_splice(&opened, &notices)));
+        let splices = shared.splices.filter(|_| may_splice(&opened, &notices));
+        let is_spliced = splices.is_some();
+        let assembly = Assembly::new(runtime, plan, &opened, secrets.clone(), clock).with_splices(splices);
         let listening = assembly.listening(&opened, workers.clone())?;
         let defence = Defence::start(defence::Setup {
             cookies: runtime.cookies,
@@ -128,25 +131,46 @@ impl Running {
         let setups = interfaces.iter().map(|served| served.setup.clone()).collect();
         let threads = Vec::new();
         let addressing = Addressing::new(runtime);
-        let mut running =
-            Self { setups, notices, threads, workers, shutdown, ended, defence, listening, addressing, interfaces };
-        let application = Arc::new(application);
-        for ((number, worker), &core) in assembled.into_iter().enumerate().zip(&plan.cores) {
-            // Moved on into what makes the application, so that nothing of it is kept for longer than that takes: whoever waits for all
-            // that it holds to be dropped, such as the senders of a channel, does not wait for the workers.
-            let application = application.clone();
-            if let Err(error) =
-                running.set_to_work(number, core, renounces, move || worker.run(move |cx| application(cx)))
-            {
-                // Those that have begun wait for nobody who never does.
-                running.shutdown.hurry();
-                return Err(error);
-            }
-        }
+        let mut running = Self {
+            setups,
+            notices,
+            threads,
+            workers,
+            shutdown,
+            ended,
+            defence,
+            is_spliced,
+            listening,
+            addressing,
+            interfaces,
+        };
+        running.employ(assembled, &plan.cores, renounces, Arc::new(application))?;
         for setup in &running.setups {
             running.notices.tell(Notice::Serving(setup.clone()));
         }
         Ok(running)
+    }
+
+    /// Gives each worker its thread and its core.
+    fn employ<A: Application + 'static>(
+        &mut self,
+        workers: Vec<Worker>,
+        cores: &[usize],
+        renounces: bool,
+        application: Arc<impl Fn(&mut Context<'_>) -> A + Send + Sync + 'static>,
+    ) -> Result<(), RuntimeError> {
+        for ((number, worker), &core) in workers.into_iter().enumerate().zip(cores) {
+            // Moved on into what makes the application, so that nothing of it is kept for longer than that takes: whoever waits for all
+            // that it holds to be dropped, such as the senders of a channel, does not wait for the workers.
+            let application = application.clone();
+            if let Err(error) = self.set_to_work(number, core, renounces, move || worker.run(move |cx| application(cx)))
+            {
+                // Those that have begun wait for nobody who never does.
+                self.shutdown.hurry();
+                return Err(error);
+            }
+        }
+        Ok(())
     }
 
     /// Gives a worker a thread, and waits until that is on its core, or cannot get there.
@@ -181,6 +205,12 @@ impl Running {
     /// What was asked for and what the kernel gave, for each interface.
     pub fn setups(&self) -> &[Setup] {
         &self.setups
+    }
+
+    /// Whether there is a table of pairs of connections, for programs that translate their segments: a [notice](Notice::NotSpliced) says why
+    /// not.
+    pub fn is_spliced(&self) -> bool {
+        self.is_spliced
     }
 
     /// What there was to say so far, from the beginning on: the first 256 of it.

@@ -233,6 +233,22 @@ impl<'a> Context<'a> {
         Ok(id)
     }
 
+    /// Opens a connection in the name of a client, by a way that is known: see [`Stack::connect_as`].
+    ///
+    /// # Errors
+    /// [`ConnectError`] says what to do.
+    pub fn connect_as(
+        &mut self,
+        client: SocketAddr,
+        ports: &[u16],
+        remote: SocketAddr,
+        via: Via,
+    ) -> Result<ConnectionId, ConnectError> {
+        let id = self.stack.connect_as(self.now, remote.into(), client.into(), ports, via)?;
+        self.note(Begun::Connection(id));
+        Ok(id)
+    }
+
     /// Moves what one connection has received to what another one sends: see [`Stack::splice`].
     pub fn splice(&mut self, from: ConnectionId, to: ConnectionId) -> Option<Spliced> {
         self.stack.splice(self.now, from, to)

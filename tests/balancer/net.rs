@@ -91,6 +91,11 @@ impl Net {
         self.wait_for_carrier();
     }
 
+    /// Has a backend send what is for the client to the balancer, as to its router.
+    pub fn through_the_balancer(&self, backend: &str) {
+        self.sh(backend, "ip route add 198.18.0.2/32 via 198.18.0.1; ip route add 2001:2::2/128 via 2001:2::1");
+    }
+
     fn wait_for_carrier(&self) {
         for host in self.hosts.iter().filter(|host| !host.ends_with("-switch")) {
             let short = host.rsplit('-').next().unwrap();

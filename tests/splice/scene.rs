@@ -10,6 +10,7 @@ use xskip::{
 };
 
 pub const XDP_DROP: u32 = 1;
+pub const XDP_PASS: u32 = 2;
 pub const XDP_TX: u32 = 3;
 pub const XDP_REDIRECT: u32 = 4;
 

@@ -3,9 +3,9 @@
 use crate::{
     common::is_root,
     draw::{Draw, Segment},
-    scene::{INTERFACES, Scene, XDP_DROP, XDP_TX, load},
+    scene::{INTERFACES, Scene, XDP_DROP, XDP_PASS, XDP_TX, load},
 };
-use std::{sync::Arc, thread, time::Duration};
+use std::{net::IpAddr, sync::Arc, thread, time::Duration};
 use xskip::{
     splice::{Carrier, Pair, PairId, Refusal, Side},
     time::Instant,
@@ -122,4 +122,54 @@ fn a_frame_that_has_come_to_the_stack_is_translated_there_and_learnt_from() {
         assert_eq!(one, other);
         assert_eq!(crate::scene::like(&scene.look()), crate::scene::like(&scene.model));
     }
+}
+
+#[test]
+fn segments_of_a_claim_are_the_stacks_and_others_for_that_address_the_kernels() {
+    if !is_root() {
+        return;
+    }
+    let table = Arc::new(SpliceTable::new(9).unwrap());
+    let program = load(&table, None);
+    let mut splices = table.share(0, 1, INTERFACES.to_vec(), NOW);
+    let mut frames = Vec::new();
+    for client in ["203.0.113.9", "2001:db8::9"] {
+        // A backend's answer to its client.
+        let mut pair = pair(3);
+        let end = &mut pair.ends[Side::Backend as usize];
+        let address: IpAddr = client.parse().unwrap();
+        end.tuple.local.address = address;
+        end.tuple.remote.address =
+            if address.is_ipv4() { [198, 18, 0, 11].into() } else { "2001:2::11".parse().unwrap() };
+        frames.push((end.tuple, Segment::next(&pair, Side::Backend, None).frame(&pair), pair));
+    }
+    let decided = |frame: &[u8]| {
+        let before = program.verdicts().unwrap();
+        let (action, _) = program.test_run(frame).unwrap();
+        let after = program.verdicts().unwrap();
+        let count = |name| {
+            after.iter().zip(before.iter()).filter(|((it, after), (_, before))| *it == name && after > before).count()
+        };
+        (action, count("passed_foreign") == 1, count("dropped_no_socket") == 1)
+    };
+    let (kernels, ours) = ((XDP_PASS, true, false), (XDP_DROP, false, true));
+    for (tuple, frame, pair) in &frames {
+        assert_eq!(decided(frame), kernels, "nobody has spoken for it");
+        let id = splices.claim(tuple).unwrap();
+        assert_eq!(decided(frame), ours, "no socket takes it");
+        assert_eq!((splices.look(id), splices.forget(id), splices.len()), (None, None, 0), "that is no pair");
+        let mut other = frame.clone();
+        *other.get_mut(if tuple.local.address.is_ipv4() { 14 + 20 } else { 14 + 40 }).unwrap() ^= 1;
+        assert_eq!(decided(&other), kernels, "that is from another port");
+        // The pair that it becomes comes first, whichever is found.
+        let spliced = splices.take(pair).unwrap();
+        splices.release(id, tuple);
+        assert_eq!(decided(frame), (XDP_TX, false, false));
+        splices.release(id, tuple);
+        splices.forget(spliced).unwrap();
+        assert_eq!(decided(frame), kernels);
+    }
+    splices.claim(&frames[0].0).unwrap();
+    drop(splices);
+    assert_eq!(decided(&frames[0].1), kernels, "a worker that goes leaves nothing");
 }

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use xskip_core::{
     splice::{Carrier, Pair, PairId, Refusal, Side, Table},
     time::Instant,
-    wire::LinkHeader,
+    wire::{FourTuple, LinkHeader},
 };
 
 /// What both have seen.
@@ -56,5 +56,13 @@ impl Carrier for Shared {
 
     fn forget(&mut self, id: PairId) -> Option<Pair> {
         self.seen().table.forget(id)
+    }
+
+    fn claim(&mut self, tuple: &FourTuple) -> Option<PairId> {
+        self.seen().table.claim(tuple)
+    }
+
+    fn release(&mut self, id: PairId, tuple: &FourTuple) {
+        self.seen().table.release(id, tuple);
     }
 }

@@ -11,12 +11,12 @@ pub(super) use self::router::Tables;
 
 use self::{
     counts::{BackendCounts, ServiceCounts},
-    places::{Member, Place, Places, Pool, Route, Terms},
+    places::{Member, Place, Places, Pool, Route, Sources, Terms},
 };
 use super::reach::Reach;
 use crate::{
     host::way::Way,
-    lb::{Balancer, Number, RowKey, Service, ServiceId, Slot},
+    lb::{Balancer, Number, RowKey, Service, ServiceId, Slot, Source},
     preface::proxy_protocol::Version,
     proxy::{Patience, Proxy},
     runtime::Running,
@@ -27,7 +27,7 @@ use crate::{
 };
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
-    net::IpAddr,
+    net::{IpAddr, Ipv4Addr},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -159,6 +159,15 @@ impl Proxying {
         let interface = interface.and_then(InterfaceId::at).ok_or_else(|| {
             format!("its way leaves by {}, which this balancer does not serve: name it in `interfaces`", way.interface)
         })?;
+        let via = Via { interface, next_hop: MacAddress(way.next_mac), mtu: way.mtu as usize, tunnel: None };
+        if service.proxied.source == Source::Client {
+            if !running.is_spliced() {
+                return Err("its clients' addresses cannot be kept (source = \"client\"), because nothing is spliced on this \
+                            balancer, and only that brings back what backends send to clients: a notice of its start says why"
+                    .to_owned());
+            }
+            return Ok(Route { sources: Sources::Client(self.ports_of(IpAddr::from(Ipv4Addr::UNSPECIFIED))), via });
+        }
         let of_version = |source: &&IpAddr| source.is_ipv4() == there.is_ipv4();
         let mut sources: Vec<IpAddr> = self.sources.iter().filter(of_version).copied().collect();
         // Where a service has every port of the address, what comes back is for its backends.
@@ -173,8 +182,7 @@ impl Proxying {
             ));
         }
         let sources = sources.into_iter().map(|source| (source, self.ports_of(source))).collect();
-        let via = Via { interface, next_hop: MacAddress(way.next_mac), mtu: way.mtu as usize, tunnel: None };
-        Ok(Route { sources, via })
+        Ok(Route { sources: Sources::Balancer(sources), via })
     }
 
     /// The ports of an address that connections may come from.

@@ -142,10 +142,19 @@ impl Member {
     }
 }
 
+/// Whom a backend sees.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Sources {
+    /// One of the balancer's addresses, of which there is one at least, each with its ports.
+    Balancer(Vec<(IpAddr, Arc<[u16]>)>),
+    /// The client, by a port of its own or else one of these.
+    Client(Arc<[u16]>),
+}
+
 /// How connections get to a backend.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Route {
-    /// Addresses that they come from, one at least, each with its ports.
-    pub sources: Vec<(IpAddr, Arc<[u16]>)>,
+    /// Where they come from.
+    pub sources: Sources,
     pub via: Via,
 }

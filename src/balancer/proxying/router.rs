@@ -3,7 +3,7 @@
 use super::{
     Shared,
     counts::Fate,
-    places::{Member, Place, Places, Terms},
+    places::{Member, Place, Places, Route, Sources, Terms},
 };
 use crate::{
     preface::{
@@ -143,10 +143,7 @@ impl Tables {
                 member.counts.failed(self.worker);
                 continue;
             };
-            // Clients are spread over the sources, and so is one that finds no port.
-            let (source, ports) =
-                &route.sources[(usize::from(ends.client.port()) + opening.count) % route.sources.len()];
-            let from = From::Via { source: *source, ports: Arc::clone(ports), via: route.via };
+            let from = from(route, ends.client, opening.count);
             let preface = preface(session.terms.as_deref(), &session.ends, opening.proxied);
             let (skip, splice) = (opening.header, pool.terms.splice);
             return Decision::To(Target { remote: member.address, from, preface, skip, splice });
@@ -154,6 +151,19 @@ impl Tables {
         session.member = None;
         let fate = if opening.is_out_of_ports { Fate::NoPort } else { Fate::Unreached };
         session.refuse(fate)
+    }
+}
+
+/// Where a connection to a backend comes from.
+fn from(route: &Route, client: SocketAddr, tried: usize) -> From {
+    let via = route.via;
+    match &route.sources {
+        // Clients are spread over the sources, and so is one that finds no port.
+        Sources::Balancer(sources) => {
+            let (source, ports) = &sources[(usize::from(client.port()) + tried) % sources.len()];
+            From::Via { source: *source, ports: Arc::clone(ports), via }
+        }
+        Sources::Client(ports) => From::Client { client, ports: Arc::clone(ports), via },
     }
 }
 

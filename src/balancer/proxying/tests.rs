@@ -2,7 +2,7 @@
 
 use super::{
     counts::{BackendCounts, Fate, ServiceCounts},
-    places::{Member, Place, Places, Pool, Route, Terms},
+    places::{Member, Place, Places, Pool, Route, Sources, Terms},
     *,
 };
 use crate::{
@@ -34,7 +34,7 @@ fn sources() -> Vec<(IpAddr, Arc<[u16]>)> {
 }
 
 fn member(number: u8, is_reached: bool) -> Arc<Member> {
-    let route = Route { sources: sources(), via: via(number) };
+    let route = Route { sources: Sources::Balancer(sources()), via: via(number) };
     Arc::new(Member {
         address: SocketAddr::new([198, 18, 0, number].into(), 8_443),
         route: is_reached.then_some(route),
@@ -218,7 +218,7 @@ fn connections_stay_with_a_backend_that_stays_follow_its_way_and_end_with_it() {
         shared.publish(Places::new([((IpAddr::from([198, 18, 0, 80]), 443), alone(pool(members, None)))]));
     };
     let again = |station: u8, resets| {
-        let route = Route { sources: sources(), via: via(station) };
+        let route = Route { sources: Sources::Balancer(sources()), via: via(station) };
         Arc::new(Member { address: before.address, route: Some(route), resets, counts: Arc::clone(&before.counts) })
     };
     publish(&[again(11, false), member(12, true)]);
@@ -297,4 +297,26 @@ fn clients_are_spread_over_the_sources_and_who_finds_no_port_gets_another_one() 
     to(router.look(&mut session, said(b"")));
     let full = Failure::NotBegun(ConnectError::Limit(9));
     assert!(matches!(router.failed(&mut session, full), Decision::Reset));
+}
+
+#[test]
+fn a_backend_may_see_the_client_and_whomever_a_balancer_in_front_names() {
+    let mut its = member(11, true);
+    Arc::get_mut(&mut its).unwrap().route = Some(Route { sources: Sources::Client([9].into()), via: via(11) });
+    let mut place = alone(pool(&[its], None));
+    place.trusted = vec![Cidr { address: "198.18.1.9".parse().unwrap(), prefix: 32 }];
+    let (mut router, _) = router(place);
+    let mut seen = |from: SocketAddr, words: &[u8]| {
+        let mut session = router.open(&Ends { client: from, service: end("198.18.0.80:443") });
+        match to(router.look(&mut session, said(words))).from {
+            From::Client { client, ports, via: way } => {
+                assert_eq!((&ports[..], way), (&[9][..], via(11)));
+                client
+            }
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(seen(end("198.18.1.1:4711"), b""), end("198.18.1.1:4711"));
+    let header = b"PROXY TCP4 203.0.113.9 203.0.113.80 4712 443\r\n";
+    assert_eq!(seen(end("198.18.1.9:1"), header), end("203.0.113.9:4712"));
 }

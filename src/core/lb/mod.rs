@@ -170,7 +170,7 @@ pub use self::{
     },
     placement::{Candidate, Maglev, Placement, Rendezvous, RowCount},
     plan::{ApplyError, MAX_SERVICES, Plan, PlanError, check},
-    proxied::{Proxied, is_server_name},
+    proxied::{Proxied, Source, is_server_name},
     report::{Change, ServiceChange},
     row::Row,
     time_window::{Tick, Ticks, Windows},

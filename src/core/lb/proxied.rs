@@ -1,7 +1,7 @@
 //! Services whose connections end at the balancer (mode `proxy`): what is to be done with them beside choosing their backends.
 
 use super::{
-    backend::{Mode, Number, Service, ServiceId, WhenAllDown},
+    backend::{Backend, Mode, Number, Service, ServiceId, WhenAllDown},
     balancer::Balancer,
 };
 use crate::{preface::ServerName, transport::Transport};
@@ -19,6 +19,8 @@ pub struct Proxied {
     /// Whose connections begin with such a header, as prefixes: other balancers in front. It is believed, and goes no further. From
     /// nobody else one is accepted, unless there is no prefix: then it is data like any other.
     pub trusted: Vec<(IpAddr, u8)>,
+    /// Whom backends see.
+    pub source: Source,
     /// Whether segments of its connections are translated in XDP as soon as nothing of them is to be looked at any more, where there is
     /// room for that. Default true.
     pub splice: bool,
@@ -30,17 +32,35 @@ pub struct Proxied {
     pub idle: Duration,
 }
 
+/// From which addresses connections to backends come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Source {
+    /// The balancer's.
+    #[default]
+    Balancer,
+    /// The client's, and its port as well if that can be. What backends send to clients has to pass the balancer then.
+    Client,
+}
+
 impl Default for Proxied {
     fn default() -> Self {
         Self {
             server_names: Vec::new(),
             send_header: None,
             trusted: Vec::new(),
+            source: Source::Balancer,
             splice: true,
             first: Duration::from_secs(10),
             connect: Duration::from_secs(3),
             idle: Duration::from_secs(60 * 60),
         }
+    }
+}
+
+impl Proxied {
+    /// Whether there has to be a table of pairs for it.
+    pub fn needs_splices(&self) -> bool {
+        self.splice || self.source == Source::Client
     }
 }
 
@@ -71,6 +91,13 @@ pub(super) fn obstacle(service: &Service) -> Option<&'static str> {
     }
     if service.is_by_address() {
         return Some("is in mode proxy, where no fragment is looked at: leave out fragments = \"address\"");
+    }
+    let is_other = |backend: &Backend| backend.address.address.is_ipv4() != service.address.is_ipv4();
+    if service.proxied.source == Source::Client && service.backends.iter().any(is_other) {
+        return Some(
+            "shows backends its clients' addresses (source = \"client\"), and one of them is of the other IP version: leave that \
+             one out, or write source = \"balancer\"",
+        );
     }
     let is_wrong = |name: &String| !is_server_name(name);
     let names = &service.proxied.server_names;

@@ -1,7 +1,10 @@
 //! Who translates the segments of pairs.
 
 use super::{Pair, Refusal, Side};
-use crate::{time::Instant, wire::LinkHeader};
+use crate::{
+    time::Instant,
+    wire::{FourTuple, LinkHeader},
+};
 
 /// Names a pair with its [`Carrier`], and no other one: an index that is used again comes with another generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -51,4 +54,11 @@ pub trait Carrier: Send {
 
     /// Translates no more, and forgets a pair; how it stood.
     fn forget(&mut self, id: PairId) -> Option<Pair>;
+
+    /// Has the segments of a flow come to the stack from now on, although its local end is no address of the stack's: a connection that is
+    /// opened in its client's name. `None` where there is no room. A pair of the same flow comes first, once it is taken.
+    fn claim(&mut self, tuple: &FourTuple) -> Option<PairId>;
+
+    /// Has them come no longer.
+    fn release(&mut self, id: PairId, tuple: &FourTuple);
 }

@@ -1,7 +1,10 @@
 //! Pairs that are translated where the stack runs: for those that have no XDP program, and for tests.
 
 use super::{Carrier, Pair, PairId, Refusal, Side};
-use crate::{time::Instant, wire::LinkHeader};
+use crate::{
+    time::Instant,
+    wire::{FourTuple, LinkHeader},
+};
 
 /// One place, and which of the pairs that have had it is there, or comes next.
 #[derive(Clone, Debug, Default)]
@@ -25,7 +28,7 @@ impl Table {
         Self { places: Vec::new(), free: Vec::new(), limit }
     }
 
-    /// Pairs in it.
+    /// Pairs in it, and flows that are [claimed](Carrier::claim).
     pub fn len(&self) -> usize {
         self.places.len() - self.free.len()
     }
@@ -44,10 +47,9 @@ impl Table {
         let place = self.places.get_mut(id.index() as usize)?;
         (place.generation == id.generation()).then_some(place)
     }
-}
 
-impl Carrier for Table {
-    fn take(&mut self, pair: &Pair) -> Option<PairId> {
+    /// A place that nobody has had in this generation.
+    fn place_for(&mut self) -> Option<PairId> {
         let index = match self.free.pop() {
             Some(index) => index,
             None => {
@@ -56,9 +58,22 @@ impl Carrier for Table {
                 index
             }
         };
-        let place = &mut self.places[index as usize];
-        place.pair = Some(pair.clone());
-        Some(PairId::new(index, place.generation))
+        Some(PairId::new(index, self.places[index as usize].generation))
+    }
+
+    fn leave(&mut self, id: PairId) {
+        if let Some(place) = self.place(id) {
+            place.generation = place.generation.wrapping_add(1);
+            self.free.push(id.index());
+        }
+    }
+}
+
+impl Carrier for Table {
+    fn take(&mut self, pair: &Pair) -> Option<PairId> {
+        let id = self.place_for()?;
+        self.place(id)?.pair = Some(pair.clone());
+        Some(id)
     }
 
     fn look(&self, id: PairId) -> Option<Pair> {
@@ -77,10 +92,17 @@ impl Carrier for Table {
     }
 
     fn forget(&mut self, id: PairId) -> Option<Pair> {
-        let place = self.place(id)?;
-        let pair = place.pair.take()?;
-        place.generation = place.generation.wrapping_add(1);
-        self.free.push(id.index());
+        let pair = self.place(id)?.pair.take()?;
+        self.leave(id);
         Some(pair)
+    }
+
+    /// Whoever drives the stack brings it all frames there are, so a place is all that it takes.
+    fn claim(&mut self, _: &FourTuple) -> Option<PairId> {
+        self.place_for()
+    }
+
+    fn release(&mut self, id: PairId, _: &FourTuple) {
+        self.leave(id);
     }
 }

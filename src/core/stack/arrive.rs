@@ -32,7 +32,11 @@ impl Stack {
         // Where there is a connection its addresses have been found good before it was opened.
         if !matches!(found, Some(Flow::Connection(_))) || link.destination.is_group() {
             self.check_source(ip.source)?;
-            self.check_ends(link, ip)?;
+            match self.check_ends(link, ip) {
+                // The address of a client, in whose name we have spoken.
+                Err(DropReason::OtherDestination) if self.parted.speaks_for(tuple, *hash) => {}
+                checked => checked?,
+            }
         }
         self.stats.segments_received += 1;
         // It was for our station: no group's, or it would have been refused.

@@ -25,6 +25,15 @@ pub enum ConnectError {
     /// The local address is not the stack's alone.
     #[error("{0} is no address that this stack has to itself; choose one that was given to it with its prefix")]
     NotOurs(IpAddr),
+    /// A connection is to be opened in the name of whoever has this address, and that is this stack, or the address is of the other IP
+    /// version.
+    #[error(
+        "nobody can be spoken for as {0}: it is an address of this stack's, or of the other IP version than where the connection leads"
+    )]
+    NotAClient(IpAddr),
+    /// Nobody brings what is for a client to this stack: there is no [`Carrier`](crate::splice::Carrier), or it has no room.
+    #[error("what is sent to {0} would not come here: raise `splices`, or connect from an address of the stack's")]
+    NotCarried(IpAddr),
     /// No subnet of ours contains the destination, and there is no gateway.
     #[error("no way leads to {0}: give the stack an address in its subnet, or a gateway")]
     NoRoute(IpAddr),
@@ -178,12 +187,16 @@ impl Stack {
 
     /// Whether a connection may have this 4-tuple: nobody has it, or it waits and may be used again.
     pub(super) fn is_free(&self, now: Instant, tuple: &FourTuple, hash: FlowHash) -> bool {
+        !self.listeners.have(tuple.local.port) && self.is_no_flow(now, tuple, hash)
+    }
+
+    /// Whether there is no connection of this 4-tuple, or one that waits and may be used again.
+    pub(super) fn is_no_flow(&self, now: Instant, tuple: &FourTuple, hash: FlowHash) -> bool {
         let is_free = |flow| match flow {
             Flow::TimeWait(index) => self.time_wait.may_be_succeeded(index, now),
             _ => false,
         };
-        let is_free = !self.listeners.have(tuple.local.port) && self.find(tuple, hash).is_none_or(is_free);
-        is_free && !self.parted.contains(tuple)
+        self.find(tuple, hash).is_none_or(is_free) && !self.parted.contains(tuple)
     }
 
     fn open_by(

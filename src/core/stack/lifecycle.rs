@@ -254,7 +254,10 @@ impl Stack {
         self.flows.remove(hash.slot, Flow::Connection(index));
         match self.time_wait.insert(entry, now) {
             Some(waiting) => self.flows.insert(hash.slot, Flow::TimeWait(waiting)),
-            None => self.observer.closed(fingerprint),
+            None => {
+                self.observer.closed(fingerprint);
+                self.parted.release(hash);
+            }
         }
         // The control block goes, so the acknowledgment of the peer's FIN leaves as a reply, unless it left before: from CLOSING.
         if owes_acknowledgment && let Err(reason) = self.send_reply_in(tunnel, &link, &ip, &tcp) {
@@ -266,6 +269,7 @@ impl Stack {
     pub(super) fn forget_time_wait(&mut self, index: u32, entry: &TimeWait) {
         self.flows.remove(entry.hash().slot, Flow::TimeWait(index));
         self.observer.closed(entry.fingerprint);
+        self.parted.release(entry.hash());
     }
 
     /// Takes a connection that has ended out of the flow table. Where we have reset it, its peer hears of that.
@@ -278,6 +282,7 @@ impl Stack {
         rst.options.timestamps = connection.clocks().map(|clocks| clocks.option(now));
         self.flows.remove(*hash, Flow::Connection(index));
         self.observer.closed(self.observer.fingerprint(&tuple));
+        self.parted.release(self.secrets.identify(&tuple));
         if reason == CloseReason::Aborted
             && connection.knows_peer()
             && let Err(reason) = self.send_reset((&link, tunnel), &tuple, dscp, rst)

@@ -1,7 +1,7 @@
 //! What becomes of pairs that were handed on, as far as the stack has a part in it: frames that come here all the same, other ways, and
 //! their end.
 
-use super::{Glimpse, Stack, Via};
+use super::{FlowHash, Glimpse, Stack, Via};
 use crate::{
     drops::DropReason,
     splice::{self, Carrier, Pair, PairId, Refusal, Side},
@@ -18,6 +18,17 @@ pub(super) struct Parted {
     flows: HashMap<FourTuple, PairId>,
     /// Those that were forgotten because somebody wanted their ports, until their application asks.
     gone: HashMap<PairId, Pair>,
+    /// Flows of the stack's own whose local end is a client's address. What is left of one in TIME-WAIT is known by its hash alone.
+    claims: HashMap<FlowHash, Claim>,
+}
+
+/// A flow whose segments come here because the carrier was asked for them.
+#[derive(Clone, Copy, Debug)]
+struct Claim {
+    id: PairId,
+    tuple: FourTuple,
+    /// A connection, or one in TIME-WAIT; both for as long as the one takes the other's place.
+    uses: u32,
 }
 
 impl Parted {
@@ -25,6 +36,45 @@ impl Parted {
     #[inline]
     pub fn contains(&self, tuple: &FourTuple) -> bool {
         !self.flows.is_empty() && self.flows.contains_key(tuple)
+    }
+
+    /// Whether a flow's local end is a client's address, and its segments are for us all the same.
+    #[cold]
+    pub fn speaks_for(&self, tuple: &FourTuple, hash: FlowHash) -> bool {
+        self.claims.contains_key(&hash) || self.contains(tuple)
+    }
+
+    /// Has a flow's segments come here, until it is [released](Self::release). Whether they do.
+    pub fn claim(&mut self, tuple: &FourTuple, hash: FlowHash) -> bool {
+        if let Some(claim) = self.claims.get_mut(&hash) {
+            claim.uses += u32::from(claim.tuple == *tuple);
+            return claim.tuple == *tuple;
+        }
+        let Some(id) = self.carrier.as_mut().and_then(|carrier| carrier.claim(tuple)) else { return false };
+        self.claims.insert(hash, Claim { id, tuple: *tuple, uses: 1 });
+        true
+    }
+
+    /// A flow is over, or a pair's by now: where it was claimed, that is over as well.
+    #[inline]
+    pub fn release(&mut self, hash: FlowHash) {
+        if !self.claims.is_empty() {
+            self.release_one(hash);
+        }
+    }
+
+    #[cold]
+    fn release_one(&mut self, hash: FlowHash) {
+        let Some(claim) = self.claims.get_mut(&hash) else { return };
+        claim.uses -= 1;
+        let Claim { id, tuple, uses } = *claim;
+        if uses > 0 {
+            return;
+        }
+        self.claims.remove(&hash);
+        if let Some(carrier) = &mut self.carrier {
+            carrier.release(id, &tuple);
+        }
     }
 
     /// Whether there is somebody to hand pairs on to.

@@ -85,7 +85,7 @@ impl Secrets {
 }
 
 /// A keyed hash of a 4-tuple: by one part it is found, and both together tell it from others where nothing else is kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct FlowHash {
     pub slot: u32,
     pub check: u16,

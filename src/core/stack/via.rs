@@ -21,6 +21,13 @@ pub struct Via {
     pub tunnel: Option<Tunnel>,
 }
 
+/// Whose address a connection comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Whose {
+    Ours,
+    Client,
+}
+
 /// What is kept of it beside the link header: that this is to stay, and what is wrapped around packets.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Kept {
@@ -67,34 +74,96 @@ impl Stack {
         ports: &[u16],
         via: Via,
     ) -> Result<ConnectionId, ConnectError> {
-        let Endpoint { address, port } = remote;
-        if check_host(address).is_err() || self.addresses.is_broadcast(address) {
-            return Err(ConnectError::NotUnicast(address));
-        }
-        if port == 0 {
-            return Err(ConnectError::PortZero);
-        }
-        if !self.addresses.contains(local) || local.is_ipv4() != address.is_ipv4() {
+        if !self.addresses.contains(local) || local.is_ipv4() != remote.address.is_ipv4() {
             return Err(ConnectError::NotOurs(local));
         }
-        let interface = self.interfaces.get(via.interface).ok_or(ConnectError::NoRoute(address))?;
-        let (mtu, overhead) = (interface.mtu.min(via.mtu), via.tunnel.map_or(0, |tunnel| tunnel.overhead()));
-        let link = self.header_to(via.interface, via.next_hop);
         let count = ports.len() as u32;
         for _ in 0..count.min(MOST_TRIED) {
             let port = ports[self.ephemeral_ports.next(local, &remote, count) as usize];
-            let tuple = FourTuple { local: Endpoint { address: local, port }, remote };
-            let hash = self.secrets.identify(&tuple);
-            if self.owns(&tuple, hash) && self.is_free(now, &tuple, hash) {
-                let id = self.open(now, tuple, hash, (via.interface, mtu.saturating_sub(overhead)))?;
-                if let Some(entry) = self.entry_mut(id) {
-                    entry.via = Some(Box::new(Kept { tunnel: via.tunnel }));
-                }
-                self.touch_id(now, id, |connection, _| connection.set_link(now, link));
+            if let Some(id) = self.open_via(now, remote, Endpoint { address: local, port }, &via, Whose::Ours)? {
                 return Ok(id);
             }
         }
         Err(ConnectError::NoPortLeft(remote))
+    }
+
+    /// Opens a connection to `remote` by way of `via` in the name of a client: from its address and, if that can be, its port, or else one
+    /// of these. What comes back is the stack's, although the address is none of its own: the [`Carrier`](crate::splice::Carrier) sees to
+    /// that, so there has to be one, and `remote` has to send what is for the client to this host.
+    ///
+    /// # Errors
+    /// [`ConnectError`] says what to do.
+    pub fn connect_as(
+        &mut self,
+        now: Instant,
+        remote: Endpoint,
+        client: Endpoint,
+        ports: &[u16],
+        via: Via,
+    ) -> Result<ConnectionId, ConnectError> {
+        let Endpoint { address, port } = client;
+        if check_host(address).is_err() || self.addresses.is_broadcast(address) {
+            return Err(ConnectError::NotUnicast(address));
+        }
+        if self.addresses.contains(address) || address.is_ipv4() != remote.address.is_ipv4() {
+            return Err(ConnectError::NotAClient(address));
+        }
+        if port != 0
+            && let Some(id) = self.open_via(now, remote, client, &via, Whose::Client)?
+        {
+            return Ok(id);
+        }
+        let count = ports.len() as u32;
+        for _ in 0..count.min(MOST_TRIED) {
+            let port = ports[self.ephemeral_ports.next(address, &remote, count) as usize];
+            if let Some(id) = self.open_via(now, remote, Endpoint { address, port }, &via, Whose::Client)? {
+                return Ok(id);
+            }
+        }
+        Err(ConnectError::NoPortLeft(remote))
+    }
+
+    /// Opens a connection between two ends; `None` where that of ours is taken.
+    fn open_via(
+        &mut self,
+        now: Instant,
+        remote: Endpoint,
+        local: Endpoint,
+        via: &Via,
+        whose: Whose,
+    ) -> Result<Option<ConnectionId>, ConnectError> {
+        let address = remote.address;
+        if check_host(address).is_err() || self.addresses.is_broadcast(address) {
+            return Err(ConnectError::NotUnicast(address));
+        }
+        if remote.port == 0 {
+            return Err(ConnectError::PortZero);
+        }
+        let interface = self.interfaces.get(via.interface).ok_or(ConnectError::NoRoute(address))?;
+        let (mtu, overhead) = (interface.mtu.min(via.mtu), via.tunnel.map_or(0, |tunnel| tunnel.overhead()));
+        let tuple = FourTuple { local, remote };
+        let hash = self.secrets.identify(&tuple);
+        let is_free = match whose {
+            Whose::Ours => self.is_free(now, &tuple, hash),
+            Whose::Client => self.is_no_flow(now, &tuple, hash),
+        };
+        if !is_free || !self.owns(&tuple, hash) {
+            return Ok(None);
+        }
+        if whose == Whose::Client && !self.parted.claim(&tuple, hash) {
+            return Err(ConnectError::NotCarried(local.address));
+        }
+        let link = self.header_to(via.interface, via.next_hop);
+        let opened = self.open(now, tuple, hash, (via.interface, mtu.saturating_sub(overhead)));
+        if opened.is_err() && whose == Whose::Client {
+            self.parted.release(hash);
+        }
+        let id = opened?;
+        if let Some(entry) = self.entry_mut(id) {
+            entry.via = Some(Box::new(Kept { tunnel: via.tunnel }));
+        }
+        self.touch_id(now, id, |connection, _| connection.set_link(now, link));
+        Ok(Some(id))
     }
 
     /// Has what a connection sends go by another way from now on, as the one that it was opened for leads nowhere any more. Whether there

@@ -86,6 +86,7 @@ pub(super) const PROXIED: Kind = Kind {
         "server_names",
         "send_header",
         "accept_header_from",
+        "source",
         "splice",
         "first_timeout",
         "connect_timeout",

@@ -2,7 +2,7 @@
 
 use super::{BackendPlaces, Faults, File, Placements, ServiceConfig, Span, fields::Wrong};
 use crate::{
-    lb::{self, MAX_SERVICES, Mode, PlanError, RowKey, State, SynProxy},
+    lb::{self, MAX_SERVICES, Mode, PlanError, RowKey, Source, State, SynProxy},
     rng::SipKey,
 };
 use std::{
@@ -61,6 +61,14 @@ fn judge_sources(file: &File, wrong: &Wrong) {
 fn judge_versions(file: &File, service: &ServiceConfig, wrong: &Wrong) {
     if service.mode != Mode::Proxy {
         return;
+    }
+    if service.proxied.source == Source::Client {
+        if file.splices == Some(0) {
+            let what = "only a table of pairs of connections brings back what backends send to clients (source = \"client\"): \
+                        let [proxy] splices be more than 0";
+            wrong.note(service.places.head.clone(), format!("service `{}`: {what}", service.name));
+        }
+        return; // and a backend of the other version is complained of already
     }
     for (backend, places) in service.backends.iter().zip(&service.places.backends) {
         let address = backend.address.address;

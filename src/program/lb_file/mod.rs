@@ -159,6 +159,8 @@ pub struct ServiceConfig {
     /// - `send_header = "v2"`, or `v1`: a header of the PROXY protocol tells backends at first who the client is. Default: none.
     /// - `accept_header_from = ["198.18.0.0/24"]`: whose connections begin with such a header. Nobody else's may then. Default: nobody's, and
     ///   it is data like any other.
+    /// - `source = "balancer"`, or `client`: whose address backends see. With `client` what they send to clients has to pass this balancer, as
+    ///   that of a router, `splices` may not be 0, and they are of the service's IP version. Default balancer.
     /// - `splice = "auto"`, or `off`: whether XDP goes on with connections once nothing of them is to be looked at. Default auto.
     /// - `first_timeout = "10s"`, from 100ms to 10m: for what clients say first, where it decides whereto; `connect_timeout = "3s"`, from
     ///   100ms to 1m: for a backend to answer, of which three are tried; `idle_timeout = "1h"`, from 1s to 168h: for either end to

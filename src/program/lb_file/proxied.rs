@@ -6,7 +6,7 @@ use super::{
     read::addresses,
 };
 use crate::{
-    lb::{Mode, Proxied, is_server_name},
+    lb::{Mode, Proxied, Source, is_server_name},
     prefix::Prefix,
 };
 use std::{net::IpAddr, ops::RangeInclusive, time::Duration};
@@ -16,6 +16,8 @@ const MOST_SPLICES: u64 = 1 << 23;
 const FIRST: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(600);
 const CONNECT: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(60);
 const IDLE: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(7 * 86_400);
+
+const SOURCES: [(&str, Source); 2] = [("balancer", Source::Balancer), ("client", Source::Client)];
 
 /// What becomes of a service's connections.
 pub(super) fn read(service: &Fields<'_>, mode: Option<Mode>) -> Proxied {
@@ -29,6 +31,7 @@ pub(super) fn read(service: &Fields<'_>, mode: Option<Mode>) -> Proxied {
         server_names: server_names(&fields),
         send_header: fields.word("send_header", &[("v1", 1), ("v2", 2)]),
         trusted: trusted(&fields),
+        source: fields.word("source", &SOURCES).unwrap_or(default.source),
         splice: fields.word("splice", &[("auto", true), ("off", false)]).unwrap_or(default.splice),
         first: fields.time("first_timeout", FIRST).unwrap_or(default.first),
         connect: fields.time("connect_timeout", CONNECT).unwrap_or(default.connect),

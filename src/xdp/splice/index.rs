@@ -70,9 +70,15 @@ pub(super) struct Index {
 }
 
 impl Index {
-    /// Entries of a map of so many buckets.
+    /// Entries of a map of so many buckets, the last of which is none: it says whether there [was a claim](Self::note_claim).
     pub const fn entries_of(buckets: u32) -> usize {
-        buckets as usize * BUCKET
+        (buckets as usize + 1) * BUCKET
+    }
+
+    /// There are flows of the stack's at addresses that are not, or will be. Only from now on programs look for such, and for pairs that
+    /// have come of them.
+    pub fn note_claim(&self) {
+        self.entries.as_slice()[self.hashing.buckets() as usize * BUCKET].store(1, Ordering::Release);
     }
 
     pub fn new(hashing: Hashing, entries: SharedMemory<AtomicU32>) -> Self {

@@ -65,6 +65,7 @@ places! {
     IS_RESET = splice_said.is_reset;
     HAS_CLOCKS = splice_pair.has_clocks;
     IS_TAGGED = splice_pair.is_tagged;
+    IS_CLAIM = splice_pair.is_claim;
 }
 
 /// The low six octets of a number are a link address, as they stand in a frame.
@@ -134,19 +135,29 @@ impl Record<'_> {
             self.write_side(pair, side);
             self.write_said(pair, side, origin);
         }
+        self.put(IS_CLAIM, 0);
         self.put(HAS_CLOCKS, pair.has_clocks.into());
         self.put(IS_TAGGED, (!pair.link(Side::Client).vlan.as_slice().is_empty()).into());
     }
 
+    /// That a flow, which is found where the backend's would be, is the stack's.
+    pub fn write_claim(&self, tuple: &FourTuple) {
+        self.put(IS_CLAIM, 1);
+        self.write_tuple(tuple, Side::Backend);
+    }
+
     fn write_end(&self, its: &End, side: Side, origin: &Origin) {
-        let tuple = &its.tuple;
+        self.write_tuple(&its.tuple, side);
+        self.write_link(its, side, origin);
+    }
+
+    fn write_tuple(&self, tuple: &FourTuple, side: Side) {
         for (at, address) in [(LOCAL, tuple.local.address), (REMOTE, tuple.remote.address)] {
             for (number, octets) in address_octets(address).chunks_exact(4).enumerate() {
                 self.put(end(side) + at + 4 * number, u32::from_ne_bytes([octets[0], octets[1], octets[2], octets[3]]));
             }
         }
         self.put(end(side) + PORTS, ports_of(tuple));
-        self.write_link(its, side, origin);
     }
 
     fn write_link(&self, its: &End, side: Side, origin: &Origin) {

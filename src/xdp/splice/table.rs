@@ -8,7 +8,7 @@ use crate::{
     rng::SipKey,
     splice::{Carrier, Pair, PairId, Refusal, Side},
     time::{Instant, nanos},
-    wire::LinkHeader,
+    wire::{FourTuple, LinkHeader},
     xdp::{XdpError, guard::monotonic, memory::SharedMemory, refusal, steer::types},
 };
 use libbpf_rs::{MapHandle, MapType, libbpf_sys};
@@ -60,7 +60,7 @@ impl SpliceTable {
             MapHandle::create(MapType::Array, Some(name), 4, value as u32, entries, &options)
                 .map_err(|error| refusal::refused("make a map of pairs of connections", &error))
         };
-        let buckets = create("splice_index", size_of::<types::splice_bucket>(), hashing.buckets())?;
+        let buckets = create("splice_index", size_of::<types::splice_bucket>(), hashing.buckets() + 1)?;
         let pairs = create("splice_pairs", size_of::<types::splice_pair>(), capacity)?;
         let index = SharedMemory::of_map(buckets.as_fd(), Index::entries_of(hashing.buckets()))?;
         let words = SharedMemory::of_map(pairs.as_fd(), capacity as usize * WORDS)?;
@@ -123,7 +123,17 @@ fn number(index: u32, side: Side) -> u32 {
 #[derive(Clone, Copy, Debug, Default)]
 struct Slot {
     generation: u32,
-    is_taken: bool,
+    holds: Holds,
+}
+
+/// What is in a place.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Holds {
+    #[default]
+    Nothing,
+    Pair,
+    /// A flow of the stack's own, at an address that is not.
+    Claim,
 }
 
 /// One worker's share of a [`SpliceTable`].
@@ -145,7 +155,7 @@ impl Splices {
 
     /// How many pairs there are.
     pub fn len(&self) -> usize {
-        self.slots.iter().filter(|slot| slot.is_taken).count()
+        self.slots.iter().filter(|slot| slot.holds == Holds::Pair).count()
     }
 
     /// Whether there are none.
@@ -155,19 +165,43 @@ impl Splices {
 
     /// The pair of this id, if that is not stale.
     fn find(&self, id: PairId) -> Option<Record<'_>> {
-        let slot = self.slots.get(id.index().checked_sub(self.range.start)? as usize)?;
-        (slot.is_taken && slot.generation == id.generation()).then(|| self.table.record(id.index()))
+        self.holds(id, Holds::Pair).then(|| self.table.record(id.index()))
+    }
+
+    fn holds(&self, id: PairId, what: Holds) -> bool {
+        let slot = id.index().checked_sub(self.range.start).and_then(|at| self.slots.get(at as usize));
+        slot.is_some_and(|slot| slot.holds == what && slot.generation == id.generation())
+    }
+
+    /// The place that is used next, if it has rested.
+    fn place(&self) -> Option<u32> {
+        let &(index, since) = self.free.front()?;
+        (nanos(monotonic()) >= since + REST).then_some(index)
+    }
+
+    /// The place that is used next is used now.
+    fn occupy(&mut self, holds: Holds) -> Option<PairId> {
+        let (index, _) = self.free.pop_front()?;
+        let slot = &mut self.slots[(index - self.range.start) as usize];
+        slot.holds = holds;
+        Some(PairId::new(index, slot.generation))
+    }
+
+    fn leave(&mut self, id: PairId) {
+        let slot = &mut self.slots[(id.index() - self.range.start) as usize];
+        *slot = Slot { generation: slot.generation.wrapping_add(1), holds: Holds::Nothing };
+        self.free.push_back((id.index(), nanos(monotonic())));
     }
 }
 
 impl Carrier for Splices {
     fn take(&mut self, pair: &Pair) -> Option<PairId> {
-        let &(index, since) = self.free.front()?;
         // What is free of cost comes first: where no interface is known this is asked for each pair, and in vain.
         let is_known = |side| self.origin.knows(pair.link(side).interface);
-        if !Side::BOTH.into_iter().all(is_known) || nanos(monotonic()) < since + REST {
+        if !Side::BOTH.into_iter().all(is_known) {
             return None;
         }
+        let index = self.place()?;
         self.table.record(index).write(pair, &self.origin);
         let index_of = &self.table.index;
         if !index_of.enter(pair.tuple(Side::Client), number(index, Side::Client)) {
@@ -177,10 +211,7 @@ impl Carrier for Splices {
             index_of.remove(pair.tuple(Side::Client), number(index, Side::Client));
             return None;
         }
-        self.free.pop_front();
-        let slot = &mut self.slots[(index - self.range.start) as usize];
-        slot.is_taken = true;
-        Some(PairId::new(index, slot.generation))
+        self.occupy(Holds::Pair)
     }
 
     fn look(&self, id: PairId) -> Option<Pair> {
@@ -210,20 +241,40 @@ impl Carrier for Splices {
         self.table.remove(id.index(), &pair);
         // What was learnt by a program that had found it just before.
         let pair = self.look(id)?;
-        let slot = &mut self.slots[(id.index() - self.range.start) as usize];
-        (slot.is_taken, slot.generation) = (false, slot.generation.wrapping_add(1));
-        self.free.push_back((id.index(), nanos(monotonic())));
+        self.leave(id);
         Some(pair)
+    }
+
+    fn claim(&mut self, tuple: &FourTuple) -> Option<PairId> {
+        let index = self.place()?;
+        self.table.record(index).write_claim(tuple);
+        if !self.table.index.enter(tuple, number(index, Side::Backend)) {
+            return None;
+        }
+        self.table.index.note_claim();
+        self.occupy(Holds::Claim)
+    }
+
+    fn release(&mut self, id: PairId, tuple: &FourTuple) {
+        if self.holds(id, Holds::Claim) {
+            self.table.index.remove(tuple, number(id.index(), Side::Backend));
+            self.leave(id);
+        }
     }
 }
 
 impl Drop for Splices {
     /// Nobody forgets its pairs any more, so nothing is translated for them.
     fn drop(&mut self) {
-        let taken = self.range.clone().filter(|&index| self.slots[(index - self.range.start) as usize].is_taken);
-        for index in taken {
-            let pair = self.table.record(index).read(&self.origin);
-            self.table.remove(index, &pair);
+        for (index, slot) in self.range.clone().zip(&self.slots) {
+            let pair = || self.table.record(index).read(&self.origin);
+            match slot.holds {
+                Holds::Nothing => {}
+                Holds::Pair => self.table.remove(index, &pair()),
+                Holds::Claim => {
+                    self.table.index.remove(pair().tuple(Side::Backend), number(index, Side::Backend));
+                }
+            }
         }
     }
 }

@@ -563,6 +563,12 @@ impl Carrier for Nobody {
     fn forget(&mut self, _: PairId) -> Option<Pair> {
         None
     }
+
+    fn claim(&mut self, _: &FourTuple) -> Option<PairId> {
+        None
+    }
+
+    fn release(&mut self, _: PairId, _: &FourTuple) {}
 }
 
 #[test]

@@ -5,10 +5,12 @@ use super::*;
 use crate::{
     config::KeepAlive,
     rng::SipKey,
+    splice::{self, Carrier, PairId, Refusal, Side, Table},
     stack::{Answered, ConnectError, SynMode, Via},
     tcp::cookie::MasterKey,
     wire::{Encapsulation, Tunnel, ethernet, ip::Codepoint},
 };
+use std::sync::{Arc, Mutex, MutexGuard};
 
 const ROUTER: MacAddress = MacAddress([2, 0, 0, 0, 0, 9]);
 const MTU: usize = 1_500;
@@ -388,4 +390,148 @@ fn who_does_not_know_the_cookie_resets_what_it_has_never_heard_of() {
         assert_eq!(Pair::events(&mut pair.balancer), [Event::Connected(ours), closed]);
         assert_eq!(Pair::events(&mut pair.backend), []);
     }
+}
+
+/// A table of pairs that says which flows are the stack's at addresses that are not.
+#[derive(Clone)]
+struct Claims(Arc<Mutex<(Table, Vec<FourTuple>)>>);
+
+impl Claims {
+    fn new(room: u32) -> Self {
+        Self(Arc::new(Mutex::new((Table::new(room), Vec::new()))))
+    }
+
+    fn both(&self) -> MutexGuard<'_, (Table, Vec<FourTuple>)> {
+        self.0.lock().unwrap()
+    }
+
+    fn ports(&self) -> Vec<u16> {
+        self.both().1.iter().map(|tuple| tuple.local.port).collect()
+    }
+}
+
+impl Carrier for Claims {
+    fn take(&mut self, pair: &splice::Pair) -> Option<PairId> {
+        self.both().0.take(pair)
+    }
+
+    fn look(&self, id: PairId) -> Option<splice::Pair> {
+        self.both().0.look(id)
+    }
+
+    fn translate(&mut self, now: Instant, id: PairId, frame: &mut [u8]) -> Result<Side, Refusal> {
+        self.both().0.translate(now, id, frame)
+    }
+
+    fn point(&mut self, id: PairId, side: Side, link: LinkHeader, mtu: u16) {
+        self.both().0.point(id, side, link, mtu);
+    }
+
+    fn forget(&mut self, id: PairId) -> Option<splice::Pair> {
+        self.both().0.forget(id)
+    }
+
+    fn claim(&mut self, tuple: &FourTuple) -> Option<PairId> {
+        let mut both = self.both();
+        let id = both.0.claim(tuple)?;
+        both.1.push(*tuple);
+        Some(id)
+    }
+
+    fn release(&mut self, id: PairId, tuple: &FourTuple) {
+        let mut both = self.both();
+        both.0.release(id, tuple);
+        let before = both.1.len();
+        both.1.retain(|it| it != tuple);
+        assert_eq!(both.1.len(), before - 1, "{tuple} was claimed");
+    }
+}
+
+impl Pair {
+    /// A balancer that may speak for clients, and one of these.
+    fn speaking(is_ipv4: bool, room: u32) -> (Self, Claims, Endpoint) {
+        let (mut pair, claims) = (Self::new(is_ipv4, None), Claims::new(room));
+        pair.balancer.set_carrier(Box::new(claims.clone()));
+        let client = address(if is_ipv4 { "203.0.113.9" } else { "2001:db8::9" });
+        (pair, claims, Endpoint { address: client, port: 4_711 })
+    }
+
+    fn connect_as(&mut self, client: Endpoint, ports: &[u16]) -> Result<ConnectionId, ConnectError> {
+        self.balancer.connect_as(self.now, self.remote(), client, ports, self.via())
+    }
+}
+
+#[test]
+fn a_connection_in_a_clients_name_is_the_clients_to_the_backend() {
+    for is_ipv4 in [true, false] {
+        let (mut pair, claims, client) = Pair::speaking(is_ipv4, 9);
+        // A port of ours is no obstacle at another's address.
+        pair.balancer.listen(None, client.port).unwrap();
+        let ours = pair.connect_as(client, &[5_000]).unwrap();
+        pair.exchange();
+        let [Event::Accepted(theirs, _)] = Pair::events(&mut pair.backend)[..] else { panic!("it is accepted") };
+        assert_eq!(pair.backend.stream(pair.now, theirs).unwrap().peer_addr(), client.into());
+        assert_eq!(claims.ports(), [4_711]);
+        pair.balancer.stream(pair.now, ours).unwrap().write(b"hello");
+        pair.exchange();
+        assert_eq!(pair.backend.stream(pair.now, theirs).unwrap().readable(), b"hello");
+
+        // Its port is taken now, and that one as well.
+        let second = pair.connect_as(client, &[5_000]).unwrap();
+        assert_eq!(claims.ports(), [4_711, 5_000]);
+        assert!(matches!(pair.connect_as(client, &[5_000]), Err(ConnectError::NoPortLeft(_))));
+        pair.balancer.stream(pair.now, second).unwrap().abort();
+        assert_eq!(claims.ports(), [4_711], "one that has ended is claimed no more");
+
+        // TIME-WAIT is the stack's as well: the last acknowledgment may have been lost.
+        pair.balancer.stream(pair.now, ours).unwrap().close();
+        pair.exchange();
+        pair.backend.stream(pair.now, theirs).unwrap().consume(5);
+        pair.backend.stream(pair.now, theirs).unwrap().close();
+        pair.exchange();
+        assert_eq!((claims.ports(), pair.balancer.flow_counts().2), (vec![4_711], 1));
+        // And is succeeded without a gap in which nobody has the flow.
+        pair.pass(Duration::from_secs(2));
+        pair.connect_as(client, &[]).unwrap();
+        assert_eq!((claims.ports(), pair.balancer.flow_counts().2), (vec![4_711], 0));
+        pair.balancer.abort_all(pair.now);
+        assert_eq!((claims.ports(), claims.both().0.len()), (vec![], 0));
+    }
+}
+
+#[test]
+fn what_waits_in_a_clients_name_is_let_go_when_its_time_is_over() {
+    let (mut pair, claims, client) = Pair::speaking(true, 9);
+    let ours = pair.connect_as(client, &[]).unwrap();
+    pair.exchange();
+    pair.balancer.stream(pair.now, ours).unwrap().close();
+    pair.exchange();
+    let [Event::Accepted(theirs, _), ..] = Pair::events(&mut pair.backend)[..] else { panic!("it is accepted") };
+    pair.backend.stream(pair.now, theirs).unwrap().close();
+    pair.exchange();
+    assert_eq!(claims.ports(), [4_711]);
+    (0..20).for_each(|_| pair.pass(Duration::from_secs(20)));
+    assert_eq!((claims.ports(), claims.both().0.len()), (vec![], 0));
+}
+
+#[test]
+fn nobody_is_spoken_for_who_cannot_be() {
+    let (mut pair, claims, client) = Pair::speaking(true, 1);
+    let at = |text: &str| Endpoint { address: address(text), port: 4_711 };
+    for (name, why) in [
+        ("198.18.0.80", ConnectError::NotAClient(address("198.18.0.80"))),
+        ("2001:db8::9", ConnectError::NotAClient(address("2001:db8::9"))),
+        ("224.0.0.1", ConnectError::NotUnicast(address("224.0.0.1"))),
+        ("198.18.0.255", ConnectError::NotUnicast(address("198.18.0.255"))),
+    ] {
+        assert_eq!(pair.connect_as(at(name), &[1]), Err(why));
+    }
+    pair.connect_as(client, &[1]).unwrap();
+    // There is room for one.
+    let why = ConnectError::NotCarried(client.address);
+    assert_eq!(pair.connect_as(Endpoint { port: 4_712, ..client }, &[1]), Err(why));
+    assert_eq!((claims.ports(), pair.balancer.flow_counts().0), (vec![4_711], 1));
+    // And nobody at all who would bring the answers.
+    let mut pair = Pair::new(true, None);
+    assert_eq!(pair.connect_as(client, &[1]), Err(why));
 }

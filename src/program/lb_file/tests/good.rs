@@ -3,7 +3,7 @@
 use super::{GOOD, changed, good};
 use crate::{
     lb::{
-        Backend, Balancer, Fragments, Limits, Mode, NatWindows, OnUnhealthy, Proxied, RowCount, RowKey, State,
+        Backend, Balancer, Fragments, Limits, Mode, NatWindows, OnUnhealthy, Proxied, RowCount, RowKey, Source, State,
         WhenAllDown,
     },
     lb_file::{CONTROL, Check, CheckKind, Nat, PINS, PlacementKind, Placements, SynProxy, fields::KINDS},
@@ -133,9 +133,9 @@ fn in_mode_proxy_a_service_says_what_becomes_of_connections() {
         "interface = \"eth0\"\n[proxy]\nsources = [\"198.18.0.6\", \"2001:2::6\"]\nsplices = 5000\n\
         [[service]]\nname = \"shop\"\naddress = \"198.18.0.80:443\"\nmode = \"proxy\"\n\
         [service.proxy]\nserver_names = [\"Shop.Example.org.\", \"*.example.net\"]\nsend_header = \"v1\"\n\
-        accept_header_from = [\"198.18.1.0/24\", \"2001:2::9\"]\nsplice = \"off\"\nfirst_timeout = \"5s\"\nconnect_timeout = \"1s\"\n\
+        accept_header_from = [\"198.18.1.0/24\", \"2001:2::9\"]\nsource = \"client\"\nsplice = \"off\"\nfirst_timeout = \"5s\"\nconnect_timeout = \"1s\"\n\
         idle_timeout = \"2m\"\n\
-        [[service.backend]]\nname = \"shop-1\"\naddress = \"[2001:2::11]:8443\"\n\
+        [[service.backend]]\nname = \"shop-1\"\naddress = \"198.18.0.11:8443\"\n\
         [[service]]\nname = \"rest\"\naddress = \"198.18.0.80:443\"\nmode = \"proxy\"\n\
         [[service.backend]]\nname = \"rest-1\"\naddress = \"198.18.0.12\"\n",
     );
@@ -145,6 +145,7 @@ fn in_mode_proxy_a_service_says_what_becomes_of_connections() {
     let proxied = Proxied {
         server_names: ["shop.example.org", "*.example.net"].map(str::to_owned).to_vec(),
         send_header: Some(1),
+        source: Source::Client,
         splice: false,
         trusted: vec![prefix("198.18.1.0", 24), prefix("2001:2::9", 128)],
         first: Duration::from_secs(5),
@@ -153,7 +154,7 @@ fn in_mode_proxy_a_service_says_what_becomes_of_connections() {
     };
     let [shop, rest] = &file.services[..] else { panic!("two services") };
     assert_eq!((shop.mode, &shop.proxied), (Mode::Proxy, &proxied));
-    assert_eq!(shop.backends[0].address, end("[2001:2::11]:8443"));
+    assert_eq!(shop.backends[0].address, end("198.18.0.11:8443"));
     assert_eq!((&rest.proxied, rest.backends[0].address.port), (&Proxied::default(), 443));
     assert!(shop.service(&placements()).proxied == proxied);
 }
