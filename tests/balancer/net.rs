@@ -22,6 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub struct Net {
     name: String,
     hosts: Vec<String>,
+    queues: u16,
 }
 
 /// The address of a host by its number: 1 is the balancer, 2 the client, and backends follow from 11 on.
@@ -32,9 +33,14 @@ pub fn address(host: u16, ipv6: bool) -> IpAddr {
 
 impl Net {
     pub fn new(backends: u16) -> Self {
+        Self::with_queues(backends, 1)
+    }
+
+    /// As [`Net::new`], with as many workers at the balancer: frames come to any of its queues.
+    pub fn with_queues(backends: u16, queues: u16) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!("lb-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let mut net = Self { name, hosts: Vec::new() };
+        let mut net = Self { name, hosts: Vec::new(), queues };
         net.add_namespace("switch");
         net.sh("switch", "ip link set lo up; ip link add name switch type bridge; ip link set switch up");
         net.add_host("balancer", 1);
@@ -63,12 +69,13 @@ impl Net {
     /// A host on the switch. What goes to it is whole when it leaves the switch, as on a real wire.
     fn add_host(&mut self, host: &str, number: u16) {
         self.add_namespace(host);
-        let there = format!("{}-{host}", self.name);
+        let (there, queues) = (format!("{}-{host}", self.name), self.queues);
         self.sh(
             "switch",
             &format!(
                 "sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1
-                 ip link add p{number} type veth peer name eth0 netns {there}
+                 ip link add p{number} numtxqueues {queues} numrxqueues {queues} type veth \
+                     peer name eth0 netns {there} numtxqueues {queues} numrxqueues {queues}
                  ethtool -K p{number} tx off gro on >/dev/null
                  ip netns exec {there} ethtool -K eth0 tx off gro on >/dev/null
                  ip link set p{number} master switch up"

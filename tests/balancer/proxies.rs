@@ -60,7 +60,15 @@ impl Scene {
     }
 
     pub fn with(backends: u16, services: Vec<Service>, adapt: impl FnOnce(LoadBalancer) -> LoadBalancer) -> Self {
-        let net = Net::new(backends);
+        Self::on(Net::new(backends), backends, services, adapt)
+    }
+
+    pub fn on(
+        net: Net,
+        backends: u16,
+        services: Vec<Service>,
+        adapt: impl FnOnce(LoadBalancer) -> LoadBalancer,
+    ) -> Self {
         for number in 1..=backends {
             let own: [IpAddr; 2] = [false, true].map(|ipv6| address(10 + number, ipv6));
             own.iter().for_each(|&own| net.serve_at(&format!("b{number}"), SocketAddr::new(own, THEIRS)));
