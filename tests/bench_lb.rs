@@ -122,6 +122,17 @@ fn balancers_at_work_beside_a_direct_link() {
 }
 
 #[test]
+fn what_is_proxied_has_a_bare_redirect_beside_it_that_serves() {
+    if is_able() {
+        let report = measure(Trial::Steady, &["--mode", "proxy", "--contenders", "xskip,redirect"]);
+        for metric in ["failed_requests", "failed_connections", "failed_downloads", "failed_held_connections"] {
+            assert_eq!(figure(&report, 1, metric), 0.0, "{metric}: {report:#}");
+        }
+        assert!(report["ratios"]["xskip/redirect"]["download_gbit_per_second"]["median"].is_number(), "{report:#}");
+    }
+}
+
+#[test]
 fn nobody_notices_a_drain_in_any_mode() {
     if is_able() {
         for mode in ["dsr", "ipip", "gue", "nat"] {
@@ -218,7 +229,6 @@ fn rows_break_no_flow_in_worlds_where_others_do() {
 fn what_makes_no_sense_is_refused_before_anything_is_made() {
     for (wrong, sentence) in [
         (["--contenders", "xskip,katran"], "\"katran\" is no contender: name xskip, haproxy, nginx-stream, nft-dnat"),
-        (["--contenders", "redirect"], "redirect is no contender of lb --scenario steady: name xskip, haproxy"),
         (["--scenario", "storm"], "\"storm\" is no scenario: name one of steady, kill, drain, reload, flood"),
         (["--state", "luck"], "\"luck\" is no state of a balancer: name rows, hash or lru"),
         (["--seed", "7"], "--seed draws the worlds of --state, and nothing else"),
@@ -229,6 +239,13 @@ fn what_makes_no_sense_is_refused_before_anything_is_made() {
     }
     let said = run_failing(2, &["bench", "lb", "--scenario", "flood", "--contenders", "haproxy"]);
     assert!(said.contains("haproxy is no contender of lb --scenario flood: name xskip, nft-dnat, redirect"), "{said}");
+    for trial in ["kill", "drain", "reload"] {
+        let said = run_failing(2, &["bench", "lb", "--scenario", trial, "--contenders", "redirect"]);
+        assert!(
+            said.contains(&format!("redirect is no contender of lb --scenario {trial}: name xskip, haproxy")),
+            "{said}"
+        );
+    }
     let proxies = ["bench", "lb", "--scenario", "flood", "--mode", "proxy", "--contenders", "redirect"];
     let said = run_failing(2, &proxies);
     let sentence = "redirect is no contender of lb --scenario flood --mode proxy: name xskip, haproxy, nginx-stream";

@@ -1,4 +1,5 @@
-//! The bare reflector, frame by frame: what it sends back is a right SYN-ACK, and it takes nothing else. Needs root.
+//! What is measured by, frame by frame: what the bare reflector sends back is a right SYN-ACK, and what is passed on has other link
+//! addresses and nothing else. They take nothing else. Needs root.
 
 mod common;
 
@@ -8,7 +9,7 @@ use common::{
 };
 use std::net::IpAddr;
 use xskip_cli::{
-    bpf::Reflector,
+    bpf::{PassOn, Reflector},
     wire::{
         self, ChecksumPolicy, IpHeader, LinkHeader, Packet, Protocol, SeqNumber, TcpFlags, TcpHeader, TcpOptions,
         tcp_options::Timestamps,
@@ -149,5 +150,31 @@ fn everything_else_is_the_kernels_untouched() {
     for (what, frame) in others {
         let (action, after) = reflector.test_run(&frame).unwrap();
         assert_eq!((action, &after), (XDP_PASS, &frame), "{what}");
+    }
+}
+
+#[test]
+fn what_is_passed_on_has_other_link_addresses_and_nothing_else() {
+    if !is_root() {
+        return;
+    }
+    let (client, backends) = ([2, 0, 0, 0, 0, 9], [1, 2, 3].map(|it| [2, 0, 0, 0, 1, it]));
+    let program = PassOn::load(SHARED_V4, client, &backends).unwrap();
+    let [there, there_v6] = ENDS;
+    let mut stations = Vec::new();
+    for port in 40_000..40_006 {
+        let sent = frame(there, &TcpHeader { source_port: port, ..syn(1, 2, options()) }, b"text");
+        let (action, came) = program.test_run(&sent).unwrap();
+        assert_eq!((action, &came[6..]), (XDP_REDIRECT, &[&OURS.0[..], &sent[12..]].concat()[..]));
+        stations.push(came[..6].to_vec());
+    }
+    assert_eq!(stations[..3], stations[3..], "the port says which");
+    assert!(backends.iter().all(|backend| stations.contains(&backend.to_vec())), "{stations:?}");
+    let back = frame((there.1, there.0), &syn(1, 2, options()), b"text");
+    let (action, came) = program.test_run(&back).unwrap();
+    assert_eq!((action, came), (XDP_REDIRECT, [&client[..], &OURS.0, &back[12..]].concat()));
+    let elsewhere = frame((there.0, there.0), &syn(1, 2, options()), &[]);
+    for other in [frame(there_v6, &syn(1, 2, options()), &[]), elsewhere, back[..30].to_vec()] {
+        assert_eq!(program.test_run(&other).unwrap(), (XDP_PASS, other));
     }
 }

@@ -13,7 +13,7 @@ pub use self::{
         MAX_BACKEND_SENDERS,
     },
     flood::{FloodPlan, FloodProgram, FloodReplies, FloodSource, FloodTemplate},
-    redirect::{Redirector, Sink},
+    redirect::{PassOn, Redirector, Sink},
     reflect::Reflector,
     relay::RelayProgram,
 };

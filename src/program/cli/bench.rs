@@ -65,7 +65,7 @@ const LB_HELP: &str = "Scenarios:\n  \
     drain   one of three backends is drained: nobody should fail\n  \
     reload  ten reloads, with another backend and other weights: nobody should fail, no datagram be lost\n  \
     flood   packets a second on one core, beside a program that only redirects\n\n\
-    Backends are nginx. haproxy and nginx-stream take no part in flood; redirect takes part in nothing else, direct only in steady.\n\n\
+    Backends are nginx. haproxy and nginx-stream take no part in flood; redirect takes part in flood and steady, direct only in steady.\n\n\
     Examples:\n  \
     sudo xskip bench lb --duration 5 --html lb.html\n  \
     sudo xskip bench lb --scenario drain --mode gue --contenders xskip,haproxy --json -\n  \

@@ -3,6 +3,7 @@
 mod haproxy;
 mod nft;
 mod nginx_stream;
+mod redirect;
 #[cfg(test)]
 mod tests;
 mod xskip;
@@ -22,6 +23,7 @@ use crate::{
         process::{Process, ProcessError},
         turns::Named,
     },
+    bpf::PassOn,
     host::{HostError, Link},
     lab::{LabError, SideCommand},
     lb::Mode,
@@ -92,7 +94,7 @@ impl BalanceOptions<'_> {
     /// Whom backends answer.
     pub fn answers(&self) -> Answers {
         match self.contender {
-            LbContender::NftDnat => Answers::ByBalancer,
+            LbContender::NftDnat | LbContender::Redirect => Answers::ByBalancer,
             _ => Answers::Direct,
         }
     }
@@ -112,6 +114,8 @@ enum Works {
     Process(Process),
     /// The kernel's rules go with their namespace.
     Rules,
+    /// A program goes when it is dropped.
+    Program(#[expect(dead_code, reason = "kept attached")] PassOn),
     Nobody,
 }
 
@@ -147,6 +151,8 @@ impl<'a> Balancing<'a> {
             LbContender::Haproxy => it.start_haproxy(members)?,
             LbContender::NginxStream => it.start_nginx(members)?,
             LbContender::NftDnat => it.start_nft(members)?,
+            // Frames of a flood leave by another link, which is not for whoever serves clients.
+            LbContender::Redirect if !options.is_flood => it.start_redirect(members)?,
             LbContender::Redirect | LbContender::Direct => {}
         }
         Ok(it)
@@ -176,14 +182,14 @@ impl<'a> Balancing<'a> {
     pub(super) fn processes(&self) -> Vec<Pid> {
         match &self.works {
             Works::Process(process) => iter::once(process.id()).chain(account::children(process.id(), "")).collect(),
-            Works::Rules | Works::Nobody => Vec::new(),
+            Works::Rules | Works::Program(_) | Works::Nobody => Vec::new(),
         }
     }
 
     fn process(&mut self) -> Result<&mut Process, BenchError> {
         match &mut self.works {
             Works::Process(process) => Ok(process),
-            Works::Rules | Works::Nobody => unreachable!("only processes are spoken to"),
+            Works::Rules | Works::Program(_) | Works::Nobody => unreachable!("only processes are spoken to"),
         }
     }
 

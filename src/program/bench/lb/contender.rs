@@ -15,7 +15,8 @@ pub enum LbContender {
     NginxStream,
     /// The kernel's own: nftables with `jhash` and `dnat`, on its connection tracking.
     NftDnat,
-    /// An XDP program that sends every frame on as it is, and decides nothing.
+    /// An XDP program that sends frames on and looks nothing up: in [`Trial::Flood`] out of another link, as they are; in
+    /// [`Trial::Steady`] to another station of the link they came by, there and back.
     Redirect,
     /// No balancer at all: clients go to a backend.
     Direct,
@@ -40,7 +41,7 @@ impl LbContender {
             Self::Xskip => true,
             Self::Haproxy | Self::NginxStream => trial != Trial::Flood,
             Self::NftDnat => true,
-            Self::Redirect => trial == Trial::Flood,
+            Self::Redirect => matches!(trial, Trial::Steady | Trial::Flood),
             Self::Direct => trial == Trial::Steady,
         }
     }

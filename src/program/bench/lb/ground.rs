@@ -131,6 +131,11 @@ impl Ground {
         &found.unwrap_or_else(|| panic!("{name} is a host")).1
     }
 
+    /// The link address of a host.
+    pub fn station(&self, name: &str) -> Result<[u8; 6], BenchError> {
+        Ok(self.host(name).run(|| Link::find(INTERFACE))??.mac)
+    }
+
     /// What would run a program on a host.
     pub fn command(&self, host: &str, program: impl AsRef<OsStr>) -> SideCommand<'_> {
         SideCommand::inside(self.host(host), program)

@@ -37,7 +37,8 @@ pub(in crate::bench) const STEADY: Scenario = Scenario {
     about: &[
         "First connections stay, 64 unless another number was asked for, and on each of them a small page is asked for, again and \
          again. Then each page takes a connection of its own. Then a few connections download a large file. At last connections are \
-         opened that say nothing, 10,000 where a process may have descriptors for them. One contender is no balancer: there the clients go straight to one of the servers.",
+         opened that say nothing, 10,000 where a process may have descriptors for them. One contender is no balancer: there the clients go straight to one of the servers. Another one decides next to nothing: an XDP program \
+         that gives frames other link addresses, there and back, is the limit for whoever forwards both ways.",
         SAME_GROUND,
     ],
     metrics: &[
@@ -87,7 +88,11 @@ pub(in crate::bench) const STEADY: Scenario = Scenario {
             caption: "Memory of the balancer's process, and of the kernel for it, divided by their number. Less is better.",
         },
     ],
-    baselines: &[Baseline { name: "direct", metrics: None }, Baseline { name: "haproxy", metrics: None }],
+    baselines: &[
+        Baseline { name: "direct", metrics: None },
+        Baseline { name: "redirect", metrics: None },
+        Baseline { name: "haproxy", metrics: None },
+    ],
     series: None,
 };
 
@@ -298,8 +303,10 @@ const MEMORY: &str = "Memory is the most that was in use while the connections w
 const PROXIES: &str = "A proxy ends connections and opens others, so that it may try another server where one refuses. HAProxy \
      checks servers every 500 ms, as xskip does, 2 checks in a row; nginx notices when a connection is refused; nftables never \
      does.";
-const RETURN: &str = "With xskip, servers answer clients themselves, but in the modes nat and proxy; by way of those, of a proxy or of the \
-     kernel's translation, answers go back through the balancer.";
+const RETURN: &str = "With xskip, servers answer clients themselves, but in the modes nat and proxy; by way of those, of a proxy, of the \
+     kernel's translation or of redirect, answers go back through the balancer.";
+const PASSED_ON: &str = "redirect chooses the server by the client's port and remembers nothing. Segments and answers go through it, as they go through what \
+     translates, so both cross the switch equally often. It notices no server that fails, and no client behind another station.";
 const RELOADS: &str = "HAProxy's master and nginx's replace their workers, which go on until their connections have ended; \
      nftables replaces its table at once. HAProxy has no UDP.";
 const TRACKING: &str = "Packets are segments with ACK from 65,536 addresses, and for xskip in mode nat SYNs from there, which open \
@@ -314,7 +321,7 @@ const COOKIES: &str = "All defend themselves by SYN cookies: xskip in XDP, on th
 pub(super) fn notes(trial: Trial, mode: Mode) -> &'static [&'static str] {
     match trial {
         Trial::Flood if mode == Mode::Proxy => &[COOKIES],
-        Trial::Steady => &[DELIVERY, RETURN, SLICES, CPU, MEMORY],
+        Trial::Steady => &[DELIVERY, RETURN, PASSED_ON, SLICES, CPU, MEMORY],
         Trial::Kill => &[PROXIES, RETURN],
         Trial::Drain | Trial::Reload => &[RELOADS, RETURN],
         Trial::Flood => &[TRACKING],
