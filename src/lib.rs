@@ -50,7 +50,7 @@
 //! | [`worker`] | the pinned thread that runs it all to completion |
 //! | [`app`] | the [`Service`] trait and the bundled services |
 //! | [`proxy`] | pairs of connections: a client's, and one to a backend |
-//! | [`telemetry`] | sequence diagrams |
+//! | [`telemetry`] | sequence diagrams, and metrics |
 //! | [`runtime`] | workers on interfaces, from end to end: what every role stands on |
 //! | [`server`] | the role of a server: a service on every worker |
 //!

@@ -10,6 +10,8 @@ use std::{
     process::{Command, Stdio},
 };
 
+const LB_RUN: &[&str] =
+    &["time", "drops", "stats", "wire", "lb", "xdp", "host", "worker", "telemetry", "runtime", "balancer", "lb_file"];
 /// The rooms, each with the rooms it may import. Data move one way; so do imports. That none of `xskip-core` imports one of
 /// `xskip`, and none of `xskip` one of the program, is the compiler's affair.
 const ROOMS: &[(&str, &[&str])] = &[
@@ -32,8 +34,11 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("worker", &["time", "drops", "stats", "rng", "config", "wire", "tcp", "stack", "xdp"]),
     ("app", &["time", "drops", "config", "tcp", "stack", "worker", "rng", "wire"]),
     ("proxy", &["time", "tcp", "splice", "stack", "worker", "app"]),
-    ("telemetry", &["time", "drops", "stats", "wire", "tcp", "host", "worker"]),
-    ("runtime", &["time", "drops", "stats", "rng", "config", "wire", "tcp", "stack", "xdp", "host", "worker"]),
+    ("telemetry", &["time", "drops", "stats", "wire", "tcp", "xdp", "host", "worker"]),
+    (
+        "runtime",
+        &["time", "drops", "stats", "rng", "config", "wire", "tcp", "stack", "xdp", "host", "worker", "telemetry"],
+    ),
     (
         "server",
         &["time", "drops", "stats", "rng", "config", "wire", "tcp", "stack", "xdp", "host", "worker", "app", "runtime"],
@@ -66,7 +71,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("flood", &["rng", "wire", "xdp", "host", "bpf", "lab"]),
     ("doctor", &["host", "xdp"]),
     ("lb_file", &["time", "rng", "transport", "wire", "lb", "host", "prefix"]),
-    ("lb_run", &["time", "drops", "stats", "wire", "lb", "xdp", "host", "worker", "runtime", "balancer", "lb_file"]),
+    ("lb_run", LB_RUN),
     ("load", &["time", "config", "tcp", "stack", "wire", "host", "worker", "runtime", "server"]),
     (
         "demo",

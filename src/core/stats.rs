@@ -1,5 +1,7 @@
 //! What happened, in numbers.
 
+use std::time::Duration;
+
 /// Declares a set of counters with their names and what they count.
 macro_rules! counters {
     ($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident,)* }) => {
@@ -102,3 +104,60 @@ counters! {
         echo_replies,
     }
 }
+
+/// How often something took how long: counts in fixed steps, each twice as long as the one before, from 4 µs to 16 s, and one of what took
+/// longer. It takes as much memory as it ever will from the beginning on, and belongs to whoever counts: to count is to add to two numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Histogram {
+    buckets: [u64; Self::BUCKETS],
+    nanos: u64,
+}
+
+impl Histogram {
+    /// Steps, the last of which has no end.
+    pub const BUCKETS: usize = 24;
+    /// The first step ends at 2 to the power of this many microseconds.
+    const FIRST: u32 = 2;
+
+    /// Counts one that took so long.
+    pub fn count_one(&mut self, took: Duration) {
+        let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        // What ends at a bound belongs below it, and a microsecond that has begun counts.
+        let micros = nanos.div_ceil(1_000);
+        let bits = u64::BITS - micros.saturating_sub(1).leading_zeros();
+        let step = bits.saturating_sub(Self::FIRST) as usize;
+        self.buckets[step.min(Self::BUCKETS - 1)] += 1;
+        self.nanos = self.nanos.saturating_add(nanos);
+    }
+
+    /// Each step: where it ends, which belongs to it, and how many there are in it alone; the last has no end.
+    pub fn iter(&self) -> impl Iterator<Item = (Option<Duration>, u64)> {
+        let end =
+            |step: usize| (step + 1 < Self::BUCKETS).then(|| Duration::from_micros(1 << (step as u32 + Self::FIRST)));
+        self.buckets.into_iter().enumerate().map(move |(step, count)| (end(step), count))
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> u64 {
+        self.buckets.iter().sum()
+    }
+
+    /// How long all of them took together.
+    pub fn sum(&self) -> Duration {
+        Duration::from_nanos(self.nanos)
+    }
+}
+
+/// How long what a stack does with connections takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Timings {
+    /// From a SYN of ours to the SYN-ACK, or from our SYN-ACK to what ends the handshake, where either was sent but once (RFC 6298 §3). Of
+    /// handshakes that a cookie has ended nothing is known.
+    pub handshakes: Histogram,
+    /// The smoothed round-trip time (RFC 6298 §2) that each connection ended with.
+    pub round_trips: Histogram,
+}
+
+#[cfg(test)]
+mod tests;

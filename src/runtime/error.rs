@@ -6,6 +6,7 @@ use crate::{
     stack::{
         AddAddressError, BindError, Cidr, CidrError, ConnectError, ListenError, RemoveAddressError, TooManyInterfaces,
     },
+    telemetry::metrics::MetricsError,
     wire::{AddressError, MacAddress},
     worker::{CommandError, MAX_PORTS},
     xdp::{MAX_LISTENERS, ServeError, XdpError},
@@ -55,6 +56,10 @@ pub enum RuntimeError {
         /// How many the other one has.
         workers: usize,
     },
+
+    /// The address for metrics.
+    #[error(transparent)]
+    Metrics(#[from] MetricsError),
 
     /// No port to listen on, and nobody to connect to.
     #[error("no port to listen on: give at least one, such as --port 80")]

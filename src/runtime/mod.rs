@@ -14,6 +14,7 @@ mod error;
 mod interface;
 mod link_watch;
 mod listening;
+mod metrics;
 mod neighbourhood;
 mod notice;
 mod plan;
@@ -127,6 +128,7 @@ pub struct Runtime {
     pub(crate) huge_pages: bool,
     pub(crate) busy_poll: Option<Duration>,
     pub(crate) drain: Duration,
+    pub(crate) metrics: Option<SocketAddr>,
     pub(crate) cookies: Cookies,
     pub(crate) cookie_secret: CookieSecret,
     pub(crate) takes_over: bool,
@@ -163,6 +165,7 @@ impl Runtime {
             huge_pages: false,
             busy_poll: None,
             drain: Duration::ZERO,
+            metrics: None,
             cookies: Cookies::default(),
             cookie_secret: CookieSecret::Random(COOKIE_ROTATION),
             takes_over: false,

@@ -7,6 +7,7 @@ use super::{
     defence::{self, Defence, MasterFile, Rotation},
     interface::{Opened, Served, Shared, listen},
     listening::Listening,
+    metrics,
     notice::Notices,
     plan::Plan,
 };
@@ -14,6 +15,7 @@ use crate::{
     host::{HostError, confinement, cores, rights::KernelVersion},
     rng::SipKey,
     stack::Secrets,
+    telemetry::metrics::Exporter,
     worker::{
         self, Application, ApplicationPanic, BindRefused, Clock, Context, ListenRefused, Mailbox, Shutdown, Worker,
         Workers,
@@ -64,6 +66,8 @@ fn may_splice(opened: &[Opened], notices: &Notices) -> bool {
 
 /// Workers at work, until they are stopped. Dropping it ends them too, but tells nothing.
 pub struct Running {
+    /// First, so that nobody looks on any more when the rest goes.
+    exporter: Option<Exporter>,
     setups: Vec<Setup>,
     pub(super) notices: Notices,
     threads: Vec<(u32, JoinHandle<Result<worker::Report, XdpError>>)>,
@@ -95,6 +99,7 @@ impl Running {
         application: impl Fn(&mut Context<'_>) -> A + Send + Sync + 'static,
     ) -> Result<Self, RuntimeError> {
         // Nothing has been touched so far: where somebody has an address of ours, nothing will be.
+        let door = metrics::door(runtime.metrics)?;
         let ears = plan.interfaces.iter().map(|plan| listen(runtime, plan)).collect::<Result<Vec<_>, _>>()?;
         let (mut opened, key) = (Vec::new(), SipKey::random()?);
         let splices = room_for_pairs(runtime, &notices);
@@ -106,8 +111,7 @@ impl Running {
         // A balancer's workers only hear strangers; what changes, others change.
         let renounces = confine(runtime, &opened)? || runtime.balance.is_some();
         let (secrets, rotation) = secrets(runtime, &notices)?;
-        let workers = Workers::new(mailboxes(plan.workers())?);
-        let clock = Clock::start();
+        let (workers, clock) = (Workers::new(mailboxes(plan.workers())?), Clock::start());
         let splices = shared.splices.filter(|_| may_splice(&opened, &notices));
         let is_spliced = splices.is_some();
         let assembly = Assembly::new(runtime, plan, &opened, secrets.clone(), clock).with_splices(splices);
@@ -129,9 +133,10 @@ impl Running {
             interfaces.push(opened.serve(id, plan, &workers, &notices, End(ended.0.clone()))?);
         }
         let setups = interfaces.iter().map(|served| served.setup.clone()).collect();
-        let threads = Vec::new();
-        let addressing = Addressing::new(runtime);
+        let (threads, addressing) = (Vec::new(), Addressing::new(runtime));
+        let exporter = metrics::export(door, &workers, &interfaces, defence.view())?;
         let mut running = Self {
+            exporter,
             setups,
             notices,
             threads,
@@ -145,9 +150,7 @@ impl Running {
             interfaces,
         };
         running.employ(assembled, &plan.cores, renounces, Arc::new(application))?;
-        for setup in &running.setups {
-            running.notices.tell(Notice::Serving(setup.clone()));
-        }
+        running.setups.iter().for_each(|setup| running.notices.tell(Notice::Serving(setup.clone())));
         Ok(running)
     }
 
@@ -385,6 +388,8 @@ impl Running {
     }
 
     fn collect(&mut self) -> Result<RunReport, RuntimeError> {
+        // It shows what is at work, and that ends.
+        self.exporter = None;
         let mut reports = Vec::new();
         let mut failure = None;
         for (queue, thread) in self.threads.drain(..) {

@@ -258,6 +258,15 @@ macro_rules! settings {
             $self
         }
 
+        /// Has what is counted at `http://ADDRESS/metrics`, in OpenMetrics or in the older form of Prometheus: see
+        /// [`metrics`](crate::telemetry::metrics). The address is one of the kernel's. Whoever reaches it reads names and figures, of no
+        /// client's. By default nobody is told.
+        #[must_use]
+        pub fn metrics(mut $self, address: SocketAddr) -> Self {
+            $place.metrics = Some(address);
+            $self
+        }
+
         /// Lets a tap look on at every frame, in and out.
         #[must_use]
         pub fn tap(mut $self, tap: Arc<dyn Tap>) -> Self {

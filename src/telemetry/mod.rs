@@ -7,6 +7,7 @@
 mod ladder;
 #[doc(hidden)] // for the crate that writes captures
 pub mod lookout;
+pub mod metrics;
 
 pub use self::ladder::{Ladder, LadderMode, LadderOptions, LadderSummary};
 

@@ -125,6 +125,8 @@ pub struct Worker {
     last_work: Instant,
     /// When the application wants to be called again, if nothing else happens.
     due: Option<Instant>,
+    /// When the last turn began, if something was done in it that is yet to be timed.
+    worked_since: Option<Instant>,
     /// Since when it has waited for something to do, where it has.
     resting_since: Option<Instant>,
     /// What is to be shown next, and when.
@@ -158,6 +160,7 @@ impl Worker {
             is_calling: false,
             last_work: Instant::ZERO,
             due: None,
+            worked_since: None,
             resting_since: None,
             snapshot: Snapshot::default(),
             snapshot_due: Instant::ZERO,
@@ -230,7 +233,12 @@ impl Worker {
     /// One batch from end to end. Whether anything was done.
     fn turn(&mut self, application: &mut impl Application) -> bool {
         let now = self.clock.now();
-        if let Some(since) = self.resting_since.take() {
+        // A batch ends where the next one begins, unless the worker slept between: so one look at the clock does for both.
+        let since = self.resting_since.take();
+        if let Some(began) = self.worked_since.take() {
+            self.snapshot.batches.count_one(since.unwrap_or(now) - began);
+        }
+        if let Some(since) = since {
             self.snapshot.asleep += now - since;
         }
         let commands = self.obey(now);
@@ -243,6 +251,7 @@ impl Worker {
         let worked = received + transmitted + commands > 0;
         if worked {
             self.last_work = now;
+            self.worked_since = Some(now);
         }
         worked
     }

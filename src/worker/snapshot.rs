@@ -3,7 +3,7 @@
 use crate::{
     drops::{DropReason, Drops},
     stack::Stack,
-    stats::StackStats,
+    stats::{Histogram, StackStats, Timings},
     time::Instant,
     wire::InterfaceId,
     xdp::{FrameAudit, QueueStatistics},
@@ -76,6 +76,12 @@ pub struct Snapshot {
     pub commands: u64,
     /// Time spent waiting for something to do.
     pub asleep: Duration,
+    /// How long batches took in which something was done: what came meanwhile has waited no longer than that.
+    pub batches: Histogram,
+    /// How long handshakes and round trips took.
+    pub timings: Timings,
+    /// What all connections may allocate together, bytes, where there is a limit.
+    pub memory_limit: Option<usize>,
 }
 
 /// What happened between two snapshots, a second.
@@ -118,6 +124,8 @@ impl Snapshot {
         self.drops.clone_from(stack.drops());
         (self.connections, self.half_open, self.time_wait) = stack.flow_counts();
         self.memory = stack.memory();
+        self.memory_limit = stack.memory_limit();
+        self.timings = *stack.timings();
     }
 
     /// Whether the stack has counted anything since.

@@ -2,7 +2,7 @@
 //! budgets there are. `bpf/guard.h` says what they do; which listeners are guarded is said in [`Services`](super::Services).
 
 use super::{
-    FlowFilter, XdpError,
+    FlowFilter, Verdicts, XdpError,
     filter::HashKeys,
     settings::{Settings, at},
     steer::types,
@@ -185,6 +185,14 @@ impl Guard {
     /// Whether cookies of the next epoch count already, whose key is there: those of a machine whose calendar is ahead.
     pub fn accept_next_epoch(&self, accept: bool) {
         self.settings.set(at::NEXT_EPOCH, accept.into());
+    }
+
+    /// What the program decided so far, as [`Program::verdicts`](super::Program::verdicts) has it.
+    ///
+    /// # Errors
+    /// [`XdpError::Refused`] where the kernel does not tell.
+    pub fn verdicts(&self) -> Result<Verdicts, XdpError> {
+        Verdicts::read(&self.counters.verdicts)
     }
 
     /// What was dropped so far that came of no flow and began none.

@@ -28,6 +28,7 @@ impl Exposition {
             "counter" => &["_total"],
             "gauge" => &[""],
             "info" => &["_info"],
+            "histogram" => &["_bucket", "_sum", "_count"],
             other => panic!("{other} is no type that is used here"),
         })
     }
@@ -38,6 +39,7 @@ impl Exposition {
         assert!(!text.contains("# EOF") && !text.contains("# UNIT"), "{text}");
         Self::read_families(text, |kind| match kind {
             "counter" | "gauge" => &[""],
+            "histogram" => &["_bucket", "_sum", "_count"],
             other => panic!("{other} is no type that is used here"),
         })
     }

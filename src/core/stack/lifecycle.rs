@@ -171,6 +171,9 @@ impl Stack {
         }
         if signals.contains(Signals::OPENED) {
             self.announce(Event::Connected(id));
+            // Nothing was measured but the handshake.
+            let took = self.connections[index].connection.round_trip_time();
+            took.into_iter().for_each(|took| self.timings.handshakes.count_one(took));
             self.apply_path_mtu(now, index);
         }
         if is_first_news {
@@ -229,6 +232,8 @@ impl Stack {
         if reason == CloseReason::Finished && is_waited_for {
             return;
         }
+        let round_trip = connection.round_trip_time();
+        round_trip.into_iter().for_each(|took| self.timings.round_trips.count_one(took));
         self.forget_stall(id);
         self.timers.cancel(id.index);
         self.connections.remove(id.index);

@@ -274,6 +274,11 @@ impl Stack {
         self.connections.memory.used()
     }
 
+    /// How much of it there may be, if there is a limit ([`StackConfig::memory`](crate::config::StackConfig::memory)).
+    pub fn memory_limit(&self) -> Option<usize> {
+        self.config.memory
+    }
+
     /// A connection's memory has changed.
     #[cold]
     pub(super) fn charge(&mut self, now: Instant, index: u32) {

@@ -21,7 +21,7 @@ use super::{
 use crate::{
     config::StackConfig,
     drops::{DropReason, Drops},
-    stats::StackStats,
+    stats::{StackStats, Timings},
     tcp::{
         MaxSegment, State,
         cookie::{CookieJar, MasterKey},
@@ -151,6 +151,7 @@ pub struct Stack {
     /// Connections whose peers keep their windows shut.
     pub(super) stalled: AgedSlab<ConnectionId>,
     pub(super) stats: StackStats,
+    pub(super) timings: Timings,
     pub(super) drops: Drops,
 }
 
@@ -188,6 +189,7 @@ impl Stack {
             events: VecDeque::new(),
             stalled: AgedSlab::new(config.max_stalled),
             stats: StackStats::default(),
+            timings: Timings::default(),
             drops: Drops::default(),
             config,
         }
@@ -321,6 +323,11 @@ impl Stack {
     /// What happened so far.
     pub fn stats(&self) -> &StackStats {
         &self.stats
+    }
+
+    /// How long handshakes and round trips took so far.
+    pub fn timings(&self) -> &Timings {
+        &self.timings
     }
 
     /// What was refused so far, by reason.

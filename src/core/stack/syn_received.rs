@@ -74,6 +74,7 @@ impl Stack {
         self.flows.replace(hash, Flow::HalfOpen(index), Flow::Connection(connection));
         self.take_half_open(index);
         self.used.insert(hash, handshake.iss);
+        syn_timing.took.into_iter().for_each(|took| self.timings.handshakes.count_one(took));
         self.connections[connection].connection.apply_syn_timing(syn_timing, &self.config.tcp);
         self.arrive_at_connection(now, connection, received)
     }

@@ -225,6 +225,9 @@ fn build(arguments: &Arguments) -> Load {
     if let Some(confinement) = arguments.confine.confinement() {
         load = load.confinement(confinement);
     }
+    if let Some(address) = arguments.observe.metrics {
+        load = load.metrics(address);
+    }
     match &arguments.request {
         Some(path) => load.request(path),
         None => load,

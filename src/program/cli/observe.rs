@@ -1,9 +1,9 @@
 //! Looking on: `--capture` and `--ladder`, wherever the stack carries traffic; and all counters as JSON.
 
-use super::{Failure, print};
+use super::{Failure, number, print};
 use clap::Args;
 use serde_json::{Map, Value, json};
-use std::{io, path::PathBuf, sync::Arc};
+use std::{io, net::SocketAddr, path::PathBuf, sync::Arc};
 use xskip_cli::{
     capture::{Capture, CaptureError, CaptureSummary},
     runtime::{RunReport, Setup},
@@ -23,6 +23,18 @@ pub struct Arguments {
     /// counted
     #[arg(long)]
     pub ladder: bool,
+
+    /// Have what is counted at http://ADDRESS:PORT/metrics, in OpenMetrics, for Prometheus; the address is one of the kernel's, such as
+    /// 127.0.0.1:9920
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = number::socket_address)]
+    pub metrics: Option<SocketAddr>,
+}
+
+/// Says where metrics are, where there are any.
+pub fn say_where(arguments: &Arguments) {
+    if let Some(address) = arguments.metrics {
+        print::note(format_args!("metrics are at http://{address}/metrics"));
+    }
 }
 
 /// Those who look on.

@@ -200,6 +200,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Err(error) => return Err(error.into()),
     };
     running.setups().iter().for_each(print::note);
+    observe::say_where(&arguments.observe);
     print::note("serving; Ctrl-C ends it");
     let ended = running.until(signals);
     let seen = observation.close();
@@ -260,6 +261,9 @@ fn build(arguments: &Arguments, observation: &Observation) -> Result<Server, Fai
     }
     if let Some(confinement) = arguments.confine.confinement() {
         server = server.confinement(confinement);
+    }
+    if let Some(address) = arguments.observe.metrics {
+        server = server.metrics(address);
     }
     if arguments.take_over {
         server = server.takes_over();

@@ -6,7 +6,6 @@
 
 mod checks;
 mod client;
-mod clients;
 mod error;
 mod metrics;
 mod protocol;
@@ -19,25 +18,22 @@ mod tests;
 mod unused;
 mod watch;
 
+pub use crate::telemetry::metrics::MetricsError;
+
 pub use self::{
     client::{AskError, ask},
     error::{Refused, RunError},
-    metrics::MetricsError,
     protocol::{Answer, Changed, Request},
     session::{Options, Session, Tell},
     socket::ControlError,
     status::{BackendReport, PromiseReport, ServiceReport, StatusReport},
 };
 
-use self::{
-    metrics::{Door, Exporting},
-    serve::Serving,
-    socket::Control,
-    watch::Watch,
-};
+use self::{serve::Serving, socket::Control, watch::Watch};
 use crate::{
     lb_file::File,
     runtime::{RunReport, RuntimeError, StopSignal, StopSignals},
+    telemetry::metrics::{Door, Exporter},
 };
 use std::{io, sync::Arc};
 
@@ -46,7 +42,7 @@ pub struct Run {
     // Nobody asks for anything any more, or changes anything, by the time that the session ends.
     serving: Serving,
     watch: Watch,
-    exporting: Exporting,
+    exporting: Exporter,
     session: Arc<Session>,
 }
 
@@ -64,13 +60,15 @@ impl Run {
         // Before anything is touched that another balancer may have.
         let control = Control::take(&file.control)?;
         file.check_this_host(|note| tell(note))?;
-        let door = Door::open(file.metrics)?;
-        let session = Arc::new(Session::start(options, file, seen, door, tell)?);
+        let door = Arc::new(Door::open(file.metrics)?);
+        let session = Arc::new(Session::start(options, file, seen, Arc::clone(&door), tell)?);
         let start = |what| RunError::system(what);
         let attended = || -> Result<_, RunError> {
             let watch = Watch::start(Arc::clone(&session), hangup).map_err(start("watch the file"))?;
             let serving = Serving::start(Arc::clone(&session), control).map_err(start("serve the control socket"))?;
-            let exporting = Exporting::start(Arc::clone(&session)).map_err(start("serve /metrics"))?;
+            let its = Arc::clone(&session);
+            let page = move |form| its.page().map(|page| page.write(form)).map_err(|error| error.to_string());
+            let exporting = Exporter::at(door, page).map_err(start("serve /metrics"))?;
             Ok((watch, serving, exporting))
         };
         match attended() {

@@ -2,10 +2,10 @@
 
 use super::{
     Session,
-    clients::{Client, Clients, PAUSE, Unheard, bell, readable, wait},
     protocol::{Answer, MOST, Request},
     socket::Control,
 };
+use crate::telemetry::metrics::clients::{Client, Clients, PAUSE, Unheard, bell, readable, wait};
 use nix::sys::eventfd::EventFd;
 use std::{
     io,

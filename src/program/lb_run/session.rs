@@ -2,7 +2,7 @@
 
 use super::{
     Answer, BackendReport, Changed, Refused, Request, RunError, StatusReport, checks,
-    metrics::{Door, Page, Process, Reloads},
+    metrics::{Page, Reloads},
     status::Frame,
     unused,
     watch::{Fingerprint, fingerprint},
@@ -12,6 +12,7 @@ use crate::{
     lb::{self, Flow, Health, MAX_WEIGHT, State},
     lb_file::{BackendName, CheckKind, File, Moment, Overrides, Placements, row_key},
     runtime::{RunReport, RuntimeError},
+    telemetry::metrics::{Door, Process},
     wire::{Endpoint, FourTuple, check_remote},
     xdp::Require,
 };
@@ -56,7 +57,7 @@ pub struct Session {
     seen: Mutex<Option<Fingerprint>>,
     reloads: Mutex<Reloads>,
     /// Where metrics can be had.
-    door: Door,
+    door: Arc<Door>,
     tell: Tell,
 }
 
@@ -78,7 +79,7 @@ impl Session {
         options: Options,
         file: File,
         seen: Option<Fingerprint>,
-        door: Door,
+        door: Arc<Door>,
         tell: Tell,
     ) -> Result<Self, RunError> {
         let key = row_key(&file.row_key_file)?;
@@ -346,10 +347,6 @@ impl Session {
             workers: running.workers().iter().map(|worker| worker.snapshot()).collect(),
             process: Process::look(),
         })
-    }
-
-    pub(super) fn door(&self) -> &Door {
-        &self.door
     }
 
     /// What would become of a client's flow to a service, which is called by its name; with a colon and a port behind it where that

@@ -3,10 +3,8 @@
 //! What is watched are folders, not the file: who replaces a file makes another one. Each folder on the way to it is, for the name
 //! that leads on: the file, or one of the links by which it is reached, may be another one in the next moment.
 
-use super::{
-    Session,
-    clients::{bell, readable, wait},
-};
+use super::Session;
+use crate::telemetry::metrics::clients::{bell, readable, wait};
 use nix::sys::{
     eventfd::EventFd,
     inotify::{AddWatchFlags, InitFlags, Inotify},

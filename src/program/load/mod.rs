@@ -95,6 +95,7 @@ pub struct Load {
     idle: Idle,
     confinement: Option<Confinement>,
     tap: Option<Arc<dyn Tap>>,
+    metrics: Option<SocketAddr>,
 }
 
 /// How far a load is.
@@ -135,6 +136,7 @@ impl Load {
             idle: Idle::default(),
             confinement: None,
             tap: None,
+            metrics: None,
         }
     }
 
@@ -170,6 +172,13 @@ impl Load {
     #[must_use]
     pub fn max_segment(mut self, limit: MaxSegment) -> Self {
         self.max_segment = limit;
+        self
+    }
+
+    /// Has what is counted at this address of the kernel's, as [`Runtime::metrics`] does. By default nobody is told.
+    #[must_use]
+    pub fn metrics(mut self, address: SocketAddr) -> Self {
+        self.metrics = Some(address);
         self
     }
 
@@ -336,6 +345,9 @@ impl Load {
         }
         if let Some(tap) = &self.tap {
             runtime = runtime.tap(tap.clone());
+        }
+        if let Some(address) = self.metrics {
+            runtime = runtime.metrics(address);
         }
         Ok(self.gateways.iter().fold(runtime, |runtime, &gateway| runtime.gateway(gateway)))
     }

@@ -114,6 +114,17 @@ pub struct ListenerDefence {
     pub syns: u64,
 }
 
+/// The listeners' defence, from any thread.
+#[derive(Clone, Debug)]
+pub(super) struct View(Arc<Mutex<Vec<ListenerDefence>>>);
+
+impl View {
+    /// How each listener is defended.
+    pub fn read(&self) -> Vec<ListenerDefence> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
 /// The defence at work. Dropping it ends its thread, and leaves things as they are.
 #[derive(Debug)]
 pub(super) struct Defence {
@@ -136,7 +147,12 @@ impl Defence {
 
     /// How each listener is defended now.
     pub fn records(&self) -> Vec<ListenerDefence> {
-        self.records.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.view().read()
+    }
+
+    /// For whoever looks on while it is at work.
+    pub fn view(&self) -> View {
+        View(self.records.clone())
     }
 }
 

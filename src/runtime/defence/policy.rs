@@ -41,6 +41,9 @@ pub enum Level {
 }
 
 impl Level {
+    /// The names of all of them.
+    pub const NAMES: &'static [&'static str] = &["cache", "worker", "xdp", "budget"];
+
     /// Its name in counters.
     pub fn name(self) -> &'static str {
         match self {

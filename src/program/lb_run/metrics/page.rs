@@ -1,27 +1,17 @@
 //! What there is to know at one moment, and how it is called. A scrape makes a page and throws it away: nothing is counted for it.
 
-use super::{http::Form, process::Process};
 use crate::{
     balancer::{BackendStatus, ServiceStatus, Status},
     drops::{DropReason, Drops},
     lb::{Health, Obstacle, Refusal, State, Why},
     stats::StackStats,
+    telemetry::metrics::{Families, Form, Process, Written, encode},
     time::Instant,
     worker::Snapshot,
     xdp::Verdicts,
 };
-use prometheus_client::{
-    collector::Collector,
-    encoding::{
-        DescriptorEncoder, EncodeCounterValue, EncodeGaugeValue, EncodeLabelSet, NoLabelSet, prometheus_text, text,
-    },
-    metrics::MetricType,
-    registry::{Registry, Unit},
-};
-use std::{
-    fmt,
-    time::{Duration, SystemTime},
-};
+use prometheus_client::{collector::Collector, encoding::DescriptorEncoder, registry::Unit};
+use std::time::{Duration, SystemTime};
 
 /// How often the file was read anew, and what came of it.
 #[derive(Clone, Copy, Debug)]
@@ -66,16 +56,7 @@ pub struct Page {
 impl Page {
     /// The page, in words.
     pub fn write(self, form: Form) -> String {
-        let mut text = String::new();
-        let mut registry = Registry::default();
-        registry.register_collector(Box::new(self));
-        // A string takes whatever it is given.
-        let written = match form {
-            Form::OpenMetrics => text::encode(&mut text, &registry),
-            Form::Plain => prometheus_text::encode(&mut text, &registry),
-        };
-        debug_assert!(written.is_ok());
-        text
+        encode(self, form)
     }
 
     /// Each service with each of its backends.
@@ -110,67 +91,9 @@ impl Page {
     }
 }
 
-/// Writes families, each with what it means.
-pub(super) struct Families<'a, 'e>(&'a mut DescriptorEncoder<'e>);
-
-pub(super) type Written = Result<(), fmt::Error>;
-
-impl Families<'_, '_> {
-    pub(super) fn counters<L: EncodeLabelSet>(
-        &mut self,
-        name: &str,
-        help: &str,
-        unit: Option<&Unit>,
-        samples: impl IntoIterator<Item = (L, u64)>,
-    ) -> Written {
-        let mut family = self.0.encode_descriptor(name, help, unit, MetricType::Counter)?;
-        for (labels, count) in samples {
-            family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&count, None)?;
-        }
-        Ok(())
-    }
-
-    pub(super) fn gauges<L: EncodeLabelSet, N: EncodeGaugeValue>(
-        &mut self,
-        name: &str,
-        help: &str,
-        unit: Option<&Unit>,
-        samples: impl IntoIterator<Item = (L, N)>,
-    ) -> Written {
-        let mut family = self.0.encode_descriptor(name, help, unit, MetricType::Gauge)?;
-        for (labels, value) in samples {
-            family.encode_family(&labels)?.encode_gauge(&value)?;
-        }
-        Ok(())
-    }
-
-    /// One number of all of it, if there is one.
-    fn counter<N: EncodeCounterValue>(
-        &mut self,
-        name: &str,
-        help: &str,
-        unit: Option<&Unit>,
-        value: Option<N>,
-    ) -> Written {
-        let mut family = self.0.encode_descriptor(name, help, unit, MetricType::Counter)?;
-        value.map_or(Ok(()), |value| family.encode_counter::<NoLabelSet, _, u64>(&value, None))
-    }
-
-    /// Likewise.
-    fn gauge<N: EncodeGaugeValue>(&mut self, name: &str, help: &str, unit: Option<&Unit>, value: Option<N>) -> Written {
-        let mut family = self.0.encode_descriptor(name, help, unit, MetricType::Gauge)?;
-        value.map_or(Ok(()), |value| family.encode_gauge(&value))
-    }
-
-    fn infos<L: EncodeLabelSet>(&mut self, name: &str, help: &str, samples: impl IntoIterator<Item = L>) -> Written {
-        let mut family = self.0.encode_descriptor(name, help, None, MetricType::Info)?;
-        samples.into_iter().try_for_each(|labels| family.encode_info(&labels))
-    }
-}
-
 impl Collector for Page {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Written {
-        let families = &mut Families(&mut encoder);
+        let families = &mut Families::of(&mut encoder);
         self.configuration(families)?;
         self.packets(families)?;
         self.rewritten(families)?;
@@ -180,7 +103,7 @@ impl Collector for Page {
         self.health_of_backends(families)?;
         self.rows_of_backends(families)?;
         self.programs_and_workers(families)?;
-        self.this_process(families)
+        self.process.write(families)
     }
 }
 
@@ -471,23 +394,6 @@ impl Page {
             "The most memory that the connections of the workers' stacks took at any time.",
             Some(&Unit::Bytes),
             Some(stats.memory_peak),
-        )
-    }
-
-    fn this_process(&self, families: &mut Families<'_, '_>) -> Written {
-        let Process { began, cpu, resident } = self.process;
-        families.gauge("process_start_time", "When the process began, since 1970.", Some(&Unit::Seconds), began)?;
-        families.counter(
-            "process_cpu",
-            "Time that the process has used of cores, in user space and for its system calls: not that of XDP programs.",
-            Some(&Unit::Seconds),
-            cpu,
-        )?;
-        families.gauge(
-            "process_resident_memory",
-            "Memory of the process that is resident.",
-            Some(&Unit::Bytes),
-            resident,
         )
     }
 }

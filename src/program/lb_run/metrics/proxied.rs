@@ -1,6 +1,7 @@
 //! Of services in mode `proxy`: connections, and how they end.
 
-use super::page::{Families, Page, Written};
+use super::page::Page;
+use crate::telemetry::metrics::{Families, Written};
 use prometheus_client::registry::Unit;
 
 impl Page {

@@ -1,6 +1,6 @@
-//! Where `/metrics` can be had: an address of the kernel's, which the file may move.
+//! Where `/metrics` can be had: an address of the kernel's, which may move.
 
-use super::super::clients::bell;
+use super::clients::bell;
 use nix::sys::eventfd::EventFd;
 use std::{
     io::{self, ErrorKind},
@@ -19,9 +19,9 @@ pub enum MetricsError {
         /// The address.
         address: SocketAddr,
     },
-    /// What this balancer has is in the way.
+    /// What is had already is in the way.
     #[error(
-        "`metrics` cannot move from {from} to {address}, which overlap: give another port, or stop the balancer and start it again"
+        "`metrics` cannot move from {from} to {address}, which overlap: give another port, or stop the program and start it again"
     )]
     Overlaps {
         /// The address.
@@ -37,7 +37,7 @@ pub enum MetricsError {
     },
     /// The port is one that takes a right.
     #[error(
-        "`metrics` at port {} would take CAP_NET_BIND_SERVICE, which a balancer does not keep: give a port from 1024 on", .address.port()
+        "`metrics` at port {} would take CAP_NET_BIND_SERVICE, which is not kept: give a port from 1024 on", .address.port()
     )]
     NotPermitted {
         /// The address.
@@ -56,13 +56,14 @@ pub enum MetricsError {
 debug_as_display!(MetricsError);
 
 /// The address, if there is any, for whoever waits there and whoever moves it.
+#[derive(Debug)]
 pub struct Door {
     at: Mutex<Option<Open>>,
     moved: EventFd,
 }
 
 /// An address that is listened at.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 struct Open {
     address: SocketAddr,
     listener: Arc<TcpListener>,
@@ -72,6 +73,8 @@ struct Open {
 pub struct Move(Option<Open>);
 
 impl Door {
+    /// Takes the address, if there is any.
+    ///
     /// # Errors
     /// [`MetricsError`] says what to do.
     pub fn open(metrics: Option<SocketAddr>) -> Result<Self, MetricsError> {

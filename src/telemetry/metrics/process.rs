@@ -1,5 +1,6 @@
 //! What the kernel says of this process.
 
+use super::families::{Families, Written};
 use crate::host::memory;
 use nix::{
     sys::resource::{UsageWho, getrusage},
@@ -7,6 +8,7 @@ use nix::{
     time::{ClockId, clock_gettime},
     unistd::{SysconfVar, sysconf},
 };
+use prometheus_client::registry::Unit;
 use std::{
     fs,
     sync::OnceLock,
@@ -25,6 +27,7 @@ pub struct Process {
 }
 
 impl Process {
+    /// Asks the kernel.
     pub fn look() -> Self {
         let usage = getrusage(UsageWho::RUSAGE_SELF).ok();
         let micros = usage.map(|usage| usage.user_time().num_microseconds() + usage.system_time().num_microseconds());
@@ -34,6 +37,27 @@ impl Process {
             cpu: micros.map(|micros| micros as f64 / 1e6),
             resident: memory::resident("self"),
         }
+    }
+
+    /// As families of a page.
+    ///
+    /// # Errors
+    /// Where the page takes no more.
+    pub fn write(&self, families: &mut Families<'_, '_>) -> Written {
+        let &Self { began, cpu, resident } = self;
+        families.gauge("process_start_time", "When the process began, since 1970.", Some(&Unit::Seconds), began)?;
+        families.counter(
+            "process_cpu",
+            "Time that the process has used of cores, in user space and for its system calls: not that of XDP programs.",
+            Some(&Unit::Seconds),
+            cpu,
+        )?;
+        families.gauge(
+            "process_resident_memory",
+            "Memory of the process that is resident.",
+            Some(&Unit::Bytes),
+            resident,
+        )
     }
 }
 

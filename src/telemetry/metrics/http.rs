@@ -1,6 +1,9 @@
 //! As much of HTTP/1.1 as a page takes (RFC 9112): one request on a connection, and one answer.
 
-use prometheus_client::encoding::prometheus_text;
+use prometheus_client::{
+    encoding::{prometheus_text, text},
+    registry::Registry,
+};
 use std::time::SystemTime;
 
 /// The longest head of a request.
@@ -18,6 +21,18 @@ pub enum Form {
 }
 
 impl Form {
+    /// Writes what is registered in this form.
+    pub(super) fn encode(self, registry: &Registry) -> String {
+        let mut page = String::new();
+        // A string takes whatever it is given.
+        let written = match self {
+            Self::OpenMetrics => text::encode(&mut page, registry),
+            Self::Plain => prometheus_text::encode(&mut page, registry),
+        };
+        debug_assert!(written.is_ok());
+        page
+    }
+
     const fn content_type(self) -> &'static str {
         match self {
             Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
@@ -29,6 +44,7 @@ impl Form {
 /// A request for the page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Asked {
+    /// In which form.
     pub form: Form,
     /// Whether nobody wants the page itself.
     pub only_head: bool,

@@ -15,15 +15,18 @@ use std::{
 };
 
 /// How long nobody is accepted after the kernel gave no descriptor.
-pub(super) const PAUSE: Duration = Duration::from_millis(100);
+pub const PAUSE: Duration = Duration::from_millis(100);
 
 /// Something that rings once and for all: it is never read.
-pub(super) fn bell() -> io::Result<EventFd> {
+///
+/// # Errors
+/// Where the process has no descriptor left.
+pub fn bell() -> io::Result<EventFd> {
     Ok(EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?)
 }
 
 /// Waits for one of some descriptors, no longer than until `deadline`; which of them is ready.
-pub(super) fn wait<const N: usize>(fds: [PollFd<'_>; N], deadline: Option<Instant>) -> [bool; N] {
+pub fn wait<const N: usize>(fds: [PollFd<'_>; N], deadline: Option<Instant>) -> [bool; N] {
     let mut fds = fds;
     loop {
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
@@ -38,12 +41,13 @@ pub(super) fn wait<const N: usize>(fds: [PollFd<'_>; N], deadline: Option<Instan
     }
 }
 
-pub(super) fn readable<F: AsFd>(fd: &F) -> PollFd<'_> {
+/// Waits until it can be read.
+pub fn readable<F: AsFd>(fd: &F) -> PollFd<'_> {
     PollFd::new(fd.as_fd(), PollFlags::POLLIN)
 }
 
 /// Those of one socket, as they come and go.
-pub(super) struct Clients {
+pub struct Clients {
     /// What their threads are called.
     name: &'static str,
     most: usize,
@@ -51,6 +55,7 @@ pub(super) struct Clients {
 }
 
 impl Clients {
+    /// So many at a time.
     pub const fn new(name: &'static str, most: usize) -> Self {
         Self { name, most, count: AtomicUsize::new(0) }
     }
@@ -88,7 +93,7 @@ impl Drop for Place<'_> {
 }
 
 /// Why a client was not heard.
-pub(super) enum Unheard {
+pub enum Unheard {
     /// It said more than there is room for.
     TooLong,
     /// It took too long.
@@ -98,13 +103,18 @@ pub(super) enum Unheard {
 }
 
 /// Somebody at the other end of a stream that does not block.
-pub(super) struct Client<'a, S> {
+pub struct Client<'a, S> {
+    /// The stream.
     pub stream: S,
+    /// What ends all of this.
     pub bell: &'a EventFd,
 }
 
 impl<S: Read + Write + AsFd> Client<'_, S> {
     /// What it says, up to where `end` says that it is whole, or until it hangs up its side; `most` octets of it.
+    ///
+    /// # Errors
+    /// [`Unheard`] says why there is nothing.
     pub fn hear(
         &mut self,
         most: usize,
