@@ -268,7 +268,8 @@ fn timed_out(meter: &mut Meter) {
 fn too_big(meter: &mut Meter) {
     let mut victim = Victim::full(1_460);
     meter.count(|| {
-        let limited = victim.connection.limit_path(552, victim.now + Duration::from_secs(600), &victim.config);
+        let limited =
+            victim.connection.limit_path(victim.config.at(victim.now), 552, victim.now + Duration::from_secs(600));
         limited.expect("it is believed");
         victim.connection.poll_transmit(victim.config.at(victim.now), &mut victim.buffer)
     });

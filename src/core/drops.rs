@@ -2,13 +2,13 @@
 
 /// Declares an enum whose members carry the names that they have in counters and reports.
 macro_rules! named {
-    ($(#[$of:meta])* $type:ident { $($(#[$doc:meta])* $variant:ident => $name:literal,)* }) => {
+    ($(#[$of:meta])* $type:ident { $($(#[doc = $doc:literal])* $variant:ident => $name:literal,)* }) => {
         $(#[$of])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[repr(usize)]
         #[non_exhaustive]
         pub enum $type {
-            $($(#[$doc])* $variant,)*
+            $($(#[doc = $doc])* $variant,)*
         }
 
         impl $type {
@@ -19,6 +19,13 @@ macro_rules! named {
             pub const fn name(self) -> &'static str {
                 match self {
                     $(Self::$variant => $name,)*
+                }
+            }
+
+            /// What it means, in a sentence or two.
+            pub fn meaning(self) -> &'static str {
+                match self {
+                    $(Self::$variant => concat!($($doc),*).trim_ascii_start(),)*
                 }
             }
         }

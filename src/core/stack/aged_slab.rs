@@ -52,6 +52,16 @@ impl<T> AgedSlab<T> {
         Ok(index)
     }
 
+    /// The value at `index`.
+    pub fn get(&self, index: u32) -> Option<&T> {
+        self.links.get(index).map(|link| &link.value)
+    }
+
+    /// The indices that were ever in use are below this.
+    pub fn places(&self) -> u32 {
+        self.links.places()
+    }
+
     /// The value at `index`, to be changed.
     pub fn get_mut(&mut self, index: u32) -> Option<&mut T> {
         self.links.get_mut(index).map(|link| &mut link.value)

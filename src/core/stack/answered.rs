@@ -3,7 +3,10 @@
 
 use super::{ConnectError, ConnectionId, Stack, via::Via};
 use crate::{
-    tcp::handshake::{Offer, default_mss},
+    tcp::{
+        Cause,
+        handshake::{Offer, default_mss},
+    },
     time::Instant,
     wire::{Endpoint, FourTuple, TcpFlags, TcpHeader, TcpOptions, tcp_options::Timestamps},
 };
@@ -47,7 +50,7 @@ impl Stack {
         });
         // Or its SYN would be sent after all, and whoever answers that knows nothing of cookies.
         if is_open != Some(true) {
-            self.touch_id(now, id, |connection, _| connection.abort());
+            self.touch_id(now, id, |connection, _| connection.abort_for(Cause::NotBegun));
             return Err(ConnectError::NoRoute(remote.address));
         }
         Ok(id)

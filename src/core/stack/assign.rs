@@ -1,7 +1,7 @@
 //! Addresses come and go while the stack runs.
 
 use super::{Cidr, CidrError, LocalAddress, Stack};
-use crate::{time::Instant, wire::InterfaceId};
+use crate::{tcp::Cause, time::Instant, wire::InterfaceId};
 use std::net::IpAddr;
 
 /// Why a stack does not take an address.
@@ -126,7 +126,7 @@ impl Stack {
             return Err(RemoveAddressError::InUse { address, connections, sockets });
         }
         for &index in &connections {
-            self.touch(now, index, |connection, _| connection.abort());
+            self.touch(now, index, |connection, _| connection.abort_for(Cause::AddressRemoved));
         }
         for index in self.half_open.at(address) {
             self.forget_half_open(index, self.half_open.get(index).hash);

@@ -3,7 +3,7 @@
 use super::{ConnectionId, FlowHash, Stack, flow_table::Flow, interface::Interface, route::Route};
 use crate::{
     rng::SipKey,
-    tcp::{Connection, Cx, isn},
+    tcp::{Connection, Cx, Happening, isn},
     time::Instant,
     wire::{Endpoint, FourTuple, InterfaceId, ReceiveScaling, check_host},
 };
@@ -214,10 +214,9 @@ impl Stack {
         }
         let id = self.open(now, tuple, hash, (interface, mtu))?;
         let link = link.or_else(|| self.resolve(now, interface, next_hop, id));
-        self.touch_id(now, id, |connection, _| {
-            if let Some(link) = link {
-                connection.set_link(now, link);
-            }
+        self.touch_id(now, id, |connection, _| match link {
+            Some(link) => connection.set_link(now, link),
+            None => connection.note(now, Happening::NeighbourUnknown),
         });
         Ok(id)
     }

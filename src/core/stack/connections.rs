@@ -14,7 +14,7 @@ use super::{
 use crate::{
     config::{StackConfig, TcpConfig, Thrift},
     prefetch::prefetch,
-    tcp::{Connection, Dormant, State},
+    tcp::{Connection, Dormant, History, State, TcpInfo},
     time::Instant,
     wire::{FourTuple, InterfaceId, MacAddress, SeqNumber},
 };
@@ -248,6 +248,32 @@ impl Connections {
     /// The connection at `index`, if there is one.
     pub fn id_at(&self, index: u32) -> Option<ConnectionId> {
         self.slots.get(index).map(|slot| ConnectionId { index, generation: slot.generation })
+    }
+
+    /// The ends of the connection at `index`.
+    pub fn tuple(&self, index: u32) -> &FourTuple {
+        &self.slots[index].tuple
+    }
+
+    /// What there is of the connection that `id` means, which is not woken.
+    pub fn body(&self, id: ConnectionId) -> Option<&Body> {
+        self.slots.get(id.index).filter(|slot| slot.generation == id.generation).map(|slot| &slot.body)
+    }
+
+    /// What TCP knows of a connection that is awake.
+    pub fn info(&self, id: ConnectionId) -> Option<TcpInfo> {
+        match self.body(id)? {
+            Body::Awake(entry) => Some(entry.connection.info(entry.retransmitted)),
+            Body::Asleep(_) => None,
+        }
+    }
+
+    /// What has happened to it since it was last woken; nothing where it sleeps.
+    pub fn history(&self, id: ConnectionId) -> Option<History> {
+        Some(match self.body(id)? {
+            Body::Awake(entry) => entry.connection.history(None),
+            Body::Asleep(dormant) => dormant.history(*self.tuple(id.index)),
+        })
     }
 
     /// The state of the connection at `index`.

@@ -66,6 +66,11 @@ impl HalfOpen {
         Self { asked_again: true, ..Self::new(cx, handshake, begun, hash) }
     }
 
+    /// When the SYN-ACK was sent first.
+    pub fn answered(&self) -> Instant {
+        self.answered
+    }
+
     /// How the SYN-ACK has fared, if it is acknowledged at `now`.
     pub fn syn_timing(&self, now: Instant) -> SynTiming {
         let sent_once = self.retries == 0 && !self.asked_again;
@@ -111,6 +116,16 @@ impl HalfOpens {
     /// The handshake at `index`.
     pub fn get(&self, index: u32) -> &HalfOpen {
         &self.entries[index]
+    }
+
+    /// The handshake at `index`, where there is one.
+    pub fn find(&self, index: u32) -> Option<&HalfOpen> {
+        self.entries.get(index)
+    }
+
+    /// The indices that were ever in use are below this.
+    pub fn places(&self) -> u32 {
+        self.entries.places()
     }
 
     /// Whether the handshake at `index` answers one more segment that does not end it.

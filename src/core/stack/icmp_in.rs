@@ -3,7 +3,7 @@
 use super::{ConnectionId, Event, Stack, flow_table::Flow};
 use crate::{
     drops::DropReason,
-    tcp::{CloseReason, path_mtu::believed_mtu},
+    tcp::{Cause, CloseReason, Happening, path_mtu::believed_mtu},
     time::Instant,
     wire::{ErrorKind, IcmpError, IpHeader, LinkHeader, Unreachable},
 };
@@ -67,7 +67,10 @@ impl PendingErrors {
 
 impl Stack {
     /// Tells the application, unless it does not want to know (SHLD-20) or is about to hear the same anyway.
-    pub(super) fn report_soft_error(&mut self, index: u32, error: SoftError) {
+    pub(super) fn report_soft_error(&mut self, now: Instant, index: u32, error: SoftError) {
+        if let Some(entry) = self.connections.awake_mut(index) {
+            entry.connection.note(now, Happening::SoftError(error.bit().trailing_zeros()));
+        }
         let Some(entry) = self.connections.get_mut(index, &self.config.tcp).filter(|_| self.config.soft_error_events)
         else {
             return;
@@ -113,16 +116,16 @@ impl Stack {
                 let (remote, interface) = (connection.tuple().remote.address, connection.link().interface);
                 let mtu = believed_mtu(remote, error.quote.packet_len, mtu)?;
                 let until = now + self.config.tcp.path_mtu_lifetime;
-                self.touch(now, index, |connection, cx| connection.limit_path(mtu, until, cx.config)).transpose()?;
+                self.touch(now, index, |connection, cx| connection.limit_path(cx, mtu, until)).transpose()?;
                 self.interfaces[interface].path_mtus.insert(remote, mtu, until);
                 self.stats.path_mtus_lowered += 1;
             }
             ErrorKind::Unreachable(kind) if kind.is_hard() && connection.is_opening() => {
-                self.touch(now, index, |connection, _| connection.fail(CloseReason::Refused));
+                self.touch(now, index, |connection, _| connection.fail(CloseReason::Refused, Cause::RefusedByIcmp));
             }
-            ErrorKind::Unreachable(kind) => self.report_soft_error(index, SoftError::Unreachable { kind }),
-            ErrorKind::TimeExceeded => self.report_soft_error(index, SoftError::TimeExceeded),
-            ErrorKind::ParameterProblem => self.report_soft_error(index, SoftError::ParameterProblem),
+            ErrorKind::Unreachable(kind) => self.report_soft_error(now, index, SoftError::Unreachable { kind }),
+            ErrorKind::TimeExceeded => self.report_soft_error(now, index, SoftError::TimeExceeded),
+            ErrorKind::ParameterProblem => self.report_soft_error(now, index, SoftError::ParameterProblem),
         }
         self.stats.icmp_errors_accepted += 1;
         Ok(())

@@ -63,6 +63,7 @@ impl Stack {
     fn take_in(&mut self, now: Instant, interface: InterfaceId, frame: &[u8], glimpse: Option<&Glimpse>) {
         self.stats.frames_received += 1;
         let Some(&Interface { checksums, .. }) = self.interfaces.get(interface) else {
+            self.drop_examples.offer(now, DropReason::NoInterface, frame);
             return self.drops.count(DropReason::NoInterface);
         };
         // By reference: moving the value right after it was written would wait for the stores.
@@ -84,6 +85,7 @@ impl Stack {
                 }
             }
             self.drops.count(reason);
+            self.drop_examples.offer(now, reason, frame);
             self.answer_by_icmp_error(now, interface, frame, reason);
         }
     }

@@ -1,13 +1,13 @@
 //! How connections come, what follows from each thing that happens to them, and how they go.
 
 use super::{
-    ConnectionId, Event, ListenerId, SoftError, Stack, connections::Entry, flow_table::Flow, reset::bare,
-    time_wait::TimeWait,
+    ConnectionId, Event, ListenerId, SoftError, Stack, connections::Entry, ends::MANY_RETRANSMISSIONS,
+    flow_table::Flow, reset::bare, time_wait::TimeWait,
 };
 use crate::{
     drops::DropReason,
     prefetch::prefetch,
-    tcp::{CloseReason, Connection, Cx, Handshake, Signals, State},
+    tcp::{Cause, CloseReason, Connection, Cx, Handshake, Signals, State},
     time::Instant,
     wire::{FourTuple, TcpFlags},
 };
@@ -205,7 +205,7 @@ impl Stack {
         let Some(entry) = self.entry_mut(id) else { return };
         let remote = entry.connection.tuple().remote.address;
         self.reprobe_neighbour(now, id, remote);
-        self.report_soft_error(id.index, SoftError::ExcessiveRetransmission);
+        self.report_soft_error(now, id.index, SoftError::ExcessiveRetransmission);
     }
 
     /// The protocol needs the connection no more: TIME-WAIT or nothing takes its place in the flow table.
@@ -214,6 +214,9 @@ impl Stack {
         let was_attached = std::mem::replace(&mut entry.attached, false);
         let reason = entry.connection.end().unwrap_or(CloseReason::Finished);
         if was_attached {
+            if reason != CloseReason::Finished || entry.retransmitted >= MANY_RETRANSMISSIONS {
+                self.ends.remember(now, entry);
+            }
             if entry.connection.state() == State::TimeWait {
                 self.enter_time_wait(now, id.index);
             } else {
@@ -328,7 +331,7 @@ impl Stack {
     /// Resets every connection, and every pair that was handed on: for a server that ends.
     pub fn abort_all(&mut self, now: Instant) {
         for index in self.connections.indices().collect::<Vec<_>>() {
-            self.touch(now, index, |connection, _| connection.abort());
+            self.touch(now, index, |connection, _| connection.abort_for(Cause::Shutdown));
         }
         self.reset_all_pairs();
     }

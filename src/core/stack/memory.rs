@@ -20,7 +20,12 @@ use super::{
     Stack,
     connections::{Body, Connections, Entry, Slot},
 };
-use crate::{config::Thrift, tcp::Cx, time::Instant, wire::SeqNumber};
+use crate::{
+    config::Thrift,
+    tcp::{Cause, Cx},
+    time::Instant,
+    wire::SeqNumber,
+};
 use std::{ops::Range, time::Duration};
 
 /// What a connection that is awake takes, beside its buffers: its control block, and what the allocator needs for that.
@@ -348,7 +353,7 @@ impl Stack {
 
     fn reset_slow(&mut self, now: Instant, index: u32) {
         if let Some(entry) = self.connections.awake_mut(index) {
-            entry.connection.abort();
+            entry.connection.abort_for(Cause::Memory);
             self.stats.connections_slow += 1;
             // Before what follows from it, or the end of one would have others pay.
             self.connections.charge(now, index);

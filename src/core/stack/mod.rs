@@ -18,6 +18,8 @@ mod assign;
 mod connect;
 mod connections;
 mod defence;
+mod drop_examples;
+mod ends;
 mod event;
 mod flow_table;
 mod glimpse;
@@ -29,6 +31,7 @@ mod interface;
 mod lifecycle;
 mod listen;
 mod listeners;
+mod listing;
 mod memory;
 mod neighbour_cache;
 mod pairs;
@@ -69,12 +72,15 @@ pub use self::{
     assign::{AddAddressError, InUse, RemoveAddressError},
     connect::ConnectError,
     defence::{FlowFingerprint, FlowObserver, SynMode},
+    drop_examples::DropExample,
+    ends::Ended,
     event::{ConnectionId, Event},
     flow_table::{Flow, FlowTable},
     glimpse::{Glimpse, Incoming},
     icmp_in::SoftError,
     interface::TooManyInterfaces,
     listeners::{ListenError, ListenerId},
+    listing::{Cursor, Listed},
     secrets::Secrets,
     slab::Slab,
     splice::Spliced,

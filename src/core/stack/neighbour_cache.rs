@@ -7,7 +7,7 @@
 use super::{ConnectionId, Stack, interface::Interface};
 use crate::{
     drops::DropReason,
-    tcp::CloseReason,
+    tcp::{Cause, CloseReason},
     time::Instant,
     wire::{
         ArpPacket, InterfaceId, IpHeader, LinkHeader, MacAddress, Protocol,
@@ -351,7 +351,9 @@ impl Stack {
         for id in neighbour.waiting {
             // One that had an address lives on by that.
             if self.entry_mut(id).is_some_and(|entry| !entry.connection.is_resolved()) {
-                self.touch_id(now, id, |connection, _| connection.fail(CloseReason::Unreachable));
+                self.touch_id(now, id, |connection, _| {
+                    connection.fail(CloseReason::Unreachable, Cause::NeighbourSilent)
+                });
             }
         }
     }

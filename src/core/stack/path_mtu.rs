@@ -48,7 +48,7 @@ impl Stack {
         let path_mtus = &self.interfaces[connection.link().interface].path_mtus;
         if let Some((mtu, until)) = path_mtus.get(now, connection.tuple().remote.address) {
             // The peer may want even smaller segments than the path does.
-            let _ = connection.limit_path(mtu, until, &self.config.tcp);
+            let _ = connection.limit_path(self.config.tcp.at(now), mtu, until);
         }
     }
 }

@@ -6,7 +6,7 @@
 
 use super::{ConnectionId, Stack, connections::Connections};
 use crate::{
-    tcp::Cx,
+    tcp::{Cause, Cx},
     time::{Coarse, Instant},
 };
 use std::time::Duration;
@@ -70,7 +70,7 @@ impl Stack {
     }
 
     fn reset_silent(&mut self, now: Instant, id: ConnectionId) {
-        if self.touch_id(now, id, |connection, _| connection.abort()).is_some() {
+        if self.touch_id(now, id, |connection, _| connection.abort_for(Cause::Silent)).is_some() {
             self.stats.connections_silent += 1;
         }
     }

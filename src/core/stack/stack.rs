@@ -8,6 +8,8 @@ use super::{
     connect::{EphemeralPorts, FlowOwnership},
     connections::Connections,
     defence::Observer,
+    drop_examples::DropExamples,
+    ends::RecentEnds,
     half_open::HalfOpens,
     interface::Interfaces,
     listeners::Listeners,
@@ -49,7 +51,9 @@ const MISDATED_PER_SECOND: u32 = 100;
 ///   later.
 /// - **Its owner's business**: interfaces and addresses ([`add_interface`](Self::add_interface),
 ///   [`add_address`](Self::add_address)), which change while it runs; what several stacks share ([`set_share`](Self::set_share),
-///   cookies, calendars); and what it has seen ([`stats`](Self::stats), [`drops`](Self::drops)).
+///   cookies, calendars); and what it has seen ([`stats`](Self::stats), [`drops`](Self::drops),
+///   [`connections_from`](Self::connections_from), [`history`](Self::history), [`recent_ends`](Self::recent_ends),
+///   [`drop_examples`](Self::drop_examples)).
 ///
 /// # Order of calls
 /// After any input and any command the outputs are to be asked, in this order:
@@ -153,6 +157,9 @@ pub struct Stack {
     pub(super) stats: StackStats,
     pub(super) timings: Timings,
     pub(super) drops: Drops,
+    pub(super) drop_examples: DropExamples,
+    /// Connections that ended unhappily of late.
+    pub(super) ends: RecentEnds,
 }
 
 impl Stack {
@@ -191,6 +198,8 @@ impl Stack {
             stats: StackStats::default(),
             timings: Timings::default(),
             drops: Drops::default(),
+            drop_examples: DropExamples::new(),
+            ends: RecentEnds::default(),
             config,
         }
     }

@@ -2,7 +2,7 @@
 //! (sockstress, CERT-FI 2008): so those that are stalled are counted, and the one that has been for longest makes room.
 
 use super::{ConnectionId, Stack};
-use crate::time::Instant;
+use crate::{tcp::Cause, time::Instant};
 
 impl Stack {
     /// Enters a connection into the list of those that are stalled, or takes it out.
@@ -39,7 +39,7 @@ impl Stack {
 
     fn evict(&mut self, now: Instant, id: ConnectionId) {
         self.forget_stall(id);
-        if self.touch_id(now, id, |connection, _| connection.abort()).is_some() {
+        if self.touch_id(now, id, |connection, _| connection.abort_for(Cause::Stalled)).is_some() {
             self.stats.connections_evicted += 1;
         }
     }

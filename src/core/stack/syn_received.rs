@@ -145,7 +145,10 @@ impl Stack {
                     }
                 }
                 Overdue::GaveUp(index) => {
-                    self.forget_half_open(index, self.half_open.get(index).hash);
+                    let entry = self.half_open.get(index);
+                    let (tuple, answered, hash) = (entry.handshake.tuple, entry.answered(), entry.hash);
+                    self.ends.remember_handshake(now, tuple, answered);
+                    self.forget_half_open(index, hash);
                     self.drops.count(DropReason::HandshakeTimeout);
                 }
             }

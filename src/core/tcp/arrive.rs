@@ -8,6 +8,7 @@ use super::{
     cx::Cx,
     options::Reader,
     outcome::AckEvent,
+    recorder::{Cause, Happening},
     send::{AckTime, Acknowledged, Resent},
     signals::{CloseReason, Signals},
     state::{State, Step},
@@ -21,6 +22,9 @@ use crate::{
     wire::{LinkHeader, Segment, TcpFlags, ip::Dscp},
 };
 use std::time::Duration;
+
+/// A round trip that takes less is not worth writing down, however quick the others were.
+const JUMP: Duration = Duration::from_millis(20);
 
 impl Connection {
     /// Takes in a segment; `link` answers the frame that it came in.
@@ -46,6 +50,9 @@ impl Connection {
         if *link != self.link && !self.is_opening() {
             self.signals |= Signals::OTHER_LINK;
         }
+        if let Err(reason) = outcome {
+            self.recorder.note_seldom(cx.now, Happening::Refused(reason));
+        }
         outcome
     }
 
@@ -69,7 +76,9 @@ impl Connection {
             self.replace_ts_recent(segment);
         }
         self.update_ts_recent(segment);
-        self.ecn.arrived(segment);
+        if self.ecn.arrived(segment) {
+            self.recorder.note_seldom(cx.now, Happening::Marked);
+        }
         self.liveness.heard(cx.now);
         let was_active = self.recovery.is_active();
         self.take_acknowledgment(cx, segment);
@@ -160,7 +169,11 @@ impl Connection {
             return Err(DropReason::InexactReset);
         }
         // Where we opened, the peer has refused (MUST-11).
-        self.finish_with(if self.is_opening() { CloseReason::Refused } else { CloseReason::ResetByPeer });
+        if self.is_opening() {
+            self.finish_with(CloseReason::Refused, Cause::RefusedByReset);
+        } else {
+            self.finish_with(CloseReason::ResetByPeer, Cause::ResetByPeer);
+        }
         Ok(())
     }
 
@@ -233,7 +246,7 @@ impl Connection {
             acknowledged.rtt = acknowledged.rtt.or_else(|| self.time_of_resent(&acknowledged, &time, cx.config));
         }
         if advances {
-            self.data_acknowledged(&acknowledged, cx.config);
+            self.data_acknowledged(&acknowledged, cx);
         }
         let window_changed = self.take_window(segment);
         let is_duplicate = !advances && !window_changed && segment.is_empty() && self.send.flight_size() > 0;
@@ -244,10 +257,12 @@ impl Connection {
         let ack = Ack { octets, limited, now: cx.now, rtt: smoothed.unwrap_or_default() };
         let event = AckEvent { ack, acknowledged, time, is_duplicate, sack: self.sack, smoothed };
         let wait = self.recovery.acknowledged(&event, &mut self.send, &mut self.congestion);
+        self.note_recovery(cx.now);
         self.set_reordering_timer(wait, cx.now);
         // While a loss is repaired the window has been reduced already; the peer is told all the same.
         if self.ecn.acknowledged(segment, self.send.nxt()) && !self.recovery.is_active() {
             self.congestion.marked(self.send.peak());
+            self.recorder.note_seldom(cx.now, Happening::Slowed);
         }
         if acknowledged.delivered > 0 {
             // Whether the end of what is in flight has arrived too, the next probe will tell.
@@ -255,6 +270,15 @@ impl Connection {
         }
         if acknowledged.fin {
             self.step(cx, Step::FinAcknowledged);
+        }
+    }
+
+    /// A round trip took long: written down where it took far longer than those before.
+    #[cold]
+    fn note_long_round_trip(&mut self, now: Instant, rtt: Duration) {
+        if self.rtt.smoothed().is_some_and(|smoothed| rtt >= 2 * smoothed + JUMP) {
+            let micros = rtt.as_micros().try_into().unwrap_or(u32::MAX);
+            self.recorder.note_seldom(now, Happening::RoundTripJumped(micros));
         }
     }
 
@@ -274,6 +298,7 @@ impl Connection {
         let ack = Ack { octets: 0, limited: false, now, rtt: smoothed.unwrap_or_default() };
         let event = AckEvent { ack, acknowledged, time, is_duplicate: false, sack: true, smoothed };
         let wait = self.recovery.acknowledged(&event, &mut self.send, &mut self.congestion);
+        self.note_recovery(now);
         self.set_reordering_timer(wait, now);
         if acknowledged.delivered > 0 {
             self.timers.cancel(Timer::TailProbe);
@@ -300,8 +325,12 @@ impl Connection {
         (is_twice && is_expected).then_some(rtt)
     }
 
-    pub(super) fn data_acknowledged(&mut self, acknowledged: &Acknowledged, config: &TcpConfig) {
+    pub(super) fn data_acknowledged(&mut self, acknowledged: &Acknowledged, cx: Cx<'_>) {
+        let config = cx.config;
         if let Some(rtt) = acknowledged.rtt {
+            if rtt >= JUMP {
+                self.note_long_round_trip(cx.now, rtt);
+            }
             self.rtt.measured(rtt, config);
         }
         self.timeouts = 0;
@@ -322,7 +351,7 @@ impl Connection {
         }
         let end = segment.header.seq.advance(segment.payload.len() as u32);
         if self.reader == Reader::Nobody && self.receive.nxt().precedes(end) {
-            self.finish_with(CloseReason::Aborted);
+            self.finish_with(CloseReason::Aborted, Cause::DataAfterClose);
             return Err(DropReason::DataAfterClose);
         }
         let (seq, length) = (segment.header.seq, segment.payload.len() as u32);
@@ -334,6 +363,9 @@ impl Connection {
                 return Err(reason);
             }
         };
+        if stored.advanced == 0 && self.receive.has_holes() {
+            self.recorder.note_seldom(cx.now, Happening::OutOfOrder);
+        }
         if self.reader == Reader::Sink {
             self.consume(self.readable_len());
         } else if stored.advanced > 0 {

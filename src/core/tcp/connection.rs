@@ -13,6 +13,7 @@ use super::{
     path_mtu::PathLimit,
     persist::Persist,
     receive::{ReceiveSide, window_scale_for},
+    recorder::{Beginning, Cause, Happening, Recorder},
     recovery::Recovery,
     rto::RttEstimator,
     send::SendSide,
@@ -98,6 +99,7 @@ pub struct Connection {
     pub(super) liveness: Liveness,
     /// Start and count of the current second of challenge ACKs.
     pub(super) challenges: Challenges,
+    pub(super) recorder: Recorder,
 }
 
 impl Connection {
@@ -145,6 +147,7 @@ impl Connection {
             urgent: Urgent::default(),
             liveness: Liveness::new(now),
             challenges: Challenges::new(now),
+            recorder: Recorder::new(now, Beginning::Accepted),
         }
     }
 
@@ -249,11 +252,11 @@ impl Connection {
     /// otherwise the peer would believe they were read (SHLD-3).
     pub fn close(&mut self, cx: Cx<'_>) {
         if self.state == State::SynSent {
-            return self.finish_with(CloseReason::Aborted); // RFC 9293 §3.10.4
+            return self.finish_with(CloseReason::Aborted, Cause::Application); // RFC 9293 §3.10.4
         }
         self.close_to(cx, Reader::Nobody);
         if !self.receive.readable().is_empty() {
-            self.finish_with(CloseReason::Aborted);
+            self.finish_with(CloseReason::Aborted, Cause::ClosedUnread);
         }
     }
 
@@ -275,11 +278,17 @@ impl Connection {
     /// Ends the connection at once; an RST tells the peer. One that had ended for the protocol has not ended in order, if something
     /// is lost that came and was not read.
     pub fn abort(&mut self) {
+        self.abort_for(Cause::Application);
+    }
+
+    /// [`Connection::abort`], for a reason that its history tells.
+    pub fn abort_for(&mut self, cause: Cause) {
         if self.end == Some(CloseReason::Finished) && !self.is_discarding() && self.readable_len() > 0 {
             self.end = None;
+            self.recorder.take_back_end();
         }
         self.reader = Reader::Nobody; // nor will what has come be read
-        self.finish_with(CloseReason::Aborted);
+        self.finish_with(CloseReason::Aborted, cause);
     }
 
     /// Whether the application has closed both sides.
@@ -322,10 +331,10 @@ impl Connection {
                 Timer::Retransmit => self.retransmission_timed_out(cx),
                 Timer::Reordering => self.reordering_timed_out(cx.now),
                 Timer::TailProbe => self.tail_probe_timed_out(),
-                Timer::Persist => self.persist_timed_out(cx.config),
+                Timer::Persist => self.persist_timed_out(cx),
                 Timer::DelayedAck => self.acks.owe(),
-                Timer::FinWait2 => self.finish_with(CloseReason::Finished),
-                Timer::User => self.finish_with(CloseReason::TimedOut),
+                Timer::FinWait2 => self.finish_with(CloseReason::Finished, Cause::PeerDidNotClose),
+                Timer::User => self.finish_with(CloseReason::TimedOut, Cause::UserTimeout),
                 Timer::KeepAlive => self.keep_alive_expired(cx.now),
             }
         }
@@ -336,6 +345,8 @@ impl Connection {
         if !self.count_timeout(cx.config) {
             return;
         }
+        let (times, millis) = (self.timeouts.try_into().unwrap_or(u8::MAX), self.rtt.rto().as_millis());
+        self.recorder.note(cx.now, Happening::Timeout(times, millis.try_into().unwrap_or(u16::MAX)));
         // RFC 5681 §3.1: the threshold is held when the same segment times out again.
         let (first, smoothed) = (self.timeouts == 1, self.rtt.smoothed());
         self.recovery.timed_out(first, cx.now, smoothed, self.sack, &mut self.send, &mut self.congestion);
@@ -379,8 +390,9 @@ impl Connection {
     // Shared by the families.
 
     /// Ends the connection for the protocol.
-    pub(super) fn finish_with(&mut self, reason: CloseReason) {
+    pub(super) fn finish_with(&mut self, reason: CloseReason, cause: Cause) {
         self.state = State::Closed;
+        self.recorder.end_for(cause);
         self.end.get_or_insert(reason);
     }
 
@@ -391,8 +403,9 @@ impl Connection {
             return;
         };
         self.state = state;
+        self.recorder.note(cx.now, Happening::State(state));
         match state {
-            State::Closed => self.finish_with(CloseReason::Finished),
+            State::Closed => self.finish_with(CloseReason::Finished, Cause::Closed),
             State::FinWait2 if self.is_discarding() => self.timers.arm(Timer::FinWait2, cx.now + cx.config.fin_wait_2),
             _ => {}
         }

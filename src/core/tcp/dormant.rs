@@ -16,6 +16,7 @@ use super::{
     path_mtu::PathLimit,
     persist::Persist,
     receive::QuietReceive,
+    recorder::{Beginning, History},
     recovery::Recovery,
     rto::{QuietRtt, RttEstimator},
     send::QuietSend,
@@ -69,6 +70,12 @@ impl Dormant {
         self.interface
     }
 
+    /// The history of one that sleeps, between these two: nothing but when it last heard of its peer.
+    pub fn history(&self, tuple: FourTuple) -> History {
+        let (since, events) = (self.heard.into(), Vec::new());
+        History { tuple, began: Beginning::Woken, since, missed: 0, events, ending: None }
+    }
+
     /// When the connection is to be resumed if nothing comes before: its keep-alive.
     pub fn deadline(&self, config: &TcpConfig) -> Option<Instant> {
         let keep_alive = self.options.as_ref().map_or(config.keep_alive, |options| options.keep_alive);
@@ -95,6 +102,7 @@ impl Connection {
     pub fn adopt_memory(&mut self, retired: &mut Self) {
         self.send.adopt_memory(&mut retired.send);
         self.receive.adopt_memory(&mut retired.receive);
+        self.recorder.adopt_memory(&mut retired.recorder);
     }
 
     /// What has to be kept of it while it sleeps; `None` where it has something to do, or something that is due.
@@ -182,5 +190,6 @@ impl Connection {
         self.urgent = Urgent::default();
         self.liveness = Liveness::new(heard);
         self.challenges = Challenges::new(heard);
+        self.recorder.begin(heard, Beginning::Woken);
     }
 }

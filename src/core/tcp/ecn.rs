@@ -75,14 +75,16 @@ impl Ecn {
     }
 
     /// Takes in what an acceptable segment says about our own acknowledgments and its own way (RFC 3168 §6.1.3). Only data can
-    /// have been marked.
-    pub fn arrived(&mut self, segment: &Segment<'_>) {
+    /// have been marked. Whether this one was.
+    pub fn arrived(&mut self, segment: &Segment<'_>) -> bool {
         if !self.said.agreed || segment.payload.is_empty() {
-            return;
+            return false;
         }
         // The peer has slowed down; a mark on this very segment is a new one.
         self.said.echoing &= !segment.has(TcpFlags::CWR);
-        self.said.echoing |= Codepoint::of(segment.traffic_class) == Codepoint::CongestionExperienced;
+        let is_marked = Codepoint::of(segment.traffic_class) == Codepoint::CongestionExperienced;
+        self.said.echoing |= is_marked;
+        is_marked
     }
 
     /// Takes in an acknowledgment of everything before `ack`; whether the window is to be reduced, which happens once for each

@@ -18,6 +18,10 @@ pub struct TcpInfo {
     pub congestion_window: u32,
     /// Octets sent and not acknowledged: SND.NXT - SND.UNA (RFC 9293 §3.3.1).
     pub bytes_in_flight: u32,
+    /// Of these, octets taken for lost and not sent again yet.
+    pub lost: u32,
+    /// Of these, octets that the peer has reported out of order (SACK, RFC 2018).
+    pub sacked: u32,
     /// The window that the peer grants, octets: SND.WND (RFC 9293 §3.3.1).
     pub send_window: u32,
     /// The most data in one of our segments, octets: SMSS of RFC 5681 §2, options taken off.
@@ -30,6 +34,8 @@ pub struct TcpInfo {
     pub unread: usize,
     /// Octets written that the peer has not acknowledged.
     pub unacknowledged: usize,
+    /// Of these, octets never sent.
+    pub unsent: usize,
     /// Whether segments carry timestamps (RFC 7323).
     pub timestamps: bool,
     /// Whether what comes out of order is reported (RFC 2018).
@@ -49,11 +55,14 @@ impl Connection {
             retransmission_timeout: self.rtt.rto(),
             congestion_window: self.congestion_window(),
             bytes_in_flight: self.send.flight_size(),
+            lost: self.send.flight_size().saturating_sub(self.send.in_flight() + self.send.sacked()),
+            sacked: self.send.sacked(),
             send_window: self.send.window(),
             mss: self.send.mss(),
             retransmitted,
             unread: self.readable_len(),
             unacknowledged: self.send.buffered(),
+            unsent: self.send.buffered().saturating_sub(self.send.flight_size() as usize),
             timestamps: self.clocks.is_some(),
             sack: self.sack,
             window_scaling: self.receive.scale() > 0 || self.send.is_scaled(),

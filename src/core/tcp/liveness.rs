@@ -3,6 +3,7 @@
 use super::{
     connection::Connection,
     cx::Cx,
+    recorder::{Cause, Happening},
     signals::{CloseReason, SentKind, Signals},
     timers::Timer,
 };
@@ -79,7 +80,7 @@ impl Connection {
     pub(super) fn count_timeout(&mut self, config: &TcpConfig) -> bool {
         self.note_timeout(config);
         if self.timeouts > config.max_timeouts && self.options.user_timeout.is_none() {
-            self.finish_with(CloseReason::TimedOut);
+            self.finish_with(CloseReason::TimedOut, Cause::Unacknowledged);
         }
         self.end.is_none()
     }
@@ -105,12 +106,13 @@ impl Connection {
             // Moving the timer with every segment would cost more than finding here that it was moved.
             self.timers.arm(Timer::KeepAlive, idle_until);
         } else if probes >= keep_alive.probes {
-            self.finish_with(CloseReason::TimedOut); // not before several in a row went unanswered (MUST-29)
+            self.finish_with(CloseReason::TimedOut, Cause::KeepAlive); // not before several in a row went unanswered (MUST-29)
         } else {
             if probes > 0 {
                 self.signals |= Signals::UNANSWERED;
             }
             self.liveness.probes += 1;
+            self.recorder.note(now, Happening::KeepAliveProbe(probes + 1));
             self.liveness.probe_due = true;
             self.timers.arm(Timer::KeepAlive, now + keep_alive.interval);
         }

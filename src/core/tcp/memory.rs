@@ -9,25 +9,27 @@ pub(super) const MODEST: usize = 128 * 1_024;
 impl Connection {
     /// Octets that its buffers and lists take, beside the control block.
     pub fn memory(&self) -> usize {
-        self.send.memory() + self.receive.memory()
+        self.send.memory() + self.receive.memory() + self.recorder.memory()
     }
 
     /// Whether that has changed since [`Connection::weighed`] was called.
     #[inline]
     pub fn was_resized(&self) -> bool {
-        self.send.was_resized() | self.receive.was_resized()
+        self.send.was_resized() | self.receive.was_resized() | self.recorder.was_resized()
     }
 
     /// Its memory has been asked for.
     pub fn weighed(&mut self) {
         self.send.weighed();
         self.receive.weighed();
+        self.recorder.weighed();
     }
 
     /// Gives back what its buffers have and do not use.
     pub fn give_back(&mut self) {
         self.send.give_back();
         self.receive.give_back();
+        self.recorder.give_back();
     }
 
     /// Whether it keeps octets that came out of order.

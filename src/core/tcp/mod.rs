@@ -5,7 +5,8 @@
 //! and `tail_probe` when it is a probe. [`send`] and [`receive`] are the two sides with their sequence variables; [`recovery`],
 //! [`congestion`] and [`rto`] decide what is lost, how much may be in flight, and how long to wait, with `flight`, `rack` and `prr`
 //! behind them; `liveness` when to give up; `challenges` how often unacceptable segments are answered. A connection begins with what
-//! the [`handshake`] agreed on, or with the SYN where that is ours (`opening`), may be suspended while it is idle (`dormant`), and
+//! the [`handshake`] agreed on, or with the SYN where that is ours (`opening`), may be suspended while it is idle (`dormant`), has
+//! a flight recorder ([`recorder`]), and
 //! ends at TIME-WAIT or CLOSED: what comes before and after is smaller, and lives in [`crate::stack`].
 //!
 //! Imports among these files run one way, with one exception: the control block has fields of types that stand beside the methods
@@ -40,6 +41,7 @@ mod predicted;
 mod prr;
 mod rack;
 pub mod receive;
+pub mod recorder;
 pub mod recovery;
 pub mod rto;
 pub mod send;
@@ -52,6 +54,7 @@ pub mod timestamps;
 mod transmit;
 mod tuning;
 mod urgent;
+mod why_not_sending;
 mod write;
 
 #[cfg(test)]
@@ -64,8 +67,10 @@ pub use self::{
     dormant::Dormant,
     handshake::{Handshake, MaxSegment, Offer, Terms},
     info::TcpInfo,
+    recorder::{Cause, Ending, Happening, History},
     signals::{CloseReason, SentKind, Signals},
     state::State,
     syn_timing::SynTiming,
+    why_not_sending::WhyNotSending,
     write::Writer,
 };

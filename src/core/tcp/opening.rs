@@ -10,6 +10,7 @@ use super::{
     handshake::{Handshake, MaxSegment, Offer, Terms, default_mss, mss_for, syn_ack_window},
     options::Options,
     receive::window_scale_for,
+    recorder::{Beginning, Cause, Happening, Recorder},
     signals::{CloseReason, SentKind, Signals},
     state::State,
     syn_timing::SynTiming,
@@ -57,7 +58,8 @@ impl Connection {
         let (terms, ecn, mtu) = (Terms::default(), cx.config.ecn, cx.config.mtu);
         let opening =
             Opening { iss, clocks, terms, ecn, mtu, handshake: None, is_resolved: false, due: true, begun: cx.now };
-        Self { state: State::SynSent, opening: Some(Box::new(opening)), ..Self::established(cx, &unknown) }
+        let recorder = Recorder::new(cx.now, Beginning::Opened);
+        Self { state: State::SynSent, opening: Some(Box::new(opening)), recorder, ..Self::established(cx, &unknown) }
     }
 
     /// Whether the handshake is not over yet.
@@ -89,6 +91,7 @@ impl Connection {
         if let Some(opening) = &mut self.opening {
             opening.is_resolved = true;
         } else if is_another {
+            self.recorder.note_seldom(now, Happening::NeighbourMoved);
             // What was sent to the old address may be lost, acknowledgments among it.
             self.acks.owe();
             // So may be the last retransmission: the next one need not wait for a timeout that has backed off.
@@ -139,8 +142,8 @@ impl Connection {
     }
 
     /// Ends a connection that cannot be opened.
-    pub fn fail(&mut self, reason: CloseReason) {
-        self.finish_with(reason);
+    pub fn fail(&mut self, reason: CloseReason, cause: Cause) {
+        self.finish_with(reason, cause);
     }
 
     /// What a segment means before the ladder: `None` where that is to be climbed.
@@ -168,7 +171,7 @@ impl Connection {
             if !has_ack {
                 return Err(DropReason::InexactReset);
             }
-            self.finish_with(CloseReason::Refused);
+            self.finish_with(CloseReason::Refused, Cause::RefusedByReset);
             return Ok(());
         }
         if !segment.has(TcpFlags::SYN) {
@@ -230,6 +233,7 @@ impl Connection {
         agreed.opening = Some(opening);
         agreed.timers = std::mem::take(&mut self.timers);
         agreed.timeouts = self.timeouts;
+        std::mem::swap(&mut agreed.recorder, &mut self.recorder);
         agreed.options = Options { max_segment: asked, ..self.options };
         agreed.diffserv.ours = self.diffserv.ours;
         (agreed.reader, agreed.write_blocked) = (self.reader, self.write_blocked);
@@ -257,6 +261,7 @@ impl Connection {
         let took = self.opening.take().filter(|_| sent_once).map(|opening| cx.now - opening.begun);
         self.apply_syn_timing(SynTiming { took, timeouts: self.timeouts }, cx.config);
         self.state = State::Established;
+        self.recorder.note(cx.now, Happening::State(State::Established));
         self.timers.cancel(Timer::Retransmit);
         self.timeouts = 0;
         self.signals |= Signals::OPENED;
@@ -268,9 +273,10 @@ impl Connection {
         opening.due = true;
         let (begun, limit) = (opening.begun, self.options.user_timeout.unwrap_or(cx.config.syn_timeout));
         self.note_timeout(cx.config);
+        self.recorder.note(cx.now, Happening::SynAgain(self.timeouts));
         self.rtt.back_off(cx.config);
         if cx.now - begun >= limit {
-            self.finish_with(CloseReason::TimedOut);
+            self.finish_with(CloseReason::TimedOut, Cause::SynUnanswered);
         }
     }
 

@@ -4,7 +4,9 @@
 use super::{
     congestion::{Congestion, Controller},
     connection::Connection,
+    cx::Cx,
     handshake::{MaxSegment, mss_for},
+    recorder::Happening,
     timestamps,
 };
 use crate::{config::TcpConfig, drops::DropReason, time::Instant};
@@ -56,12 +58,13 @@ impl Connection {
     ///
     /// # Errors
     /// [`DropReason::ImplausibleMtu`] where segments are no larger already: an ICMP message never makes them so.
-    pub fn limit_path(&mut self, mtu: usize, until: Instant, config: &TcpConfig) -> Result<(), DropReason> {
+    pub fn limit_path(&mut self, cx: Cx<'_>, mtu: usize, until: Instant) -> Result<(), DropReason> {
         let mss = self.mss_within(mtu);
         if mss >= self.send.mss() {
             return Err(DropReason::ImplausibleMtu);
         }
-        self.resize(mss, true, config);
+        self.recorder.note(cx.now, Happening::Smaller(mss));
+        self.resize(mss, true, cx.config);
         self.path.until = Some(until);
         Ok(())
     }
@@ -129,6 +132,7 @@ impl Connection {
     pub(super) fn lift_path_limit(&mut self, now: Instant) {
         if self.path.until.is_some_and(|until| until <= now) {
             self.path.until = None;
+            self.recorder.note(now, Happening::Larger(self.path.full_mss));
             self.send.resegment(self.path.full_mss);
             self.congestion.resized(self.path.full_mss);
         }

@@ -1,10 +1,10 @@
 //! The persist timer (RFC 9293 §3.8.6.1): a peer whose window holds data back is asked from time to time whether it has opened,
 //! because the segment that said so may have been lost.
 
-use super::{connection::Connection, cx::Cx, timers::Timer};
-use crate::{config::TcpConfig, wire::Segment};
+use super::{connection::Connection, cx::Cx, recorder::Happening, timers::Timer};
+use crate::wire::Segment;
 
-/// Doublings of the interval between probes at most; [`TcpConfig::rto_max`] limits it long before.
+/// Doublings of the interval between probes at most; [`TcpConfig::rto_max`](crate::config::TcpConfig::rto_max) limits it long before.
 const MAX_DOUBLINGS: u32 = 16;
 
 /// Probes without an answer that opened the window after which a connection counts as stalled.
@@ -55,19 +55,27 @@ impl Connection {
         if held_back || (in_flight && self.send.window() == 0) {
             self.timers.cancel(Timer::Retransmit);
             self.timers.cancel(Timer::TailProbe);
+            if !std::mem::replace(&mut self.recorder.theirs_is_shut, true) {
+                self.recorder.note(cx.now, Happening::WindowShut(self.send.window()));
+            }
             // MUST-35, SHLD-29 and SHLD-30: first after one timeout, then at intervals that double.
             let interval = self.rtt.rto() * 2u32.saturating_pow(self.persist.probes.min(MAX_DOUBLINGS));
             self.timers.arm_if_idle(Timer::Persist, cx.now + interval.min(cx.config.rto_max));
             return true;
         }
         self.timers.cancel(Timer::Persist);
+        if self.recorder.theirs_is_shut {
+            self.recorder.theirs_is_shut = false;
+            self.recorder.note(cx.now, Happening::WindowOpened(self.send.window()));
+        }
         false
     }
 
     /// The persist timer has expired.
-    pub(super) fn persist_timed_out(&mut self, config: &TcpConfig) {
-        if self.count_timeout(config) {
+    pub(super) fn persist_timed_out(&mut self, cx: Cx<'_>) {
+        if self.count_timeout(cx.config) {
             self.persist.probes += 1;
+            self.recorder.note(cx.now, Happening::WindowProbe(self.persist.probes));
             self.persist.due = true;
         }
     }

@@ -105,7 +105,7 @@ impl Connection {
     pub(super) fn acknowledged_in_order(&mut self, cx: Cx<'_>, segment: &Segment<'_>) -> bool {
         let limited = self.send.peak() >= self.congestion.window() / 2;
         let acknowledged = self.send.acknowledge_in_order(segment.header.ack, cx.now);
-        self.data_acknowledged(&acknowledged, cx.config);
+        self.data_acknowledged(&acknowledged, cx);
         self.send.update_window(segment);
         // Nobody asks for it where the window does not grow.
         let rtt = if limited { self.rtt.smoothed().unwrap_or_default() } else { Duration::ZERO };

@@ -73,6 +73,8 @@ pub struct Recovery {
     dupack_inflation: u32,
     /// A segment was just found lost and goes out at once, whatever the window says.
     force_retransmit: bool,
+    /// Nothing had been lost, and nobody has asked about that yet.
+    undone: bool,
 }
 
 impl Recovery {
@@ -122,6 +124,16 @@ impl Recovery {
             Phase::Loss { frto: Frto::AwaitSecondAck(left), .. } => in_flight.saturating_add(*left),
             _ => window.saturating_add(self.dupack_inflation),
         }
+    }
+
+    /// Whether it has turned out since this was last asked that nothing had been lost.
+    pub fn take_undone(&mut self) -> bool {
+        std::mem::take(&mut self.undone)
+    }
+
+    /// Whether what is sent again now follows from a timeout.
+    pub fn follows_timeout(&self) -> bool {
+        matches!(self.phase, Phase::Loss { .. })
     }
 
     /// Whether no retransmission is to be sent, for new data tell more (F-RTO).
@@ -254,7 +266,7 @@ impl Recovery {
         }
         congestion.undo();
         send.mark_none_lost();
-        *self = Self { tail: self.tail, ..Self::default() };
+        *self = Self { tail: self.tail, undone: true, ..Self::default() };
     }
 
     /// An acknowledgment, with SACK.

@@ -1,11 +1,12 @@
 //! Segments to be sent, most pressing first: what was lost, a window probe, new data, a bare acknowledgment.
 
 use super::{
-    congestion::Controller, connection::Connection, cx::Cx, send::SendRange, signals::SentKind, state::Step,
-    tail_probe::TailProbe, timers::Timer, timestamps,
+    congestion::Controller, connection::Connection, cx::Cx, recorder::Happening, send::SendRange, signals::SentKind,
+    state::Step, tail_probe::TailProbe, timers::Timer, timestamps,
 };
 use crate::{
     config::TcpConfig,
+    time::Instant,
     wire::{self, SeqNumber, TcpFlags, TcpHeader, TcpOptions, tcp_options::SackBlocks},
 };
 
@@ -30,6 +31,9 @@ impl Connection {
         if let Some(range) = self.next_range(cx) {
             let is_retransmission = range.seq != self.send.nxt();
             let length = self.write_range(cx, &range, buffer);
+            if is_retransmission {
+                self.note_again(cx.now, &range);
+            }
             self.recovery.sent(&range, is_retransmission, cx.now);
             self.timers.cancel(Timer::TailProbe); // it counts from the last segment on (RFC 8985 §7.2)
             if is_retransmission && range.seq == self.send.una() {
@@ -45,6 +49,36 @@ impl Connection {
             return self.transmit_keep_alive(cx, buffer);
         }
         Some((self.write_acknowledgment(cx, buffer), SentKind::Acknowledgment))
+    }
+
+    /// Why something is sent again: a probe of the window was written down when it fell due.
+    #[cold]
+    fn note_again(&mut self, now: Instant, range: &SendRange) {
+        let octets = range.len();
+        let happening = match self.recovery.tail {
+            _ if self.persist.is_probing() => return,
+            TailProbe::Sent { .. } if !self.recovery.is_active() => Happening::AgainByTailProbe(octets),
+            _ if self.recovery.follows_timeout() => Happening::AgainByTimeout(octets),
+            _ if self.sack => Happening::AgainByRack(octets),
+            _ => Happening::AgainByDuplicates(octets),
+        };
+        self.recorder.note_again(now, happening);
+    }
+
+    /// It may have turned out that nothing had been lost.
+    #[inline]
+    pub(super) fn note_recovery(&mut self, now: Instant) {
+        if self.recovery.take_undone() {
+            self.recorder.note_seldom(now, Happening::NothingWasLost);
+        }
+    }
+
+    /// Our window has been shut, or opened again.
+    #[cold]
+    fn note_own_window(&mut self, now: Instant, is_shut: bool) {
+        self.recorder.ours_is_shut = is_shut;
+        let unread = self.readable_len().try_into().unwrap_or(u32::MAX);
+        self.recorder.note(now, if is_shut { Happening::OursShut(unread) } else { Happening::OursOpened });
     }
 
     /// To be asked when a segment was sent: whether that was all for now. If so, every timer stands as it should.
@@ -118,6 +152,9 @@ impl Connection {
         let window = self.receive.advertise(self.send.mss());
         if self.receive.edge() != edge {
             self.tuning.announced(self.receive.edge(), cx.now);
+        }
+        if (window == 0) != self.recorder.ours_is_shut {
+            self.note_own_window(cx.now, window == 0);
         }
         let header = TcpHeader {
             source_port: self.tuple.local.port,

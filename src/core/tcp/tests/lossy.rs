@@ -148,7 +148,7 @@ impl World {
                 let until = self.now + self.config.path_mtu_lifetime;
                 let connection = &mut self.sides[to - TOO_BIG].connection;
                 if connection.is_in_flight(segment.header.seq) {
-                    let _ = connection.limit_path(mtu, until, &self.config);
+                    let _ = connection.limit_path(self.config.at(self.now), mtu, until);
                 }
                 continue;
             }

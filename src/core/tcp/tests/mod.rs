@@ -16,6 +16,7 @@ mod predicted;
 mod prr;
 mod rack;
 mod receiving;
+mod recorder;
 mod rfc9293;
 mod sack;
 mod sending;

@@ -7,7 +7,7 @@ const SEGMENT: usize = MSS as usize;
 
 impl Bench {
     fn limit(&mut self, mtu: usize) -> Result<(), DropReason> {
-        self.connection.limit_path(mtu, self.now + self.config.path_mtu_lifetime, &self.config)
+        self.connection.limit_path(self.config.at(self.now), mtu, self.now + self.config.path_mtu_lifetime)
     }
 }
 
@@ -166,7 +166,7 @@ fn must_16_options_count_and_a_fresh_connection_begins_with_a_window_to_match() 
         let handshake = Handshake { clocks, ..handshake() };
         let config = TcpConfig { congestion_control: CongestionControl::Reno, ..TcpConfig::default() };
         let mut connection = Connection::established(config.at(Instant::ZERO), &handshake);
-        assert_eq!(connection.limit_path(1_040, Instant::from_millis(1), &config), Ok(()));
+        assert_eq!(connection.limit_path(config.at(Instant::ZERO), 1_040, Instant::from_millis(1)), Ok(()));
         assert_eq!(connection.send.mss(), expected);
         assert_eq!(connection.congestion.window(), 10 * expected, "RFC 6928");
         connection.lift_path_limit(Instant::ZERO);
@@ -197,14 +197,14 @@ fn a_controller_that_learns_of_smaller_segments_keeps_its_window() {
 fn a_path_that_becomes_wider_again_is_used_as_far_as_the_application_wants() {
     let config = TcpConfig::default();
     let mut connection = Connection::established(config.at(Instant::ZERO), &handshake());
-    assert_eq!(connection.limit_path(1_040, Instant::from_millis(1), &config), Ok(()));
+    assert_eq!(connection.limit_path(config.at(Instant::ZERO), 1_040, Instant::from_millis(1)), Ok(()));
     connection.set_max_segment(MaxSegment::new(1_200), &config);
     assert_eq!(connection.send.mss(), 1_000, "the path takes less still");
     connection.lift_path_limit(Instant::from_millis(1));
     assert_eq!(connection.send.mss(), 1_200);
     connection.set_max_segment(MaxSegment::new(1_300), &config);
     assert_eq!(connection.send.mss(), 1_200);
-    assert_eq!(connection.limit_path(1_140, Instant::from_millis(2), &config), Ok(()));
+    assert_eq!(connection.limit_path(config.at(Instant::ZERO), 1_140, Instant::from_millis(2)), Ok(()));
     connection.lift_path_limit(Instant::from_millis(2));
     assert_eq!(connection.send.mss(), 1_200);
 }
