@@ -53,6 +53,7 @@
 //! | [`telemetry`] | sequence diagrams, and metrics |
 //! | [`runtime`] | workers on interfaces, from end to end: what every role stands on |
 //! | [`server`] | the role of a server: a service on every worker |
+//! | `aio` | async streams and an executor on the worker's own thread, with the feature `aio` |
 //!
 //! The first six lines are the crate `xskip-core`, which needs neither the kernel nor clang: give a [`stack::Stack`] frames and the
 //! time, and it answers with frames and its next deadline. The same code runs on AF_XDP, in memory, and on a simulated wire. The
@@ -62,6 +63,8 @@
 #[macro_use(debug_as_display)]
 extern crate xskip_core;
 
+#[cfg(feature = "aio")]
+pub mod aio;
 pub mod app;
 pub mod balancer;
 pub mod host;

@@ -43,6 +43,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         "server",
         &["time", "drops", "stats", "rng", "config", "wire", "tcp", "stack", "xdp", "host", "worker", "app", "runtime"],
     ),
+    ("aio", &["time", "stats", "tcp", "stack", "worker", "runtime", "server"]),
     (
         "balancer",
         &[

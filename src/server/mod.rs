@@ -30,7 +30,7 @@ use std::{
 /// A server to be. Nothing happens, and nothing is checked, before [`Server::start`] or [`Server::run`].
 #[derive(Clone)]
 pub struct Server {
-    runtime: Runtime,
+    pub(crate) runtime: Runtime,
 }
 
 impl Server {

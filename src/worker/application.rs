@@ -173,6 +173,13 @@ impl<'a> Context<'a> {
         Context { now, stack: self.stack, worker, surroundings, begun: Some(begun) }
     }
 
+    /// This very context, for a shorter time.
+    #[cfg(feature = "aio")]
+    pub(crate) fn reborrow(&mut self) -> Context<'_> {
+        let Self { now, worker, surroundings, .. } = *self;
+        Context { now, stack: self.stack, worker, surroundings, begun: self.begun.as_deref_mut() }
+    }
+
     fn note(&mut self, what: Begun) {
         if let Some(begun) = &mut self.begun {
             begun.push(what);

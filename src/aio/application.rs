@@ -1,0 +1,171 @@
+//! The executor as an application of a worker, and how it is put on all of them.
+
+use super::{current, reactor::Reactor, task, timer::Timers};
+use crate::{
+    runtime::{RunReport, Running, Runtime, RuntimeError, StopSignals},
+    server::Server,
+    stack::Event,
+    time::Instant,
+    worker::{Application, Context},
+};
+use std::{
+    fmt::{self, Display},
+    future::Future,
+    panic::{self, Location},
+    rc::Rc,
+};
+
+/// What a main future may end with: nothing, or an error that ends its worker.
+pub trait Outcome {
+    /// Why it has failed, if it has.
+    fn failure(self) -> Option<String>;
+}
+
+impl Outcome for () {
+    fn failure(self) -> Option<String> {
+        None
+    }
+}
+
+impl<T, E: Display> Outcome for Result<T, E> {
+    fn failure(self) -> Option<String> {
+        self.err().map(|error| error.to_string())
+    }
+}
+
+/// An executor with a main future, as an [`Application`]: for whoever drives a worker, or a stack, by hand. Others have
+/// [`Server::run_async`] and [`Runtime::start_async`].
+pub struct Aio {
+    reactor: Rc<Reactor>,
+}
+
+impl fmt::Debug for Aio {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Aio").field("stats", &self.reactor.stats()).finish_non_exhaustive()
+    }
+}
+
+/// Says that the main future has panicked, where it is dropped because of that.
+struct Main(Rc<Reactor>);
+
+impl Drop for Main {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.fail("the main future panicked".to_owned());
+        }
+    }
+}
+
+impl Aio {
+    /// An executor on this worker; what `main` returns is polled from the first turn on.
+    #[track_caller]
+    pub fn new<F>(cx: &mut Context<'_>, main: impl FnOnce() -> F + 'static) -> Self
+    where
+        F: Future + 'static,
+        F::Output: Outcome,
+    {
+        let place = Location::caller();
+        let reactor = Reactor::new(cx.waker());
+        let guard = Main(reactor.clone());
+        let main = async move {
+            let guard = guard;
+            if let Some(why) = main().await.failure() {
+                guard.0.fail(format!("the main future failed: {why}"));
+            }
+        };
+        current::enter(&reactor, cx, || drop(task::spawn_at(place, main)));
+        Self { reactor }
+    }
+
+    /// What it has counted.
+    pub fn stats(&self) -> super::Stats {
+        self.reactor.stats()
+    }
+
+    #[cfg(test)]
+    pub(super) fn reactor(&self) -> &Reactor {
+        &self.reactor
+    }
+}
+
+impl Application for Aio {
+    fn event(&mut self, event: Event, cx: &mut Context<'_>) {
+        // Wakes tasks only: nothing is polled before `on_turn`.
+        let reactor = self.reactor.clone();
+        current::hear(&reactor, cx, |cx| reactor.hear(event, cx));
+    }
+
+    /// Polls at most [`POLLS_A_TURN`](super::POLLS_A_TURN) tasks.
+    ///
+    /// # Panics
+    /// Where the main future has failed or panicked: with what it said.
+    fn on_turn(&mut self, cx: &mut Context<'_>) -> Option<Instant> {
+        let reactor = &self.reactor;
+        reactor.catch_up(cx);
+        let now = cx.now();
+        let (next, is_behind) = current::enter(reactor, cx, || {
+            let next = Timers::expire(reactor, now);
+            let is_behind = reactor.executor.run(reactor);
+            // What tasks have asked for meanwhile may be sooner.
+            (next.filter(|next| *next <= now).or_else(|| Timers::next(reactor)), is_behind)
+        });
+        if let Some(why) = reactor.take_failure() {
+            panic::resume_unwind(Box::new(why));
+        }
+        if is_behind { Some(now) } else { next }
+    }
+
+    fn draining(&mut self, cx: &mut Context<'_>) {
+        current::enter(&self.reactor, cx, || self.reactor.drain());
+    }
+}
+
+impl Drop for Aio {
+    fn drop(&mut self) {
+        // What tasks hold refers back to here.
+        self.reactor.end();
+    }
+}
+
+impl Runtime {
+    /// Starts workers with an executor each, whose main future is what `main` returns there. Nothing needs to be listened on: see
+    /// [`aio`](crate::aio).
+    ///
+    /// # Errors
+    /// [`RuntimeError`] says what stands in the way and what to do about it. Nothing is left behind then.
+    pub fn start_async<F>(&self, main: impl Fn() -> F + Clone + Send + Sync + 'static) -> Result<Running, RuntimeError>
+    where
+        F: Future + 'static,
+        F::Output: Outcome,
+    {
+        self.start(move |cx| Aio::new(cx, main.clone()))
+    }
+}
+
+impl Server {
+    /// Starts workers with an executor each: see [`Runtime::start_async`].
+    ///
+    /// # Errors
+    /// As [`Server::start`].
+    pub fn start_async<F>(&self, main: impl Fn() -> F + Clone + Send + Sync + 'static) -> Result<Running, RuntimeError>
+    where
+        F: Future + 'static,
+        F::Output: Outcome,
+    {
+        self.runtime.start_async(main)
+    }
+
+    /// Runs a main future on each worker until SIGINT or SIGTERM, or until one of them fails. Where nobody else hears of warnings, they
+    /// are said on standard error.
+    ///
+    /// # Errors
+    /// As [`Server::start`], and where a main future has failed or panicked, with what it said.
+    pub fn run_async<F>(&self, main: impl Fn() -> F + Clone + Send + Sync + 'static) -> Result<RunReport, RuntimeError>
+    where
+        F: Future + 'static,
+        F::Output: Outcome,
+    {
+        let signals = StopSignals::catch()?;
+        self.runtime.clone().aloud().start_async(main)?.until(signals)
+    }
+}

@@ -1,0 +1,264 @@
+//! What futures wait for: events of the stack, time, and the end of the worker.
+
+use super::{
+    current,
+    executor::{Executor, Place},
+    listener::Backlog,
+    stream::Conn,
+    timer::Timers,
+    udp::Socket,
+};
+use crate::{
+    stack::{ConnectionId, Event, ListenerId, UdpId},
+    time::Instant,
+    worker::{Context, Waker as Bell},
+};
+use slab::Slab;
+use std::{
+    cell::{Cell, RefCell},
+    collections::{HashMap, VecDeque},
+    rc::Rc,
+    task::Waker,
+    time::Duration,
+};
+
+/// Listeners of before that are remembered, as connections may yet come that were accepted for them.
+const FORMER_LISTENERS: usize = 64;
+
+/// What an executor has counted since its worker began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Tasks that live now, the main future among them.
+    pub tasks: usize,
+    /// Polls of tasks.
+    pub polls: u64,
+    /// Those that took longer than [`SLOW_POLL`](super::SLOW_POLL).
+    pub slow_polls: u64,
+    /// Tasks that panicked.
+    pub panics: u64,
+    /// Connections that were reset because a listener's backlog was full.
+    pub refused: u64,
+}
+
+/// Something that a handle wanted done when no context was at hand.
+pub(super) enum Later {
+    Close(Rc<Conn>),
+    Unlisten(ListenerId),
+    Unbind(UdpId),
+}
+
+pub(super) struct Reactor {
+    pub executor: Executor,
+    now: Cell<Instant>,
+    /// Connections by their index, from their beginning until their end was told.
+    connections: RefCell<Vec<Option<Rc<Conn>>>>,
+    pub listeners: RefCell<HashMap<ListenerId, Rc<Backlog>>>,
+    former: RefCell<VecDeque<ListenerId>>,
+    pub sockets: RefCell<HashMap<UdpId, Rc<Socket>>>,
+    pub timers: RefCell<Timers>,
+    /// Who waits for the worker's end to begin.
+    pub drains: RefCell<Slab<Waker>>,
+    is_draining: Cell<bool>,
+    later: RefCell<Vec<Later>>,
+    stats: Cell<Stats>,
+    /// Why the main future has failed, once it has.
+    failure: RefCell<Option<String>>,
+}
+
+impl Reactor {
+    pub fn new(bell: Option<Bell>) -> Rc<Self> {
+        Rc::new(Self {
+            executor: Executor::new(bell),
+            now: Cell::new(Instant::ZERO),
+            connections: RefCell::default(),
+            listeners: RefCell::default(),
+            former: RefCell::default(),
+            sockets: RefCell::default(),
+            timers: RefCell::default(),
+            drains: RefCell::default(),
+            is_draining: Cell::new(false),
+            later: RefCell::default(),
+            stats: Cell::default(),
+            failure: RefCell::default(),
+        })
+    }
+
+    pub fn now(&self) -> Instant {
+        self.now.get()
+    }
+
+    pub fn set_now(&self, now: Instant) {
+        self.now.set(now);
+    }
+
+    pub fn stats(&self) -> Stats {
+        Stats { tasks: self.executor.tasks(), ..self.stats.get() }
+    }
+
+    fn count(&self, count: impl FnOnce(&mut Stats)) {
+        let mut stats = self.stats.get();
+        count(&mut stats);
+        self.stats.set(stats);
+    }
+
+    pub fn note_poll(&self, place: Place, took: Duration) {
+        let is_slow = took > super::SLOW_POLL;
+        self.count(|stats| {
+            stats.polls += 1;
+            stats.slow_polls += u64::from(is_slow);
+        });
+        if is_slow && self.stats.get().slow_polls.is_power_of_two() {
+            let count = self.stats.get().slow_polls;
+            tracing::warn!(task = %place, ?took, count, "a task held up its worker; have a thread do what takes long");
+        }
+    }
+
+    /// A task has panicked. The panic's own message is on standard error; nobody's request is to fill the log.
+    #[cold]
+    pub fn note_panic(&self, place: Place) {
+        self.count(|stats| stats.panics += 1);
+        current::try_context(|cx| cx.stack().count_application_panic());
+        let count = self.stats.get().panics;
+        if count.is_power_of_two() {
+            tracing::error!(task = %place, count, "a task panicked, and its connections were reset; mend the task");
+        }
+    }
+
+    pub fn note_refused(&self) {
+        self.count(|stats| stats.refused += 1);
+        let count = self.stats.get().refused;
+        if count.is_power_of_two() {
+            tracing::warn!(
+                count,
+                "a listener's backlog is full, and a connection was reset; accept faster, or raise it"
+            );
+        }
+    }
+
+    pub fn fail(&self, why: String) {
+        self.failure.borrow_mut().get_or_insert(why);
+    }
+
+    pub fn take_failure(&self) -> Option<String> {
+        self.failure.borrow_mut().take()
+    }
+
+    pub fn is_draining(&self) -> bool {
+        self.is_draining.get()
+    }
+
+    /// The worker has ended: drops all tasks, and everything that they hold.
+    pub fn end(&self) {
+        self.executor.end();
+        // Whatever they left refers back to here.
+        drop((self.connections.take(), self.later.take()));
+        let left = (self.listeners.take(), self.sockets.take(), self.timers.take(), self.drains.take());
+        drop(left);
+    }
+
+    /// The worker is to end.
+    pub fn drain(&self) {
+        self.is_draining.set(true);
+        let waiting: Vec<_> = self.drains.borrow_mut().drain().collect();
+        waiting.into_iter().for_each(Waker::wake);
+    }
+
+    /// Does what was left to be done with a context at hand.
+    pub fn catch_up(&self, cx: &mut Context<'_>) {
+        // What this drops may leave more of it.
+        for later in std::mem::take(&mut *self.later.borrow_mut()) {
+            match later {
+                Later::Close(conn) => conn.close(cx),
+                Later::Unlisten(id) => self.unlisten(id, cx),
+                Later::Unbind(id) => self.unbind(id, cx),
+            }
+        }
+    }
+
+    /// Has something done in the next turn.
+    pub fn put_off(&self, later: Later) {
+        self.later.borrow_mut().push(later);
+    }
+
+    /// Knows a connection from now on.
+    pub fn know(&self, conn: &Rc<Conn>) {
+        let (mut connections, index) = (self.connections.borrow_mut(), conn.id().index());
+        if connections.len() <= index {
+            connections.resize_with(index + 1, || None);
+        }
+        connections[index] = Some(conn.clone());
+    }
+
+    fn connection(&self, id: ConnectionId) -> Option<Rc<Conn>> {
+        let connections = self.connections.borrow();
+        connections.get(id.index())?.as_ref().filter(|conn| conn.id() == id).cloned()
+    }
+
+    /// What an event means for whoever waits.
+    pub fn hear(self: &Rc<Self>, event: Event, cx: &mut Context<'_>) {
+        match event {
+            Event::Accepted(id, listener) => self.accepted(id, listener, cx),
+            Event::Connected(id) => {
+                if let Some(conn) = self.connection(id) {
+                    conn.opened();
+                }
+            }
+            Event::Ready(id) => {
+                if let Some(conn) = self.connection(id) {
+                    conn.wake();
+                }
+            }
+            Event::Closed(id, reason) => {
+                if let Some(conn) = self.connection(id) {
+                    self.connections.borrow_mut()[id.index()] = None;
+                    conn.ended(reason);
+                }
+            }
+            Event::Datagram(id) => {
+                if let Some(socket) = self.sockets.borrow().get(&id) {
+                    socket.wake();
+                }
+            }
+            // Of timers there are none: those of futures are on a wheel of their own. What does not end a connection is TCP's affair.
+            _ => {}
+        }
+    }
+
+    fn accepted(self: &Rc<Self>, id: ConnectionId, listener: ListenerId, cx: &mut Context<'_>) {
+        // It may have been reset in the batch that opened it.
+        let Some(mut stream) = cx.stream(id) else { return };
+        if self.former.borrow().contains(&listener) {
+            return stream.abort();
+        }
+        let backlog = self.listeners.borrow_mut().entry(listener).or_default().clone();
+        if backlog.is_full() {
+            stream.abort();
+            return self.note_refused();
+        }
+        let conn = Conn::new(self, &stream, true);
+        drop(stream);
+        self.know(&conn);
+        backlog.push(conn);
+    }
+
+    /// Accepts nothing more there, on any worker.
+    pub fn unlisten(&self, id: ListenerId, cx: &mut Context<'_>) {
+        let Some(backlog) = self.listeners.borrow_mut().remove(&id) else { return };
+        let mut former = self.former.borrow_mut();
+        if former.len() == FORMER_LISTENERS {
+            former.pop_front();
+        }
+        former.push_back(id);
+        if let Some(place) = backlog.place() {
+            cx.unlisten(place.address, place.port);
+        }
+        backlog.drain().for_each(|conn| conn.abort(cx));
+    }
+
+    pub fn unbind(&self, id: UdpId, cx: &mut Context<'_>) {
+        if self.sockets.borrow_mut().remove(&id).is_some() {
+            cx.unbind_udp(id);
+        }
+    }
+}
