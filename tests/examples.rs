@@ -3,6 +3,9 @@
 mod common;
 
 #[allow(dead_code, reason = "its main is not called here")]
+#[path = "../examples/async_axum.rs"]
+mod async_axum;
+#[allow(dead_code, reason = "its main is not called here")]
 #[path = "../examples/axum.rs"]
 mod axum_example;
 #[allow(dead_code, reason = "its main is not called here")]
@@ -182,6 +185,48 @@ fn a_router_of_axums_answers_on_the_worker() {
     let stats = scene.stop().stats();
     assert!(idle.wait().unwrap().success());
     assert_eq!((stats.connections_opened, stats.connections_aborted, stats.application_panics), (7, 1, 1), "{stats:?}");
+}
+
+#[test]
+fn a_router_of_axums_answers_by_async_streams() {
+    if !is_root() {
+        return;
+    }
+    let fails = || async { if true { panic!("on purpose") } else { "" } };
+    let router = async_axum::router().route("/fails", ::axum::routing::get(fails));
+    let mut scene = Scene::new(move |server| {
+        let server = server.address("2001:2::1/64".parse().unwrap()).drain(Duration::from_secs(10));
+        server.start_async(move || async_axum::serve(router.clone()))
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let big = folder.path().join("big");
+    let body: Vec<u8> = (0..1_900_000u32).map(|number| (number % 251) as u8).collect();
+    std::fs::write(&big, &body).unwrap();
+    let curl = |arguments: &[&str]| {
+        let curl = scene.lab.client().command("curl").args(["-sS", "--max-time", "60"]).args(arguments);
+        ok(curl.output().unwrap())
+    };
+    // Longer than every buffer on the way, there and back, of known length and in chunks.
+    let (data, echo) = (format!("@{}", big.display()), "http://198.18.0.1/echo");
+    for url in ["http://198.18.0.1/", "http://[2001:2::1]/"] {
+        assert_eq!(curl(&[url]), b"hello\n");
+    }
+    assert_eq!(curl(&["--data-binary", &data, echo]), body);
+    assert_eq!(curl(&["--data-binary", &data, "-H", "Transfer-Encoding: chunked", echo]), body);
+    // Many at once.
+    let wrk = scene.lab.client().command("wrk").args(["-t1", "-c50", "-d1", "http://198.18.0.1/"]);
+    let said = String::from_utf8(ok(wrk.output().unwrap())).unwrap();
+    assert!(said.contains("Requests/sec") && !said.contains("Socket errors") && !said.contains("Non-2xx"), "{said}");
+    // A handler that panics ends its connection, and no other.
+    let fails = scene.lab.client().command("curl").args(["-sS", "--max-time", "60", "http://198.18.0.1/fails"]);
+    assert_eq!(fails.output().unwrap().status.code(), Some(56), "a reset");
+    // Who asks for nothing is let go at once when the server is to end.
+    let idle = scene.lab.client().command("bash").args(["-c", "exec 3<>/dev/tcp/198.18.0.1/80; echo open; cat <&3"]);
+    let mut idle = idle.with(|command| command.stdout(Stdio::piped())).spawn().unwrap();
+    assert_eq!(BufReader::new(idle.stdout.take().unwrap()).lines().next().unwrap().unwrap(), "open");
+    let stats = scene.stop().stats();
+    assert!(idle.wait().unwrap().success());
+    assert_eq!(stats.application_panics, 1, "{stats:?}");
 }
 
 #[test]
