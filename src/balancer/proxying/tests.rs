@@ -316,7 +316,7 @@ fn a_backend_may_see_the_client_and_whomever_a_balancer_in_front_names() {
             other => panic!("{other:?}"),
         }
     };
-    assert_eq!(seen(end("198.18.1.1:4711"), b""), end("198.18.1.1:4711"));
+    assert_eq!(seen(end("198.18.1.1:4711"), b"GET / HTTP/1.1\r\n"), end("198.18.1.1:4711"));
     let header = b"PROXY TCP4 203.0.113.9 203.0.113.80 4712 443\r\n";
     assert_eq!(seen(end("198.18.1.9:1"), header), end("203.0.113.9:4712"));
 }

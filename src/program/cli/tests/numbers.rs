@@ -89,6 +89,7 @@ const WORDS: &[&str] = &[
     "user",
     "give_up",
     "capture",
+    "metrics",
     "target",
     "kind",
     "sources",
