@@ -10,10 +10,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-const LB_RUN: &[&str] =
-    &["time", "drops", "stats", "wire", "lb", "xdp", "host", "worker", "telemetry", "runtime", "balancer", "lb_file"];
-/// The rooms, each with the rooms it may import. Data move one way; so do imports. That none of `xskip-core` imports one of
-/// `xskip`, and none of `xskip` one of the program, is the compiler's affair.
+/// The rooms, each with the rooms it may import: data move one way, and so do imports. The borders of crates are the compiler's affair.
 const ROOMS: &[(&str, &[&str])] = &[
     ("time", &[]),
     ("drops", &[]),
@@ -97,6 +94,8 @@ const ROOMS: &[(&str, &[&str])] = &[
 ];
 /// Folders under `src/` that hold the rooms of a crate of their own.
 const CRATES: &[&str] = &["core", "program"];
+const LB_RUN: &[&str] =
+    &["time", "drops", "stats", "wire", "lb", "xdp", "host", "worker", "telemetry", "runtime", "balancer", "lb_file"];
 const LEAVES: &[&str] = &["time", "drops", "stats", "rng", "prefetch", "transport"];
 
 /// Rooms below the worker, which take time as an argument. `xdp` may wait for the kernel, so it has a clock of its own.

@@ -290,7 +290,9 @@ impl Stack {
         rst.options.timestamps = connection.clocks().map(|clocks| clocks.option(now));
         self.flows.remove(*hash, Flow::Connection(index));
         self.observer.closed(self.observer.fingerprint(&tuple));
-        self.parted.release(self.secrets.identify(&tuple));
+        if self.parted.has_claims() {
+            self.parted.release(self.secrets.identify(&tuple));
+        }
         if reason == CloseReason::Aborted
             && connection.knows_peer()
             && let Err(reason) = self.send_reset((&link, tunnel), &tuple, dscp, rst)

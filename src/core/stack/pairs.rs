@@ -58,9 +58,15 @@ impl Parted {
     /// A flow is over, or a pair's by now: where it was claimed, that is over as well.
     #[inline]
     pub fn release(&mut self, hash: FlowHash) {
-        if !self.claims.is_empty() {
+        if self.has_claims() {
             self.release_one(hash);
         }
+    }
+
+    /// Whether there may be anything to release: a hash is not free of cost.
+    #[inline]
+    pub fn has_claims(&self) -> bool {
+        !self.claims.is_empty()
     }
 
     #[cold]

@@ -166,7 +166,9 @@ impl Stack {
     /// Takes a connection out without a word to anybody. Who keeps a list of flows goes on knowing this one: it lives.
     fn let_go(&mut self, id: ConnectionId) {
         let Entry { hash, connection, .. } = &self.connections[id.index];
-        self.parted.release(self.secrets.identify(connection.tuple()));
+        if self.parted.has_claims() {
+            self.parted.release(self.secrets.identify(connection.tuple()));
+        }
         self.flows.remove(*hash, Flow::Connection(id.index));
         self.forget_stall(id);
         self.timers.cancel(id.index);

@@ -403,7 +403,7 @@ impl Connection {
             return;
         };
         self.state = state;
-        self.recorder.note(cx.now, Happening::State(state));
+        self.recorder.note_state(cx.now, state);
         match state {
             State::Closed => self.finish_with(CloseReason::Finished, Cause::Closed),
             State::FinWait2 if self.is_discarding() => self.timers.arm(Timer::FinWait2, cx.now + cx.config.fin_wait_2),

@@ -84,6 +84,7 @@ const SOFT_ERRORS: [&str; 4] = [
 
 impl Happening {
     /// As it is kept: a number for what it is, and its argument.
+    #[inline]
     pub(super) fn encode(self) -> (u8, u32) {
         match self {
             Self::State(state) => (1, state as u32),

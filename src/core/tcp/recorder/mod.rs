@@ -14,6 +14,7 @@ pub use self::{
     history::{Beginning, Ending, History, Past},
 };
 
+use super::State;
 use crate::time::Instant;
 use std::time::Duration;
 
@@ -162,6 +163,13 @@ impl Recorder {
     #[inline(never)]
     pub fn note(&mut self, now: Instant, happening: Happening) {
         let (kind, argument) = happening.encode();
+        self.push(Event::new(self.millis(now), kind, argument));
+    }
+
+    /// Writes down that the connection went to another state, as every connection does.
+    #[inline]
+    pub fn note_state(&mut self, now: Instant, state: State) {
+        let (kind, argument) = Happening::State(state).encode();
         self.push(Event::new(self.millis(now), kind, argument));
     }
 
