@@ -19,6 +19,7 @@ use std::{
     time::Duration,
 };
 use xskip::{
+    balancer::BalancerError,
     lb::{Proxied, Service, Source, State},
     time::Instant,
 };
@@ -338,4 +339,21 @@ fn backends_see_clients_themselves_spliced_or_not() {
         scene.net.wait("all have ended", || scene.open_connections() == 0);
         assert_eq!((scene.ended("four", "finished"), scene.ended("six", "finished")), (20, 20));
     }
+}
+
+#[test]
+fn clients_are_not_shown_where_nothing_brings_back_what_they_are_sent() {
+    if !is_root() {
+        return;
+    }
+    let of = |source| {
+        let mut services = services(&[State::Serve]);
+        services.iter_mut().for_each(|it| it.proxied = Proxied { source, splice: false, ..Proxied::default() });
+        services
+    };
+    // Nothing of it needs a table of pairs.
+    let scene = Scene::new(1, of(Source::Balancer));
+    let refused = scene.net.on("balancer", || scene.balancing.configure(of(Source::Client))).unwrap_err();
+    assert!(matches!(refused, BalancerError::NoSplices { .. }), "{refused}");
+    assert_eq!((scene.open(0).1, scene.open(1).1), ("b1".to_owned(), "b1".to_owned()), "all goes on as before");
 }

@@ -112,7 +112,7 @@ impl Application for Aio {
         if let Some(why) = reactor.take_failure() {
             panic::resume_unwind(Box::new(why));
         }
-        if is_behind { Some(now) } else { next }
+        if is_behind || reactor.is_behind() { Some(now) } else { next }
     }
 
     fn draining(&mut self, cx: &mut Context<'_>) {

@@ -5,10 +5,7 @@ use super::{
     reactor::{Later, Reactor},
     stream::{Conn, Holder},
 };
-use crate::{
-    stack::{ListenError, ListenerId},
-    worker::ListenRefused,
-};
+use crate::{stack::ListenError, worker::ListenRefused};
 use std::{
     cell::{Cell, RefCell},
     collections::VecDeque,
@@ -49,11 +46,34 @@ impl From<SocketAddr> for BindAddr {
     }
 }
 
+/// Tasks that wait for the same thing. All are woken for it: one alone might be about to do something else.
+#[derive(Default)]
+pub(super) struct Waiters(RefCell<Vec<Waker>>);
+
+impl Waiters {
+    pub fn wait(&self, task: &TaskContext<'_>) {
+        let mut waiting = self.0.borrow_mut();
+        if !waiting.iter().any(|waker| waker.will_wake(task.waker())) {
+            waiting.push(task.waker().clone());
+        }
+    }
+
+    pub fn wake(&self) {
+        // Kept for its memory; whoever is woken may wait here again.
+        let mut waiting = self.0.take();
+        waiting.drain(..).for_each(Waker::wake);
+        let mut since = self.0.borrow_mut();
+        if since.is_empty() {
+            *since = waiting;
+        }
+    }
+}
+
 /// Connections that wait to be accepted.
 pub(super) struct Backlog {
     waiting: RefCell<VecDeque<Rc<Conn>>>,
     limit: Cell<usize>,
-    acceptor: Cell<Option<Waker>>,
+    acceptors: Waiters,
     /// Where somebody listens; `None` as long as only the stack does.
     place: Cell<Option<BindAddr>>,
 }
@@ -63,7 +83,7 @@ impl Default for Backlog {
         Self {
             waiting: RefCell::default(),
             limit: Cell::new(DEFAULT_BACKLOG),
-            acceptor: Cell::default(),
+            acceptors: Waiters::default(),
             place: Cell::default(),
         }
     }
@@ -76,9 +96,7 @@ impl Backlog {
 
     pub fn push(&self, conn: Rc<Conn>) {
         self.waiting.borrow_mut().push_back(conn);
-        if let Some(acceptor) = self.acceptor.take() {
-            acceptor.wake();
-        }
+        self.acceptors.wake();
     }
 
     pub fn place(&self) -> Option<BindAddr> {
@@ -97,7 +115,6 @@ impl Backlog {
 /// main future that binds does just that. A port that was given to [`Server::port`](crate::Server::port) is listened on from the start, and
 /// binding to it takes over what has come.
 pub struct TcpListener {
-    id: ListenerId,
     place: BindAddr,
     backlog: Rc<Backlog>,
     reactor: Weak<Reactor>,
@@ -128,7 +145,7 @@ impl TcpListener {
         };
         let backlog = reactor.listeners.borrow_mut().entry(id).or_default().clone();
         backlog.place.set(Some(place));
-        Ok(Self { id, place, backlog, reactor: Rc::downgrade(&reactor) })
+        Ok(Self { place, backlog, reactor: Rc::downgrade(&reactor) })
     }
 
     /// Lets so many connections wait to be accepted; more are reset. [`DEFAULT_BACKLOG`] where nothing is said.
@@ -144,7 +161,7 @@ impl TcpListener {
         std::future::poll_fn(|task| self.poll_accept(task)).await
     }
 
-    /// Takes a connection, if there is one: see [`TcpListener::accept`]. Whoever asked last is woken.
+    /// Takes a connection, if there is one: see [`TcpListener::accept`]. All who ask are woken.
     pub fn poll_accept(&self, task: &mut TaskContext<'_>) -> Poll<io::Result<(TcpStream, SocketAddr)>> {
         match self.backlog.waiting.borrow_mut().pop_front() {
             Some(conn) => {
@@ -153,7 +170,7 @@ impl TcpListener {
                 Poll::Ready(Ok((stream, peer)))
             }
             None => {
-                self.backlog.acceptor.set(Some(task.waker().clone()));
+                self.backlog.acceptors.wait(task);
                 Poll::Pending
             }
         }
@@ -173,8 +190,8 @@ impl TcpListener {
 impl Drop for TcpListener {
     fn drop(&mut self) {
         let Some(reactor) = self.reactor.upgrade() else { return };
-        if current::try_context(|cx| reactor.unlisten(self.id, cx)).is_none() {
-            reactor.put_off(Later::Unlisten(self.id));
+        if current::try_context(|cx| reactor.unlisten(&self.backlog, cx)).is_none() {
+            reactor.put_off(Later::Unlisten(self.backlog.clone()));
         }
     }
 }

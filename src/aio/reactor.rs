@@ -3,7 +3,7 @@
 use super::{
     current,
     executor::{Executor, Place},
-    listener::Backlog,
+    listener::{Backlog, BindAddr},
     stream::Conn,
     timer::Timers,
     udp::Socket,
@@ -44,7 +44,8 @@ pub struct Stats {
 /// Something that a handle wanted done when no context was at hand.
 pub(super) enum Later {
     Close(Rc<Conn>),
-    Unlisten(ListenerId),
+    Shut(Rc<Conn>),
+    Unlisten(Rc<Backlog>),
     Unbind(UdpId),
 }
 
@@ -170,10 +171,16 @@ impl Reactor {
         for later in std::mem::take(&mut *self.later.borrow_mut()) {
             match later {
                 Later::Close(conn) => conn.close(cx),
-                Later::Unlisten(id) => self.unlisten(id, cx),
+                Later::Shut(conn) => conn.shut(cx),
+                Later::Unlisten(backlog) => self.unlisten(&backlog, cx),
                 Later::Unbind(id) => self.unbind(id, cx),
             }
         }
+    }
+
+    /// Whether there is something to be done in the next turn.
+    pub fn is_behind(&self) -> bool {
+        !self.later.borrow().is_empty()
     }
 
     /// Has something done in the next turn.
@@ -226,12 +233,14 @@ impl Reactor {
     }
 
     fn accepted(self: &Rc<Self>, id: ConnectionId, listener: ListenerId, cx: &mut Context<'_>) {
+        let place = cx.stack().place_of_listener(listener).map(|(address, port)| BindAddr { address, port });
         // It may have been reset in the batch that opened it.
         let Some(mut stream) = cx.stream(id) else { return };
         if self.former.borrow().contains(&listener) {
             return stream.abort();
         }
-        let backlog = self.listeners.borrow_mut().entry(listener).or_default().clone();
+        let known = self.listeners.borrow().get(&listener).cloned();
+        let backlog = known.unwrap_or_else(|| self.adopt(listener, place));
         if backlog.is_full() {
             stream.abort();
             return self.note_refused();
@@ -242,15 +251,34 @@ impl Reactor {
         backlog.push(conn);
     }
 
-    /// Accepts nothing more there, on any worker.
-    pub fn unlisten(&self, id: ListenerId, cx: &mut Context<'_>) {
-        let Some(backlog) = self.listeners.borrow_mut().remove(&id) else { return };
-        let mut former = self.former.borrow_mut();
-        if former.len() == FORMER_LISTENERS {
-            former.pop_front();
+    /// Knows a listener of the stack's by another name: another worker has unlistened there and listens again, and whoever listens here
+    /// goes on. Where nobody does, somebody may yet.
+    fn adopt(&self, id: ListenerId, place: Option<BindAddr>) -> Rc<Backlog> {
+        let mut listeners = self.listeners.borrow_mut();
+        let here = place.and_then(|place| listeners.values().find(|backlog| backlog.place() == Some(place)).cloned());
+        let backlog = here.unwrap_or_default();
+        listeners.insert(id, backlog.clone());
+        backlog
+    }
+
+    /// Accepts nothing more there, on any worker; but what another worker has begun there since stays.
+    pub fn unlisten(&self, backlog: &Rc<Backlog>, cx: &mut Context<'_>) {
+        let mut names = Vec::new();
+        self.listeners.borrow_mut().retain(|id, other| {
+            let is_it = Rc::ptr_eq(other, backlog);
+            names.extend(is_it.then_some(*id));
+            !is_it
+        });
+        for &id in &names {
+            let mut former = self.former.borrow_mut();
+            if former.len() == FORMER_LISTENERS {
+                former.pop_front();
+            }
+            former.push_back(id);
         }
-        former.push_back(id);
-        if let Some(place) = backlog.place() {
+        if let Some(place) = backlog.place()
+            && cx.stack().listener_at(place.address, place.port).is_some_and(|id| names.contains(&id))
+        {
             cx.unlisten(place.address, place.port);
         }
         backlog.drain().for_each(|conn| conn.abort(cx));

@@ -215,6 +215,11 @@ impl Conn {
         }
     }
 
+    /// Its writer has gone.
+    pub fn shut(&self, cx: &mut Context<'_>) {
+        if self.is_lost.get() { self.abort(cx) } else { self.shutdown_in(cx) }
+    }
+
     pub fn with_stream<T>(&self, act: impl FnOnce(&mut Stream<'_>) -> T) -> io::Result<T> {
         let done = current::context(|cx| cx.stream(self.id).as_mut().map(act));
         done.ok_or_else(|| self.end.get().map_or(io::ErrorKind::NotConnected.into(), error::closed))
@@ -260,9 +265,16 @@ impl Holder {
         Rc::ptr_eq(&self.0, &other.0)
     }
 
-    /// Closes our side, now or as soon as there is a context.
+    /// Closes our side, now or as soon as there is a context. Where that is because a task has panicked, what was said is not all, and is not
+    /// to look as if it were: the connection is reset.
     pub fn shutdown(&self) {
-        current::try_context(|cx| self.0.shutdown_in(cx));
+        let conn = &self.0;
+        conn.is_lost.set(conn.is_lost.get() || current::is_after_a_panic());
+        if current::try_context(|cx| conn.shut(cx)).is_none()
+            && let Some(reactor) = conn.reactor.upgrade()
+        {
+            reactor.put_off(Later::Shut(conn.clone()));
+        }
     }
 }
 

@@ -8,8 +8,10 @@ use async_task::{Builder, FallibleTask};
 use std::{
     fmt,
     future::{Future, poll_fn},
+    marker::PhantomData,
     panic::{self, AssertUnwindSafe, Location},
     pin::{Pin, pin},
+    rc::Rc,
     task::{Context as TaskContext, Poll},
 };
 
@@ -28,6 +30,8 @@ pub enum JoinError {
 /// A task that was spawned. Awaited, it yields what the task returns; dropped, the task goes on.
 pub struct JoinHandle<T> {
     task: Option<FallibleTask<Result<T, JoinError>, Place>>,
+    /// It stays on its worker, as all that the task holds does.
+    _here: PhantomData<Rc<()>>,
 }
 
 impl<T> fmt::Debug for JoinHandle<T> {
@@ -77,6 +81,22 @@ pub fn spawn_local<F: Future + 'static>(future: F) -> JoinHandle<F::Output> {
     spawn_at(Location::caller(), future)
 }
 
+/// A future whose remains may panic when they are dropped, as any of its code may: that is one task's affair as well, and would end the
+/// process, as whoever drops it for us allows no panic.
+struct Contained<'a, F> {
+    future: Pin<&'a mut Option<F>>,
+    living: &'a Living,
+    place: Place,
+}
+
+impl<F> Drop for Contained<'_, F> {
+    fn drop(&mut self) {
+        if panic::catch_unwind(AssertUnwindSafe(|| self.future.set(None))).is_err() {
+            self.living.reactor.note_panic(self.place);
+        }
+    }
+}
+
 pub(super) fn spawn_at<F: Future + 'static>(place: Place, future: F) -> JoinHandle<F::Output> {
     let reactor = current::reactor();
     let key = reactor.executor.next_key();
@@ -85,9 +105,11 @@ pub(super) fn spawn_at<F: Future + 'static>(place: Place, future: F) -> JoinHand
         // Dropped in the order of the reverse: the future, then what says that it has panicked.
         let living = living;
         let clean_up = CleanUp::default();
-        let mut future = pin!(future);
+        let future = pin!(Some(future));
+        let mut contained = Contained { future, living: &living, place };
         let result = poll_fn(|task| {
-            let polled = panic::catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(task)));
+            let Some(future) = contained.future.as_mut().as_pin_mut() else { return Poll::Pending };
+            let polled = panic::catch_unwind(AssertUnwindSafe(|| future.poll(task)));
             polled.map_or(Poll::Ready(Err(JoinError::Panicked)), |polled| polled.map(Ok))
         })
         .await;
@@ -107,7 +129,7 @@ pub(super) fn spawn_at<F: Future + 'static>(place: Place, future: F) -> JoinHand
     } else {
         runnable.schedule();
     }
-    JoinHandle { task: Some(task.fallible()) }
+    JoinHandle { task: Some(task.fallible()), _here: PhantomData }
 }
 
 /// Lets other tasks have a turn.

@@ -7,6 +7,7 @@ use std::{
     future::{Future, poll_fn},
     pin::{Pin, pin},
     rc::Rc,
+    sync::atomic::{AtomicU64, Ordering},
     task::{Context as TaskContext, Poll, Waker},
     time::Duration,
 };
@@ -30,7 +31,10 @@ struct Waiting {
 
 impl Default for Timers {
     fn default() -> Self {
-        Self { waiting: Slab::new(), wheel: TimerWheel::new(0), last: 0 }
+        // A `Sleep` may be carried to another worker, where its entry is not to be taken for another one's.
+        static EXECUTORS: AtomicU64 = AtomicU64::new(0);
+        let last = EXECUTORS.fetch_add(1, Ordering::Relaxed) << 44;
+        Self { waiting: Slab::new(), wheel: TimerWheel::new(0), last }
     }
 }
 

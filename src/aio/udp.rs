@@ -2,6 +2,7 @@
 
 use super::{
     BindAddr, current, error,
+    listener::Waiters,
     reactor::{Later, Reactor},
 };
 use crate::{
@@ -9,26 +10,24 @@ use crate::{
     worker::{BindRefused, Context},
 };
 use std::{
-    cell::{Cell, RefCell},
+    cell::RefCell,
     fmt,
     future::poll_fn,
     io,
     net::{IpAddr, SocketAddr},
     rc::{Rc, Weak},
-    task::{Context as TaskContext, Poll, Waker},
+    task::{Context as TaskContext, Poll},
 };
 
 /// A socket as the executor knows it.
 #[derive(Default)]
 pub(super) struct Socket {
-    receiver: Cell<Option<Waker>>,
+    receivers: Waiters,
 }
 
 impl Socket {
     pub fn wake(&self) {
-        if let Some(waker) = self.receiver.take() {
-            waker.wake();
-        }
+        self.receivers.wake();
     }
 }
 
@@ -105,7 +104,7 @@ impl UdpSocket {
         match current::context(|cx| cx.udp(self.id).receive(data)) {
             Some(ends) => Poll::Ready(ends),
             None => {
-                self.socket.receiver.set(Some(task.waker().clone()));
+                self.socket.receivers.wait(task);
                 Poll::Pending
             }
         }

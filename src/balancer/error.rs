@@ -70,6 +70,17 @@ pub enum BalancerError {
         service: String,
     },
 
+    /// Backends cannot be shown the addresses of clients.
+    #[error(
+        "service `{service}` shows backends its clients' addresses (source = \"client\"), and this balancer has no table of pairs of \
+         connections, which alone brings back what they send to clients: start it anew with that service, where XDP is in native mode \
+         and the kernel is Linux 5.18 or later, or write source = \"balancer\""
+    )]
+    NoSplices {
+        /// Its name.
+        service: String,
+    },
+
     /// An address of a service that cannot be had.
     #[error("the address of a service: {0}")]
     Address(#[from] AddressRefused),

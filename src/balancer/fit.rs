@@ -2,7 +2,7 @@
 
 use super::BalancerError;
 use crate::{
-    lb::{Mode, Plan, Service, SynProxy},
+    lb::{Mode, Plan, Service, Source, SynProxy},
     runtime::{CookieSecret, Running},
     xdp::{self, ServeError, XdpMode},
 };
@@ -33,5 +33,17 @@ pub(super) fn check_modes<'a>(
     let Some(setup) = running.setups().iter().find(|setup| setup.mode == XdpMode::Generic) else { return Ok(()) };
     services.find(|service| !matches!(service.mode, Mode::Dsr | Mode::Proxy)).map_or(Ok(()), |service| {
         Err(BalancerError::GenericMode { service: service.name.clone(), interface: setup.interface.clone() })
+    })
+}
+
+/// Whether there is what brings back what backends send to clients, where any service needs that.
+pub(super) fn check_splices<'a>(
+    running: &Running,
+    mut services: impl Iterator<Item = &'a Service>,
+) -> Result<(), BalancerError> {
+    let needs_it = |service: &&Service| service.is_proxied() && service.proxied.source == Source::Client;
+    services.find(needs_it).filter(|_| !running.is_spliced()).map_or(Ok(()), |service| {
+        let service = service.name.clone();
+        Err(BalancerError::NoSplices { service })
     })
 }

@@ -268,6 +268,7 @@ impl LoadBalancer {
         }
         let running = Arc::new(runtime.start(application)?);
         fit::check_modes(&running, control.balancer.services().map(|(_, service)| service))?;
+        fit::check_splices(&running, control.balancer.services().map(|(_, service)| service))?;
         control.open_proxies(&running)?;
         if let Some(pins) = &pins {
             control.settle()?;
@@ -365,6 +366,7 @@ impl Balancing {
         }
         self.terms.check_fit(plan)?;
         fit::check_modes(&self.running, plan.services())?;
+        fit::check_splices(&self.running, plan.services())?;
         let added: Vec<IpAddr> = wanted.difference(&vips).copied().collect();
         self.add_all(&added, plan)?;
         let before = self.services();

@@ -388,8 +388,6 @@ impl Running {
     }
 
     fn collect(&mut self) -> Result<RunReport, RuntimeError> {
-        // It shows what is at work, and that ends.
-        self.exporter = None;
         let mut reports = Vec::new();
         let mut failure = None;
         for (queue, thread) in self.threads.drain(..) {
@@ -399,6 +397,8 @@ impl Running {
                 Err(payload) => failure = Some(panicked(queue, &*payload)),
             }
         }
+        // It shows what is at work, and that has ended.
+        self.exporter = None;
         let gone = self.interfaces.iter().find(|served| served.link_watch.is_gone());
         match (failure, gone) {
             (Some(error), _) => Err(error),

@@ -62,6 +62,10 @@ impl Carrier for Shared {
         self.seen().table.claim(tuple)
     }
 
+    fn capacity(&self) -> usize {
+        1
+    }
+
     fn release(&mut self, id: PairId, tuple: &FourTuple) {
         self.seen().table.release(id, tuple);
     }

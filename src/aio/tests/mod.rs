@@ -2,6 +2,7 @@
 
 mod ending;
 mod executing;
+mod leaving;
 mod streaming;
 mod waiting;
 

@@ -161,11 +161,6 @@ impl Proxying {
         })?;
         let via = Via { interface, next_hop: MacAddress(way.next_mac), mtu: way.mtu as usize, tunnel: None };
         if service.proxied.source == Source::Client {
-            if !running.is_spliced() {
-                return Err("its clients' addresses cannot be kept (source = \"client\"), because nothing is spliced on this \
-                            balancer, and only that brings back what backends send to clients: a notice of its start says why"
-                    .to_owned());
-            }
             return Ok(Route { sources: Sources::Client(self.ports_of(IpAddr::from(Ipv4Addr::UNSPECIFIED))), via });
         }
         let of_version = |source: &&IpAddr| source.is_ipv4() == there.is_ipv4();

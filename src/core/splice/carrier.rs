@@ -59,6 +59,9 @@ pub trait Carrier: Send {
     /// opened in its client's name. `None` where there is no room. A pair of the same flow comes first, once it is taken.
     fn claim(&mut self, tuple: &FourTuple) -> Option<PairId>;
 
+    /// For how many pairs and claims there is room.
+    fn capacity(&self) -> usize;
+
     /// Has them come no longer.
     fn release(&mut self, id: PairId, tuple: &FourTuple);
 }

@@ -102,6 +102,10 @@ impl Carrier for Table {
         self.place_for()
     }
 
+    fn capacity(&self) -> usize {
+        self.limit as usize
+    }
+
     fn release(&mut self, id: PairId, _: &FourTuple) {
         self.leave(id);
     }

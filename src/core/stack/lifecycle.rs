@@ -1,7 +1,7 @@
 //! How connections come, what follows from each thing that happens to them, and how they go.
 
 use super::{
-    ConnectionId, Event, ListenerId, SoftError, Stack, connections::Entry, ends::MANY_RETRANSMISSIONS,
+    ConnectionId, Event, FlowHash, ListenerId, SoftError, Stack, connections::Entry, ends::MANY_RETRANSMISSIONS,
     flow_table::Flow, reset::bare, time_wait::TimeWait,
 };
 use crate::{
@@ -261,7 +261,10 @@ impl Stack {
         let (ip, tcp) = entry.acknowledgment(self.config.tcp.at(now), &tuple);
         self.flows.remove(hash.slot, Flow::Connection(index));
         match self.time_wait.insert(entry, now) {
-            Some(waiting) => self.flows.insert(hash.slot, Flow::TimeWait(waiting)),
+            Some(waiting) => {
+                self.flows.insert(hash.slot, Flow::TimeWait(waiting));
+                self.crowd_out_claims(hash);
+            }
             None => {
                 self.observer.closed(fingerprint);
                 self.parted.release(hash);
@@ -270,6 +273,19 @@ impl Stack {
         // The control block goes, so the acknowledgment of the peer's FIN leaves as a reply, unless it left before: from CLOSING.
         if owes_acknowledgment && let Err(reason) = self.send_reply_in(tunnel, &link, &ip, &tcp) {
             self.drops.count(reason);
+        }
+    }
+
+    /// A flow has begun to wait. If it is one at a client's address, and too many of these do, the oldest does so no more.
+    fn crowd_out_claims(&mut self, hash: FlowHash) {
+        if self.parted.has_claims()
+            && let Some((tuple, oldest)) = self.parted.wait(hash)
+            && let Some(Flow::TimeWait(index)) = self.find(&tuple, oldest)
+        {
+            let entry = *self.time_wait.get(index);
+            self.time_wait.remove(index);
+            self.forget_time_wait(index, &entry);
+            self.drops.count(DropReason::TimeWaitEvicted);
         }
     }
 

@@ -118,6 +118,11 @@ impl Listeners {
         found.ok().map(|found| &self.listening[found])
     }
 
+    fn id_at(&self, place: Place) -> Option<ListenerId> {
+        let found = self.listening.binary_search_by_key(&place, |other| other.place);
+        found.ok().map(|found| self.listening[found].id)
+    }
+
     /// Whether a handshake that began there may still end: its listener has not been removed.
     #[inline]
     pub fn may_end(&self, begun: &Begun) -> bool {
@@ -171,6 +176,16 @@ impl Stack {
     /// Accepts no more connections by way of this listener, as [`Stack::unlisten_at`] does by its place. Whether it was there.
     pub fn unlisten(&mut self, listener: ListenerId) -> bool {
         self.listeners.place_of(listener).is_some_and(|place| self.listeners.remove(place))
+    }
+
+    /// Who listens at this port, at this address alone, or, where that is `None`, at all of them.
+    pub fn listener_at(&self, address: Option<IpAddr>, port: u16) -> Option<ListenerId> {
+        self.listeners.id_at((port, address))
+    }
+
+    /// Where a listener listens, as [`Stack::listener_at`] has it; `None` where it does no more.
+    pub fn place_of_listener(&self, listener: ListenerId) -> Option<(Option<IpAddr>, u16)> {
+        self.listeners.place_of(listener).map(|(port, address)| (address, port))
     }
 
     /// Stops accepting new connections anywhere. Connections there are go on, and handshakes under way end in connections still: for

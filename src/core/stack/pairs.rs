@@ -9,7 +9,7 @@ use crate::{
     time::Instant,
     wire::{ChecksumPolicy, ErrorKind, FourTuple, IcmpError, InterfaceId, LinkHeader, MacAddress, Packet, ParsedFrame},
 };
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
 /// The connections of pairs that are translated elsewhere, and who does that.
 #[derive(Default)]
@@ -20,7 +20,12 @@ pub(super) struct Parted {
     gone: HashMap<PairId, Pair>,
     /// Flows of the stack's own whose local end is a client's address. What is left of one in TIME-WAIT is known by its hash alone.
     claims: HashMap<FlowHash, Claim>,
+    /// Those in TIME-WAIT, the oldest first; some may be over.
+    waiting: VecDeque<FlowHash>,
 }
+
+/// Of so many places one may be that of a flow in TIME-WAIT: others want to begin.
+const PLACES_PER_WAITING: usize = 8;
 
 /// A flow whose segments come here because the carrier was asked for them.
 #[derive(Clone, Copy, Debug)]
@@ -61,6 +66,24 @@ impl Parted {
         if self.has_claims() {
             self.release_one(hash);
         }
+    }
+
+    /// A flow waits in TIME-WAIT from now on. Where more of those that are claimed do than may, the one that has waited longest, and its
+    /// hash.
+    pub fn wait(&mut self, hash: FlowHash) -> Option<(FourTuple, FlowHash)> {
+        if !self.claims.contains_key(&hash) {
+            return None;
+        }
+        while self.waiting.front().is_some_and(|oldest| !self.claims.contains_key(oldest)) {
+            self.waiting.pop_front();
+        }
+        self.waiting.push_back(hash);
+        let places = self.carrier.as_ref().map_or(0, |carrier| carrier.capacity());
+        if self.waiting.len() <= (places / PLACES_PER_WAITING).max(1) {
+            return None;
+        }
+        let oldest = self.waiting.pop_front()?;
+        self.claims.get(&oldest).map(|claim| (claim.tuple, oldest))
     }
 
     /// Whether there may be anything to release: a hash is not free of cost.

@@ -255,6 +255,10 @@ impl Carrier for Splices {
         self.occupy(Holds::Claim)
     }
 
+    fn capacity(&self) -> usize {
+        self.slots.len()
+    }
+
     fn release(&mut self, id: PairId, tuple: &FourTuple) {
         if self.holds(id, Holds::Claim) {
             self.table.index.remove(tuple, number(id.index(), Side::Backend));

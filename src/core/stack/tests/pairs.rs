@@ -568,6 +568,10 @@ impl Carrier for Nobody {
         None
     }
 
+    fn capacity(&self) -> usize {
+        0
+    }
+
     fn release(&mut self, _: PairId, _: &FourTuple) {}
 }
 

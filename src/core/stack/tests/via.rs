@@ -438,6 +438,10 @@ impl Carrier for Claims {
         Some(id)
     }
 
+    fn capacity(&self) -> usize {
+        self.both().0.capacity()
+    }
+
     fn release(&mut self, id: PairId, tuple: &FourTuple) {
         let mut both = self.both();
         both.0.release(id, tuple);
@@ -534,4 +538,24 @@ fn nobody_is_spoken_for_who_cannot_be() {
     // And nobody at all who would bring the answers.
     let mut pair = Pair::new(true, None);
     assert_eq!(pair.connect_as(client, &[1]), Err(why));
+}
+
+/// Places are for those who begin: of flows that wait no more than an eighth of them is kept.
+#[test]
+fn claims_in_time_wait_leave_room_for_new_ones() {
+    let (mut pair, claims, client) = Pair::speaking(true, 16);
+    for number in 0..40 {
+        let client = Endpoint { port: 5_000 + number, ..client };
+        let ours = pair.connect_as(client, &[]).expect("there is room");
+        pair.exchange();
+        pair.balancer.stream(pair.now, ours).unwrap().close();
+        pair.exchange();
+        for event in Pair::events(&mut pair.backend) {
+            if let Event::Accepted(theirs, _) = event {
+                pair.backend.stream(pair.now, theirs).unwrap().close();
+            }
+        }
+        pair.exchange();
+    }
+    assert_eq!((claims.ports(), pair.balancer.flow_counts().2), (vec![5_038, 5_039], 2));
 }
