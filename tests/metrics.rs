@@ -12,6 +12,7 @@ use common::{
     skip, wait_until,
 };
 use exposition::Exposition;
+use nix::sys::signal::Signal;
 use queries::Query;
 use std::{
     collections::BTreeSet,
@@ -201,4 +202,21 @@ fn prometheus_finds_nothing_to_complain_of_and_scrapes_it() {
     prometheus.kill().unwrap();
     prometheus.wait().unwrap();
     served.stop_balanced();
+}
+
+#[test]
+fn whoever_drains_is_looked_at_until_the_end() {
+    if !is_root() {
+        return;
+    }
+    let arguments = ["--address", ADDRESS, "--port", "7", "--app", "echo", "--json", "--drain", "600", "--metrics", AT];
+    let mut served = Served::new(1, &arguments);
+    let connect = || served.lab.client().run(|| TcpStream::connect("198.18.0.1:7")).unwrap();
+    let last = connect().unwrap();
+    served.signal(Signal::SIGINT);
+    wait_until("nobody is accepted any more", || connect().is_err());
+    let open = || scrape(&served).find("xskip_worker_flows", &[("worker", "0"), ("state", "open")]);
+    wait_until("the last connection is shown", || open() == Some(1.0));
+    drop(last);
+    served.wait_balanced();
 }

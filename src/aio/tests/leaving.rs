@@ -143,6 +143,7 @@ fn what_another_worker_has_begun_since_is_not_ended_with_a_listener_of_before() 
         let listener = TcpListener::bind(PORT).unwrap();
         listen_anew();
         drop(listener);
+        assert!(with_context(|cx| cx.stack().listener_at(None, PORT)).is_some(), "the other worker's clients come on");
         serve(echo).await;
     };
     let read = world.play(server, async {

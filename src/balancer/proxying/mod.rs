@@ -161,7 +161,9 @@ impl Proxying {
         })?;
         let via = Via { interface, next_hop: MacAddress(way.next_mac), mtu: way.mtu as usize, tunnel: None };
         if service.proxied.source == Source::Client {
-            return Ok(Route { sources: Sources::Client(self.ports_of(IpAddr::from(Ipv4Addr::UNSPECIFIED))), via });
+            // No service has a port of a client's.
+            let ports = self.ports_of(IpAddr::from(Ipv4Addr::UNSPECIFIED));
+            return Ok(Route { sources: Sources::Client(ports), via });
         }
         let of_version = |source: &&IpAddr| source.is_ipv4() == there.is_ipv4();
         let mut sources: Vec<IpAddr> = self.sources.iter().filter(of_version).copied().collect();

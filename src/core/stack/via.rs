@@ -77,14 +77,7 @@ impl Stack {
         if !self.addresses.contains(local) || local.is_ipv4() != remote.address.is_ipv4() {
             return Err(ConnectError::NotOurs(local));
         }
-        let count = ports.len() as u32;
-        for _ in 0..count.min(MOST_TRIED) {
-            let port = ports[self.ephemeral_ports.next(local, &remote, count) as usize];
-            if let Some(id) = self.open_via(now, remote, Endpoint { address: local, port }, &via, Whose::Ours)? {
-                return Ok(id);
-            }
-        }
-        Err(ConnectError::NoPortLeft(remote))
+        self.open_from(now, remote, (local, ports), &via, Whose::Ours)
     }
 
     /// Opens a connection to `remote` by way of `via` in the name of a client: from its address and, if that can be, its port, or else one
@@ -113,10 +106,22 @@ impl Stack {
         {
             return Ok(id);
         }
+        self.open_from(now, remote, (address, ports), &via, Whose::Client)
+    }
+
+    /// Opens a connection from one of these ports of an address.
+    fn open_from(
+        &mut self,
+        now: Instant,
+        remote: Endpoint,
+        (address, ports): (IpAddr, &[u16]),
+        via: &Via,
+        whose: Whose,
+    ) -> Result<ConnectionId, ConnectError> {
         let count = ports.len() as u32;
         for _ in 0..count.min(MOST_TRIED) {
             let port = ports[self.ephemeral_ports.next(address, &remote, count) as usize];
-            if let Some(id) = self.open_via(now, remote, Endpoint { address, port }, &via, Whose::Client)? {
+            if let Some(id) = self.open_via(now, remote, Endpoint { address, port }, via, whose)? {
                 return Ok(id);
             }
         }

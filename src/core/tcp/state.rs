@@ -30,6 +30,21 @@ pub enum State {
 }
 
 impl State {
+    /// All of them, in the order of their numbers (`as u32`).
+    pub const ALL: [Self; 11] = [
+        Self::Listen,
+        Self::SynSent,
+        Self::SynReceived,
+        Self::Established,
+        Self::FinWait1,
+        Self::FinWait2,
+        Self::CloseWait,
+        Self::Closing,
+        Self::LastAck,
+        Self::TimeWait,
+        Self::Closed,
+    ];
+
     /// The RFC's name.
     pub const fn name(self) -> &'static str {
         match self {

@@ -59,21 +59,6 @@ pub enum Happening {
     Unknown,
 }
 
-/// States in the order in which events number them.
-const STATES: [State; 11] = [
-    State::Listen,
-    State::SynSent,
-    State::SynReceived,
-    State::Established,
-    State::FinWait1,
-    State::FinWait2,
-    State::CloseWait,
-    State::Closing,
-    State::LastAck,
-    State::TimeWait,
-    State::Closed,
-];
-
 /// What [`Happening::SoftError`] tells.
 const SOFT_ERRORS: [&str; 4] = [
     "an ICMP error says that the peer cannot be reached",
@@ -119,7 +104,7 @@ impl Happening {
     pub(super) fn of(kind: u8, argument: u32) -> Self {
         let place = argument as usize;
         match kind {
-            1 => STATES.get(place).map_or(Self::Unknown, |&state| Self::State(state)),
+            1 => State::ALL.get(place).map_or(Self::Unknown, |&state| Self::State(state)),
             2 => Self::SynAgain(argument),
             3 => Self::NeighbourUnknown,
             4 => Self::NeighbourMoved,

@@ -9,20 +9,6 @@ use crate::{
     wire::{TcpOptions, tcp_options::Timestamps},
 };
 
-const STATES: [State; 11] = [
-    State::Listen,
-    State::SynSent,
-    State::SynReceived,
-    State::Established,
-    State::FinWait1,
-    State::FinWait2,
-    State::CloseWait,
-    State::Closing,
-    State::LastAck,
-    State::TimeWait,
-    State::Closed,
-];
-
 #[test]
 fn the_state_table_is_figure_5() {
     use State::*;
@@ -36,7 +22,7 @@ fn the_state_table_is_figure_5() {
         (Closing, Step::FinAcknowledged, TimeWait),
         (LastAck, Step::FinAcknowledged, Closed),
     ];
-    for state in STATES {
+    for state in State::ALL {
         for step in [Step::FinSent, Step::FinAcknowledged, Step::FinReceived] {
             let expected = table.iter().find(|row| (row.0, row.1) == (state, step)).map(|row| row.2);
             assert_eq!(state.after(step), expected, "{step:?} in {state}");
