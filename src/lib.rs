@@ -53,7 +53,7 @@
 //! | [`telemetry`] | sequence diagrams, and metrics |
 //! | [`runtime`] | workers on interfaces, from end to end: what every role stands on |
 //! | [`server`] | the role of a server: a service on every worker |
-//! | `aio` | async streams and an executor on the worker's own thread, with the feature `aio` |
+//! | `aio` | async streams and an executor on the worker's own thread, and `Send` ones for others, with the feature `aio` |
 //!
 //! The first six lines are the crate `xskip-core`, which needs neither the kernel nor clang: give a [`stack::Stack`] frames and the
 //! time, and it answers with frames and its next deadline. The same code runs on AF_XDP, in memory, and on a simulated wire. The

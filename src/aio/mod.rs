@@ -57,11 +57,13 @@ mod halves;
 mod http;
 mod listener;
 mod reactor;
+pub mod remote;
 mod stream;
 mod task;
 #[cfg(test)]
 mod tests;
 mod timer;
+mod traits;
 mod udp;
 
 pub use self::{

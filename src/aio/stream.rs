@@ -4,6 +4,7 @@ use super::{
     current, error,
     halves::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf},
     reactor::{Later, Reactor},
+    traits::{into_slice, reads, writes},
 };
 use crate::{
     stack::{ConnectionId, Stream},
@@ -87,6 +88,22 @@ impl Conn {
     pub fn ended(&self, reason: CloseReason) {
         self.end.set(Some(reason));
         self.wake();
+    }
+
+    /// How it has ended, once it has.
+    pub fn end(&self) -> Option<CloseReason> {
+        self.end.get()
+    }
+
+    /// Waits for its end, in a reader's place.
+    pub fn poll_end(&self, task: &TaskContext<'_>) -> Poll<CloseReason> {
+        self.end.get().map_or_else(
+            || {
+                wait(&self.reader, task);
+                Poll::Pending
+            },
+            Poll::Ready,
+        )
     }
 
     /// Whether the connection is open; nothing is to be read or written before.
@@ -321,6 +338,14 @@ impl TcpStream {
         self.holder.conn()
     }
 
+    fn receiving(&mut self) -> &Conn {
+        self.conn()
+    }
+
+    fn sending(&mut self) -> &Conn {
+        self.conn()
+    }
+
     /// Opens a connection from the address that faces `remote`. Dropped before that is done, the attempt is given up.
     ///
     /// # Errors
@@ -361,7 +386,7 @@ impl TcpStream {
     /// # Errors
     /// Where the connection was reset or has timed out, with a [`CloseReason`] within.
     pub async fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        poll_fn(|task| self.conn().poll_read(task, buffer.len(), super::halves::into_slice(buffer))).await
+        poll_fn(|task| self.conn().poll_read(task, buffer.len(), into_slice(buffer))).await
     }
 
     /// Looks at what has come without taking it; how many octets, zero at the end of the peer's data.
@@ -467,3 +492,6 @@ impl TcpStream {
         (OwnedReadHalf::new(self.holder), OwnedWriteHalf::new(other))
     }
 }
+
+reads!(TcpStream);
+writes!(TcpStream);

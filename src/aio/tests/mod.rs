@@ -3,6 +3,7 @@
 mod ending;
 mod executing;
 mod leaving;
+mod remote;
 mod streaming;
 mod waiting;
 

@@ -1,0 +1,112 @@
+//! What is asked of workers from elsewhere, and the main future that does it.
+
+use super::{pump::Pump, stream::Untaken};
+use crate::aio::{self, BindAddr, TcpListener, TcpStream, spawn_local};
+use async_channel::{Receiver, Sender};
+use std::{
+    collections::BTreeMap,
+    convert::Infallible,
+    future::{Future, poll_fn},
+    io,
+    net::{IpAddr, SocketAddr},
+    pin::pin,
+    sync::{Arc, Mutex, PoisonError},
+    task::Poll,
+};
+
+/// Requests to one worker that may wait: whoever has more waits for room.
+const REQUESTS: usize = 256;
+
+/// What a worker is asked.
+pub(super) enum Request {
+    /// Listens there, and hands out what comes as long as somebody takes it.
+    Bind { place: BindAddr, ring: usize, accepted: Sender<Untaken>, done: Sender<io::Result<()>> },
+    /// Opens a connection, unless whoever wants it has gone.
+    Connect { local: Option<IpAddr>, remote: SocketAddr, ring: usize, done: Sender<io::Result<Untaken>> },
+}
+
+/// Requests to each worker by its number; who asks and who is asked each come for their end, whoever is first.
+#[derive(Clone, Default)]
+pub(super) struct Lanes(Arc<Mutex<BTreeMap<usize, Lane>>>);
+
+#[derive(Default)]
+struct Lane {
+    ask: Option<Sender<Request>>,
+    asked: Option<Receiver<Request>>,
+}
+
+impl Lanes {
+    fn take<T>(&self, worker: usize, end: impl FnOnce(&mut Lane) -> Option<T>) -> Option<T> {
+        let mut lanes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let lane = lanes.entry(worker).or_insert_with(|| {
+            let (ask, asked) = async_channel::bounded(REQUESTS);
+            Lane { ask: Some(ask), asked: Some(asked) }
+        });
+        end(lane)
+    }
+
+    /// The end of who asks, once.
+    pub fn ask(&self, worker: usize) -> Option<Sender<Request>> {
+        self.take(worker, |lane| lane.ask.take())
+    }
+
+    /// The end of the worker, once.
+    pub fn asked(&self, worker: usize) -> Option<Receiver<Request>> {
+        self.take(worker, |lane| lane.asked.take())
+    }
+}
+
+/// Does what is asked, until nobody can ask any more. `drains` is dropped when the worker is told to end.
+pub(super) async fn serve(requests: Receiver<Request>, drains: Sender<Infallible>) {
+    spawn_local(async move {
+        aio::draining().await;
+        drop(drains);
+    });
+    while let Ok(request) = requests.recv().await {
+        match request {
+            Request::Bind { place, ring, accepted, done } => {
+                let listener = TcpListener::bind(place);
+                // Whoever has asked may have gone; nobody takes what is accepted then.
+                let _ = done.try_send(listener.map(|listener| drop(spawn_local(accept(listener, ring, accepted)))));
+            }
+            Request::Connect { local, remote, ring, done } => drop(spawn_local(connect(local, remote, ring, done))),
+        }
+    }
+}
+
+async fn accept(listener: TcpListener, ring: usize, accepted: Sender<Untaken>) {
+    while let Some(Ok((stream, _))) = unless(accepted.closed(), listener.accept()).await {
+        if accepted.send(hand_out(stream, ring)).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn connect(local: Option<IpAddr>, remote: SocketAddr, ring: usize, done: Sender<io::Result<Untaken>>) {
+    let connecting = async {
+        match local {
+            Some(local) => TcpStream::connect_from(local, remote).await,
+            None => TcpStream::connect(remote).await,
+        }
+    };
+    if let Some(connected) = unless(done.closed(), connecting).await {
+        // Whoever wanted it may have gone this very moment.
+        let _ = done.send(connected.map(|stream| hand_out(stream, ring))).await;
+    }
+}
+
+fn hand_out(stream: TcpStream, ring: usize) -> Untaken {
+    let (pump, far) = Pump::new(stream, ring);
+    drop(spawn_local(pump));
+    Untaken::new(far)
+}
+
+/// What is wanted, unless it is given up before.
+async fn unless<T>(given_up: impl Future<Output = ()>, wanted: impl Future<Output = T>) -> Option<T> {
+    let (mut given_up, mut wanted) = (pin!(given_up), pin!(wanted));
+    poll_fn(|task| match wanted.as_mut().poll(task) {
+        Poll::Ready(wanted) => Poll::Ready(Some(wanted)),
+        Poll::Pending => given_up.as_mut().poll(task).map(|()| None),
+    })
+    .await
+}
