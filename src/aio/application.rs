@@ -8,11 +8,15 @@ use crate::{
     time::Instant,
     worker::{Application, Context},
 };
+use crossbeam::channel::{Receiver, RecvError, bounded};
 use std::{
+    convert::Infallible,
     fmt::{self, Display},
     future::Future,
     panic::{self, Location},
+    pin::Pin,
     rc::Rc,
+    thread,
 };
 
 /// What a main future may end with: nothing, or an error that ends its worker.
@@ -45,10 +49,13 @@ impl fmt::Debug for Aio {
     }
 }
 
-/// Says that the main future has panicked, where it is dropped because of that.
-struct Main(Rc<Reactor>);
+/// A main future of any kind.
+type Main<T> = Pin<Box<dyn Future<Output = T>>>;
 
-impl Drop for Main {
+/// Says that the main future has panicked, where it is dropped because of that.
+struct Panicked(Rc<Reactor>);
+
+impl Drop for Panicked {
     fn drop(&mut self) {
         if std::thread::panicking() {
             self.0.fail("the main future panicked".to_owned());
@@ -66,7 +73,7 @@ impl Aio {
     {
         let place = Location::caller();
         let reactor = Reactor::new(cx.waker());
-        let guard = Main(reactor.clone());
+        let guard = Panicked(reactor.clone());
         let main = async move {
             let guard = guard;
             if let Some(why) = main().await.failure() {
@@ -102,8 +109,9 @@ impl Application for Aio {
     fn on_turn(&mut self, cx: &mut Context<'_>) -> Option<Instant> {
         let reactor = &self.reactor;
         reactor.catch_up(cx);
-        let now = cx.now();
+        let (now, claims_due) = (cx.now(), reactor.refuse_unclaimed(cx));
         let (next, is_behind) = current::enter(reactor, cx, || {
+            reactor.senders.wake();
             let next = Timers::expire(reactor, now);
             let is_behind = reactor.executor.run(reactor);
             // What tasks have asked for meanwhile may be sooner.
@@ -112,7 +120,10 @@ impl Application for Aio {
         if let Some(why) = reactor.take_failure() {
             panic::resume_unwind(Box::new(why));
         }
-        if is_behind || reactor.is_behind() { Some(now) } else { next }
+        if is_behind || reactor.is_behind() {
+            return Some(now);
+        }
+        [next, claims_due, reactor.senders.again(now)].into_iter().flatten().min()
     }
 
     fn draining(&mut self, cx: &mut Context<'_>) {
@@ -155,8 +166,8 @@ impl Server {
         self.runtime.start_async(main)
     }
 
-    /// Runs a main future on each worker until SIGINT or SIGTERM, or until one of them fails. Where nobody else hears of warnings, they
-    /// are said on standard error.
+    /// Runs a main future on each worker until SIGINT or SIGTERM, until all of them have ended, or until one of them fails. Where nobody else
+    /// hears of warnings, they are said on standard error.
     ///
     /// # Errors
     /// As [`Server::start`], and where a main future has failed or panicked, with what it said.
@@ -166,6 +177,31 @@ impl Server {
         F::Output: Outcome,
     {
         let signals = StopSignals::catch()?;
-        self.runtime.clone().aloud().start_async(main)?.until(signals)
+        let (main, ended) = until_all_end(main);
+        let running = self.runtime.clone().aloud().start_async(main)?;
+        let stopper = running.stopper();
+        let watch = move || {
+            let Err(RecvError) = ended.recv();
+            stopper.stop();
+        };
+        let watch = thread::Builder::new().name("xskip-ends".to_owned()).spawn(watch);
+        watch.map_err(|source| RuntimeError::System { what: "start a thread that waits for main futures", source })?;
+        running.until(signals)
     }
+}
+
+/// Main futures, and what has nothing more to receive once all of them have ended and no more can be made.
+pub(super) fn until_all_end<F: Future + 'static>(
+    main: impl Fn() -> F + Clone + Send + Sync + 'static,
+) -> (impl Fn() -> Main<F::Output> + Clone + Send + Sync + 'static, Receiver<Infallible>) {
+    let (alive, ended) = bounded(0);
+    let watched = move || {
+        let (main, alive) = (main(), alive.clone());
+        let main = async move {
+            let _alive = alive;
+            main.await
+        };
+        Box::pin(main) as Main<F::Output>
+    };
+    (watched, ended)
 }

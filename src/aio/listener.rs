@@ -5,7 +5,11 @@ use super::{
     reactor::{Later, Reactor},
     stream::{Conn, Holder},
 };
-use crate::{stack::ListenError, worker::ListenRefused};
+use crate::{
+    stack::ListenError,
+    time::Instant,
+    worker::{Context, ListenRefused},
+};
 use std::{
     cell::{Cell, RefCell},
     collections::VecDeque,
@@ -76,6 +80,8 @@ pub(super) struct Backlog {
     acceptors: Waiters,
     /// Where somebody listens; `None` as long as only the stack does.
     place: Cell<Option<BindAddr>>,
+    /// Until when what waits meanwhile does.
+    claim_by: Cell<Option<Instant>>,
 }
 
 impl Default for Backlog {
@@ -85,6 +91,7 @@ impl Default for Backlog {
             limit: Cell::new(DEFAULT_BACKLOG),
             acceptors: Waiters::default(),
             place: Cell::default(),
+            claim_by: Cell::default(),
         }
     }
 }
@@ -103,17 +110,29 @@ impl Backlog {
         self.place.get()
     }
 
+    pub fn claim_by(&self) -> Option<Instant> {
+        self.claim_by.get()
+    }
+
+    pub fn set_claim_by(&self, due: Instant) {
+        self.claim_by.set(Some(due));
+    }
+
     pub fn drain(&self) -> impl Iterator<Item = Rc<Conn>> {
         self.waiting.take().into_iter()
     }
 }
 
-/// Accepts connections to a port. Dropped, it listens no more, on whichever worker, and connections that nobody has accepted are reset;
-/// those that were accepted go on.
+/// Accepts connections to a port. Dropped, it accepts no more, and connections that nobody has accepted are reset; those that were accepted
+/// go on.
 ///
 /// Any worker may be the one that a flow belongs to, so all of them listen once one does, and each should have a listener of its own: a
-/// main future that binds does just that. A port that was given to [`Server::port`](crate::Server::port) is listened on from the start, and
-/// binding to it takes over what has come.
+/// main future that binds does just that. Where a worker's has been dropped and others' have not, whoever comes to that worker is refused by
+/// an RST; with the last one the server's programs serve the port no longer.
+///
+/// A port that was given to [`Server::port`](crate::Server::port) is listened on from the start, and binding to it takes over what has come. A
+/// worker that has not bound it ten seconds after the first connection resets what waits there, and what comes until it has
+/// ([`Stats::unclaimed`](super::Stats::unclaimed)).
 pub struct TcpListener {
     place: BindAddr,
     backlog: Rc<Backlog>,
@@ -137,12 +156,14 @@ impl TcpListener {
     pub fn bind(place: impl Into<BindAddr>) -> io::Result<Self> {
         let (reactor, place) = (current::reactor(), place.into());
         let is_known = |id| reactor.listeners.borrow().get(&id).is_some_and(|backlog| backlog.place().is_some());
-        let id = match current::context(|cx| cx.listen(place.address, place.port)) {
-            Ok(id) => id,
+        let bind = |cx: &mut Context<'_>| match cx.listen(place.address, place.port) {
             // Since the start, or because another worker does.
-            Err(ListenRefused::Stack(ListenError::Twice { listener, .. })) if !is_known(listener) => listener,
-            Err(refused) => return Err(error::listen(refused)),
+            Err(ListenRefused::Stack(ListenError::Twice { listener, .. })) if !is_known(listener) => {
+                cx.share_listener(place.address, place.port).map(|()| listener)
+            }
+            bound => bound,
         };
+        let id = current::context(bind).map_err(error::listen)?;
         let backlog = reactor.listeners.borrow_mut().entry(id).or_default().clone();
         backlog.place.set(Some(place));
         Ok(Self { place, backlog, reactor: Rc::downgrade(&reactor) })

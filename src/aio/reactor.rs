@@ -3,7 +3,7 @@
 use super::{
     current,
     executor::{Executor, Place},
-    listener::{Backlog, BindAddr},
+    listener::{Backlog, BindAddr, Waiters},
     stream::Conn,
     timer::Timers,
     udp::Socket,
@@ -18,10 +18,14 @@ use std::{
     cell::{Cell, RefCell},
     collections::{HashMap, VecDeque},
     rc::Rc,
-    task::Waker,
+    task::{Context as TaskContext, Waker},
     time::Duration,
 };
 
+/// How long connections wait at a port of the start that nobody has bound: so long may a main future take until it does.
+pub(super) const CLAIM_WITHIN: Duration = Duration::from_secs(10);
+/// How soon whoever waits for room to send datagrams tries again where there was none in a whole turn.
+const ROOM_AGAIN: Duration = Duration::from_millis(1);
 /// Listeners of before that are remembered, as connections may yet come that were accepted for them.
 const FORMER_LISTENERS: usize = 64;
 
@@ -39,6 +43,8 @@ pub struct Stats {
     pub panics: u64,
     /// Connections that were reset because a listener's backlog was full.
     pub refused: u64,
+    /// Connections that were reset because they came to a port of the server's that nobody has bound: see [`TcpListener`](super::TcpListener).
+    pub unclaimed: u64,
 }
 
 /// Something that a handle wanted done when no context was at hand.
@@ -56,7 +62,10 @@ pub(super) struct Reactor {
     connections: RefCell<Vec<Option<Rc<Conn>>>>,
     pub listeners: RefCell<HashMap<ListenerId, Rc<Backlog>>>,
     former: RefCell<VecDeque<ListenerId>>,
+    /// When connections at ports that nobody has bound are reset next.
+    claims_due: Cell<Option<Instant>>,
     pub sockets: RefCell<HashMap<UdpId, Rc<Socket>>>,
+    pub senders: Senders,
     pub timers: RefCell<Timers>,
     /// Who waits for the worker's end to begin.
     pub drains: RefCell<Slab<Waker>>,
@@ -67,6 +76,40 @@ pub(super) struct Reactor {
     failure: RefCell<Option<String>>,
 }
 
+/// Tasks that wait for room for a datagram, which is one room for all sockets: there is more whenever frames have left.
+#[derive(Default)]
+pub(super) struct Senders {
+    waiting: Waiters,
+    /// Whether some of them wait, and whether a datagram found room in this turn.
+    is_short: Cell<bool>,
+    has_sent: Cell<bool>,
+}
+
+impl Senders {
+    pub fn wait(&self, task: &TaskContext<'_>) {
+        self.is_short.set(true);
+        self.waiting.wait(task);
+    }
+
+    pub fn sent(&self) {
+        self.has_sent.set(true);
+    }
+
+    /// A turn begins: what waited has left, or some of it.
+    pub fn wake(&self) {
+        self.has_sent.set(false);
+        if self.is_short.replace(false) {
+            self.waiting.wake();
+        }
+    }
+
+    /// When they are to try again: in the next turn, but later where nothing has left since the last.
+    pub fn again(&self, now: Instant) -> Option<Instant> {
+        let after = if self.has_sent.get() { Duration::ZERO } else { ROOM_AGAIN };
+        self.is_short.get().then(|| now + after)
+    }
+}
+
 impl Reactor {
     pub fn new(bell: Option<Bell>) -> Rc<Self> {
         Rc::new(Self {
@@ -75,6 +118,8 @@ impl Reactor {
             connections: RefCell::default(),
             listeners: RefCell::default(),
             former: RefCell::default(),
+            claims_due: Cell::default(),
+            senders: Senders::default(),
             sockets: RefCell::default(),
             timers: RefCell::default(),
             drains: RefCell::default(),
@@ -133,6 +178,45 @@ impl Reactor {
             tracing::warn!(
                 count,
                 "a listener's backlog is full, and a connection was reset; accept faster, or raise it"
+            );
+        }
+    }
+
+    /// Resets what has waited too long at ports that nobody has bound. When there will be more of it.
+    pub fn refuse_unclaimed(&self, cx: &mut Context<'_>) -> Option<Instant> {
+        let now = cx.now();
+        let due = self.claims_due.take()?;
+        if due > now {
+            self.claims_due.set(Some(due));
+            return Some(due);
+        }
+        let unclaimed = |backlog: &&Rc<Backlog>| backlog.place().is_none();
+        let all: Vec<_> = self.listeners.borrow().values().filter(unclaimed).cloned().collect();
+        for backlog in all {
+            match backlog.claim_by() {
+                Some(claim_by) if claim_by <= now => backlog.drain().for_each(|conn| {
+                    conn.abort(cx);
+                    self.note_unclaimed(conn.local.port());
+                }),
+                Some(claim_by) => self.claim_by(claim_by),
+                None => {}
+            }
+        }
+        self.claims_due.get()
+    }
+
+    fn claim_by(&self, due: Instant) {
+        self.claims_due.set(Some(self.claims_due.get().map_or(due, |other| other.min(due))));
+    }
+
+    fn note_unclaimed(&self, port: u16) {
+        self.count(|stats| stats.unclaimed += 1);
+        let count = self.stats.get().unclaimed;
+        if count.is_power_of_two() {
+            tracing::warn!(
+                port,
+                count,
+                "nobody accepts at this port, and a connection was reset; bind a listener there, or do not have the server listen"
             );
         }
     }
@@ -241,6 +325,15 @@ impl Reactor {
         }
         let known = self.listeners.borrow().get(&listener).cloned();
         let backlog = known.unwrap_or_else(|| self.adopt(listener, place));
+        if backlog.place().is_none() {
+            let claim_by = backlog.claim_by().unwrap_or(self.now() + CLAIM_WITHIN);
+            if claim_by <= self.now() {
+                stream.abort();
+                return self.note_unclaimed(stream.local_addr().port());
+            }
+            backlog.set_claim_by(claim_by);
+            self.claim_by(claim_by);
+        }
         if backlog.is_full() {
             stream.abort();
             return self.note_refused();
@@ -261,7 +354,8 @@ impl Reactor {
         backlog
     }
 
-    /// Accepts nothing more there, on any worker; but what another worker has begun there since stays.
+    /// Accepts nothing more there: what comes to this worker is refused, and once no other wants to listen either, nobody does. What
+    /// another worker has begun there since stays.
     pub fn unlisten(&self, backlog: &Rc<Backlog>, cx: &mut Context<'_>) {
         let mut names = Vec::new();
         self.listeners.borrow_mut().retain(|id, other| {
@@ -276,17 +370,17 @@ impl Reactor {
             }
             former.push_back(id);
         }
-        if let Some(place) = backlog.place()
-            && cx.stack().listener_at(place.address, place.port).is_some_and(|id| names.contains(&id))
-        {
-            cx.unlisten(place.address, place.port);
+        if let Some(place) = backlog.place() {
+            cx.leave_listener(place.address, place.port);
+            let here = cx.stack().listener_at(place.address, place.port);
+            here.filter(|id| names.contains(id)).map(|id| cx.stack().unlisten(id));
         }
         backlog.drain().for_each(|conn| conn.abort(cx));
     }
 
     pub fn unbind(&self, id: UdpId, cx: &mut Context<'_>) {
         if self.sockets.borrow_mut().remove(&id).is_some() {
-            cx.unbind_udp(id);
+            cx.leave_udp(id);
         }
     }
 }

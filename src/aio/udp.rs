@@ -31,9 +31,10 @@ impl Socket {
     }
 }
 
-/// A UDP socket. Dropped, it takes no more datagrams, on whichever worker: any of them may be the one that a datagram comes to, so all
-/// take them once one does, and each should have a socket of its own. A port that was given to
-/// [`Server::udp_port`](crate::Server::udp_port) is bound from the start, and binding to it takes over what has come.
+/// A UDP socket. Any worker may be the one that a datagram comes to, so all take them once one does, and each should have a socket of its
+/// own. Dropped, it takes no more datagrams, and those that come to its worker are refused; with the last worker's, the server's programs
+/// serve the port no longer. A port that was given to [`Server::udp_port`](crate::Server::udp_port) is bound from the start, and binding
+/// to it takes over what has come.
 pub struct UdpSocket {
     id: UdpId,
     place: BindAddr,
@@ -110,21 +111,58 @@ impl UdpSocket {
         }
     }
 
-    /// Sends a datagram, from the address the socket is bound to or that faces the destination. It never waits: what finds no room is
-    /// not sent, and that is an error.
+    /// Sends a datagram, from the address the socket is bound to or that faces the destination. Where too much waits to be sent, by
+    /// whichever socket, it waits until there is room; dropped by then, nothing is sent.
     ///
     /// # Errors
-    /// [`SendError`](crate::stack::SendError), wrapped, says what to do; [`io::ErrorKind::WouldBlock`] where too much waits to be sent.
-    pub fn send_to(&self, data: &[u8], remote: SocketAddr) -> io::Result<()> {
-        current::context(|cx| cx.udp(self.id).send_to(data, remote)).map_err(error::send)
+    /// [`SendError`](crate::stack::SendError), wrapped, says what to do.
+    pub async fn send_to(&self, data: &[u8], remote: SocketAddr) -> io::Result<()> {
+        self.send(None, data, remote).await
     }
 
     /// Sends a datagram as [`UdpSocket::send_to`] does, from this address of the stack's: an answer comes from where the question went.
     ///
     /// # Errors
     /// As [`UdpSocket::send_to`].
-    pub fn send_from(&self, local: IpAddr, data: &[u8], remote: SocketAddr) -> io::Result<()> {
-        current::context(|cx| cx.udp(self.id).send_from(local, data, remote)).map_err(error::send)
+    pub async fn send_from(&self, local: IpAddr, data: &[u8], remote: SocketAddr) -> io::Result<()> {
+        self.send(Some(local), data, remote).await
+    }
+
+    /// Sends a datagram as [`UdpSocket::send_to`] does, now or not at all.
+    ///
+    /// # Errors
+    /// As [`UdpSocket::send_to`], and [`io::ErrorKind::WouldBlock`] where too much waits to be sent.
+    pub fn try_send_to(&self, data: &[u8], remote: SocketAddr) -> io::Result<()> {
+        self.try_send(None, data, remote)
+    }
+
+    /// Sends a datagram as [`UdpSocket::send_from`] does, now or not at all.
+    ///
+    /// # Errors
+    /// As [`UdpSocket::try_send_to`].
+    pub fn try_send_from(&self, local: IpAddr, data: &[u8], remote: SocketAddr) -> io::Result<()> {
+        self.try_send(Some(local), data, remote)
+    }
+
+    async fn send(&self, local: Option<IpAddr>, data: &[u8], remote: SocketAddr) -> io::Result<()> {
+        poll_fn(|task| match self.try_send(local, data, remote) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                current::reactor().senders.wait(task);
+                Poll::Pending
+            }
+            done => Poll::Ready(done),
+        })
+        .await
+    }
+
+    fn try_send(&self, local: Option<IpAddr>, data: &[u8], remote: SocketAddr) -> io::Result<()> {
+        let sent = current::context(|cx| match (local, cx.udp(self.id)) {
+            (Some(local), mut socket) => socket.send_from(local, data, remote),
+            (None, mut socket) => socket.send_to(data, remote),
+        });
+        sent.map_err(error::send)?;
+        current::reactor().senders.sent();
+        Ok(())
     }
 
     /// Where it is bound.

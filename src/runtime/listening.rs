@@ -69,6 +69,17 @@ impl Wanted {
     }
 }
 
+/// What a worker finds that wants what there may be already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Share {
+    /// Others wanted it, and now it does as well.
+    New,
+    /// It has wanted it before.
+    Known,
+    /// Nobody wants it.
+    Unwanted,
+}
+
 /// All there is: what the programs serve follows from it.
 #[derive(Default)]
 struct Book {
@@ -108,7 +119,7 @@ pub(super) struct Listening {
     /// Held by whoever beside the workers changes the ports, one at a time: while workers are waited for, none of whom wants it.
     changes: Mutex<()>,
     /// Never held while a worker is waited for, which may want it.
-    book: Mutex<Book>,
+    book: Arc<Mutex<Book>>,
 }
 
 impl Listening {
@@ -121,7 +132,7 @@ impl Listening {
         let addresses = plan.interfaces.iter().map(|plan| plan.addresses.clone()).collect();
         let book = Book { addresses, wanted: HashMap::new() };
         let (max_segment, listens) = (runtime.max_segment, runtime.listens());
-        Self { workers, places, max_segment, listens, changes: Mutex::default(), book: Mutex::new(book) }
+        Self { workers, places, max_segment, listens, changes: Mutex::default(), book: Arc::new(Mutex::new(book)) }
     }
 
     /// Waits for whoever else changes the ports, as no worker may.
@@ -234,7 +245,35 @@ impl Listening {
     }
 
     fn book(&self) -> MutexGuard<'_, Book> {
-        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.book)
+    }
+
+    /// A worker wants it no longer; once none does, nobody has it.
+    fn leave(&self, worker: usize, wanted: Wanted) {
+        let mut book = self.book();
+        let Some(askers) = book.wanted.get_mut(&wanted) else { return };
+        askers.remove(&worker);
+        if !askers.is_empty() {
+            return;
+        }
+        book.wanted.remove(&wanted);
+        self.forget_unwanted(wanted, &book);
+        drop(book);
+        self.forget_on_others(worker, wanted);
+    }
+
+    /// Whether somebody wants it; this worker does as well from now on.
+    fn share(&self, worker: usize, wanted: Wanted) -> Share {
+        match self.book().wanted.get_mut(&wanted) {
+            Some(askers) => {
+                if askers.insert(worker) {
+                    Share::New
+                } else {
+                    Share::Known
+                }
+            }
+            None => Share::Unwanted,
+        }
     }
 
     /// A worker was refused it, so those in front of it do without it again: and itself as well where it has not answered, because it
@@ -263,11 +302,14 @@ impl Listening {
         }
     }
 
-    /// Has other workers' stacks do without it, without waiting. One whose queue is full goes on.
+    /// Has other workers' stacks do without it, without waiting, unless somebody wants it again by then. One whose queue is full goes on.
     fn forget_on_others(&self, worker: usize, wanted: Wanted) {
         for other in self.others(worker) {
+            let book = self.book.clone();
             let told = other.post(move |cx| {
-                wanted.drop_from(cx.stack());
+                if !locked(&book).wanted.contains_key(&wanted) {
+                    wanted.drop_from(cx.stack());
+                }
             });
             if let Err(error) = told {
                 tracing::warn!(%error, ?wanted, "a worker goes on with it");
@@ -357,6 +399,10 @@ impl Listening {
     }
 }
 
+fn locked(book: &Mutex<Book>) -> MutexGuard<'_, Book> {
+    book.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Wanted {
     /// Has a stack do without it; whether it was there.
     fn drop_from(self, stack: &mut Stack) -> bool {
@@ -418,6 +464,14 @@ impl Steering for Listening {
         Ok(steered?)
     }
 
+    fn shares_tcp(&self, worker: usize, address: Option<IpAddr>, port: u16) -> bool {
+        self.share(worker, Wanted::tcp(address, port)) != Share::Unwanted
+    }
+
+    fn leave_tcp(&self, worker: usize, address: Option<IpAddr>, port: u16) {
+        self.leave(worker, Wanted::tcp(address, port));
+    }
+
     fn unlisten(&self, worker: usize, address: Option<IpAddr>, port: u16) {
         self.unsteer(Wanted::tcp(address, port));
         self.forget_on_others(worker, Wanted::tcp(address, port));
@@ -440,9 +494,11 @@ impl Steering for Listening {
     }
 
     fn shares_udp(&self, worker: usize, address: Option<IpAddr>, port: u16) -> bool {
-        let mut book = self.book();
-        let askers = book.wanted.get_mut(&Wanted::udp(address, port));
-        askers.is_some_and(|askers| askers.insert(worker))
+        self.share(worker, Wanted::udp(address, port)) == Share::New
+    }
+
+    fn leave_udp(&self, worker: usize, address: Option<IpAddr>, port: u16) {
+        self.leave(worker, Wanted::udp(address, port));
     }
 
     fn unbind_udp(&self, worker: usize, address: Option<IpAddr>, port: u16) {

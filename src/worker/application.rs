@@ -67,6 +67,12 @@ pub trait Steering: Send + Sync {
     /// [`ListenRefused`], and nobody has followed then.
     fn listen(&self, worker: usize, address: Option<IpAddr>, port: u16) -> Result<(), ListenRefused>;
 
+    /// Whether somebody wants that this is listened on, as another worker does: from now on this one does as well.
+    fn shares_tcp(&self, worker: usize, address: Option<IpAddr>, port: u16) -> bool;
+
+    /// This worker wants it no longer. Once none does, the program and the other workers follow.
+    fn leave_tcp(&self, worker: usize, address: Option<IpAddr>, port: u16);
+
     /// This worker listens there no longer, or never did: has the program and the other workers follow.
     fn unlisten(&self, worker: usize, address: Option<IpAddr>, port: u16);
 
@@ -78,6 +84,9 @@ pub trait Steering: Send + Sync {
 
     /// Whether the socket that this worker has there was another worker's idea, and not yet its own: from now on it is.
     fn shares_udp(&self, worker: usize, address: Option<IpAddr>, port: u16) -> bool;
+
+    /// This worker wants no socket there any more. Once none does, the program and the other workers follow.
+    fn leave_udp(&self, worker: usize, address: Option<IpAddr>, port: u16);
 
     /// This worker has no socket there any more: has the program and the other workers follow.
     fn unbind_udp(&self, worker: usize, address: Option<IpAddr>, port: u16);
@@ -290,6 +299,34 @@ impl<'a> Context<'a> {
             steering.unlisten(self.worker.number, address, port);
         }
         self.stack.unlisten_at(address, port)
+    }
+
+    /// Has this worker be one of those that want the listener that its stack has there, which somebody else may have begun.
+    #[cfg(feature = "aio")]
+    pub(crate) fn share_listener(&mut self, address: Option<IpAddr>, port: u16) -> Result<(), ListenRefused> {
+        let (worker, steering) = (self.worker.number, self.surroundings.steering);
+        match steering.filter(|steering| !steering.shares_tcp(worker, address, port)) {
+            // Whoever wanted it has left this very moment.
+            Some(steering) => steering.listen(worker, address, port),
+            None => Ok(()),
+        }
+    }
+
+    /// This worker wants nothing of a listener any more; others may, and the stack's own stays as it is.
+    #[cfg(feature = "aio")]
+    pub(crate) fn leave_listener(&mut self, address: Option<IpAddr>, port: u16) {
+        if let Some(steering) = self.surroundings.steering {
+            steering.leave_tcp(self.worker.number, address, port);
+        }
+    }
+
+    /// Takes no more datagrams at a socket here; nobody does, and the XDP program neither, once no worker wants it.
+    #[cfg(feature = "aio")]
+    pub(crate) fn leave_udp(&mut self, id: UdpId) {
+        if let (Some(steering), Some((address, port))) = (self.surroundings.steering, self.stack.udp_place(id)) {
+            steering.leave_udp(self.worker.number, address, port);
+        }
+        self.stack.unbind_udp(id);
     }
 
     /// What wakes this worker from any thread; `None` where no worker drives the application.

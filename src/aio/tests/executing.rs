@@ -230,3 +230,26 @@ fn a_stream_that_is_dropped_outside_of_a_turn_is_closed_in_the_next() {
     world.run();
     assert_eq!((world.flows(CLIENT), world.flows(SERVER)), (0, 0));
 }
+
+#[test]
+fn that_all_main_futures_have_ended_is_heard_of() {
+    use crossbeam::channel::TryRecvError;
+    let mut world = World::new();
+    let (main, ended) = application::until_all_end(|| async { sleep(Duration::from_secs(1)).await });
+    for host in [SERVER, CLIENT] {
+        let main = main();
+        world.start(host, async {
+            // What a main future has spawned is not waited for.
+            drop(spawn_local(std::future::pending::<()>()));
+            if worker().number == 0 {
+                main.await;
+            }
+        });
+    }
+    // As when all workers have theirs.
+    drop(main);
+    world.pass(Duration::from_millis(900));
+    assert_eq!(ended.try_recv(), Err(TryRecvError::Empty));
+    world.pass(Duration::from_millis(200));
+    assert_eq!(ended.try_recv(), Err(TryRecvError::Disconnected));
+}

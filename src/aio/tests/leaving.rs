@@ -172,3 +172,51 @@ fn what_is_dropped_while_the_context_is_in_use_is_closed_at_once_all_the_same() 
     });
     assert_eq!(read, b"hello");
 }
+
+#[test]
+fn what_waits_where_nobody_listens_waits_ten_seconds_and_what_comes_later_not_at_all() {
+    let mut world = World::new();
+    world.host(SERVER).stack.listen(None, 81).unwrap();
+    let server = async {
+        sleep(Duration::from_secs(40)).await;
+        let listener = TcpListener::bind(81).unwrap();
+        let mut streams = Vec::new();
+        loop {
+            streams.push(listener.accept().await.unwrap());
+        }
+    };
+    let (early, late, last) = world.play(server, async {
+        let target = |at: usize| SocketAddr::from((addresses(SERVER)[at], 81));
+        let ends = async |mut stream: TcpStream| {
+            let began = now();
+            let error = timeout(Duration::from_secs(30), stream.read(&mut [0; 1])).await;
+            (error.map(|read| read.map_err(|error| error.kind())), (now() - began).as_secs())
+        };
+        let early = [TcpStream::connect(target(0)).await.unwrap(), TcpStream::connect(target(1)).await.unwrap()];
+        let [first, second] = early;
+        let early = [ends(first).await, ends(second).await];
+        let late = ends(TcpStream::connect(target(1)).await.unwrap()).await;
+        sleep(Duration::from_secs(40)).await;
+        (early, late, ends(TcpStream::connect(target(0)).await.unwrap()).await)
+    });
+    let reset = Ok(Err(io::ErrorKind::ConnectionReset));
+    assert_eq!(early, [(reset, 10), (reset, 0)]);
+    assert_eq!(late, (reset, 0));
+    assert_eq!(last, (Err(Elapsed(Duration::from_secs(30))), 30), "it is served once somebody listens");
+    assert_eq!((world.stats(SERVER).unclaimed, world.stats(SERVER).refused), (3, 0));
+}
+
+#[test]
+fn a_socket_or_listener_that_was_dropped_may_be_had_again() {
+    let mut world = World::new();
+    world.play(async {}, async {
+        for _ in 0..3 {
+            let (listener, socket) = (TcpListener::bind(PORT).unwrap(), UdpSocket::bind(53).unwrap());
+            assert!(with_context(|cx| cx.stack().listener_at(None, PORT).is_some()));
+            assert!(with_context(|cx| cx.stack().udp_socket_at(None, 53).is_some()));
+            drop((listener, socket));
+            assert!(with_context(|cx| cx.stack().listener_at(None, PORT).is_none()));
+            assert!(with_context(|cx| cx.stack().udp_socket_at(None, 53).is_none()));
+        }
+    });
+}

@@ -96,7 +96,7 @@ fn datagrams_are_answered_by_both_ip_versions() {
         let mut data = Vec::new();
         loop {
             let (local, peer) = socket.recv(&mut data).await.unwrap();
-            socket.send_from(local.ip(), &data, peer).unwrap();
+            socket.send_from(local.ip(), &data, peer).await.unwrap();
         }
     };
     world.play(server, async {
@@ -107,12 +107,13 @@ fn datagrams_are_answered_by_both_ip_versions() {
             // Given up, it loses none.
             assert!(poll_once(socket.recv_from(&mut buffer)).await.is_none());
             for word in [&b"one"[..], b"three"] {
-                socket.send_to(word, server).unwrap();
+                socket.send_to(word, server).await.unwrap();
             }
             assert_eq!(socket.recv_from(&mut buffer).await.unwrap(), (3, server));
             assert_eq!(socket.recv_from(&mut buffer).await.unwrap(), (4, server));
             assert_eq!(&buffer, b"thre");
-            assert_eq!(socket.send_to(b"x", (address, 0).into()).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+            let nowhere = socket.send_to(b"x", (address, 0).into()).await;
+            assert_eq!(nowhere.unwrap_err().kind(), io::ErrorKind::InvalidInput);
         }
     });
 }
@@ -130,8 +131,66 @@ fn a_datagram_socket_of_the_start_is_taken_over() {
     };
     world.play(server, async {
         let socket = UdpSocket::bind(5_300).unwrap();
-        socket.send_to(b"early", (addresses(SERVER)[0], 53).into()).unwrap();
+        socket.send_to(b"early", (addresses(SERVER)[0], 53).into()).await.unwrap();
         sleep(Duration::from_secs(2)).await;
     });
     assert_eq!(heard.get(), 5);
+}
+
+#[test]
+fn whoever_sends_more_datagrams_than_there_is_room_for_waits() {
+    const MANY: u64 = 5_000;
+    let mut world = World::new();
+    let config = StackConfig::default();
+    assert!(MANY as usize > config.max_replies + config.max_waiting_datagrams);
+    world.host(SERVER).stack.bind_udp(None, 9).unwrap();
+    let began = world.now;
+    let waited = world.play(async {}, async move {
+        let socket = Rc::new(UdpSocket::bind(5_300).unwrap());
+        for address in addresses(SERVER) {
+            // Its station is not known yet, and the room for what waits for that is the first to be used up.
+            let mut sent = 0;
+            while socket.try_send_to(b"word", (address, 9).into()).is_ok() {
+                sent += 1;
+            }
+            assert_eq!(sent, StackConfig::default().max_waiting_datagrams, "{address}");
+            let mut given_up = pin!(socket.send_to(b"never", (address, 9).into()));
+            assert!(poll_once(given_up.as_mut()).await.is_none());
+            let others = spawn_local({
+                let socket = socket.clone();
+                async move {
+                    for _ in 0..MANY {
+                        socket
+                            .send_from(addresses(CLIENT)[usize::from(address.is_ipv6())], b"other", (address, 9).into())
+                            .await
+                            .unwrap();
+                    }
+                }
+            });
+            for _ in 0..MANY {
+                socket.send_to(b"word", (address, 9).into()).await.unwrap();
+            }
+            others.await.unwrap();
+        }
+        now() - began
+    });
+    let sent = 4 * MANY + 2 * config.max_waiting_datagrams as u64;
+    assert_eq!(world.host(CLIENT).stack.stats().datagrams_transmitted, sent);
+    assert!(waited < Duration::from_secs(1), "{waited:?}: nobody waits for longer than it takes");
+}
+
+#[test]
+fn a_sender_without_room_does_not_keep_its_worker_awake() {
+    let mut world = World::new();
+    world.start(CLIENT, async {
+        let socket = UdpSocket::bind(5_300).unwrap();
+        for _ in 0..100 {
+            // Nobody says where this is.
+            socket.send_to(b"word", "198.18.0.77:9".parse().unwrap()).await.unwrap();
+        }
+    });
+    world.run();
+    let polls = world.stats(CLIENT).polls;
+    world.pass(Duration::from_millis(100));
+    assert!(world.stats(CLIENT).polls - polls <= 210, "{} polls", world.stats(CLIENT).polls - polls);
 }
