@@ -1,28 +1,29 @@
-//! A key-value store that speaks Redis' protocol, in memory: `cargo run --example resp -- veth0 198.18.0.1/24`, then
-//! `redis-cli -h 198.18.0.1` from the other end. Commands are parsed where they lie, and answered at once.
+//! A key-value store that speaks Redis' protocol, in memory: `cargo run --features aio --example resp -- veth0 198.18.0.1/24`, then
+//! `redis-cli -h 198.18.0.1` from the other end. Commands are read where they lie; whatever has come is carried out at once, and its answers
+//! leave together, so a client may send many before it reads (pipelining).
 
-use std::{collections::HashMap, ops::Range};
-use xskip::{ConnectionId, Context, Server, Service, Stream, app::Origin};
+use std::{cell::RefCell, collections::HashMap, io, ops::Range, rc::Rc};
+use tokio::io::AsyncReadExt;
+use xskip::{
+    Server,
+    aio::{self, TcpListener, TcpStream},
+};
 
 /// The longest command, octets.
 const MAX_COMMAND: usize = 64 << 20;
+/// Octets of keys and values that are kept at most.
+const MAX_STORED: usize = 1 << 30;
+/// Octets that are asked for at a time, and of answers that are kept until they are sent, or a little more.
+const PIECE: usize = 64 << 10;
 
 /// The store of one worker: so one worker it is.
 #[derive(Default)]
-pub struct Store(HashMap<Vec<u8>, Vec<u8>>);
-
-/// What a connection keeps.
-#[derive(Default)]
-pub struct Session {
-    /// The beginning of a command that lies in two pieces, or has not come as a whole.
-    partial: Vec<u8>,
-    /// How long it is at least.
-    wanted: usize,
-    /// Answers that found no room.
-    answers: Vec<u8>,
+pub struct Store {
+    values: HashMap<Vec<u8>, Vec<u8>>,
+    octets: usize,
 }
 
-/// What is at the front of some bytes.
+/// What is at the front of some octets.
 enum Parsed {
     /// A command of these words, and its length.
     Command(Vec<Range<usize>>, usize),
@@ -31,9 +32,10 @@ enum Parsed {
     Broken,
 }
 
+/// Reads `*2\r\n$3\r\nGET\r\n$1\r\na\r\n`: how many words, and before each how long it is.
 fn parse(data: &[u8]) -> Parsed {
     let line = |at: usize, kind: u8| -> Result<(usize, usize), Parsed> {
-        let Some(end) = data[at..].windows(2).position(|pair| pair == b"\r\n").map(|end| at + end) else {
+        let Some(end) = data[at..].windows(2).take(32).position(|pair| pair == b"\r\n").map(|end| at + end) else {
             return Err(if data.len() - at > 32 { Parsed::Broken } else { Parsed::Wants(data.len() + 1) });
         };
         let number = data[at..end].strip_prefix(&[kind]).and_then(|digits| std::str::from_utf8(digits).ok());
@@ -56,98 +58,117 @@ fn parse(data: &[u8]) -> Parsed {
     words().unwrap_or_else(|other| other)
 }
 
+/// A number as an answer.
+fn say(number: impl std::fmt::Display, answers: &mut Vec<u8>) {
+    answers.extend_from_slice(format!(":{number}\r\n").as_bytes());
+}
+
 impl Store {
-    /// Does what a command says, and writes the answer.
-    fn execute(&mut self, data: &[u8], words: &[Range<usize>], mut answer: impl FnMut(&[u8])) {
-        let words: Vec<&[u8]> = words.iter().map(|word| &data[word.clone()]).collect();
-        match (words.first().map(|name| name.to_ascii_uppercase()).as_deref(), words.get(1..).unwrap_or_default()) {
-            (Some(b"PING"), _) => answer(b"+PONG\r\n"),
-            (Some(b"SET"), [key, value, ..]) => {
-                self.0.insert(key.to_vec(), value.to_vec());
-                answer(b"+OK\r\n");
-            }
-            (Some(b"GET"), [key]) => match self.0.get(*key) {
-                Some(value) => {
-                    answer(format!("${}\r\n", value.len()).as_bytes());
-                    answer(value);
-                    answer(b"\r\n");
-                }
-                None => answer(b"$-1\r\n"),
-            },
-            (Some(b"DEL"), keys) => {
-                let removed = keys.iter().filter(|key| self.0.remove(**key).is_some()).count();
-                answer(format!(":{removed}\r\n").as_bytes());
-            }
-            _ => answer(b"-ERR unknown command, or wrong number of arguments\r\n"),
+    fn set(&mut self, key: &[u8], value: &[u8]) -> &'static [u8] {
+        if self.octets + key.len() + value.len() > MAX_STORED {
+            return b"-OOM the store is full; delete something first\r\n";
         }
+        self.delete(key);
+        self.octets += key.len() + value.len();
+        self.values.insert(key.to_vec(), value.to_vec());
+        b"+OK\r\n"
     }
 
-    /// Executes what is at the front of what has come. Whether there may be more.
-    fn step(&mut self, session: &mut Session, stream: &mut Stream<'_>) -> Result<bool, ()> {
-        let ([first, second], mut writer) = stream.split();
-        let in_place = session.partial.is_empty() && second.is_empty() && !first.is_empty();
-        let data = if in_place { first } else { &session.partial };
-        // A long value is looked at again only when it is there as a whole.
-        let parsed = if data.len() < session.wanted { Parsed::Wants(session.wanted) } else { parse(data) };
-        let taken = match parsed {
-            Parsed::Command(words, length) => {
-                let answers = &mut session.answers;
-                self.execute(data, &words, |bytes| {
-                    let written = if answers.is_empty() { writer.write(bytes) } else { 0 };
-                    answers.extend_from_slice(&bytes[written..]);
-                });
-                session.wanted = 0;
-                if !in_place {
-                    session.partial.drain(..length);
-                    return Ok(true);
+    fn delete(&mut self, key: &[u8]) -> bool {
+        let removed = self.values.remove(key);
+        self.octets -= removed.as_ref().map_or(0, |value| key.len() + value.len());
+        removed.is_some()
+    }
+
+    fn increment(&mut self, key: &[u8]) -> Option<i64> {
+        let old = self.values.get(key).map_or(Some(0), |old| std::str::from_utf8(old).ok()?.parse::<i64>().ok());
+        old?.checked_add(1)
+    }
+
+    /// Does what a command says, and writes the answer.
+    fn execute(&mut self, words: &[&[u8]], answers: &mut Vec<u8>) {
+        match (words.first().map(|name| name.to_ascii_uppercase()).as_deref(), words.get(1..).unwrap_or_default()) {
+            (Some(b"PING"), []) => answers.extend_from_slice(b"+PONG\r\n"),
+            (Some(b"SET"), [key, value]) => answers.extend_from_slice(self.set(key, value)),
+            (Some(b"GET"), [key]) => match self.values.get(*key) {
+                Some(value) => {
+                    answers.extend_from_slice(format!("${}\r\n", value.len()).as_bytes());
+                    answers.extend_from_slice(value);
+                    answers.extend_from_slice(b"\r\n");
                 }
-                length
+                None => answers.extend_from_slice(b"$-1\r\n"),
+            },
+            (Some(b"DEL"), keys @ [_, ..]) => say(keys.iter().filter(|key| self.delete(key)).count(), answers),
+            (Some(b"EXISTS"), keys @ [_, ..]) => {
+                say(keys.iter().filter(|key| self.values.contains_key(**key)).count(), answers);
             }
-            Parsed::Wants(length) => {
-                session.wanted = length;
-                session.partial.extend_from_slice(first);
-                session.partial.extend_from_slice(second);
-                first.len() + second.len()
-            }
-            Parsed::Broken => return Err(()),
-        };
-        stream.consume(taken);
-        Ok(taken > 0)
+            (Some(b"INCR"), [key]) => match self.increment(key) {
+                Some(number) => match self.set(key, number.to_string().as_bytes()) {
+                    b"+OK\r\n" => say(number, answers),
+                    full => answers.extend_from_slice(full),
+                },
+                None => answers.extend_from_slice(b"-ERR value is not an integer or out of range\r\n"),
+            },
+            _ => answers.extend_from_slice(b"-ERR unknown command, or wrong number of arguments\r\n"),
+        }
     }
 }
 
-impl Service for Store {
-    type Session = Session;
-
-    fn open(&mut self, _: ConnectionId, _: Origin, _: &mut Context<'_>) -> Session {
-        Session::default()
-    }
-
-    fn ready(&mut self, session: &mut Session, id: ConnectionId, cx: &mut Context<'_>) {
-        let Some(mut stream) = cx.stream(id) else { return };
-        loop {
-            let written = stream.write(&session.answers);
-            session.answers.drain(..written);
-            // Who does not read answers gets no more of them.
-            if !session.answers.is_empty() {
-                return;
-            }
-            match self.step(session, &mut stream) {
-                Ok(true) => {}
-                Ok(false) if stream.at_end() => return stream.close(),
-                Ok(false) => return,
-                Err(()) => {
-                    stream.write(b"-ERR protocol error\r\n");
-                    return stream.close_discarding();
-                }
+async fn converse(mut stream: TcpStream, store: Rc<RefCell<Store>>) -> io::Result<()> {
+    let (mut input, mut answers, mut wanted) = (Vec::new(), Vec::new(), 1);
+    loop {
+        // A long value is looked at again only when it is there as a whole.
+        while input.len() < wanted {
+            input.reserve(PIECE);
+            if stream.read_buf(&mut input).await? == 0 {
+                return stream.shutdown();
             }
         }
+        let mut at = 0;
+        let broken = loop {
+            match parse(&input[at..]) {
+                Parsed::Command(words, length) => {
+                    let words: Vec<_> = words.into_iter().map(|word| &input[at..][word]).collect();
+                    store.borrow_mut().execute(&words, &mut answers);
+                    at += length;
+                    // Who does not read answers gets no more of them.
+                    if answers.len() >= PIECE {
+                        stream.write_all(&answers).await?;
+                        answers.clear();
+                    }
+                }
+                Parsed::Wants(length) => {
+                    wanted = length;
+                    break false;
+                }
+                Parsed::Broken => break true,
+            }
+        };
+        input.drain(..at);
+        if broken {
+            answers.extend_from_slice(b"-ERR protocol error\r\n");
+        }
+        stream.write_all(&answers).await?;
+        answers.clear();
+        if broken {
+            stream.close_discarding();
+            return Ok(());
+        }
+    }
+}
+
+/// Serves on the only worker.
+pub async fn serve() -> io::Result<()> {
+    let (listener, store) = (TcpListener::bind(6_379)?, Rc::<RefCell<Store>>::default());
+    loop {
+        let (stream, _) = listener.accept().await?;
+        aio::spawn_local(converse(stream, store.clone()));
     }
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let [_, interface, address] = <[String; 3]>::try_from(std::env::args().collect::<Vec<_>>())
         .map_err(|_| "say an interface and an address of its own: veth0 198.18.0.1/24")?;
-    Server::on(interface).queues([0]).address(address.parse()?).port(6379).run(Store::default)?;
+    Server::on(interface).queues([0]).address(address.parse()?).run_async(serve)?;
     Ok(())
 }

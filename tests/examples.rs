@@ -3,12 +3,6 @@
 mod common;
 
 #[allow(dead_code, reason = "its main is not called here")]
-#[path = "../examples/async_axum.rs"]
-mod async_axum;
-#[allow(dead_code, reason = "its main is not called here")]
-#[path = "../examples/axum.rs"]
-mod axum_example;
-#[allow(dead_code, reason = "its main is not called here")]
 #[path = "../examples/beacon.rs"]
 mod beacon;
 #[allow(dead_code, reason = "its main is not called here")]
@@ -20,9 +14,6 @@ mod loaded;
 #[allow(dead_code, reason = "its main is not called here")]
 #[path = "../examples/proxy.rs"]
 mod proxy;
-#[allow(dead_code, reason = "its main is not called here")]
-#[path = "../examples/resp.rs"]
-mod resp;
 #[allow(dead_code, reason = "its main is not called here")]
 #[path = "../examples/sansio.rs"]
 mod sansio;
@@ -40,7 +31,6 @@ use common::{
 use std::{
     io::{BufRead, BufReader},
     process::Stdio,
-    time::Duration,
 };
 use xskip_cli::{
     CloseReason, RuntimeError, Server,
@@ -84,43 +74,6 @@ fn python(side: &Side, script: &str) -> String {
 }
 
 #[test]
-fn the_store_keeps_what_it_is_given_however_it_is_cut() {
-    if !is_root() {
-        return;
-    }
-    let mut scene = Scene::new(|server| server.port(6379).start(resp::Store::default));
-    let said = scene.python(
-        r#"
-import socket
-s = socket.create_connection(("198.18.0.1", 6379), 10)
-f = s.makefile("rb")
-def cmd(*words):
-    return b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(w), w) for w in words)
-# One octet at a time, then many commands at once, then a value larger than every buffer.
-for octet in cmd(b"SET", b"a", b"1"):
-    s.sendall(bytes([octet]))
-assert f.readline() == b"+OK\r\n"
-s.sendall(cmd(b"GET", b"a") * 5000)
-for _ in range(5000):
-    assert f.readline() + f.readline() == b"$1\r\n1\r\n"
-big = bytes(range(251)) * 40000
-s.sendall(cmd(b"SET", b"big", big))
-assert f.readline() == b"+OK\r\n"
-s.sendall(cmd(b"GET", b"big"))
-assert f.readline() == b"$%d\r\n" % len(big)
-assert f.read(len(big) + 2) == big + b"\r\n"
-s.sendall(cmd(b"DEL", b"a", b"b") + cmd(b"GET", b"a") + cmd(b"FLY"))
-assert f.readline() == b":1\r\n" and f.readline() == b"$-1\r\n" and f.readline().startswith(b"-ERR")
-s.sendall(b"nonsense\r\n")
-assert f.read() == b"-ERR protocol error\r\n"
-print("good")
-"#,
-    );
-    assert_eq!(said, "good\n");
-    scene.stop();
-}
-
-#[test]
 fn curl_reads_a_page_and_much_more_over_tls() {
     if !is_root() {
         return;
@@ -144,89 +97,6 @@ fn curl_reads_a_page_and_much_more_over_tls() {
         assert_eq!(ok(curl.args([url.as_str()]).output().unwrap()).len(), length);
     }
     scene.stop();
-}
-
-#[test]
-fn a_router_of_axums_answers_on_the_worker() {
-    if !is_root() {
-        return;
-    }
-    let fails = || async { if true { panic!("on purpose") } else { "" } };
-    let router = axum_example::router().route("/fails", ::axum::routing::get(fails));
-    let mut scene = Scene::new(move |server| {
-        let server = server.port(80).drain(Duration::from_secs(10));
-        server.start_with(move |_| axum_example::Axum::new(router.clone()))
-    });
-    let folder = tempfile::tempdir().unwrap();
-    let big = folder.path().join("big");
-    let body: Vec<u8> = (0..1_900_000u32).map(|number| (number % 251) as u8).collect();
-    std::fs::write(&big, &body).unwrap();
-    let curl = |arguments: &[&str]| {
-        let curl = scene.lab.client().command("curl").args(["-sS", "--max-time", "60"]).args(arguments);
-        ok(curl.output().unwrap())
-    };
-    // Three requests, one connection.
-    let asked = ["/", "/later", "/"].map(|path| format!("http://198.18.0.1{path}"));
-    let connects = ["-w", "%{num_connects}\n"].into_iter().chain(asked.iter().map(String::as_str)).collect::<Vec<_>>();
-    assert_eq!(String::from_utf8(curl(&connects)).unwrap(), "hello\n1\nfrom another thread\n0\nhello\n0\n");
-    assert_eq!(curl(&["-d", "hello", "http://198.18.0.1/echo"]), b"hello");
-    // Longer than every buffer on the way, there and back, of known length and in chunks.
-    let (data, echo) = (format!("@{}", big.display()), "http://198.18.0.1/echo");
-    assert_eq!(curl(&["--data-binary", &data, echo]), body);
-    assert_eq!(curl(&["--data-binary", &data, "-H", "Transfer-Encoding: chunked", echo]), body);
-    assert!(curl(&["-D", "-", "http://198.18.0.1/nowhere"]).starts_with(b"HTTP/1.1 404 Not Found\r\n"));
-    // A handler that panics ends its connection, and no other.
-    let fails = scene.lab.client().command("curl").args(["-sS", "--max-time", "60", "http://198.18.0.1/fails"]);
-    assert_eq!(fails.output().unwrap().status.code(), Some(56), "a reset");
-    // Who asks for nothing is let go at once when the server is to end.
-    let idle = scene.lab.client().command("bash").args(["-c", "exec 3<>/dev/tcp/198.18.0.1/80; echo open; cat <&3"]);
-    let mut idle = idle.with(|command| command.stdout(Stdio::piped())).spawn().unwrap();
-    assert_eq!(BufReader::new(idle.stdout.take().unwrap()).lines().next().unwrap().unwrap(), "open");
-    let stats = scene.stop().stats();
-    assert!(idle.wait().unwrap().success());
-    assert_eq!((stats.connections_opened, stats.connections_aborted, stats.application_panics), (7, 1, 1), "{stats:?}");
-}
-
-#[test]
-fn a_router_of_axums_answers_by_async_streams() {
-    if !is_root() {
-        return;
-    }
-    let fails = || async { if true { panic!("on purpose") } else { "" } };
-    let router = async_axum::router().route("/fails", ::axum::routing::get(fails));
-    let mut scene = Scene::new(move |server| {
-        let server = server.address("2001:2::1/64".parse().unwrap()).drain(Duration::from_secs(10));
-        server.start_async(move || async_axum::serve(router.clone()))
-    });
-    let folder = tempfile::tempdir().unwrap();
-    let big = folder.path().join("big");
-    let body: Vec<u8> = (0..1_900_000u32).map(|number| (number % 251) as u8).collect();
-    std::fs::write(&big, &body).unwrap();
-    let curl = |arguments: &[&str]| {
-        let curl = scene.lab.client().command("curl").args(["-sS", "--max-time", "60"]).args(arguments);
-        ok(curl.output().unwrap())
-    };
-    // Longer than every buffer on the way, there and back, of known length and in chunks.
-    let (data, echo) = (format!("@{}", big.display()), "http://198.18.0.1/echo");
-    for url in ["http://198.18.0.1/", "http://[2001:2::1]/"] {
-        assert_eq!(curl(&[url]), b"hello\n");
-    }
-    assert_eq!(curl(&["--data-binary", &data, echo]), body);
-    assert_eq!(curl(&["--data-binary", &data, "-H", "Transfer-Encoding: chunked", echo]), body);
-    // Many at once.
-    let wrk = scene.lab.client().command("wrk").args(["-t1", "-c50", "-d1", "http://198.18.0.1/"]);
-    let said = String::from_utf8(ok(wrk.output().unwrap())).unwrap();
-    assert!(said.contains("Requests/sec") && !said.contains("Socket errors") && !said.contains("Non-2xx"), "{said}");
-    // A handler that panics ends its connection, and no other.
-    let fails = scene.lab.client().command("curl").args(["-sS", "--max-time", "60", "http://198.18.0.1/fails"]);
-    assert_eq!(fails.output().unwrap().status.code(), Some(56), "a reset");
-    // Who asks for nothing is let go at once when the server is to end.
-    let idle = scene.lab.client().command("bash").args(["-c", "exec 3<>/dev/tcp/198.18.0.1/80; echo open; cat <&3"]);
-    let mut idle = idle.with(|command| command.stdout(Stdio::piped())).spawn().unwrap();
-    assert_eq!(BufReader::new(idle.stdout.take().unwrap()).lines().next().unwrap().unwrap(), "open");
-    let stats = scene.stop().stats();
-    assert!(idle.wait().unwrap().success());
-    assert_eq!(stats.application_panics, 1, "{stats:?}");
 }
 
 #[test]

@@ -29,6 +29,12 @@ pub fn lab(queues: u32) -> (Name, Lab) {
 }
 
 impl Scene {
+    /// A lab with nothing in it yet.
+    pub fn empty(queues: u32) -> Self {
+        let (name, lab) = lab(queues);
+        Self { running: None, lab, _name: name }
+    }
+
     pub fn new(queues: u32, start: impl FnOnce(Server) -> Running + Send) -> Self {
         let (name, lab) = lab(queues);
         let server = Server::on(INTERFACE).address(ADDRESS.parse().unwrap());
