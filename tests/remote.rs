@@ -92,7 +92,7 @@ fn connections_are_opened_to_the_kernel_s_servers() {
     }
     let scene = Scene::new();
     let (client, tokio) = (scene.lab.client(), &scene.tokio);
-    let listeners = client.run(|| ["198.18.0.2:7", "[2001:2::2]:7"].map(|place| std::net::TcpListener::bind(place)));
+    let listeners = client.run(|| ["198.18.0.2:7", "[2001:2::2]:7"].map(std::net::TcpListener::bind));
     for listener in listeners.unwrap() {
         let listener = listener.unwrap();
         let place = listener.local_addr().unwrap();

@@ -151,11 +151,8 @@ impl Pump {
                 self.link.writer.wake();
                 Carried::More
             }
-            Poll::Ready(Err(_)) => {
-                drop(chunk);
-                // Where it has not ended, our side was closed by whoever had the stream before.
-                conn.end().map_or(Carried::Done, |reason| self.over(reason))
-            }
+            // Where it has not ended, our side was closed by whoever had the stream before.
+            Poll::Ready(Err(_)) => conn.end().map_or(Carried::Done, |reason| self.over(reason)),
         }
     }
 
