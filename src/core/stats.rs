@@ -138,6 +138,27 @@ impl Histogram {
         self.buckets.into_iter().enumerate().map(move |(step, count)| (end(step), count))
     }
 
+    /// What was counted since an earlier state of this histogram.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        let mut later = *self;
+        later.buckets.iter_mut().zip(earlier.buckets).for_each(|(now, before)| *now = now.saturating_sub(before));
+        later.nanos = self.nanos.saturating_sub(earlier.nanos);
+        later
+    }
+
+    /// Where the step ends in which so many of a thousand lie, such as 500 for the median: none took longer. `None` where nothing was
+    /// counted, or where it took longer than all steps that end.
+    pub fn quantile(&self, per_mille: u64) -> Option<Duration> {
+        let wanted = (u128::from(self.count()) * u128::from(per_mille)).div_ceil(1_000).max(1);
+        let mut so_far = 0_u128;
+        let reached = self.iter().find(|&(_, count)| {
+            so_far += u128::from(count);
+            so_far >= wanted
+        });
+        reached.and_then(|(end, _)| end)
+    }
+
     /// How many there are.
     pub fn count(&self) -> u64 {
         self.buckets.iter().sum()

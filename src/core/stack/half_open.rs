@@ -66,6 +66,11 @@ impl HalfOpen {
         Self { asked_again: true, ..Self::new(cx, handshake, begun, hash) }
     }
 
+    /// The interface that its SYN-ACK leaves by.
+    pub fn interface(&self) -> InterfaceId {
+        self.handshake.link.interface
+    }
+
     /// When the SYN-ACK was sent first.
     pub fn answered(&self) -> Instant {
         self.answered

@@ -42,6 +42,7 @@ impl Stack {
         let open = |cx: Cx<'_>| Connection::established(cx, handshake);
         let id = self.insert(now, handshake.tuple, hash, open).ok_or(DropReason::ConnectionLimit)?;
         self.connections.set_listener(id.index, listener);
+        self.listeners.count(handshake.tuple.local, listener);
         self.announce(Event::Accepted(id, listener));
         self.connections.listen_to(now, id.index);
         self.apply_path_mtu(now, id.index);

@@ -1,7 +1,7 @@
 //! Where connections are accepted.
 
 use super::Stack;
-use crate::tcp::MaxSegment;
+use crate::{tcp::MaxSegment, wire::Endpoint};
 use std::{mem, net::IpAddr, num::NonZeroU32};
 
 /// Names one listener. Another one has the same name only after four thousand million others.
@@ -35,6 +35,21 @@ struct Listener {
     place: Place,
     id: ListenerId,
     max_segment: MaxSegment,
+    accepted: u64,
+}
+
+/// Somebody who listens, for whoever wants to look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Listening {
+    /// Its name.
+    pub id: ListenerId,
+    /// At which address; `None` for all of them.
+    pub address: Option<IpAddr>,
+    /// The port.
+    pub port: u16,
+    /// Connections that it has accepted here.
+    pub accepted: u64,
 }
 
 /// What a handshake knows of the listener it began at.
@@ -75,7 +90,7 @@ impl Listeners {
         }
         let id = ListenerId(self.last.0.checked_add(1).unwrap_or(NonZeroU32::MIN));
         self.last = id;
-        self.listening.insert(behind, Listener { place, id, max_segment });
+        self.listening.insert(behind, Listener { place, id, max_segment, accepted: 0 });
         Ok(id)
     }
 
@@ -90,6 +105,16 @@ impl Listeners {
 
     fn place_of(&self, id: ListenerId) -> Option<Place> {
         self.listening.iter().find(|listener| listener.id == id).map(|listener| listener.place)
+    }
+
+    /// A connection to here was accepted by way of this listener.
+    pub fn count(&mut self, local: Endpoint, id: ListenerId) {
+        let begin = self.listening.partition_point(|other| other.place.0 < local.port);
+        let end = self.listening[begin..].partition_point(|other| other.place.0 == local.port);
+        // The one that listens everywhere comes first, and is most often the only one.
+        if let Some(listener) = self.listening[begin..begin + end].iter_mut().find(|listener| listener.id == id) {
+            listener.accepted += 1;
+        }
     }
 
     /// Whether anybody listens on `port`, at whatever address.
@@ -186,6 +211,16 @@ impl Stack {
     /// Where a listener listens, as [`Stack::listener_at`] has it; `None` where it does no more.
     pub fn place_of_listener(&self, listener: ListenerId) -> Option<(Option<IpAddr>, u16)> {
         self.listeners.place_of(listener).map(|(port, address)| (address, port))
+    }
+
+    /// Those who listen, in order of their ports.
+    pub fn listeners(&self) -> impl Iterator<Item = Listening> {
+        self.listeners.listening.iter().map(|&Listener { place: (port, address), id, accepted, .. }| Listening {
+            id,
+            address,
+            port,
+            accepted,
+        })
     }
 
     /// Stops accepting new connections anywhere. Connections there are go on, and handshakes under way end in connections still: for

@@ -1,10 +1,10 @@
 //! The flows of a stack, listed in pieces: a million may be told between batches, and nobody waits for it.
 
-use super::{ConnectionId, ListenerId, Stack, connections::Body};
+use super::{ConnectionId, ListenerId, Stack, connections::Body, flow_table::Flow};
 use crate::{
     tcp::{State, TcpInfo, WhyNotSending},
     time::Instant,
-    wire::FourTuple,
+    wire::{FourTuple, InterfaceId},
 };
 
 /// Where a list goes on. The default is its beginning.
@@ -24,12 +24,29 @@ pub struct Listed {
     pub tuple: FourTuple,
     /// The state of RFC 9293 §3.3.2.
     pub state: State,
+    /// The interface that its segments leave by.
+    pub interface: InterfaceId,
+    /// When the peer was last heard; when our SYN-ACK went out first, for a handshake.
+    pub heard: Instant,
     /// Where it was, or is to be, accepted; `None` for one that we opened.
     pub listener: Option<ListenerId>,
     /// What TCP knows of it; `None` for a handshake, and for a connection that sleeps: nothing of that is queued or in flight.
     pub info: Option<TcpInfo>,
     /// Why it sends nothing now; [`WhyNotSending::Application`] for one that sleeps.
     pub waits_for: WhyNotSending,
+}
+
+/// What a stack knows of a flow.
+#[derive(Clone, Debug)]
+pub enum KnownFlow {
+    /// A handshake or a connection.
+    Listed(Box<Listed>),
+    /// A connection that is over and lingers (TIME-WAIT).
+    TimeWait,
+    /// Of a pair of connections that was handed on, to whoever translates its segments.
+    Parted,
+    /// Nothing.
+    None,
 }
 
 impl Stack {
@@ -63,6 +80,8 @@ impl Stack {
             id: None,
             tuple: entry.handshake.tuple,
             state: State::SynReceived,
+            interface: entry.interface(),
+            heard: entry.answered(),
             listener: Some(entry.begun.listener),
             info: None,
             waits_for: WhyNotSending::Handshake,
@@ -71,14 +90,38 @@ impl Stack {
 
     fn list_connection(&self, now: Instant, index: u32) -> Option<Listed> {
         let id = self.connections.id_at(index)?;
+        let (info, (interface, heard)) = match self.connections.body(id)? {
+            Body::Awake(entry) => {
+                let info = entry.connection.info(entry.retransmitted);
+                (Some(info), (entry.connection.link().interface, info.heard))
+            }
+            Body::Asleep(dormant) => (None, (dormant.interface(), dormant.heard())),
+        };
         Some(Listed {
             id: Some(id),
             tuple: *self.connections.tuple(index),
             state: self.connections.state(index),
+            interface,
+            heard,
             listener: self.connections.listener_of(id),
-            info: self.connections.info(id),
+            info,
             waits_for: self.why_not_sending(now, id)?,
         })
+    }
+
+    /// What there is of a flow, and what [`Stack::connections_from`] would list of it, where it is one that is listed.
+    pub fn flow(&self, now: Instant, tuple: &FourTuple) -> KnownFlow {
+        match self.find(tuple, self.secrets.identify(tuple)) {
+            Some(Flow::Connection(index)) => {
+                self.list_connection(now, index).map_or(KnownFlow::None, |listed| KnownFlow::Listed(Box::new(listed)))
+            }
+            Some(Flow::HalfOpen(index)) => {
+                self.list_half_open(index).map_or(KnownFlow::None, |listed| KnownFlow::Listed(Box::new(listed)))
+            }
+            Some(Flow::TimeWait(_)) => KnownFlow::TimeWait,
+            None if self.parted.contains(tuple) => KnownFlow::Parted,
+            None => KnownFlow::None,
+        }
     }
 
     /// Why a connection sends nothing now, which is not woken for this; `None` where it is no more.

@@ -36,7 +36,7 @@ const MAX_WAITING: usize = 4_096;
 
 /// What is known of one neighbour.
 #[derive(Debug, Default)]
-struct Neighbour {
+struct Known {
     /// The header of frames to it, once it has answered.
     link: Option<LinkHeader>,
     answered: Instant,
@@ -49,13 +49,58 @@ struct Neighbour {
     waiting: Vec<ConnectionId>,
 }
 
+crate::drops::named! {
+    /// How sure a stack is of where a neighbour is.
+    NeighbourState {
+        /// It has answered within half a minute.
+        Reachable => "reachable",
+        /// It has answered before, and is asked again before anything new is sent by that.
+        Stale => "stale",
+        /// It is being asked, and has not answered yet.
+        Asked => "asked",
+        /// It has asked for us: that names its station, and nothing is sent there unless it is a reply.
+        Heard => "heard",
+    }
+}
+
+/// A neighbour, for whoever wants to look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Neighbour {
+    /// Its address.
+    pub address: IpAddr,
+    /// The interface that it is on.
+    pub interface: InterfaceId,
+    /// Its link address, where that is known.
+    pub station: Option<MacAddress>,
+    /// How sure that is.
+    pub state: NeighbourState,
+    /// When it answered last, where it was asked.
+    pub answered: Option<Instant>,
+    /// Connections that wait for its answer.
+    pub waiting: usize,
+}
+
 /// The neighbours we have had to do with.
 #[derive(Debug)]
 pub(super) struct Neighbours {
-    known: HashMap<IpAddr, Neighbour>,
+    known: HashMap<IpAddr, Known>,
     /// Whom to ask again, and when.
     due: BTreeSet<(Instant, IpAddr)>,
     limit: usize,
+}
+
+impl Known {
+    fn describe(&self, now: Instant, address: IpAddr, interface: InterfaceId) -> Neighbour {
+        let &Self { link, answered, asked, ref waiting, .. } = self;
+        let state = match link {
+            _ if asked > 0 => NeighbourState::Asked,
+            Some(_) if now - answered < REACHABLE_TIME => NeighbourState::Reachable,
+            _ => NeighbourState::Stale,
+        };
+        let (station, answered) = (link.map(|link| link.destination), link.map(|_| answered));
+        Neighbour { address, interface, station, state, answered, waiting: waiting.len() }
+    }
 }
 
 impl Neighbours {
@@ -76,7 +121,7 @@ impl Neighbours {
 
     /// The header of frames to a neighbour that has answered lately.
     pub fn resolved(&self, now: Instant, address: IpAddr) -> Option<LinkHeader> {
-        let Neighbour { link, answered, .. } = self.known.get(&address)?;
+        let Known { link, answered, .. } = self.known.get(&address)?;
         link.filter(|_| now - *answered < REACHABLE_TIME)
     }
 
@@ -156,7 +201,7 @@ impl Stack {
             // Where it had been asked before, the connection's next segment, or its next timeout, is met by the answer.
             None => {
                 let neighbour = self.interfaces[interface].neighbours.known.get_mut(&next_hop);
-                if let Some(Neighbour { waiting, .. }) = neighbour
+                if let Some(Known { waiting, .. }) = neighbour
                     && waiting.len() < MAX_WAITING
                     && waiting.last() != Some(&id)
                 {
@@ -311,6 +356,38 @@ impl Stack {
         }
         self.flush_awaiting(address, &link);
         Ok(())
+    }
+
+    /// The neighbours on an interface that come behind `after` in the order of their addresses, `limit` of them at most: those that were
+    /// asked, and those that have asked. Looks at all of them, [`StackConfig::max_neighbours`] of either kind.
+    ///
+    /// [`StackConfig::max_neighbours`]: crate::config::StackConfig::max_neighbours
+    pub fn neighbours_from(
+        &self,
+        now: Instant,
+        interface: InterfaceId,
+        after: Option<IpAddr>,
+        limit: usize,
+    ) -> Vec<Neighbour> {
+        let Some(Interface { neighbours, stations, .. }) = self.interfaces.get(interface) else { return Vec::new() };
+        let is_behind = |address: &IpAddr| after.is_none_or(|after| *address > after);
+        let asked = neighbours.known.keys().copied();
+        let mut addresses: BTreeSet<IpAddr> = asked.chain(stations.addresses()).filter(is_behind).collect();
+        if let Some(&end) = addresses.iter().nth(limit) {
+            addresses.split_off(&end);
+        }
+        let describe = |address: IpAddr| match neighbours.known.get(&address) {
+            Some(known) => known.describe(now, address, interface),
+            None => Neighbour {
+                address,
+                interface,
+                station: stations.place(address),
+                state: NeighbourState::Heard,
+                answered: None,
+                waiting: 0,
+            },
+        };
+        addresses.into_iter().map(describe).collect()
     }
 
     /// When [`Stack::expire_neighbours`] should be called next.

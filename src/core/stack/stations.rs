@@ -30,6 +30,11 @@ impl Stations {
         self.places.get(&address).copied()
     }
 
+    /// Everybody's address whose station is known.
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
+        self.places.keys().copied()
+    }
+
     /// Somebody says that he is `address`, at `station`. That moves nobody, and takes no station over from who is there: or else a
     /// stranger could have himself asked where its own router's way leads.
     pub fn introduce(&mut self, address: IpAddr, station: MacAddress) {

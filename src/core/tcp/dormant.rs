@@ -70,9 +70,14 @@ impl Dormant {
         self.interface
     }
 
+    /// When the peer was last heard.
+    pub fn heard(&self) -> Instant {
+        self.heard.into()
+    }
+
     /// The history of one that sleeps, between these two: nothing but when it last heard of its peer.
     pub fn history(&self, tuple: FourTuple) -> History {
-        let (since, events) = (self.heard.into(), Vec::new());
+        let (since, events) = (self.heard(), Vec::new());
         History { tuple, began: Beginning::Woken, since, missed: 0, events, ending: None }
     }
 

@@ -12,10 +12,14 @@ pub struct TcpInfo {
     pub state: State,
     /// The smoothed round-trip time (RFC 6298), once one was measured.
     pub round_trip_time: Option<Duration>,
+    /// How much it varies: RTTVAR of RFC 6298, once one was measured.
+    pub round_trip_variation: Option<Duration>,
     /// The retransmission timeout, back-off included (RFC 6298).
     pub retransmission_timeout: Duration,
     /// The congestion window, octets (RFC 5681).
     pub congestion_window: u32,
+    /// The slow start threshold, octets (RFC 5681); `None` before the first loss.
+    pub slow_start_threshold: Option<u32>,
     /// Octets sent and not acknowledged: SND.NXT - SND.UNA (RFC 9293 §3.3.1).
     pub bytes_in_flight: u32,
     /// Of these, octets taken for lost and not sent again yet.
@@ -42,6 +46,8 @@ pub struct TcpInfo {
     pub sack: bool,
     /// Whether windows are scaled (RFC 7323).
     pub window_scaling: bool,
+    /// The scale of the windows that the peer grants, and of those that it is granted (RFC 7323): shifts, 0 for none.
+    pub window_scales: (u8, u8),
     /// When the peer was last heard.
     pub heard: Instant,
 }
@@ -52,8 +58,10 @@ impl Connection {
         TcpInfo {
             state: self.state(),
             round_trip_time: self.rtt.smoothed(),
+            round_trip_variation: self.rtt.variation(),
             retransmission_timeout: self.rtt.rto(),
             congestion_window: self.congestion_window(),
+            slow_start_threshold: self.congestion.threshold(),
             bytes_in_flight: self.send.flight_size(),
             lost: self.send.flight_size().saturating_sub(self.send.in_flight() + self.send.sacked()),
             sacked: self.send.sacked(),
@@ -66,6 +74,7 @@ impl Connection {
             timestamps: self.clocks.is_some(),
             sack: self.sack,
             window_scaling: self.receive.scale() > 0 || self.send.is_scaled(),
+            window_scales: (self.send.scale(), self.receive.scale()),
             heard: self.liveness.heard_at(),
         }
     }

@@ -85,6 +85,11 @@ impl RttEstimator {
         self.smoothed.map(|(srtt, _)| Duration::from_nanos(srtt))
     }
 
+    /// RTTVAR, once there was a measurement.
+    pub fn variation(&self) -> Option<Duration> {
+        self.smoothed.map(|(_, rttvar)| Duration::from_nanos(rttvar))
+    }
+
     /// Takes in a measurement, of a retransmitted segment only where it is known which transmission was answered (Karn's
     /// algorithm, MUST-18). Ends any back-off.
     pub fn measured(&mut self, rtt: Duration, config: &TcpConfig) {

@@ -104,6 +104,11 @@ impl Congestion {
         }
     }
 
+    /// The slow start threshold, octets; `None` before the first loss.
+    pub fn threshold(&self) -> Option<u32> {
+        Some(self.suspend().threshold).filter(|&threshold| threshold != u32::MAX)
+    }
+
     fn controller(&mut self) -> &mut dyn Controller {
         match self {
             Self::Cubic(cubic) => cubic,
