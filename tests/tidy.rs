@@ -69,33 +69,31 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("flood", &["rng", "wire", "xdp", "host", "bpf", "lab"]),
     ("doctor", &["host", "xdp"]),
     ("lb_file", &["time", "rng", "transport", "wire", "lb", "host", "prefix"]),
+    ("control", &["telemetry"]),
+    ("show", &["time", "drops", "tcp", "stack", "xdp", "runtime", "control"]),
     ("lb_run", LB_RUN),
     ("load", &["time", "config", "tcp", "stack", "wire", "host", "worker", "runtime", "server"]),
-    (
-        "demo",
-        &[
-            "bench",
-            "tcp",
-            "config",
-            "drops",
-            "host",
-            "lab",
-            "runtime",
-            "server",
-            "stack",
-            "app",
-            "telemetry",
-            "capture",
-            "worker",
-            "xdp",
-        ],
-    ),
+    ("demo", DEMO),
     ("bench", &["lb", "stack", "app", "host", "bpf", "lab", "runtime", "server", "xdp", "flood", "lb_run"]),
 ];
 /// Folders under `src/` that hold the rooms of a crate of their own.
 const CRATES: &[&str] = &["core", "program"];
-const LB_RUN: &[&str] =
-    &["time", "drops", "stats", "wire", "lb", "xdp", "host", "worker", "telemetry", "runtime", "balancer", "lb_file"];
+const DEMO: &[&str] =
+    &["bench", "tcp", "config", "host", "lab", "runtime", "server", "stack", "app", "telemetry", "capture", "worker"];
+const LB_RUN: &[&str] = &[
+    "time",
+    "drops",
+    "stats",
+    "wire",
+    "lb",
+    "xdp",
+    "worker",
+    "telemetry",
+    "runtime",
+    "balancer",
+    "lb_file",
+    "control",
+];
 const LEAVES: &[&str] = &["time", "drops", "stats", "rng", "prefetch", "transport"];
 
 /// Rooms below the worker, which take time as an argument. `xdp` may wait for the kernel, so it has a clock of its own.

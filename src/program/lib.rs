@@ -5,11 +5,13 @@
 //! | [`capture`] | frames to a file for Wireshark |
 //! | [`bpf`] | the programs in the kernel of what follows |
 //! | [`relay`] | what carries frames from one interface to another by way of a bad link |
+//! | [`control`] | sockets by which what runs is spoken to |
 //! | [`flood`] | what attacks a server in a lab |
 //! | [`load`] | a load generator: the stack as a client of many connections |
 //! | [`lb_file`] | the load balancer's configuration file |
 //! | [`backend`] | what takes tunnels off at a load balancer's backends |
 //! | [`lb_run`] | the load balancer at work: by its file, and by what is said to it |
+//! | [`show`] | what runs, shown: what is asked and answered by a control socket |
 //! | [`lab`], [`doctor`], [`demo`] | namespaces to try things in, a check-up, and a demonstration |
 //! | [`mod@bench`] | the stack beside others, under the same load, with a report |
 //!
@@ -25,6 +27,7 @@ pub mod bench;
 #[allow(unsafe_code)] // the generated skeletons
 pub mod bpf;
 pub mod capture;
+pub mod control;
 pub mod demo;
 pub mod doctor;
 pub mod flood;
@@ -34,6 +37,7 @@ pub mod lb_run;
 pub mod load;
 mod prefix;
 pub mod relay;
+pub mod show;
 
 #[doc(no_inline)]
 pub use xskip::*;

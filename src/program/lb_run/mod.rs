@@ -5,32 +5,31 @@
 //! socket that only its owner may open, and a line that answers it.
 
 mod checks;
-mod client;
 mod error;
 mod metrics;
 mod protocol;
-mod serve;
 mod session;
-mod socket;
 mod status;
 #[cfg(test)]
 mod tests;
 mod unused;
 mod watch;
 
-pub use crate::telemetry::metrics::MetricsError;
+pub use crate::{
+    control::{AskError, ControlError},
+    telemetry::metrics::MetricsError,
+};
 
 pub use self::{
-    client::{AskError, ask},
     error::{Refused, RunError},
-    protocol::{Answer, Changed, Request},
+    protocol::{Answer, Changed, Request, ask},
     session::{Options, Session, Tell},
-    socket::ControlError,
     status::{BackendReport, PromiseReport, ServiceReport, StatusReport},
 };
 
-use self::{serve::Serving, socket::Control, watch::Watch};
+use self::{protocol::BALANCER, watch::Watch};
 use crate::{
+    control::{Control, Serving},
     lb_file::File,
     runtime::{RunReport, RuntimeError, StopSignal, StopSignals},
     telemetry::metrics::{Door, Exporter},
@@ -58,14 +57,14 @@ impl Run {
         let seen = watch::fingerprint(&options.config);
         let file = File::read(&options.config)?;
         // Before anything is touched that another balancer may have.
-        let control = Control::take(&file.control)?;
+        let control = Control::take(BALANCER, &file.control)?;
         file.check_this_host(|note| tell(note))?;
         let door = Arc::new(Door::open(file.metrics)?);
         let session = Arc::new(Session::start(options, file, seen, Arc::clone(&door), tell)?);
         let start = |what| RunError::system(what);
         let attended = || -> Result<_, RunError> {
             let watch = Watch::start(Arc::clone(&session), hangup).map_err(start("watch the file"))?;
-            let serving = Serving::start(Arc::clone(&session), control).map_err(start("serve the control socket"))?;
+            let serving = Serving::start(control, Arc::clone(&session)).map_err(start("serve the control socket"))?;
             let its = Arc::clone(&session);
             let page = move |form| its.page().map(|page| page.write(form)).map_err(|error| error.to_string());
             let exporting = Exporter::at(door, page).map_err(start("serve /metrics"))?;

@@ -1,11 +1,21 @@
 //! What is said by way of the control socket: a line of JSON each way.
 
-use super::{BackendReport, StatusReport};
+use super::{BackendReport, Session, StatusReport};
+use crate::control::{Answers, AskError, Gone, Hearer, Role};
 use serde::{Deserialize, Serialize};
-use std::net::SocketAddr;
+use std::{net::SocketAddr, path::Path, time::Duration};
 
-/// The longest request, its end of line included.
-pub(super) const MOST: usize = 4_096;
+/// How long a balancer may take: a reload asks on the link for each address that is new, and works out all tables.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Whose socket it is.
+pub(super) const BALANCER: Role = Role {
+    name: "balancer",
+    setting: "control",
+    start: "start one by `xskip lb run --config FILE`, or say where it is by --control",
+    again: "`xskip lb run` has to start anew",
+    help: "xskip lb --help",
+};
 
 /// What is asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,4 +78,20 @@ pub struct Changed {
     /// The backend that was spoken of, as it is now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backend: Option<Box<BackendReport>>,
+}
+
+/// Asks the balancer whose control socket this is, and waits for its answer, which is never [`Answer::Refused`].
+///
+/// # Errors
+/// [`AskError`] says what to do.
+pub fn ask(control: &Path, request: &Request) -> Result<Answer, AskError> {
+    crate::control::ask(BALANCER, control, request, PATIENCE)
+}
+
+impl Answers for Session {
+    type Request = Request;
+
+    fn answer(&self, request: Request, hearer: &mut Hearer<'_, '_>) -> Result<(), Gone> {
+        hearer.say(&Session::answer(self, request))
+    }
 }

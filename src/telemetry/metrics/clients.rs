@@ -151,8 +151,8 @@ impl<S: Read + Write + AsFd> Client<'_, S> {
         }
     }
 
-    /// Says something as long as it is heard.
-    pub fn say(&mut self, octets: &[u8], deadline: Instant) {
+    /// Says something as long as it is heard; whether all of it was.
+    pub fn say(&mut self, octets: &[u8], deadline: Instant) -> bool {
         let mut left = octets;
         while !left.is_empty() {
             match self.stream.write(left) {
@@ -161,11 +161,12 @@ impl<S: Read + Write + AsFd> Client<'_, S> {
                 Err(error) if error.kind() == ErrorKind::WouldBlock && Instant::now() < deadline => {
                     let writable = PollFd::new(self.stream.as_fd(), PollFlags::POLLOUT);
                     if wait([readable(self.bell), writable], Some(deadline))[0] {
-                        return;
+                        return false;
                     }
                 }
-                Err(_) => return,
+                Err(_) => return false,
             }
         }
+        true
     }
 }

@@ -122,7 +122,7 @@ impl Where {
             format!("where the balancer is cannot be read: name its socket by --control; {faults}")
         })?;
         ask(&file.control, request).map_err(|error| match (&error, detach::left(&file)) {
-            (AskError::NotRunning { path }, Some(left)) => {
+            (AskError::NotRunning { path, .. }, Some(left)) => {
                 format!("no balancer runs at {}, and {left}", path.display()).into()
             }
             _ => error.into(),

@@ -1,5 +1,6 @@
-//! The control socket: its owner's alone, and one balancer's at a time.
+//! The socket: its owner's alone, and one process's at a time.
 
+use super::Role;
 use nix::{
     errno::Errno,
     fcntl::{Flock, FlockArg},
@@ -29,15 +30,19 @@ const BACKLOG: i32 = 64;
 #[derive(Error)]
 #[non_exhaustive]
 pub enum ControlError {
-    /// Another balancer has it.
-    #[error("a balancer runs at {path} already: stop that one, or give this one another `control`")]
+    /// Another process has it.
+    #[error("a {} runs at {path} already: stop that one, or give this one another `{}`", .role.name, .role.setting)]
     Taken {
+        /// What it is for.
+        role: Role,
         /// The socket.
         path: PathBuf,
     },
     /// Something else is there.
-    #[error("{path} is there and no socket of a balancer's: remove it, or give another `control`")]
+    #[error("{path} is there and no socket of a {}'s: remove it, or give another `{}`", .role.name, .role.setting)]
     InTheWay {
+        /// What it was to be for.
+        role: Role,
         /// What is there.
         path: PathBuf,
     },
@@ -55,8 +60,12 @@ debug_as_display!(ControlError);
 
 /// The socket, and what tells others that somebody lives behind it. Both go when this is dropped; what a process leaves that was
 /// killed, the next one replaces.
-pub(super) struct Control {
-    pub listener: UnixListener,
+///
+/// Who has given up the right to change files leaves both behind; they are then as those of a process that was killed.
+#[derive(Debug)]
+pub struct Control {
+    pub(super) listener: UnixListener,
+    pub(super) role: Role,
     path: PathBuf,
     /// Device and inode of the socket.
     identity: (u64, u64),
@@ -64,26 +73,36 @@ pub(super) struct Control {
 }
 
 impl Control {
-    pub fn take(path: &Path) -> Result<Self, ControlError> {
+    /// Makes the socket, where nobody has it.
+    ///
+    /// # Errors
+    /// [`ControlError`] says what to do.
+    pub fn take(role: Role, path: &Path) -> Result<Self, ControlError> {
         let system = |source| ControlError::System { path: path.to_owned(), source };
-        let lock = Lock::take(path).map_err(system)?.ok_or_else(|| ControlError::Taken { path: path.to_owned() })?;
+        let lock =
+            Lock::take(path).map_err(system)?.ok_or_else(|| ControlError::Taken { role, path: path.to_owned() })?;
         match fs::symlink_metadata(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(system(error)),
             Ok(found) if !found.file_type().is_socket() => {
-                return Err(ControlError::InTheWay { path: path.to_owned() });
+                return Err(ControlError::InTheWay { role, path: path.to_owned() });
             }
             Ok(_) => match UnixStream::connect(path) {
                 Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
                     fs::remove_file(path).map_err(system)?
                 }
-                // No balancer's, as that would have the lock.
-                _ => return Err(ControlError::InTheWay { path: path.to_owned() }),
+                // Nobody's who would have the lock.
+                _ => return Err(ControlError::InTheWay { role, path: path.to_owned() }),
             },
         }
         let listener = open(path).map_err(|errno| system(errno.into()))?;
         let found = fs::symlink_metadata(path).map_err(system)?;
-        Ok(Self { listener, path: path.to_owned(), identity: identity(&found), _lock: lock })
+        Ok(Self { listener, role, path: path.to_owned(), identity: identity(&found), _lock: lock })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 }
 
@@ -109,8 +128,9 @@ impl Drop for Control {
     }
 }
 
-/// A file beside the socket that its balancer has locked as long as it lives: a socket alone does not tell, between two looks, whether
+/// A file beside the socket that its owner has locked as long as it lives: a socket alone does not tell, between two looks, whether
 /// it is somebody's.
+#[derive(Debug)]
 struct Lock {
     path: PathBuf,
     _file: Flock<File>,
