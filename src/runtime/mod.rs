@@ -11,6 +11,7 @@ mod claims;
 mod defence;
 mod errands;
 mod error;
+pub mod inspect;
 mod interface;
 mod link_watch;
 mod listening;
@@ -32,6 +33,7 @@ mod way_out;
 pub use self::{
     defence::{Cookies, Level as DefenceLevel, ListenerDefence},
     error::{AddressRefused, RuntimeError},
+    inspect::Inspector,
     link_watch::Change as InterfaceChange,
     notice::Notice,
     report::{RunReport, Setup},

@@ -263,6 +263,11 @@ impl Running {
         self.defence.records()
     }
 
+    /// For whoever looks on.
+    pub(super) fn defence_view(&self) -> defence::View {
+        self.defence.view()
+    }
+
     /// Has cookies used like this from now on, for every listener: as [`Server::cookies`](crate::Server::cookies) says for the beginning.
     /// No handshake notices: cookies that were sent count for as long as they live.
     pub fn set_cookies(&self, cookies: Cookies) {

@@ -5,12 +5,13 @@ use libbpf_rs::{MapCore, MapFlags, MapHandle};
 
 /// Declares [`Verdicts`]: each counter with the verdict that it counts, and those with the outcomes that it sums up.
 macro_rules! verdicts {
-    ($($(#[$doc:meta])* $field:ident = $verdict:ident,)*; $($(#[$of_several:meta])* $sum:ident = $outcomes:expr,)*) => {
+    ($($(#[doc = $doc:literal])* $field:ident = $verdict:ident,)*;
+     $($(#[doc = $of_several:literal])* $sum:ident = $outcomes:expr,)*) => {
         /// What the program decided, in frames, over all CPUs.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         pub struct Verdicts {
-            $($(#[$doc])* pub $field: u64,)*
-            $($(#[$of_several])* pub $sum: u64,)*
+            $($(#[doc = $doc])* pub $field: u64,)*
+            $($(#[doc = $of_several])* pub $sum: u64,)*
         }
 
         impl Verdicts {
@@ -28,6 +29,17 @@ macro_rules! verdicts {
             pub fn merge(&mut self, other: &Self) {
                 $(self.$field += other.$field;)*
                 $(self.$sum += other.$sum;)*
+            }
+
+            /// Each verdict by which frames are dropped, with its name, what it means in a sentence or two, and its count.
+            pub fn drops(&self) -> impl Iterator<Item = (&'static str, &'static str, u64)> {
+                [
+                    $((stringify!($field), concat!($($doc),*), self.$field),)*
+                    $((stringify!($sum), concat!($($of_several),*), self.$sum),)*
+                ]
+                .into_iter()
+                .filter(|(name, ..)| name.starts_with("dropped_"))
+                .map(|(name, meaning, count)| (name, meaning.trim_ascii_start(), count))
             }
 
             /// Each verdict with its name.

@@ -146,6 +146,9 @@ pub struct Arguments {
     #[command(flatten)]
     observe: observe::Arguments,
 
+    #[command(flatten)]
+    control: super::control::Arguments,
+
     /// Write the figures to a file as JSON, or to standard output for -
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -172,12 +175,13 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     }
     // A file that cannot be written is found out now, not when all is measured; and once traffic comes, none is opened any more.
     let json = arguments.json.as_deref().map(open).transpose()?;
+    let control = arguments.control.prepare(&arguments.interface)?;
     let observation = Observation::begin(&arguments.observe, &[&arguments.interface])?;
     let load = match observation.tap() {
         Some(tap) => build(&arguments).tap(tap),
         None => build(&arguments),
     };
-    let ended = load.run_watched(&interrupted, shown());
+    let ended = load.run_inspected(&interrupted, shown(), |inspector| control.begin(inspector));
     let seen = observation.close();
     let report = match ended {
         Err(error) if error.is_bad_use() => {

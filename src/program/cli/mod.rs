@@ -3,6 +3,7 @@
 mod backend;
 mod bench;
 mod confine;
+mod control;
 mod demo;
 mod doctor;
 mod flood;
@@ -16,6 +17,7 @@ mod number;
 mod observe;
 mod print;
 mod serve;
+mod show;
 mod size;
 #[cfg(test)]
 mod tests;
@@ -46,6 +48,12 @@ enum Command {
 
     /// Serve one of the bundled services on an interface
     Serve(serve::Arguments),
+
+    /// Show connections, listeners, workers, drops or neighbours of a server that runs
+    Show(show::Show),
+
+    /// Say what is known of a flow: which table says what, what has happened to it, and what was refused
+    Explain(show::Explain),
 
     /// Flood a server in a lab with SYNs, or with other segments of no connection
     Flood(flood::Arguments),
@@ -85,6 +93,8 @@ pub fn run() -> ExitCode {
     let result = match arguments.command {
         Command::Demo(arguments) => demo::run(arguments),
         Command::Serve(arguments) => serve::run(arguments),
+        Command::Show(arguments) => show::run(arguments),
+        Command::Explain(arguments) => show::explain(arguments),
         Command::Flood(arguments) => flood::run(arguments),
         Command::Load(arguments) => load::run(arguments),
         Command::Bench(scenario) => bench::run(scenario),

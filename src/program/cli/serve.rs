@@ -141,6 +141,9 @@ pub struct Arguments {
     #[command(flatten)]
     observe: observe::Arguments,
 
+    #[command(flatten)]
+    control: super::control::Arguments,
+
     /// Print all counters at the end, as JSON on standard output
     #[arg(long)]
     json: bool,
@@ -191,6 +194,8 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     if arguments.udp && arguments.app == App::Http {
         return Ok(bad_use("HTTP is spoken over TCP only: leave out --udp, or choose another --app"));
     }
+    // Before rights are given up, as it takes some.
+    let control = arguments.control.prepare(arguments.interfaces.names().first().unwrap_or(&"none"))?;
     let observation = Observation::begin(&arguments.observe, &arguments.interfaces.names())?;
     let server = build(&arguments, &observation)?;
     let signals = StopSignals::catch()?;
@@ -201,6 +206,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     };
     running.setups().iter().for_each(print::note);
     observe::say_where(&arguments.observe);
+    let _attended = control.begin(running.inspector());
     print::note("serving; Ctrl-C ends it");
     let ended = running.until(signals);
     let seen = observation.close();

@@ -48,7 +48,7 @@ use self::{
 };
 use crate::{
     host::{Link, confinement::Confinement, memory},
-    runtime::{Running, Runtime, RuntimeError},
+    runtime::{Inspector, Running, Runtime, RuntimeError},
     stack::Cidr,
     tcp::MaxSegment,
     worker::{Context, Idle, Tap},
@@ -301,6 +301,20 @@ impl Load {
     /// # Errors
     /// As [`Load::run`].
     pub fn run_watched(&self, interrupted: &AtomicBool, watch: impl FnMut(Progress)) -> Result<LoadReport, LoadError> {
+        self.run_inspected(interrupted, watch, |_| ())
+    }
+
+    /// Makes the load as [`Load::run_watched`] does. `attend` gets what looks into it once it has begun; what that returns is kept until the
+    /// load is over.
+    ///
+    /// # Errors
+    /// As [`Load::run`].
+    pub fn run_inspected<T>(
+        &self,
+        interrupted: &AtomicBool,
+        watch: impl FnMut(Progress),
+        attend: impl FnOnce(Inspector) -> T,
+    ) -> Result<LoadReport, LoadError> {
         let task = Arc::new(self.task()?);
         let resident_before = memory::resident("self");
         let shared = Arc::new(SharedProgress::default());
@@ -310,6 +324,7 @@ impl Load {
             move |cx: &mut Context<'_>| Client::new(task.clone(), cx.worker(), shared.clone(), sender.clone())
         };
         let running = self.runtime(&task)?.start(client)?;
+        let _attended = attend(running.inspector());
         let (tallies, resident) = collect(&tallies, &shared, &running, interrupted, watch);
         let setup = running.setups()[0].clone();
         let server_report = running.stop()?;

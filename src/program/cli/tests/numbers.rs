@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 /// What else a command needs to be understood.
 const NEEDED: &[(&str, &[&str])] = &[
     ("serve", &["--interface", "lo"]),
+    ("show", &["connections"]),
     ("lb run", &["--config", "lb.toml"]),
     ("flood", &["--interface", "lo", "--target", "198.18.0.1:80"]),
     ("load", &["--interface", "lo", "--target", "198.18.0.1:80", "--mode", "keepalive"]),
@@ -34,6 +35,7 @@ const NUMBERS: &[Number] = &[
     Number("serve --keep-alive", &["1", "31536000"], &["0", "31536001"]),
     Number("serve --mss", &["88", "65535"], &["87", "65536"]),
     Number("serve --vlan", &["1", "4094"], &["0", "4095"]),
+    Number("show --limit", &["1", "18446744073709551615"], &["0", "-1", "18446744073709551616"]),
     Number("serve --drain", &["0", "31536000"], &["31536001"]),
     Number("lb run --cores", LIST_OF_CORES.0, LIST_OF_CORES.1),
     Number("flood --rate", &["1", "100000000", "1_000", "max"], &["0", "100000001", "maximum"]),
@@ -118,6 +120,10 @@ const WORDS: &[&str] = &[
     "backend",
     "deadline",
     "weight",
+    "list",
+    "filter",
+    "sort",
+    "destination",
 ];
 
 fn numbers() -> impl Iterator<Item = (String, &'static [&'static str], &'static [&'static str])> {

@@ -1,0 +1,231 @@
+//! Connections, one after the other, in pieces that hold no worker up.
+
+use super::{InspectError, Inspector, Name};
+use crate::{
+    stack::{ConnectionId, Cursor, Listed},
+    tcp::TcpInfo,
+    time::Instant,
+    worker::{CommandError, WorkerHandle},
+};
+use serde::{Deserialize, Serialize};
+use std::{
+    net::SocketAddr,
+    ops::ControlFlow,
+    thread,
+    time::{Duration, Instant as Clock},
+};
+
+/// Places of a table that a worker looks at in one command.
+const PIECE: u32 = 128;
+/// For so many times as long as a piece took, the worker is left alone: a list takes a fifth of it at most.
+const PAUSE: u32 = 4;
+
+/// A connection, or a handshake that its client has not ended yet.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ConnectionReport {
+    /// The number of its worker.
+    pub worker: usize,
+    /// The interface that its segments leave by.
+    pub interface: Name,
+    /// Our end.
+    pub local: SocketAddr,
+    /// The peer's end.
+    pub remote: SocketAddr,
+    /// The state of RFC 9293 §3.3.2, such as `ESTABLISHED`.
+    pub state: Name,
+    /// Whether a listener has accepted it; otherwise we opened it.
+    pub accepted: bool,
+    /// Whether it has been idle for so long, among so many, that it sleeps: nothing is queued or in flight, and no more is known of it.
+    pub asleep: bool,
+    /// Why it sends nothing now: `application`, `window`, `congestion`, `recovery`, `nagle`, `segments`, `handshake`, `neighbour`,
+    /// `turn` or `ended`, as [`WhyNotSending`](crate::tcp::WhyNotSending) explains.
+    pub waits_for: Name,
+    /// Since the peer was heard last, milliseconds.
+    pub idle_ms: u64,
+    /// Octets received that the application has not read.
+    pub receive_queue: u64,
+    /// Octets written that the peer has not acknowledged.
+    pub send_queue: u64,
+    /// What else TCP knows of one that is awake.
+    #[serde(flatten)]
+    pub tcp: Option<TcpReport>,
+    /// Its name at its worker.
+    #[serde(skip)]
+    pub id: Option<ConnectionId>,
+}
+
+/// What TCP knows of a connection that is awake: what [`TcpInfo`] has. There is no delivery rate: it is not measured.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TcpReport {
+    /// The smoothed round-trip time (RFC 6298), microseconds, once one was measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rtt_us: Option<u64>,
+    /// How much it varies, microseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rttvar_us: Option<u64>,
+    /// The retransmission timeout, microseconds.
+    pub rto_us: u64,
+    /// The congestion window, octets.
+    pub cwnd: u32,
+    /// The slow start threshold, octets, once there was a loss.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ssthresh: Option<u32>,
+    /// The window that the peer grants, octets.
+    pub send_window: u32,
+    /// Octets sent and not acknowledged.
+    pub in_flight: u32,
+    /// Of these, octets taken for lost and not sent again yet.
+    pub lost: u32,
+    /// Of these, octets that the peer has reported out of order.
+    pub sacked: u32,
+    /// Octets written and never sent.
+    pub unsent: u64,
+    /// Segments sent again.
+    pub retransmitted: u32,
+    /// The most data in one of our segments, octets.
+    pub mss: u32,
+    /// The scale of the windows that the peer grants: a shift.
+    pub send_scale: u8,
+    /// The scale of the windows that it is granted: a shift.
+    pub receive_scale: u8,
+    /// Whether segments carry timestamps.
+    pub timestamps: bool,
+    /// Whether what comes out of order is reported.
+    pub sack: bool,
+}
+
+/// How many flows there are, of all workers together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FlowCounts {
+    /// Connections.
+    pub connections: u64,
+    /// Handshakes that their clients have not ended yet, and that are remembered.
+    pub half_open: u64,
+    /// Connections in TIME-WAIT: these are counted only, as what is left of one does not know its two ends.
+    pub time_wait: u64,
+}
+
+fn micros(span: Duration) -> u64 {
+    u64::try_from(span.as_micros()).unwrap_or(u64::MAX)
+}
+
+pub(super) fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
+impl From<&TcpInfo> for TcpReport {
+    fn from(info: &TcpInfo) -> Self {
+        Self {
+            rtt_us: info.round_trip_time.map(micros),
+            rttvar_us: info.round_trip_variation.map(micros),
+            rto_us: micros(info.retransmission_timeout),
+            cwnd: info.congestion_window,
+            ssthresh: info.slow_start_threshold,
+            send_window: info.send_window,
+            in_flight: info.bytes_in_flight,
+            lost: info.lost,
+            sacked: info.sacked,
+            unsent: info.unsent as u64,
+            retransmitted: info.retransmitted,
+            mss: info.mss,
+            send_scale: info.window_scales.0,
+            receive_scale: info.window_scales.1,
+            timestamps: info.timestamps,
+            sack: info.sack,
+        }
+    }
+}
+
+impl ConnectionReport {
+    pub(super) fn new(worker: usize, interface: Name, now: Instant, listed: &Listed) -> Self {
+        let info = listed.info.as_ref();
+        Self {
+            worker,
+            interface,
+            local: listed.tuple.local.into(),
+            remote: listed.tuple.remote.into(),
+            state: Name::Borrowed(listed.state.name()),
+            accepted: listed.listener.is_some(),
+            asleep: listed.id.is_some() && info.is_none(),
+            waits_for: Name::Borrowed(listed.waits_for.name()),
+            idle_ms: millis(now.saturating_since(listed.heard)),
+            receive_queue: info.map_or(0, |info| info.unread as u64),
+            send_queue: info.map_or(0, |info| info.unacknowledged as u64),
+            tcp: info.map(TcpReport::from),
+            id: listed.id,
+        }
+    }
+}
+
+/// A piece of a worker's list, and how long it took.
+struct Piece {
+    now: Instant,
+    listed: Vec<Listed>,
+    next: Option<Cursor>,
+    took: Duration,
+}
+
+fn piece(worker: &WorkerHandle, cursor: Cursor) -> Result<Piece, CommandError> {
+    worker.call(move |cx| {
+        let began = Clock::now();
+        let now = cx.now();
+        let (listed, next) = cx.stack().connections_from(now, cursor, PIECE);
+        Piece { now, listed, next, took: began.elapsed() }
+    })
+}
+
+/// Lists a worker's flows, until `visit` says that it is enough.
+pub(super) fn list(
+    worker: &WorkerHandle,
+    interface: &impl Fn(&Listed) -> Name,
+    visit: &mut impl FnMut(ConnectionReport) -> ControlFlow<()>,
+) -> Result<ControlFlow<()>, CommandError> {
+    let mut next = Some(Cursor::default());
+    while let Some(cursor) = next {
+        let Some(Piece { now, listed, next: on, took }) = Inspector::told(piece(worker, cursor))? else { break };
+        for listed in &listed {
+            let report = ConnectionReport::new(worker.number(), interface(listed), now, listed);
+            if visit(report).is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
+        }
+        next = on;
+        if next.is_some() {
+            thread::sleep(took * PAUSE);
+        }
+    }
+    Ok(ControlFlow::Continue(()))
+}
+
+impl Inspector {
+    /// Shows `visit` every connection and every handshake, worker by worker, until it says that it is enough. It takes its time: what it does
+    /// holds no worker up. Whatever exists from the beginning to the end is shown once; what comes or goes meanwhile may be.
+    ///
+    /// # Errors
+    /// Where a worker does not answer. One that has ended has no connections.
+    pub fn connections(
+        &self,
+        mut visit: impl FnMut(ConnectionReport) -> ControlFlow<()>,
+    ) -> Result<FlowCounts, InspectError> {
+        let names = self.names();
+        for worker in self.of_workers() {
+            if list(&worker, &|listed| names.of(listed.interface), &mut visit)?.is_break() {
+                break;
+            }
+        }
+        Ok(self.flow_counts())
+    }
+
+    /// How many flows there are, as workers showed it last: a tenth of a second ago at most.
+    pub fn flow_counts(&self) -> FlowCounts {
+        self.of_workers().map(|worker| worker.snapshot()).fold(FlowCounts::default(), |sum, it| FlowCounts {
+            connections: sum.connections + u64::from(it.connections),
+            half_open: sum.half_open + u64::from(it.half_open),
+            time_wait: sum.time_wait + u64::from(it.time_wait),
+        })
+    }
+
+    pub(super) fn names(&self) -> super::Names {
+        super::Names(self.places.iter().map(|place| Name::Owned(place.name.clone())).collect())
+    }
+}
