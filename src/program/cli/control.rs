@@ -34,7 +34,7 @@ impl Arguments {
     pub fn prepare(&self, interface: &str) -> Result<Prepared, Failure> {
         match self.control.as_deref() {
             Some(path) if path == Path::new("none") => Ok(Prepared::None),
-            Some(path) => Ok(Prepared::At(Control::take(SERVER, path)?)),
+            Some(path) => Ok(Prepared::At(Control::take(&SERVER, path)?)),
             None => Ok(by_default(&default_path(interface))),
         }
     }
@@ -42,7 +42,7 @@ impl Arguments {
 
 fn by_default(path: &Path) -> Prepared {
     let control = make_folder().map_err(|error| format!("the folder of {} cannot be made: {error}", path.display()));
-    match control.and_then(|()| Control::take(SERVER, path).map_err(|error| error.to_string())) {
+    match control.and_then(|()| Control::take(&SERVER, path).map_err(|error| error.to_string())) {
         Ok(control) => Prepared::At(control),
         Err(why) => Prepared::Missing(why),
     }

@@ -23,7 +23,7 @@ pub enum AskError {
     #[error("no {} runs at {path}: {}", .role.name, .role.start)]
     NotRunning {
         /// Who was asked.
-        role: Role,
+        role: &'static Role,
         /// The socket.
         path: PathBuf,
     },
@@ -31,7 +31,7 @@ pub enum AskError {
     #[error("{path} is for the user who runs the {} alone: be that user, or root", .role.name)]
     NotPermitted {
         /// Who was asked.
-        role: Role,
+        role: &'static Role,
         /// The socket.
         path: PathBuf,
     },
@@ -42,7 +42,7 @@ pub enum AskError {
     #[error("the {} at {path} does not answer: its own output says why, or {}", .role.name, .role.again)]
     Silent {
         /// Who was asked.
-        role: Role,
+        role: &'static Role,
         /// The socket.
         path: PathBuf,
     },
@@ -52,7 +52,7 @@ pub enum AskError {
     )]
     Protocol {
         /// Who was asked.
-        role: Role,
+        role: &'static Role,
         /// The socket.
         path: PathBuf,
         /// What is wrong.
@@ -62,7 +62,7 @@ pub enum AskError {
     #[error("the {} at {path} cannot be spoken to: {source}", .role.name)]
     System {
         /// Who was asked.
-        role: Role,
+        role: &'static Role,
         /// The socket.
         path: PathBuf,
         /// What the kernel said.
@@ -74,7 +74,7 @@ debug_as_display!(AskError);
 
 /// An answer, line by line, as it comes. It ends where the other side hangs up; what the last line is, says whether that was the end.
 pub struct Asked<A> {
-    role: Role,
+    role: &'static Role,
     path: PathBuf,
     lines: BufReader<UnixStream>,
     line: Vec<u8>,
@@ -95,7 +95,12 @@ impl<A: DeserializeOwned> Asked<A> {
     ///
     /// # Errors
     /// [`AskError`] says what to do.
-    pub fn begin(role: Role, control: &Path, request: &impl Serialize, patience: Duration) -> Result<Self, AskError> {
+    pub fn begin(
+        role: &'static Role,
+        control: &Path,
+        request: &impl Serialize,
+        patience: Duration,
+    ) -> Result<Self, AskError> {
         let path = control.to_owned();
         let failed = |source| system(role, control, source);
         let mut stream = UnixStream::connect(control).map_err(failed)?;
@@ -157,7 +162,7 @@ impl<A: DeserializeOwned> Iterator for Asked<A> {
 /// # Errors
 /// [`AskError`] says what to do; a refusal is one.
 pub fn ask<A: DeserializeOwned>(
-    role: Role,
+    role: &'static Role,
     control: &Path,
     request: &impl Serialize,
     patience: Duration,
@@ -167,7 +172,7 @@ pub fn ask<A: DeserializeOwned>(
     answer.unwrap_or_else(|| Err(asked.protocol("it hung up".to_owned())))
 }
 
-fn system(role: Role, control: &Path, source: io::Error) -> AskError {
+fn system(role: &'static Role, control: &Path, source: io::Error) -> AskError {
     let path = control.to_owned();
     match source.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => AskError::NotRunning { role, path },

@@ -170,7 +170,7 @@ fn full() -> Refusal {
     Refusal::Refused(format!("{CLIENTS} others are being answered: ask again"))
 }
 
-fn attend<A: Answers>(client: &mut Client<'_, UnixStream>, role: Role, answers: &A) {
+fn attend<A: Answers>(client: &mut Client<'_, UnixStream>, role: &'static Role, answers: &A) {
     let line_end = |said: &[u8]| said.iter().position(|&octet| octet == b'\n');
     let refusal = match client.hear(MOST, Instant::now() + PATIENCE, line_end) {
         Ok(request) => match serde_json::from_slice::<A::Request>(&request) {

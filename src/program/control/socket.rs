@@ -34,7 +34,7 @@ pub enum ControlError {
     #[error("a {} runs at {path} already: stop that one, or give this one another `{}`", .role.name, .role.setting)]
     Taken {
         /// What it is for.
-        role: Role,
+        role: &'static Role,
         /// The socket.
         path: PathBuf,
     },
@@ -42,7 +42,7 @@ pub enum ControlError {
     #[error("{path} is there and no socket of a {}'s: remove it, or give another `{}`", .role.name, .role.setting)]
     InTheWay {
         /// What it was to be for.
-        role: Role,
+        role: &'static Role,
         /// What is there.
         path: PathBuf,
     },
@@ -65,7 +65,7 @@ debug_as_display!(ControlError);
 #[derive(Debug)]
 pub struct Control {
     pub(super) listener: UnixListener,
-    pub(super) role: Role,
+    pub(super) role: &'static Role,
     path: PathBuf,
     /// Device and inode of the socket.
     identity: (u64, u64),
@@ -77,7 +77,7 @@ impl Control {
     ///
     /// # Errors
     /// [`ControlError`] says what to do.
-    pub fn take(role: Role, path: &Path) -> Result<Self, ControlError> {
+    pub fn take(role: &'static Role, path: &Path) -> Result<Self, ControlError> {
         let system = |source| ControlError::System { path: path.to_owned(), source };
         let lock =
             Lock::take(path).map_err(system)?.ok_or_else(|| ControlError::Taken { role, path: path.to_owned() })?;

@@ -57,7 +57,7 @@ impl Run {
         let seen = watch::fingerprint(&options.config);
         let file = File::read(&options.config)?;
         // Before anything is touched that another balancer may have.
-        let control = Control::take(BALANCER, &file.control)?;
+        let control = Control::take(&BALANCER, &file.control)?;
         file.check_this_host(|note| tell(note))?;
         let door = Arc::new(Door::open(file.metrics)?);
         let session = Arc::new(Session::start(options, file, seen, Arc::clone(&door), tell)?);

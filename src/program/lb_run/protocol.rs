@@ -9,7 +9,7 @@ use std::{net::SocketAddr, path::Path, time::Duration};
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Whose socket it is.
-pub(super) const BALANCER: Role = Role {
+pub(super) static BALANCER: Role = Role {
     name: "balancer",
     setting: "control",
     start: "start one by `xskip lb run --config FILE`, or say where it is by --control",
@@ -85,7 +85,7 @@ pub struct Changed {
 /// # Errors
 /// [`AskError`] says what to do.
 pub fn ask(control: &Path, request: &Request) -> Result<Answer, AskError> {
-    crate::control::ask(BALANCER, control, request, PATIENCE)
+    crate::control::ask(&BALANCER, control, request, PATIENCE)
 }
 
 impl Answers for Session {

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use std::{fmt, net::SocketAddr, path::Path, time::Duration};
 
 /// Whose socket it is.
-pub const SERVER: Role = Role {
+pub static SERVER: Role = Role {
     name: "server",
     setting: "--control",
     start: "start one by `xskip serve`, or say where it is by --control",
@@ -171,5 +171,5 @@ pub struct Summary {
 /// # Errors
 /// [`AskError`] says what to do.
 pub fn ask(control: &Path, request: &Request) -> Result<Asked<Piece>, AskError> {
-    Asked::begin(SERVER, control, request, PATIENCE)
+    Asked::begin(&SERVER, control, request, PATIENCE)
 }
