@@ -38,3 +38,21 @@ fn steps_grow_and_sums_do_not_overflow() {
     (0..3).for_each(|_| histogram.count_one(Duration::MAX));
     assert_eq!((histogram.count(), histogram.sum()), (3, Duration::from_nanos(u64::MAX)));
 }
+
+#[test]
+fn a_quantile_is_where_its_step_ends() {
+    let mut histogram = Histogram::default();
+    assert_eq!(histogram.quantile(500), None);
+    for micros in [1, 3, 5, 900] {
+        histogram.count_one(Duration::from_micros(micros));
+    }
+    let micros = |per_mille| histogram.quantile(per_mille).map(|end| end.as_micros());
+    assert_eq!([0, 500, 501, 750, 751, 1_000].map(micros), [4, 4, 8, 8, 1_024, 1_024].map(Some));
+    let later = {
+        let mut later = histogram;
+        later.count_one(Duration::from_secs(100));
+        later
+    };
+    assert_eq!((later.since(&histogram).count(), later.since(&histogram).quantile(500)), (1, None));
+    assert_eq!(later.since(&later), Histogram::default());
+}

@@ -41,7 +41,12 @@ impl Arguments {
 }
 
 fn by_default(path: &Path) -> Prepared {
-    let control = make_folder().map_err(|error| format!("the folder of {} cannot be made: {error}", path.display()));
+    let control = make_folder().map_err(|error| {
+        format!(
+            "the folder of {} cannot be made ({error}): give a path by --control, or say `--control none`",
+            path.display()
+        )
+    });
     match control.and_then(|()| Control::take(&SERVER, path).map_err(|error| error.to_string())) {
         Ok(control) => Prepared::At(control),
         Err(why) => Prepared::Missing(why),
@@ -55,7 +60,7 @@ impl Prepared {
             Self::None => return None,
             Self::At(control) => control,
             Self::Missing(why) => {
-                print::note(format_args!("`xskip show` cannot ask here, as {why}"));
+                print::note(format_args!("`xskip show` cannot ask here: {why}"));
                 return None;
             }
         };

@@ -181,7 +181,7 @@ impl Watched {
             (_, true) => return self.again(query.list, &mut rows),
             (_, false) => self.once(query.list, &mut rows)?,
         }
-        let counts = (query.list == List::Connections).then(|| self.0.flow_counts());
+        let counts = (query.list == List::Connections).then(|| self.0.flow_counts()).transpose()?;
         let summary = Summary { rows: rows.end()?, counts };
         Ok(hearer.say(&Piece::End(summary))?)
     }

@@ -213,16 +213,23 @@ impl Inspector {
                 break;
             }
         }
-        Ok(self.flow_counts())
+        self.flow_counts()
     }
 
-    /// How many flows there are, as workers showed it last: a tenth of a second ago at most.
-    pub fn flow_counts(&self) -> FlowCounts {
-        self.of_workers().map(|worker| worker.snapshot()).fold(FlowCounts::default(), |sum, it| FlowCounts {
-            connections: sum.connections + u64::from(it.connections),
-            half_open: sum.half_open + u64::from(it.half_open),
-            time_wait: sum.time_wait + u64::from(it.time_wait),
-        })
+    /// How many flows there are.
+    ///
+    /// # Errors
+    /// Where a worker does not answer.
+    pub fn flow_counts(&self) -> Result<FlowCounts, InspectError> {
+        let mut sum = FlowCounts::default();
+        for worker in self.of_workers() {
+            let counts = Self::told(worker.call(|cx| cx.stack().flow_counts()))?;
+            let (connections, half_open, time_wait) = counts.unwrap_or_default();
+            sum.connections += u64::from(connections);
+            sum.half_open += u64::from(half_open);
+            sum.time_wait += u64::from(time_wait);
+        }
+        Ok(sum)
     }
 
     pub(super) fn names(&self) -> super::Names {

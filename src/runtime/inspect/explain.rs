@@ -207,7 +207,7 @@ impl Inspector {
         it.find(
             "listeners",
             format!(
-                "Port {} is listened on at {whereto}, and {} connections were accepted there{defence}.",
+                "Port {} is listened on at {whereto}; connections accepted there: {}{defence}.",
                 local.port(),
                 listener.accepted
             ),

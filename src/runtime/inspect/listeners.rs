@@ -112,9 +112,18 @@ impl Inspector {
     /// What has become of handshakes.
     ///
     /// # Errors
-    /// Where the kernel does not tell what programs have counted.
+    /// Where a worker does not answer, or the kernel does not tell what programs have counted.
     pub fn handshakes(&self) -> Result<HandshakeReport, InspectError> {
-        let snapshots: Vec<_> = self.of_workers().map(|worker| worker.snapshot()).collect();
+        let mut snapshots = Vec::new();
+        for worker in self.of_workers() {
+            // What it shows of itself may be a tenth of a second old.
+            let now = worker.call(|cx| {
+                let stack = cx.stack();
+                let (stats, drops, half_open) = (*stack.stats(), stack.drops().clone(), stack.flow_counts().1);
+                Snapshot { stats, drops, half_open, ..Snapshot::default() }
+            });
+            snapshots.push(Self::told(now)?.unwrap_or_else(|| worker.snapshot()));
+        }
         Ok(HandshakeReport::new(&snapshots, &self.verdicts()?))
     }
 }

@@ -12,7 +12,7 @@ use std::fmt::Write;
 pub(super) const LISTENERS: &str = "Port  Address                      Accepted       SYNs  Defence\n";
 pub(super) const WORKERS: &str = "Worker Core  Busy Connections Half-open Time-wait  In/s Out/s New/s  Memory\n";
 pub(super) const DROPS: &str = "Layer Reason                         Total   Per second\n";
-pub(super) const NEIGHBOURS: &str = "Worker Interface       Address                   Link address       State\n";
+pub(super) const NEIGHBOURS: &str = "Worker Interface Address              Link address       State\n";
 
 pub(super) fn listener(one: &ListenerReport) -> String {
     let address = one.address.map_or_else(|| "*".to_owned(), |address| address.to_string());
@@ -119,5 +119,5 @@ pub(super) fn neighbour(one: &NeighbourReport) -> String {
     let ago = one.answered_ms_ago.map(|ago| format!(", {} ago", millis(ago))).unwrap_or_default();
     let waiting = if one.waiting > 0 { format!(", {} wait", one.waiting) } else { String::new() };
     let address = one.address.to_string();
-    format!("{:>6} {:<15} {address:<25} {station:<18} {}{ago}{waiting}\n", one.worker, one.interface, one.state)
+    format!("{:>6} {:<9} {address:<20} {station:<18} {}{ago}{waiting}\n", one.worker, one.interface, one.state)
 }

@@ -103,7 +103,7 @@ fn wrapped(indent: usize, parts: impl IntoIterator<Item = String>, between: &str
         } else {
             line.chars().count() + between.len() + part.chars().count()
         };
-        if !line.is_empty() && indent + with > COLUMNS {
+        if !line.is_empty() && indent + with + between.trim_end().len() > COLUMNS {
             let _ = writeln!(text, "{:indent$}{}{}", "", line, between.trim_end());
             line.clear();
         }

@@ -27,8 +27,9 @@ pub(super) fn millis(millis: u64) -> String {
 pub(super) fn short(number: f64) -> String {
     const UNITS: [(&str, f64); 4] = [("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)];
     if number < 99_999.5 {
-        return if number > 0.0 && number < 9.95 && number.fract() > 0.0 {
-            format!("{number:.1}")
+        let tenths = (number * 10.0).round();
+        return if tenths < 100.0 && tenths % 10.0 > 0.0 {
+            format!("{:.1}", tenths / 10.0)
         } else {
             format!("{number:.0}")
         };
