@@ -2,7 +2,13 @@
 //! `redis-cli -h 198.18.0.1` from the other end. Commands are read where they lie; whatever has come is carried out at once, and its answers
 //! leave together, so a client may send many before it reads (pipelining).
 
-use std::{cell::RefCell, collections::HashMap, io, ops::Range, rc::Rc};
+use std::{
+    cell::RefCell,
+    collections::HashMap,
+    io::{self, Write},
+    ops::Range,
+    rc::Rc,
+};
 use tokio::io::AsyncReadExt;
 use xskip::{
     Server,
@@ -25,42 +31,49 @@ pub struct Store {
 
 /// What is at the front of some octets.
 enum Parsed {
-    /// A command of these words, and its length.
-    Command(Vec<Range<usize>>, usize),
+    /// A command of this length, whose words are told beside.
+    Command(usize),
     /// It is at least so long.
     Wants(usize),
     Broken,
 }
 
+/// A line such as `$3\r\n`: its number, and where the next one begins.
+fn line(data: &[u8], at: usize, kind: u8) -> Result<(usize, usize), Parsed> {
+    let Some(end) = data[at..].windows(2).take(32).position(|pair| pair == b"\r\n").map(|end| at + end) else {
+        return Err(if data.len() - at > 32 { Parsed::Broken } else { Parsed::Wants(data.len() + 1) });
+    };
+    let number = data[at..end].strip_prefix(&[kind]).and_then(|digits| std::str::from_utf8(digits).ok());
+    let number = number.and_then(|digits| digits.parse().ok()).filter(|&number| number < MAX_COMMAND);
+    number.map(|number| (number, end + 2)).ok_or(Parsed::Broken)
+}
+
 /// Reads `*2\r\n$3\r\nGET\r\n$1\r\na\r\n`: how many words, and before each how long it is.
-fn parse(data: &[u8]) -> Parsed {
-    let line = |at: usize, kind: u8| -> Result<(usize, usize), Parsed> {
-        let Some(end) = data[at..].windows(2).take(32).position(|pair| pair == b"\r\n").map(|end| at + end) else {
-            return Err(if data.len() - at > 32 { Parsed::Broken } else { Parsed::Wants(data.len() + 1) });
-        };
-        let number = data[at..end].strip_prefix(&[kind]).and_then(|digits| std::str::from_utf8(digits).ok());
-        let number = number.and_then(|digits| digits.parse().ok()).filter(|&number| number < MAX_COMMAND);
-        number.map(|number| (number, end + 2)).ok_or(Parsed::Broken)
-    };
-    let words = || -> Result<Parsed, Parsed> {
-        let (count, mut at) = line(0, b'*')?;
-        let mut words = Vec::new();
-        for _ in 0..count {
-            let (length, start) = line(at, b'$')?;
-            at = start + length + 2;
-            if at > data.len() {
-                return Err(if at > MAX_COMMAND { Parsed::Broken } else { Parsed::Wants(at) });
-            }
-            words.push(start..start + length);
+fn parse(data: &[u8], words: &mut Vec<Range<usize>>) -> Result<Parsed, Parsed> {
+    words.clear();
+    let (count, mut at) = line(data, 0, b'*')?;
+    for _ in 0..count {
+        let (length, start) = line(data, at, b'$')?;
+        at = start + length + 2;
+        if at > data.len() {
+            return Err(if at > MAX_COMMAND { Parsed::Broken } else { Parsed::Wants(at) });
         }
-        Ok(Parsed::Command(words, at))
-    };
-    words().unwrap_or_else(|other| other)
+        words.push(start..start + length);
+    }
+    Ok(Parsed::Command(at))
 }
 
 /// A number as an answer.
 fn say(number: impl std::fmt::Display, answers: &mut Vec<u8>) {
-    answers.extend_from_slice(format!(":{number}\r\n").as_bytes());
+    answers.write_fmt(format_args!(":{number}\r\n")).expect("memory takes all");
+}
+
+/// A word as an answer, or that there is none.
+fn say_word(word: Option<&[u8]>, answers: &mut Vec<u8>) {
+    let Some(word) = word else { return answers.extend_from_slice(b"$-1\r\n") };
+    answers.write_fmt(format_args!("${}\r\n", word.len())).expect("memory takes all");
+    answers.extend_from_slice(word);
+    answers.extend_from_slice(b"\r\n");
 }
 
 impl Store {
@@ -68,9 +81,16 @@ impl Store {
         if self.octets + key.len() + value.len() > MAX_STORED {
             return b"-OOM the store is full; delete something first\r\n";
         }
-        self.delete(key);
-        self.octets += key.len() + value.len();
-        self.values.insert(key.to_vec(), value.to_vec());
+        match self.values.get_mut(key) {
+            Some(old) => {
+                self.octets = self.octets + value.len() - old.len();
+                value.clone_into(old);
+            }
+            None => {
+                self.octets += key.len() + value.len();
+                self.values.insert(key.to_vec(), value.to_vec());
+            }
+        }
         b"+OK\r\n"
     }
 
@@ -87,22 +107,17 @@ impl Store {
 
     /// Does what a command says, and writes the answer.
     fn execute(&mut self, words: &[&[u8]], answers: &mut Vec<u8>) {
-        match (words.first().map(|name| name.to_ascii_uppercase()).as_deref(), words.get(1..).unwrap_or_default()) {
-            (Some(b"PING"), []) => answers.extend_from_slice(b"+PONG\r\n"),
-            (Some(b"SET"), [key, value]) => answers.extend_from_slice(self.set(key, value)),
-            (Some(b"GET"), [key]) => match self.values.get(*key) {
-                Some(value) => {
-                    answers.extend_from_slice(format!("${}\r\n", value.len()).as_bytes());
-                    answers.extend_from_slice(value);
-                    answers.extend_from_slice(b"\r\n");
-                }
-                None => answers.extend_from_slice(b"$-1\r\n"),
-            },
-            (Some(b"DEL"), keys @ [_, ..]) => say(keys.iter().filter(|key| self.delete(key)).count(), answers),
-            (Some(b"EXISTS"), keys @ [_, ..]) => {
+        let name = words.first().map_or(Vec::new(), |name| name.to_ascii_uppercase());
+        match (name.as_slice(), words.get(1..).unwrap_or_default()) {
+            (b"PING", []) => answers.extend_from_slice(b"+PONG\r\n"),
+            (b"PING", [word]) => say_word(Some(word), answers),
+            (b"SET", [key, value]) => answers.extend_from_slice(self.set(key, value)),
+            (b"GET", [key]) => say_word(self.values.get(*key).map(Vec::as_slice), answers),
+            (b"DEL", keys @ [_, ..]) => say(keys.iter().filter(|key| self.delete(key)).count(), answers),
+            (b"EXISTS", keys @ [_, ..]) => {
                 say(keys.iter().filter(|key| self.values.contains_key(**key)).count(), answers);
             }
-            (Some(b"INCR"), [key]) => match self.increment(key) {
+            (b"INCR", [key]) => match self.increment(key) {
                 Some(number) => match self.set(key, number.to_string().as_bytes()) {
                     b"+OK\r\n" => say(number, answers),
                     full => answers.extend_from_slice(full),
@@ -115,7 +130,7 @@ impl Store {
 }
 
 async fn converse(mut stream: TcpStream, store: Rc<RefCell<Store>>) -> io::Result<()> {
-    let (mut input, mut answers, mut wanted) = (Vec::new(), Vec::new(), 1);
+    let (mut input, mut answers, mut wanted, mut places) = (Vec::new(), Vec::new(), 1, Vec::new());
     loop {
         // A long value is looked at again only when it is there as a whole.
         while input.len() < wanted {
@@ -126,9 +141,10 @@ async fn converse(mut stream: TcpStream, store: Rc<RefCell<Store>>) -> io::Resul
         }
         let mut at = 0;
         let broken = loop {
-            match parse(&input[at..]) {
-                Parsed::Command(words, length) => {
-                    let words: Vec<_> = words.into_iter().map(|word| &input[at..][word]).collect();
+            let data = &input[at..];
+            match parse(data, &mut places).unwrap_or_else(|other| other) {
+                Parsed::Command(length) => {
+                    let words: Vec<_> = places.iter().map(|place| &data[place.clone()]).collect();
                     store.borrow_mut().execute(&words, &mut answers);
                     at += length;
                     // Who does not read answers gets no more of them.

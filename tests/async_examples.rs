@@ -177,7 +177,7 @@ fn redis_own_programs_talk_to_the_store() {
     let mut scene = scene(1, |server| server.start_async(resp::serve));
     for host in ["198.18.0.1", "2001:2::1"] {
         let cli = |words: &[&str]| said(&scene, "redis-cli", &[&["-h", host], words].concat());
-        assert_eq!(cli(&["PING"]), "PONG\n");
+        assert_eq!(cli(&["PING"]) + &cli(&["PING", "hello"]), "PONG\nhello\n");
         assert_eq!(cli(&["SET", "name", "a value"]) + &cli(&["GET", "name"]), "OK\na value\n");
         assert_eq!(cli(&["INCR", "number"]) + &cli(&["INCR", "number"]) + &cli(&["GET", "number"]), "1\n2\n2\n");
         assert!(cli(&["INCR", "name"]).starts_with("ERR value is not an integer"));
