@@ -10,7 +10,7 @@ use axum::{
 };
 use std::{fmt::Debug, future::Future, io, time::Duration};
 use tokio::net;
-use xskip::Server;
+use xskip::{Server, runtime::StopSignals};
 
 /// What is served.
 fn router() -> Router {
@@ -34,14 +34,18 @@ pub async fn serve<L: Listener<Addr: Debug>>(
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let [_, interface, address] = <[String; 3]>::try_from(std::env::args().collect::<Vec<_>>())
         .map_err(|_| "say an interface and an address of its own: veth0 198.18.0.1/24")?;
-    let interrupted = async { drop(tokio::signal::ctrl_c().await) };
     if interface == "kernel" {
         let listener = net::TcpListener::bind((address.as_str(), 80)).await?;
+        let interrupted = async { drop(tokio::signal::ctrl_c().await) };
         return Ok(serve(listener.tap_io(|stream| drop(stream.set_nodelay(true))), interrupted).await?);
     }
+    let signals = StopSignals::catch()?;
     let server = Server::on(interface).address(address.parse()?).drain(Duration::from_secs(10));
     let (running, remote) = server.start_remote()?;
-    serve(remote.bind(80).await?, interrupted).await?;
-    running.stop()?;
+    let listener = remote.bind(80).await?;
+    // Waits for SIGINT or SIGTERM, or for a worker that fails, and ends the stack then: whoever stalls is reset when the drain is over.
+    let stack = tokio::task::spawn_blocking(move || running.until(signals));
+    serve(listener, remote.draining()).await?;
+    stack.await??;
     Ok(())
 }

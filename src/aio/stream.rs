@@ -242,6 +242,15 @@ impl Conn {
         done.ok_or_else(|| self.end.get().map_or(io::ErrorKind::NotConnected.into(), error::closed))
     }
 
+    /// Counts so many octets as the connection's memory, beside its own. Without a context it is about to end, and nothing counts any more.
+    pub fn keep(&self, octets: usize) {
+        current::try_context(|cx| {
+            if let Some(mut stream) = cx.stream(self.id) {
+                stream.keep(octets);
+            }
+        });
+    }
+
     /// Nobody holds it any more: closes it as it is to be closed.
     pub fn close(&self, cx: &mut Context<'_>) {
         let Some(mut stream) = cx.stream(self.id).filter(|_| !self.is_closed.get()) else { return };

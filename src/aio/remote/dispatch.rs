@@ -1,7 +1,7 @@
 //! What is asked of workers from elsewhere, and the main future that does it.
 
 use super::{pump::Pump, stream::Untaken};
-use crate::aio::{self, BindAddr, TcpListener, TcpStream, spawn_local};
+use crate::aio::{self, BindAddr, TcpListener, TcpStream, spawn_local, yield_now};
 use async_channel::{Receiver, Sender};
 use std::{
     collections::BTreeMap,
@@ -25,6 +25,26 @@ pub(super) enum Request {
     Connect { local: Option<IpAddr>, remote: SocketAddr, ring: usize, done: Sender<io::Result<Untaken>> },
 }
 
+/// Requests from one poll of the dispatcher to the next: others have a turn in between.
+const AT_ONCE: usize = 32;
+
+/// The worker's end of its requests. Dropped, it drops what waits there, so that whoever has asked hears that nobody will answer: a channel
+/// alone would keep it for as long as there are senders.
+pub(super) struct Requests(Receiver<Request>);
+
+impl Drop for Requests {
+    fn drop(&mut self) {
+        self.0.close();
+        while self.0.try_recv().is_ok() {}
+    }
+}
+
+/// Room for requests to one worker.
+pub(super) fn requests() -> (Sender<Request>, Requests) {
+    let (ask, asked) = async_channel::bounded(REQUESTS);
+    (ask, Requests(asked))
+}
+
 /// Requests to each worker by its number; who asks and who is asked each come for their end, whoever is first.
 #[derive(Clone, Default)]
 pub(super) struct Lanes(Arc<Mutex<BTreeMap<usize, Lane>>>);
@@ -32,14 +52,14 @@ pub(super) struct Lanes(Arc<Mutex<BTreeMap<usize, Lane>>>);
 #[derive(Default)]
 struct Lane {
     ask: Option<Sender<Request>>,
-    asked: Option<Receiver<Request>>,
+    asked: Option<Requests>,
 }
 
 impl Lanes {
     fn take<T>(&self, worker: usize, end: impl FnOnce(&mut Lane) -> Option<T>) -> Option<T> {
         let mut lanes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let lane = lanes.entry(worker).or_insert_with(|| {
-            let (ask, asked) = async_channel::bounded(REQUESTS);
+            let (ask, asked) = requests();
             Lane { ask: Some(ask), asked: Some(asked) }
         });
         end(lane)
@@ -51,26 +71,44 @@ impl Lanes {
     }
 
     /// The end of the worker, once.
-    pub fn asked(&self, worker: usize) -> Option<Receiver<Request>> {
+    pub fn asked(&self, worker: usize) -> Option<Requests> {
         self.take(worker, |lane| lane.asked.take())
     }
 }
 
 /// Does what is asked, until nobody can ask any more. `drains` is dropped when the worker is told to end.
-pub(super) async fn serve(requests: Receiver<Request>, drains: Sender<Infallible>) {
+pub(super) async fn serve(requests: Requests, drains: Sender<Infallible>) {
     spawn_local(async move {
         aio::draining().await;
         drop(drains);
     });
-    while let Ok(request) = requests.recv().await {
+    let mut served = 0;
+    while let Ok(request) = requests.0.recv().await {
         match request {
-            Request::Bind { place, ring, accepted, done } => {
-                let listener = TcpListener::bind(place);
-                // Whoever has asked may have gone; nobody takes what is accepted then.
-                let _ = done.try_send(listener.map(|listener| drop(spawn_local(accept(listener, ring, accepted)))));
-            }
+            Request::Bind { place, ring, accepted, done } => drop(spawn_local(bind(place, ring, accepted, done))),
             Request::Connect { local, remote, ring, done } => drop(spawn_local(connect(local, remote, ring, done))),
         }
+        served += 1;
+        if served % AT_ONCE == 0 {
+            yield_now().await;
+        }
+    }
+}
+
+async fn bind(place: BindAddr, ring: usize, accepted: Sender<Untaken>, done: Sender<io::Result<()>>) {
+    let mut bound = TcpListener::bind(place);
+    if bound.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::AddrInUse) {
+        // Whoever had it may have dropped it, and the task that accepted there is about to hear of that.
+        yield_now().await;
+        bound = TcpListener::bind(place);
+    }
+    match bound {
+        Ok(listener) => {
+            // Whoever has asked may have gone; nobody takes what is accepted then.
+            let _ = done.try_send(Ok(()));
+            accept(listener, ring, accepted).await;
+        }
+        Err(error) => drop(done.try_send(Err(error))),
     }
 }
 

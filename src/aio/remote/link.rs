@@ -6,8 +6,9 @@
 use super::Ended;
 use crate::{
     aio::{TcpStream, error},
-    tcp::CloseReason,
+    tcp::{CloseReason, TcpInfo},
 };
+use async_channel::Sender;
 use atomic_waker::AtomicWaker;
 use std::{
     io,
@@ -16,6 +17,7 @@ use std::{
         Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU8, Ordering},
     },
+    time::Duration,
 };
 
 /// What the far end wants of its connection, a bit each; once wanted, it stays so.
@@ -26,18 +28,38 @@ pub(super) mod wish {
     pub const READER_GONE: u8 = 1 << 1;
     /// Nobody will write any more.
     pub const WRITER_GONE: u8 = 1 << 2;
-    /// The reader has gone without reading what had come: where the writer goes as well, the end is an RST (RFC 9293 SHLD-3).
-    pub const UNREAD: u8 = 1 << 3;
     /// An RST, at once.
-    pub const ABORT: u8 = 1 << 4;
+    pub const ABORT: u8 = 1 << 3;
     /// What was not read, and what comes still, is thrown away.
-    pub const DISCARD: u8 = 1 << 5;
+    pub const DISCARD: u8 = 1 << 4;
     /// Nobody has it any more.
     pub const GONE: u8 = READER_GONE | WRITER_GONE;
 }
 
-/// Something to be done to the connection on its worker.
-pub(super) type Errand = Box<dyn FnOnce(&TcpStream) + Send>;
+/// What is to be done to the connection on its worker, and what is asked of it. No more of it waits than there are settings and askers.
+#[derive(Default)]
+pub(super) struct Errands {
+    pub nodelay: Option<bool>,
+    pub linger: Option<Option<Duration>>,
+    pub infos: Vec<Sender<io::Result<TcpInfo>>>,
+}
+
+impl Errands {
+    /// Does all of it.
+    pub fn run(self, stream: &TcpStream) {
+        if let Some(nodelay) = self.nodelay {
+            // Where the connection has just ended, there is nothing to be switched.
+            let _ = stream.set_nodelay(nodelay);
+        }
+        if let Some(linger) = self.linger {
+            stream.set_linger(linger);
+        }
+        for ask in self.infos {
+            // Whoever has asked may have gone.
+            let _ = ask.try_send(stream.info());
+        }
+    }
+}
 
 /// How a connection has ended.
 #[derive(Clone, Copy, Debug)]
@@ -72,7 +94,7 @@ pub(super) struct Link {
     pub writer: AtomicWaker,
     wishes: AtomicU8,
     has_errands: AtomicBool,
-    errands: Mutex<Vec<Errand>>,
+    errands: Mutex<Errands>,
     /// Whether nothing more will be put into the reader's ring, in order.
     is_at_end: AtomicBool,
     end: OnceLock<End>,
@@ -110,23 +132,25 @@ impl Link {
     ///
     /// # Errors
     /// Where it is no more.
-    pub fn send_on(&self, errand: Errand) -> io::Result<()> {
+    pub fn send_on(&self, add: impl FnOnce(&mut Errands)) -> io::Result<()> {
         let mut errands = self.errands.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(end) = self.end.get() {
             return Err(end.error());
         }
-        errands.push(errand);
+        add(&mut errands);
         drop(errands);
         self.has_errands.store(true, Ordering::Release);
         self.worker.wake();
         Ok(())
     }
 
-    pub fn take_errands(&self) -> Vec<Errand> {
-        if self.has_errands.load(Ordering::Relaxed) && self.has_errands.swap(false, Ordering::Acquire) {
-            return std::mem::take(&mut *self.errands.lock().unwrap_or_else(PoisonError::into_inner));
-        }
-        Vec::new()
+    pub fn take_errands(&self) -> Option<Errands> {
+        let has_some = self.has_errands.load(Ordering::Relaxed) && self.has_errands.swap(false, Ordering::Acquire);
+        has_some.then(|| self.take_all_errands())
+    }
+
+    fn take_all_errands(&self) -> Errands {
+        std::mem::take(&mut *self.errands.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The peer has closed its side, and all that it said is in the ring.
@@ -138,7 +162,9 @@ impl Link {
     /// The connection is no more: whoever waits hears of it, and errands that nobody will run are dropped.
     pub fn finish(&self, end: End) {
         if self.end.set(end).is_ok() {
-            drop(std::mem::take(&mut *self.errands.lock().unwrap_or_else(PoisonError::into_inner)));
+            // Whoever asked is woken by that: not while the lock is held.
+            let nobody_s = self.take_all_errands();
+            drop(nobody_s);
             self.reader.wake();
             self.writer.wake();
         }

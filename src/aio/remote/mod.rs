@@ -6,13 +6,17 @@
 //!
 //! ```no_run
 //! # async fn run(router: axum::Router) -> Result<(), Box<dyn std::error::Error>> {
-//! use xskip::Server;
+//! use xskip::{Server, runtime::StopSignals};
 //!
+//! let signals = StopSignals::catch()?;
 //! let (running, remote) = Server::on("veth0").address("198.18.0.1/24".parse()?).start_remote()?;
 //! let listener = remote.bind(80).await?;
+//! let stack = std::thread::spawn(move || running.until(signals));
 //! # #[cfg(feature = "axum")]
 //! axum::serve(listener, router).with_graceful_shutdown(remote.draining()).await?;
-//! # drop(running);
+//! # #[cfg(not(feature = "axum"))]
+//! # drop(router);
+//! stack.join().expect("a thread that waits")?;
 //! # Ok(())
 //! # }
 //! ```
@@ -22,7 +26,9 @@
 //!
 //! # Which end goes first
 //!
-//! Where the stack ends first, streams say so ([`Ended`]) once what had come is read. Where a runtime is shut down first, its streams are
+//! Where the stack ends first, streams say so ([`Ended`]) once what had come is read. Before that it drains, and
+//! [`Remote::draining`] is ready: above, a signal has the stack drain, axum comes to its end with the last connection, and those that
+//! stall are reset when the stack's drain is over. Where a runtime is shut down first, its streams are
 //! dropped and so closed. A task that panics resets the connections that it held.
 
 mod dispatch;
@@ -59,6 +65,9 @@ use std::{
 /// a large one takes its memory and its part of a cache; what is sent in bulk is sent in larger pieces by it.
 pub const DEFAULT_RING: usize = 16 << 10;
 
+/// The largest ring, octets.
+pub const MAX_RING: usize = 16 << 20;
+
 /// Connections that wait to be accepted by another thread at most; more wait at the workers' own listeners, for [`DEFAULT_BACKLOG`] each.
 const BACKLOG: usize = DEFAULT_BACKLOG;
 
@@ -90,11 +99,12 @@ impl fmt::Debug for Remote {
 }
 
 impl Remote {
-    /// Has rings of so many octets, at least one, each way for each connection that is opened or accepted from now on by way of what is
-    /// returned; [`DEFAULT_RING`] where nothing is said.
+    /// Has rings of so many octets, at least one and no more than [`MAX_RING`], each way for each connection that is opened or accepted from
+    /// now on by way of what is returned; [`DEFAULT_RING`] where nothing is said. They count as the connection's memory
+    /// ([`StackConfig::memory`](crate::config::StackConfig::memory)).
     #[must_use]
     pub fn with_ring(&self, octets: usize) -> Self {
-        Self { ring: octets.max(1), ..self.clone() }
+        Self { ring: octets.clamp(1, MAX_RING), ..self.clone() }
     }
 
     /// Listens there, on every worker: on a port, at one address or at all of the stack's.
@@ -154,7 +164,7 @@ impl Remote {
 /// Where a worker's requests come from, with a main future that does what they ask: for a stack that is driven by hand.
 #[cfg(test)]
 pub(super) fn by_hand() -> (Remote, impl Future<Output = ()>) {
-    let ((ask, asked), (told_to_end, drains)) = (async_channel::bounded(16), async_channel::bounded(1));
+    let ((ask, asked), (told_to_end, drains)) = (dispatch::requests(), async_channel::bounded(1));
     let remote = Remote { workers: [ask].into(), turn: Arc::default(), drains, ring: DEFAULT_RING };
     (remote, dispatch::serve(asked, told_to_end))
 }

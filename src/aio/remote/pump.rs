@@ -5,7 +5,10 @@ use super::{
     RemoteStream,
     link::{End, Link, wish},
 };
-use crate::{aio::TcpStream, tcp::CloseReason};
+use crate::{
+    aio::{TcpStream, current},
+    tcp::CloseReason,
+};
 use rtrb::{Consumer, Producer, RingBuffer};
 use std::{
     future::Future,
@@ -26,6 +29,8 @@ pub(super) struct Pump {
     incoming: Producer<u8>,
     /// What is to be sent.
     outgoing: Consumer<u8>,
+    /// Octets that each ring has room for.
+    ring: usize,
     is_at_end: bool,
     is_shut: bool,
 }
@@ -56,18 +61,20 @@ impl Pump {
         let link = Arc::new(Link::new(stream.local_addr(), stream.peer_addr()));
         let ((incoming, received), (sent, outgoing)) = (RingBuffer::new(ring), RingBuffer::new(ring));
         let far = RemoteStream::new(link.clone(), received, sent);
-        (Self { stream: Some(stream), link, incoming, outgoing, is_at_end: false, is_shut: false }, far)
+        stream.conn().keep(2 * ring);
+        (Self { stream: Some(stream), link, incoming, outgoing, ring, is_at_end: false, is_shut: false }, far)
     }
 
     fn carry(&mut self, task: &mut Context<'_>) -> Carried {
         // What is written before a wish is seen with it.
         let wishes = self.link.wishes();
         let Some(stream) = &self.stream else { return Carried::Done };
-        for errand in self.link.take_errands() {
-            errand(stream);
+        if let Some(errands) = self.link.take_errands() {
+            errands.run(stream);
         }
         let is_gone = wishes & wish::GONE == wish::GONE;
-        let is_unread = is_gone && wishes & (wish::UNREAD | wish::DISCARD) == wish::UNREAD;
+        // What had come and nobody has read makes the end an RST (RFC 9293 SHLD-3), also where it has left the stack already.
+        let is_unread = is_gone && wishes & wish::DISCARD == 0 && self.incoming.slots() < self.ring;
         if is_unread || wishes & wish::ABORT != 0 {
             return self.abort();
         }
@@ -152,18 +159,21 @@ impl Pump {
                 Carried::More
             }
             // Where it has not ended, our side was closed by whoever had the stream before.
-            Poll::Ready(Err(_)) => conn.end().map_or(Carried::Done, |reason| self.over(reason)),
+            Poll::Ready(Err(_)) => self.over(conn.end().unwrap_or(CloseReason::Aborted)),
         }
     }
 
     /// The connection is no more, and the far end hears why.
     fn over(&self, reason: CloseReason) -> Carried {
-        self.link.finish(End::Closed(reason));
+        // A worker that ends resets what is left.
+        let has_stopped = reason == CloseReason::Aborted && current::reactor().is_draining();
+        self.link.finish(if has_stopped { End::Stopped } else { End::Closed(reason) });
         Carried::Done
     }
 
     fn abort(&mut self) -> Carried {
         self.stream.take().into_iter().for_each(TcpStream::abort);
+        self.link.finish(End::Closed(CloseReason::Aborted));
         Carried::Done
     }
 
@@ -178,10 +188,11 @@ impl Pump {
 
     /// Nobody has it any more, and everything is said.
     fn let_go(&mut self, wishes: u8) -> Carried {
-        if let Some(stream) = self.stream.take()
-            && wishes & wish::DISCARD != 0
-        {
-            stream.close_discarding();
+        if let Some(stream) = self.stream.take() {
+            stream.conn().keep(0);
+            if wishes & wish::DISCARD != 0 {
+                stream.close_discarding();
+            }
         }
         Carried::Done
     }
@@ -210,5 +221,8 @@ impl Drop for Pump {
         // A waker that stays would keep what it wakes.
         drop((self.link.worker.take(), self.link.room.take()));
         self.link.finish(End::Stopped);
+        if let Some(stream) = &self.stream {
+            stream.conn().keep(0);
+        }
     }
 }

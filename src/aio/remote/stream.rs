@@ -1,13 +1,18 @@
 //! Connections as streams that any thread may have.
 
-use super::link::{Link, wish};
+use super::{
+    Ended,
+    link::{End, Link, wish},
+};
 use crate::{
     aio::traits::{read_methods, reads, write_methods, writes},
     tcp::TcpInfo,
 };
 use rtrb::{Consumer, Producer};
 use std::{
-    fmt, io,
+    fmt,
+    future::Future,
+    io,
     net::SocketAddr,
     sync::Arc,
     task::{Context, Poll},
@@ -204,10 +209,7 @@ impl RemoteStream {
     /// # Errors
     /// Where the connection is no more.
     pub fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
-        self.link().send_on(Box::new(move |stream| {
-            // Where it has just ended, there is nothing to be switched.
-            let _ = stream.set_nodelay(nodelay);
-        }))
+        self.link().send_on(|errands| errands.nodelay = Some(nodelay))
     }
 
     /// What is done with it when it is dropped: see [`TcpStream::set_linger`](crate::aio::TcpStream::set_linger).
@@ -215,22 +217,25 @@ impl RemoteStream {
     /// # Errors
     /// Where the connection is no more.
     pub fn set_linger(&self, linger: Option<Duration>) -> io::Result<()> {
-        self.link().send_on(Box::new(move |stream| stream.set_linger(linger)))
+        self.link().send_on(|errands| errands.linger = Some(linger))
     }
 
     /// What TCP knows of the connection; its worker is asked.
     ///
     /// # Errors
     /// Where the connection is no more.
-    pub async fn info(&self) -> io::Result<TcpInfo> {
-        let (tell, told) = async_channel::bounded(1);
-        self.link().send_on(Box::new(move |stream| {
-            // Whoever has asked may have gone.
-            let _ = tell.try_send(stream.info());
-        }))?;
-        told.recv()
-            .await
-            .unwrap_or_else(|_| Err(self.link().end().map_or_else(|| super::Ended.into(), |end| end.error())))
+    pub fn info(&self) -> impl Future<Output = io::Result<TcpInfo>> + Send + use<> {
+        let link = self.link().clone();
+        async move {
+            let (tell, told) = async_channel::bounded(1);
+            link.send_on(|errands| {
+                // Of those who have given up, nobody is told.
+                errands.infos.retain(|ask| !ask.is_closed());
+                errands.infos.push(tell);
+            })?;
+            let gone = || Err(link.end().map_or_else(|| Ended.into(), End::error));
+            told.recv().await.unwrap_or_else(|_| gone())
+        }
     }
 
     /// Two halves for two tasks, or threads. The connection is closed when both are dropped, in whichever order.
@@ -301,13 +306,14 @@ impl RemoteWriteHalf {
 
 impl Drop for Receiving {
     fn drop(&mut self) {
-        let unread = if self.ring.is_empty() { 0 } else { wish::UNREAD };
-        self.link.wish(wish::READER_GONE | unread | after_a_panic());
+        drop(self.link.reader.take());
+        self.link.wish(wish::READER_GONE | after_a_panic());
     }
 }
 
 impl Drop for Sending {
     fn drop(&mut self) {
+        drop(self.link.writer.take());
         self.link.wish(wish::WRITER_GONE | after_a_panic());
     }
 }

@@ -509,6 +509,104 @@ fn a_stack_that_ends_first_says_so() {
 }
 
 #[test]
+fn what_was_asked_of_a_worker_that_ends_is_answered() {
+    // It has not been heard yet.
+    let mut far = Far::new();
+    let remote = far.remote.clone();
+    let asked = far.elsewhere.spawn(async move {
+        let peer = "198.18.0.2:80".parse().unwrap();
+        [remote.connect(peer).await.map(drop), remote.bind(81).await.map(drop)]
+    });
+    far.elsewhere.run();
+    far.world.host(SERVER).aio = None;
+    for result in far.finish(&asked) {
+        assert!(result.unwrap_err().get_ref().unwrap().is::<Ended>());
+    }
+}
+
+#[test]
+fn a_worker_that_ends_resets_what_is_left_and_says_that_it_has_ended() {
+    let mut far = Far::new();
+    let (_listener, mut stream) = far.accept(|mut stream| async move { read_to_end(&mut stream).await });
+    let through = far.elsewhere.spawn(async move { stream.read(&mut [0]).await });
+    far.run();
+    let now = far.world.now;
+    let host = far.world.host(SERVER);
+    let mut aio = host.aio.take().unwrap();
+    aio.draining(&mut host.context(now));
+    host.aio = Some(aio);
+    host.stack.abort_all(now);
+    assert!(far.finish(&through).unwrap_err().get_ref().unwrap().is::<Ended>());
+}
+
+#[test]
+fn octets_that_nobody_reads_make_the_end_a_reset_whenever_they_came() {
+    let mut far = Far::new();
+    let heard = Rc::new(RefCell::new(None));
+    let hears = heard.clone();
+    let (_listener, stream) = far.accept(move |mut stream| async move {
+        sleep(Duration::from_millis(5)).await;
+        stream.write_all(b"nobody reads this").await.unwrap();
+        *hears.borrow_mut() = Some(read_to_end(&mut stream).await);
+    });
+    let (reader, mut writer) = stream.into_split();
+    drop(reader);
+    far.pass(Duration::from_millis(50));
+    far.elsewhere.spawn(async move { writer.write_all(b"goodbye").await });
+    assert_eq!(kind(far.finish(&heard)), io::ErrorKind::ConnectionReset);
+}
+
+#[test]
+fn the_other_half_of_one_that_panicked_hears_that_the_connection_was_given_up() {
+    let mut far = Far::new();
+    let (_listener, stream) = far.accept(|mut stream| async move { read_to_end(&mut stream).await });
+    let (mut reader, writer) = stream.into_split();
+    let through = far.elsewhere.spawn(async move { reader.read(&mut [0]).await });
+    far.run();
+    far.elsewhere.spawn(async move {
+        let _writer = writer;
+        panic!("as a test wants it");
+    });
+    let error = far.finish(&through).unwrap_err();
+    assert_eq!(error.to_string(), crate::tcp::CloseReason::Aborted.to_string());
+}
+
+#[test]
+fn rings_are_memory_of_their_connections() {
+    let mut far = Far::new();
+    let before = far.world.host(SERVER).stack.memory();
+    far.remote = far.remote.with_ring(100_000);
+    let (_listener, stream) = far.accept(|mut stream| async move { read_to_end(&mut stream).await });
+    let kept = far.world.host(SERVER).stack.memory() - before;
+    assert!(kept >= 200_000, "{kept}");
+    drop(stream);
+    far.pass(Duration::from_secs(1));
+    let left = far.world.host(SERVER).stack.memory() - before;
+    assert!(left < 100_000, "{left}");
+}
+
+/// Whatever is awaited may be awaited in a task of a runtime with several threads.
+#[test]
+fn all_of_it_may_be_had_by_any_thread() {
+    fn send<T: Send>(_: T) {}
+    fn handles<T: Send>() {}
+    handles::<(Remote, RemoteListener, remote::Incoming, RemoteStream, remote::RemoteReadHalf, remote::RemoteWriteHalf)>(
+    );
+    let _ = |remote: &Remote, listener: &RemoteListener, stream: &mut RemoteStream| {
+        send(remote.bind(80));
+        send(remote.connect(servers()[0]));
+        send(remote.connect_from(addresses(SERVER)[0], servers()[0]));
+        send(remote.draining());
+        send(listener.accept());
+        send(stream.info());
+        send(stream.read(&mut [0]));
+        send(stream.peek(&mut [0]));
+        send(stream.write(&[0]));
+        send(stream.write_all(&[0]));
+    };
+}
+
+#[test]
 fn a_drain_is_heard_and_connections_go_on() {
     let mut far = Far::new();
     let (_listener, stream) = far.accept(|mut stream| async move {
