@@ -308,7 +308,8 @@ fn resets_and_black_holes_are_named_afterwards_and_meanwhile() {
     if !is_root() {
         return;
     }
-    let mut shown = Shown::new("chargen", &[]);
+    let unhappy = tempfile::NamedTempFile::new().unwrap();
+    let mut shown = Shown::new("chargen", &["--unhappy", unhappy.path().to_str().unwrap()]);
     // A process that ends with data unread: its kernel resets the connection.
     let client = shown.silent_reader("");
     wait_until("it is open", || shown.connections("waits window").len() == 1);
@@ -321,6 +322,13 @@ fn resets_and_black_holes_are_named_afterwards_and_meanwhile() {
         text.contains("A connection between them that ended") && text.contains("reset it with an exact RST"),
         "{text}"
     );
+    wait_until("it is written down", || {
+        let text = std::fs::read_to_string(unhappy.path()).unwrap();
+        text.lines().any(|line| {
+            let end: Value = serde_json::from_str(line).unwrap();
+            end["remote"] == one["remote"] && end["history"]["ending"]["cause"] == "reset_by_peer"
+        })
+    });
 
     // From here on nothing that the server sends is answered.
     let _client = shown.client("exec cat < /dev/tcp/198.18.0.1/80");

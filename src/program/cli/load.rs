@@ -175,7 +175,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     }
     // A file that cannot be written is found out now, not when all is measured; and once traffic comes, none is opened any more.
     let json = arguments.json.as_deref().map(open).transpose()?;
-    let control = arguments.control.prepare(&arguments.interface)?;
+    let control = arguments.control.prepare(None)?;
     let observation = Observation::begin(&arguments.observe, &[&arguments.interface])?;
     let load = match observation.tap() {
         Some(tap) => build(&arguments).tap(tap),

@@ -195,7 +195,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         return Ok(bad_use("HTTP is spoken over TCP only: leave out --udp, or choose another --app"));
     }
     // Before rights are given up, as it takes some.
-    let control = arguments.control.prepare(arguments.interfaces.names().first().unwrap_or(&"none"))?;
+    let control = arguments.control.prepare(arguments.interfaces.names().first().copied())?;
     let observation = Observation::begin(&arguments.observe, &arguments.interfaces.names())?;
     let server = build(&arguments, &observation)?;
     let signals = StopSignals::catch()?;

@@ -27,6 +27,7 @@ mod row;
 #[cfg(test)]
 mod tests;
 mod text;
+mod unhappy;
 
 pub use self::{
     answer::Watched,
@@ -35,4 +36,5 @@ pub use self::{
     protocol::{Departure, Flow, List, Piece, Query, Request, SERVER, Summary, Tick, ask},
     row::{Field, Row},
     text::Text,
+    unhappy::{Unhappy, UnhappyError, UnhappyFile},
 };

@@ -1,7 +1,8 @@
 //! Filters, rows and texts, without anything that runs.
 
 use super::{
-    Departure, Field, Filter, FindError, List, Piece, Query, Request, Summary, Text, Tick, filter::sort_field, find,
+    Departure, Field, Filter, FindError, List, Piece, Query, Request, Summary, Text, Tick, UnhappyFile,
+    filter::sort_field, find, unhappy::Book,
 };
 use crate::runtime::inspect::{
     ConnectionReport, DropReport, EndReport, Explanation, FlowCounts, ListenerReport, NeighbourReport, WorkerReport,
@@ -322,6 +323,30 @@ fn an_explanation_in_text() {
             "    +1.204 s  the peer's window holds data back: it has room for 0 octets",
         ],
     );
+}
+
+#[test]
+fn so_many_unhappy_ends_are_written_down_and_no_more() {
+    let mut file = Vec::new();
+    let mut book = Book::new(&mut file, 0);
+    for number in 0..150 {
+        book.write(&number).unwrap();
+    }
+    book.begin().unwrap();
+    book.write(&"later").unwrap();
+    let lines: Vec<_> = std::str::from_utf8(&file).unwrap().lines().collect();
+    assert_eq!((lines.len(), lines[99], lines[100], lines[101]), (102, "99", "{\"left_out\":50}", "\"later\""));
+
+    // A file that is full says so, once, and stays as it is.
+    let mut file = Vec::new();
+    let mut book = Book::new(&mut file, (64 << 20) - 1);
+    (0..3).for_each(|number| book.write(&number).unwrap());
+    assert_eq!(file, b"0\n{\"full\":true}\n");
+    let mut file = Vec::new();
+    Book::new(&mut file, 64 << 20).write(&0).unwrap();
+    assert!(file.is_empty());
+    let error = UnhappyFile::open(std::path::Path::new("/nowhere/at/all")).unwrap_err().to_string();
+    assert!(error.contains("/nowhere/at/all") && error.ends_with("give another file by --unhappy"), "{error}");
 }
 
 #[test]

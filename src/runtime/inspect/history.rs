@@ -5,6 +5,7 @@ use crate::{
     stack::Ended,
     tcp::{Ending, Happening, History},
     time::Instant,
+    worker::WorkerHandle,
 };
 use serde::{Deserialize, Serialize};
 use std::{net::SocketAddr, ops::ControlFlow, time::Duration};
@@ -112,11 +113,37 @@ impl Inspector {
     /// Where a worker does not answer.
     pub fn ends(&self, mut visit: impl FnMut(EndReport) -> ControlFlow<()>) -> Result<(), InspectError> {
         for worker in self.of_workers() {
-            let number = worker.number();
-            // A few hundred at most, which is one piece.
-            let ends = worker.call(|cx| (cx.now(), cx.stack().recent_ends().cloned().collect::<Vec<_>>()));
-            let Some((now, ends)) = Self::told(ends)? else { continue };
+            let (now, ends) = recent(&worker, Instant::ZERO)?;
             for ended in &ends {
+                if visit(EndReport::new(worker.number(), now, ended)).is_break() {
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Shows `visit` those that have ended unhappily since the last call with this `seen`, which is empty at first: of each worker the first
+    /// one first, until it says that it is enough; the others are left out then. Of each worker, the last few hundred are remembered.
+    ///
+    /// # Errors
+    /// Where a worker does not answer.
+    pub fn ends_since(
+        &self,
+        seen: &mut Vec<Instant>,
+        mut visit: impl FnMut(EndReport) -> ControlFlow<()>,
+    ) -> Result<(), InspectError> {
+        for worker in self.of_workers() {
+            let number = worker.number();
+            if seen.len() <= number {
+                seen.resize(number + 1, Instant::ZERO);
+            }
+            // What ends in one turn of a worker ends at one moment, and no command comes between.
+            let (now, ends) = recent(&worker, seen[number])?;
+            if let Some(last) = ends.first() {
+                seen[number] = last.ending.at;
+            }
+            for ended in ends.iter().rev() {
                 if visit(EndReport::new(number, now, ended)).is_break() {
                     return Ok(());
                 }
@@ -124,4 +151,13 @@ impl Inspector {
         }
         Ok(())
     }
+}
+
+/// A worker's, the last one first, that ended behind a moment: a few hundred at most, which is one piece.
+fn recent(worker: &WorkerHandle, since: Instant) -> Result<(Instant, Vec<Ended>), InspectError> {
+    let ends = worker.call(move |cx| {
+        let now = cx.now();
+        (now, cx.stack().recent_ends().take_while(|ended| ended.ending.at > since).cloned().collect())
+    });
+    Ok(Inspector::told(ends)?.unwrap_or_default())
 }

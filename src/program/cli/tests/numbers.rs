@@ -124,6 +124,7 @@ const WORDS: &[&str] = &[
     "filter",
     "sort",
     "destination",
+    "unhappy",
 ];
 
 fn numbers() -> impl Iterator<Item = (String, &'static [&'static str], &'static [&'static str])> {
