@@ -133,7 +133,8 @@ impl<A: DeserializeOwned> Asked<A> {
     fn read(&mut self) -> Result<Option<A>, AskError> {
         self.line.clear();
         let heard = self.lines.by_ref().take(MOST).read_until(b'\n', &mut self.line);
-        if self.line.is_empty() {
+        // Who is cut off in the midst of a line has heard no more than the lines before it.
+        if self.line.last() != Some(&b'\n') {
             if let Some(error) = self.unsaid.take() {
                 return Err(system(self.role, &self.path, error));
             }

@@ -14,6 +14,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    thread,
     time::Duration,
 };
 use tempfile::TempDir;
@@ -123,6 +124,18 @@ fn who_hangs_up_is_given_up_and_nobody_is_waited_for_in_the_end() {
     assert!(!ground.path.exists() && !ground.path.with_extension("sock.lock").exists());
     let error = ground.count(1).unwrap_err().to_string();
     assert_eq!(error, format!("no parrot runs at {}: buy one", ground.path.display()));
+}
+
+#[test]
+fn who_reads_nothing_is_cut_off() {
+    let ground = Ground::new();
+    let mut asked = ground.count(u64::MAX).unwrap();
+    while ground.parrot.given_up.load(Ordering::Relaxed) == 0 {
+        thread::sleep(Duration::from_millis(20));
+    }
+    // It hears what the kernel has for it, and then the end.
+    assert!(asked.by_ref().map_while(Result::ok).count() > 0);
+    assert!(asked.next().is_none_or(|last| last.is_err()));
 }
 
 #[test]

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use std::{
     net::SocketAddr,
     ops::ControlFlow,
+    sync::{Mutex, PoisonError},
     thread,
     time::{Duration, Instant as Clock},
 };
@@ -177,12 +178,19 @@ fn piece(worker: &WorkerHandle, cursor: Cursor) -> Result<Piece, CommandError> {
 /// Lists a worker's flows, until `visit` says that it is enough.
 pub(super) fn list(
     worker: &WorkerHandle,
+    turn: &Mutex<()>,
     interface: &impl Fn(&Listed) -> Name,
     visit: &mut impl FnMut(ConnectionReport) -> ControlFlow<()>,
 ) -> Result<ControlFlow<()>, CommandError> {
     let mut next = Some(Cursor::default());
     while let Some(cursor) = next {
+        // Several lists at a time take no more of the workers than one does.
+        let alone = turn.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(Piece { now, listed, next: on, took }) = Inspector::told(piece(worker, cursor))? else { break };
+        if on.is_some() {
+            thread::sleep(took * PAUSE);
+        }
+        drop(alone);
         for listed in &listed {
             let report = ConnectionReport::new(worker.number(), interface(listed), now, listed);
             if visit(report).is_break() {
@@ -190,9 +198,6 @@ pub(super) fn list(
             }
         }
         next = on;
-        if next.is_some() {
-            thread::sleep(took * PAUSE);
-        }
     }
     Ok(ControlFlow::Continue(()))
 }
@@ -209,7 +214,7 @@ impl Inspector {
     ) -> Result<FlowCounts, InspectError> {
         let names = self.names();
         for worker in self.of_workers() {
-            if list(&worker, &|listed| names.of(listed.interface), &mut visit)?.is_break() {
+            if list(&worker, &self.turn, &|listed| names.of(listed.interface), &mut visit)?.is_break() {
                 break;
             }
         }

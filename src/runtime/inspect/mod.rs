@@ -43,7 +43,11 @@ use crate::{
     worker::{CommandError, Workers},
     xdp::{Guard, Services, XdpError},
 };
-use std::{borrow::Cow, fmt, sync::Arc};
+use std::{
+    borrow::Cow,
+    fmt,
+    sync::{Arc, Mutex},
+};
 
 /// A name out of a list that is known when this is compiled; one that was read is kept.
 pub type Name = Cow<'static, str>;
@@ -82,6 +86,8 @@ pub struct Inspector {
     places: Arc<[Place]>,
     defence: View,
     listening: Arc<Listening>,
+    /// Held by whoever lists connections, from one piece to the next.
+    turn: Arc<Mutex<()>>,
 }
 
 impl fmt::Debug for Inspector {
@@ -104,6 +110,7 @@ impl Running {
             places: self.interfaces.iter().map(place).collect(),
             defence: self.defence_view(),
             listening: self.listening.clone(),
+            turn: Arc::default(),
         }
     }
 }
