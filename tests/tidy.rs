@@ -68,6 +68,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("lab", &["host", "impair", "relay"]),
     ("flood", &["rng", "wire", "xdp", "host", "bpf", "lab"]),
     ("doctor", &["host", "xdp"]),
+    ("top", &[]),
     ("lb_file", &["time", "rng", "transport", "wire", "lb", "host", "prefix"]),
     ("control", &["telemetry"]),
     ("show", &["time", "drops", "tcp", "stack", "xdp", "runtime", "control"]),

@@ -10,6 +10,7 @@
 //! | [`load`] | a load generator: the stack as a client of many connections |
 //! | [`lb_file`] | the load balancer's configuration file |
 //! | [`backend`] | what takes tunnels off at a load balancer's backends |
+//! | [`top`] | what a server does, live on a terminal |
 //! | [`lb_run`] | the load balancer at work: by its file, and by what is said to it |
 //! | [`show`] | what runs, shown: what is asked and answered by a control socket |
 //! | [`lab`], [`doctor`], [`demo`] | namespaces to try things in, a check-up, and a demonstration |
@@ -38,6 +39,7 @@ pub mod load;
 mod prefix;
 pub mod relay;
 pub mod show;
+pub mod top;
 
 #[doc(no_inline)]
 pub use xskip::*;
