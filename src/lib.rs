@@ -46,6 +46,7 @@
 //! | [`lb`] | a load balancer's tables, sans I/O |
 //! | [`impair`] | a bad link, made on purpose, sans I/O |
 //! | [`xdp`] | the XDP program and AF_XDP sockets; the only room with `unsafe`, but for the checksum's vectors and prefetching |
+//! | [`log_limit`] | lines of the log that could be said too often: a leaf |
 //! | [`host`] | what the kernel says about interfaces, namespaces, rights and cores |
 //! | [`worker`] | the pinned thread that runs it all to completion |
 //! | [`app`] | the [`Service`] trait and the bundled services |
@@ -68,6 +69,7 @@ pub mod aio;
 pub mod app;
 pub mod balancer;
 pub mod host;
+pub mod log_limit;
 pub mod proxy;
 pub mod runtime;
 pub mod server;

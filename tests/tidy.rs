@@ -28,10 +28,11 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("preface", LEAVES),
     ("xdp", &["time", "drops", "stats", "rng", "prefetch", "transport", "lb", "wire", "splice"]),
     ("host", LEAVES),
-    ("worker", &["time", "drops", "stats", "rng", "config", "wire", "tcp", "stack", "xdp"]),
-    ("app", &["time", "drops", "config", "tcp", "stack", "worker", "rng", "wire"]),
+    ("log_limit", &[]),
+    ("worker", &["time", "drops", "stats", "rng", "config", "wire", "tcp", "stack", "xdp", "log_limit"]),
+    ("app", &["time", "drops", "config", "tcp", "stack", "worker", "rng", "wire", "log_limit"]),
     ("proxy", &["time", "tcp", "splice", "stack", "worker", "app"]),
-    ("telemetry", &["time", "drops", "stats", "wire", "tcp", "xdp", "host", "worker"]),
+    ("telemetry", &["time", "drops", "stats", "wire", "tcp", "xdp", "host", "worker", "log_limit"]),
     (
         "runtime",
         &["time", "drops", "stats", "rng", "config", "wire", "tcp", "stack", "xdp", "host", "worker", "telemetry"],
@@ -40,7 +41,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         "server",
         &["time", "drops", "stats", "rng", "config", "wire", "tcp", "stack", "xdp", "host", "worker", "app", "runtime"],
     ),
-    ("aio", &["time", "stats", "tcp", "stack", "worker", "runtime", "server"]),
+    ("aio", &["time", "stats", "tcp", "stack", "worker", "runtime", "server", "log_limit"]),
     (
         "balancer",
         &[
@@ -64,7 +65,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("bpf", &["rng", "xdp"]),
     ("prefix", &[]),
     ("backend", &["rng", "host", "bpf", "xdp", "prefix"]),
-    ("relay", &["time", "impair", "xdp", "host", "bpf"]),
+    ("relay", &["time", "impair", "xdp", "host", "bpf", "log_limit"]),
     ("lab", &["host", "impair", "relay"]),
     ("flood", &["rng", "wire", "xdp", "host", "bpf", "lab"]),
     ("doctor", &["host", "xdp"]),
@@ -96,7 +97,6 @@ const LB_RUN: &[&str] = &[
     "control",
 ];
 const LEAVES: &[&str] = &["time", "drops", "stats", "rng", "prefetch", "transport"];
-
 /// Rooms below the worker, which take time as an argument. `xdp` may wait for the kernel, so it has a clock of its own.
 const CLOCKLESS: &[&str] = &["wire", "splice", "tcp", "stack", "app", "impair", "lb", "preface"];
 const CLOCKS: &[&str] = &["Instant::now", "SystemTime::now", "thread::sleep"];

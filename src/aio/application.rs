@@ -1,12 +1,17 @@
 //! The executor as an application of a worker, and how it is put on all of them.
 
-use super::{current, reactor::Reactor, task, timer::Timers};
+use super::{
+    current,
+    reactor::{Reactor, Stats},
+    task,
+    timer::Timers,
+};
 use crate::{
     runtime::{RunReport, Running, Runtime, RuntimeError, StopSignals},
     server::Server,
     stack::Event,
     time::Instant,
-    worker::{Application, Context},
+    worker::{Application, Context, ExecutorCounts},
 };
 use crossbeam::channel::{Receiver, RecvError, bounded};
 use std::{
@@ -128,6 +133,13 @@ impl Application for Aio {
 
     fn draining(&mut self, cx: &mut Context<'_>) {
         current::enter(&self.reactor, cx, || self.reactor.drain());
+    }
+
+    fn show(&self, shown: &mut ExecutorCounts) {
+        // Whole, so that nothing that is counted later is left out here.
+        let Stats { tasks, polls, slow_polls, panics, refused } = self.reactor.stats();
+        shown.tasks = tasks as u64;
+        shown.events.extend([("polls", polls), ("slow_polls", slow_polls), ("panics", panics), ("refused", refused)]);
     }
 }
 

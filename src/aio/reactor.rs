@@ -9,6 +9,7 @@ use super::{
     udp::Socket,
 };
 use crate::{
+    log_limit::LogLimit,
     stack::{ConnectionId, Event, ListenerId, UdpId},
     time::Instant,
     worker::{Context, Waker as Bell},
@@ -154,9 +155,10 @@ impl Reactor {
             stats.polls += 1;
             stats.slow_polls += u64::from(is_slow);
         });
-        if is_slow && self.stats.get().slow_polls.is_power_of_two() {
+        static SLOW: LogLimit = LogLimit::new();
+        if is_slow && let Some(more) = SLOW.admit() {
             let count = self.stats.get().slow_polls;
-            tracing::warn!(task = %place, ?took, count, "a task held up its worker; have a thread do what takes long");
+            tracing::warn!(task = %place, ?took, count, "a task held up its worker; have a thread do what takes long{more}");
         }
     }
 
@@ -166,18 +168,20 @@ impl Reactor {
         self.count(|stats| stats.panics += 1);
         current::try_context(|cx| cx.stack().count_application_panic());
         let count = self.stats.get().panics;
-        if count.is_power_of_two() {
-            tracing::error!(task = %place, count, "a task panicked, and its connections were reset; mend the task");
+        static PANICS: LogLimit = LogLimit::new();
+        if let Some(more) = PANICS.admit() {
+            tracing::error!(task = %place, count, "a task panicked, and its connections were reset; mend the task{more}");
         }
     }
 
     pub fn note_refused(&self) {
         self.count(|stats| stats.refused += 1);
         let count = self.stats.get().refused;
-        if count.is_power_of_two() {
+        static REFUSED: LogLimit = LogLimit::new();
+        if let Some(more) = REFUSED.admit() {
             tracing::warn!(
                 count,
-                "a listener's backlog is full, and a connection was reset; accept faster, or raise it"
+                "a listener's backlog is full, and a connection was reset; accept faster, or raise it{more}"
             );
         }
     }

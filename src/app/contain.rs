@@ -1,6 +1,6 @@
 //! A service's panic ends the connection it was called for, and no other.
 
-use crate::{stack::ConnectionId, worker::Context};
+use crate::{log_limit::LogLimit, stack::ConnectionId, worker::Context};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Calls a service. `None` where that panics: the connection that it was called for, if any, is reset, and the others never know.
@@ -22,12 +22,12 @@ fn note_panic(cx: &mut Context<'_>, connection: Option<ConnectionId>) {
         stream.peer_addr()
     });
     // The panic's own message is on standard error. Nobody's request is to fill the log.
-    if count.is_power_of_two() {
-        match peer {
-            Some(peer) => {
-                tracing::error!(%peer, count, "the service panicked, and the connection was reset; mend the service")
-            }
-            None => tracing::error!(count, "the service panicked outside of any connection; mend the service"),
+    static PANICS: LogLimit = LogLimit::new();
+    let Some(more) = PANICS.admit() else { return };
+    match peer {
+        Some(peer) => {
+            tracing::error!(%peer, count, "the service panicked, and the connection was reset; mend the service{more}")
         }
+        None => tracing::error!(count, "the service panicked outside of any connection; mend the service{more}"),
     }
 }

@@ -42,6 +42,7 @@ pub(crate) use self::contain::contain;
 pub use self::{by_port::ByPort, chargen::Chargen, discard::Discard, echo::Echo, http::Http, services::Services};
 
 use crate::{
+    log_limit::LogLimit,
     stack::{ConnectionId, ListenerId, SoftError, UdpId},
     tcp::CloseReason,
     time::Instant,
@@ -118,7 +119,10 @@ pub trait Service {
     /// A connection that was ours to open could not be.
     fn failed(&mut self, id: ConnectionId, reason: CloseReason, cx: &mut Context<'_>) {
         let _ = (id, cx);
-        tracing::warn!("a connection could not be opened: {reason}");
+        static FAILED: LogLimit = LogLimit::new();
+        if let Some(more) = FAILED.admit() {
+            tracing::warn!("a connection could not be opened: {reason}{more}");
+        }
     }
 
     /// Something is wrong with the connection, though it goes on: the network says that the peer cannot be reached, or nothing

@@ -32,8 +32,14 @@ counters! {
         frames_received,
         /// Frames the stack has built.
         frames_transmitted,
+        /// Octets of these frames, from their link headers on.
+        octets_received,
+        /// Octets of the frames that the stack has built, likewise.
+        octets_transmitted,
         /// TCP segments that were well-formed and addressed to us.
         segments_received,
+        /// Of these, segments with data behind a gap.
+        segments_out_of_order,
         /// Data segments and FINs sent for the first time.
         segments_transmitted,
         /// Segments sent again.
@@ -102,6 +108,16 @@ counters! {
         neighbour_replies,
         /// Echo requests answered.
         echo_replies,
+    }
+}
+
+/// Numbers of [`StackStats`] that count no events.
+const OTHERS: [&str; 3] = ["memory_peak", "octets_received", "octets_transmitted"];
+
+impl StackStats {
+    /// Each counter of events with its name: all but memory and octets.
+    pub fn events(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        self.iter().filter(|(name, _)| !OTHERS.contains(name))
     }
 }
 
@@ -179,6 +195,10 @@ pub struct Timings {
     pub handshakes: Histogram,
     /// The smoothed round-trip time (RFC 6298 §2) that each connection ended with.
     pub round_trips: Histogram,
+    /// From what a peer said last to the first octet of data to it, once for each connection: how long an application takes for its first
+    /// answer, or, where it speaks first, for its greeting. Both are told by the time of the batch they belong to, so an answer within
+    /// the batch has taken none.
+    pub first_octets: Histogram,
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! What runs on top of a stack, as far as the worker is concerned, and what it may do there.
 
-use super::{CommandError, Waker, WorkerHandle};
+use super::{CommandError, ExecutorCounts, Waker, WorkerHandle};
 use crate::{
     stack::{
         BindError, ConnectError, ConnectionId, Event, ListenError, ListenerId, Spliced, Stack, Stream, TimerId, Udp,
@@ -38,6 +38,12 @@ pub trait Application {
     /// default nothing is done, and connections go on until their peers, or their time, are through.
     fn draining(&mut self, cx: &mut Context<'_>) {
         let _ = cx;
+    }
+
+    /// Tells what the application has counted of its tasks, where it runs any: called ten times a second at most, for the worker's
+    /// [`Snapshot`](super::Snapshot), with nothing in `shown`. By default it shows nothing.
+    fn show(&self, shown: &mut ExecutorCounts) {
+        let _ = shown;
     }
 }
 

@@ -13,6 +13,7 @@ mod mailbox;
 mod port;
 mod run;
 mod snapshot;
+mod spans;
 pub mod tap;
 
 #[cfg(test)]
@@ -27,6 +28,6 @@ pub use self::{
     mailbox::{Mailbox, Parcel},
     port::{MAX_PORTS, Port},
     run::{ApplicationPanic, Idle, PortReport, Report, Shutdown, Worker, WorkerOptions},
-    snapshot::{PortSnapshot, Published, Rates, SNAPSHOT_INTERVAL, Snapshot},
+    snapshot::{ExecutorCounts, PortSnapshot, Published, Rates, SNAPSHOT_INTERVAL, Snapshot},
     tap::{Direction, Tap, TapEvent},
 };

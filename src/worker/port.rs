@@ -2,6 +2,7 @@
 
 use super::{PortSnapshot, run::PortReport};
 use crate::{
+    log_limit::LogLimit,
     wire::InterfaceId,
     xdp::{Frame, Queue, QueueStatistics, XdpError},
 };
@@ -73,14 +74,21 @@ impl Port {
         let down = match self.queue.flush() {
             Ok(()) => false,
             Err(error) => {
-                if !self.link_down {
-                    tracing::warn!(queue = self.queue.id(), %error, "transmission waits");
+                static WAITS: LogLimit = LogLimit::new();
+                if !self.link_down
+                    && let Some(more) = WAITS.admit()
+                {
+                    tracing::warn!(queue = self.queue.id(), %error, "transmission waits{more}");
                 }
                 true
             }
         };
-        if self.link_down && !down {
-            tracing::info!(queue = self.queue.id(), "transmission goes on");
+        static GOES_ON: LogLimit = LogLimit::new();
+        if self.link_down
+            && !down
+            && let Some(more) = GOES_ON.admit()
+        {
+            tracing::info!(queue = self.queue.id(), "transmission goes on{more}");
         }
         self.link_down = down;
     }

@@ -6,10 +6,12 @@ use super::{
     command::{COMMANDS_AT_ONCE, become_worker},
     port::{BATCH, MAX_PORTS, Port},
     snapshot::{SNAPSHOT_INTERVAL, Snapshot},
+    spans::Spans,
     tap::{Direction, Tap, show, take_in},
 };
 use crate::{
     drops::{DropReason, Drops},
+    log_limit::LogLimit,
     stack::{Incoming, Stack},
     stats::StackStats,
     time::Instant,
@@ -132,6 +134,8 @@ pub struct Worker {
     /// What is to be shown next, and when.
     snapshot: Snapshot,
     snapshot_due: Instant,
+    /// What the log has of connections, where somebody wants that.
+    spans: Spans,
 }
 
 impl Worker {
@@ -164,6 +168,7 @@ impl Worker {
             resting_since: None,
             snapshot: Snapshot::default(),
             snapshot_due: Instant::ZERO,
+            spans: Spans::default(),
         }
     }
 
@@ -247,7 +252,7 @@ impl Worker {
         self.hand_off.mailbox().was_wanted();
         self.run_application(now, application);
         let transmitted = self.transmit(now);
-        self.count(now, received, transmitted);
+        self.count(now, received, transmitted, application);
         let worked = received + transmitted + commands > 0;
         if worked {
             self.last_work = now;
@@ -261,6 +266,11 @@ impl Worker {
         let begins_to_drain = !self.is_draining && self.shutdown.is_requested();
         self.is_draining |= begins_to_drain;
         self.is_calling = true;
+        if self.spans.are_wanted() {
+            let mut spans = std::mem::take(&mut self.spans);
+            spans.deliver(&mut self.context(now), application);
+            self.spans = spans;
+        }
         let cx = &mut self.context(now);
         while let Some(event) = cx.stack().poll_event() {
             application.event(event, cx);
@@ -281,7 +291,11 @@ impl Worker {
             let mut cx = self.context(now);
             // Who gave it hears of a panic by its own means; what is panicked here is a command without an answer.
             if panic::catch_unwind(AssertUnwindSafe(|| command(&mut cx))).is_err() {
-                tracing::error!(worker = self.hand_off.index().number, "a command panicked; the worker goes on");
+                static PANICS: LogLimit = LogLimit::new();
+                if let Some(more) = PANICS.admit() {
+                    let worker = self.hand_off.index().number;
+                    tracing::error!(worker, "a command panicked; the worker goes on{more}");
+                }
             }
             obeyed += 1;
         }
@@ -342,12 +356,14 @@ impl Worker {
     }
 
     /// Counts a turn, and shows what there is to show when it is time.
-    fn count(&mut self, now: Instant, received: usize, transmitted: usize) {
+    fn count(&mut self, now: Instant, received: usize, transmitted: usize, application: &impl Application) {
         self.snapshot.turns += 1;
         self.snapshot.frames_in += received as u64;
         self.snapshot.frames_out += transmitted as u64;
         self.hand_off.mailbox().published().count(&self.stack);
         if now >= self.snapshot_due {
+            self.snapshot.executor.clear();
+            application.show(&mut self.snapshot.executor);
             self.show(now);
         }
     }

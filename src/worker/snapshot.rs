@@ -46,6 +46,24 @@ pub struct PortSnapshot {
     pub link_down: bool,
 }
 
+/// What an [application](super::Application::show) shows of the tasks that it runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ExecutorCounts {
+    /// Tasks that live now.
+    pub tasks: u64,
+    /// What grows, each with its name; a few dozen at most.
+    pub events: Vec<(&'static str, u64)>,
+}
+
+impl ExecutorCounts {
+    /// Nothing is shown any more; the memory stays.
+    pub(super) fn clear(&mut self) {
+        self.tasks = 0;
+        self.events.clear();
+    }
+}
+
 /// What a worker was like at one moment. Counters grow from the worker's beginning on; two snapshots make a [`Rates`].
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
@@ -82,6 +100,8 @@ pub struct Snapshot {
     pub timings: Timings,
     /// What all connections may allocate together, bytes, where there is a limit.
     pub memory_limit: Option<usize>,
+    /// What the application shows of its tasks; nothing, where it has none.
+    pub executor: ExecutorCounts,
 }
 
 /// What happened between two snapshots, a second.
@@ -92,6 +112,10 @@ pub struct Rates {
     pub frames_in: f64,
     /// Frames sent.
     pub frames_out: f64,
+    /// Octets of the frames taken in, from their link headers on.
+    pub octets_in: f64,
+    /// Octets of the frames sent, likewise.
+    pub octets_out: f64,
     /// Connections opened.
     pub connections_opened: f64,
     /// Frames and segments refused, for whatever reason.
@@ -111,6 +135,8 @@ impl Snapshot {
         Rates {
             frames_in: rate(self.frames_in, earlier.frames_in),
             frames_out: rate(self.frames_out, earlier.frames_out),
+            octets_in: rate(self.stats.octets_received, earlier.stats.octets_received),
+            octets_out: rate(self.stats.octets_transmitted, earlier.stats.octets_transmitted),
             connections_opened: rate(self.stats.connections_opened, earlier.stats.connections_opened),
             drops: rate(self.drops.total(), earlier.drops.total()),
             busy: 1.0 - (self.asleep.saturating_sub(earlier.asleep).as_secs_f64() / span).min(1.0),

@@ -62,6 +62,7 @@ impl Stack {
 
     fn take_in(&mut self, now: Instant, interface: InterfaceId, frame: &[u8], glimpse: Option<&Glimpse>) {
         self.stats.frames_received += 1;
+        self.stats.octets_received += frame.len() as u64;
         let Some(&Interface { checksums, .. }) = self.interfaces.get(interface) else {
             self.drop_examples.offer(now, DropReason::NoInterface, frame);
             return self.drops.count(DropReason::NoInterface);

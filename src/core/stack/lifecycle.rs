@@ -183,6 +183,9 @@ impl Stack {
         if signals.intersects(Signals::OTHER_LINK | Signals::UNANSWERED) {
             self.confirm_neighbour_of(now, id);
         }
+        if signals.contains(Signals::OUT_OF_ORDER) {
+            self.stats.segments_out_of_order += 1;
+        }
         if signals.contains(Signals::R1_REACHED) {
             self.reprobe_neighbour_of(now, id);
         }

@@ -1,7 +1,12 @@
 //! Frames go out: replies first, then connections, each in its turn, interface by interface.
 
 use super::{ConnectionId, Event, Stack};
-use crate::{tcp::SentKind, time::Instant, wire::InterfaceId};
+use crate::{
+    stats::Timings,
+    tcp::{Connection, SentKind},
+    time::Instant,
+    wire::InterfaceId,
+};
 use std::collections::VecDeque;
 
 /// Segments one connection may send before the next has its turn.
@@ -32,6 +37,17 @@ impl Turns {
     }
 }
 
+/// Times the first octet of data to a peer, if it is among what was sent just now.
+#[cold]
+#[inline(never)]
+fn note_first_octet(now: Instant, connection: &mut Connection, sent: Option<SentKind>, timings: &mut Timings) {
+    if sent == Some(SentKind::New)
+        && let Some(took) = connection.first_octet(now)
+    {
+        timings.first_octets.count_one(took);
+    }
+}
+
 impl Stack {
     /// Builds the next frame to send by `interface` in `buffer` and returns its length; `None` where there is nothing to send, or no
     /// such interface. Where nothing is left, connections that have long been idle are put to sleep.
@@ -42,6 +58,7 @@ impl Stack {
         let replies = &mut self.interfaces.get_mut(interface)?.replies;
         let length = replies.pop_into(buffer).or_else(|| self.transmit_from_connections(now, interface, buffer))?;
         self.stats.frames_transmitted += 1;
+        self.stats.octets_transmitted += length as u64;
         Some(length)
     }
 
@@ -61,6 +78,9 @@ impl Stack {
             }
             let sent = entry.connection.poll_transmit(cx, buffer);
             let sent = sent.map(|(length, kind)| (entry.wrap(length, buffer), kind));
+            if !entry.connection.is_answered() {
+                note_first_octet(now, &mut entry.connection, sent.map(|(_, kind)| kind), &mut self.timings);
+            }
             if sent.is_none() || entry.connection.has_sent_all(cx) {
                 turns.next(None);
                 entry.transmit_queued = false;

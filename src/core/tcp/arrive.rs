@@ -365,6 +365,7 @@ impl Connection {
         };
         if stored.advanced == 0 && self.receive.has_holes() {
             self.recorder.note_seldom(cx.now, Happening::OutOfOrder);
+            self.signals |= Signals::OUT_OF_ORDER;
         }
         if self.reader == Reader::Sink {
             self.consume(self.readable_len());

@@ -94,6 +94,8 @@ pub struct Connection {
     pub(super) reader: Reader,
     /// The application found too little room to write.
     pub(super) write_blocked: bool,
+    /// Data were sent to the peer, or never will be.
+    pub(super) is_answered: bool,
     pub(super) options: Options,
     pub(super) urgent: Urgent,
     pub(super) liveness: Liveness,
@@ -143,6 +145,7 @@ impl Connection {
             persist: Persist::default(),
             reader: Reader::Application,
             write_blocked: false,
+            is_answered: false,
             options: Options { max_segment: handshake.max_segment, ..Options::of(config) },
             urgent: Urgent::default(),
             liveness: Liveness::new(now),
@@ -179,6 +182,24 @@ impl Connection {
     /// RCV.NXT and SND.UNA: neither moves unless the peer says something.
     pub fn heard_up_to(&self) -> (SeqNumber, SeqNumber) {
         (self.receive.nxt(), self.send.una())
+    }
+
+    /// Whether data were sent to the peer, or never will be.
+    #[inline]
+    pub fn is_answered(&self) -> bool {
+        self.is_answered
+    }
+
+    /// Something new was sent where nothing was [answered](Self::is_answered) before: how long that has taken since the peer said something
+    /// last, if it is an octet of data.
+    pub fn first_octet(&mut self, now: Instant) -> Option<Duration> {
+        if self.is_opening() {
+            return None; // it was our SYN
+        }
+        self.is_answered = true;
+        // A lone FIN is no octet, and nothing will follow it.
+        let is_closing = matches!(self.state, State::FinWait1 | State::Closing | State::LastAck);
+        (self.send.flight_size() > u32::from(is_closing)).then(|| now - self.liveness.heard_at())
     }
 
     /// Whether something was written that the peer has not acknowledged.

@@ -34,6 +34,20 @@ use crate::{
 };
 use std::net::{IpAddr, Ipv4Addr};
 
+bitflags::bitflags! {
+    /// What can be said by yes or no, in one octet.
+    #[derive(Clone, Copy, Debug)]
+    struct Marks: u8 {
+        const CLOCKS = 1;
+        const SACK = 2;
+        const WRITE_BLOCKED = 4;
+        const AWAITS_PROBE = 8;
+        /// Apart from the other options: a proxy chooses it for all of its clients, and it takes no memory here.
+        const HOLDS_ACKS = 16;
+        const ANSWERED = 32;
+    }
+}
+
 /// What is left of a connection that sleeps, but for its 4-tuple and our own link address, which its owner knows.
 #[derive(Debug)]
 pub struct Dormant {
@@ -44,7 +58,7 @@ pub struct Dormant {
     receive: QuietReceive,
     /// They mean nothing where there are none: an `Option` would take four bytes more.
     clocks: TimestampState,
-    has_clocks: bool,
+    marks: Marks,
     congestion: QuietCongestion,
     rtt: QuietRtt,
     tuning: QuietTuning,
@@ -55,11 +69,6 @@ pub struct Dormant {
     ecn: Said,
     diffserv: Diffserv,
     quick_acks: u8,
-    sack: bool,
-    write_blocked: bool,
-    awaits_probe: bool,
-    /// Apart from the others: a proxy chooses it for all of its clients, and it takes no memory here.
-    holds_acks: bool,
     /// There where the application has chosen otherwise than the configuration.
     options: Option<Box<Options>>,
 }
@@ -114,6 +123,14 @@ impl Connection {
     pub fn suspend(&self, cx: Cx<'_>) -> Option<Dormant> {
         let heard = self.liveness.last_heard().filter(|_| self.is_quiet(cx.now))?;
         let options = Options { holds_acks: false, ..self.options };
+        let marks = [
+            (Marks::CLOCKS, self.clocks.is_some()),
+            (Marks::SACK, self.sack),
+            (Marks::WRITE_BLOCKED, self.write_blocked),
+            (Marks::AWAITS_PROBE, self.recovery.awaits_probe()),
+            (Marks::HOLDS_ACKS, self.options.holds_acks),
+            (Marks::ANSWERED, self.is_answered),
+        ];
         Some(Dormant {
             next_hop: self.link.destination,
             vlan: self.link.vlan,
@@ -121,7 +138,7 @@ impl Connection {
             send: self.send.suspend(),
             receive: self.receive.suspend(),
             clocks: self.clocks.unwrap_or_default(),
-            has_clocks: self.clocks.is_some(),
+            marks: marks.into_iter().filter(|(_, is_so)| *is_so).map(|(mark, _)| mark).collect(),
             congestion: self.congestion.suspend(),
             rtt: self.rtt.suspend(),
             tuning: self.tuning.suspend(),
@@ -131,10 +148,6 @@ impl Connection {
             ecn: self.ecn.suspend(),
             diffserv: self.diffserv,
             quick_acks: self.quick_acks.left(),
-            sack: self.sack,
-            write_blocked: self.write_blocked,
-            awaits_probe: self.recovery.awaits_probe(),
-            holds_acks: self.options.holds_acks,
             options: (options != Options::of(cx.config)).then(|| Box::new(options)),
         })
     }
@@ -171,13 +184,14 @@ impl Connection {
         self.opening = None;
         self.send.resume(&dormant.send, config.clock_tick);
         self.receive.resume(&dormant.receive);
-        self.sack = dormant.sack;
-        self.clocks = dormant.has_clocks.then_some(dormant.clocks);
+        let is_so = |mark| dormant.marks.contains(mark);
+        self.sack = is_so(Marks::SACK);
+        self.clocks = is_so(Marks::CLOCKS).then_some(dormant.clocks);
         self.ecn = Ecn::resume(dormant.ecn);
         self.diffserv = dormant.diffserv;
         self.rtt = RttEstimator::resume(&dormant.rtt);
         self.congestion = Congestion::resume(config.congestion_control, self.send.mss(), &dormant.congestion);
-        self.recovery = Recovery::resume(dormant.awaits_probe, self.send.una());
+        self.recovery = Recovery::resume(is_so(Marks::AWAITS_PROBE), self.send.una());
         self.path = PathLimit { full_mss: dormant.full_mss.into(), until: None };
         self.timers = Timers::default();
         if let Some(keep_alive) = options.keep_alive {
@@ -190,8 +204,9 @@ impl Connection {
         self.end = None;
         (self.timeouts, self.persist) = (0, Persist::default());
         self.reader = Reader::Application;
-        self.write_blocked = dormant.write_blocked;
-        self.options = Options { holds_acks: dormant.holds_acks, ..options };
+        self.write_blocked = is_so(Marks::WRITE_BLOCKED);
+        self.is_answered = is_so(Marks::ANSWERED);
+        self.options = Options { holds_acks: is_so(Marks::HOLDS_ACKS), ..options };
         self.urgent = Urgent::default();
         self.liveness = Liveness::new(heard);
         self.challenges = Challenges::new(heard);

@@ -18,6 +18,8 @@ bitflags::bitflags! {
         const OTHER_LINK = 32;
         /// Something was sent again, because it drew no answer. For the stack, which probes the next hop.
         const UNANSWERED = 64;
+        /// Data came behind a gap. For the stack, which counts that.
+        const OUT_OF_ORDER = 128;
     }
 }
 

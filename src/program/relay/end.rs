@@ -5,6 +5,7 @@ use crate::{
     bpf::RelayProgram,
     host::Link,
     impair::OneWay,
+    log_limit::LogLimit,
     time::Instant,
     xdp::{Frame, Queue, QueueOptions, QueueStatistics, Require, XdpError, packet_room},
 };
@@ -78,7 +79,10 @@ impl End {
         for queue in self.queues.iter_mut().filter(|queue| queue.wants_flush()) {
             // A link that is down, or a kernel that is short of buffers, keeps them; a link that is gone is noticed elsewhere.
             if let Err(error) = queue.flush() {
-                tracing::debug!("the relay could not send: {error}");
+                static UNSENT: LogLimit = LogLimit::new();
+                if let Some(more) = UNSENT.admit() {
+                    tracing::debug!("the relay could not send: {error}{more}");
+                }
             }
         }
         sent

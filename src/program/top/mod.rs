@@ -26,7 +26,7 @@ pub use self::{
     watch::watch,
 };
 
-/// What takes a picture, or says in a sentence why there is none.
+/// What waits until it is time for another picture and takes it, or says in a sentence why there is none.
 pub trait Look: FnMut() -> Result<Picture, String> {}
 
 impl<F: FnMut() -> Result<Picture, String>> Look for F {}

@@ -2,9 +2,10 @@
 
 use super::{History, Look, TopError, View, draw};
 use ratatui::{Terminal, backend::TestBackend, buffer::Buffer};
-use std::{thread, time::Duration};
+use std::time::Duration;
 
-/// Takes two pictures, which is what rates need, and draws a screen of so many columns and rows.
+/// Takes two pictures, which is what rates need, and draws a screen of so many columns and rows. They come every `interval`, for which
+/// `look` waits.
 ///
 /// # Errors
 /// [`TopError::NoPicture`] where there is none.
@@ -15,7 +16,6 @@ pub fn once(
     mut look: impl Look,
 ) -> Result<String, TopError> {
     let mut history = History::of(look().map_err(TopError::NoPicture)?);
-    thread::sleep(interval);
     history.push(look().map_err(TopError::NoPicture)?);
     Ok(text_of(view, &history, interval, (columns, rows)))
 }

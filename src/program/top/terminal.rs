@@ -28,12 +28,14 @@ pub(super) struct Screen {
     ended: Arc<AtomicBool>,
 }
 
+/// Whether standard input and output are a terminal.
+pub(super) fn has_terminal() -> bool {
+    io::stdin().is_terminal() && io::stdout().is_terminal()
+}
+
 impl Screen {
     /// Takes the terminal that standard input and output are.
     pub fn take() -> Result<Self, TopError> {
-        if !io::stdin().is_terminal() || !io::stdout().is_terminal() {
-            return Err(TopError::NoTerminal);
-        }
         // Before the terminal is another: a signal between the two would leave it so.
         let ended = Arc::new(AtomicBool::new(false));
         for signal in SIGNALS {

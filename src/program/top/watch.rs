@@ -2,54 +2,49 @@
 
 use super::{
     History, Look, Picture, TopError, View, draw,
-    terminal::{Screen, Typed},
+    terminal::{Screen, Typed, has_terminal},
 };
-use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded, unbounded};
-use std::{
-    thread,
-    time::{Duration, Instant},
-};
+use crossbeam::channel::{Receiver, TryRecvError, bounded};
+use std::{thread, time::Duration};
 
 /// How long a key or a signal may wait for its effect.
 const PATIENCE: Duration = Duration::from_millis(50);
 
-/// Shows a server on the terminal until somebody has seen enough, or until there is nothing more to see: then it says why.
+/// Shows a server on the terminal until somebody has seen enough, or until there is nothing more to see: then it says why. Pictures come
+/// every `interval`, for which `look` waits.
 ///
 /// # Errors
 /// [`TopError`], with the terminal as it was.
-pub fn watch(mut view: View, interval: Duration, look: impl Look + Send + 'static) -> Result<(), TopError> {
-    let mut look = look;
+pub fn watch(mut view: View, interval: Duration, mut look: impl Look + Send + 'static) -> Result<(), TopError> {
+    if !has_terminal() {
+        return Err(TopError::NoTerminal);
+    }
     // Where there is nobody to be watched, that is said without a flicker.
     let first = look().map_err(TopError::NoPicture)?;
     let mut screen = Screen::take()?;
-    let (pictures, stop) = begin(interval, look)?;
-    let result = show(&mut screen, &mut view, interval, History::of(first), &pictures);
-    drop((screen, stop));
-    result
+    let pictures = begin(look)?;
+    show(&mut screen, &mut view, interval, History::of(first), &pictures)
 }
 
 /// Pictures, as they come; the last one may be why there are no more.
 type Pictures = Receiver<Result<Picture, String>>;
 
 /// Takes pictures on a thread of its own, which ends when nobody wants any more. It is not waited for: it may be waiting for a server.
-fn begin(interval: Duration, mut look: impl Look + Send + 'static) -> Result<(Pictures, Sender<()>), TopError> {
+fn begin(mut look: impl Look + Send + 'static) -> Result<Pictures, TopError> {
     // One at a time: who draws slowly gets fewer.
     let (sender, pictures) = bounded(1);
-    let (stop, stopped) = unbounded::<()>();
     let take = move || {
-        let mut due = Instant::now() + interval;
-        while let Err(RecvTimeoutError::Timeout) = stopped.recv_deadline(due) {
+        loop {
             let picture = look();
             let is_last = picture.is_err();
             if sender.send(picture).is_err() || is_last {
                 return;
             }
-            due = (due + interval).max(Instant::now());
         }
     };
     let thread = thread::Builder::new().name("xskip-look".to_owned()).spawn(take);
     thread.map_err(|source| TopError::System { what: "a thread", source })?;
-    Ok((pictures, stop))
+    Ok(pictures)
 }
 
 fn show(

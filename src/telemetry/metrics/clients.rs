@@ -1,6 +1,7 @@
 //! Clients of a socket, each on a thread of its own: so many at a time, and none for longer than it may take. What they have in common
 //! is the bell that ends all of them.
 
+use crate::log_limit::LogLimit;
 use nix::{
     errno::Errno,
     poll::{PollFd, PollFlags, PollTimeout, poll},
@@ -78,7 +79,10 @@ impl Clients {
             attend(&mut client);
         };
         if let Err(error) = thread::Builder::new().name(self.name.to_owned()).spawn_scoped(scope, attend) {
-            tracing::warn!("{}: somebody gets no answer: {error}", self.name);
+            static UNANSWERED: LogLimit = LogLimit::new();
+            if let Some(more) = UNANSWERED.admit() {
+                tracing::warn!("{}: somebody gets no answer: {error}{more}", self.name);
+            }
         }
     }
 }

@@ -31,7 +31,7 @@ use self::{
     clients::{Client, Clients, PAUSE, Unheard, bell, readable, wait},
     http::Asked,
 };
-use crate::host::confinement;
+use crate::{host::confinement, log_limit::LogLimit};
 use nix::{poll::PollFd, sys::eventfd::EventFd};
 use std::{
     fmt,
@@ -140,7 +140,10 @@ fn export(door: &Door, page: &MakePage, bell: &EventFd) {
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => {
-                    tracing::warn!("a client of /metrics was not accepted: {error}");
+                    static REFUSED: LogLimit = LogLimit::new();
+                    if let Some(more) = REFUSED.admit() {
+                        tracing::warn!("a client of /metrics was not accepted: {error}{more}");
+                    }
                     wait([readable(bell)], Some(Instant::now() + PAUSE));
                 }
             }

@@ -13,9 +13,6 @@ use crate::{
 use prometheus_client::{collector::Collector, encoding::DescriptorEncoder, registry::Unit};
 use std::net::SocketAddr;
 
-/// The one of the stacks' numbers that is no count.
-const PEAK: &str = "memory_peak";
-
 /// A listener, as a page tells of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ListenerCounts {
@@ -95,6 +92,18 @@ impl WorkersPage {
             self.of_workers(|it| it.frames_out),
         )?;
         families.counters(
+            "xskip_worker_received",
+            "Octets of the frames that a worker has taken in, from their link headers on.",
+            Some(&Unit::Bytes),
+            self.of_workers(|it| it.stats.octets_received),
+        )?;
+        families.counters(
+            "xskip_worker_transmitted",
+            "Octets of the frames that a worker has sent, from their link headers on.",
+            Some(&Unit::Bytes),
+            self.of_workers(|it| it.stats.octets_transmitted),
+        )?;
+        families.counters(
             "xskip_xdp_frames",
             "What the XDP programs decided of frames.",
             None,
@@ -113,7 +122,7 @@ impl WorkersPage {
 
     fn stacks(&self, families: &mut Families<'_, '_>) -> Written {
         let events = self.numbered().flat_map(|(number, it)| {
-            let counts = it.stats.iter().filter(|(event, _)| *event != PEAK);
+            let counts = it.stats.events();
             counts.map(move |(event, count)| ([("worker", number.to_string()), ("event", event.to_owned())], count))
         });
         families.counters(
@@ -165,6 +174,11 @@ impl WorkersPage {
             self.of_workers(|it| &it.timings.round_trips),
         )?;
         families.histograms(
+            "xskip_first_octet",
+            "From what a peer said last to the first octet of data to it, once for each connection.",
+            self.of_workers(|it| &it.timings.first_octets),
+        )?;
+        families.histograms(
             "xskip_worker_batch",
             "How long batches took in which something was done: what came meanwhile has waited no longer.",
             self.of_workers(|it| &it.batches),
@@ -195,6 +209,20 @@ impl WorkersPage {
             "How much of that a worker has waited for something to do.",
             self.of_workers(|it| it.asleep),
         )
+    }
+
+    fn executors(&self, families: &mut Families<'_, '_>) -> Written {
+        families.gauges(
+            "xskip_executor_tasks",
+            "Tasks that live on a worker, where it has an executor.",
+            None,
+            self.of_workers(|it| it.executor.tasks),
+        )?;
+        let events = self.numbered().flat_map(|(number, it)| {
+            let events = it.executor.events.iter();
+            events.map(move |&(event, count)| ([("worker", number.to_string()), ("event", event.to_owned())], count))
+        });
+        families.counters("xskip_executor_events", "What a worker's executor did.", None, events)
     }
 
     fn rings(&self, families: &mut Families<'_, '_>) -> Written {
@@ -266,6 +294,7 @@ impl Collector for WorkersPage {
         self.stacks(families)?;
         self.timings(families)?;
         self.work(families)?;
+        self.executors(families)?;
         self.rings(families)?;
         self.defence(families)?;
         Process::look().write(families)

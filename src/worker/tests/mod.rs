@@ -3,6 +3,7 @@
 mod commands;
 mod hand_off;
 mod snapshots;
+mod spans;
 
 use super::{Context, HandOff, Mailbox, Placement, WorkerIndex, Workers};
 use crate::{

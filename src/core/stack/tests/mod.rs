@@ -6,6 +6,7 @@ mod beginnings;
 mod coming_and_going;
 mod connecting;
 mod cookies;
+mod counted;
 mod ecn;
 mod ends;
 mod explained;
