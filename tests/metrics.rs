@@ -22,6 +22,10 @@ use std::{
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
+use xskip_cli::{
+    telemetry::metrics::{Form, WorkersPage},
+    worker::Snapshot,
+};
 
 const AT: &str = "127.0.0.1:9920";
 
@@ -29,6 +33,17 @@ fn served(more: &[&str]) -> Served {
     let arguments =
         ["--address", ADDRESS, "--address", ADDRESS_V6, "--port", "80", "--app", "http", "--json", "--metrics", AT];
     Served::new(1, &[&arguments[..], more].concat())
+}
+
+/// A page with what a server with an executor has on it as well.
+fn with_executor(mut page: Exposition) -> Exposition {
+    let mut worker = Snapshot::default();
+    (worker.executor.tasks, worker.executor.events) = (3, vec![("polls", 7), ("slow_polls", 0)]);
+    let made_up = WorkersPage { workers: vec![worker], ..WorkersPage::default() }.write(Form::OpenMetrics);
+    let of_executor =
+        Exposition::read(&made_up).series.into_iter().filter(|((name, _), _)| name.contains("_executor_"));
+    page.series.extend(of_executor);
+    page
 }
 
 /// What curl gets beside the server.
@@ -69,15 +84,20 @@ fn what_was_served_is_what_is_counted() {
     wait_until("what was served is shown", || event(&scrape(&served), "connections_finished") == 6.0);
     let page = scrape(&served);
     assert_eq!(event(&page, "connections_opened"), 6.0);
-    for histogram in ["xskip_handshake_seconds", "xskip_round_trip_seconds"] {
+    for histogram in ["xskip_handshake_seconds", "xskip_round_trip_seconds", "xskip_first_octet_seconds"] {
         let count = page.get(&format!("{histogram}_count"), &[("worker", "0")]);
         let end = [("le", "+Inf"), ("worker", "0")];
         assert_eq!((count, page.get(&format!("{histogram}_bucket"), &end)), (6.0, 6.0), "{histogram}");
-        assert!(page.get(&format!("{histogram}_sum"), &[("worker", "0")]) > 0.0);
+        // An answer may be within the batch of its request.
+        assert!(page.get(&format!("{histogram}_sum"), &[("worker", "0")]) > 0.0 || histogram.contains("first"));
     }
     assert!(page.get("xskip_worker_batch_seconds_count", &[("worker", "0")]) > 6.0);
     assert!(page.sum("xskip_listener_syns_total", ("listener", "198.18.0.1:80")) >= 3.0);
     assert!(page.get("xskip_worker_received_frames_total", &[("worker", "0")]) > 6.0);
+    assert_eq!(page.get("xskip_listener_accepted_total", &[("listener", "*:80")]), 6.0);
+    // Three answers of 100,000 octets, and a request has more than its headers.
+    let octets = |way| page.get(&format!("xskip_worker_{way}_bytes_total"), &[("worker", "0")]);
+    assert!((300_000.0..400_000.0).contains(&octets("transmitted")) && octets("received") > 6.0 * 66.0);
     for ((name, labels), value) in before.series.iter().filter(|((name, _), _)| name.ends_with("_total")) {
         assert!(page.series[&(name.clone(), labels.clone())] >= *value, "{name} {labels:?}");
     }
@@ -120,7 +140,7 @@ fn what_dashboard_alerts_and_page_speak_of_is_there() {
         return;
     }
     let mut served = served(&[]);
-    let page = scrape(&served);
+    let page = with_executor(scrape(&served));
     let dashboard: serde_json::Value = serde_json::from_str(&document("grafana-server.json")).unwrap();
     let panels = dashboard["panels"].as_array().unwrap();
     let mut shown = BTreeSet::new();

@@ -28,6 +28,6 @@ pub use self::{
     mailbox::{Mailbox, Parcel},
     port::{MAX_PORTS, Port},
     run::{ApplicationPanic, Idle, PortReport, Report, Shutdown, Worker, WorkerOptions},
-    snapshot::{ExecutorCounts, PortSnapshot, Published, Rates, SNAPSHOT_INTERVAL, Snapshot},
+    snapshot::{ExecutorCounts, MAX_SHOWN_LISTENERS, PortSnapshot, Published, Rates, SNAPSHOT_INTERVAL, Snapshot},
     tap::{Direction, Tap, TapEvent},
 };

@@ -2,7 +2,7 @@
 
 use crate::{
     drops::{DropReason, Drops},
-    stack::Stack,
+    stack::{Listening, Stack},
     stats::{Histogram, StackStats, Timings},
     time::Instant,
     wire::InterfaceId,
@@ -64,6 +64,9 @@ impl ExecutorCounts {
     }
 }
 
+/// Listeners in a snapshot at most: those with the lowest ports.
+pub const MAX_SHOWN_LISTENERS: usize = 256;
+
 /// What a worker was like at one moment. Counters grow from the worker's beginning on; two snapshots make a [`Rates`].
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
@@ -100,6 +103,8 @@ pub struct Snapshot {
     pub timings: Timings,
     /// What all connections may allocate together, bytes, where there is a limit.
     pub memory_limit: Option<usize>,
+    /// Those who listen, in order of their ports, and what they have accepted: the first [`MAX_SHOWN_LISTENERS`].
+    pub listeners: Vec<Listening>,
     /// What the application shows of its tasks; nothing, where it has none.
     pub executor: ExecutorCounts,
 }
@@ -152,6 +157,8 @@ impl Snapshot {
         self.memory = stack.memory();
         self.memory_limit = stack.memory_limit();
         self.timings = *stack.timings();
+        self.listeners.clear();
+        self.listeners.extend(stack.listeners().take(MAX_SHOWN_LISTENERS));
     }
 
     /// Whether the stack has counted anything since.

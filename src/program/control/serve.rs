@@ -1,7 +1,10 @@
 //! The socket, served: a line in, lines out, and nobody waits for anybody else.
 
 use super::{Control, MOST, Refusal, Role};
-use crate::telemetry::metrics::clients::{Client, Clients, PAUSE, Unheard, bell, readable, wait};
+use crate::{
+    log_limit::LogLimit,
+    telemetry::metrics::clients::{Client, Clients, PAUSE, Unheard, bell, readable, wait},
+};
 use nix::{
     poll::{PollFd, PollFlags},
     sys::eventfd::EventFd,
@@ -158,7 +161,10 @@ fn serve<A: Answers>(control: &Control, answers: &A, bell: &EventFd) {
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 Err(error) => {
-                    tracing::warn!("a client of the control socket was not accepted: {error}");
+                    static REFUSED: LogLimit = LogLimit::new();
+                    if let Some(more) = REFUSED.admit() {
+                        tracing::warn!("a client of the control socket was not accepted: {error}{more}");
+                    }
                     wait([readable(bell)], Some(Instant::now() + PAUSE));
                 }
             }

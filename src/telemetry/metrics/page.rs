@@ -11,7 +11,10 @@ use crate::{
     xdp::Verdicts,
 };
 use prometheus_client::{collector::Collector, encoding::DescriptorEncoder, registry::Unit};
-use std::net::SocketAddr;
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+};
 
 /// A listener, as a page tells of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -260,6 +263,20 @@ impl WorkersPage {
         let of_listeners = |count: fn(&ListenerCounts) -> u64| {
             self.listeners.iter().map(move |it| ([("listener", it.address.to_string())], count(it)))
         };
+        let mut accepted: BTreeMap<(u16, Option<IpAddr>), u64> = BTreeMap::new();
+        for listener in self.workers.iter().flat_map(|worker| &worker.listeners) {
+            *accepted.entry((listener.port, listener.address)).or_default() += listener.accepted;
+        }
+        families.counters(
+            "xskip_listener_accepted",
+            "Connections that a listener has accepted, all workers together; * is every address.",
+            None,
+            accepted.into_iter().map(|((port, address), count)| {
+                let everywhere = || format!("*:{port}");
+                let name = address.map_or_else(everywhere, |address| SocketAddr::new(address, port).to_string());
+                ([("listener", name)], count)
+            }),
+        )?;
         families.counters(
             "xskip_listener_syns",
             "SYNs for a listener, answered or not.",
