@@ -1,7 +1,7 @@
 //! What TCP knows of a connection, for whoever wants to look.
 
 use super::{Connection, State};
-use crate::time::Instant;
+use crate::{time::Instant, wire::SeqNumber};
 use std::time::Duration;
 
 /// A snapshot of a connection's control block.
@@ -48,6 +48,8 @@ pub struct TcpInfo {
     pub window_scaling: bool,
     /// The scale of the windows that the peer grants, and of those that it is granted (RFC 7323): shifts, 0 for none.
     pub window_scales: (u8, u8),
+    /// SND.UNA and RCV.NXT (RFC 9293 §3.3.1): how far the octets of both directions have got. Two looks make a rate.
+    pub reached: (SeqNumber, SeqNumber),
     /// When the peer was last heard.
     pub heard: Instant,
 }
@@ -75,6 +77,7 @@ impl Connection {
             sack: self.sack,
             window_scaling: self.receive.scale() > 0 || self.send.is_scaled(),
             window_scales: (self.send.scale(), self.receive.scale()),
+            reached: (self.send.una(), self.receive.nxt()),
             heard: self.liveness.heard_at(),
         }
     }

@@ -21,6 +21,7 @@ mod show;
 mod size;
 #[cfg(test)]
 mod tests;
+mod top;
 
 use std::{fmt::Display, process::ExitCode};
 
@@ -54,6 +55,9 @@ enum Command {
 
     /// Say what is known of a flow: which table says what, what has happened to it, and what was refused
     Explain(show::Explain),
+
+    /// Show what a server does, live on a terminal: traffic, connections, defence, drops
+    Top(top::Top),
 
     /// Flood a server in a lab with SYNs, or with other segments of no connection
     Flood(flood::Arguments),
@@ -95,6 +99,7 @@ pub fn run() -> ExitCode {
         Command::Serve(arguments) => serve::run(arguments),
         Command::Show(arguments) => show::run(arguments),
         Command::Explain(arguments) => show::explain(arguments),
+        Command::Top(arguments) => top::run(arguments),
         Command::Flood(arguments) => flood::run(arguments),
         Command::Load(arguments) => load::run(arguments),
         Command::Bench(scenario) => bench::run(scenario),

@@ -112,7 +112,8 @@ impl From<List> for show::List {
 }
 
 impl Where {
-    fn path(&self) -> Result<PathBuf, Failure> {
+    /// Its socket.
+    pub(super) fn path(&self) -> Result<PathBuf, Failure> {
         match &self.control {
             Some(path) => Ok(path.clone()),
             None => Ok(show::find(Path::new(FOLDER))?),
@@ -167,6 +168,7 @@ fn as_json(piece: &Piece) -> Result<Option<Value>, Failure> {
         Piece::Neighbour(one) => Some(serde_json::to_value(one)?),
         Piece::Explanation(one) => Some(serde_json::to_value(one)?),
         Piece::End(summary) => summary.counts.map(|counts| json!({ "counts": counts })),
+        Piece::Picture(one) => Some(serde_json::to_value(one)?),
         Piece::Tick(_) => None,
     })
 }

@@ -1,6 +1,6 @@
 //! What a server answers at its control socket: lists, gathered while they are said, on a thread of the client's own.
 
-use super::{Filter, List, Piece, Query, Request, Row, Summary, Tick, filter::sort_field, follow, row::Field};
+use super::{Filter, List, Piece, Query, Request, Row, Summary, Tick, filter::sort_field, follow, row::Field, watch};
 use crate::{
     control::{Answers, Gone, Hearer},
     runtime::{Inspector, inspect::InspectError},
@@ -158,6 +158,7 @@ impl Answers for Watched {
         let answered = match request {
             Request::Show(query) => self.show(&query, hearer),
             Request::Explain(flow) => self.explain(&flow, hearer),
+            Request::Watch(how) => watch::pictures(&self.0, how, hearer),
         };
         match answered {
             Ok(()) => Ok(()),

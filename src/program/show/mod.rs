@@ -28,13 +28,15 @@ mod row;
 mod tests;
 mod text;
 mod unhappy;
+mod watch;
 
 pub use self::{
     answer::Watched,
     filter::{BadFilter, Filter},
     place::{FOLDER, FindError, default_path, find, make_folder},
-    protocol::{Departure, Flow, List, Piece, Query, Request, SERVER, Summary, Tick, ask},
+    protocol::{Departure, Flow, List, Piece, Query, Request, SERVER, Summary, Tick, Watch, ask},
     row::{Field, Row},
     text::Text,
     unhappy::{Unhappy, UnhappyError, UnhappyFile},
+    watch::INTERVALS,
 };

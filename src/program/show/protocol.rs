@@ -6,6 +6,7 @@ use crate::{
         ConnectionReport, DropReport, EndReport, Explanation, FlowCounts, HandshakeReport, ListenerReport,
         NeighbourReport, WorkerReport,
     },
+    top::Picture,
 };
 use serde::{Deserialize, Serialize};
 use std::{fmt, net::SocketAddr, path::Path, time::Duration};
@@ -30,6 +31,16 @@ pub enum Request {
     Show(Query),
     /// What is known of a flow.
     Explain(Flow),
+    /// Pictures, one after the other, until somebody hangs up.
+    Watch(Watch),
+}
+
+/// How often pictures are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Watch {
+    /// Milliseconds between two of them: 100 to 60,000.
+    pub interval_ms: u64,
 }
 
 /// A flow, by its two ends, in either order.
@@ -129,6 +140,8 @@ pub enum Piece {
     Ended(Box<Departure>),
     /// The answer to [`Request::Explain`].
     Explanation(Box<Explanation>),
+    /// A picture of all of it: an answer to [`Request::Watch`].
+    Picture(Box<Picture>),
     /// Where a list is followed: another look begins. Rows that follow are what has changed.
     Tick(Tick),
     /// The end of the list.

@@ -22,6 +22,7 @@ pub use self::{
     history::{ConnectionRates, History, Moment, WorkerRates},
     once::once,
     picture::{Both, Connection, Handshakes, Listener, Picture, Refusal, Sequence, Worker},
+    terminal::has_terminal,
     view::{Key, Order, Screen, View},
     watch::watch,
 };

@@ -1,9 +1,10 @@
 //! What a server was like at one moment, as plain data: whoever draws it asks nobody.
 
+use serde::{Deserialize, Serialize};
 use std::{net::SocketAddr, time::Duration};
 
 /// A server at one moment. What counts grows from its beginning on; two pictures make rates.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Picture {
     /// Which server this is, in a few words, such as the name of its interface.
     pub server: String,
@@ -19,10 +20,12 @@ pub struct Picture {
     pub drops: Vec<Refusal>,
     /// Connections that are worth a look, busy ones and unhappy ones: not all of them.
     pub connections: Vec<Connection>,
+    /// How many were looked at to find these.
+    pub looked_at: u64,
 }
 
 /// One worker.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Worker {
     /// Its number, from 0.
     pub number: usize,
@@ -51,7 +54,7 @@ pub struct Worker {
 }
 
 /// A number for each direction.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Both {
     /// From peers.
     pub received: u64,
@@ -60,7 +63,7 @@ pub struct Both {
 }
 
 /// One listener.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Listener {
     /// Where it listens.
     pub address: SocketAddr,
@@ -75,7 +78,7 @@ pub struct Listener {
 }
 
 /// Handshakes and cookies, and what attackers get.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Handshakes {
     /// Handshakes that the workers began.
     pub begun: u64,
@@ -92,7 +95,7 @@ pub struct Handshakes {
 }
 
 /// One reason for which frames are refused.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refusal {
     /// Its name, such as `bad_cookie`.
     pub reason: String,
@@ -103,7 +106,7 @@ pub struct Refusal {
 }
 
 /// One connection.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Connection {
     /// Which worker has it.
     pub worker: usize,
@@ -133,7 +136,7 @@ pub struct Connection {
 }
 
 /// How far the octets of a connection have got.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sequence {
     /// RCV.NXT: what is expected next.
     pub received: u32,

@@ -29,7 +29,7 @@ pub(super) struct Screen {
 }
 
 /// Whether standard input and output are a terminal.
-pub(super) fn has_terminal() -> bool {
+pub fn has_terminal() -> bool {
     io::stdin().is_terminal() && io::stdout().is_terminal()
 }
 

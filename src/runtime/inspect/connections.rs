@@ -81,6 +81,10 @@ pub struct TcpReport {
     pub sacked: u32,
     /// Octets written and never sent.
     pub unsent: u64,
+    /// SND.UNA, a sequence number: up to there the peer has acknowledged.
+    pub snd_una: u32,
+    /// RCV.NXT, a sequence number: up to there octets have come in order.
+    pub rcv_nxt: u32,
     /// Segments sent again.
     pub retransmitted: u32,
     /// The most data in one of our segments, octets.
@@ -127,6 +131,8 @@ impl From<&TcpInfo> for TcpReport {
             lost: info.lost,
             sacked: info.sacked,
             unsent: info.unsent as u64,
+            snd_una: info.reached.0.get(),
+            rcv_nxt: info.reached.1.get(),
             retransmitted: info.retransmitted,
             mss: info.mss,
             send_scale: info.window_scales.0,
@@ -202,7 +208,45 @@ pub(super) fn list(
     Ok(ControlFlow::Continue(()))
 }
 
+/// Where looking at flows goes on. The default is the beginning.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ListPlace {
+    worker: usize,
+    cursor: Cursor,
+}
+
 impl Inspector {
+    /// Shows `visit` flows from `place` on, as many as are in about so many places of workers' tables, and leaves there where to go on; no
+    /// more than once around, so that with few flows all of them are shown each time.
+    ///
+    /// # Errors
+    /// Where a worker does not answer. One that has ended has no connections.
+    pub fn connections_from(
+        &self,
+        place: &mut ListPlace,
+        places: u32,
+        mut visit: impl FnMut(ConnectionReport),
+    ) -> Result<(), InspectError> {
+        let names = self.names();
+        for _ in 0..places.div_ceil(PIECE).max(1) {
+            let Some(worker) = self.workers.get(place.worker) else { break };
+            let next_worker = ListPlace { worker: place.worker + 1, cursor: Cursor::default() };
+            let Some(Piece { now, listed, next, took }) = Self::told(piece(&worker, place.cursor))? else {
+                *place = next_worker;
+                continue;
+            };
+            for listed in &listed {
+                visit(ConnectionReport::new(worker.number(), names.of(listed.interface), now, listed));
+            }
+            *place = next.map_or(next_worker, |cursor| ListPlace { cursor, ..*place });
+            thread::sleep(took * PAUSE);
+        }
+        if place.worker >= self.workers.len() {
+            *place = ListPlace::default();
+        }
+        Ok(())
+    }
+
     /// Shows `visit` every connection and every handshake, worker by worker, until it says that it is enough. It takes its time: what it does
     /// holds no worker up. Whatever exists from the beginning to the end is shown once; what comes or goes meanwhile may be.
     ///

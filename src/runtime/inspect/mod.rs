@@ -29,7 +29,7 @@ mod sample;
 mod tests;
 
 pub use self::{
-    connections::{ConnectionReport, FlowCounts, TcpReport},
+    connections::{ConnectionReport, FlowCounts, ListPlace, TcpReport},
     drops::{DropReport, ExampleReport},
     explain::{Explanation, Finding, RefusedReport},
     history::{EndReport, EndingReport, EventReport, HistoryReport},

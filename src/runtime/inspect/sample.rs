@@ -91,6 +91,16 @@ pub struct QueueReport {
 }
 
 impl Sample {
+    /// What each worker had counted.
+    pub fn snapshots(&self) -> &[Snapshot] {
+        &self.workers
+    }
+
+    /// What the programs had decided, all of them together.
+    pub fn verdicts(&self) -> &Verdicts {
+        &self.verdicts
+    }
+
     /// How long it was after an earlier one.
     pub fn since(&self, earlier: &Self) -> Duration {
         self.at.saturating_duration_since(earlier.at)

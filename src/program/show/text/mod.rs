@@ -44,6 +44,8 @@ impl Text {
             Piece::Drop(one) => text += &lists::refused(one),
             Piece::Neighbour(one) => text += &lists::neighbour(one),
             Piece::Explanation(one) => text += &explain::lines(one),
+            // That is for whoever draws.
+            Piece::Picture(_) => {}
             Piece::Tick(tick) => {
                 self.seconds = tick.number;
                 // A list that is said anew has its head anew.

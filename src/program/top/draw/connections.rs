@@ -102,7 +102,8 @@ pub(super) fn table(connections: &[&Connection], history: &History, room: Room) 
 pub(super) fn lines(history: &History, order: Order, room: Room) -> Lines {
     let connections = in_order(history, order);
     let open = history.last().total(|it| it.connections);
-    let shown = format!("by {}: {} of {} looked at", order.name(), connections.len(), text::count(open));
+    let looked_at = text::count(history.last().looked_at);
+    let shown = format!("by {}: {looked_at} of {} looked at", order.name(), text::count(open));
     let mut lines = vec![Line::styled(text::cut(&shown, room.columns.into()), HEADING)];
     lines.extend(table(&connections, history, Room { rows: room.rows.saturating_sub(1), ..room }));
     lines

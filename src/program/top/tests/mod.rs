@@ -122,6 +122,7 @@ fn busy(second: u32) -> Picture {
             ),
         ],
         connections: connections(second),
+        looked_at: 16_384,
     }
 }
 
