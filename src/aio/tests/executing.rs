@@ -1,6 +1,7 @@
 //! Tasks: how many, how long, from where they are woken, and how they end.
 
 use super::*;
+use crate::worker::ExecutorCounts;
 use std::{
     cell::Cell,
     sync::{
@@ -35,6 +36,11 @@ fn a_panic_in_a_task_resets_its_connections_and_no_other() {
     });
     assert_eq!(world.stats(SERVER).panics, 1);
     assert_eq!(world.host(SERVER).stack.stats().application_panics, 1);
+    // So it is in the worker's snapshot.
+    let (stats, mut shown) = (world.stats(SERVER), ExecutorCounts::default());
+    world.host(SERVER).aio.as_ref().unwrap().show(&mut shown);
+    assert_eq!(shown.tasks, stats.tasks as u64);
+    assert!(shown.events.contains(&("panics", 1)) && shown.events.contains(&("polls", stats.polls)), "{shown:?}");
 }
 
 #[test]

@@ -29,7 +29,7 @@ const SHOWN: usize = 32;
 /// A connection is remembered for so many pictures after it was seen last: until there has been time to come round to it again.
 const REMEMBERED: u64 = 64;
 /// Connections that are remembered at most, so that there are rates when they are seen again.
-const MOST_REMEMBERED: usize = 1 << 17;
+const MOST_REMEMBERED: usize = 1 << 16;
 
 /// What a connection was like when it was seen last.
 struct Seen {

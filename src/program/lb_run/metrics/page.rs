@@ -381,7 +381,7 @@ impl Page {
             "xskip_lb_stack_events",
             "What the workers' stacks did: for checks, for neighbours, and for flows that are reset.",
             None,
-            stats.iter().filter(|(name, _)| *name != PEAK).map(|(event, count)| ([("event", event)], count)),
+            stats.events().map(|(event, count)| ([("event", event)], count)),
         )?;
         families.counters(
             "xskip_lb_stack_drops",
@@ -397,6 +397,3 @@ impl Page {
         )
     }
 }
-
-/// The one of the stacks' numbers that is no count.
-const PEAK: &str = "memory_peak";
