@@ -137,9 +137,10 @@ impl Application for Aio {
 
     fn show(&self, shown: &mut ExecutorCounts) {
         // Whole, so that nothing that is counted later is left out here.
-        let Stats { tasks, polls, slow_polls, panics, refused } = self.reactor.stats();
+        let Stats { tasks, polls, slow_polls, panics, refused, unclaimed } = self.reactor.stats();
         shown.tasks = tasks as u64;
-        shown.events.extend([("polls", polls), ("slow_polls", slow_polls), ("panics", panics), ("refused", refused)]);
+        shown.events.extend([("polls", polls), ("slow_polls", slow_polls), ("panics", panics)]);
+        shown.events.extend([("refused", refused), ("unclaimed", unclaimed)]);
     }
 }
 
