@@ -35,6 +35,10 @@ impl Socket {
 /// own. Dropped, it takes no more datagrams, and those that come to its worker are refused; with the last worker's, the server's programs
 /// serve the port no longer. A port that was given to [`Server::udp_port`](crate::Server::udp_port) is bound from the start, and binding
 /// to it takes over what has come.
+///
+/// Where a worker binds a port anew, all workers' stacks have a socket there again, those that had dropped theirs as well. What comes to one
+/// whose tasks have not bound it waits for that, as many datagrams as the socket's queue takes; those beyond are dropped and counted
+/// ([`DropReason::DatagramQueueFull`](crate::drops::DropReason::DatagramQueueFull)), and nobody is told.
 pub struct UdpSocket {
     id: UdpId,
     place: BindAddr,
@@ -61,12 +65,12 @@ impl UdpSocket {
     pub fn bind(place: impl Into<BindAddr>) -> io::Result<Self> {
         let (reactor, place) = (current::reactor(), place.into());
         let bind = |cx: &mut Context<'_>| match cx.bind_udp(place.address, place.port) {
-            // Since the start.
-            Err(BindRefused::Stack(BindError::InUse(port))) => cx
-                .stack()
-                .udp_socket_at(place.address, place.port)
-                .filter(|id| !reactor.sockets.borrow().contains_key(id))
-                .ok_or(BindError::InUse(port).into()),
+            // Since the start, or left over from another worker's that is about to be forgotten.
+            Err(BindRefused::Stack(BindError::InUse(port))) => {
+                let there = cx.stack().udp_socket_at(place.address, place.port);
+                let id = there.filter(|id| !reactor.sockets.borrow().contains_key(id)).ok_or(BindError::InUse(port))?;
+                cx.share_udp(place.address, place.port).map(|()| id)
+            }
             bound => bound,
         };
         let id = current::context(bind).map_err(error::bind)?;

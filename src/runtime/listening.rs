@@ -10,7 +10,9 @@ use crate::{
     config::TcpConfig,
     stack::{Addresses, LocalAddress, Ownership, Stack, SynAckProfile},
     tcp::MaxSegment,
-    worker::{BindRefused, CommandError, ListenRefused, Steering, WorkerHandle, Workers, check_may_wait},
+    worker::{
+        BindRefused, CommandError, Context, ListenRefused, Share, Steering, WorkerHandle, Workers, check_may_wait,
+    },
     xdp::{Action, ServeError, Service, Services, SynAckFields, Transport},
 };
 use std::{
@@ -67,17 +69,6 @@ impl Wanted {
         let service = Service { local: SocketAddr::new(cidr.address, self.port), transport: self.transport };
         (is_known && is_meant).then_some(service)
     }
-}
-
-/// What a worker finds that wants what there may be already.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Share {
-    /// Others wanted it, and now it does as well.
-    New,
-    /// It has wanted it before.
-    Known,
-    /// Nobody wants it.
-    Unwanted,
 }
 
 /// All there is: what the programs serve follows from it.
@@ -187,7 +178,7 @@ impl Listening {
     fn end(&self, wanted: Wanted) -> Result<bool, CommandError> {
         let _alone = self.alone()?;
         let was_there = self.unsteer(wanted);
-        let end = |worker: WorkerHandle| worker.call(move |cx| wanted.drop_from(cx.stack()));
+        let end = |worker: WorkerHandle| worker.call(self.dropping(wanted));
         let ended: Vec<_> = self.workers.iter().map(end).collect();
         ended.into_iter().try_fold(was_there, |was_there, ended| Ok(ended? || was_there))
     }
@@ -199,7 +190,15 @@ impl Listening {
     }
 
     fn steer_by(&self, workers: impl IntoIterator<Item = usize>, wanted: Wanted) -> Result<(), ServeError> {
-        let mut book = self.book();
+        self.steer_in(&mut self.book(), workers, wanted)
+    }
+
+    fn steer_in(
+        &self,
+        book: &mut Book,
+        workers: impl IntoIterator<Item = usize>,
+        wanted: Wanted,
+    ) -> Result<(), ServeError> {
         let was_there = book.wanted.contains_key(&wanted);
         book.wanted.entry(wanted).or_default().extend(workers);
         if was_there {
@@ -212,7 +211,7 @@ impl Listening {
         drop(services);
         if served.is_err() {
             book.wanted.remove(&wanted);
-            self.forget_unwanted(wanted, &book);
+            self.forget_unwanted(wanted, book);
         }
         served
     }
@@ -288,33 +287,47 @@ impl Listening {
     /// Has the stacks of some workers do without it.
     fn forget(&self, whose: impl Fn(usize) -> bool, wanted: Wanted) {
         for worker in self.workers.iter().filter(|worker| whose(worker.number())) {
-            worker.tell(move |cx| {
-                wanted.drop_from(cx.stack());
-            });
+            let drop = self.dropping(wanted);
+            worker.tell(|cx| _ = drop(cx));
         }
     }
 
-    /// A worker was refused what it wanted: where nobody else does, others do without it.
-    fn give_up(&self, worker: usize, wanted: Wanted) {
-        let is_wanted = self.book().wanted.contains_key(&wanted);
-        if !is_wanted {
+    /// A worker wants what its stack has: others' stacks follow without being waited for, and the programs.
+    fn extend<R>(
+        &self,
+        worker: usize,
+        wanted: Wanted,
+        follow: impl Fn(&mut Stack) + Copy + Send + 'static,
+    ) -> Result<(), R>
+    where
+        R: From<CommandError> + From<ServeError>,
+    {
+        // Held until it is written down: who was told before to do without it looks here first, and so either has done so before it is
+        // told of this, or finds that somebody wants it.
+        let mut book = self.book();
+        let mut told = self.others(worker).map(|other| other.post(move |cx| follow(cx.stack())));
+        let told = told.try_for_each(|told| told.map_err(R::from));
+        let extended = told.and_then(|()| Ok(self.steer_in(&mut book, [worker], wanted)?));
+        if extended.is_err() && !book.wanted.contains_key(&wanted) {
             self.forget_on_others(worker, wanted);
         }
+        extended
     }
 
-    /// Has other workers' stacks do without it, without waiting, unless somebody wants it again by then. One whose queue is full goes on.
+    /// Has other workers' stacks do without it, without waiting. One whose queue is full goes on.
     fn forget_on_others(&self, worker: usize, wanted: Wanted) {
         for other in self.others(worker) {
-            let book = self.book.clone();
-            let told = other.post(move |cx| {
-                if !locked(&book).wanted.contains_key(&wanted) {
-                    wanted.drop_from(cx.stack());
-                }
-            });
-            if let Err(error) = told {
+            let drop = self.dropping(wanted);
+            if let Err(error) = other.post(|cx| _ = drop(cx)) {
                 tracing::warn!(%error, ?wanted, "a worker goes on with it");
             }
         }
+    }
+
+    /// What has a stack do without it, unless somebody wants it again by then; whether it was there.
+    fn dropping(&self, wanted: Wanted) -> impl FnOnce(&mut Context<'_>) -> bool + Send + use<> {
+        let book = self.book.clone();
+        move |cx| !locked(&book).wanted.contains_key(&wanted) && wanted.drop_from(cx.stack())
     }
 
     fn others(&self, worker: usize) -> impl Iterator<Item = WorkerHandle> {
@@ -449,23 +462,15 @@ impl Steering for Listening {
 
     fn listen(&self, worker: usize, address: Option<IpAddr>, port: u16) -> Result<(), ListenRefused> {
         self.check(address)?;
-        let (wanted, max_segment) = (Wanted::tcp(address, port), self.max_segment);
-        for other in self.others(worker) {
-            // One that listens there already has what is wanted: two applications may have had the same idea.
-            let told = other.post(move |cx| {
-                cx.stack().listen_with(address, port, max_segment).ok();
-            });
-            if let Err(refused) = told {
-                self.give_up(worker, wanted);
-                return Err(refused.into());
-            }
-        }
-        let steered = self.steer_by([worker], wanted).inspect_err(|_| self.give_up(worker, wanted));
-        Ok(steered?)
+        let max_segment = self.max_segment;
+        // One that listens there already has what is wanted: two applications may have had the same idea.
+        self.extend(worker, Wanted::tcp(address, port), move |stack| {
+            stack.listen_with(address, port, max_segment).ok();
+        })
     }
 
-    fn shares_tcp(&self, worker: usize, address: Option<IpAddr>, port: u16) -> bool {
-        self.share(worker, Wanted::tcp(address, port)) != Share::Unwanted
+    fn share_tcp(&self, worker: usize, address: Option<IpAddr>, port: u16) -> Share {
+        self.share(worker, Wanted::tcp(address, port))
     }
 
     fn leave_tcp(&self, worker: usize, address: Option<IpAddr>, port: u16) {
@@ -478,23 +483,14 @@ impl Steering for Listening {
     }
 
     fn bind_udp(&self, worker: usize, address: Option<IpAddr>, port: u16) -> Result<(), BindRefused> {
-        let wanted = Wanted::udp(address, port);
-        for other in self.others(worker) {
-            // As with listeners: one that has it has what is wanted.
-            let told = other.post(move |cx| {
-                cx.stack().bind_udp(address, port).ok();
-            });
-            if let Err(refused) = told {
-                self.give_up(worker, wanted);
-                return Err(refused.into());
-            }
-        }
-        let steered = self.steer_by([worker], wanted).inspect_err(|_| self.give_up(worker, wanted));
-        Ok(steered?)
+        // As with listeners: one that has it has what is wanted.
+        self.extend(worker, Wanted::udp(address, port), move |stack| {
+            stack.bind_udp(address, port).ok();
+        })
     }
 
-    fn shares_udp(&self, worker: usize, address: Option<IpAddr>, port: u16) -> bool {
-        self.share(worker, Wanted::udp(address, port)) == Share::New
+    fn share_udp(&self, worker: usize, address: Option<IpAddr>, port: u16) -> Share {
+        self.share(worker, Wanted::udp(address, port))
     }
 
     fn leave_udp(&self, worker: usize, address: Option<IpAddr>, port: u16) {
@@ -508,3 +504,6 @@ impl Steering for Listening {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -61,6 +61,17 @@ impl WorkerIndex {
     pub const ONLY: Self = Self { number: 0, workers: 1 };
 }
 
+/// What a worker finds that wants what its stack may have already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Share {
+    /// Others wanted it, and now it does as well.
+    New,
+    /// It has wanted it before.
+    Known,
+    /// Nobody wants it. What the stack has is left over from somebody who did, and will be gone in a moment.
+    Unwanted,
+}
+
 /// What else a port needs where a stack is one of several, behind an XDP program: the other workers' stacks, and the program, must
 /// know of it.
 pub trait Steering: Send + Sync {
@@ -73,8 +84,8 @@ pub trait Steering: Send + Sync {
     /// [`ListenRefused`], and nobody has followed then.
     fn listen(&self, worker: usize, address: Option<IpAddr>, port: u16) -> Result<(), ListenRefused>;
 
-    /// Whether somebody wants that this is listened on, as another worker does: from now on this one does as well.
-    fn shares_tcp(&self, worker: usize, address: Option<IpAddr>, port: u16) -> bool;
+    /// Whose idea the listener was that this worker's stack has there. If anybody's, it is this worker's as well from now on.
+    fn share_tcp(&self, worker: usize, address: Option<IpAddr>, port: u16) -> Share;
 
     /// This worker wants it no longer. Once none does, the program and the other workers follow.
     fn leave_tcp(&self, worker: usize, address: Option<IpAddr>, port: u16);
@@ -88,8 +99,8 @@ pub trait Steering: Send + Sync {
     /// [`BindRefused`], and nobody has followed then.
     fn bind_udp(&self, worker: usize, address: Option<IpAddr>, port: u16) -> Result<(), BindRefused>;
 
-    /// Whether the socket that this worker has there was another worker's idea, and not yet its own: from now on it is.
-    fn shares_udp(&self, worker: usize, address: Option<IpAddr>, port: u16) -> bool;
+    /// Whose idea the socket was that this worker's stack has there. If anybody's, it is this worker's as well from now on.
+    fn share_udp(&self, worker: usize, address: Option<IpAddr>, port: u16) -> Share;
 
     /// This worker wants no socket there any more. Once none does, the program and the other workers follow.
     fn leave_udp(&self, worker: usize, address: Option<IpAddr>, port: u16);
@@ -180,6 +191,12 @@ impl<'a> Context<'a> {
     /// A context of a worker that is one of several, beside an XDP program.
     pub(super) fn within(self, surroundings: Surroundings<'a>) -> Self {
         Self { surroundings, ..self }
+    }
+
+    /// A context of a worker that is one of several, without one.
+    #[cfg(test)]
+    pub(crate) fn steered(self, steering: &'a dyn Steering) -> Self {
+        self.within(Surroundings { steering: Some(steering), ..Surroundings::default() })
     }
 
     /// A context that notes what is begun in it.
@@ -311,9 +328,19 @@ impl<'a> Context<'a> {
     #[cfg(feature = "aio")]
     pub(crate) fn share_listener(&mut self, address: Option<IpAddr>, port: u16) -> Result<(), ListenRefused> {
         let (worker, steering) = (self.worker.number, self.surroundings.steering);
-        match steering.filter(|steering| !steering.shares_tcp(worker, address, port)) {
+        match steering.filter(|steering| steering.share_tcp(worker, address, port) == Share::Unwanted) {
             // Whoever wanted it has left this very moment.
             Some(steering) => steering.listen(worker, address, port),
+            None => Ok(()),
+        }
+    }
+
+    /// Has this worker be one of those that want the socket that its stack has there, which somebody else may have begun.
+    #[cfg(feature = "aio")]
+    pub(crate) fn share_udp(&mut self, address: Option<IpAddr>, port: u16) -> Result<(), BindRefused> {
+        let (worker, steering) = (self.worker.number, self.surroundings.steering);
+        match steering.filter(|steering| steering.share_udp(worker, address, port) == Share::Unwanted) {
+            Some(steering) => steering.bind_udp(worker, address, port),
             None => Ok(()),
         }
     }
@@ -362,7 +389,7 @@ impl<'a> Context<'a> {
     pub fn bind_udp(&mut self, address: Option<IpAddr>, port: u16) -> Result<UdpId, BindRefused> {
         let (worker, steering) = (self.worker.number, self.surroundings.steering);
         let id = match (self.stack.bind_udp(address, port), steering) {
-            (Err(BindError::InUse(_)), Some(steering)) if steering.shares_udp(worker, address, port) => {
+            (Err(BindError::InUse(_)), Some(steering)) if steering.share_udp(worker, address, port) == Share::New => {
                 self.stack.udp_socket_at(address, port).ok_or(BindError::InUse(port))?
             }
             (bound, None) => bound?,

@@ -160,6 +160,14 @@ impl WorkerHandle {
         mailbox.command(command).map_err(|command| (CommandError::QueueFull { worker: self.number }, command))
     }
 
+    /// Carries out what waits, as the worker does.
+    #[cfg(test)]
+    pub(crate) fn obey(&self, cx: &mut Context<'_>) {
+        while let Some(command) = self.mailbox().next_command() {
+            command(cx);
+        }
+    }
+
     /// What the worker showed of itself last: at most a tenth of a second ago, where anything has changed since.
     pub fn snapshot(&self) -> Snapshot {
         self.mailbox().published().snapshot()

@@ -21,7 +21,7 @@ mod tests;
 
 pub(crate) use self::{application::Begun, command::check_may_wait};
 pub use self::{
-    application::{Application, BindRefused, Context, ListenRefused, Steering, WorkerIndex},
+    application::{Application, BindRefused, Context, ListenRefused, Share, Steering, WorkerIndex},
     clock::Clock,
     command::{CommandError, MAX_COMMANDS, Waker, WorkerHandle, Workers},
     hand_off::{HandOff, Placement},
