@@ -12,7 +12,8 @@ use xskip::{
 /// How long the upstream may take to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Passes on what either side says, and that it has said all, until both have.
+/// Passes on what either side says, and that it has said all, until both have: for as long as that takes, as there may be reasons to be
+/// silent. Who is to be let go for that needs a limit here, or keep-alive (`TcpConfig::keep_alive`) where it is for having vanished.
 async fn pass_on(mut client: TcpStream, upstream: SocketAddr) -> io::Result<()> {
     let connected = aio::timeout(PATIENCE, TcpStream::connect(upstream)).await.map_err(io::Error::from);
     let mut server = match connected.and_then(|connected| connected) {
@@ -22,9 +23,10 @@ async fn pass_on(mut client: TcpStream, upstream: SocketAddr) -> io::Result<()> 
             return Err(io::Error::new(error.kind(), format!("{upstream} cannot be reached: {error}")));
         }
     };
-    // Small pieces are to go on as they came.
-    client.set_nodelay(true)?;
-    server.set_nodelay(true)?;
+    // Small pieces are to go on as they came. Who has been reset meanwhile is heard of below, where both sides are told.
+    for stream in [&client, &server] {
+        stream.set_nodelay(true).ok();
+    }
     if let Err(error) = copy_bidirectional(&mut client, &mut server).await {
         // An end in order has been passed on already; any other is passed on as an RST.
         client.abort();
