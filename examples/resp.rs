@@ -15,8 +15,10 @@ use xskip::{
     aio::{self, TcpListener, TcpStream},
 };
 
-/// The longest command, octets.
-const MAX_COMMAND: usize = 64 << 20;
+/// The longest command, octets: as much is kept of what a connection has not said to its end.
+const MAX_COMMAND: usize = 16 << 20;
+/// Words of a command at most: those that have come are read again whenever more of it has.
+const MAX_WORDS: usize = 1_024;
 /// Octets of keys and values that are kept at most.
 const MAX_STORED: usize = 1 << 30;
 /// Octets that are asked for at a time, and of answers that are kept until they are sent, or a little more.
@@ -52,6 +54,9 @@ fn line(data: &[u8], at: usize, kind: u8) -> Result<(usize, usize), Parsed> {
 fn parse(data: &[u8], words: &mut Vec<Range<usize>>) -> Result<Parsed, Parsed> {
     words.clear();
     let (count, mut at) = line(data, 0, b'*')?;
+    if count > MAX_WORDS {
+        return Err(Parsed::Broken);
+    }
     for _ in 0..count {
         let (length, start) = line(data, at, b'$')?;
         at = start + length + 2;
@@ -161,6 +166,8 @@ async fn converse(mut stream: TcpStream, store: Rc<RefCell<Store>>) -> io::Resul
             }
         };
         input.drain(..at);
+        // Long commands are rare; their memory is not kept for the next.
+        input.shrink_to(PIECE);
         if broken {
             answers.extend_from_slice(b"-ERR protocol error\r\n");
         }

@@ -162,6 +162,14 @@ s.sendall(cmd(b"DEL", b"a", b"b") + cmd(b"GET", b"a") + cmd(b"FLY"))
 assert f.readline() == b":1\r\n" and f.readline() == b"$-1\r\n" and f.readline().startswith(b"-ERR")
 s.sendall(b"nonsense\r\n")
 assert f.read() == b"-ERR protocol error\r\n"
+# As many words as may be, and more, which are refused before they come.
+def begin(data):
+    s = socket.create_connection(("198.18.0.1", 6379), 10)
+    s.sendall(data)
+    return s.makefile("rb")
+assert begin(cmd(b"DEL", *[b""] * 1023)).readline() == b":0\r\n"
+for count in [1025, 10000000]:
+    assert begin(b"*%d\r\n" % count).read() == b"-ERR protocol error\r\n"
 print("good")
 "#,
     );
