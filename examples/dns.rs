@@ -3,12 +3,14 @@
 
 use hickory_proto::{
     op::{Message, MessageType, Metadata, OpCode, Query, ResponseCode},
-    rr::{DNSClass, Name, RData, Record},
+    rr::{DNSClass, Name, RData, Record, rdata::SOA},
 };
 use std::{io, net::IpAddr};
 use xskip::{Server, aio::UdpSocket};
 
-/// What there is to know, here for a minute each.
+/// What this server answers for.
+const ZONE: &str = "xskip.test.";
+/// What there is to know, for a minute each.
 const NAMES: [(&str, &str); 4] = [
     ("www.xskip.test.", "192.0.2.80"),
     ("www.xskip.test.", "2001:db8::80"),
@@ -17,14 +19,29 @@ const NAMES: [(&str, &str); 4] = [
 ];
 const TTL: u32 = 60;
 
-/// Whether the name is known, and the records that were asked for.
-fn look_up(query: &Query) -> (bool, Vec<Record>) {
-    let is_it = |name: &str| Name::from_ascii(name).is_ok_and(|name| name == query.name);
+/// What there is of a name of the zone; nothing where there is no such name.
+fn look_up(name: &Name, zone: &Name, start: &SOA) -> Vec<RData> {
+    let is_it = |known: &str| Name::from_ascii(known).is_ok_and(|known| known == *name);
     let data = |address: &str| address.parse::<IpAddr>().ok().map(RData::from);
-    let known: Vec<_> = NAMES.iter().filter(|(name, _)| is_it(name)).filter_map(|(_, address)| data(address)).collect();
-    let (is_known, wanted) = (!known.is_empty(), query.query_type);
-    let records = known.into_iter().filter(|data| data.record_type() == wanted);
-    (is_known, records.map(|data| Record::from_rdata(query.name.clone(), TTL, data)).collect())
+    let addresses = NAMES.iter().filter(|(known, _)| is_it(known)).filter_map(|(_, address)| data(address));
+    addresses.chain((name == zone).then(|| RData::SOA(start.clone()))).collect()
+}
+
+/// Answers with what was asked for, or with how long it may be kept that there is no such thing (RFC 2308 §3).
+fn fill(answer: &mut Message, Query { name, query_type, .. }: &Query) -> ResponseCode {
+    let Ok(zone) = Name::from_ascii(ZONE) else { return ResponseCode::ServFail };
+    if !zone.zone_of(name) {
+        return ResponseCode::Refused;
+    }
+    answer.metadata.authoritative = true;
+    let start = SOA::new(zone.clone(), zone.clone(), 1, 3_600, 600, 86_400, TTL);
+    let known = look_up(name, &zone, &start);
+    let wanted = known.iter().filter(|data| data.record_type() == *query_type).cloned();
+    answer.add_answers(wanted.map(|data| Record::from_rdata(name.clone(), TTL, data)));
+    if answer.answers.is_empty() {
+        answer.add_authority(Record::from_rdata(zone, TTL, RData::SOA(start)));
+    }
+    if known.is_empty() { ResponseCode::NXDomain } else { ResponseCode::NoError }
 }
 
 /// The answer to a datagram; none to what is no question, so that two servers never go on answering each other.
@@ -33,15 +50,10 @@ fn answer(datagram: &[u8]) -> Option<Vec<u8>> {
         Message::from_vec(datagram).ok().filter(|message| message.metadata.message_type == MessageType::Query)?;
     let mut answer = Message::response(question.metadata.id, question.metadata.op_code);
     answer.metadata = Metadata::response_from_request(&question.metadata);
-    answer.metadata.authoritative = true;
     answer.add_queries(question.queries.iter().cloned());
     answer.metadata.response_code = match question.queries.as_slice() {
         _ if question.metadata.op_code != OpCode::Query => ResponseCode::NotImp,
-        [query] if query.query_class == DNSClass::IN => {
-            let (is_known, records) = look_up(query);
-            answer.add_answers(records);
-            if is_known { ResponseCode::NoError } else { ResponseCode::NXDomain }
-        }
+        [query] if query.query_class == DNSClass::IN => fill(&mut answer, query),
         [_] => ResponseCode::Refused,
         _ => ResponseCode::FormErr,
     };

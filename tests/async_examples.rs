@@ -355,9 +355,20 @@ fn dig_finds_the_names() {
         assert_eq!(dig(&["+short", "WWW.xskip.test", "A"]), "192.0.2.80\n");
         assert_eq!(dig(&["+short", "www.xskip.test", "AAAA"]), "2001:db8::80\n");
         assert_eq!(dig(&["+short", "four.xskip.test", "AAAA"]), "", "known, but not by that version");
-        for (name, status) in [("four.xskip.test", "NOERROR"), ("five.xskip.test", "NXDOMAIN")] {
+        // What there is not may be kept as such (RFC 2308 §2): no data, or no such name, and the zone's SOA.
+        for (name, status) in
+            [("four.xskip.test", "NOERROR"), ("xskip.test", "NOERROR"), ("five.xskip.test", "NXDOMAIN")]
+        {
             let said = dig(&[name, "AAAA"]);
             assert!(said.contains(&format!("status: {status}")) && said.contains("flags: qr aa rd;"), "{said}");
+            assert!(said.contains("ANSWER: 0, AUTHORITY: 1") && said.contains("SOA\txskip.test."), "{said}");
+        }
+        assert!(dig(&["+short", "xskip.test", "SOA"]).starts_with("xskip.test. "));
+        assert!(!dig(&["four.xskip.test", "A"]).contains("SOA"));
+        // Others' names.
+        for name in ["www.example.org", "xskip", "notxskip.test", "."] {
+            let said = dig(&[name, "A"]);
+            assert!(said.contains("status: REFUSED") && said.contains("flags: qr rd;"), "{said}");
         }
         assert!(dig(&["www.xskip.test", "CH", "TXT"]).contains("status: REFUSED"));
     }
