@@ -2,13 +2,17 @@
 //! HTTP/2. What a compiler makes of a .proto file is written by hand here: the message, the name of the method, and how it is called.
 
 use hyper::{Request, Response, body::Incoming, server::conn::http2, service::service_fn};
-use std::{convert::Infallible, io};
+use std::{convert::Infallible, future::pending, io, time::Duration};
+use tokio::sync::Notify;
 use tonic::{Status, body::Body, server::Grpc};
 use tonic_prost::ProstCodec;
 use xskip::{
     Server,
-    aio::{self, HyperExecutor, HyperTimer, TcpListener},
+    aio::{self, HyperExecutor, HyperTimer, TcpListener, TcpStream},
 };
+
+/// How long a client may take for its first call, and to answer a ping of HTTP/2.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// `message Text { string text = 1; }`
 #[derive(Clone, PartialEq, prost::Message)]
@@ -42,19 +46,36 @@ async fn answer(request: Request<Incoming>) -> Result<Response<Body>, Infallible
     })
 }
 
+/// Speaks with one client until either has had enough.
+async fn converse(stream: TcpStream, patience: Duration) {
+    let mut http = http2::Builder::new(HyperExecutor);
+    http.timer(HyperTimer).keep_alive_interval(patience).keep_alive_timeout(patience);
+    let first = Notify::new();
+    let answer = service_fn(|request| {
+        first.notify_one();
+        answer(request)
+    });
+    // Pings begin with the client's preface.
+    let silence = async {
+        if aio::timeout(patience, first.notified()).await.is_ok() {
+            pending().await
+        }
+    };
+    tokio::select! { _ = http.serve_connection(stream, answer) => {}, () = silence => {} }
+}
+
 /// Serves on one worker: a task for each connection, and one for each call.
-pub async fn serve() -> io::Result<()> {
+pub async fn serve(patience: Duration) -> io::Result<()> {
     let listener = TcpListener::bind(50_051)?;
     loop {
         let (stream, _) = listener.accept().await?;
-        let mut http = http2::Builder::new(HyperExecutor);
-        aio::spawn_local(http.timer(HyperTimer).serve_connection(stream, service_fn(answer)));
+        aio::spawn_local(converse(stream, patience));
     }
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let [_, interface, address] = <[String; 3]>::try_from(std::env::args().collect::<Vec<_>>())
         .map_err(|_| "say an interface and an address of its own: veth0 198.18.0.1/24")?;
-    Server::on(interface).address(address.parse()?).run_async(serve)?;
+    Server::on(interface).address(address.parse()?).run_async(|| serve(PATIENCE))?;
     Ok(())
 }

@@ -44,6 +44,9 @@ const HOSTS: [&str; 2] = ["198.18.0.1", "[2001:2::1]"];
 /// And the client.
 const CLIENTS: [&str; 2] = ["198.18.0.2", "[2001:2::2]"];
 
+/// How long servers wait for what clients that mean well will say.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// A lab of so many queues with a server at work in it.
 fn scene(queues: u32, start: impl FnOnce(Server) -> Result<Running, RuntimeError> + Send) -> Scene {
     Scene::new(queues, |server| start(server.address(ADDRESS_V6.parse().unwrap())).unwrap())
@@ -209,7 +212,7 @@ fn https_is_spoken_by_either_version_of_http() {
     }
     let certified = rcgen::generate_simple_self_signed(["198.18.0.1", "2001:2::1"].map(str::to_owned)).unwrap();
     let acceptor = https::acceptor(&certified).unwrap();
-    let mut scene = scene(1, move |server| server.start_async(move || https::serve(acceptor.clone())));
+    let mut scene = scene(1, move |server| server.start_async(move || https::serve(acceptor.clone(), PATIENCE)));
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("cert.pem");
     std::fs::write(&file, certified.cert.pem()).unwrap();
@@ -239,6 +242,77 @@ fn https_is_spoken_by_either_version_of_http() {
     scene.stop();
 }
 
+/// In Python: clients that say little or nothing, and hear what comes until they are let go.
+const SILENT: &str = r#"
+import socket, ssl, struct
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0"
+# :method GET, :path /, :authority x, and the scheme: HTTP/2's own tables have the rest.
+def request(scheme):
+    block = b"\x82\x84\x41\1x" + scheme
+    return struct.pack(">I", len(block))[1:] + b"\1\5\0\0\0\1" + block
+def connect(host, port):
+    return socket.create_connection((host, port), 60)
+def secure(host, version):
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.set_alpn_protocols([version])
+    stream = context.wrap_socket(connect(host, 443))
+    assert stream.selected_alpn_protocol() == version
+    return stream
+# All that comes until the other side ends: nobody answers its pings.
+def hear(stream, word):
+    stream.sendall(word)
+    heard = b""
+    try:
+        while data := stream.recv(9999):
+            heard += data
+    except (ConnectionResetError, ssl.SSLEOFError):
+        pass
+    return heard
+"#;
+
+#[test]
+fn who_says_nothing_over_tls_is_let_go_at_every_step() {
+    if !is_root() {
+        return;
+    }
+    let acceptor = https::acceptor(&rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap()).unwrap();
+    let patience = Duration::from_millis(700);
+    let mut scene = scene(1, move |server| server.start_async(move || https::serve(acceptor.clone(), patience)));
+    let script = r#"
+for host in ["198.18.0.1", "2001:2::1"]:
+    assert hear(connect(host, 443), b"") == b""
+    for version in ["h2", "http/1.1"]:
+        hear(secure(host, version), b"")
+    for word in [PREFACE[:1], PREFACE[:9], PREFACE]:
+        hear(secure(host, "h2"), word)
+    assert b"hello by HTTP/2.0" in hear(secure(host, "h2"), PREFACE + request(b"\x87"))
+    hear(secure(host, "http/1.1"), b"GET / HT")
+    assert b"hello by HTTP/1.1" in hear(secure(host, "http/1.1"), b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+print("good")
+"#;
+    assert_eq!(python(&scene, &format!("{SILENT}{script}")), "good\n");
+    scene.stop();
+}
+
+#[test]
+fn who_calls_nothing_or_vanishes_is_let_go() {
+    if !is_root() {
+        return;
+    }
+    let patience = Duration::from_millis(700);
+    let mut scene = scene(1, move |server| server.start_async(move || grpc::serve(patience)));
+    let script = r#"
+for host in ["198.18.0.1", "2001:2::1"]:
+    for word in [b"", PREFACE[:9], PREFACE]:
+        hear(connect(host, 50051), word)
+    assert len(hear(connect(host, 50051), PREFACE + request(b"\x86"))) > 60
+print("good")
+"#;
+    assert_eq!(python(&scene, &format!("{SILENT}{script}")), "good\n");
+    scene.stop();
+}
+
 /// As a compiler would write it.
 async fn say(channel: Channel, method: &'static str, text: String) -> Result<String, tonic::Status> {
     let mut client = tonic::client::Grpc::new(channel);
@@ -255,7 +329,7 @@ fn tonics_client_hears_what_it_says() {
         return;
     }
     let times = times(4_000);
-    let mut scene = scene(1, |server| server.start_async(grpc::serve));
+    let mut scene = scene(1, |server| server.start_async(|| grpc::serve(PATIENCE)));
     let talk = async |host: &str| {
         let channel = Channel::from_shared(format!("http://{host}:50051")).unwrap().connect().await.unwrap();
         let talkers: Vec<_> = (0..20)
