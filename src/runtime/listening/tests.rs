@@ -137,3 +137,21 @@ fn whoever_comes_while_another_leaves_has_all_the_others_follow() {
         assert!(third.stack.listener_at(None, PORT).is_none(), "round {round}: nobody is left");
     }
 }
+/// Or else what it hears next, that another has left, is obeyed while nobody is known to want the port.
+#[test]
+fn nobody_hears_of_a_port_before_it_is_written_down() {
+    let listening = listening(3);
+    let [mut coming, mut third] = [1, 2].map(|number| Worker::new(number, &listening));
+    thread::scope(|scope| {
+        let book = listening.book();
+        scope.spawn(|| Steering::listen(&listening, 1, None, PORT).unwrap());
+        // Time enough to go wrong.
+        thread::sleep(std::time::Duration::from_millis(50));
+        third.obey();
+        assert!(third.stack.listener_at(None, PORT).is_none());
+        drop(book);
+    });
+    coming.obey();
+    third.obey();
+    assert!(third.stack.listener_at(None, PORT).is_some());
+}
