@@ -216,11 +216,12 @@ impl Reactor {
     fn note_unclaimed(&self, port: u16) {
         self.count(|stats| stats.unclaimed += 1);
         let count = self.stats.get().unclaimed;
-        if count.is_power_of_two() {
+        static UNCLAIMED: LogLimit = LogLimit::new();
+        if let Some(more) = UNCLAIMED.admit() {
             tracing::warn!(
                 port,
                 count,
-                "nobody accepts at this port, and a connection was reset; bind a listener there, or do not have the server listen"
+                "nobody accepts at this port, and a connection was reset; bind a listener there, or do not have the server listen{more}"
             );
         }
     }
