@@ -2,10 +2,16 @@
 
 use super::{
     Departure, Field, Filter, FindError, List, Piece, Query, Request, Summary, Text, Tick, UnhappyFile,
-    filter::sort_field, find, unhappy::Book,
+    filter::sort_field,
+    find,
+    unhappy::{Book, Visit, write},
 };
-use crate::runtime::inspect::{
-    ConnectionReport, DropReport, EndReport, Explanation, FlowCounts, ListenerReport, NeighbourReport, WorkerReport,
+use crate::{
+    runtime::inspect::{
+        ConnectionReport, DropReport, EndReport, Explanation, FlowCounts, InspectError, ListenerReport,
+        NeighbourReport, WorkerReport,
+    },
+    worker::CommandError,
 };
 use serde_json::{Value, json};
 use std::os::unix::net::UnixListener;
@@ -347,6 +353,29 @@ fn so_many_unhappy_ends_are_written_down_and_no_more() {
     assert!(file.is_empty());
     let error = UnhappyFile::open(std::path::Path::new("/nowhere/at/all")).unwrap_err().to_string();
     assert!(error.contains("/nowhere/at/all") && error.ends_with("give another file by --unhappy"), "{error}");
+}
+
+#[test]
+fn who_does_not_tell_of_unhappy_ends_is_asked_again() {
+    let (stop, stopped) = crossbeam::channel::bounded(0);
+    let (mut file, mut stop, mut looks) = (Vec::new(), Some(stop), 0);
+    let ask = |visit: &mut Visit<'_>| {
+        looks += 1;
+        if looks == 1 {
+            return Err(InspectError::Worker(CommandError::Silent { worker: 1 }));
+        }
+        if looks == 2 {
+            drop(stop.take());
+        }
+        _ = visit(report(json!({
+            "worker": 0, "local": "[2001:2::1]:80", "remote": "[2001:2::100]:40000", "ago_ms": 400, "sentences": [],
+            "history": { "began": "accepted", "age_ms": 900, "missed": 0, "events": [] },
+        })));
+        Ok(())
+    };
+    write(ask, Book::new(&mut file, 0), &stopped).unwrap();
+    // The second look comes behind the first one's failure, and the third is what is over.
+    assert_eq!((looks, std::str::from_utf8(&file).unwrap().lines().count()), (3, 2));
 }
 
 #[test]

@@ -2,7 +2,11 @@
 
 use crate::{
     control::Gone,
-    runtime::{Inspector, inspect::EndReport},
+    log_limit::LogLimit,
+    runtime::{
+        Inspector,
+        inspect::{EndReport, InspectError},
+    },
 };
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use serde::Serialize;
@@ -125,7 +129,9 @@ impl UnhappyFile {
         let (stop, stopped) = bounded(0);
         let thread = thread::Builder::new().name("xskip-unhappy".to_owned()).spawn(move || {
             let Self { path, file, length } = self;
-            if let Err(error) = write(&inspector, Book::new(file, length), &stopped) {
+            let mut seen = Vec::new();
+            let ask = |visit: &mut Visit<'_>| inspector.ends_since(&mut seen, visit);
+            if let Err(error) = write(ask, Book::new(file, length), &stopped) {
                 tracing::warn!("unhappy ends are written to {} no more: {error}", path.display());
             }
         })?;
@@ -149,14 +155,22 @@ impl Drop for Unhappy {
     }
 }
 
-fn write(inspector: &Inspector, mut book: Book<File>, stopped: &Receiver<Gone>) -> io::Result<()> {
-    let mut seen = Vec::new();
+/// What is told of ends.
+pub(super) type Visit<'a> = dyn FnMut(EndReport) -> ControlFlow<()> + 'a;
+
+/// Asks for ends once a second, and writes them down, until it is over. Who does not answer is asked again the next time: a worker may be
+/// busy for long, and goes on then.
+pub(super) fn write<W: Write>(
+    mut ask: impl FnMut(&mut Visit<'_>) -> Result<(), InspectError>,
+    mut book: Book<W>,
+    stopped: &Receiver<Gone>,
+) -> io::Result<()> {
     loop {
         let is_over = !matches!(stopped.recv_timeout(INTERVAL), Err(RecvTimeoutError::Timeout));
         book.begin()?;
         let mut failed = None;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
-        let told = inspector.ends_since(&mut seen, |end| {
+        let told = ask(&mut |end| {
             let time = now - end.ago_ms as f64 / 1_000.0;
             match book.write(&Line { time, end: &end }) {
                 Ok(()) => ControlFlow::Continue(()),
@@ -169,8 +183,14 @@ fn write(inspector: &Inspector, mut book: Book<File>, stopped: &Receiver<Gone>) 
         if let Some(error) = failed {
             return Err(error);
         }
-        if is_over || told.is_err() {
+        if is_over {
             return Ok(());
+        }
+        if let Err(error) = told {
+            static UNTOLD: LogLimit = LogLimit::new();
+            if let Some(more) = UNTOLD.admit() {
+                tracing::warn!("unhappy ends are not told, and are asked for again: {error}{more}");
+            }
         }
     }
 }

@@ -127,19 +127,26 @@ impl Inspector {
     /// one first, until it says that it is enough; the others are left out then. Of each worker, the last few hundred are remembered.
     ///
     /// # Errors
-    /// Where a worker does not answer.
+    /// Where a worker does not answer: the others' are shown nevertheless, and its own by the next call that it answers.
     pub fn ends_since(
         &self,
         seen: &mut Vec<Instant>,
         mut visit: impl FnMut(EndReport) -> ControlFlow<()>,
     ) -> Result<(), InspectError> {
+        let mut failed = Ok(());
         for worker in self.of_workers() {
             let number = worker.number();
             if seen.len() <= number {
                 seen.resize(number + 1, Instant::ZERO);
             }
             // What ends in one turn of a worker ends at one moment, and no command comes between.
-            let (now, ends) = recent(&worker, seen[number])?;
+            let (now, ends) = match recent(&worker, seen[number]) {
+                Ok(recent) => recent,
+                Err(error) => {
+                    failed = failed.and(Err(error));
+                    continue;
+                }
+            };
             if let Some(last) = ends.first() {
                 seen[number] = last.ending.at;
             }
@@ -149,7 +156,7 @@ impl Inspector {
                 }
             }
         }
-        Ok(())
+        failed
     }
 }
 
