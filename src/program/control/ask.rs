@@ -72,7 +72,8 @@ pub enum AskError {
 
 debug_as_display!(AskError);
 
-/// An answer, line by line, as it comes. It ends where the other side hangs up; what the last line is, says whether that was the end.
+/// An answer, line by line, as it comes; blank lines say only that there is more to come. It ends where the other side hangs up; what the last
+/// line is, says whether that was the end.
 pub struct Asked<A> {
     role: &'static Role,
     path: PathBuf,
@@ -91,7 +92,7 @@ impl<A> fmt::Debug for Asked<A> {
 }
 
 impl<A: DeserializeOwned> Asked<A> {
-    /// Asks whoever has this socket; each line may take so long.
+    /// Asks whoever has this socket; each line may take so long, a blank one as well.
     ///
     /// # Errors
     /// [`AskError`] says what to do.
@@ -131,8 +132,14 @@ impl<A: DeserializeOwned> Asked<A> {
     }
 
     fn read(&mut self) -> Result<Option<A>, AskError> {
-        self.line.clear();
-        let heard = self.lines.by_ref().take(MOST).read_until(b'\n', &mut self.line);
+        let heard = loop {
+            self.line.clear();
+            let heard = self.lines.by_ref().take(MOST).read_until(b'\n', &mut self.line);
+            if self.line != b"\n" {
+                break heard;
+            }
+            self.is_first = false;
+        };
         // Who is cut off in the midst of a line has heard no more than the lines before it.
         if self.line.last() != Some(&b'\n') {
             if let Some(error) = self.unsaid.take() {

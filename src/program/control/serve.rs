@@ -75,6 +75,15 @@ impl Hearer<'_, '_> {
         if self.gathered.len() >= PIECE { self.flush() } else { Ok(()) }
     }
 
+    /// Says, by a blank line and at once, that there is more to come.
+    ///
+    /// # Errors
+    /// As [`Hearer::say`].
+    pub fn keep(&mut self) -> Result<(), Gone> {
+        self.gathered.push(b'\n');
+        self.flush()
+    }
+
     /// Says why there is no answer.
     ///
     /// # Errors

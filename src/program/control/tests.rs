@@ -41,7 +41,14 @@ impl Answers for Parrot {
         if count == 13 {
             return hearer.refuse("13 is bad luck: count to another number");
         }
-        let said = (0..count).try_for_each(|number| hearer.say(&number));
+        let say = |number| {
+            // It thinks hard before each tenth.
+            if number % 10 == 9 {
+                hearer.keep()?;
+            }
+            hearer.say(&number)
+        };
+        let said = (0..count).try_for_each(say);
         self.given_up.fetch_add(u64::from(said.is_err()), Ordering::Relaxed);
         said
     }
@@ -105,6 +112,9 @@ fn refusals_and_nonsense_are_answered_in_a_sentence() {
     );
     assert!(ground.say(&[b' '; 4_096]).contains("4096 octets at most"));
     assert_eq!(ground.say(b"{\"count\":2}\n"), "0\n1\n");
+    // What only says that there is more to come is no answer, and none is missing for it.
+    assert!(ground.say(b"{\"count\":10}\n").ends_with("8\n\n9\n"));
+    assert_eq!(ground.count(10).unwrap().map(Result::unwrap).collect::<Vec<_>>(), (0..10).collect::<Vec<_>>());
     // Nothing at all is no answer.
     let nothing = ask::<u64>(&ROLE, &ground.path, &serde_json::json!({ "count": 0 }), PATIENCE).unwrap_err();
     assert!(nothing.to_string().contains("no parrot of this version of xskip (it hung up)"), "{nothing}");

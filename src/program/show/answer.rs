@@ -5,10 +5,17 @@ use crate::{
     control::{Answers, Gone, Hearer},
     runtime::{Inspector, inspect::InspectError},
 };
-use std::{cmp::Ordering, collections::BinaryHeap, ops::ControlFlow, time::Duration};
+use std::{
+    cmp::Ordering,
+    collections::BinaryHeap,
+    ops::ControlFlow,
+    time::{Duration, Instant as Clock},
+};
 
 /// What rates are about, and how often what is followed is looked at.
 pub(super) const INTERVAL: Duration = Duration::from_secs(1);
+/// How often whoever waits for rows hears that there is more to come, though nothing that is wanted was found.
+const SIGN: Duration = Duration::from_secs(5);
 
 /// A server, or a load, that tells of itself.
 #[derive(Debug)]
@@ -78,6 +85,8 @@ pub(super) struct Rows<'a, 'b, 'c> {
     seen: u64,
     said: u64,
     sorted: BinaryHeap<Sorted>,
+    /// When the last sign was given.
+    signed: Clock,
     gone: Option<Gone>,
 }
 
@@ -96,7 +105,8 @@ impl<'a, 'b, 'c> Rows<'a, 'b, 'c> {
                 Query::MOST_SORTED
             )));
         }
-        Ok(Self { hearer, filter, sort, most, seen: 0, said: 0, sorted: BinaryHeap::new(), gone: None })
+        let (sorted, signed) = (BinaryHeap::new(), Clock::now());
+        Ok(Self { hearer, filter, sort, most, seen: 0, said: 0, sorted, signed, gone: None })
     }
 
     pub fn wants(&self, row: &impl Row) -> bool {
@@ -122,6 +132,25 @@ impl<'a, 'b, 'c> Rows<'a, 'b, 'c> {
             return ControlFlow::Continue(());
         }
         self.say(&piece(row))
+    }
+
+    /// Between two pieces of a list: whoever waits hears now and then that it goes on, and it is known whether anybody does.
+    pub fn sign(&mut self) -> Result<(), Gone> {
+        if self.signed.elapsed() < SIGN {
+            return Ok(());
+        }
+        self.signed = Clock::now();
+        self.hearer.keep()
+    }
+
+    fn go_on(&mut self) -> ControlFlow<()> {
+        match self.sign() {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(gone) => {
+                self.gone = Some(gone);
+                ControlFlow::Break(())
+            }
+        }
     }
 
     fn say(&mut self, piece: &Piece) -> ControlFlow<()> {
@@ -191,7 +220,12 @@ impl Watched {
     fn once(&self, list: List, rows: &mut Rows<'_, '_, '_>) -> Result<(), Stop> {
         match list {
             List::Connections => {
-                self.0.connections(|one| rows.take(one, |one| Piece::Connection(Box::new(one))))?;
+                self.0.connections_by_piece(|piece| {
+                    for one in piece {
+                        rows.take(one, |one| Piece::Connection(Box::new(one)))?;
+                    }
+                    rows.go_on()
+                })?;
             }
             List::Neighbours => self.0.neighbours(|one| rows.take(one, Piece::Neighbour))?,
             List::Listeners => {

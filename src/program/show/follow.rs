@@ -48,36 +48,47 @@ fn look(
     number: u64,
 ) -> Result<(), Stop> {
     let mut stop = None;
-    inspector.connections(|connection| {
-        // A handshake has no name yet.
-        let Some(id) = connection.id else { return ControlFlow::Continue(()) };
-        let name = (connection.worker, id);
-        // What was followed once is, though its numbers may be others now.
-        if let Some(followed) = known.get_mut(&name) {
-            *followed.connection = connection;
-            followed.seen = number;
-            return ControlFlow::Continue(());
+    inspector.connections_by_piece(|piece| {
+        let mut taken = piece.into_iter().try_for_each(|connection| take(rows, known, number, connection));
+        if taken.is_ok() {
+            taken = rows.sign().map_err(Stop::Gone);
         }
-        if !rows.wants(&connection) {
-            return ControlFlow::Continue(());
-        }
-        if known.len() >= MOST {
-            let why = format!("more than {MOST} connections match, too many to be followed: narrow it by a filter");
-            stop = Some(Stop::Refused(why));
-            return ControlFlow::Break(());
-        }
-        // Those of the first look have begun before.
-        if let Err(gone) = rows.hearer.say(&match number {
-            1 => Piece::Connection(Box::new(connection.clone())),
-            _ => Piece::Began(Box::new(connection.clone())),
-        }) {
-            stop = Some(Stop::Gone(gone));
-            return ControlFlow::Break(());
-        }
-        known.insert(name, Followed { connection: Box::new(connection), seen: number });
-        ControlFlow::Continue(())
+        stop = taken.err();
+        if stop.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;
     stop.map_or(Ok(()), Err)
+}
+
+/// One that is there.
+fn take(
+    rows: &mut Rows<'_, '_, '_>,
+    known: &mut HashMap<(usize, ConnectionId), Followed>,
+    number: u64,
+    connection: ConnectionReport,
+) -> Result<(), Stop> {
+    // A handshake has no name yet.
+    let Some(id) = connection.id else { return Ok(()) };
+    let name = (connection.worker, id);
+    // What was followed once is, though its numbers may be others now.
+    if let Some(followed) = known.get_mut(&name) {
+        *followed.connection = connection;
+        followed.seen = number;
+        return Ok(());
+    }
+    if !rows.wants(&connection) {
+        return Ok(());
+    }
+    if known.len() >= MOST {
+        let why = format!("more than {MOST} connections match, too many to be followed: narrow it by a filter");
+        return Err(Stop::Refused(why));
+    }
+    // Those of the first look have begun before.
+    rows.hearer.say(&match number {
+        1 => Piece::Connection(Box::new(connection.clone())),
+        _ => Piece::Began(Box::new(connection.clone())),
+    })?;
+    known.insert(name, Followed { connection: Box::new(connection), seen: number });
+    Ok(())
 }
 
 /// The unhappy ends of late, by their ends, the last one of each.

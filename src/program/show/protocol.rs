@@ -1,5 +1,6 @@
 //! What is said by way of a server's control socket: a line of JSON for the question, and a line for each piece of the answer.
 
+use super::INTERVALS;
 use crate::{
     control::{AskError, Asked, Role},
     runtime::inspect::{
@@ -20,7 +21,8 @@ pub static SERVER: Role = Role {
     help: "xskip show --help",
 };
 
-/// How long a line of an answer may take. Where nothing happens that is followed, that is said every second.
+/// How long a line of an answer may take, beside what is waited for on purpose. Where nothing happens that is followed, that is said every
+/// second, and a list that is under way says every few seconds that it is.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What is asked for.
@@ -33,6 +35,17 @@ pub enum Request {
     Explain(Flow),
     /// Pictures, one after the other, until somebody hangs up.
     Watch(Watch),
+}
+
+impl Request {
+    /// How long a line of the answer may take.
+    pub(super) fn patience(&self) -> Duration {
+        match self {
+            Self::Show(_) | Self::Explain(_) => PATIENCE,
+            // What is too long is refused, at once.
+            Self::Watch(Watch { interval_ms }) => PATIENCE + Duration::from_millis(*interval_ms).min(*INTERVALS.end()),
+        }
+    }
 }
 
 /// How often pictures are taken.
@@ -184,5 +197,5 @@ pub struct Summary {
 /// # Errors
 /// [`AskError`] says what to do.
 pub fn ask(control: &Path, request: &Request) -> Result<Asked<Piece>, AskError> {
-    Asked::begin(&SERVER, control, request, PATIENCE)
+    Asked::begin(&SERVER, control, request, request.patience())
 }

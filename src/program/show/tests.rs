@@ -1,7 +1,7 @@
 //! Filters, rows and texts, without anything that runs.
 
 use super::{
-    Departure, Field, Filter, FindError, List, Piece, Query, Request, Summary, Text, Tick, UnhappyFile,
+    Departure, Field, Filter, FindError, List, Piece, Query, Request, Summary, Text, Tick, UnhappyFile, Watch,
     filter::sort_field,
     find,
     unhappy::{Book, Visit, write},
@@ -14,7 +14,7 @@ use crate::{
     worker::CommandError,
 };
 use serde_json::{Value, json};
-use std::os::unix::net::UnixListener;
+use std::{os::unix::net::UnixListener, time::Duration};
 
 fn connection() -> ConnectionReport {
     serde_json::from_value(json!({
@@ -163,6 +163,14 @@ fn requests_and_pieces_are_lines_of_json() {
         let text = serde_json::to_string(&piece).unwrap();
         assert_eq!(serde_json::from_str::<Piece>(&text).unwrap(), piece, "{text}");
     }
+}
+
+#[test]
+fn pictures_are_waited_for_longer_than_they_are_apart() {
+    let patience = |interval| Request::Watch(Watch { interval_ms: interval }).patience();
+    assert!(patience(60_000) >= Duration::from_secs(120) && patience(100) >= Duration::from_secs(60));
+    assert_eq!(patience(u64::MAX), patience(60_000));
+    assert!(Request::Show(Query::new(List::Drops)).patience() >= Duration::from_secs(60));
 }
 
 /// The text of some pieces.

@@ -181,12 +181,12 @@ fn piece(worker: &WorkerHandle, cursor: Cursor) -> Result<Piece, CommandError> {
     })
 }
 
-/// Lists a worker's flows, until `visit` says that it is enough.
+/// Lists a worker's flows piece by piece, until `visit` says that it is enough.
 pub(super) fn list(
     worker: &WorkerHandle,
     turn: &Mutex<()>,
     interface: &impl Fn(&Listed) -> Name,
-    visit: &mut impl FnMut(ConnectionReport) -> ControlFlow<()>,
+    visit: &mut impl FnMut(Vec<ConnectionReport>) -> ControlFlow<()>,
 ) -> Result<ControlFlow<()>, CommandError> {
     let mut next = Some(Cursor::default());
     while let Some(cursor) = next {
@@ -197,11 +197,9 @@ pub(super) fn list(
             thread::sleep(took * PAUSE);
         }
         drop(alone);
-        for listed in &listed {
-            let report = ConnectionReport::new(worker.number(), interface(listed), now, listed);
-            if visit(report).is_break() {
-                return Ok(ControlFlow::Break(()));
-            }
+        let report = |listed: &Listed| ConnectionReport::new(worker.number(), interface(listed), now, listed);
+        if visit(listed.iter().map(report).collect()).is_break() {
+            return Ok(ControlFlow::Break(()));
         }
         next = on;
     }
@@ -255,6 +253,18 @@ impl Inspector {
     pub fn connections(
         &self,
         mut visit: impl FnMut(ConnectionReport) -> ControlFlow<()>,
+    ) -> Result<FlowCounts, InspectError> {
+        self.connections_by_piece(|piece| piece.into_iter().try_for_each(&mut visit))
+    }
+
+    /// As [`Inspector::connections`], with those of each piece of a worker's table together, and none at all where none is in it: whoever
+    /// has others wait hears in between that it goes on.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn connections_by_piece(
+        &self,
+        mut visit: impl FnMut(Vec<ConnectionReport>) -> ControlFlow<()>,
     ) -> Result<FlowCounts, InspectError> {
         let names = self.names();
         for worker in self.of_workers() {
