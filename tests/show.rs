@@ -264,6 +264,8 @@ fn a_flow_that_never_came_to_be_is_explained_by_the_tables() {
         ),
         ("198.18.0.2:4000 198.18.0.1:80", &["guards port 80", "Port 80 is listened on", "No worker has a flow"]),
         ("[2001:2::1]:80 [2001:2::2]:4000", &["[2001:2::1]:80 <-> [2001:2::2]:4000", "A SYN would begin a connection"]),
+        ("198.18.0.255:4000 198.18.0.1:80", &["198.18.0.255 is the broadcast address", "is dropped, a SYN as well"]),
+        ("[2001:2::1]:4000 [2001:2::1]:80", &["2001:2::1 is an address of this server itself", "is dropped"]),
         ("192.0.2.1:1 192.0.2.2:2", &["is an address of this server: the XDP program leaves", "to the kernel"]),
     ] {
         let text = shown.text(&format!("explain {flow}")).split_whitespace().collect::<Vec<_>>().join(" ");

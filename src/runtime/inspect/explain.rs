@@ -4,8 +4,8 @@ use super::{
     ConnectionReport, EndReport, ExampleReport, HistoryReport, InspectError, Inspector, Name, NeighbourReport, drops,
 };
 use crate::{
-    stack::{KnownFlow, LocalAddress, Ownership},
-    wire::FourTuple,
+    stack::{Addresses, KnownFlow, LocalAddress, Ownership},
+    wire::{FourTuple, check_host},
     worker::WorkerHandle,
     xdp::{Action, Service},
 };
@@ -15,7 +15,7 @@ use std::{net::SocketAddr, ops::ControlFlow};
 /// What a table says of a flow.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
-    /// Which one: `addresses`, `services`, `filter`, `flows`, `listeners`, `neighbours` or `verdict`.
+    /// Which one: `addresses`, `services`, `filter`, `flows`, `sources`, `listeners`, `neighbours` or `verdict`.
     pub table: Name,
     /// What it says, in a sentence.
     pub text: String,
@@ -105,6 +105,16 @@ impl Explanation {
     fn find(&mut self, table: &'static str, text: impl Into<String>) {
         self.findings.push(Finding { table: Name::Borrowed(table), text: text.into() });
     }
+
+    /// Takes what workers know; whether there is anything.
+    fn take(&mut self, flows: Vec<(usize, Known)>) -> bool {
+        let is_known = !flows.is_empty();
+        for (worker, Known { connection, sentences, history, flow }) in flows {
+            self.find("flows", format!("Worker {worker} has it: {flow}."));
+            (self.connection, self.sentences, self.history) = (connection, sentences, history);
+        }
+        is_known
+    }
 }
 
 impl Inspector {
@@ -117,6 +127,10 @@ impl Inspector {
         let (local, remote, place) = match (is_ours(other), is_ours(one)) {
             (Some(place), _) => (other, one, Some(place)),
             (None, Some(place)) => (one, other, Some(place)),
+            // An address may have gone, and leave its flows behind; and some speak in others' names.
+            (None, None) if self.flows(other, one)?.is_empty() && !self.flows(one, other)?.is_empty() => {
+                (one, other, None)
+            }
             (None, None) => (other, one, None),
         };
         let mut it = Explanation {
@@ -131,18 +145,41 @@ impl Inspector {
         };
         match place {
             Some(place) => self.explain_ours(&mut it, place)?,
-            None => it.find(
-                "addresses",
-                format!(
-                    "Neither {} nor {} is an address of this server: the XDP program leaves what is for them to the kernel, whose \
-                     own `ss` and `ip route get` tell more.",
-                    remote.ip(),
-                    local.ip()
-                ),
-            ),
+            None => self.explain_foreign(&mut it)?,
         }
+        self.ends(|end| {
+            if is_between((end.local, end.remote), &it) {
+                it.ends.push(end);
+            }
+            ControlFlow::Continue(())
+        })?;
         self.refused(&mut it)?;
         Ok(it)
+    }
+
+    /// What workers know of a flow between our end and the peer's, each with its number.
+    fn flows(&self, local: SocketAddr, remote: SocketAddr) -> Result<Vec<(usize, Known)>, InspectError> {
+        let tuple = FourTuple { local: local.into(), remote: remote.into() };
+        let mut flows = Vec::new();
+        for worker in self.of_workers() {
+            flows.extend(known(&worker, self.names(), tuple)?.map(|known| (worker.number(), known)));
+        }
+        Ok(flows)
+    }
+
+    /// Neither end is an address of ours, as far as addresses go.
+    fn explain_foreign(&self, it: &mut Explanation) -> Result<(), InspectError> {
+        let (local, remote) = (it.local.ip(), it.remote.ip());
+        let flows = self.flows(it.local, it.remote)?;
+        it.find("addresses", match flows.is_empty() {
+            true => format!(
+                "Neither {remote} nor {local} is an address of this server: the XDP program leaves what is for them to the kernel, \
+                 whose own `ss` and `ip route get` tell more."
+            ),
+            false => format!("{local} is no address of this server, or none any more; but a worker has this flow."),
+        });
+        it.take(flows);
+        Ok(())
     }
 
     fn explain_ours(&self, it: &mut Explanation, (number, address): (usize, LocalAddress)) -> Result<(), InspectError> {
@@ -158,36 +195,33 @@ impl Inspector {
                 ),
             },
         );
-        let action = self.places.get(number).and_then(|place| place.services.get(Service::tcp(local)));
-        it.find("services", serviced(local.port(), action, address.ownership));
-        if let Some(Action::Guarded(_)) = action {
-            let knows = self.places[number].guard.filter().contains(remote, local);
+        let place = self.places.get(number);
+        let action = place.and_then(|place| place.services.get(Service::tcp(local)));
+        let answers = place.is_some_and(|place| place.guard.has_way_out());
+        it.find("services", serviced(local.port(), action, address.ownership, answers));
+        if let (Some(Action::Guarded(_)), Some(place)) = (action, place) {
+            let knows = place.guard.filter().contains(remote, local);
             it.find("filter", match knows {
                 true => "The XDP program lets segments between these two through: it takes them for those of a flow.",
-                false => "The XDP program knows no flow between these two: of their segments it answers SYNs only, and takes cookies.",
+                false => "The XDP program knows no flow between these two: apart from SYNs it lets through only ACKs with a valid cookie, and a few RSTs.",
             });
         }
-        let tuple = FourTuple { local: local.into(), remote: remote.into() };
-        let mut is_known = false;
-        for worker in self.of_workers() {
-            let Some(known) = known(&worker, self.names(), tuple)? else { continue };
-            is_known = true;
-            it.find("flows", format!("Worker {} has it: {}.", worker.number(), known.flow));
-            (it.connection, it.sentences, it.history) = (known.connection, known.sentences, known.history);
-        }
+        let is_known = it.take(self.flows(local, remote)?);
         if !is_known {
             it.find("flows", "No worker has a flow between these two.");
         }
+        let addresses = self.listening.addresses().into_iter().map(|(_, address)| address).collect();
+        let impossible = impossible_ends(local, remote, addresses).filter(|_| !is_known);
+        let is_possible = impossible.is_none();
+        impossible.into_iter().for_each(|text| it.find("sources", text));
         let listens = self.listener(it)?;
         self.neighbour(it)?;
-        self.ends(|end| {
-            if (end.local, end.remote) == (local, remote) {
-                it.ends.push(end);
-            }
-            ControlFlow::Continue(())
-        })?;
         if !is_known {
-            it.find("verdict", verdict(local, listens, action, address.ownership));
+            let ownership = address.ownership;
+            it.find(
+                "verdict",
+                Arrival { port: local.port(), action, ownership, answers, is_possible, listens }.verdict(),
+            );
         }
         Ok(())
     }
@@ -239,8 +273,7 @@ impl Inspector {
     fn refused(&self, it: &mut Explanation) -> Result<(), InspectError> {
         for worker in self.of_workers() {
             for (reason, example) in drops::examples(&worker)? {
-                let ends = (example.local, example.remote);
-                if ends == (Some(it.local), Some(it.remote)) {
+                if example.local.zip(example.remote).is_some_and(|ends| is_between(ends, it)) {
                     let (name, meaning) = (Name::Borrowed(reason.name()), Name::Borrowed(reason.meaning()));
                     it.refused.push(RefusedReport { reason: name, meaning, example });
                 }
@@ -250,16 +283,25 @@ impl Inspector {
     }
 }
 
-/// What the table of services says of a port.
-fn serviced(port: u16, action: Option<Action>, ownership: Ownership) -> String {
+/// Whether these are its two ends, in either order: what is ours may have been told otherwise than it is now.
+fn is_between((one, other): (SocketAddr, SocketAddr), it: &Explanation) -> bool {
+    [(one, other), (other, one)].contains(&(it.local, it.remote))
+}
+
+/// What the table of services says of a port. The XDP program `answers` where what it sends arrives.
+pub(super) fn serviced(port: u16, action: Option<Action>, ownership: Ownership, answers: bool) -> String {
     match action {
         Some(Action::Kernel) => format!("The XDP program leaves port {port} there to the kernel."),
         Some(Action::Stack) => format!("The XDP program hands what is for port {port} to the workers."),
         Some(Action::Listener(_)) => {
             format!("The XDP program knows port {port} as a listener's: it counts SYNs, and hands all to the workers.")
         }
-        Some(Action::Guarded(_)) => format!(
+        Some(Action::Guarded(_)) if answers => format!(
             "The XDP program guards port {port}: it answers SYNs with cookies, and drops segments of flows that it does not know."
+        ),
+        Some(Action::Guarded(_)) => format!(
+            "The XDP program guards port {port}: it drops segments of flows that it does not know, but leaves SYNs to the workers, as \
+             its own answers would not arrive."
         ),
         Some(_) => format!("The XDP program sends what is for port {port} on to backends: ask `xskip lb explain`."),
         None if ownership == Ownership::Own => {
@@ -269,20 +311,61 @@ fn serviced(port: u16, action: Option<Action>, ownership: Ownership) -> String {
     }
 }
 
-/// What would become of a SYN from there.
-fn verdict(local: SocketAddr, listens: bool, action: Option<Action>, ownership: Ownership) -> String {
-    let port = local.port();
-    match (action, listens) {
-        (Some(Action::Kernel), _) => "What comes is the kernel's to answer.".to_owned(),
-        (None, _) if ownership == Ownership::Shared => "What comes is the kernel's to answer.".to_owned(),
-        (Some(Action::Balance { .. } | Action::Translate { .. } | Action::Clients { .. }), _) => {
-            "What comes is a backend's to answer.".to_owned()
+/// Why no segment of no flow can have these ends, where none can: what the parser, the stacks and the XDP program refuse alike.
+pub(super) fn impossible_ends(local: SocketAddr, remote: SocketAddr, addresses: Vec<LocalAddress>) -> Option<String> {
+    let address = remote.ip();
+    if local.port() == 0 || remote.port() == 0 {
+        return Some("Port 0 means no port: a segment that has it at either end is dropped.".to_owned());
+    }
+    let whose = if check_host(address).is_err() {
+        "no host's address (RFC 1122 section 3.2.1.3, RFC 4291 section 2)"
+    } else if addresses.iter().any(|local| local.cidr.address == address) {
+        "an address of this server itself"
+    } else if Addresses::new(addresses).impossible_sources().contains(&address) {
+        "the broadcast address of a subnet of this server's"
+    } else {
+        return None;
+    };
+    Some(format!("{address} is {whose}: a segment that claims to come from there is dropped."))
+}
+
+/// What there is for a segment of no known flow.
+#[derive(Clone, Copy)]
+pub(super) struct Arrival {
+    pub port: u16,
+    pub action: Option<Action>,
+    pub ownership: Ownership,
+    /// Whether the XDP program's own answers arrive.
+    pub answers: bool,
+    /// Whether it can have the ends that it has.
+    pub is_possible: bool,
+    /// Whether anybody listens.
+    pub listens: bool,
+}
+
+impl Arrival {
+    /// What would become of it.
+    pub fn verdict(self) -> String {
+        let port = self.port;
+        match (self.action, self.listens) {
+            (Some(Action::Kernel), _) => "What comes is the kernel's to answer.".to_owned(),
+            (None, _) if self.ownership == Ownership::Shared => "What comes is the kernel's to answer.".to_owned(),
+            (Some(Action::Balance { .. } | Action::Translate { .. } | Action::Clients { .. }), _) => {
+                "What comes is a backend's to answer.".to_owned()
+            }
+            _ if !self.is_possible => {
+                "What comes is dropped, a SYN as well. Ask for the two ends that a client has on the wire.".to_owned()
+            }
+            (_, true) => "A SYN would begin a connection, and so would an ACK with a valid cookie where cookies are in use; any other \
+                          segment would be answered with an RST, or dropped."
+                .to_owned(),
+            (Some(Action::Guarded(_)), false) if self.answers => format!(
+                "No flow, no listener: the XDP program would answer a SYN nevertheless, and the ACK that follows would be answered with \
+                 an RST. Listen on port {port}, or ask for another one."
+            ),
+            (_, false) => format!(
+                "No flow, no listener: a SYN would be answered with an RST. Listen on port {port}, or ask for another one."
+            ),
         }
-        (_, true) => {
-            "A SYN would begin a connection; any other segment would be answered with an RST, or dropped.".to_owned()
-        }
-        (_, false) => format!(
-            "No flow, no listener: a SYN would be answered with an RST. Listen on port {port}, or ask for another one."
-        ),
     }
 }

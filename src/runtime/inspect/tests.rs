@@ -1,6 +1,10 @@
 //! What needs no worker: frames in words, and numbers by name.
 
-use super::{ConnectionReport, HandshakeReport, Name, frame};
+use super::{
+    ConnectionReport, HandshakeReport, Name,
+    explain::{Arrival, impossible_ends, serviced},
+    frame,
+};
 use crate::{
     config::StackConfig,
     drops::DropReason,
@@ -8,7 +12,7 @@ use crate::{
     time::Instant,
     wire::{FourTuple, InterfaceId, MacAddress},
     worker::Snapshot,
-    xdp::Verdicts,
+    xdp::{Action, SynAckFields, Verdicts},
 };
 use std::net::SocketAddr;
 
@@ -114,4 +118,58 @@ fn handshakes_are_summed_up_over_workers_and_programs() {
     let verdicts = Verdicts { answered_syn: 7, dropped_ack: 2, dropped_budget: 1, ..Verdicts::default() };
     let sum = HandshakeReport::new(&[worker.clone(), worker], &verdicts);
     assert_eq!((sum.begun, sum.cookies_sent_by_xdp, sum.cookies_refused, sum.syns_dropped_by_xdp), (10, 7, 6, 1));
+}
+
+#[test]
+fn nobody_is_where_no_segment_can_come_from() {
+    let addresses = ["198.18.0.1/24", "2001:2::1/64"]
+        .map(|cidr| LocalAddress { cidr: cidr.parse().unwrap(), ownership: Ownership::Own });
+    let why = |local: &str, remote: &str| {
+        impossible_ends(local.parse().unwrap(), remote.parse().unwrap(), addresses.to_vec()).unwrap_or_default()
+    };
+    for (remote, said) in [
+        ("198.18.0.2:4000", ""),
+        ("198.18.0.2:0", "Port 0 means no port"),
+        ("198.18.0.1:4000", "198.18.0.1 is an address of this server itself"),
+        ("198.18.0.255:4000", "198.18.0.255 is the broadcast address of a subnet"),
+        ("224.0.0.1:4000", "224.0.0.1 is no host's address"),
+        ("0.0.0.0:4000", "0.0.0.0 is no host's address"),
+        ("255.255.255.255:4000", "is no host's address"),
+        ("[2001:2::2]:4000", ""),
+        ("[2001:2::1]:4000", "2001:2::1 is an address of this server itself"),
+        ("[ff02::1]:4000", "ff02::1 is no host's address"),
+        ("[::]:4000", ":: is no host's address"),
+    ] {
+        let local = if remote.starts_with('[') { "[2001:2::1]:80" } else { "198.18.0.1:80" };
+        let found = why(local, remote);
+        assert!(found.starts_with(said) || found.contains(said), "{remote}: {found}");
+        assert_eq!(found.is_empty(), said.is_empty(), "{remote}: {found}");
+    }
+    assert!(why("198.18.0.1:0", "198.18.0.2:4000").contains("Port 0"));
+}
+
+#[test]
+fn what_would_become_of_a_segment_follows_from_every_table() {
+    let fields =
+        SynAckFields { mss: 1_460, window: 65_535, window_scale: 7, sack: true, hop_limit: 64, traffic_class: 0 };
+    let guarded = Arrival {
+        port: 80,
+        action: Some(Action::Guarded(fields)),
+        ownership: Ownership::Own,
+        answers: true,
+        is_possible: true,
+        listens: true,
+    };
+    let shared = Arrival { action: None, ownership: Ownership::Shared, ..guarded };
+    for (arrival, said) in [
+        (guarded, "so would an ACK with a valid cookie"),
+        (Arrival { listens: false, ..guarded }, "would answer a SYN nevertheless, and the ACK that follows"),
+        (Arrival { listens: false, answers: false, ..guarded }, "a SYN would be answered with an RST"),
+        (Arrival { is_possible: false, ..guarded }, "is dropped, a SYN as well"),
+        (Arrival { is_possible: false, ..shared }, "the kernel's to answer"),
+    ] {
+        assert!(arrival.verdict().contains(said), "{}", arrival.verdict());
+    }
+    let text = |answers| serviced(80, guarded.action, Ownership::Own, answers);
+    assert!(text(true).contains("it answers SYNs with cookies") && text(false).contains("leaves SYNs to the workers"));
 }
