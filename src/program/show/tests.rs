@@ -4,6 +4,7 @@ use super::{
     Departure, Field, Filter, FindError, List, Piece, Query, Request, Summary, Text, Tick, UnhappyFile, Watch,
     filter::sort_field,
     find,
+    follow::{Ends, end_of},
     unhappy::{Book, Visit, write},
 };
 use crate::{
@@ -242,6 +243,21 @@ fn what_began_and_ended_in_text() {
             "    It ended: reset by the peer.",
         ],
     );
+}
+
+#[test]
+fn an_end_is_that_of_a_connection_only_where_it_came_behind_the_last_look() {
+    let of = |worker, ago| -> Option<EndReport> {
+        let end: EndReport = report(json!({
+            "worker": worker, "local": "198.18.0.1:80", "remote": "198.18.0.100:40000", "ago_ms": ago, "sentences": [],
+            "history": { "began": "accepted", "age_ms": 60_000, "missed": 0, "events": [] },
+        }));
+        let mut ends = Ends::from([((end.worker, end.local, end.remote), end)]);
+        end_of(&mut ends, &connection(), Duration::from_secs(1))
+    };
+    assert!(of(1, 0).is_some() && of(1, 1_000).is_some());
+    // A connection of these two ends that was before; and one of another worker.
+    assert!(of(1, 2_000).is_none() && of(0, 500).is_none());
 }
 
 #[test]
