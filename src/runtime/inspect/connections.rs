@@ -5,13 +5,13 @@ use crate::{
     stack::{ConnectionId, Cursor, Listed},
     tcp::TcpInfo,
     time::Instant,
-    worker::{CommandError, WorkerHandle},
+    worker::{CommandError, Context, WorkerHandle},
 };
 use serde::{Deserialize, Serialize};
 use std::{
     net::SocketAddr,
     ops::ControlFlow,
-    sync::{Mutex, PoisonError},
+    sync::PoisonError,
     thread,
     time::{Duration, Instant as Clock},
 };
@@ -164,46 +164,11 @@ impl ConnectionReport {
     }
 }
 
-/// A piece of a worker's list, and how long it took.
+/// A piece of a worker's list.
 struct Piece {
     now: Instant,
     listed: Vec<Listed>,
     next: Option<Cursor>,
-    took: Duration,
-}
-
-fn piece(worker: &WorkerHandle, cursor: Cursor) -> Result<Piece, CommandError> {
-    worker.call(move |cx| {
-        let began = Clock::now();
-        let now = cx.now();
-        let (listed, next) = cx.stack().connections_from(now, cursor, PIECE);
-        Piece { now, listed, next, took: began.elapsed() }
-    })
-}
-
-/// Lists a worker's flows piece by piece, until `visit` says that it is enough.
-pub(super) fn list(
-    worker: &WorkerHandle,
-    turn: &Mutex<()>,
-    interface: &impl Fn(&Listed) -> Name,
-    visit: &mut impl FnMut(Vec<ConnectionReport>) -> ControlFlow<()>,
-) -> Result<ControlFlow<()>, CommandError> {
-    let mut next = Some(Cursor::default());
-    while let Some(cursor) = next {
-        // Several lists at a time take no more of the workers than one does.
-        let alone = turn.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(Piece { now, listed, next: on, took }) = Inspector::told(piece(worker, cursor))? else { break };
-        if on.is_some() {
-            thread::sleep(took * PAUSE);
-        }
-        drop(alone);
-        let report = |listed: &Listed| ConnectionReport::new(worker.number(), interface(listed), now, listed);
-        if visit(listed.iter().map(report).collect()).is_break() {
-            return Ok(ControlFlow::Break(()));
-        }
-        next = on;
-    }
-    Ok(ControlFlow::Continue(()))
 }
 
 /// Where looking at flows goes on. The default is the beginning.
@@ -214,6 +179,32 @@ pub struct ListPlace {
 }
 
 impl Inspector {
+    /// A piece of what a worker tells. Behind it whoever asks like this leaves the worker alone for [`PAUSE`] times as long as it took, so that
+    /// lists, pictures and neighbours, however many at a time, take no more of the workers than one of them does.
+    pub(super) fn in_turn<T: Send + 'static>(
+        &self,
+        worker: &WorkerHandle,
+        tell: impl FnOnce(&mut Context<'_>) -> T + Send + 'static,
+    ) -> Result<Option<T>, CommandError> {
+        let _alone = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let told = Self::told(worker.call(move |cx| {
+            let began = Clock::now();
+            (tell(cx), began.elapsed())
+        }))?;
+        Ok(told.map(|(told, took)| {
+            thread::sleep(took * PAUSE);
+            told
+        }))
+    }
+
+    fn piece(&self, worker: &WorkerHandle, cursor: Cursor) -> Result<Option<Piece>, CommandError> {
+        self.in_turn(worker, move |cx| {
+            let now = cx.now();
+            let (listed, next) = cx.stack().connections_from(now, cursor, PIECE);
+            Piece { now, listed, next }
+        })
+    }
+
     /// Shows `visit` flows from `place` on, as many as are in about so many places of workers' tables, and leaves there where to go on; no
     /// more than once around, so that with few flows all of them are shown each time.
     ///
@@ -229,7 +220,7 @@ impl Inspector {
         for _ in 0..places.div_ceil(PIECE).max(1) {
             let Some(worker) = self.workers.get(place.worker) else { break };
             let next_worker = ListPlace { worker: place.worker + 1, cursor: Cursor::default() };
-            let Some(Piece { now, listed, next, took }) = Self::told(piece(&worker, place.cursor))? else {
+            let Some(Piece { now, listed, next }) = self.piece(&worker, place.cursor)? else {
                 *place = next_worker;
                 continue;
             };
@@ -237,7 +228,6 @@ impl Inspector {
                 visit(ConnectionReport::new(worker.number(), names.of(listed.interface), now, listed));
             }
             *place = next.map_or(next_worker, |cursor| ListPlace { cursor, ..*place });
-            thread::sleep(took * PAUSE);
         }
         if place.worker >= self.workers.len() {
             *place = ListPlace::default();
@@ -268,8 +258,14 @@ impl Inspector {
     ) -> Result<FlowCounts, InspectError> {
         let names = self.names();
         for worker in self.of_workers() {
-            if list(&worker, &self.turn, &|listed| names.of(listed.interface), &mut visit)?.is_break() {
-                break;
+            let mut next = Some(Cursor::default());
+            while let Some(cursor) = next {
+                let Some(Piece { now, listed, next: on }) = self.piece(&worker, cursor)? else { break };
+                let report = |it: &Listed| ConnectionReport::new(worker.number(), names.of(it.interface), now, it);
+                if visit(listed.iter().map(report).collect()).is_break() {
+                    return self.flow_counts();
+                }
+                next = on;
             }
         }
         self.flow_counts()

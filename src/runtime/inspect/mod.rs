@@ -86,7 +86,7 @@ pub struct Inspector {
     places: Arc<[Place]>,
     defence: View,
     listening: Arc<Listening>,
-    /// Held by whoever lists connections, from one piece to the next.
+    /// Held by whoever lists connections or neighbours, from one piece to the next.
     turn: Arc<Mutex<()>>,
 }
 

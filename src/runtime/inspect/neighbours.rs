@@ -58,11 +58,11 @@ impl Inspector {
             for interface in interfaces {
                 let mut after = None;
                 loop {
-                    let piece = worker.call(move |cx| {
+                    let piece = self.in_turn(&worker, move |cx| {
                         let now = cx.now();
                         (now, cx.stack().neighbours_from(now, interface, after, PIECE))
                     });
-                    let Some((now, neighbours)) = Self::told(piece)? else { break };
+                    let Some((now, neighbours)) = piece? else { break };
                     for neighbour in &neighbours {
                         after = Some(neighbour.address);
                         let report = NeighbourReport::new(worker.number(), names.of(interface), now, neighbour);
