@@ -27,8 +27,8 @@ pub enum AskError {
         /// The socket.
         path: PathBuf,
     },
-    /// The socket is another user's.
-    #[error("{path} is for the user who runs the {} alone: be that user, or root", .role.name)]
+    /// The socket is another user's: of who started it, whoever that goes on as.
+    #[error("the control socket {path} of the {} is for its owner alone: be that user, or root", .role.name)]
     NotPermitted {
         /// Who was asked.
         role: &'static Role,

@@ -31,7 +31,7 @@ pub enum FindError {
         found: Vec<PathBuf>,
     },
     /// The sockets are another user's.
-    #[error("{} is for the user who runs the server alone: be that user, or root", .path.display())]
+    #[error("the control socket {} is for its owner alone: be that user, or root", .path.display())]
     NotPermitted {
         /// The socket.
         path: PathBuf,
