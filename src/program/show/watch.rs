@@ -9,6 +9,7 @@ use crate::{
         inspect::{ConnectionReport, HandshakeReport, ListPlace, Sample},
     },
     stack::ConnectionId,
+    stats::Histogram,
     time::Instant,
     top::{Both, Connection, Handshakes, Listener, Picture, Refusal, Sequence, Worker},
     worker::Snapshot,
@@ -53,6 +54,8 @@ struct Viewer<'a> {
     place: ListPlace,
     seen: HashMap<(usize, ConnectionId), Seen>,
     number: u64,
+    /// How long each worker's batches had taken by the last picture; none before the first.
+    batches: Vec<Histogram>,
 }
 
 /// Takes pictures until nobody looks any more.
@@ -63,7 +66,8 @@ pub(super) fn pictures(inspector: &Inspector, how: Watch, hearer: &mut Hearer<'_
         return Err(Stop::Refused(why));
     }
     let server = inspector.interfaces().collect::<Vec<_>>().join(", ");
-    let mut viewer = Viewer { inspector, server, place: ListPlace::default(), seen: HashMap::new(), number: 0 };
+    let (place, seen) = (ListPlace::default(), HashMap::new());
+    let mut viewer = Viewer { inspector, server, place, seen, number: 0, batches: Vec::new() };
     let mut due = Clock::now();
     loop {
         let picture = viewer.take()?;
@@ -77,8 +81,9 @@ pub(super) fn pictures(inspector: &Inspector, how: Watch, hearer: &mut Hearer<'_
 impl Viewer<'_> {
     fn take(&mut self) -> Result<Picture, Stop> {
         let sample = self.inspector.sample()?;
-        let workers: Vec<Worker> =
-            sample.snapshots().iter().enumerate().map(|(number, it)| worker(number, it)).collect();
+        let numbered = sample.snapshots().iter().enumerate();
+        let workers: Vec<Worker> = numbered.map(|(number, it)| worker(number, it, self.batches.get(number))).collect();
+        self.batches = sample.snapshots().iter().map(|it| it.batches).collect();
         let (connections, looked_at) = self.connections()?;
         Ok(Picture {
             server: self.server.clone(),
@@ -205,7 +210,8 @@ fn held(it: &Candidate) -> f64 {
     if waits { 1.0 + it.connection.send_queue as f64 } else { 0.0 }
 }
 
-fn worker(number: usize, it: &Snapshot) -> Worker {
+/// A worker, whose batches are those since the picture before, where there is one.
+fn worker(number: usize, it: &Snapshot, before: Option<&Histogram>) -> Worker {
     Worker {
         number,
         uptime: it.at.saturating_since(Instant::ZERO),
@@ -218,7 +224,7 @@ fn worker(number: usize, it: &Snapshot) -> Worker {
         time_wait: it.time_wait.into(),
         retransmitted: it.stats.segments_retransmitted,
         memory: it.memory as u64,
-        batch: it.batches.quantile(990),
+        batch: before.and_then(|before| it.batches.since(before).quantile(990)),
     }
 }
 

@@ -49,7 +49,7 @@ pub struct Worker {
     pub retransmitted: u64,
     /// What its connections have allocated, octets.
     pub memory: u64,
-    /// How long 99 of 100 batches took at most; `None` before the first.
+    /// How long 99 of 100 batches took at most since the picture before; `None` in the first, and where there were none.
     pub batch: Option<Duration>,
 }
 

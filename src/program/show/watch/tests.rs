@@ -86,3 +86,14 @@ fn a_request_for_pictures_is_a_line_of_json() {
     let line = serde_json::to_string(&picture).unwrap();
     assert_eq!(serde_json::from_str::<Piece>(&line).unwrap(), picture);
 }
+
+#[test]
+fn batches_are_those_since_the_picture_before() {
+    let mut now = Snapshot::default();
+    now.batches.count_one(Duration::from_secs(1));
+    let before = now.batches;
+    assert_eq!(worker(0, &now, None).batch, None);
+    assert_eq!(worker(0, &now, Some(&before)).batch, None);
+    now.batches.count_one(Duration::from_micros(100));
+    assert_eq!(worker(0, &now, Some(&before)).batch, Some(Duration::from_micros(128)));
+}
