@@ -192,7 +192,7 @@ fn a_terminal_is_as_it_was_after_every_way_to_end() {
     top.press("\x03");
     assert_eq!(top.end(), (Some(0), String::new()));
     // By signals, on one that is too small.
-    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT] {
         let top = start(10, 3);
         top.wait_for("small:");
         kill(Pid::from_raw(top.child.id() as i32), signal).unwrap();

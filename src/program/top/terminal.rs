@@ -1,4 +1,4 @@
-//! The terminal: taken, and given back as it was, whatever becomes of the program.
+//! The terminal: taken, and given back as it was, however the program ends, unless it is killed.
 
 use super::{Key, TopError};
 use ratatui::{
@@ -6,7 +6,7 @@ use ratatui::{
     crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers},
 };
 use signal_hook::{
-    consts::{SIGHUP, SIGINT, SIGTERM},
+    consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM},
     flag,
 };
 use std::{
@@ -19,9 +19,10 @@ use std::{
 };
 
 /// What ends the program, by a signal.
-const SIGNALS: [i32; 3] = [SIGINT, SIGTERM, SIGHUP];
+const SIGNALS: [i32; 4] = [SIGINT, SIGTERM, SIGHUP, SIGQUIT];
 
-/// A terminal in raw mode, on its other page. Dropped, or in a panic, it is as it was.
+/// A terminal in raw mode, on its other page. Dropped, or in a panic, it is as it was; who stops the program from outside (SIGTSTP, SIGSTOP;
+/// Ctrl-Z does not) has it as it is.
 pub(super) struct Screen {
     terminal: DefaultTerminal,
     /// Whether a signal has come that ends the program.
