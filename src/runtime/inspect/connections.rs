@@ -206,7 +206,7 @@ impl Inspector {
     }
 
     /// Shows `visit` flows from `place` on, as many as are in about so many places of workers' tables, and leaves there where to go on; no
-    /// more than once around, so that with few flows all of them are shown each time.
+    /// more than once around, so that all flows are shown each time where there never were more at a time: a table keeps its places.
     ///
     /// # Errors
     /// Where a worker does not answer. One that has ended has no connections.
