@@ -72,7 +72,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("top", &[]),
     ("lb_file", &["time", "rng", "transport", "wire", "lb", "host", "prefix"]),
     ("control", &["telemetry", "log_limit"]),
-    ("show", &["time", "drops", "tcp", "stack", "xdp", "worker", "runtime", "control", "top"]),
+    ("show", &["log_limit", "stats", "time", "drops", "tcp", "stack", "xdp", "worker", "runtime", "control", "top"]),
     ("lb_run", LB_RUN),
     ("load", &["time", "config", "tcp", "stack", "wire", "host", "worker", "runtime", "server"]),
     ("demo", DEMO),

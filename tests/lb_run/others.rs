@@ -160,10 +160,7 @@ fn whoever_may_not_open_the_socket_is_told_so() {
         };
         scope.spawn(ask).join().unwrap()
     });
-    assert!(
-        denied.ends_with("control.sock of the balancer is for its owner alone: be that user, or root"),
-        "{denied}"
-    );
+    assert!(denied.ends_with("control.sock of the balancer is for its owner alone: be that user, or root"), "{denied}");
 }
 
 #[test]

@@ -22,8 +22,8 @@ fn connection() -> ConnectionReport {
         "worker": 1, "interface": "veth0", "local": "198.18.0.1:80", "remote": "198.18.0.100:40000", "state": "ESTABLISHED",
         "accepted": true, "asleep": false, "waits_for": "window", "idle_ms": 1_234, "receive_queue": 0, "send_queue": 65_536,
         "rtt_us": 839, "rttvar_us": 1_419, "rto_us": 200_000, "cwnd": 14_480, "ssthresh": 7_240, "send_window": 0,
-        "in_flight": 0, "lost": 0, "sacked": 0, "unsent": 65_536, "snd_una": 1, "rcv_nxt": 1, "retransmitted": 3, "mss": 1_448, "send_scale": 10,
-        "receive_scale": 7, "timestamps": true, "sack": true,
+        "in_flight": 0, "lost": 0, "sacked": 0, "unsent": 65_536, "retransmitted": 3, "mss": 1_448, "send_scale": 10,
+        "receive_scale": 7, "timestamps": true, "sack": true, "snd_una": 1, "rcv_nxt": 1,
     }))
     .unwrap()
 }
