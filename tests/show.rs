@@ -342,7 +342,7 @@ fn resets_and_black_holes_are_named_afterwards_and_meanwhile() {
     });
     assert_eq!(shown.connections("retrans > 0").len(), 1);
     // The neighbour is asked, too, and says nothing.
-    wait_until("the neighbour is missing", || shown.json("show neighbours dst 198.18.0.2 and state heard").is_empty());
+    wait_until("the neighbour is asked", || !shown.json("show neighbours dst 198.18.0.2 and state asked").is_empty());
     shown.served.signal(Signal::SIGINT);
     shown.served.stop();
 }

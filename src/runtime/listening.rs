@@ -263,14 +263,9 @@ impl Listening {
 
     /// Whether somebody wants it; this worker does as well from now on.
     fn share(&self, worker: usize, wanted: Wanted) -> Share {
-        match self.book().wanted.get_mut(&wanted) {
-            Some(askers) => {
-                if askers.insert(worker) {
-                    Share::New
-                } else {
-                    Share::Known
-                }
-            }
+        match self.book().wanted.get_mut(&wanted).map(|askers| askers.insert(worker)) {
+            Some(true) => Share::New,
+            Some(false) => Share::Known,
             None => Share::Unwanted,
         }
     }

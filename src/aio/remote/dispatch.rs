@@ -4,13 +4,11 @@ use super::{pump::Pump, stream::Untaken};
 use crate::aio::{self, BindAddr, TcpListener, TcpStream, spawn_local, yield_now};
 use async_channel::{Receiver, Sender};
 use std::{
-    collections::BTreeMap,
     convert::Infallible,
     future::{Future, poll_fn},
     io,
     net::{IpAddr, SocketAddr},
     pin::pin,
-    sync::{Arc, Mutex, PoisonError},
     task::Poll,
 };
 
@@ -43,37 +41,6 @@ impl Drop for Requests {
 pub(super) fn requests() -> (Sender<Request>, Requests) {
     let (ask, asked) = async_channel::bounded(REQUESTS);
     (ask, Requests(asked))
-}
-
-/// Requests to each worker by its number; who asks and who is asked each come for their end, whoever is first.
-#[derive(Clone, Default)]
-pub(super) struct Lanes(Arc<Mutex<BTreeMap<usize, Lane>>>);
-
-#[derive(Default)]
-struct Lane {
-    ask: Option<Sender<Request>>,
-    asked: Option<Requests>,
-}
-
-impl Lanes {
-    fn take<T>(&self, worker: usize, end: impl FnOnce(&mut Lane) -> Option<T>) -> Option<T> {
-        let mut lanes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let lane = lanes.entry(worker).or_insert_with(|| {
-            let (ask, asked) = requests();
-            Lane { ask: Some(ask), asked: Some(asked) }
-        });
-        end(lane)
-    }
-
-    /// The end of who asks, once.
-    pub fn ask(&self, worker: usize) -> Option<Sender<Request>> {
-        self.take(worker, |lane| lane.ask.take())
-    }
-
-    /// The end of the worker, once.
-    pub fn asked(&self, worker: usize) -> Option<Requests> {
-        self.take(worker, |lane| lane.asked.take())
-    }
 }
 
 /// Does what is asked, until nobody can ask any more. `drains` is dropped when the worker is told to end.

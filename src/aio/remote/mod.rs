@@ -42,13 +42,14 @@ pub use self::{
     stream::{RemoteReadHalf, RemoteReuniteError, RemoteStream, RemoteWriteHalf},
 };
 
-use self::dispatch::{Lanes, Request};
+use self::dispatch::Request;
 use super::{Aio, BindAddr, DEFAULT_BACKLOG};
 use crate::{
     runtime::{Running, Runtime, RuntimeError},
     server::Server,
 };
 use async_channel::{Receiver, Sender};
+use crossbeam::channel;
 use std::{
     convert::Infallible,
     fmt,
@@ -113,8 +114,7 @@ impl Remote {
     /// As [`TcpListener::bind`](crate::aio::TcpListener::bind), and [`Ended`]. Nobody listens there then who did not before.
     pub async fn bind(&self, place: impl Into<BindAddr>) -> io::Result<RemoteListener> {
         let place = place.into();
-        let ((give, accepted), (done, told)) =
-            (async_channel::bounded(BACKLOG), async_channel::bounded(self.workers.len()));
+        let ((give, accepted), (done, told)) = (async_channel::bounded(BACKLOG), async_channel::unbounded());
         for worker in &*self.workers {
             let request = Request::Bind { place, ring: self.ring, accepted: give.clone(), done: done.clone() };
             worker.send(request).await.map_err(|_| Ended)?;
@@ -145,8 +145,8 @@ impl Remote {
 
     async fn open(&self, local: Option<IpAddr>, remote: SocketAddr) -> io::Result<RemoteStream> {
         let (done, connected) = async_channel::bounded(1);
-        let worker = &self.workers[self.turn.fetch_add(1, Ordering::Relaxed) % self.workers.len()];
-        worker.send(Request::Connect { local, remote, ring: self.ring, done }).await.map_err(|_| Ended)?;
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed).checked_rem(self.workers.len()).ok_or(Ended)?;
+        self.workers[turn].send(Request::Connect { local, remote, ring: self.ring, done }).await.map_err(|_| Ended)?;
         let stream = connected.recv().await.map_err(|_| Ended)??;
         stream.take().ok_or_else(|| Ended.into())
     }
@@ -175,17 +175,15 @@ impl Runtime {
     /// # Errors
     /// [`RuntimeError`] says what stands in the way and what to do about it. Nothing is left behind then.
     pub fn start_remote(&self) -> Result<(Running, Remote), RuntimeError> {
-        let (lanes, (told_to_end, drains)) = (Lanes::default(), async_channel::bounded(1));
-        let its = lanes.clone();
+        let ((tell, told), (told_to_end, drains)) = (channel::unbounded(), async_channel::bounded(1));
         let running = self.start(move |cx| {
-            let (requests, drains) = (its.asked(cx.worker().number), told_to_end.clone());
-            Aio::new(cx, move || async move {
-                if let Some(requests) = requests {
-                    dispatch::serve(requests, drains).await;
-                }
-            })
+            let ((ask, asked), drains) = (dispatch::requests(), told_to_end.clone());
+            // Whoever starts waits for it below.
+            let _ = tell.send(ask);
+            Aio::new(cx, move || dispatch::serve(asked, drains))
         })?;
-        let workers = (0..running.workers().len()).filter_map(|worker| lanes.ask(worker)).collect();
+        // Until no worker can tell any more: each has then, or has failed before it could.
+        let workers = told.iter().collect();
         Ok((running, Remote { workers, turn: Arc::default(), drains, ring: DEFAULT_RING }))
     }
 }

@@ -29,8 +29,6 @@ pub(super) struct Pump {
     incoming: Producer<u8>,
     /// What is to be sent.
     outgoing: Consumer<u8>,
-    /// Octets that each ring has room for.
-    ring: usize,
     is_at_end: bool,
     is_shut: bool,
 }
@@ -62,7 +60,7 @@ impl Pump {
         let ((incoming, received), (sent, outgoing)) = (RingBuffer::new(ring), RingBuffer::new(ring));
         let far = RemoteStream::new(link.clone(), received, sent);
         stream.conn().keep(2 * ring);
-        (Self { stream: Some(stream), link, incoming, outgoing, ring, is_at_end: false, is_shut: false }, far)
+        (Self { stream: Some(stream), link, incoming, outgoing, is_at_end: false, is_shut: false }, far)
     }
 
     fn carry(&mut self, task: &mut Context<'_>) -> Carried {
@@ -74,7 +72,8 @@ impl Pump {
         }
         let is_gone = wishes & wish::GONE == wish::GONE;
         // What had come and nobody has read makes the end an RST (RFC 9293 SHLD-3), also where it has left the stack already.
-        let is_unread = is_gone && wishes & wish::DISCARD == 0 && self.incoming.slots() < self.ring;
+        let is_unread =
+            is_gone && wishes & wish::DISCARD == 0 && self.incoming.slots() < self.incoming.buffer().capacity();
         if is_unread || wishes & wish::ABORT != 0 {
             return self.abort();
         }
@@ -188,11 +187,12 @@ impl Pump {
 
     /// Nobody has it any more, and everything is said.
     fn let_go(&mut self, wishes: u8) -> Carried {
-        if let Some(stream) = self.stream.take() {
+        // Otherwise its drop closes it.
+        if wishes & wish::DISCARD != 0
+            && let Some(stream) = self.stream.take()
+        {
             stream.conn().keep(0);
-            if wishes & wish::DISCARD != 0 {
-                stream.close_discarding();
-            }
+            stream.close_discarding();
         }
         Carried::Done
     }

@@ -246,9 +246,7 @@ fn the_drain_is_told_and_tasks_go_on_in_it() {
     });
     world.pass(Duration::from_secs(1));
     assert!(client.borrow().is_none());
-    let now = world.now;
-    let Host { stack, aio, .. } = world.host(SERVER);
-    stack.stop_listening();
-    aio.as_mut().unwrap().draining(&mut Context::new(now, stack, WorkerIndex::ONLY));
+    world.host(SERVER).stack.stop_listening();
+    world.drain(SERVER);
     assert_eq!(world.finish(&client).unwrap(), b"bye");
 }

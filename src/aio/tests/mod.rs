@@ -23,6 +23,7 @@ use std::{
     rc::Rc,
     time::Duration,
 };
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 const PORT: u16 = 80;
 const SERVER: u8 = 1;
@@ -172,6 +173,13 @@ impl World {
         panic!("nothing came of it");
     }
 
+    /// Tells a host that it is to end.
+    fn drain(&mut self, host: u8) {
+        let now = self.now;
+        let Host { stack, aio, .. } = self.host(host);
+        aio.as_mut().unwrap().draining(&mut Context::new(now, stack, WorkerIndex::ONLY));
+    }
+
     fn stats(&mut self, host: u8) -> Stats {
         self.host(host).aio.as_ref().unwrap().stats()
     }
@@ -191,17 +199,17 @@ async fn serve<F: Future + 'static>(each: impl Fn(TcpStream) -> F) {
     }
 }
 
-async fn echo(mut stream: TcpStream) -> io::Result<()> {
+async fn echo(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<()> {
     let mut buffer = [0; 1_000];
     loop {
         match stream.read(&mut buffer).await? {
-            0 => return stream.shutdown(),
+            0 => return stream.shutdown().await,
             length => stream.write_all(&buffer[..length]).await?,
         }
     }
 }
 
-async fn read_to_end(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
+async fn read_to_end(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Vec<u8>> {
     let (mut all, mut buffer) = (Vec::new(), [0; 700]);
     loop {
         match stream.read(&mut buffer).await? {

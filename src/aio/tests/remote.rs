@@ -129,26 +129,6 @@ impl Far {
     }
 }
 
-async fn echo_far(mut stream: RemoteStream) -> io::Result<()> {
-    let mut buffer = [0; 1_000];
-    loop {
-        match stream.read(&mut buffer).await? {
-            0 => return stream.shutdown(),
-            length => stream.write_all(&buffer[..length]).await?,
-        }
-    }
-}
-
-async fn read_far(stream: &mut RemoteStream) -> io::Result<Vec<u8>> {
-    let (mut all, mut buffer) = (Vec::new(), [0; 700]);
-    loop {
-        match stream.read(&mut buffer).await? {
-            0 => return Ok(all),
-            length => all.extend_from_slice(&buffer[..length]),
-        }
-    }
-}
-
 /// Where a connection was reset, or had said nothing of it.
 fn kind<T: std::fmt::Debug>(result: io::Result<T>) -> io::ErrorKind {
     result.unwrap_err().kind()
@@ -164,7 +144,7 @@ fn what_is_sent_comes_back_through_rings_of_any_size() {
         far.elsewhere.spawn(async move {
             let (stream, peer) = listener.accept().await.unwrap();
             assert_eq!((stream.peer_addr(), stream.local_addr()), (peer, server));
-            echo_far(stream).await.unwrap();
+            echo(stream).await.unwrap();
         });
         let length = if ring == 1 { 3_000 } else { 300_000 };
         let read = far.world.start(CLIENT, async move {
@@ -206,7 +186,7 @@ fn connections_are_opened_from_elsewhere() {
             while stream.peek(&mut buffer).await.unwrap() < 5 {}
             stream.shutdown().unwrap();
             assert_eq!(kind(stream.write(b"more").await), io::ErrorKind::BrokenPipe);
-            let said = read_far(&mut stream).await.unwrap();
+            let said = read_to_end(&mut stream).await.unwrap();
             // The end stays the end.
             assert_eq!(stream.read(&mut buffer).await.unwrap(), 0);
             said
@@ -247,7 +227,7 @@ fn who_does_not_read_holds_up_who_writes_either_way() {
             *count.borrow_mut() += piece.len();
         }
         stream.shutdown().unwrap();
-        read_far(&mut stream).await.unwrap().len()
+        read_to_end(&mut stream).await.unwrap().len()
     });
     far.pass(Duration::from_secs(1));
     let held_up = *written.borrow();
@@ -388,7 +368,7 @@ fn a_write_that_is_given_up_says_what_it_has_taken() {
         }
         stream.shutdown().unwrap();
         loop {
-            if let Some(read) = poll_once(read_far(&mut stream)).await {
+            if let Some(read) = poll_once(read_to_end(&mut stream)).await {
                 return read.unwrap();
             }
             stream.peek(&mut [0]).await.unwrap();
@@ -443,7 +423,7 @@ fn a_listener_that_is_dropped_listens_no_more() {
     let (stream, listener) = far.finish(&accepted);
     far.pass(Duration::from_millis(100));
     drop(listener);
-    far.elsewhere.spawn(echo_far(stream));
+    far.elsewhere.spawn(echo(stream));
     let (reset, refused) = (io::ErrorKind::ConnectionReset, io::ErrorKind::ConnectionRefused);
     assert_eq!(far.finish(&waiting), (reset, b"go on".to_vec(), refused));
     // Somebody else may.

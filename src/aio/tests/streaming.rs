@@ -1,7 +1,7 @@
 //! Octets: all of them, once, in order, whatever is given up in between.
 
 use super::*;
-use futures_io::{AsyncRead as _, AsyncWrite as _};
+use futures_io::AsyncRead as _;
 use std::{
     io::{IoSlice, IoSliceMut},
     pin::Pin,
@@ -174,7 +174,7 @@ fn several_buffers_are_read_and_written_at_once() {
         let mut stream = TcpStream::connect(servers()[0]).await.unwrap();
         let written = std::future::poll_fn(|task| {
             let pieces = [&b"ab"[..], b"", b"cdef", b"ghi"].map(IoSlice::new);
-            Pin::new(&mut stream).poll_write_vectored(task, &pieces)
+            futures_io::AsyncWrite::poll_write_vectored(Pin::new(&mut stream), task, &pieces)
         });
         assert_eq!(written.await.unwrap(), 9);
         let mut buffer = [0; 9];

@@ -134,6 +134,12 @@ impl<'a, 'b, 'c> Rows<'a, 'b, 'c> {
         self.say(&piece(row))
     }
 
+    /// Takes rows until there are enough.
+    fn take_all<R: Row>(&mut self, rows: impl IntoIterator<Item = R>, piece: impl Fn(R) -> Piece) {
+        // What broke off is told in the end.
+        let _ = rows.into_iter().try_for_each(|row| self.take(row, &piece));
+    }
+
     /// Between two pieces of a list: whoever waits hears now and then that it goes on, and it is known whether anybody does.
     pub fn sign(&mut self) -> Result<(), Gone> {
         if self.signed.elapsed() < SIGN {
@@ -229,11 +235,7 @@ impl Watched {
             }
             List::Neighbours => self.0.neighbours(|one| rows.take(one, Piece::Neighbour))?,
             List::Listeners => {
-                for one in self.0.listeners()? {
-                    if rows.take(one, Piece::Listener).is_break() {
-                        break;
-                    }
-                }
+                rows.take_all(self.0.listeners()?, Piece::Listener);
                 let said = rows.end()?;
                 rows.hearer.say(&Piece::Handshakes(self.0.handshakes()?))?;
                 rows.said = said;
@@ -266,21 +268,12 @@ impl Watched {
                 rows.hearer.say(&Piece::Tick(Tick { number, span_ms }))?;
             }
             if list == List::Workers {
-                for one in self.0.workers(&earlier, &later) {
-                    if rows.take(one, |one| Piece::Worker(Box::new(one))).is_break() {
-                        break;
-                    }
-                }
+                rows.take_all(self.0.workers(&earlier, &later), |one| Piece::Worker(Box::new(one)));
             } else {
                 let drops = self.0.drops(&earlier, &later)?;
                 // What is followed is what has changed.
-                let is_news =
-                    |one: &crate::runtime::inspect::DropReport| !follow || number == 1 || one.per_second > 0.0;
-                for one in drops.into_iter().filter(is_news) {
-                    if rows.take(one, |one| Piece::Drop(Box::new(one))).is_break() {
-                        break;
-                    }
-                }
+                let news = drops.into_iter().filter(|one| !follow || number == 1 || one.per_second > 0.0);
+                rows.take_all(news, |one| Piece::Drop(Box::new(one)));
             }
             let said = rows.end()?;
             if !follow {

@@ -137,6 +137,7 @@ fn whoever_comes_while_another_leaves_has_all_the_others_follow() {
         assert!(third.stack.listener_at(None, PORT).is_none(), "round {round}: nobody is left");
     }
 }
+
 /// Or else what it hears next, that another has left, is obeyed while nobody is known to want the port.
 #[test]
 fn nobody_hears_of_a_port_before_it_is_written_down() {

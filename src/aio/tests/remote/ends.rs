@@ -60,12 +60,9 @@ fn a_worker_that_ends_resets_what_is_left_and_says_that_it_has_ended() {
     let (_listener, mut stream) = far.accept(|mut stream| async move { read_to_end(&mut stream).await });
     let through = far.elsewhere.spawn(async move { stream.read(&mut [0]).await });
     far.run();
+    far.world.drain(SERVER);
     let now = far.world.now;
-    let host = far.world.host(SERVER);
-    let mut aio = host.aio.take().unwrap();
-    aio.draining(&mut host.context(now));
-    host.aio = Some(aio);
-    host.stack.abort_all(now);
+    far.world.host(SERVER).stack.abort_all(now);
     assert!(far.finish(&through).unwrap_err().get_ref().unwrap().is::<Ended>());
 }
 
@@ -113,14 +110,10 @@ fn a_drain_is_heard_and_connections_go_on() {
     let through = far.elsewhere.spawn(async move {
         draining.await;
         let mut stream = stream;
-        read_far(&mut stream).await.unwrap()
+        read_to_end(&mut stream).await.unwrap()
     });
     far.run();
-    let now = far.world.now;
-    let host = far.world.host(SERVER);
-    let mut aio = host.aio.take().unwrap();
-    aio.draining(&mut host.context(now));
-    host.aio = Some(aio);
+    far.world.drain(SERVER);
     assert_eq!(far.finish(&through), b"still here");
 }
 
